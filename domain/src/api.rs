@@ -1,0 +1,361 @@
+//! Bodies and paths of the HTTP API, shared by the server that answers and the pages that ask.
+
+use crate::Timestamp;
+use crate::evaluate::Metric;
+use crate::id::{ImageId, JobId, MatchupId, ModelId, RunId, VoteId};
+use crate::image::{GenerationParams, Sampler};
+use crate::job::{Job, JobSpec, JobState};
+use crate::model::Model;
+use crate::preference::Choice;
+use crate::problem::Problem;
+use crate::run::{MetricPoint, Run};
+use serde::{Deserialize, Serialize};
+
+/// Where things are.
+pub mod path {
+    /// A picture from a prompt (GET, POST).
+    pub const GENERATE: &str = "/generate";
+    /// Jobs (GET lists, POST enqueues).
+    pub const JOBS: &str = "/api/v1/jobs";
+    /// One job.
+    pub const JOB: &str = "/api/v1/jobs/{id}";
+    /// Ask a job to stop (POST).
+    pub const JOB_CANCEL: &str = "/api/v1/jobs/{id}/cancel";
+    /// Runs, newest first.
+    pub const RUNS: &str = "/api/v1/runs";
+    /// One run.
+    pub const RUN: &str = "/api/v1/runs/{id}";
+    /// A run's curves.
+    pub const RUN_METRICS: &str = "/api/v1/runs/{id}/metrics";
+    /// A run's sample pictures.
+    pub const RUN_SAMPLES: &str = "/api/v1/runs/{id}/samples";
+    /// Models, newest first.
+    pub const MODELS: &str = "/api/v1/models";
+    /// One model.
+    pub const MODEL: &str = "/api/v1/models/{id}";
+    /// Pictures, newest first.
+    pub const IMAGES: &str = "/api/v1/images";
+    /// One picture's record.
+    pub const IMAGE: &str = "/api/v1/images/{id}";
+    /// One picture's bytes.
+    pub const IMAGE_FILE: &str = "/api/v1/images/{id}/file";
+    /// Make a matchup of two pictures (POST).
+    pub const MATCHUPS: &str = "/api/v1/matchups";
+    /// The next matchup of this rater.
+    pub const MATCHUP_NEXT: &str = "/api/v1/matchups/next";
+    /// One side's bytes, without a hint of its model; `{side}` is `left` or `right`.
+    pub const MATCHUP_SIDE: &str = "/api/v1/matchups/{id}/{side}";
+    /// Vote (POST).
+    pub const MATCHUP_VOTE: &str = "/api/v1/matchups/{id}/vote";
+    /// Votes, newest first.
+    pub const VOTES: &str = "/api/v1/votes";
+    /// Ratings and scores.
+    pub const LEADERBOARD: &str = "/api/v1/leaderboard";
+    /// The OpenAPI document.
+    pub const OPENAPI: &str = "/api/openapi.json";
+}
+
+/// Every error: what, which fields, and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// It.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// A fixed word for programs: `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `unavailable`, `internal`.
+    pub code: String,
+    /// A sentence for people, with the remedy.
+    pub message: String,
+    /// The fields at fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Problem>,
+}
+
+/// Body (POST) or query (GET) of /generate. What is absent takes the model's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateRequest {
+    /// What to picture.
+    pub prompt: String,
+    /// What to steer away from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    /// A model's name or id; the server's default model when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Of the starting noise; random when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Denoising steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// Guidance scale; 1 is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_scale: Option<f64>,
+    /// Pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// `ddim` or `euler`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<Sampler>,
+    /// 1 to 4 (picture i uses seed + i). More than 1 needs `Accept: application/json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_images: Option<u32>,
+}
+
+/// Answer of /generate to `Accept: application/json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerateResponse {
+    /// The pictures.
+    pub images: Vec<GeneratedImage>,
+    /// The model's name.
+    pub model: String,
+    /// SHA-256 of its weights, in hex.
+    pub model_sha256: String,
+    /// Everything else that decided them (`seed` is the first picture's).
+    pub params: GenerationParams,
+    /// Seconds from the start of denoising to the last PNG byte.
+    pub seconds: f64,
+}
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GeneratedImage {
+    /// Its record.
+    pub id: ImageId,
+    /// The PNG, in base64.
+    pub b64: String,
+    /// Of its starting noise.
+    pub seed: u64,
+}
+
+/// A page of things, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// Them.
+    pub items: Vec<T>,
+}
+
+/// Answer to a submitted job (202).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobAccepted {
+    /// The job.
+    pub id: JobId,
+    /// Where to look at it.
+    pub url: String,
+}
+
+/// Body of POST jobs: the spec, nothing else.
+pub type JobRequest = JobSpec;
+
+/// A row of the Runs page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run: Run,
+    /// The last value of each of a few curves (loss, rewards/accuracies, samples_per_second).
+    pub latest: Vec<MetricPoint>,
+}
+
+/// Curves of a run. `GET ...?after=STEP` sends what is newer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunMetrics {
+    /// The run's state, so that a watcher knows when to stop asking.
+    pub state: JobState,
+    /// The last finished step.
+    pub step: i64,
+    /// Steps asked for.
+    pub steps: i64,
+    /// Points in order of step.
+    pub points: Vec<MetricPoint>,
+}
+
+/// A sample picture of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSample {
+    /// The picture.
+    pub image_id: ImageId,
+    /// The step of the weights.
+    pub step: i64,
+    /// Its prompt.
+    pub prompt: String,
+}
+
+/// A model and where it came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// The model.
+    pub model: Model,
+    /// Name of the model it was trained from.
+    pub base_name: Option<String>,
+    /// Pictures it made for evaluation: a few to show.
+    pub samples: Vec<ImageId>,
+    /// Mean scores.
+    pub scores: Vec<ModelScore>,
+    /// Why it cannot generate, if its files cannot be read.
+    pub problem: Option<String>,
+}
+
+/// A mean score over a model's evaluation pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelScore {
+    /// By what.
+    pub metric: Metric,
+    /// Mean.
+    pub mean: f64,
+    /// Half the width of the mean's 95% interval (1.96 standard errors).
+    pub half_width: f64,
+    /// Pictures.
+    pub count: i64,
+}
+
+/// What a rater sees: nothing of the models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlindMatchup {
+    /// The matchup.
+    pub id: MatchupId,
+    /// What both pictures were to show.
+    pub prompt: String,
+    /// Address of the left picture.
+    pub left_url: String,
+    /// Address of the right picture.
+    pub right_url: String,
+}
+
+/// Answer to "what next?".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NextMatchup {
+    /// It, or none when this rater has judged everything there is.
+    pub matchup: Option<BlindMatchup>,
+    /// Votes of this rater so far.
+    pub votes_cast: i64,
+}
+
+/// Body of POST matchups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchupRequest {
+    /// A picture.
+    pub image_a: ImageId,
+    /// Another of the same prompt by another model.
+    pub image_b: ImageId,
+}
+
+/// Body of a vote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteRequest {
+    /// The answer.
+    pub choice: Choice,
+}
+
+/// Answer to a vote: who was who, and what is next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VoteResponse {
+    /// The vote.
+    pub vote_id: VoteId,
+    /// What was chosen.
+    pub choice: Choice,
+    /// Name of the left picture's model.
+    pub left_model: String,
+    /// Name of the right picture's model.
+    pub right_model: String,
+    /// What to judge next.
+    pub next: NextMatchup,
+}
+
+/// A vote as listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VoteRecord {
+    /// The vote.
+    pub id: VoteId,
+    /// Its matchup.
+    pub matchup_id: MatchupId,
+    /// The prompt judged.
+    pub prompt: String,
+    /// Name of the left model.
+    pub left_model: String,
+    /// Name of the right model.
+    pub right_model: String,
+    /// The answer.
+    pub choice: Choice,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// Ratings by people beside scores by machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leaderboard {
+    /// Best first.
+    pub rows: Vec<LeaderboardRow>,
+    /// All votes counted.
+    pub votes: i64,
+    /// All raters counted.
+    pub raters: i64,
+}
+
+/// One model's standing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeaderboardRow {
+    /// 1 + the number of models whose interval lies wholly above this one's.
+    pub rank: u32,
+    /// The model.
+    pub model_id: ModelId,
+    /// Its name.
+    pub model: String,
+    /// How it was trained.
+    pub objective: Option<String>,
+    /// Rating by people; none without votes.
+    pub rating: Option<Rating>,
+    /// Share of votes won (ties and "both bad" count half); none without votes.
+    pub win_rate: Option<WinRate>,
+    /// Mean scores by machines.
+    pub scores: Vec<ModelScore>,
+}
+
+/// A Bradley-Terry rating on the Elo scale (1000 is the mean of all).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rating {
+    /// The estimate.
+    pub value: f64,
+    /// Lower end of its 95% interval.
+    pub low: f64,
+    /// Upper end of its 95% interval.
+    pub high: f64,
+}
+
+/// A win rate with its count.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WinRate {
+    /// Wins plus half the ties, over all.
+    pub value: f64,
+    /// Lower end of its 95% Wilson interval.
+    pub low: f64,
+    /// Upper end of its 95% Wilson interval.
+    pub high: f64,
+    /// Votes it took part in.
+    pub votes: i64,
+}
+
+/// A run with what is needed to show its page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The run.
+    pub run: Run,
+    /// Its job.
+    pub job: Job,
+    /// The models it has made, oldest first.
+    pub models: Vec<Model>,
+}
+
+/// The address of a run's page.
+#[must_use]
+pub fn run_page(id: RunId) -> String {
+    format!("/runs/{id}")
+}

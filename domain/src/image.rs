@@ -1,0 +1,163 @@
+//! Pictures: how they are asked for and what is remembered of them.
+
+use crate::Timestamp;
+use crate::id::{ImageId, ModelId, RunId};
+use crate::problem::Problems;
+use crate::train::MAX_SEED;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest prompt accepted: far above what any text tower reads (77 tokens), far below what hurts.
+pub const MAX_PROMPT_BYTES: usize = 8_192;
+
+/// How noise becomes a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Deterministic DDIM (eta 0).
+    #[default]
+    Ddim,
+    /// Euler's method on the probability flow.
+    Euler,
+}
+
+impl Sampler {
+    /// All samplers.
+    pub const ALL: [Self; 2] = [Self::Ddim, Self::Euler];
+
+    /// The word in bodies and columns.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ddim => "ddim",
+            Self::Euler => "euler",
+        }
+    }
+}
+
+impl fmt::Display for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Sampler {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|x| x.as_str() == s)
+            .ok_or_else(|| format!("{s:?} is no sampler: use {}", Self::ALL.map(Self::as_str).join(" or ")))
+    }
+}
+
+/// Everything that decides a picture besides the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerationParams {
+    /// What to picture.
+    pub prompt: String,
+    /// What to steer away from; empty for none.
+    pub negative_prompt: String,
+    /// Of the starting noise.
+    pub seed: u64,
+    /// Denoising steps.
+    pub steps: u32,
+    /// How far to go from the unprompted (or negative) to the prompted prediction; 1 is no guidance.
+    pub guidance_scale: f64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Which sampler.
+    pub sampler: Sampler,
+}
+
+impl GenerationParams {
+    /// Checks the parameters against what a model can do: `multiple` is the number of pixels that width and
+    /// height must be divisible by, `largest` the longest side.
+    ///
+    /// # Errors
+    /// Every field that cannot be accepted, with the remedy.
+    pub fn validate(&self, multiple: u32, largest: u32) -> Result<(), Problems> {
+        let mut p = Problems::default();
+        p.require(!self.prompt.trim().is_empty(), "prompt", "is empty: say what to picture");
+        for (field, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
+            p.require(
+                text.len() <= MAX_PROMPT_BYTES,
+                field,
+                format!("has {} bytes: use at most {MAX_PROMPT_BYTES}", text.len()),
+            );
+            p.require(!text.contains('\0'), field, "holds a NUL character: remove it");
+        }
+        p.require(self.seed <= MAX_SEED, "seed", format!("use 0 to {MAX_SEED}"));
+        p.require((1..=1000).contains(&self.steps), "steps", "use 1 to 1000");
+        p.require((0.0..=50.0).contains(&self.guidance_scale), "guidance_scale", "use a number from 0 to 50");
+        for (field, side) in [("width", self.width), ("height", self.height)] {
+            p.require(
+                side >= multiple && side <= largest && side.is_multiple_of(multiple),
+                field,
+                format!("{side} is not a multiple of {multiple} from {multiple} to {largest}"),
+            );
+        }
+        p.into_result()
+    }
+}
+
+/// Why a picture was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Somebody asked for it.
+    Generation,
+    /// To be scored and judged.
+    Evaluation,
+    /// To watch a run.
+    Sample,
+}
+
+impl Purpose {
+    /// All purposes.
+    pub const ALL: [Self; 3] = [Self::Generation, Self::Evaluation, Self::Sample];
+
+    /// The word in bodies and columns.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Evaluation => "evaluation",
+            Self::Sample => "sample",
+        }
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|x| x.as_str() == s)
+            .ok_or_else(|| format!("{s:?} is no purpose: use generation, evaluation or sample"))
+    }
+}
+
+/// A picture and how it came to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its id.
+    pub id: ImageId,
+    /// Who made it; none for a sample of a run's weights between checkpoints.
+    pub model_id: Option<ModelId>,
+    /// The run it belongs to, for a sample.
+    pub run_id: Option<RunId>,
+    /// The step of the run, for a sample.
+    pub step: Option<i64>,
+    /// Why it was made.
+    pub purpose: Purpose,
+    /// How it was made.
+    pub params: GenerationParams,
+    /// Where its bytes lie in the artifact store.
+    pub artifact: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,78 @@
+//! People's judgement: two pictures, a choice.
+
+use crate::Timestamp;
+use crate::id::{ImageId, MatchupId, RaterId, VoteId};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// Two pictures of one prompt, left and right fixed when it is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Matchup {
+    /// Its id.
+    pub id: MatchupId,
+    /// The prompt of both.
+    pub prompt: String,
+    /// The picture on the left.
+    pub left: ImageId,
+    /// The picture on the right.
+    pub right: ImageId,
+    /// The rater it was drawn for; none if anybody may judge it.
+    pub rater_id: Option<RaterId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A rater's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The left picture is better.
+    Left,
+    /// The right picture is better.
+    Right,
+    /// Neither is better.
+    Tie,
+    /// Neither is any good.
+    BothBad,
+}
+
+impl Choice {
+    /// All choices.
+    pub const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Tie, Self::BothBad];
+
+    /// The word in bodies and columns.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Tie => "tie",
+            Self::BothBad => "both_bad",
+        }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|x| x.as_str() == s)
+            .ok_or_else(|| format!("{s:?} is no choice: use left, right, tie or both_bad"))
+    }
+}
+
+/// A rater's answer to a matchup: one per rater and matchup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Its id.
+    pub id: VoteId,
+    /// What was judged.
+    pub matchup_id: MatchupId,
+    /// By whom.
+    pub rater_id: RaterId,
+    /// The answer.
+    pub choice: Choice,
+    /// When.
+    pub created_at: Timestamp,
+}

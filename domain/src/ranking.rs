@@ -1,0 +1,1 @@
+//! Ratings, win rates and their intervals from tallies of votes: pure arithmetic.

@@ -1,0 +1,391 @@
+//! What a training run is asked to do: the same type is config file, request body, column and checkpoint manifest.
+
+use crate::problem::Problems;
+use serde::{Deserialize, Serialize};
+
+/// The largest seed: 2^53 - 1, the largest integer every JSON client keeps exactly.
+pub const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// A training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Name of the run and of the model it makes: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// The start checkpoint: a model's name, or a folder in diffusers layout.
+    pub base: String,
+    /// The frozen reference of a preference objective; the start checkpoint when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// What is minimised.
+    pub objective: Objective,
+    /// What it learns from.
+    pub data: DataSpec,
+    /// Optimiser updates.
+    pub steps: u32,
+    /// Pairs (or pictures) in a micro-batch: the M of the paper's M x M matrix.
+    pub batch_size: u32,
+    /// Micro-batches whose gradients are averaged into one update.
+    #[serde(default = "one")]
+    pub gradient_accumulation: u32,
+    /// How weights are updated.
+    #[serde(default)]
+    pub optimizer: OptimizerSpec,
+    /// How fast, over time.
+    pub learning_rate: LearningRateSpec,
+    /// Chance that a caption is replaced by the empty one, so that guidance keeps working.
+    #[serde(default = "caption_dropout")]
+    pub caption_dropout: f64,
+    /// Noise and timestep shared by winner and loser, or by the whole micro-batch.
+    #[serde(default)]
+    pub noise: NoiseSharing,
+    /// Decay of an exponential moving average of the weights, which becomes the model; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// Of every random draw of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps between saved states; 0 saves at the end only.
+    #[serde(default)]
+    pub checkpoint_every: u32,
+    /// Steps between rendered sample pictures; 0 renders none.
+    #[serde(default)]
+    pub sample_every: u32,
+    /// Prompts of the sample pictures.
+    #[serde(default)]
+    pub sample_prompts: Vec<String>,
+    /// Prompts to evaluate the finished model on, as a job of its own; 0 for none.
+    #[serde(default)]
+    pub evaluate_prompts: u32,
+}
+
+/// What is minimised (method.md section 1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Objective {
+    /// Plain pre-training: the denoising error of every picture.
+    Denoise {
+        /// Clamp of the signal-to-noise ratio that weighs each timestep; unweighted when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snr_clamp: Option<SnrClamp>,
+    },
+    /// Supervised fine-tuning: the denoising error of the winners.
+    Sft {},
+    /// Diffusion-DPO: each winner against its own loser.
+    DiffusionDpo {
+        /// Strength of the pull to the reference; larger trusts the preferences more per unit of error.
+        beta: f64,
+    },
+    /// Diff-contrast: every winner against every loser, weighted by CLIP similarity outside the log-sigmoid (Eq. 2, 9).
+    DiffContrast {
+        /// As for Diffusion-DPO.
+        beta: f64,
+        /// Temperature of the weights; towards 0 it is Diffusion-DPO, towards infinity a uniform mean.
+        tau: f64,
+        /// What the similarity compares.
+        #[serde(default)]
+        embedding: Embedding,
+    },
+    /// RPO weighting: the same weights inside the log-sigmoid (Eq. 15).
+    Rpo {
+        /// As for Diffusion-DPO.
+        beta: f64,
+        /// As for Diff-contrast.
+        tau: f64,
+        /// As for Diff-contrast.
+        #[serde(default)]
+        embedding: Embedding,
+    },
+}
+
+impl Objective {
+    /// The word in specs and columns.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Denoise { .. } => "denoise",
+            Self::Sft {} => "sft",
+            Self::DiffusionDpo { .. } => "diffusion_dpo",
+            Self::DiffContrast { .. } => "diff_contrast",
+            Self::Rpo { .. } => "rpo",
+        }
+    }
+
+    /// Whether it compares winners with losers and so needs pairs and a reference.
+    #[must_use]
+    pub fn is_preference(&self) -> bool {
+        matches!(self, Self::DiffusionDpo { .. } | Self::DiffContrast { .. } | Self::Rpo { .. })
+    }
+}
+
+/// Weighs the squared error of timestep t by clamp(SNR(t), min, max), expressed in the prediction's own space.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnrClamp {
+    /// Smallest weight.
+    pub min: f64,
+    /// Largest weight (the gamma of min-SNR).
+    pub max: f64,
+}
+
+/// What the similarity of a winner and a loser compares. Each feature is L2-normalised first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Embedding {
+    /// Image and text features concatenated: the mean of both similarities.
+    #[default]
+    Concat,
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Mean,
+    /// Image features alone.
+    ImageOnly,
+    /// Text features alone.
+    TextOnly,
+}
+
+/// Which noise and timestep the members of a micro-batch share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoiseSharing {
+    /// One timestep and one noise per pair, as Diffusion-DPO does.
+    #[default]
+    PerPair,
+    /// One timestep for the whole matrix (what Eq. 2 and 3 imply), one noise per pair.
+    BatchShared,
+}
+
+/// What a run learns from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DataSpec {
+    /// The bundled world, drawn from a seed.
+    Shapes {
+        /// Which set of it.
+        set: ShapesSet,
+        /// Pictures or pairs.
+        count: u32,
+        /// Of the drawing.
+        #[serde(default)]
+        seed: u64,
+    },
+}
+
+/// The sets of the bundled world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShapesSet {
+    /// Captioned pictures, no pairs.
+    Pictures,
+    /// Captioned pictures of one centred object, no pairs: the first lesson.
+    Centred,
+    /// The loser is a picked original, the winner the same picture in Van Gogh's manner.
+    VanGogh,
+    /// The winner is a pencil sketch.
+    Sketch,
+    /// The winner is snowed in.
+    Winter,
+    /// Two pictures of a caption, one degraded or wrong about it.
+    Quality,
+}
+
+impl ShapesSet {
+    /// Whether the set holds pairs.
+    #[must_use]
+    pub fn has_pairs(self) -> bool {
+        !matches!(self, Self::Pictures | Self::Centred)
+    }
+}
+
+/// How weights are updated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerSpec {
+    /// Adam with decoupled weight decay.
+    AdamW {
+        /// Decay of the first moment.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// Decay of the second moment.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// Added to the root of the second moment.
+        #[serde(default = "epsilon")]
+        epsilon: f64,
+        /// Share of the learning rate by which weights shrink.
+        #[serde(default = "weight_decay")]
+        weight_decay: f64,
+        /// Largest norm of a gradient; longer ones are scaled down to it. 0 clips nothing.
+        #[serde(default = "max_grad_norm")]
+        max_grad_norm: f64,
+    },
+}
+
+impl Default for OptimizerSpec {
+    fn default() -> Self {
+        Self::AdamW {
+            beta1: beta1(),
+            beta2: beta2(),
+            epsilon: epsilon(),
+            weight_decay: weight_decay(),
+            max_grad_norm: max_grad_norm(),
+        }
+    }
+}
+
+/// The learning rate over a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearningRateSpec {
+    /// The rate after warm-up.
+    pub rate: f64,
+    /// Multiplies the rate by batch size x accumulation, as Diffusion-DPO's `--scale_lr` does.
+    #[serde(default)]
+    pub scale: bool,
+    /// Its course after warm-up.
+    #[serde(default)]
+    pub schedule: LearningRateSchedule,
+    /// Steps over which it rises linearly from 0.
+    #[serde(default)]
+    pub warmup_steps: u32,
+}
+
+/// The course of the learning rate after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningRateSchedule {
+    /// Stays.
+    #[default]
+    Constant,
+    /// Falls linearly to 0 at the last step.
+    Linear,
+    /// Falls to 0 along half a cosine.
+    Cosine,
+}
+
+fn one() -> u32 {
+    1
+}
+fn caption_dropout() -> f64 {
+    0.2
+}
+fn beta1() -> f64 {
+    0.9
+}
+fn beta2() -> f64 {
+    0.999
+}
+fn epsilon() -> f64 {
+    1e-8
+}
+fn weight_decay() -> f64 {
+    1e-2
+}
+fn max_grad_norm() -> f64 {
+    1.0
+}
+
+/// Whether a name may name a run or model (and so a folder): no separators, no leading dot.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 100
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+impl TrainSpec {
+    /// The rate that the optimiser sees after warm-up.
+    #[must_use]
+    pub fn effective_rate(&self) -> f64 {
+        let LearningRateSpec { rate, scale, .. } = self.learning_rate;
+        if scale { rate * f64::from(self.batch_size) * f64::from(self.gradient_accumulation) } else { rate }
+    }
+
+    /// # Errors
+    /// Every field that cannot be accepted, with the remedy.
+    pub fn validate(&self) -> Result<(), Problems> {
+        let mut p = Problems::default();
+        p.require(
+            is_name(&self.name),
+            "name",
+            "use 1 to 100 letters, digits, '-', '_' or '.', not starting with '.'",
+        );
+        p.require(
+            !self.base.trim().is_empty(),
+            "base",
+            "name the model to start from, for example \"shapes\"",
+        );
+        let positive = |p: &mut Problems, field: &str, v: f64| {
+            p.require(v.is_finite() && v > 0.0, field, format!("{v} is not a positive number"));
+        };
+        match &self.objective {
+            Objective::Denoise { snr_clamp: Some(SnrClamp { min, max }) } => {
+                p.require(
+                    min.is_finite() && max.is_finite() && *min >= 0.0 && max > min,
+                    "objective.snr_clamp",
+                    "needs 0 <= min < max",
+                );
+            }
+            Objective::Denoise { snr_clamp: None } | Objective::Sft {} => {}
+            Objective::DiffusionDpo { beta } => positive(&mut p, "objective.beta", *beta),
+            Objective::DiffContrast { beta, tau, .. } | Objective::Rpo { beta, tau, .. } => {
+                positive(&mut p, "objective.beta", *beta);
+                positive(&mut p, "objective.tau", *tau);
+            }
+        }
+        let DataSpec::Shapes { set, count, seed } = &self.data;
+        p.require((1..=1_000_000).contains(count), "data.count", "use 1 to 1000000");
+        p.require(
+            *count >= self.batch_size,
+            "data.count",
+            "use at least one batch (incomplete ones are dropped)",
+        );
+        p.require(*seed <= MAX_SEED, "data.seed", format!("use 0 to {MAX_SEED}"));
+        p.require(
+            set.has_pairs() || matches!(self.objective, Objective::Denoise { .. }),
+            "data.set",
+            format!(
+                "objective {} needs pairs: use van_gogh, sketch, winter or quality",
+                self.objective.kind()
+            ),
+        );
+        p.require((1..=10_000_000).contains(&self.steps), "steps", "use 1 to 10000000");
+        p.require((1..=4096).contains(&self.batch_size), "batch_size", "use 1 to 4096");
+        p.require((1..=4096).contains(&self.gradient_accumulation), "gradient_accumulation", "use 1 to 4096");
+        let OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, max_grad_norm } = &self.optimizer;
+        p.require((0.0..1.0).contains(beta1), "optimizer.beta1", "use 0 to below 1");
+        p.require((0.0..1.0).contains(beta2), "optimizer.beta2", "use 0 to below 1");
+        positive(&mut p, "optimizer.epsilon", *epsilon);
+        for (field, v) in
+            [("optimizer.weight_decay", weight_decay), ("optimizer.max_grad_norm", max_grad_norm)]
+        {
+            p.require(v.is_finite() && *v >= 0.0, field, "use 0 or more");
+        }
+        positive(&mut p, "learning_rate.rate", self.learning_rate.rate);
+        p.require(
+            self.learning_rate.warmup_steps <= self.steps,
+            "learning_rate.warmup_steps",
+            "use at most `steps`",
+        );
+        p.require((0.0..=1.0).contains(&self.caption_dropout), "caption_dropout", "use 0 to 1");
+        if let Some(d) = self.ema_decay {
+            p.require((0.0..1.0).contains(&d), "ema_decay", "use 0 to below 1, for example 0.999");
+        }
+        p.require(self.seed <= MAX_SEED, "seed", format!("use 0 to {MAX_SEED}"));
+        p.require(self.sample_prompts.len() <= 16, "sample_prompts", "use at most 16");
+        p.require(
+            self.sample_prompts.iter().all(|s| s.len() <= crate::image::MAX_PROMPT_BYTES),
+            "sample_prompts",
+            format!("use at most {} bytes each", crate::image::MAX_PROMPT_BYTES),
+        );
+        p.require(
+            self.sample_every == 0 || !self.sample_prompts.is_empty(),
+            "sample_prompts",
+            "name at least one prompt, or set sample_every to 0",
+        );
+        p.require(self.evaluate_prompts <= 10_000, "evaluate_prompts", "use at most 10000");
+        p.into_result()
+    }
+}
