@@ -1,1 +1,10 @@
-//! Being built.
+//! The bundled world: captioned pictures drawn from a seed, the rule that judges pictures of it without any network, the styles and
+//! quality pairs that preferences are learnt from, and the vocabulary of its captions. Every item is a pure function of its arguments.
+
+mod dice;
+
+mod picture;
+pub mod vocabulary;
+pub mod world;
+
+pub use picture::{Picture, SIDE, contact_sheet};

@@ -1,0 +1,15 @@
+//! What can be seen, drawn and said in the world.
+
+mod caption;
+mod name;
+mod outline;
+mod paint;
+mod prompt;
+mod scene;
+mod split;
+
+pub use name::{Background, Colour, Relation, Shape, Size};
+pub(crate) use outline::{coverage, extent};
+pub use prompt::{HeldOutPrompt, PairPrompt, held_out_prompts, pair_prompts};
+pub use scene::{Kind, Object, Scene, scene};
+pub use split::{Split, allowed, held_out};

@@ -1,0 +1,129 @@
+//! The words of the world and what each looks like.
+
+/// An enum whose variants carry the word a caption uses.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $(#[doc = $word] $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The word in captions.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// The shape of an object.
+    Shape {
+        Circle = "circle", Square = "square", Triangle = "triangle", Diamond = "diamond",
+        Star = "star", Heart = "heart", Cross = "cross", Ring = "ring",
+    }
+}
+
+names! {
+    /// The colour of an object.
+    Colour {
+        Red = "red", Orange = "orange", Yellow = "yellow", Green = "green", Blue = "blue",
+        Purple = "purple", Pink = "pink", Brown = "brown", White = "white", Black = "black",
+    }
+}
+
+names! {
+    /// The colour of what is behind the objects.
+    Background {
+        White = "white", Gray = "gray", Black = "black", Blue = "blue", Green = "green", Cream = "cream",
+    }
+}
+
+names! {
+    /// The size of a single object.
+    Size { Small = "small", Medium = "medium", Large = "large", }
+}
+
+names! {
+    /// Where the first of two objects lies, seen from the second.
+    Relation { LeftOf = "left of", RightOf = "right of", Above = "above", Below = "below", }
+}
+
+impl Colour {
+    /// Its levels: saturated, so that it differs from the pale background of the same name.
+    #[must_use]
+    pub const fn levels(self) -> [f32; 3] {
+        match self {
+            Self::Red => [220.0, 30.0, 35.0],
+            Self::Orange => [255.0, 140.0, 0.0],
+            Self::Yellow => [255.0, 225.0, 20.0],
+            Self::Green => [25.0, 150.0, 50.0],
+            Self::Blue => [30.0, 70.0, 220.0],
+            Self::Purple => [130.0, 40.0, 170.0],
+            Self::Pink => [255.0, 120.0, 190.0],
+            Self::Brown => [125.0, 75.0, 35.0],
+            Self::White => [252.0, 252.0, 252.0],
+            Self::Black => [18.0, 18.0, 20.0],
+        }
+    }
+}
+
+impl Background {
+    /// Its levels: pale or gray, so that every object stands out.
+    #[must_use]
+    pub const fn levels(self) -> [f32; 3] {
+        match self {
+            Self::White => [240.0, 240.0, 238.0],
+            Self::Gray => [150.0, 152.0, 156.0],
+            Self::Black => [36.0, 36.0, 42.0],
+            Self::Blue => [150.0, 195.0, 240.0],
+            Self::Green => [165.0, 215.0, 150.0],
+            Self::Cream => [245.0, 225.0, 175.0],
+        }
+    }
+}
+
+impl Size {
+    /// Smallest and largest radius in pixels. Between two sizes lies a gap, so that each can be told; the small ones are wide enough
+    /// to keep their shape in latents of a quarter of the resolution.
+    #[must_use]
+    pub const fn radii(self) -> (f32, f32) {
+        match self {
+            Self::Small => (11.0, 12.0),
+            Self::Medium => (15.0, 17.0),
+            Self::Large => (20.0, 22.5),
+        }
+    }
+
+    /// The size of which a radius is, split in the middle of the gaps.
+    pub(crate) fn of_radius(radius: f32) -> Self {
+        match radius {
+            r if r < 13.5 => Self::Small,
+            r if r < 18.5 => Self::Medium,
+            _ => Self::Large,
+        }
+    }
+}
+
+impl Relation {
+    /// What the second object is to the first.
+    #[must_use]
+    pub const fn inverse(self) -> Self {
+        match self {
+            Self::LeftOf => Self::RightOf,
+            Self::RightOf => Self::LeftOf,
+            Self::Above => Self::Below,
+            Self::Below => Self::Above,
+        }
+    }
+}
