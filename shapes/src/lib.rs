@@ -2,6 +2,7 @@
 //! quality pairs that preferences are learnt from, and the vocabulary of its captions. Every item is a pure function of its arguments.
 
 mod dice;
+pub mod judge;
 
 mod picture;
 pub mod vocabulary;
