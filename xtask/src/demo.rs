@@ -1,0 +1,160 @@
+//! `cargo xtask demo`: from a fresh clone to a running site with training to watch and pairs to judge.
+
+use crate::deployment::{self, Deployment};
+use crate::frontend::{self, Profile};
+use crate::http::Client;
+use crate::process;
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What `demo` is asked to do.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Where the site listens, on this machine only.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Stop when every job is done, and fail if one failed.
+    #[arg(long)]
+    once: bool,
+}
+
+/// `cargo xtask demo`.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let data = workspace.root.join("data");
+    let mut steps = Steps::new();
+    steps.take("frontend", || frontend::build(&workspace, Profile::Small))?;
+    steps.take("release build", || deployment::build(&workspace))?;
+    let mut demo = steps.take("server", || Deployment::start(&workspace, &data, options.port))?;
+    steps.take("worker", || demo.start_worker(&workspace, &data))?;
+    steps.take("jobs", || submit(&workspace.root, &mut demo.client))?;
+    steps.print_summary();
+
+    let url = demo.client.url();
+    println!();
+    println!("  Open {url}/ in a browser: training is live under Runs, pairs are under Judge.");
+    println!("  A picture of your own:");
+    println!(
+        "    curl -sf '{url}/generate?prompt=a+large+red+circle+on+a+blue+background&seed=1' -o out.png"
+    );
+    println!(
+        "  Everything it remembers is in {}. Ctrl-C stops it; the same command goes on from there.",
+        data.display()
+    );
+    println!();
+    let failed = follow(&mut demo, options.once)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks for the demo's jobs, if nobody has asked for any yet.
+fn submit(root: &Path, client: &mut Client) -> Result<()> {
+    let known = jobs(client)?.len();
+    if known > 0 {
+        println!("    the database already knows {known} jobs");
+        return Ok(());
+    }
+    let folder = root.join("trainer/configs/demo");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .with_context(|| format!("reading {}", folder.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    ensure!(!files.is_empty(), "{} holds no configs", folder.display());
+    for file in files {
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let body = job(&text).with_context(|| format!("reading {}", file.display()))?;
+        let accepted = client
+            .post("/api/v1/jobs", &body)?
+            .expect(202)
+            .with_context(|| format!("submitting {}", file.display()))?;
+        println!("    submitted {}", label(&body));
+        accepted.json()?;
+    }
+    Ok(())
+}
+
+/// A config as the body of a job: the spec says by its keys which kind it is.
+fn job(config: &str) -> Result<Value> {
+    let mut body: Value = toml::from_str(config)?;
+    let fields = body.as_object_mut().context("a config is a table")?;
+    let kind = if fields.contains_key("objective") { "train" } else { "evaluate" };
+    fields.insert("kind".to_owned(), kind.into());
+    Ok(body)
+}
+
+/// All jobs, oldest first.
+fn jobs(client: &mut Client) -> Result<Vec<Value>> {
+    let mut page = client.get_json("/api/v1/jobs")?;
+    let mut jobs = std::mem::take(page["items"].as_array_mut().context("the list of jobs has no items")?);
+    jobs.reverse();
+    Ok(jobs)
+}
+
+/// Prints a line whenever a job changes its state or has done another tenth, until we are asked to stop or, with
+/// `once`, until nothing is left to do. The number of jobs that failed.
+fn follow(demo: &mut Deployment, once: bool) -> Result<usize> {
+    let mut seen: HashMap<String, (String, i64)> = HashMap::new();
+    loop {
+        if process::stop_requested() {
+            println!("stopping; a job in training saves its state first");
+            return Ok(0);
+        }
+        demo.check()?;
+        let jobs = jobs(&mut demo.client)?;
+        for job in &jobs {
+            let state = text(&job["state"]);
+            let (progress, total) = (count(&job["progress"]), count(&job["total"]));
+            let now = (state.clone(), progress * 10 / total.max(1));
+            if seen.insert(text(&job["id"]), now.clone()).is_none_or(|before| before != now) {
+                let error = job["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default();
+                println!("{state:>10}  {:<40} {progress}/{total}{error}", label(&job["spec"]));
+            }
+        }
+        let count_in = |state: &str| jobs.iter().filter(|job| job["state"] == state).count();
+        if once && count_in("queued") + count_in("running") == 0 {
+            return Ok(count_in("failed"));
+        }
+        if process::pause(Duration::from_secs(1)).is_err() {
+            continue;
+        }
+    }
+}
+
+fn label(spec: &Value) -> String {
+    let name = spec["name"].as_str().or(spec["model"].as_str()).unwrap_or_default();
+    format!("{} {name}", text(&spec["kind"]))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn count(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::job;
+
+    #[test]
+    fn a_config_becomes_the_body_of_its_kind() {
+        let train = job("name = \"sft\"\nsteps = 3\n[objective]\nkind = \"sft\"").expect("a train spec");
+        assert_eq!(
+            (train["kind"].as_str(), train["objective"]["kind"].as_str()),
+            (Some("train"), Some("sft"))
+        );
+        let evaluate = job("model = \"shapes\"\n[prompts]\nsource = \"list\"").expect("an evaluate spec");
+        assert_eq!(
+            (evaluate["kind"].as_str(), evaluate["model"].as_str()),
+            (Some("evaluate"), Some("shapes"))
+        );
+    }
+}
