@@ -1,1 +1,20 @@
-//! Being built.
+//! What is remembered: rows in SQLite or Postgres, bytes in the artifact store. One method per query, grouped by
+//! table; nothing here decides what should happen, reads a clock, or draws from ambient randomness.
+
+mod artifacts;
+mod db;
+mod error;
+mod images;
+mod jobs;
+mod matchups;
+mod models;
+mod raters;
+mod runs;
+mod votes;
+
+pub use artifacts::{ArtifactError, Artifacts};
+pub use db::{Db, Store};
+pub use error::{Conflict, StoreError};
+pub use images::{ImageFilter, ImageScore};
+pub use jobs::{Claim, Ending, Heartbeat};
+pub use votes::PairVotes;

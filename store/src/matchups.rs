@@ -1,0 +1,254 @@
+//! Two pictures for a rater to judge: asked for by somebody, or drawn where votes are fewest.
+
+use crate::db::{Store, micros, with_db};
+use crate::error::{StoreError, missing};
+use domain::Timestamp;
+use domain::id::{ImageId, MatchupId, ModelId, RaterId};
+use domain::image::Image;
+use domain::preference::Matchup;
+use domain::problem::Problems;
+use rand::Rng;
+use rand::seq::SliceRandom;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+#[derive(sqlx::FromRow)]
+struct MatchupRow {
+    id: Uuid,
+    prompt: String,
+    left_image: Uuid,
+    right_image: Uuid,
+    rater_id: Option<Uuid>,
+    created_at: Timestamp,
+}
+
+impl From<MatchupRow> for Matchup {
+    fn from(row: MatchupRow) -> Self {
+        Self {
+            id: MatchupId(row.id),
+            prompt: row.prompt,
+            left: ImageId(row.left_image),
+            right: ImageId(row.right_image),
+            rater_id: row.rater_id.map(RaterId),
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// Pairs of evaluation pictures of equal params, one of model $1 and one of $2, that rater $3 has not judged.
+macro_rules! unjudged {
+    ($columns:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM images a JOIN images b ON b.params_sha256 = a.params_sha256 ",
+            "WHERE a.model_id = $1 AND a.purpose = 'evaluation' AND b.model_id = $2 AND b.purpose = 'evaluation' ",
+            "AND NOT EXISTS (SELECT 1 FROM matchups m JOIN votes v ON v.matchup_id = m.id AND v.rater_id = $3 ",
+            "WHERE (m.left_image = a.id AND m.right_image = b.id) ",
+            "OR (m.left_image = b.id AND m.right_image = a.id)) ",
+            $rest
+        )
+    };
+}
+impl Store {
+    /// Makes a matchup that anybody may judge; the generator decides who is on the left.
+    ///
+    /// # Errors
+    /// `Invalid` if the pictures are unknown, of different prompts, or not of two models.
+    pub async fn create_matchup<R: Rng>(
+        &self,
+        image_a: ImageId,
+        image_b: ImageId,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Matchup, StoreError> {
+        let id = MatchupId::new(now, rng.random());
+        let swap = rng.random();
+        let (a, b) = (self.get_image(image_a).await?, self.get_image(image_b).await?);
+        let prompt = shared_prompt(a.as_ref(), b.as_ref())?;
+        let (left, right) = if swap { (image_b, image_a) } else { (image_a, image_b) };
+        let matchup = Matchup { id, prompt, left, right, rater_id: None, created_at: micros(now) };
+        self.insert_matchup(&matchup).await?;
+        Ok(matchup)
+    }
+
+    /// One matchup.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_matchup(&self, id: MatchupId) -> Result<Option<Matchup>, StoreError> {
+        let row: Option<MatchupRow> = with_db!(self, pool => sqlx::query_as(
+            "SELECT id, prompt, left_image, right_image, rater_id, created_at FROM matchups WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(pool)
+            .await?);
+        Ok(row.map(Matchup::from))
+    }
+
+    /// The names of the left and the right model: for the answer to a vote, never before.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn matchup_model_names(&self, id: MatchupId) -> Result<Option<(String, String)>, StoreError> {
+        Ok(with_db!(self, pool => sqlx::query_as(
+            "SELECT a.name, b.name FROM matchups m \
+             JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
+             JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id WHERE m.id = $1")
+            .bind(id.0)
+            .fetch_optional(pool)
+            .await?))
+    }
+
+    /// What a rater judges next: a matchup drawn for them before and not judged; else one that somebody asked for; else
+    /// a new one, of two models with the fewest votes against each other and a prompt at random. None when there is
+    /// nothing left. `only` restricts it to matchups between these models; empty does not.
+    ///
+    /// # Errors
+    /// `Missing` if the rater is.
+    pub async fn next_matchup<R: Rng>(
+        &self,
+        rater: RaterId,
+        only: &[ModelId],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Option<Matchup>, StoreError> {
+        match self.waiting_matchup(rater, only).await? {
+            Some(matchup) => Ok(Some(matchup)),
+            None => self.draw_matchup(rater, only, now, rng).await,
+        }
+    }
+
+    async fn waiting_matchup(&self, rater: RaterId, only: &[ModelId]) -> Result<Option<Matchup>, StoreError> {
+        // Those drawn for the rater come first, then those for anybody, each in the order they were made.
+        let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT m.id, l.model_id, r.model_id \
+             FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
+             WHERE (m.rater_id = $1 OR m.rater_id IS NULL) \
+             AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
+             ORDER BY CASE WHEN m.rater_id IS NULL THEN 1 ELSE 0 END, m.id LIMIT $2")
+            .bind(rater.0)
+            .bind(if only.is_empty() { 1_i64 } else { i64::MAX })
+            .fetch_all(pool)
+            .await?);
+        let wanted = |model: Uuid| only.is_empty() || only.contains(&ModelId(model));
+        match rows.into_iter().find(|&(_, left, right)| wanted(left) && wanted(right)) {
+            Some((id, ..)) => self.get_matchup(MatchupId(id)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn draw_matchup<R: Rng>(
+        &self,
+        rater: RaterId,
+        only: &[ModelId],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Option<Matchup>, StoreError> {
+        for (model_a, model_b) in self.pairs_by_votes(only, rng).await? {
+            // The two models first, then the prompt: this reads one model's pictures, never all with all.
+            let (choices,): (i64,) = with_db!(self, pool => sqlx::query_as(unjudged!("COUNT(*)", ""))
+                .bind(model_a.0)
+                .bind(model_b.0)
+                .bind(rater.0)
+                .fetch_one(pool)
+                .await?);
+            if choices == 0 {
+                continue;
+            }
+            let images: Option<(Uuid, Uuid, String)> = with_db!(self, pool =>
+                sqlx::query_as(unjudged!("a.id, b.id, a.prompt", "ORDER BY a.id, b.id LIMIT 1 OFFSET $4"))
+                    .bind(model_a.0)
+                    .bind(model_b.0)
+                    .bind(rater.0)
+                    .bind(rng.random_range(0..choices))
+                    .fetch_optional(pool)
+                    .await?);
+            // A vote of the same rater in another window may have taken the last choice meanwhile.
+            let Some((a, b, prompt)) = images else { continue };
+            let (left, right) = if rng.random() { (a, b) } else { (b, a) };
+            let matchup = Matchup {
+                id: MatchupId::new(now, rng.random()),
+                prompt,
+                left: ImageId(left),
+                right: ImageId(right),
+                rater_id: Some(rater),
+                created_at: micros(now),
+            };
+            self.insert_matchup(&matchup).await?;
+            return Ok(Some(matchup));
+        }
+        Ok(None)
+    }
+
+    /// Pairs of models with comparable pictures, fewest votes first, in random order among equals.
+    async fn pairs_by_votes<R: Rng>(
+        &self,
+        only: &[ModelId],
+        rng: &mut R,
+    ) -> Result<Vec<(ModelId, ModelId)>, StoreError> {
+        let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool =>
+            sqlx::query_as("SELECT model_a, model_b FROM comparable_models ORDER BY model_a, model_b")
+                .fetch_all(pool)
+                .await?);
+        let wanted = |model: &ModelId| only.is_empty() || only.contains(model);
+        let mut pairs: Vec<_> = rows
+            .into_iter()
+            .map(|(a, b)| (ModelId(a), ModelId(b)))
+            .filter(|(a, b)| wanted(a) && wanted(b))
+            .collect();
+        let tallies = self.tallies().await?;
+        let votes: HashMap<_, _> = tallies.iter().map(|pair| ((pair.a, pair.b), pair.total())).collect();
+        pairs.shuffle(rng);
+        pairs.sort_by_key(|pair| votes.get(pair).copied().unwrap_or(0));
+        Ok(pairs)
+    }
+
+    async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {
+        with_db!(self, pool => sqlx::query(
+            "INSERT INTO matchups (id, prompt, left_image, right_image, rater_id, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(matchup.id.0)
+            .bind(&matchup.prompt)
+            .bind(matchup.left.0)
+            .bind(matchup.right.0)
+            .bind(matchup.rater_id.map(|id| id.0))
+            .bind(micros(matchup.created_at))
+            .execute(pool)
+            .await
+            .map(drop)
+            .map_err(|e| missing(e, "rater"))?);
+        Ok(())
+    }
+}
+
+/// The prompt of two pictures that may be judged against each other.
+fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, StoreError> {
+    let mut problems = Problems::default();
+    problems.require(a.is_some(), "image_a", "there is no such image");
+    problems.require(b.is_some(), "image_b", "there is no such image");
+    if let (Some(a), Some(b)) = (a, b) {
+        problems.require(
+            a.model_id.is_some(),
+            "image_a",
+            "no model made it: use a generated or evaluation image",
+        );
+        problems.require(
+            b.model_id.is_some(),
+            "image_b",
+            "no model made it: use a generated or evaluation image",
+        );
+        problems.require(
+            a.model_id.is_none() || a.model_id != b.model_id,
+            "image_b",
+            "is by the same model as image_a: use one by another model",
+        );
+        problems.require(
+            a.params.prompt == b.params.prompt,
+            "image_b",
+            "has another prompt than image_a: use one of the same prompt",
+        );
+        problems.into_result()?;
+        return Ok(a.params.prompt.clone());
+    }
+    Err(problems.into())
+}

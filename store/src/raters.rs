@@ -1,0 +1,33 @@
+//! People (or browsers) who vote.
+
+use crate::db::{Store, micros, with_db};
+use crate::error::StoreError;
+use domain::Timestamp;
+use domain::id::RaterId;
+
+impl Store {
+    /// Makes a rater known if it is not: whoever carries an id of ours may vote under it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ensure_rater(&self, id: RaterId, now: Timestamp) -> Result<(), StoreError> {
+        with_db!(self, pool => sqlx::query(
+            "INSERT INTO raters (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
+            .bind(id.0)
+            .bind(micros(now))
+            .execute(pool)
+            .await
+            .map(drop)?);
+        Ok(())
+    }
+
+    /// How many raters have voted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_raters(&self) -> Result<i64, StoreError> {
+        let (count,): (i64,) = with_db!(self, pool =>
+            sqlx::query_as("SELECT COUNT(DISTINCT rater_id) FROM votes").fetch_one(pool).await?);
+        Ok(count)
+    }
+}

@@ -1,0 +1,160 @@
+//! Answers of raters, and their sums.
+
+use crate::db::{Store, in_transaction, limit, micros, read, with_db};
+use crate::error::{Conflict, StoreError, missing};
+use domain::Timestamp;
+use domain::api::VoteRecord;
+use domain::id::{MatchupId, ModelId, RaterId, VoteId};
+use domain::preference::Vote;
+use domain::ranking::Tally;
+use uuid::Uuid;
+
+/// All votes on two models (`a` is the one of the lesser id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairVotes {
+    /// One model.
+    pub a: ModelId,
+    /// The other.
+    pub b: ModelId,
+    /// Votes that `a`'s picture is better.
+    pub wins_a: i64,
+    /// Votes that `b`'s picture is better.
+    pub wins_b: i64,
+    /// Votes that neither is better.
+    pub ties: i64,
+    /// Votes that neither is any good.
+    pub both_bad: i64,
+}
+
+impl PairVotes {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> i64 {
+        self.wins_a + self.wins_b + self.ties + self.both_bad
+    }
+}
+
+impl From<PairVotes> for Tally {
+    fn from(votes: PairVotes) -> Self {
+        let PairVotes { a, b, wins_a, wins_b, ties, both_bad } = votes;
+        Self { a, b, wins_a, wins_b, ties: ties + both_bad }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct VoteRow {
+    id: Uuid,
+    matchup_id: Uuid,
+    prompt: String,
+    left_model: String,
+    right_model: String,
+    choice: String,
+    created_at: Timestamp,
+}
+
+impl TryFrom<VoteRow> for VoteRecord {
+    type Error = StoreError;
+    fn try_from(row: VoteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: VoteId(row.id),
+            matchup_id: MatchupId(row.matchup_id),
+            prompt: row.prompt,
+            left_model: row.left_model,
+            right_model: row.right_model,
+            choice: read(row.choice.parse(), "votes", "choice", row.id)?,
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl Store {
+    /// Counts a vote.
+    ///
+    /// # Errors
+    /// `Missing` if there is no such matchup for this rater, or no such rater; `Conflict::AlreadyVoted`.
+    pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
+        in_transaction!(self, tx => {
+            let matchup: Option<(Uuid,)> = sqlx::query_as(
+                "SELECT id FROM matchups WHERE id = $1 AND (rater_id IS NULL OR rater_id = $2)")
+                .bind(vote.matchup_id.0)
+                .bind(vote.rater_id.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if matchup.is_none() {
+                return Err(StoreError::Missing("matchup for this rater"));
+            }
+            let inserted = sqlx::query(
+                "INSERT INTO votes (id, matchup_id, rater_id, choice, created_at) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (matchup_id, rater_id) DO NOTHING")
+                .bind(vote.id.0)
+                .bind(vote.matchup_id.0)
+                .bind(vote.rater_id.0)
+                .bind(vote.choice.as_str())
+                .bind(micros(vote.created_at))
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| missing(e, "rater"))?
+                .rows_affected();
+            if inserted == 0 {
+                return Err(Conflict::AlreadyVoted.into());
+            }
+        });
+        Ok(())
+    }
+
+    /// Votes with the names of the models, newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_votes(&self, at_most: u32) -> Result<Vec<VoteRecord>, StoreError> {
+        let rows: Vec<VoteRow> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, v.matchup_id, m.prompt, a.name AS left_model, b.name AS right_model, v.choice, v.created_at \
+             FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
+             JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
+             ORDER BY v.id DESC LIMIT $1")
+            .bind(limit(at_most))
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter().map(VoteRecord::try_from).collect()
+    }
+
+    /// How many votes a rater has cast.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_votes(&self, rater: RaterId) -> Result<i64, StoreError> {
+        let (count,): (i64,) = with_db!(self, pool =>
+            sqlx::query_as("SELECT COUNT(*) FROM votes WHERE rater_id = $1").bind(rater.0).fetch_one(pool).await?);
+        Ok(count)
+    }
+
+    /// All votes, summed up for each two models.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tallies(&self) -> Result<Vec<PairVotes>, StoreError> {
+        let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT model_a, model_b, \
+             COUNT(CASE WHEN winner = model_a THEN 1 END), COUNT(CASE WHEN winner = model_b THEN 1 END), \
+             COUNT(CASE WHEN choice = 'tie' THEN 1 END), COUNT(CASE WHEN choice = 'both_bad' THEN 1 END) \
+             FROM (SELECT v.choice, \
+                   CASE WHEN l.model_id < r.model_id THEN l.model_id ELSE r.model_id END AS model_a, \
+                   CASE WHEN l.model_id < r.model_id THEN r.model_id ELSE l.model_id END AS model_b, \
+                   CASE v.choice WHEN 'left' THEN l.model_id WHEN 'right' THEN r.model_id END AS winner \
+                   FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+                   JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image) AS judged \
+             GROUP BY model_a, model_b ORDER BY model_a, model_b")
+            .fetch_all(pool)
+            .await?);
+        let pair = |(a, b, wins_a, wins_b, ties, both_bad)| PairVotes {
+            a: ModelId(a),
+            b: ModelId(b),
+            wins_a,
+            wins_b,
+            ties,
+            both_bad,
+        };
+        Ok(rows.into_iter().map(pair).collect())
+    }
+}
