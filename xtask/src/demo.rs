@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Stop when every job is done, and fail if one failed.
     #[arg(long)]
     once: bool,
+    /// Asked of everybody who wants in.
+    #[arg(long, env = "ACCESS_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// `cargo xtask demo`.
@@ -31,7 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::new();
     steps.take("frontend", || frontend::build(&workspace, Profile::Small))?;
     steps.take("release build", || deployment::build(&workspace))?;
-    let mut demo = steps.take("server", || Deployment::start(&workspace, &data, options.port))?;
+    let mut demo =
+        steps.take("server", || Deployment::start(&workspace, &data, options.port, options.token.clone()))?;
     steps.take("worker", || demo.start_worker(&workspace, &data))?;
     steps.take("jobs", || submit(&workspace.root, &mut demo.client))?;
     steps.print_summary();

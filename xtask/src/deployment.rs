@@ -34,7 +34,12 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 
 impl Deployment {
     /// Starts the server and waits until it is ready. It reads and writes `data`.
-    pub(crate) fn start(workspace: &Workspace, data: &Path, port: u16) -> Result<Self> {
+    pub(crate) fn start(
+        workspace: &Workspace,
+        data: &Path,
+        port: u16,
+        token: Option<String>,
+    ) -> Result<Self> {
         let address = format!("127.0.0.1:{port}");
         ensure!(
             std::net::TcpStream::connect(&address).is_err(),
@@ -47,7 +52,9 @@ impl Deployment {
             .env("SITE", workspace.target.join("site"))
             .env("STATIC", workspace.root.join("static"))
             .env("MODELS", workspace.root.join("models"));
-        let token = std::env::var("ACCESS_TOKEN").ok();
+        if let Some(token) = &token {
+            command.env("ACCESS_TOKEN", token);
+        }
         let client = Client::new(&format!("http://{address}"), token)?;
         let mut started = Self { worker: None, server: Background::start("server", &mut command)?, client };
         started.wait_until_ready()?;

@@ -8,6 +8,7 @@ mod frontend;
 mod http;
 mod postgres;
 mod process;
+mod smoke;
 mod steps;
 mod suite;
 mod system;
@@ -30,6 +31,8 @@ enum Task {
     Demo(demo::Options),
     /// Build the browser's half of the pages into target/site/pkg.
     Frontend(frontend::Options),
+    /// Do the whole round of the product against a release server: one line per step.
+    Smoke(smoke::Options),
     /// Run every check and every test; the last line counts them.
     Test(suite::Options),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = process::listen_for_stop().and_then(|()| match arguments.task {
         Task::Demo(options) => demo::run(&options),
         Task::Frontend(options) => frontend::run(&options),
+        Task::Smoke(options) => smoke::run(&options),
         Task::Test(options) => suite::run(&options),
     });
     match result {
