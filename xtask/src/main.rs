@@ -2,6 +2,7 @@
 //! brings what it needs: a machine with Rust, Node and Python is enough.
 
 mod arrows;
+mod bench;
 mod demo;
 mod deployment;
 mod frontend;
@@ -27,6 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Time our trainer against PyTorch + diffusers on the same weights, shapes and batch.
+    Bench(bench::Options),
     /// Build everything, start the site and its demo jobs, and follow them until Ctrl-C.
     Demo(demo::Options),
     /// Build the browser's half of the pages into target/site/pkg.
@@ -40,6 +43,7 @@ enum Task {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = process::listen_for_stop().and_then(|()| match arguments.task {
+        Task::Bench(options) => bench::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Frontend(options) => frontend::run(&options),
         Task::Smoke(options) => smoke::run(&options),

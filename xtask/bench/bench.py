@@ -1,0 +1,98 @@
+"""PyTorch + diffusers' side of `cargo xtask bench`.
+
+Prints `ready`, then answers every line `step` on standard input with `<seconds> <peak bytes of memory>` until the
+input ends. `diff-contrast-trainer bench` speaks the same, does the same work on the same weights and shapes, and
+the two are driven in turn, so that a busy moment of the machine hits both.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
+GUIDANCE_SCALE = 5.0
+
+
+def train_step(model: Path, batch: int):
+    """One update: per-sample timesteps, mean squared error, backward, clip to norm 1, AdamW."""
+    unet = UNet2DConditionModel.from_pretrained(model / "unet").train()
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, weight_decay=1e-2)
+    latents, text_states = inputs(model, unet, batch)
+    target = torch.randn(latents.shape)
+    timesteps = torch.randint(0, 1000, (batch,))
+
+    def step():
+        prediction = unet(latents, timesteps, encoder_hidden_states=text_states).sample
+        loss = torch.nn.functional.mse_loss(prediction, target)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.item()
+
+    return step
+
+
+def generate_step(model: Path, batch: int, sampler_steps: int):
+    """One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder."""
+    unet = UNet2DConditionModel.from_pretrained(model / "unet").eval()
+    autoencoder = AutoencoderKL.from_pretrained(model / "vae").eval()
+    sampler = DDIMScheduler.from_pretrained(model / "scheduler")
+    noise, text_states = inputs(model, unet, batch)
+    both_states = torch.cat([torch.zeros_like(text_states), text_states])
+
+    @torch.no_grad()
+    def step():
+        sampler.set_timesteps(sampler_steps)
+        latents = noise
+        for timestep in sampler.timesteps:
+            both = unet(torch.cat([latents, latents]), timestep, encoder_hidden_states=both_states).sample
+            unprompted, prompted = both.chunk(2)
+            prediction = unprompted + GUIDANCE_SCALE * (prompted - unprompted)
+            latents = sampler.step(prediction, timestep, latents).prev_sample
+        autoencoder.decode(latents / autoencoder.config.scaling_factor).sample.sum().item()
+
+    return step
+
+
+def inputs(model: Path, unet: UNet2DConditionModel, batch: int):
+    """Latents and text states of the shapes that the model's configs state."""
+    tokens = json.loads((model / "text_encoder" / "config.json").read_text())["max_position_embeddings"]
+    config = unet.config
+    latents = torch.randn(batch, config.in_channels, config.sample_size, config.sample_size)
+    return latents, torch.randn(batch, tokens, config.cross_attention_dim)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=["train", "generate"])
+    parser.add_argument("--model", type=Path, required=True, help="a folder in diffusers layout")
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps of `generate`")
+    parser.add_argument("--threads", type=int, required=True)
+    arguments = parser.parse_args()
+
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    if arguments.task == "train":
+        step = train_step(arguments.model, arguments.batch)
+    else:
+        step = generate_step(arguments.model, arguments.batch, arguments.steps)
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if line.strip() != "step":
+            sys.exit(f"expected `step`, got {line!r}")
+        began = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - began
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(f"{seconds:.6f} {peak_bytes}", flush=True)
+
+
+main()

@@ -1,0 +1,231 @@
+//! `cargo xtask bench`: our trainer and PyTorch + diffusers on the same weights, shapes and batch, step by step in
+//! turn, so that a busy moment of the machine hits both. The figure is the median of the rounds' ratios.
+
+use crate::process;
+use crate::steps::Steps;
+use crate::system;
+use crate::workspace::{Workspace, cargo};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+
+/// What `bench` is asked to do.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// A training step, or a batch of pictures.
+    task: Task,
+    /// Pictures in a batch.
+    #[arg(long, default_value_t = 16)]
+    batch: u32,
+    /// Timed rounds, after two that warm up.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// Denoising steps of `generate`.
+    #[arg(long, default_value_t = 20)]
+    steps: u32,
+    /// The model, a folder in diffusers layout.
+    #[arg(long, default_value = "models/shapes")]
+    model: PathBuf,
+    /// Threads of both; all cores when absent.
+    #[arg(long)]
+    threads: Option<NonZero<usize>>,
+    /// A Python that has torch and diffusers; one is made from PyPI under target/ when absent.
+    #[arg(long)]
+    python: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Task {
+    Train,
+    Generate,
+}
+
+const WARM_UP: usize = 2;
+
+/// What one step took.
+#[derive(Clone, Copy)]
+struct Measured {
+    seconds: f64,
+    peak_bytes: f64,
+}
+
+/// `cargo xtask bench`.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    ensure!(options.rounds > 0, "--rounds: use 1 or more");
+    let threads = options.threads.map_or_else(std::thread::available_parallelism, Ok)?.get();
+    let mut steps = Steps::new();
+    let python = match &options.python {
+        Some(python) => python.clone(),
+        None => steps.take("PyTorch and diffusers from PyPI", || virtual_environment(&workspace))?,
+    };
+    steps.take("release build of the trainer", || {
+        process::run(cargo().current_dir(&workspace.root).args(["build", "--release", "-p", "trainer"]))
+    })?;
+
+    let task = match options.task {
+        Task::Train => "train",
+        Task::Generate => "generate",
+    };
+    let model = workspace.root.join(&options.model);
+    let mut ours = Command::new(workspace.target.join("release/diff-contrast-trainer"));
+    ours.args(["bench", task]);
+    let mut theirs = Command::new(python);
+    theirs.arg(workspace.root.join("xtask/bench/bench.py")).arg(task);
+    for command in [&mut ours, &mut theirs] {
+        command
+            .arg("--model")
+            .arg(&model)
+            .args(["--batch", &options.batch.to_string(), "--steps", &options.steps.to_string()])
+            .args(["--threads", &threads.to_string()])
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .env("OMP_NUM_THREADS", threads.to_string());
+    }
+    let (mut ours, mut theirs) = steps.take("both load the model", || {
+        Ok((Stepper::start("our trainer", &mut ours)?, Stepper::start("PyTorch", &mut theirs)?))
+    })?;
+    let rounds = steps.take("rounds", || rounds(&mut ours, &mut theirs, options.rounds))?;
+    print(task, options, threads, &rounds);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rounds(ours: &mut Stepper, theirs: &mut Stepper, count: usize) -> Result<Vec<(Measured, Measured)>> {
+    for _ in 0..WARM_UP {
+        ours.step()?;
+        theirs.step()?;
+    }
+    (0..count)
+        .map(|round| {
+            // Who goes first alternates: a cache left warm or a clock that sags then favours neither.
+            let pair = if round % 2 == 0 {
+                let first = ours.step()?;
+                (first, theirs.step()?)
+            } else {
+                let first = theirs.step()?;
+                (ours.step()?, first)
+            };
+            println!(
+                "    round {:>2}: ours {:.3} s, PyTorch {:.3} s",
+                round + 1,
+                pair.0.seconds,
+                pair.1.seconds
+            );
+            Ok(pair)
+        })
+        .collect()
+}
+
+fn print(task: &str, options: &Options, threads: usize, rounds: &[(Measured, Measured)]) {
+    let of = |value: fn(&(Measured, Measured)) -> f64| median(rounds.iter().map(value).collect());
+    let peak = |value: fn(&(Measured, Measured)) -> f64| rounds.iter().map(value).fold(0.0, f64::max) / 1e6;
+    println!();
+    println!(
+        "bench {task}: batch {}, {threads} threads, {} rounds, {}",
+        options.batch,
+        rounds.len(),
+        options.model.display()
+    );
+    println!("              seconds per step (median)    peak memory");
+    println!("our trainer   {:>24.3}     {:>8.0} MB", of(|r| r.0.seconds), peak(|r| r.0.peak_bytes));
+    println!("PyTorch       {:>24.3}     {:>8.0} MB", of(|r| r.1.seconds), peak(|r| r.1.peak_bytes));
+    println!(
+        "ratio of time {:>24.3}     (median of the rounds' ratios; below 1, ours is faster)",
+        of(|r| r.0.seconds / r.1.seconds)
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+/// A program that does one step for each line we send it; it ends when we stop sending.
+struct Stepper {
+    name: &'static str,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Stepper {
+    fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut stepper = Self { name, child, input, output };
+        let first = stepper.line()?;
+        ensure!(first == "ready", "{name} said {first:?} instead of `ready`");
+        Ok(stepper)
+    }
+
+    fn step(&mut self) -> Result<Measured> {
+        if process::stop_requested() {
+            bail!("stopped");
+        }
+        let input = self.input.as_mut().context("no standard input")?;
+        writeln!(input, "step").with_context(|| format!("asking {} for a step", self.name))?;
+        let line = self.line()?;
+        let mut numbers = line.split_whitespace().map(str::parse::<f64>);
+        match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(seconds)), Some(Ok(peak_bytes)), None) => Ok(Measured { seconds, peak_bytes }),
+            _ => bail!("{} said {line:?} instead of seconds and bytes", self.name),
+        }
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let read = self.output.read_line(&mut line)?;
+        ensure!(read > 0, "{} ended early; its error is above", self.name);
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        self.input = None;
+        self.child.wait().ok();
+    }
+}
+
+/// A virtual environment with the pinned requirements, made once.
+fn virtual_environment(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("bench-venv");
+    let python = folder.join("bin/python");
+    let requirements = workspace.root.join("xtask/bench/requirements.txt");
+    let wanted = fs::read(&requirements).with_context(|| format!("reading {}", requirements.display()))?;
+    let marker = folder.join("installed-requirements.txt");
+    if fs::read(&marker).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    if let Err(error) = make_environment(&folder) {
+        println!("    {error:#}");
+        system::install(&["python3-venv"], "a virtual environment")?;
+        make_environment(&folder)?;
+    }
+    process::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
+    fs::write(&marker, wanted).with_context(|| format!("writing {}", marker.display()))?;
+    Ok(python)
+}
+
+fn make_environment(folder: &Path) -> Result<()> {
+    process::capture(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 8.0]).to_bits(), 3.0_f64.to_bits());
+    }
+}
