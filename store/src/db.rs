@@ -123,7 +123,7 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
     // The migrator's own lock does nothing on SQLite: a server and a worker that start together would both make the
     // tables. Under the write lock the second one waits and finds them.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    SQLITE_MIGRATIONS.run(&mut *tx).await?;
+    SQLITE_MIGRATIONS.run_direct(None, &mut *tx, false).await?;
     tx.commit().await?;
     Ok(pool)
 }
@@ -133,7 +133,7 @@ async fn open_postgres(url: &str) -> Result<PgPool, StoreError> {
         .map_err(|_| StoreError::Address("the postgres:// address cannot be read".to_owned()))?;
     let pool =
         PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE).connect_with(options).await?;
-    POSTGRES_MIGRATIONS.run(&pool).await?;
+    POSTGRES_MIGRATIONS.run_direct(None, &mut *pool.acquire().await?, false).await?;
     Ok(pool)
 }
 
