@@ -1,0 +1,13 @@
+//! What both sides draw. Islands wake in the browser; the rest is plain markup.
+
+pub(crate) mod badge;
+pub(crate) mod copy_line;
+pub(crate) mod judge;
+pub(crate) mod note;
+pub(crate) mod playground;
+mod poll;
+mod run_charts;
+pub(crate) mod run_live;
+mod run_samples;
+pub(crate) mod run_table;
+pub(crate) mod theme_toggle;

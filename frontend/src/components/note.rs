@@ -1,0 +1,36 @@
+//! What to say when there is nothing, or when something went wrong.
+
+use crate::api::Failure;
+use leptos::prelude::*;
+
+/// Nothing here yet, and what to do about it.
+#[component]
+pub(crate) fn Empty(#[prop(into)] title: String, children: Children) -> impl IntoView {
+    view! {
+        <div class="empty">
+            <svg viewBox="0 0 64 40" aria-hidden="true">
+                <rect x="3" y="7" width="26" height="26" rx="4" class="mark-full" />
+                <rect x="35" y="7" width="26" height="26" rx="4" class="mark-open" />
+            </svg>
+            <h2>{title}</h2>
+            {children()}
+        </div>
+    }
+}
+
+/// A call that failed.
+#[component]
+pub(crate) fn FailureNote(failure: Failure) -> impl IntoView {
+    let fields = failure
+        .detail
+        .fields
+        .into_iter()
+        .map(|problem| view! { <li><code>{problem.field}</code>" "{problem.message}</li> })
+        .collect_view();
+    view! {
+        <div class="note bad" role="alert">
+            <p>{failure.detail.message}</p>
+            <ul>{fields}</ul>
+        </div>
+    }
+}

@@ -1,0 +1,334 @@
+//! One prompt and one seed through several models, side by side.
+
+use crate::api::{self, Answer, Failure, image_url};
+use crate::components::badge::ObjectiveBadge;
+use crate::components::note::FailureNote;
+use domain::api::{GenerateRequest, GenerateResponse};
+use domain::image::Sampler;
+use domain::problem::Problem;
+use domain::train::MAX_SEED;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use leptos::web_sys::SubmitEvent;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// A model that may be chosen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Choosable {
+    pub(crate) name: String,
+    pub(crate) objective: Option<String>,
+    /// Why it cannot generate.
+    pub(crate) problem: Option<String>,
+    /// Whether it is chosen to begin with.
+    pub(crate) chosen: bool,
+}
+
+/// What the fields begin with.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Preset {
+    pub(crate) prompt: String,
+    pub(crate) seed: String,
+}
+
+/// The text of every field.
+#[derive(Clone, Copy)]
+struct Fields {
+    prompt: RwSignal<String>,
+    negative_prompt: RwSignal<String>,
+    seed: RwSignal<String>,
+    steps: RwSignal<String>,
+    guidance_scale: RwSignal<String>,
+    width: RwSignal<String>,
+    height: RwSignal<String>,
+    sampler: RwSignal<String>,
+}
+
+/// One press of the button: the same prompt and seed for several models.
+#[derive(Clone)]
+struct Round {
+    number: usize,
+    prompt: String,
+    seed: u64,
+    pictures: Vec<(String, RwSignal<Option<Answer<GenerateResponse>>>)>,
+}
+
+/// Rounds kept on the page.
+const KEPT: usize = 12;
+
+/// The form and its pictures.
+#[island]
+pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoView {
+    let text = |value: &str| RwSignal::new(value.to_owned());
+    let fields = Fields {
+        prompt: text(&preset.prompt),
+        negative_prompt: text(""),
+        seed: text(&preset.seed),
+        steps: text(""),
+        guidance_scale: text(""),
+        width: text(""),
+        height: text(""),
+        sampler: text(""),
+    };
+    let chosen = RwSignal::new(
+        models.iter().filter(|model| model.chosen).map(|model| model.name.clone()).collect::<Vec<_>>(),
+    );
+    let problems = RwSignal::new(Vec::<Problem>::new());
+    let rounds = RwSignal::new(Vec::<Round>::new());
+    let order: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+
+    let generate = move |event: SubmitEvent| {
+        event.prevent_default();
+        if fields.seed.get_untracked().trim().is_empty() {
+            fields.seed.set(random_seed().to_string());
+        }
+        let request = match fields.read() {
+            Ok(request) => request,
+            Err(wrong) => return problems.set(wrong),
+        };
+        let names: Vec<String> =
+            order.iter().filter(|name| chosen.read_untracked().contains(name)).cloned().collect();
+        if names.is_empty() {
+            let message = "choose at least one".to_owned();
+            return problems.set(vec![Problem { field: "model".into(), message }]);
+        }
+        problems.set(Vec::new());
+        let pictures = names.into_iter().map(|name| (name, RwSignal::new(None))).collect::<Vec<_>>();
+        for (name, outcome) in pictures.clone() {
+            let request = GenerateRequest { model: Some(name), ..request.clone() };
+            spawn_local(async move {
+                let answer = api::generate(&request).await;
+                if let Err(Failure { detail, .. }) = &answer {
+                    problems.set(detail.fields.clone());
+                }
+                outcome.set(Some(answer));
+            });
+        }
+        rounds.update(|rounds| {
+            let number = rounds.first().map_or(1, |round| round.number + 1);
+            let seed = request.seed.unwrap_or_default();
+            rounds.insert(0, Round { number, prompt: request.prompt, seed, pictures });
+            rounds.truncate(KEPT);
+        });
+    };
+
+    let problem = move |field: &'static str| {
+        move || {
+            let message = problems
+                .with(|problems| problems.iter().find(|p| p.field == field).map(|p| p.message.clone()));
+            message.map(|message| view! { <span class="field-problem" role="alert">{message}</span> })
+        }
+    };
+    let number =
+        move |label: &'static str, name: &'static str, value: RwSignal<String>, hint: &'static str| {
+            view! {
+                <label class="field">
+                    <span>{label}</span>
+                    <input
+                        name=name inputmode="decimal" autocomplete="off" placeholder=hint
+                        prop:value=move || value.get()
+                        on:input=move |event| value.set(event_target_value(&event))
+                    />
+                    {problem(name)}
+                </label>
+            }
+        };
+    let choices = models.into_iter().map(|model| model_choice(model, chosen)).collect_view();
+    view! {
+        <div class="playground">
+            <form class="panel" action="/generate" method="get" on:submit=generate>
+                <label class="field">
+                    <span>"Prompt"</span>
+                    <textarea
+                        name="prompt" rows="3" required
+                        placeholder="a large red circle on a blue background"
+                        prop:value=move || fields.prompt.get()
+                        on:input=move |event| fields.prompt.set(event_target_value(&event))
+                    >{preset.prompt}</textarea>
+                    {problem("prompt")}
+                </label>
+                <fieldset class="field">
+                    <legend>"Models"</legend>
+                    <div class="chips">{choices}</div>
+                    {problem("model")}
+                </fieldset>
+                <div class="field">
+                    <label for="seed">"Seed"</label>
+                    <span class="with-button">
+                        <input
+                            id="seed" name="seed" inputmode="numeric" autocomplete="off" placeholder="random"
+                            prop:value=move || fields.seed.get()
+                            on:input=move |event| fields.seed.set(event_target_value(&event))
+                        />
+                        <button type="button" class="quiet" on:click=move |_| fields.seed.set(random_seed().to_string())>
+                            "New seed"
+                        </button>
+                    </span>
+                    {problem("seed")}
+                </div>
+                <details class="more">
+                    <summary>"More settings"</summary>
+                    <label class="field">
+                        <span>"Negative prompt"</span>
+                        <input
+                            name="negative_prompt" autocomplete="off" placeholder="what to steer away from"
+                            prop:value=move || fields.negative_prompt.get()
+                            on:input=move |event| fields.negative_prompt.set(event_target_value(&event))
+                        />
+                        {problem("negative_prompt")}
+                    </label>
+                    <div class="field-grid">
+                        {number("Steps", "steps", fields.steps, "model's own")}
+                        {number("Guidance scale", "guidance_scale", fields.guidance_scale, "model's own")}
+                        {number("Width", "width", fields.width, "model's own")}
+                        {number("Height", "height", fields.height, "model's own")}
+                    </div>
+                    <label class="field">
+                        <span>"Sampler"</span>
+                        <select name="sampler" on:change=move |event| fields.sampler.set(event_target_value(&event))>
+                            <option value="">"model's own"</option>
+                            {Sampler::ALL.map(|s| view! { <option value=s.as_str()>{s.as_str()}</option> }).into_iter().collect_view()}
+                        </select>
+                        {problem("sampler")}
+                    </label>
+                </details>
+                <button type="submit" class="primary">"Generate"</button>
+            </form>
+            <div class="rounds" aria-live="polite">
+                <Show when=move || rounds.with(Vec::is_empty) fallback=|| ()>
+                    <p class="placeholder">"Pictures appear here: one row per press, one column per model, the same seed for all."</p>
+                </Show>
+                <For each=move || rounds.get() key=|round| round.number let:round>
+                    <RoundRow round fields />
+                </For>
+            </div>
+        </div>
+    }
+}
+
+fn model_choice(model: Choosable, chosen: RwSignal<Vec<String>>) -> impl IntoView {
+    let Choosable { name, objective, problem, chosen: initially } = model;
+    let value = name.clone();
+    let toggle = move |event| {
+        let on = event_target_checked(&event);
+        chosen.update(|chosen| {
+            chosen.retain(|other| *other != value);
+            if on {
+                chosen.push(value.clone());
+            }
+        });
+    };
+    let broken = problem.is_some();
+    view! {
+        <label class="chip" title=problem>
+            <input type="checkbox" checked=initially && !broken disabled=broken on:change=toggle />
+            <span>{name}</span>
+            {objective.map(|kind| view! { <ObjectiveBadge kind /> })}
+        </label>
+    }
+}
+
+/// A row of pictures.
+#[component]
+fn RoundRow(round: Round, fields: Fields) -> impl IntoView {
+    let Round { prompt, seed, pictures, .. } = round;
+    let again = {
+        let prompt = prompt.clone();
+        move |_| {
+            fields.prompt.set(prompt.clone());
+            fields.seed.set(seed.to_string());
+        }
+    };
+    let pictures = pictures
+        .into_iter()
+        .map(|(model, outcome)| {
+            view! {
+                <figure class="picture">
+                    {move || drawn(outcome.get())}
+                    <figcaption><a href=format!("/models#{model}")>{model.clone()}</a></figcaption>
+                </figure>
+            }
+        })
+        .collect_view();
+    view! {
+        <article class="round">
+            <header>
+                <p class="prompt">{prompt}</p>
+                <p class="soft">
+                    "seed " <span class="figure">{seed.to_string()}</span> " "
+                    <button type="button" class="link" on:click=again>"use again"</button>
+                </p>
+            </header>
+            <div class="pictures">{pictures}</div>
+        </article>
+    }
+}
+
+fn drawn(outcome: Option<Answer<GenerateResponse>>) -> AnyView {
+    match outcome {
+        None => view! { <div class="waiting" role="status"><span class="visually-hidden">"Generating"</span></div> }.into_any(),
+        Some(Err(failure)) => view! { <FailureNote failure /> }.into_any(),
+        Some(Ok(answer)) => {
+            let GenerateResponse { images, params, seconds, .. } = answer;
+            let facts = format!(
+                "{} steps, {}, guidance {}, {seconds:.1} s",
+                params.steps, params.sampler, params.guidance_scale
+            );
+            images
+                .into_iter()
+                .map(|image| {
+                    view! {
+                        <a href=image_url(image.id) title=facts.clone()>
+                            <img src=format!("data:image/png;base64,{}", image.b64) alt=params.prompt.clone() />
+                        </a>
+                    }
+                })
+                .collect_view()
+                .into_any()
+        }
+    }
+}
+
+impl Fields {
+    /// The request they spell, or what is wrong with them.
+    fn read(self) -> Result<GenerateRequest, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let request = GenerateRequest {
+            prompt: self.prompt.get_untracked(),
+            negative_prompt: Some(self.negative_prompt.get_untracked())
+                .filter(|text| !text.trim().is_empty()),
+            model: None,
+            seed: parse("seed", self.seed, "is no whole number of 0 or more", &mut problems),
+            steps: parse("steps", self.steps, "is no whole number", &mut problems),
+            guidance_scale: parse("guidance_scale", self.guidance_scale, "is no number", &mut problems),
+            width: parse("width", self.width, "is no whole number", &mut problems),
+            height: parse("height", self.height, "is no whole number", &mut problems),
+            sampler: parse("sampler", self.sampler, "is no sampler", &mut problems),
+            num_images: None,
+        };
+        if problems.is_empty() { Ok(request) } else { Err(problems) }
+    }
+}
+
+fn parse<T: FromStr>(
+    field: &str,
+    text: RwSignal<String>,
+    wrong: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let text = text.get_untracked();
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let value = text.parse().ok();
+    if value.is_none() {
+        problems.push(Problem { field: field.to_owned(), message: format!("{text:?} {wrong}") });
+    }
+    value
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 2^32")]
+fn random_seed() -> u64 {
+    ((js_sys::Math::random() * 4_294_967_296.0) as u64).min(MAX_SEED)
+}

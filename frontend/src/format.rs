@@ -1,0 +1,102 @@
+//! Numbers, times and addresses as text for people. No clock and no locale, so that server and browser write the same.
+
+use domain::Timestamp;
+
+/// Four significant digits, without trailing zeros; powers of ten where digits would drown.
+pub(crate) fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() { "not a number".into() } else { "infinite".into() };
+    }
+    let size = value.abs();
+    if size == 0.0 {
+        return "0".into();
+    }
+    if !(1e-4..1e6).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 7")]
+    let decimals = (3.0 - size.log10().floor()).clamp(0.0, 7.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A share as percent, one decimal.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// `23 Nov, 14:05 UTC`.
+pub(crate) fn moment(time: Timestamp) -> String {
+    time.format("%-d %b, %H:%M UTC").to_string()
+}
+
+/// The time between two moments in its two largest units.
+pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
+    let seconds = (to - from).num_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// The name of an objective as a reader knows it.
+pub(crate) fn objective(kind: &str) -> &str {
+    match kind {
+        "denoise" => "Denoising",
+        "sft" => "SFT",
+        "diffusion_dpo" => "Diffusion-DPO",
+        "diff_contrast" => "Diff-contrast",
+        "rpo" => "RPO",
+        other => other,
+    }
+}
+
+#[cfg(feature = "ssr")]
+/// Percent-encodes a query value.
+pub(crate) fn query(value: &str) -> String {
+    value
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => (byte as char).to_string(),
+            b' ' => "+".into(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// 1 thing, 2 things.
+pub(crate) fn count(n: i64, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(feature = "ssr")]
+    use super::query;
+    use super::{number, percent};
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.693_147, "0.6931"),
+            (0.5, "0.5"),
+            (1234.5678, "1235"),
+            (12.3456, "12.35"),
+            (-0.012_345, "-0.01235"),
+            (0.000_001, "1.00e-6"),
+            (f64::NAN, "not a number"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(percent(0.8765), "87.7%");
+    }
+
+    #[test]
+    #[cfg(feature = "ssr")]
+    fn queries_are_encoded() {
+        assert_eq!(query("a red & blue ö"), "a+red+%26+blue+%C3%B6");
+    }
+}

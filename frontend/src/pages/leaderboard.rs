@@ -1,0 +1,130 @@
+//! Ratings by people beside scores by machines.
+
+use crate::api;
+use crate::components::badge::ObjectiveBadge;
+use crate::components::note::Empty;
+use crate::format::{count, percent};
+use crate::pages::{Head, loaded};
+use domain::api::{Leaderboard, LeaderboardRow, ModelScore, Rating, WinRate};
+use domain::evaluate::Metric;
+use leptos::prelude::*;
+
+/// The table and what its numbers mean.
+#[component]
+pub(crate) fn LeaderboardPage() -> impl IntoView {
+    view! {
+        <Head title="Leaderboard" lead="What people prefer, beside what machines measure." />
+        {loaded(api::leaderboard(), table)}
+        <section class="prose" aria-labelledby="measured">
+            <h2 id="measured">"What is measured"</h2>
+            <dl class="terms">
+                <dt>"Rating"</dt>
+                <dd>
+                    "A Bradley-Terry rating from all votes on the Elo scale: 1000 is the mean, and 100 points more mean about 64 wins in 100. \
+                     The bar is its 95% interval. Ties and “both bad” count as half a win for each side."
+                </dd>
+                <dt>"Rank"</dt>
+                <dd>"One more than the number of models whose whole interval lies above. Models that the votes cannot tell apart share a rank."</dd>
+                <dt>"Win rate"</dt>
+                <dd>"Wins plus half the ties over all votes of the model, with its 95% Wilson interval and the number of votes."</dd>
+                <dt>"CLIP score"</dt>
+                <dd>"Mean cosine of picture and prompt in the features of the bundled CLIP, ± half its 95% interval. It was trained beside the base model: a guide, not a judge."</dd>
+                <dt>"Shape & colour"</dt>
+                <dd>"Share of pictures that show the asked shape and colour, by a stated rule that uses no network, ± half its 95% interval."</dd>
+            </dl>
+        </section>
+    }
+}
+
+fn table(board: Leaderboard) -> impl IntoView {
+    if board.rows.is_empty() {
+        return view! {
+            <Empty title="Nothing to rank yet">
+                <p>"Models appear here once they have been evaluated or judged. "<a href="/judge">"Judge some pairs"</a>"."</p>
+            </Empty>
+        }
+        .into_any();
+    }
+    let ends = board.rows.iter().filter_map(|row| row.rating);
+    let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), rating| {
+        (low.min(rating.low), high.max(rating.high))
+    });
+    let scale = if low < high { (low, high) } else { (900.0, 1100.0) };
+    let rows = board.rows.into_iter().map(|row| standing(row, scale)).collect_view();
+    view! {
+        <p class="soft">{count(board.votes, "vote", "votes")}" by "{count(board.raters, "rater", "raters")}</p>
+        <table class="cards-on-phone leaderboard">
+            <thead>
+                <tr>
+                    <th class="figure">"Rank"</th>
+                    <th>"Model"</th>
+                    <th>"Rating by people"</th>
+                    <th class="figure">"Win rate"</th>
+                    {Metric::ALL.map(|metric| view! { <th class="figure">{metric.label()}</th> }).into_iter().collect_view()}
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+    }
+    .into_any()
+}
+
+fn standing(row: LeaderboardRow, scale: (f64, f64)) -> impl IntoView {
+    let scores = Metric::ALL
+        .map(|metric| {
+            let score = row.scores.iter().find(|score| score.metric == metric);
+            let text = score.map_or_else(|| "–".to_owned(), score_text);
+            view! { <td data-label=metric.label() class="figure">{text}</td> }
+        })
+        .into_iter()
+        .collect_view();
+    view! {
+        <tr>
+            <td data-label="Rank" class="figure rank">{row.rating.map_or_else(|| "–".to_owned(), |_| row.rank.to_string())}</td>
+            <td class="lead">
+                <a href=format!("/models#{}", row.model)>{row.model.clone()}</a>
+                {row.objective.map(|kind| view! { <ObjectiveBadge kind /> })}
+            </td>
+            <td data-label="Rating by people">
+                {row.rating.map_or_else(|| view! { <span class="soft">"no votes yet"</span> }.into_any(), |rating| interval(rating, scale).into_any())}
+            </td>
+            <td data-label="Win rate" class="figure">{row.win_rate.map_or_else(|| view! { "–" }.into_any(), |rate| win_rate(rate).into_any())}</td>
+            {scores}
+        </tr>
+    }
+}
+
+/// A rating with a bar for its interval.
+fn interval(rating: Rating, (low, high): (f64, f64)) -> impl IntoView {
+    let place = |value: f64| (value - low) / (high - low) * 100.0;
+    let bar = format!("left:{:.1}%;width:{:.1}%", place(rating.low), place(rating.high) - place(rating.low));
+    let dot = format!("left:{:.1}%", place(rating.value));
+    view! {
+        <span class="interval">
+            <b class="figure">{format!("{:.0}", rating.value)}</b>
+            <span class="track" aria-hidden="true">
+                <span class="bar" style=bar></span>
+                <span class="point" style=dot></span>
+            </span>
+            <small class="soft figure">{format!("{:.0} to {:.0}", rating.low, rating.high)}</small>
+        </span>
+    }
+}
+
+fn win_rate(rate: WinRate) -> impl IntoView {
+    view! {
+        {percent(rate.value)}
+        <br />
+        <small class="soft">
+            {format!("{} to {}, {}", percent(rate.low), percent(rate.high), count(rate.votes, "vote", "votes"))}
+        </small>
+    }
+}
+
+/// A mean score with half its interval.
+pub(crate) fn score_text(score: &ModelScore) -> String {
+    match score.metric {
+        Metric::ShapeAndColour => format!("{} ± {:.1}", percent(score.mean), score.half_width * 100.0),
+        Metric::ClipScore => format!("{:.3} ± {:.3}", score.mean, score.half_width),
+    }
+}

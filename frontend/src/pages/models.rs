@@ -1,0 +1,80 @@
+//! All models.
+
+use crate::api::{self, image_url};
+use crate::components::badge::ObjectiveBadge;
+use crate::components::copy_line::CopyLine;
+use crate::components::note::Empty;
+use crate::format::{moment, query};
+use crate::pages::leaderboard::score_text;
+use crate::pages::{Head, loaded};
+use domain::api::{ModelSummary, Page, run_page};
+use leptos::prelude::*;
+
+/// A card for each.
+#[component]
+pub(crate) fn Models() -> impl IntoView {
+    view! {
+        <Head title="Models" lead="Checkpoints that can generate: the bundled one and those that runs have made." />
+        {loaded(api::models(), models)}
+    }
+}
+
+fn models(page: Page<ModelSummary>) -> impl IntoView {
+    if page.items.is_empty() {
+        return view! {
+            <Empty title="No models yet">
+                <p>"Put a model in diffusers layout into the server's models folder and restart, or finish a training run."</p>
+            </Empty>
+        }
+        .into_any();
+    }
+    view! { <div class="model-cards">{page.items.into_iter().map(card).collect_view()}</div> }.into_any()
+}
+
+fn card(summary: ModelSummary) -> impl IntoView {
+    let ModelSummary { model, base_name, samples, scores, problem } = summary;
+    let pictures = samples
+        .into_iter()
+        .map(|id| view! { <img src=image_url(id) alt="" loading="lazy" width="64" height="64" /> })
+        .collect_view();
+    let scores = scores
+        .into_iter()
+        .map(|score| {
+            view! { <div><dt>{score.metric.label()}</dt><dd>{score_text(&score)}" "<small>{format!("n = {}", score.count)}</small></dd></div> }
+        })
+        .collect_view();
+    let prompt = query("a large red circle on a blue background");
+    let curl = format!(
+        "curl -sf 'http://127.0.0.1:8080/generate?model={}&prompt={prompt}&seed=1' -o out.png",
+        model.name
+    );
+    let short = model.sha256.get(..12).unwrap_or(&model.sha256).to_owned();
+    let origin = base_name.map(|base| view! { " from " <a href=format!("#{base}")>{base.clone()}</a> });
+    let run = model.run_id.map(|run| {
+        view! { ", " <a href=run_page(run)>{model.step.map_or_else(|| "its run".to_owned(), |step| format!("step {step}"))}</a> }
+    });
+    view! {
+        <article class="model-card" id=model.name.clone()>
+            <div class="mosaic" aria-hidden="true">{pictures}</div>
+            <div class="body">
+                <h2>{model.name.clone()}</h2>
+                <p class="soft">
+                    {match &model.objective {
+                        Some(kind) => view! { <ObjectiveBadge kind=kind.clone() /> }.into_any(),
+                        None => view! { <span class="badge">"Bundled"</span> }.into_any(),
+                    }}
+                    {origin}{run}
+                </p>
+                {(!model.description.is_empty()).then(|| view! { <p>{model.description.clone()}</p> })}
+                {problem.map(|problem| view! { <div class="note bad"><p>{problem}</p></div> })}
+                <dl class="facts">
+                    {scores}
+                    <div><dt>"SHA-256"</dt><dd><code title=model.sha256.clone()>{short}</code></dd></div>
+                    <div><dt>"Since"</dt><dd>{moment(model.created_at)}</dd></div>
+                </dl>
+                <CopyLine text=curl />
+                <p><a class="button" href=format!("/playground?model={}", query(&model.name))>"Generate with it"</a></p>
+            </div>
+        </article>
+    }
+}

@@ -1,0 +1,85 @@
+//! The frame of every page: head, navigation, foot.
+
+use crate::components::theme_toggle::{STORED_AS, ThemeToggle};
+use crate::pages::App;
+use axum::http::request::Parts;
+use leptos::config::LeptosOptions;
+use leptos::hydration::HydrationScripts;
+use leptos::prelude::*;
+use leptos_meta::{MetaTags, Title, provide_meta_context};
+
+/// Address, name and icon of the main pages.
+const PAGES: [(&str, &str, &str); 5] = [
+    ("/runs", "Runs", "M3 15l4-5 3 3 7-9"),
+    ("/models", "Models", "M4 4h5v5H4zM11 4h5v5h-5zM4 11h5v5H4zM11 11h5v5h-5z"),
+    ("/playground", "Generate", "M10 3l1.8 5.2L17 10l-5.2 1.8L10 17l-1.8-5.2L3 10l5.2-1.8z"),
+    ("/judge", "Judge", "M3 5h6v10H3zM11 5h6v10h-6z"),
+    ("/leaderboard", "Leaderboard", "M4 16v-5M10 16V4M16 16V8"),
+];
+
+/// The whole document.
+pub fn shell(options: LeptosOptions) -> impl IntoView {
+    provide_meta_context();
+    let theme = format!(
+        "try{{const t=localStorage.getItem('{STORED_AS}');if(t)document.documentElement.dataset.theme=t}}catch(e){{}}"
+    );
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1" />
+                <meta name="color-scheme" content="light dark" />
+                <meta name="description" content="Align text-to-image models with human preferences: train, generate, judge, rank." />
+                <script inner_html=theme></script>
+                <link rel="icon" href="/static/icon.svg" type="image/svg+xml" />
+                <link rel="stylesheet" href="/static/style.css" />
+                <HydrationScripts options islands=true />
+                <MetaTags />
+            </head>
+            <body>
+                <Title formatter=|text| format!("{text} · Diff-contrast") />
+                <a class="skip" href="#main">"Skip to content"</a>
+                <TopBar />
+                <main id="main"><App /></main>
+                <footer class="foot">
+                    <span>"Diff-contrast"</span>
+                    <a href="/docs">"HTTP API"</a>
+                </footer>
+            </body>
+        </html>
+    }
+}
+
+#[component]
+fn TopBar() -> impl IntoView {
+    let here = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
+    let links = PAGES
+        .into_iter()
+        .map(|(address, name, icon)| {
+            let current = here.starts_with(address) || (here == "/" && address == "/runs");
+            view! {
+                <a href=address aria-current=current.then_some("page")>
+                    <svg viewBox="0 0 20 20" aria-hidden="true"><path d=icon /></svg>
+                    <span>{name}</span>
+                </a>
+            }
+        })
+        .collect_view();
+    view! {
+        <header class="top">
+            <a class="brand" href="/">
+                <svg viewBox="0 0 32 32" aria-hidden="true">
+                    <rect x="2" y="7" width="18" height="18" rx="4" class="mark-full" />
+                    <rect x="12" y="7" width="18" height="18" rx="4" class="mark-open" />
+                </svg>
+                <span>"Diff-contrast"</span>
+            </a>
+            <nav aria-label="Main">{links}</nav>
+            <span class="tools">
+                <a class="docs-link" href="/docs">"API"</a>
+                <ThemeToggle />
+            </span>
+        </header>
+    }
+}
