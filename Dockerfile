@@ -1,0 +1,41 @@
+# One image, two programs: diff-contrast-server and diff-contrast-trainer.
+#
+#   docker build -t diff-contrast .                              CPU
+#   docker build -t diff-contrast --build-arg DEVICE=cuda .      CUDA: the same sources with the trainer's `cuda` feature
+#
+# CUDA's compiler and libraries come from the images below; a plain CPU build contains nothing of them.
+ARG DEVICE=cpu
+
+FROM debian:bookworm-slim AS base-cpu
+FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS base-cuda
+
+FROM base-${DEVICE} AS build
+ARG DEVICE
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends build-essential ca-certificates curl nodejs npm \
+ && rm -rf /var/lib/apt/lists/*
+COPY rust-toolchain.toml /source/
+WORKDIR /source
+ENV PATH=/root/.cargo/bin:$PATH
+RUN curl -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile minimal --default-toolchain none \
+ && rustup toolchain install
+COPY . .
+RUN cargo xtask frontend \
+ && if [ "$DEVICE" = cuda ]; then cargo build --release --locked -p server -p trainer --features server/cuda,trainer/cuda; \
+    else cargo build --release --locked -p server -p trainer; fi
+
+FROM debian:bookworm-slim AS runtime-cpu
+FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS runtime-cuda
+
+FROM runtime-${DEVICE}
+RUN useradd --system --create-home --home-dir /srv/diff-contrast diff-contrast
+WORKDIR /srv/diff-contrast
+COPY --from=build /source/target/release/diff-contrast-server /source/target/release/diff-contrast-trainer /usr/local/bin/
+COPY --from=build /source/target/site site
+COPY --from=build /source/static static
+COPY --from=build /source/models models
+RUN mkdir data && chown diff-contrast data
+USER diff-contrast
+ENV SITE=site STATIC=static MODELS=models ARTIFACTS=data/artifacts ADDRESS=0.0.0.0:8080
+EXPOSE 8080
+CMD ["diff-contrast-server"]
