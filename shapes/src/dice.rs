@@ -1,6 +1,8 @@
 //! Chance that is the same on every machine and under every version of our dependencies: ChaCha8 words, and our own way from words to
 //! numbers, since that of `rand` may change with its versions.
 
+use std::f32::consts::TAU;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -25,6 +27,12 @@ impl Dice {
     /// Uniform between two bounds.
     pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
+    }
+
+    /// Normal with mean 0 and deviation 1, by Box and Muller.
+    pub(crate) fn normal(&mut self) -> f32 {
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (TAU * self.unit()).cos()
     }
 
     /// A whole number below `count`. The bias of the multiplication is below `count` / 2^32.

@@ -2,9 +2,13 @@
 //! quality pairs that preferences are learnt from, and the vocabulary of its captions. Every item is a pure function of its arguments.
 
 mod dice;
+mod field;
 pub mod judge;
 
 mod picture;
+pub mod quality;
+pub mod sheet;
+pub mod style;
 pub mod vocabulary;
 pub mod world;
 

@@ -11,5 +11,6 @@ mod split;
 pub use name::{Background, Colour, Relation, Shape, Size};
 pub(crate) use outline::{coverage, extent};
 pub use prompt::{HeldOutPrompt, PairPrompt, held_out_prompts, pair_prompts};
+pub(crate) use scene::Content;
 pub use scene::{Kind, Object, Scene, scene};
 pub use split::{Split, allowed, held_out};

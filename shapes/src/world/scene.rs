@@ -77,17 +77,47 @@ pub fn scene(seed: u64, split: Split, kind: Kind) -> Scene {
         Kind::Triple => 3,
         _ => 1,
     };
-    let (background, chosen) = company(dice, split, count);
+    let (background, looks) = company(dice, split, count);
     let relation = (kind == Kind::Pair).then(|| dice.pick(Relation::ALL));
-    let objects = match (kind, relation) {
-        (Kind::Pair, Some(relation)) => place_pair(dice, &chosen, relation),
-        (Kind::Triple, _) => place_triple(dice, &chosen),
-        _ => vec![place_single(dice, chosen[0], if kind == Kind::Centred { 6.0 } else { 14.0 })],
-    };
-    let tint = dice.tint(6.0);
-    let grade =
-        dice.chance(0.5).then(|| Grade { angle: dice.between(0.0, TAU), strength: dice.between(10.0, 34.0) });
-    Scene { background, objects, relation, tint, grade, wording: dice.unit() }
+    let size = (count == 1).then(|| dice.pick(Size::ALL));
+    let jitter = if kind == Kind::Centred { 6.0 } else { 14.0 };
+    Content { background, looks, size, relation, jitter }.compose(dice)
+}
+
+/// What there is to tell of a scene, before anything has its place. Many scenes have the same content.
+#[derive(Clone)]
+pub(crate) struct Content {
+    pub(crate) background: Background,
+    pub(crate) looks: Vec<(Shape, Colour)>,
+    /// Of a single object.
+    pub(crate) size: Option<Size>,
+    /// Of two objects.
+    pub(crate) relation: Option<Relation>,
+    /// How far from the middle a single object may lie.
+    pub(crate) jitter: f32,
+}
+
+impl Content {
+    /// A scene of this content.
+    pub(crate) fn compose(&self, dice: &mut Dice) -> Scene {
+        let objects = match (self.size, self.relation) {
+            (Some(size), _) => vec![place_single(dice, self.looks[0], size, self.jitter)],
+            (None, Some(relation)) => place_pair(dice, &self.looks, relation),
+            (None, None) => place_triple(dice, &self.looks),
+        };
+        let tint = dice.tint(6.0);
+        let grade = dice
+            .chance(0.5)
+            .then(|| Grade { angle: dice.between(0.0, TAU), strength: dice.between(10.0, 34.0) });
+        Scene {
+            background: self.background,
+            objects,
+            relation: self.relation,
+            tint,
+            grade,
+            wording: dice.unit(),
+        }
+    }
 }
 
 /// A background and the looks of different objects that may lie on it.
@@ -115,8 +145,7 @@ fn object(dice: &mut Dice, (shape, colour): (Shape, Colour), radius: f32) -> Obj
     Object { shape, colour, size: None, x: 32.0, y: 32.0, radius, tint: dice.tint(7.0) }
 }
 
-fn place_single(dice: &mut Dice, looks: (Shape, Colour), jitter: f32) -> Object {
-    let size = dice.pick(Size::ALL);
+fn place_single(dice: &mut Dice, looks: (Shape, Colour), size: Size, jitter: f32) -> Object {
     let (least, most) = size.radii();
     let radius = dice.between(least, most);
     let mut object = object(dice, looks, radius);
