@@ -56,6 +56,7 @@ pub mod path {
 }
 
 /// Every error: what, which fields, and what to do.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// It.
@@ -63,6 +64,7 @@ pub struct ErrorBody {
 }
 
 /// What went wrong.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorDetail {
     /// A fixed word for programs: `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `unavailable`, `internal`.
@@ -75,6 +77,7 @@ pub struct ErrorDetail {
 }
 
 /// Body (POST) or query (GET) of /generate. What is absent takes the model's default.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerateRequest {
@@ -110,6 +113,7 @@ pub struct GenerateRequest {
 }
 
 /// Answer of /generate to `Accept: application/json`.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerateResponse {
     /// The pictures.
@@ -125,6 +129,7 @@ pub struct GenerateResponse {
 }
 
 /// One picture.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GeneratedImage {
     /// Its record.
@@ -136,6 +141,7 @@ pub struct GeneratedImage {
 }
 
 /// A page of things, newest first.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// Them.
@@ -143,6 +149,7 @@ pub struct Page<T> {
 }
 
 /// Answer to a submitted job (202).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobAccepted {
     /// The job.
@@ -155,6 +162,7 @@ pub struct JobAccepted {
 pub type JobRequest = JobSpec;
 
 /// A row of the Runs page.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// The run.
@@ -164,6 +172,7 @@ pub struct RunSummary {
 }
 
 /// Curves of a run. `GET ...?after=STEP` sends what is newer.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunMetrics {
     /// The run's state, so that a watcher knows when to stop asking.
@@ -177,6 +186,7 @@ pub struct RunMetrics {
 }
 
 /// A sample picture of a run.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSample {
     /// The picture.
@@ -188,6 +198,7 @@ pub struct RunSample {
 }
 
 /// A model and where it came from.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSummary {
     /// The model.
@@ -203,6 +214,7 @@ pub struct ModelSummary {
 }
 
 /// A mean score over a model's evaluation pictures.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelScore {
     /// By what.
@@ -216,6 +228,7 @@ pub struct ModelScore {
 }
 
 /// What a rater sees: nothing of the models.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlindMatchup {
     /// The matchup.
@@ -229,6 +242,7 @@ pub struct BlindMatchup {
 }
 
 /// Answer to "what next?".
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextMatchup {
     /// It, or none when this rater has judged everything there is.
@@ -238,6 +252,7 @@ pub struct NextMatchup {
 }
 
 /// Body of POST matchups.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatchupRequest {
@@ -248,6 +263,7 @@ pub struct MatchupRequest {
 }
 
 /// Body of a vote.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VoteRequest {
@@ -256,6 +272,7 @@ pub struct VoteRequest {
 }
 
 /// Answer to a vote: who was who, and what is next.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VoteResponse {
     /// The vote.
@@ -271,6 +288,7 @@ pub struct VoteResponse {
 }
 
 /// A vote as listed.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VoteRecord {
     /// The vote.
@@ -286,10 +304,12 @@ pub struct VoteRecord {
     /// The answer.
     pub choice: Choice,
     /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }
 
 /// Ratings by people beside scores by machines.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leaderboard {
     /// Best first.
@@ -301,6 +321,7 @@ pub struct Leaderboard {
 }
 
 /// One model's standing.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeaderboardRow {
     /// 1 + the number of models whose interval lies wholly above this one's.
@@ -320,6 +341,7 @@ pub struct LeaderboardRow {
 }
 
 /// A Bradley-Terry rating on the Elo scale (1000 is the mean of all).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rating {
     /// The estimate.
@@ -331,6 +353,7 @@ pub struct Rating {
 }
 
 /// A win rate with its count.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WinRate {
     /// Wins plus half the ties, over all.
@@ -344,6 +367,7 @@ pub struct WinRate {
 }
 
 /// A run with what is needed to show its page.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunDetail {
     /// The run.

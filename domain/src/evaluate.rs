@@ -6,6 +6,7 @@ use crate::train::MAX_SEED;
 use serde::{Deserialize, Serialize};
 
 /// An evaluation of one model.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSpec {
@@ -28,6 +29,7 @@ pub struct EvaluateSpec {
 }
 
 /// Where prompts come from.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromptSpec {
@@ -44,6 +46,7 @@ pub enum PromptSpec {
 }
 
 /// What a picture is scored by.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {

@@ -12,6 +12,7 @@ use std::str::FromStr;
 pub const MAX_PROMPT_BYTES: usize = 8_192;
 
 /// How noise becomes a picture.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
@@ -53,6 +54,7 @@ impl FromStr for Sampler {
 }
 
 /// Everything that decides a picture besides the weights.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerationParams {
     /// What to picture.
@@ -105,6 +107,7 @@ impl GenerationParams {
 }
 
 /// Why a picture was made.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
@@ -142,6 +145,7 @@ impl FromStr for Purpose {
 }
 
 /// A picture and how it came to be.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     /// Its id.
@@ -159,5 +163,6 @@ pub struct Image {
     /// Where its bytes lie in the artifact store.
     pub artifact: String,
     /// When it was made.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }

@@ -5,6 +5,7 @@ use crate::id::{ModelId, RunId};
 use serde::{Deserialize, Serialize};
 
 /// A checkpoint. Its other parts (text tower, autoencoder, tokenizer) are those of `base`, if it has one.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its id.
@@ -26,5 +27,6 @@ pub struct Model {
     /// A sentence for people.
     pub description: String,
     /// When it came to be.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// Two pictures of one prompt, left and right fixed when it is made.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Matchup {
     /// Its id.
@@ -19,10 +20,12 @@ pub struct Matchup {
     /// The rater it was drawn for; none if anybody may judge it.
     pub rater_id: Option<RaterId>,
     /// When it was made.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }
 
 /// A rater's answer.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
@@ -63,6 +66,7 @@ impl FromStr for Choice {
 }
 
 /// A rater's answer to a matchup: one per rater and matchup.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vote {
     /// Its id.
@@ -74,5 +78,6 @@ pub struct Vote {
     /// The answer.
     pub choice: Choice,
     /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }

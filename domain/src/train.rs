@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// A training run.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSpec {
@@ -60,6 +61,7 @@ pub struct TrainSpec {
 }
 
 /// What is minimised (method.md section 1).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Objective {
@@ -119,6 +121,7 @@ impl Objective {
 }
 
 /// Weighs the squared error of timestep t by clamp(SNR(t), min, max), expressed in the prediction's own space.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnrClamp {
@@ -129,6 +132,7 @@ pub struct SnrClamp {
 }
 
 /// What the similarity of a winner and a loser compares. Each feature is L2-normalised first.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Embedding {
@@ -146,6 +150,7 @@ pub enum Embedding {
 }
 
 /// Which noise and timestep the members of a micro-batch share.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoiseSharing {
@@ -157,6 +162,7 @@ pub enum NoiseSharing {
 }
 
 /// What a run learns from.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataSpec {
@@ -173,6 +179,7 @@ pub enum DataSpec {
 }
 
 /// The sets of the bundled world.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShapesSet {
@@ -199,6 +206,7 @@ impl ShapesSet {
 }
 
 /// How weights are updated.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OptimizerSpec {
@@ -235,6 +243,7 @@ impl Default for OptimizerSpec {
 }
 
 /// The learning rate over a run.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearningRateSpec {
@@ -252,6 +261,7 @@ pub struct LearningRateSpec {
 }
 
 /// The course of the learning rate after warm-up.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LearningRateSchedule {
