@@ -1,1 +1,21 @@
-//! Being built.
+//! Stable Diffusion's networks, trainable throughout, and the way from a prompt to a picture.
+//!
+//! candle-transformers' UNet cannot be fine-tuned (most of its gradients are wrong or missing, and nothing
+//! says so), so UNet, autoencoder and text tower are written here, under diffusers' weight names, with
+//! per-sample timesteps; a test compares every gradient with diffusers'. This crate knows no job, user or
+//! database.
+
+pub mod clip;
+pub mod config;
+mod error;
+pub mod nn;
+pub mod noise;
+pub mod pipeline;
+pub mod sampler;
+pub mod schedule;
+pub mod tokenizer;
+pub mod unet;
+pub mod vae;
+pub mod weights;
+
+pub use error::{Error, Result};

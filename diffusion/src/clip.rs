@@ -1,0 +1,198 @@
+//! CLIP's transformer and its text tower, under transformers' weight names. The image tower stands in the
+//! `evaluation` crate, made of the same [`Encoder`].
+
+use crate::config::{self, ClipTextConfig};
+use crate::nn::{Activation, AttentionShape, Embedding, LayerNorm, Linear, attention};
+use crate::weights::{Init, Parameters, Scope, Variables};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use std::path::Path;
+
+/// The sizes of a CLIP transformer.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderShape {
+    /// Width.
+    pub width: usize,
+    /// Width of the blocks' middle.
+    pub middle: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Whether positions see only what comes before them.
+    pub causal: bool,
+    /// Activation of the blocks' middle.
+    pub activation: Activation,
+    /// Epsilon of the layer norms.
+    pub epsilon: f64,
+}
+
+/// Pre-norm transformer blocks (`encoder.layers.N`).
+#[derive(Debug)]
+pub struct Encoder {
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug)]
+struct Layer {
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    shape: EncoderShape,
+}
+
+impl Encoder {
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, shape: EncoderShape) -> Result<Self> {
+        let layers = (0..shape.layers).map(|i| Layer::new(&scope.at(format!("layers.{i}")), shape));
+        Ok(Self { layers: layers.collect::<Result<_>>()? })
+    }
+
+    /// (batch, positions, width) to the same.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
+    }
+}
+
+impl Layer {
+    fn new(scope: &Scope<'_>, shape: EncoderShape) -> Result<Self> {
+        let EncoderShape { width, middle, epsilon, .. } = shape;
+        let attention = scope.at("self_attn");
+        let project = |name: &str| Linear::new(&attention.at(name), width, width);
+        Ok(Self {
+            layer_norm1: LayerNorm::new(&scope.at("layer_norm1"), width, epsilon)?,
+            q_proj: project("q_proj")?,
+            k_proj: project("k_proj")?,
+            v_proj: project("v_proj")?,
+            out_proj: project("out_proj")?,
+            layer_norm2: LayerNorm::new(&scope.at("layer_norm2"), width, epsilon)?,
+            fc1: Linear::new(&scope.at("mlp.fc1"), width, middle)?,
+            fc2: Linear::new(&scope.at("mlp.fc2"), middle, width)?,
+            shape,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let h = self.layer_norm1.forward(x)?;
+        let (q, k, v) = (self.q_proj.forward(&h)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
+        let shape = AttentionShape { heads: self.shape.heads, causal: self.shape.causal };
+        let x = (self.out_proj.forward(&attention(&q, &k, &v, shape)?)? + x)?;
+        let h = self.fc1.forward(&self.layer_norm2.forward(&x)?)?;
+        Ok((self.fc2.forward(&self.shape.activation.apply(&h)?)? + x)?)
+    }
+}
+
+/// The text tower (`text_model`).
+#[derive(Debug)]
+pub struct TextTower {
+    tokens: Embedding,
+    positions: Embedding,
+    encoder: Encoder,
+    final_layer_norm: LayerNorm,
+    config: ClipTextConfig,
+}
+
+impl TextTower {
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, config: ClipTextConfig) -> Result<Self> {
+        let scope = scope.at("text_model");
+        let width = config.hidden_size;
+        let embeddings = scope.at("embeddings");
+        let shape = EncoderShape {
+            width,
+            middle: config.intermediate_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            causal: true,
+            activation: config.hidden_act,
+            epsilon: config.layer_norm_eps,
+        };
+        Ok(Self {
+            tokens: Embedding::new(&embeddings.at("token_embedding"), config.vocab_size, width, 0.02)?,
+            positions: Embedding::new(
+                &embeddings.at("position_embedding"),
+                config.max_position_embeddings,
+                width,
+                0.02,
+            )?,
+            encoder: Encoder::new(&scope.at("encoder"), shape)?,
+            final_layer_norm: LayerNorm::new(&scope.at("final_layer_norm"), width, config.layer_norm_eps)?,
+            config,
+        })
+    }
+
+    /// Reads `folder` (`config.json` and `model.safetensors`), as `text_encoder/` of a pipeline.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
+    pub fn load(folder: &Path, device: &Device) -> Result<(Self, Variables)> {
+        let config: ClipTextConfig = config::read(&folder.join("config.json"))?;
+        let weights = folder.join("model.safetensors");
+        if !weights.is_file() {
+            return Err(Error::format(&weights, "is not there: the folder needs the text tower's weights"));
+        }
+        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
+        let tower = Self::new(&parameters.root(), config)?;
+        Ok((tower, parameters.finish()?))
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn config(&self) -> &ClipTextConfig {
+        &self.config
+    }
+
+    /// `ids`: one sequence per text, all of one length. Returns the states after the final norm,
+    /// (batch, positions, width): what a UNet's cross-attention reads.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary or a sequence that is too long.
+    pub fn forward(&self, ids: &[Vec<u32>]) -> Result<Tensor> {
+        let (batch, length) = (ids.len(), ids.first().map_or(0, Vec::len));
+        let positions = self.positions.table().narrow(0, 0, length)?;
+        let flat: Vec<u32> = ids.concat();
+        let ids = Tensor::from_vec(flat, (batch, length), positions.device())?;
+        let x = self.tokens.forward(&ids)?.broadcast_add(&positions)?;
+        self.final_layer_norm.forward(&self.encoder.forward(&x)?)
+    }
+
+    /// The state that stands for each whole text, (batch, width): at the first end token. Found on the host,
+    /// because candle's argmax on CUDA does not keep the first of equals.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn pool(&self, states: &Tensor, ids: &[Vec<u32>]) -> Result<Tensor> {
+        let length = states.dim(1)?;
+        let flat: Vec<u32> =
+            ids.iter().enumerate().map(|(i, ids)| (i * length + self.end_position(ids)) as u32).collect();
+        let index = Tensor::from_vec(flat, ids.len(), states.device())?;
+        Ok(states.flatten(0, 1)?.index_select(&index, 0)?)
+    }
+
+    fn end_position(&self, ids: &[u32]) -> usize {
+        // Old configs say 2 and mean the largest id (transformers' own workaround).
+        let end = match self.config.eos_token_id {
+            2 => ids.iter().copied().max().unwrap_or_default(),
+            end => end,
+        };
+        ids.iter().position(|&id| id == end).unwrap_or(0)
+    }
+}
+
+/// A parameter that is one vector, as the class token.
+///
+/// # Errors
+/// It is missing or misshapen.
+pub fn vector(scope: &Scope<'_>, name: &str, width: usize, deviation: f64) -> Result<Tensor> {
+    scope.get(name, &[width], Init::Normal(deviation))
+}

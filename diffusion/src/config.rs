@@ -1,0 +1,391 @@
+//! The `config.json` files of a folder in diffusers layout, as far as our networks obey them. A setting that
+//! would change the network and is not supported is an error that names it, never ignored.
+
+use crate::nn::Activation;
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// Reads a JSON config.
+///
+/// # Errors
+/// It cannot be read or lacks a field.
+pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::format(file, e))
+}
+
+/// One value for all blocks, or one per block.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum PerBlock {
+    /// For all.
+    All(usize),
+    /// For each.
+    Each(Vec<usize>),
+}
+
+impl PerBlock {
+    /// The value of block `i`.
+    #[must_use]
+    pub fn of(&self, i: usize) -> usize {
+        match self {
+            Self::All(n) => *n,
+            Self::Each(list) => list.get(i).or(list.last()).copied().unwrap_or(1),
+        }
+    }
+}
+
+/// `unet/config.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UnetConfig {
+    /// Side of the latents the model was made for.
+    pub sample_size: usize,
+    /// Latent channels in.
+    #[serde(default = "four")]
+    pub in_channels: usize,
+    /// Latent channels out.
+    #[serde(default = "four")]
+    pub out_channels: usize,
+    /// Channels per block.
+    pub block_out_channels: Vec<usize>,
+    /// Kinds of the blocks on the way down.
+    pub down_block_types: Vec<String>,
+    /// Kinds of the blocks on the way up.
+    pub up_block_types: Vec<String>,
+    /// Residual blocks per block (one more on the way up).
+    #[serde(default = "two")]
+    pub layers_per_block: usize,
+    /// Width of the text states.
+    pub cross_attention_dim: usize,
+    /// Heads, despite the name (diffusers keeps the misnomer for old files).
+    #[serde(default = "eight")]
+    pub attention_head_dim: PerBlock,
+    /// Heads, where a file says so by the right name.
+    #[serde(default)]
+    pub num_attention_heads: Option<PerBlock>,
+    /// Transformer blocks per attention.
+    #[serde(default = "one_each")]
+    pub transformer_layers_per_block: PerBlock,
+    /// Groups of every group norm.
+    #[serde(default = "thirty_two")]
+    pub norm_num_groups: usize,
+    /// Epsilon of the residual blocks' group norms.
+    #[serde(default = "norm_eps")]
+    pub norm_eps: f64,
+    /// Whether attention projects by linear layers instead of 1 x 1 convolutions.
+    #[serde(default)]
+    pub use_linear_projection: bool,
+    /// Whether the cosine half of the timestep embedding comes first.
+    #[serde(default = "yes")]
+    pub flip_sin_to_cos: bool,
+    /// Shift of the embedding's frequencies.
+    #[serde(default)]
+    pub freq_shift: f64,
+    /// Activation.
+    #[serde(default = "silu")]
+    pub act_fn: Activation,
+    /// SDXL's added conditioning.
+    #[serde(default)]
+    pub addition_embed_type: Option<String>,
+    /// Class conditioning.
+    #[serde(default)]
+    pub class_embed_type: Option<String>,
+    /// Blocks that only cross-attend.
+    #[serde(default)]
+    pub only_cross_attention: serde_json::Value,
+    /// Rescaled residuals.
+    #[serde(default = "unit")]
+    pub mid_block_scale_factor: f64,
+}
+
+impl UnetConfig {
+    /// # Errors
+    /// The first setting that this network cannot obey.
+    pub fn check(&self, file: &Path) -> Result<()> {
+        let blocks = self.block_out_channels.len();
+        let refuse = |field: &str, problem: &str| Err(Error::format(file, format!("{field}: {problem}")));
+        if blocks == 0 || self.down_block_types.len() != blocks || self.up_block_types.len() != blocks {
+            return refuse("down_block_types, up_block_types", "need one entry per block_out_channels");
+        }
+        for kind in &self.down_block_types {
+            if !matches!(kind.as_str(), "DownBlock2D" | "CrossAttnDownBlock2D") {
+                return refuse("down_block_types", &format!("{kind} is not supported"));
+            }
+        }
+        for kind in &self.up_block_types {
+            if !matches!(kind.as_str(), "UpBlock2D" | "CrossAttnUpBlock2D") {
+                return refuse("up_block_types", &format!("{kind} is not supported"));
+            }
+        }
+        if let Some(kind) = &self.addition_embed_type {
+            return refuse("addition_embed_type", &format!("{kind} is not supported yet"));
+        }
+        if let Some(kind) = &self.class_embed_type {
+            return refuse("class_embed_type", &format!("{kind} is not supported"));
+        }
+        if !matches!(self.only_cross_attention, serde_json::Value::Null | serde_json::Value::Bool(false)) {
+            return refuse("only_cross_attention", "only false is supported");
+        }
+        if self.act_fn != Activation::Silu {
+            return refuse("act_fn", "only silu is supported");
+        }
+        if (self.mid_block_scale_factor - 1.0).abs() > f64::EPSILON {
+            return refuse("mid_block_scale_factor", "only 1 is supported");
+        }
+        for (i, &channels) in self.block_out_channels.iter().enumerate() {
+            let heads = self.heads(i);
+            if self.norm_num_groups == 0 || channels % self.norm_num_groups != 0 {
+                return refuse("norm_num_groups", &format!("does not divide {channels} channels"));
+            }
+            if heads == 0 || channels % heads != 0 {
+                return refuse(
+                    "attention_head_dim",
+                    &format!("{heads} heads do not divide {channels} channels"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Attention heads of block `i`.
+    #[must_use]
+    pub fn heads(&self, i: usize) -> usize {
+        self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).of(i)
+    }
+}
+
+/// `vae/config.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct VaeConfig {
+    /// Picture channels.
+    #[serde(default = "three")]
+    pub in_channels: usize,
+    /// Picture channels.
+    #[serde(default = "three")]
+    pub out_channels: usize,
+    /// Latent channels.
+    #[serde(default = "four")]
+    pub latent_channels: usize,
+    /// Channels per block.
+    pub block_out_channels: Vec<usize>,
+    /// Residual blocks per block (one more on the way up).
+    #[serde(default = "one")]
+    pub layers_per_block: usize,
+    /// Groups of every group norm.
+    #[serde(default = "thirty_two")]
+    pub norm_num_groups: usize,
+    /// Factor that gives latents unit deviation.
+    #[serde(default = "scaling_factor")]
+    pub scaling_factor: f64,
+    /// Whether the middle attends.
+    #[serde(default = "yes")]
+    pub mid_block_add_attention: bool,
+    /// Whether a 1 x 1 convolution follows the encoder.
+    #[serde(default = "yes")]
+    pub use_quant_conv: bool,
+    /// Whether a 1 x 1 convolution precedes the decoder.
+    #[serde(default = "yes")]
+    pub use_post_quant_conv: bool,
+    /// Offset of the latents.
+    #[serde(default)]
+    pub shift_factor: Option<f64>,
+}
+
+impl VaeConfig {
+    /// # Errors
+    /// The first setting that this network cannot obey.
+    pub fn check(&self, file: &Path) -> Result<()> {
+        if self.shift_factor.is_some() {
+            return Err(Error::format(file, "shift_factor: not supported"));
+        }
+        for &channels in &self.block_out_channels {
+            if self.norm_num_groups == 0 || channels % self.norm_num_groups != 0 {
+                return Err(Error::format(
+                    file,
+                    format!("norm_num_groups: does not divide {channels} channels"),
+                ));
+            }
+        }
+        if self.block_out_channels.is_empty() {
+            return Err(Error::format(file, "block_out_channels: is empty"));
+        }
+        Ok(())
+    }
+
+    /// Pixels per latent.
+    #[must_use]
+    pub fn downscale(&self) -> usize {
+        1 << (self.block_out_channels.len() - 1)
+    }
+}
+
+/// A CLIP tower: `text_encoder/config.json`, or one half of a CLIP model's.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClipTextConfig {
+    /// Tokens known.
+    pub vocab_size: usize,
+    /// Width.
+    pub hidden_size: usize,
+    /// Width of the blocks' middle.
+    pub intermediate_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Heads.
+    pub num_attention_heads: usize,
+    /// Longest sequence.
+    pub max_position_embeddings: usize,
+    /// Activation of the blocks' middle.
+    #[serde(default = "quick_gelu")]
+    pub hidden_act: Activation,
+    /// Epsilon of the layer norms.
+    #[serde(default = "norm_eps")]
+    pub layer_norm_eps: f64,
+    /// Width of the shared space.
+    #[serde(default = "projection")]
+    pub projection_dim: usize,
+    /// The token whose state stands for the text; 2 in old files, where the largest id is meant.
+    #[serde(default = "two_u32")]
+    pub eos_token_id: u32,
+}
+
+/// The image half of a CLIP model's config.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClipVisionConfig {
+    /// Side of the picture.
+    pub image_size: usize,
+    /// Side of a patch.
+    pub patch_size: usize,
+    /// Width.
+    pub hidden_size: usize,
+    /// Width of the blocks' middle.
+    pub intermediate_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Heads.
+    pub num_attention_heads: usize,
+    /// Activation of the blocks' middle.
+    #[serde(default = "quick_gelu")]
+    pub hidden_act: Activation,
+    /// Epsilon of the layer norms.
+    #[serde(default = "norm_eps")]
+    pub layer_norm_eps: f64,
+    /// Width of the shared space.
+    #[serde(default = "projection")]
+    pub projection_dim: usize,
+}
+
+/// A CLIP model's `config.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClipConfig {
+    /// The text tower.
+    pub text_config: ClipTextConfig,
+    /// The image tower.
+    pub vision_config: ClipVisionConfig,
+    /// Width of the shared space.
+    #[serde(default = "projection")]
+    pub projection_dim: usize,
+}
+
+/// What the UNet's output means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The noise.
+    #[default]
+    Epsilon,
+    /// sqrt(abar) noise - sqrt(1 - abar) latents.
+    VPrediction,
+}
+
+/// `scheduler/scheduler_config.json`: the noise schedule, whatever sampler class it names.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ScheduleConfig {
+    /// Timesteps.
+    #[serde(default = "thousand")]
+    pub num_train_timesteps: usize,
+    /// First beta.
+    pub beta_start: f64,
+    /// Last beta.
+    pub beta_end: f64,
+    /// How beta goes from one to the other.
+    pub beta_schedule: String,
+    /// What the UNet's output means.
+    #[serde(default)]
+    pub prediction_type: Prediction,
+    /// Which timesteps a sampler visits.
+    #[serde(default)]
+    pub timestep_spacing: Spacing,
+    /// Added to the timesteps of leading spacing.
+    #[serde(default)]
+    pub steps_offset: usize,
+    /// Whether the last step of DDIM ends at a noise level of exactly zero.
+    #[serde(default = "yes")]
+    pub set_alpha_to_one: bool,
+    /// The sampler class that the model's authors chose.
+    #[serde(rename = "_class_name", default)]
+    pub class_name: String,
+}
+
+/// Which of the training timesteps a sampler visits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Spacing {
+    /// From 0 up by whole strides.
+    #[default]
+    Leading,
+    /// From the last timestep down.
+    Trailing,
+    /// Evenly from first to last.
+    Linspace,
+}
+
+fn yes() -> bool {
+    true
+}
+fn one() -> usize {
+    1
+}
+fn two() -> usize {
+    2
+}
+fn two_u32() -> u32 {
+    2
+}
+fn three() -> usize {
+    3
+}
+fn four() -> usize {
+    4
+}
+fn eight() -> PerBlock {
+    PerBlock::All(8)
+}
+fn one_each() -> PerBlock {
+    PerBlock::All(1)
+}
+fn thirty_two() -> usize {
+    32
+}
+fn thousand() -> usize {
+    1000
+}
+fn projection() -> usize {
+    512
+}
+fn norm_eps() -> f64 {
+    1e-5
+}
+fn unit() -> f64 {
+    1.0
+}
+fn scaling_factor() -> f64 {
+    0.18215
+}
+fn silu() -> Activation {
+    Activation::Silu
+}
+fn quick_gelu() -> Activation {
+    Activation::QuickGelu
+}

@@ -1,0 +1,170 @@
+//! Pointwise activations and the gated GELU of the transformer blocks.
+
+use super::vector::{normal_cdf, normal_pdf, sigmoid, vectorized};
+use super::{has_own_kernel, slices};
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// A pointwise activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x sigmoid(x); `swish` in some configs.
+    #[serde(alias = "swish")]
+    Silu,
+    /// x Phi(x), exactly (erf): what every config means by `gelu`.
+    Gelu,
+    /// x sigmoid(1.702 x): OpenAI's CLIP.
+    QuickGelu,
+}
+
+impl Activation {
+    /// Applies it to every value.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
+        if has_own_kernel(x) {
+            return x.contiguous()?.apply_op1(self);
+        }
+        match self {
+            Self::Silu => x.silu(),
+            Self::Gelu => x.gelu_erf(),
+            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+        }
+    }
+
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        match self {
+            Self::Silu => x * sigmoid(x),
+            Self::Gelu => x * normal_cdf(x),
+            Self::QuickGelu => x * sigmoid(1.702 * x),
+        }
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        match self {
+            Self::Silu => {
+                let s = sigmoid(x);
+                s * x.mul_add(1.0 - s, 1.0)
+            }
+            Self::Gelu => x.mul_add(normal_pdf(x), normal_cdf(x)),
+            Self::QuickGelu => {
+                let s = sigmoid(1.702 * x);
+                s * (1.702 * x).mul_add(1.0 - s, 1.0)
+            }
+        }
+    }
+}
+
+/// Values that one task takes.
+const CHUNK: usize = 4096;
+
+impl CustomOp1 for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = slices::of_storage(x, layout)?;
+        let mut y = vec![0.0; x.len()];
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+            vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = self.value(x)));
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        let mut dx = vec![0.0; x.elem_count()];
+        slices::with_all([x, &gradient], |[x, g]| {
+            dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK)).for_each(
+                |((dx, x), g)| {
+                    vectorized(|| {
+                        for ((d, &x), &g) in dx.iter_mut().zip(x).zip(g) {
+                            *d = g * self.slope(x);
+                        }
+                    });
+                },
+            );
+        })?;
+        Ok(Some(slices::tensor(dx, x.shape())?))
+    }
+}
+
+/// `x`: (.., 2 width), value and gate side by side. Returns value * GELU(gate), (.., width), with the exact GELU.
+///
+/// # Errors
+/// An odd last dimension.
+pub fn geglu(x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    if !x.dim(D::Minus1)?.is_multiple_of(2) {
+        bail!("gated GELU: odd width {:?}", x.dims());
+    }
+    if !has_own_kernel(&x) {
+        let halves = x.chunk(2, D::Minus1)?;
+        return &halves[0] * halves[1].gelu_erf()?;
+    }
+    x.apply_op1(Geglu)
+}
+
+struct Geglu;
+
+/// Rows that one task takes.
+const ROWS: usize = 16;
+
+impl CustomOp1 for Geglu {
+    fn name(&self) -> &'static str {
+        "geglu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = slices::of_storage(x, layout)?;
+        let mut dims = layout.dims().to_vec();
+        let Some(last) = dims.last_mut() else { bail!("gated GELU of a scalar") };
+        let double = *last;
+        *last /= 2;
+        let width = *last;
+        let mut y = vec![0.0; x.len() / 2];
+        y.par_chunks_mut(width * ROWS).zip(x.par_chunks(double * ROWS)).for_each(|(y, x)| {
+            vectorized(|| {
+                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(double)) {
+                    let (value, gate) = x.split_at(width);
+                    for ((y, &value), &gate) in y.iter_mut().zip(value).zip(gate) {
+                        *y = value * gate * normal_cdf(gate);
+                    }
+                }
+            });
+        });
+        Ok((CpuStorage::F32(y), dims.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        let width = gradient.dim(D::Minus1)?;
+        let double = 2 * width;
+        let mut dx = vec![0.0; x.elem_count()];
+        slices::with_all([x, &gradient], |[x, g]| {
+            dx.par_chunks_mut(double * ROWS)
+                .zip(x.par_chunks(double * ROWS))
+                .zip(g.par_chunks(width * ROWS))
+                .for_each(|((dx, x), g)| {
+                    vectorized(|| {
+                        let rows = x.chunks_exact(double).zip(g.chunks_exact(width));
+                        for (dx, (x, g)) in dx.chunks_exact_mut(double).zip(rows) {
+                            let (value, gate) = x.split_at(width);
+                            let (to_value, to_gate) = dx.split_at_mut(width);
+                            for j in 0..width {
+                                let cdf = normal_cdf(gate[j]);
+                                to_value[j] = g[j] * gate[j] * cdf;
+                                to_gate[j] = g[j] * value[j] * gate[j].mul_add(normal_pdf(gate[j]), cdf);
+                            }
+                        }
+                    });
+                });
+        })?;
+        Ok(Some(slices::tensor(dx, x.shape())?))
+    }
+}

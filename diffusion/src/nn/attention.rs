@@ -1,0 +1,232 @@
+//! Scaled dot-product attention that keeps no matrix of probabilities: the backward pass computes them again,
+//! a block of queries at a time.
+#![expect(unsafe_code, reason = "heads write interleaved columns of the output")]
+
+use super::disjoint::Disjoint;
+use super::matmul::{Matrix, Threads, multiply};
+use super::vector::{exp, max, sum, vectorized};
+use super::{has_own_kernel, slices};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// How attention divides its width, and what it may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionShape {
+    /// Heads; must divide the width.
+    pub heads: usize,
+    /// Whether a query sees only keys up to its own position (text towers).
+    pub causal: bool,
+}
+
+/// `q`: (batch, queries, width); `k`, `v`: (batch, keys, width), heads side by side within the width.
+/// Returns (batch, queries, width).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+    let (batch, queries, width) = q.dims3()?;
+    let (k_batch, keys, k_width) = k.dims3()?;
+    if k.dims() != v.dims() || batch != k_batch || width != k_width || width % shape.heads.max(1) != 0 {
+        bail!("attention: {} heads, q {:?}, k {:?}, v {:?}", shape.heads, q.dims(), k.dims(), v.dims());
+    }
+    if shape.causal && queries != keys {
+        bail!("attention: causal attention needs as many queries as keys, not {queries} and {keys}");
+    }
+    if !has_own_kernel(q) {
+        return stock(q, k, v, shape);
+    }
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, shape)
+}
+
+/// The same by stock differentiable operations.
+fn stock(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+    let (batch, queries, width) = q.dims3()?;
+    let size = width / shape.heads;
+    let split = |t: &Tensor| t.reshape((batch, (), shape.heads, size))?.transpose(1, 2)?.contiguous();
+    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?.to_dtype(DType::F32)?;
+    let scores = if shape.causal {
+        let keys = k.dim(2)?;
+        let mask: Vec<f32> = (0..queries)
+            .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
+            .collect();
+        scores.broadcast_add(&Tensor::from_vec(mask, (1, 1, queries, keys), scores.device())?)?
+    } else {
+        scores
+    };
+    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(v.dtype())?;
+    weights.matmul(&v)?.transpose(1, 2)?.reshape((batch, queries, width))
+}
+
+/// Queries of one block.
+const BLOCK: usize = 128;
+
+/// The sizes of one attention, and where a head's values lie.
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    width: usize,
+    heads: usize,
+    causal: bool,
+}
+
+impl Sizes {
+    fn new(shape: AttentionShape, q: &[usize], k: &[usize]) -> Self {
+        Self { batch: q[0], queries: q[1], keys: k[1], width: q[2], heads: shape.heads, causal: shape.causal }
+    }
+
+    fn size(&self) -> usize {
+        self.width / self.heads
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.size() as f32).sqrt()
+    }
+
+    /// Where head `head` of sequence `batch` begins, in queries or keys of `length`.
+    fn start(&self, batch: usize, length: usize, head: usize) -> usize {
+        batch * length * self.width + head * self.size()
+    }
+
+    /// A head's rows from `start`.
+    fn rows<'a>(&self, values: &'a [f32], start: usize, rows: usize) -> Matrix<'a> {
+        Matrix::with_stride(&values[start..], rows, self.size(), self.width)
+    }
+
+    /// Softmax of a block's scaled scores, in place of `p` (rows, keys); `first` is the block's first query.
+    fn probabilities(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32]) {
+        multiply(p, self.keys, false, self.scale(), q, k.transposed(), Threads::Caller);
+        vectorized(|| {
+            for (i, row) in p[..q.rows * self.keys].chunks_exact_mut(self.keys).enumerate() {
+                let seen = if self.causal { first + i + 1 } else { self.keys };
+                let (row, hidden) = row.split_at_mut(seen);
+                hidden.fill(0.0);
+                let largest = max(row);
+                for v in row.iter_mut() {
+                    *v = exp(*v - largest);
+                }
+                let inverse = 1.0 / sum(row.len(), |j| row[j]);
+                for v in row.iter_mut() {
+                    *v *= inverse;
+                }
+            }
+        });
+    }
+}
+
+impl CustomOp3 for AttentionShape {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let s = Sizes::new(*self, q_layout.dims(), k_layout.dims());
+        let (q, k) = (slices::of_storage(q, q_layout)?, slices::of_storage(k, k_layout)?);
+        let v = slices::of_storage(v, v_layout)?;
+        let mut y = vec![0.0; q.len()];
+        let output = Disjoint::new(&mut y);
+        let blocks = s.queries.div_ceil(BLOCK);
+        (0..s.batch * s.heads * blocks).into_par_iter().for_each_init(
+            || vec![0.0; BLOCK.min(s.queries) * s.keys],
+            |p, i| {
+                let (batch, head, first) = (i / blocks / s.heads, i / blocks % s.heads, i % blocks * BLOCK);
+                let rows = BLOCK.min(s.queries - first);
+                let from = s.start(batch, s.queries, head) + first * s.width;
+                let keys = s.start(batch, s.keys, head);
+                s.probabilities(s.rows(q, from, rows), s.rows(k, keys, s.keys), first, p);
+                let p = Matrix::new(p, rows, s.keys);
+                // SAFETY: this block's rows of this head's columns: no other task writes them.
+                unsafe {
+                    output.multiply(from, s.width, false, p, s.rows(v, keys, s.keys), Threads::Caller);
+                }
+            },
+        );
+        Ok((CpuStorage::F32(y), q_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let s = Sizes::new(*self, q.dims(), k.dims());
+        let gradient = gradient.contiguous()?;
+        let mut dq = vec![0.0; q.elem_count()];
+        let (mut dk, mut dv) = (vec![0.0; k.elem_count()], vec![0.0; v.elem_count()]);
+        let (to_q, to_k, to_v) = (Disjoint::new(&mut dq), Disjoint::new(&mut dk), Disjoint::new(&mut dv));
+        slices::with_all([q, k, v, y, &gradient], |[q, k, v, y, g]| {
+            let block = BLOCK.min(s.queries) * s.keys;
+            (0..s.batch * s.heads).into_par_iter().for_each_init(
+                || (vec![0.0; block], vec![0.0; block]),
+                |(p, dp), i| {
+                    let (batch, head) = (i / s.heads, i % s.heads);
+                    let at_keys = s.start(batch, s.keys, head);
+                    let (keys, values) = (s.rows(k, at_keys, s.keys), s.rows(v, at_keys, s.keys));
+                    for first in (0..s.queries).step_by(BLOCK) {
+                        let rows = BLOCK.min(s.queries - first);
+                        let from = s.start(batch, s.queries, head) + first * s.width;
+                        let (queries, gradient) = (s.rows(q, from, rows), s.rows(g, from, rows));
+                        s.probabilities(queries, keys, first, p);
+                        multiply(dp, s.keys, false, 1.0, gradient, values.transposed(), Threads::Caller);
+                        // dV += P^T dY
+                        let probabilities = Matrix::new(p, rows, s.keys);
+                        // SAFETY: this head's columns of this sequence: no other task writes them.
+                        unsafe {
+                            to_v.multiply(
+                                at_keys,
+                                s.width,
+                                true,
+                                probabilities.transposed(),
+                                gradient,
+                                Threads::Caller,
+                            );
+                        }
+                        // dS = P o (dP - rowsum(dY o Y)) / sqrt(size), in place of dP
+                        vectorized(|| {
+                            for r in 0..rows {
+                                let row = from + r * s.width;
+                                let (g, y) = (&g[row..][..s.size()], &y[row..][..s.size()]);
+                                let mean = sum(s.size(), |j| g[j] * y[j]);
+                                let p = &p[r * s.keys..][..s.keys];
+                                for (d, &p) in dp[r * s.keys..][..s.keys].iter_mut().zip(p) {
+                                    *d = p * (*d - mean) * s.scale();
+                                }
+                            }
+                        });
+                        let scores = Matrix::new(dp, rows, s.keys);
+                        // SAFETY: as above.
+                        unsafe {
+                            to_q.multiply(from, s.width, false, scores, keys, Threads::Caller);
+                            to_k.multiply(
+                                at_keys,
+                                s.width,
+                                true,
+                                scores.transposed(),
+                                queries,
+                                Threads::Caller,
+                            );
+                        }
+                    }
+                },
+            );
+        })?;
+        Ok((
+            Some(slices::tensor(dq, q.shape())?),
+            Some(slices::tensor(dk, k.shape())?),
+            Some(slices::tensor(dv, v.shape())?),
+        ))
+    }
+}

@@ -1,0 +1,405 @@
+//! Two-dimensional convolution as a matrix product: patches are unrolled into columns (im2col), many pixels
+//! and, where pictures are small, many pictures at a time, so that the product is wide enough to be fast.
+#![expect(unsafe_code, reason = "tiles of one picture write interleaved rows of the output")]
+
+use super::disjoint::Disjoint;
+use super::matmul::{Matrix, Threads, multiply};
+use super::vector::{sum, vectorized};
+use super::{has_own_kernel, slices};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// `x`: (batch, inputs, height, width); `weight`: (outputs, inputs, kernel, kernel); `bias`: (outputs).
+/// Zero padding on every side. Returns (batch, outputs, height', width').
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    if !has_own_kernel(&x) {
+        let y = x.conv2d(weight, padding, stride, 1, 1)?;
+        return y.broadcast_add(&bias.reshape((1, (), 1, 1))?);
+    }
+    x.apply_op3(weight, bias, Convolution { stride, padding })
+}
+
+#[derive(Clone, Copy)]
+struct Convolution {
+    stride: usize,
+    padding: usize,
+}
+
+/// The sizes of one convolution.
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    inputs: usize,
+    height: usize,
+    width: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    out_height: usize,
+    out_width: usize,
+}
+
+impl Sizes {
+    fn new(op: Convolution, x: &[usize], weight: &[usize]) -> Result<Self> {
+        let (&[batch, inputs, height, width], &[outputs, weight_inputs, kernel, kernel_width]) = (x, weight)
+        else {
+            bail!(
+                "convolution: needs a picture (batch, channels, height, width), not {x:?}, and a square kernel"
+            )
+        };
+        let Convolution { stride, padding } = op;
+        if inputs != weight_inputs
+            || kernel != kernel_width
+            || height + 2 * padding < kernel
+            || width + 2 * padding < kernel
+            || padding >= kernel
+        {
+            bail!("convolution: weight {weight:?} with padding {padding} does not fit the picture {x:?}");
+        }
+        let out = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+        let (out_height, out_width) = (out(height), out(width));
+        Ok(Self { batch, inputs, height, width, outputs, kernel, stride, padding, out_height, out_width })
+    }
+
+    fn pixels(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    /// Values of one unrolled patch.
+    fn patch(&self) -> usize {
+        self.inputs * self.kernel * self.kernel
+    }
+
+    fn picture(&self) -> usize {
+        self.inputs * self.height * self.width
+    }
+
+    /// Whether unrolling would only copy.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.padding == 0
+    }
+}
+
+/// Some output pixels: rows `y0..y1` of `pictures` pictures from `first` on. More than one picture only if
+/// all their rows are meant.
+#[derive(Clone, Copy)]
+struct Tile {
+    first: usize,
+    pictures: usize,
+    y0: usize,
+    y1: usize,
+}
+
+/// Output pixels of a tile at most: enough for the product's blocking, small enough for the caches.
+const TILE_PIXELS: usize = 512;
+
+/// Splits the output. Independent of the number of threads, so that results are too.
+fn tiles(s: &Sizes) -> Vec<Tile> {
+    let pixels = s.pixels();
+    let target = (s.batch * pixels / 4).clamp(64, TILE_PIXELS);
+    if pixels >= target {
+        let rows = (target / s.out_width).clamp(1, s.out_height);
+        (0..s.batch)
+            .flat_map(|first| {
+                (0..s.out_height).step_by(rows).map(move |y0| Tile {
+                    first,
+                    pictures: 1,
+                    y0,
+                    y1: (y0 + rows).min(s.out_height),
+                })
+            })
+            .collect()
+    } else {
+        let pictures = target / pixels;
+        (0..s.batch)
+            .step_by(pictures)
+            .map(|first| Tile { first, pictures: pictures.min(s.batch - first), y0: 0, y1: s.out_height })
+            .collect()
+    }
+}
+
+thread_local! {
+    /// Kept from call to call: fresh megabytes cost page faults.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` on `len` scratch values of unspecified content.
+fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    let result = f(&mut buffer[..len]);
+    SCRATCH.with_borrow_mut(|pool| pool.push(buffer));
+    result
+}
+
+/// Unrolls the patches of a tile, for input channels `c0..c1`: (channels * kernel^2, pixels of the tile).
+fn unroll(s: &Sizes, x: &[f32], tile: Tile, c0: usize, c1: usize, columns: &mut [f32]) {
+    let per_picture = (tile.y1 - tile.y0) * s.out_width;
+    let pixels = per_picture * tile.pictures;
+    for p in 0..tile.pictures {
+        let picture = &x[(tile.first + p) * s.picture()..][..s.picture()];
+        for c in c0..c1 {
+            let channel = &picture[c * s.height * s.width..][..s.height * s.width];
+            for ky in 0..s.kernel {
+                for kx in 0..s.kernel {
+                    let row = ((c - c0) * s.kernel + ky) * s.kernel + kx;
+                    let out = &mut columns[row * pixels + p * per_picture..][..per_picture];
+                    for (y, out) in (tile.y0..tile.y1).zip(out.chunks_exact_mut(s.out_width)) {
+                        unroll_row(s, channel, y * s.stride + ky, kx, out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One row of output pixels of one kernel element; `padded_y` counts from the padding's first row.
+#[inline]
+fn unroll_row(s: &Sizes, channel: &[f32], padded_y: usize, kx: usize, out: &mut [f32]) {
+    if padded_y < s.padding || padded_y - s.padding >= s.height {
+        out.fill(0.0);
+        return;
+    }
+    let line = &channel[(padded_y - s.padding) * s.width..][..s.width];
+    if s.stride == 1 {
+        // out[i] = line[i + kx - padding] where that exists
+        let begin = s.padding.saturating_sub(kx).min(out.len());
+        let end = (s.width + s.padding - kx).min(out.len()).max(begin);
+        out[..begin].fill(0.0);
+        out[begin..end].copy_from_slice(&line[begin + kx - s.padding..end + kx - s.padding]);
+        out[end..].fill(0.0);
+    } else {
+        for (i, out) in out.iter_mut().enumerate() {
+            let x = i * s.stride + kx;
+            *out = if x < s.padding || x - s.padding >= s.width { 0.0 } else { line[x - s.padding] };
+        }
+    }
+}
+
+/// `out` (outputs, pixels of the tile) = weight x patches of the tile.
+fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let (pixels, patch) = (s.pixels(), s.patch());
+    let mut y = vec![0.0; s.batch * s.outputs * pixels];
+    let tiles = tiles(s);
+    let threads = if tiles.len() > 1 { Threads::Caller } else { Threads::Pool };
+    let output = Disjoint::new(&mut y);
+    let weight = Matrix::new(weight, s.outputs, patch);
+    let run = |tile: &Tile| {
+        let per_picture = (tile.y1 - tile.y0) * s.out_width;
+        let here = per_picture * tile.pictures;
+        let start = tile.first * s.outputs * pixels + tile.y0 * s.out_width;
+        if tile.pictures == 1 {
+            if let Some(bias) = bias {
+                for (o, &b) in bias.iter().enumerate() {
+                    // SAFETY: this tile's pixels of output channel o: no other tile has them.
+                    unsafe { output.part(start + o * pixels, here) }.fill(b);
+                }
+            }
+            let accumulate = bias.is_some();
+            if s.is_pointwise() {
+                let picture = &x[tile.first * s.picture()..][..s.picture()];
+                let patches = Matrix::with_stride(&picture[tile.y0 * s.out_width..], s.inputs, here, pixels);
+                // SAFETY: as above, over all output channels.
+                unsafe { output.multiply(start, pixels, accumulate, weight, patches, threads) };
+            } else {
+                with_scratch(patch * here, |columns| {
+                    unroll(s, x, *tile, 0, s.inputs, columns);
+                    let patches = Matrix::new(columns, patch, here);
+                    // SAFETY: as above.
+                    unsafe { output.multiply(start, pixels, accumulate, weight, patches, threads) };
+                });
+            }
+        } else {
+            with_scratch((patch + s.outputs) * here, |scratch| {
+                let (columns, product) = scratch.split_at_mut(patch * here);
+                unroll(s, x, *tile, 0, s.inputs, columns);
+                multiply(product, here, false, 1.0, weight, Matrix::new(columns, patch, here), threads);
+                for p in 0..tile.pictures {
+                    for o in 0..s.outputs {
+                        let from = &product[o * here + p * per_picture..][..per_picture];
+                        // SAFETY: channel o of a picture of this tile: no other tile has it.
+                        let to = unsafe { output.part(start + (p * s.outputs + o) * pixels, per_picture) };
+                        let b = bias.map_or(0.0, |bias| bias[o]);
+                        to.iter_mut().zip(from).for_each(|(t, &f)| *t = f + b);
+                    }
+                }
+            });
+        }
+    };
+    if tiles.len() > 1 {
+        tiles.par_iter().for_each(run)
+    } else {
+        tiles.iter().for_each(run)
+    }
+    y
+}
+
+/// Gradient of the input.
+fn backward_to_input(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
+    if s.stride == 1 {
+        return backward_by_flipping(s, gradient, weight);
+    }
+    let (pixels, patch, area) = (s.pixels(), s.patch(), s.kernel * s.kernel);
+    let mut dx = vec![0.0; s.batch * s.picture()];
+    let weight = Matrix::new(weight, s.outputs, patch).transposed();
+    dx.par_chunks_mut(s.picture()).zip(gradient.par_chunks(s.outputs * pixels)).for_each(|(dx, gradient)| {
+        with_scratch(patch * pixels, |columns| {
+            let gradient = Matrix::new(gradient, s.outputs, pixels);
+            multiply(columns, pixels, false, 1.0, weight, gradient, Threads::Caller);
+            // Rolls patches back up: each value returns to the pixel it was copied from.
+            for (row, columns) in columns.chunks_exact(pixels).enumerate() {
+                let (c, ky, kx) = (row / area, row / s.kernel % s.kernel, row % s.kernel);
+                let channel = &mut dx[c * s.height * s.width..][..s.height * s.width];
+                for (y, columns) in columns.chunks_exact(s.out_width).enumerate() {
+                    let padded_y = y * s.stride + ky;
+                    if padded_y < s.padding || padded_y - s.padding >= s.height {
+                        continue;
+                    }
+                    let line = &mut channel[(padded_y - s.padding) * s.width..][..s.width];
+                    for (i, &v) in columns.iter().enumerate() {
+                        let x = i * s.stride + kx;
+                        if x >= s.padding && x - s.padding < s.width {
+                            line[x - s.padding] += v;
+                        }
+                    }
+                }
+            }
+        });
+    });
+    dx
+}
+
+/// With stride 1 the input's gradient is a convolution of the output's with the kernel turned by 180 degrees.
+fn backward_by_flipping(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
+    let area = s.kernel * s.kernel;
+    let mut turned = vec![0.0; weight.len()];
+    for (o, weight) in weight.chunks_exact(s.patch()).enumerate() {
+        for (c, kernel) in weight.chunks_exact(area).enumerate() {
+            let to = &mut turned[(c * s.outputs + o) * area..][..area];
+            to.iter_mut().rev().zip(kernel).for_each(|(t, &k)| *t = k);
+        }
+    }
+    let back = Sizes {
+        inputs: s.outputs,
+        outputs: s.inputs,
+        height: s.out_height,
+        width: s.out_width,
+        out_height: s.height,
+        out_width: s.width,
+        padding: s.kernel - 1 - s.padding,
+        ..*s
+    };
+    forward(&back, gradient, &turned, None)
+}
+
+/// Gradient of the weight. Threads share out the input channels: each sums over all pixels in the same order.
+fn backward_to_weight(s: &Sizes, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let (pixels, area) = (s.pixels(), s.kernel * s.kernel);
+    let tiles = tiles(s);
+    // Channels per task: wide enough for the product, at least as many tasks as a laptop has cores.
+    let per_task = s.inputs.div_ceil(4).max(16.min(s.inputs));
+    let tasks: Vec<usize> = (0..s.inputs).step_by(per_task).collect();
+    let parts: Vec<Vec<f32>> = tasks
+        .par_iter()
+        .map(|&c0| {
+            let c1 = (c0 + per_task).min(s.inputs);
+            let rows = (c1 - c0) * area;
+            let mut part = vec![0.0; s.outputs * rows];
+            for (i, &tile) in tiles.iter().enumerate() {
+                let per_picture = (tile.y1 - tile.y0) * s.out_width;
+                let here = per_picture * tile.pictures;
+                with_scratch((rows + s.outputs) * here, |scratch| {
+                    let (columns, gathered) = scratch.split_at_mut(rows * here);
+                    unroll(s, x, tile, c0, c1, columns);
+                    let from = &gradient[tile.first * s.outputs * pixels..];
+                    let g = if tile.pictures == 1 {
+                        Matrix::with_stride(&from[tile.y0 * s.out_width..], s.outputs, here, pixels)
+                    } else {
+                        for p in 0..tile.pictures {
+                            for o in 0..s.outputs {
+                                gathered[o * here + p * per_picture..][..per_picture]
+                                    .copy_from_slice(&from[(p * s.outputs + o) * pixels..][..per_picture]);
+                            }
+                        }
+                        Matrix::new(gathered, s.outputs, here)
+                    };
+                    let columns = Matrix::new(columns, rows, here).transposed();
+                    multiply(&mut part, rows, i > 0, 1.0, g, columns, Threads::Caller);
+                });
+            }
+            part
+        })
+        .collect();
+    let mut dw = vec![0.0; s.outputs * s.patch()];
+    for (&c0, part) in tasks.iter().zip(&parts) {
+        let rows = part.len() / s.outputs;
+        for (o, part) in part.chunks_exact(rows).enumerate() {
+            dw[o * s.patch() + c0 * area..][..rows].copy_from_slice(part);
+        }
+    }
+    dw
+}
+
+impl CustomOp3 for Convolution {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let s = Sizes::new(*self, x_layout.dims(), weight_layout.dims())?;
+        let bias = slices::of_storage(bias, bias_layout)?;
+        if bias.len() != s.outputs {
+            bail!("convolution: {} biases for {} outputs", bias.len(), s.outputs);
+        }
+        let (x, weight) = (slices::of_storage(x, x_layout)?, slices::of_storage(weight, weight_layout)?);
+        let shape = (s.batch, s.outputs, s.out_height, s.out_width).into();
+        Ok((CpuStorage::F32(forward(&s, x, weight, Some(bias))), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let s = Sizes::new(*self, x.dims(), weight.dims())?;
+        let gradient = gradient.contiguous()?;
+        let (dx, dw, db) = slices::with_all([x, weight, &gradient], |[xs, ws, gs]| {
+            let dx = x.track_op().then(|| backward_to_input(&s, gs, ws));
+            let dw = weight.track_op().then(|| backward_to_weight(&s, xs, gs));
+            let db = bias.track_op().then(|| {
+                vectorized(|| {
+                    let mut db = vec![0f32; s.outputs];
+                    for (i, plane) in gs.chunks_exact(s.pixels()).enumerate() {
+                        db[i % s.outputs] += sum(plane.len(), |j| plane[j]);
+                    }
+                    db
+                })
+            });
+            (dx, dw, db)
+        })?;
+        Ok((
+            dx.map(|v| slices::tensor(v, x.shape())).transpose()?,
+            dw.map(|v| slices::tensor(v, weight.shape())).transpose()?,
+            db.map(|v| slices::tensor(v, bias.shape())).transpose()?,
+        ))
+    }
+}

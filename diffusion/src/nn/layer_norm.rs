@@ -1,0 +1,122 @@
+//! Layer normalisation over the last dimension.
+
+use super::vector::{moments, sum, vectorized};
+use super::{has_own_kernel, slices};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// `x`: (.., width); `weight`, `bias`: (width).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let width = x.dim(D::Minus1)?;
+    if weight.dims() != [width] || bias.dims() != [width] {
+        bail!("layer norm: width {width}, weight {:?}, bias {:?}", weight.dims(), bias.dims());
+    }
+    if !has_own_kernel(&x) {
+        let y = x.to_dtype(DType::F32)?;
+        let centred = y.broadcast_sub(&y.mean_keepdim(D::Minus1)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
+        return centred
+            .broadcast_div(&deviation)?
+            .broadcast_mul(&weight.to_dtype(DType::F32)?)?
+            .broadcast_add(&bias.to_dtype(DType::F32)?)?
+            .to_dtype(x.dtype());
+    }
+    x.apply_op3(weight, bias, LayerNorm { epsilon: epsilon as f32 })
+}
+
+struct LayerNorm {
+    epsilon: f32,
+}
+
+/// Rows that one task takes. Fixed, so that sums over rows do not depend on the number of threads.
+const ROWS: usize = 64;
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = slices::of_storage(x, x_layout)?;
+        let (weight, bias) =
+            (slices::of_storage(weight, weight_layout)?, slices::of_storage(bias, bias_layout)?);
+        let width = weight.len();
+        let mut y = vec![0.0; x.len()];
+        y.par_chunks_mut(width * ROWS).zip(x.par_chunks(width * ROWS)).for_each(|(y, x)| {
+            vectorized(|| {
+                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let (mean, inverse) = moments(x, self.epsilon);
+                    for j in 0..width {
+                        y[j] = ((x[j] - mean) * inverse).mul_add(weight[j], bias[j]);
+                    }
+                }
+            });
+        });
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let width = weight.elem_count();
+        let mut dx = vec![0.0; x.elem_count()];
+        let parts: Vec<(Vec<f32>, Vec<f32>)> =
+            slices::with_all([x, weight, &gradient], |[xs, weight, gs]| {
+                dx.par_chunks_mut(width * ROWS)
+                    .zip(xs.par_chunks(width * ROWS))
+                    .zip(gs.par_chunks(width * ROWS))
+                    .map(|((dx, x), g)| vectorized(|| self.backward_rows(x, g, weight, dx)))
+                    .collect()
+            })?;
+        let (mut dw, mut db) = (vec![0f32; width], vec![0f32; width]);
+        for (to_weight, to_bias) in parts {
+            dw.iter_mut().zip(to_weight).for_each(|(d, v)| *d += v);
+            db.iter_mut().zip(to_bias).for_each(|(d, v)| *d += v);
+        }
+        Ok((
+            Some(slices::tensor(dx, x.shape())?),
+            Some(slices::tensor(dw, weight.shape())?),
+            Some(slices::tensor(db, bias.shape())?),
+        ))
+    }
+}
+
+impl LayerNorm {
+    /// Some rows: fills `dx`, returns their share of the gradients of weight and bias.
+    #[inline(always)]
+    fn backward_rows(&self, x: &[f32], g: &[f32], weight: &[f32], dx: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
+        let width = weight.len();
+        let (mut dw, mut db) = (vec![0f32; width], vec![0f32; width]);
+        for ((dx, x), g) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(g.chunks_exact(width)) {
+            let (mean, inverse) = moments(x, self.epsilon);
+            let n = width as f32;
+            let plain = sum(width, |j| g[j] * weight[j]) / n;
+            let times_x = sum(width, |j| g[j] * weight[j] * (x[j] - mean)) * inverse / n;
+            for j in 0..width {
+                let normal = (x[j] - mean) * inverse;
+                dx[j] = inverse * (g[j].mul_add(weight[j], -plain) - normal * times_x);
+                dw[j] = g[j].mul_add(normal, dw[j]);
+                db[j] += g[j];
+            }
+        }
+        (dw, db)
+    }
+}

@@ -1,0 +1,169 @@
+//! The affine map y = x W^T + b.
+
+use super::matmul::{Matrix, Threads, multiply};
+use super::{has_own_kernel, slices};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+
+/// `x`: (.., inputs); `weight`: (outputs, inputs); `bias`: (outputs). Returns (.., outputs).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    if !has_own_kernel(&x) {
+        let (outputs, inputs) = weight.dims2()?;
+        let rows = x.elem_count() / inputs;
+        let mut shape = x.dims().to_vec();
+        shape.pop();
+        shape.push(outputs);
+        let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?;
+        let y = match bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        };
+        return y.reshape(shape);
+    }
+    match bias {
+        Some(bias) => x.apply_op3(weight, bias, WithBias),
+        None => x.apply_op2(weight, WithoutBias),
+    }
+}
+
+struct WithBias;
+struct WithoutBias;
+
+fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize) -> Vec<f32> {
+    let rows = x.len() / inputs;
+    let mut y = vec![0.0; rows * outputs];
+    if let Some(bias) = bias {
+        y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+    }
+    if rows > 0 {
+        let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).transposed());
+        multiply(&mut y, outputs, bias.is_some(), 1.0, x, w, Threads::Pool);
+    }
+    y
+}
+
+fn shape(x: &Layout, outputs: usize) -> Shape {
+    let mut dims = x.dims().to_vec();
+    dims.pop();
+    dims.push(outputs);
+    dims.into()
+}
+
+/// Gradients of input (where it is tracked) and weight (likewise).
+fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (outputs, inputs) = weight.dims2()?;
+    let rows = x.elem_count() / inputs;
+    let (to_x, to_weight) = slices::with_all([x, weight, gradient], |[xs, ws, gs]| {
+        let g = Matrix::new(gs, rows, outputs);
+        let to_x = x.track_op().then(|| {
+            let mut dx = vec![0.0; rows * inputs];
+            multiply(&mut dx, inputs, false, 1.0, g, Matrix::new(ws, outputs, inputs), Threads::Pool);
+            dx
+        });
+        let to_weight = weight.track_op().then(|| {
+            let mut dw = vec![0.0; outputs * inputs];
+            multiply(
+                &mut dw,
+                inputs,
+                false,
+                1.0,
+                g.transposed(),
+                Matrix::new(xs, rows, inputs),
+                Threads::Pool,
+            );
+            dw
+        });
+        (to_x, to_weight)
+    })?;
+    Ok((
+        to_x.map(|v| slices::tensor(v, x.shape())).transpose()?,
+        to_weight.map(|v| slices::tensor(v, weight.shape())).transpose()?,
+    ))
+}
+
+impl CustomOp3 for WithBias {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (outputs, inputs) = w_layout.shape().dims2()?;
+        check(x_layout, inputs)?;
+        let bias = slices::of_storage(b, b_layout)?;
+        let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
+        Ok((CpuStorage::F32(forward(x, w, Some(bias), outputs, inputs)), shape(x_layout, outputs)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let (to_x, to_weight) = backward(x, weight, &gradient)?;
+        let to_bias = if bias.track_op() {
+            let mut db = vec![0f32; bias.elem_count()];
+            slices::with(&gradient, |g| {
+                for row in g.chunks_exact(db.len()) {
+                    db.iter_mut().zip(row).for_each(|(d, &v)| *d += v);
+                }
+            })?;
+            Some(slices::tensor(db, bias.shape())?)
+        } else {
+            None
+        };
+        Ok((to_x, to_weight, to_bias))
+    }
+}
+
+impl CustomOp2 for WithoutBias {
+    fn name(&self) -> &'static str {
+        "linear-without-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (outputs, inputs) = w_layout.shape().dims2()?;
+        check(x_layout, inputs)?;
+        let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
+        Ok((CpuStorage::F32(forward(x, w, None, outputs, inputs)), shape(x_layout, outputs)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        backward(x, weight, &gradient.contiguous()?)
+    }
+}
+
+fn check(x: &Layout, inputs: usize) -> Result<()> {
+    match x.dims().last() {
+        Some(&last) if last == inputs => Ok(()),
+        _ => {
+            candle_core::bail!("linear: the input has shape {:?}, the weight takes {inputs} inputs", x.dims())
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The numbers inside candle's tensors, as slices.
+
+use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
+
+/// The contiguous f32 values of an operand.
+pub(super) fn of_storage<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
+        (_, None) => bail!("an operand of one of our own operations is not contiguous"),
+        _ => bail!("an operand of one of our own operations is not f32"),
+    }
+}
+
+/// Runs `f` on the contiguous f32 values of a CPU tensor.
+pub(super) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(of_storage(storage, layout)?)),
+        _ => bail!("an operand of one of our own operations is not on the CPU"),
+    }
+}
+
+/// As [`with`], for several tensors at once.
+pub(super) fn with_all<const N: usize, R>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        match &**storage {
+            Storage::Cpu(storage) => *slice = of_storage(storage, layout)?,
+            _ => bail!("an operand of one of our own operations is not on the CPU"),
+        }
+    }
+    Ok(f(slices))
+}
+
+/// A CPU tensor of these values.
+pub(super) fn tensor(values: Vec<f32>, shape: &Shape) -> Result<Tensor> {
+    Tensor::from_vec(values, shape.clone(), &Device::Cpu)
+}

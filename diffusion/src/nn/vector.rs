@@ -1,0 +1,143 @@
+//! Loops compiled for the vector instructions that the machine has, and functions that such loops can inline.
+
+use std::sync::LazyLock;
+
+static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+
+/// Runs `f` compiled for the best instruction set of this machine. Whatever `f` calls must be `#[inline(always)]`.
+#[inline(always)]
+pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+    ARCH.dispatch(f)
+}
+
+const LANES: usize = 16;
+
+/// Sum of `f(0) + ... + f(n - 1)` in a fixed order that vectorises: 16 partial sums.
+#[inline(always)]
+pub(super) fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
+    let mut partial = [0f32; LANES];
+    let whole = n / LANES * LANES;
+    let mut i = 0;
+    while i < whole {
+        for (lane, p) in partial.iter_mut().enumerate() {
+            *p += f(i + lane);
+        }
+        i += LANES;
+    }
+    let mut total: f32 = partial.iter().sum();
+    for i in whole..n {
+        total += f(i);
+    }
+    total
+}
+
+/// The largest value; negative infinity for none.
+#[inline(always)]
+pub(super) fn max(values: &[f32]) -> f32 {
+    let mut partial = [f32::NEG_INFINITY; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (p, &v) in partial.iter_mut().zip(chunk) {
+            *p = if v > *p { v } else { *p };
+        }
+    }
+    partial.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
+/// e^x to about one unit in the last place; x is clamped to [-87, 88] (no infinities, no denormals).
+///
+/// Cody-Waite reduction by ln 2 in two parts, then the degree-5 polynomial of the Cephes library.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting it rounds to an integer
+    // NaN passes through the clamp by comparison and reaches the caller as NaN.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let r = n.mul_add(-0.693_359_375, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let mut p = 1.987_569_15e-4_f32;
+    p = p.mul_add(r, 1.398_199_95e-3);
+    p = p.mul_add(r, 8.333_451_9e-3);
+    p = p.mul_add(r, 4.166_579_6e-2);
+    p = p.mul_add(r, 1.666_666_55e-1);
+    p = p.mul_add(r, 5.000_000_1e-1);
+    let y = p.mul_add(r * r, r) + 1.0;
+    // SAFETY-free 2^n: n is within [-126, 127] by the clamp; a NaN casts to 0 and stays NaN through y.
+    f32::from_bits(((n as i32 + 127) << 23) as u32) * y
+}
+
+/// 1 / (1 + e^-x).
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The error function, to 1.5e-7 (Abramowitz and Stegun 7.1.26).
+#[inline(always)]
+pub(super) fn erf(x: f32) -> f32 {
+    let a = x.abs();
+    let t = 1.0 / 0.327_591_1_f32.mul_add(a, 1.0);
+    let mut p = 1.061_405_429_f32;
+    p = p.mul_add(t, -1.453_152_027);
+    p = p.mul_add(t, 1.421_413_741);
+    p = p.mul_add(t, -0.284_496_736);
+    p = p.mul_add(t, 0.254_829_592);
+    (1.0 - p * t * exp(-a * a)).copysign(x)
+}
+
+/// The standard normal's distribution function: GELU(x) = x * this.
+#[inline(always)]
+pub(super) fn normal_cdf(x: f32) -> f32 {
+    0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// The standard normal's density.
+#[inline(always)]
+pub(super) fn normal_pdf(x: f32) -> f32 {
+    0.398_942_3 * exp(-0.5 * x * x)
+}
+
+/// Mean and 1 / sqrt(variance + epsilon) of the values.
+#[inline(always)]
+pub(super) fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
+    let n = x.len() as f32;
+    let mean = sum(x.len(), |i| x[i]) / n;
+    let variance = sum(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;
+    (mean, 1.0 / (variance + epsilon).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{erf, exp, max, sum, vectorized};
+
+    #[test]
+    fn exp_is_accurate_over_its_range() {
+        for i in -8700..=8800 {
+            let x = i as f32 / 100.0;
+            let right = f64::from(x).exp();
+            let relative = (f64::from(vectorized(|| exp(x))) - right).abs() / right;
+            assert!(relative < 3e-7, "exp({x}) is off by {relative:e}");
+        }
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn erf_matches_known_values() {
+        for (x, right) in
+            [(0.0, 0.0), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (-2.0, -0.995_322_3), (4.0, 1.0)]
+        {
+            assert!((erf(x) - right).abs() < 4e-7, "erf({x})");
+        }
+    }
+
+    #[test]
+    fn reductions_take_every_element() {
+        for n in 0..50 {
+            let v: Vec<f32> = (0..n).map(|i| (i * 7 % 13) as f32).collect();
+            assert_eq!(sum(n, |i| v[i]), v.iter().sum::<f32>());
+            assert_eq!(max(&v), v.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! From a prompt to a picture, and nothing else.
+
+mod text_to_image;
+
+pub use text_to_image::{Defaults, Folders, Prompt, Settings, TextToImage, read_defaults};

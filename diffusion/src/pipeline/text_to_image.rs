@@ -1,0 +1,297 @@
+//! Text to picture: text tower, guided denoising, decoder.
+
+use crate::clip::TextTower;
+use crate::config::{self, VaeConfig};
+use crate::noise::Noise;
+use crate::sampler::{Sampler, SamplerKind};
+use crate::schedule::Schedule;
+use crate::tokenizer::Tokenizer;
+use crate::unet::Unet;
+use crate::vae::Autoencoder;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use image::RgbImage;
+use serde::Deserialize;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct TextToImage {
+    unet: Unet,
+    vae: Autoencoder,
+    text: TextTower,
+    tokenizer: Tokenizer,
+    schedule: Schedule,
+    defaults: Defaults,
+    size_multiple: u32,
+    device: Device,
+}
+
+/// What a model does unless told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Defaults {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance_scale: f64,
+    /// Sampler.
+    pub sampler: SamplerKind,
+}
+
+/// What to picture, and from which noise.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// What to picture.
+    pub prompt: String,
+    /// What to steer away from; empty for none.
+    pub negative_prompt: String,
+    /// Of the starting noise.
+    pub seed: u64,
+}
+
+/// What all pictures of a batch share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Guidance scale; 1 evaluates the network once per step, without the negative prompt.
+    pub guidance_scale: f64,
+    /// Sampler.
+    pub sampler: SamplerKind,
+}
+
+/// Where a model's parts lie: in its own folder, or in its base's where its own lacks them.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    folder: PathBuf,
+    base: Option<PathBuf>,
+}
+
+/// `model_index.json`: our own additions to it.
+#[derive(Debug, Default, Deserialize)]
+struct ModelIndex {
+    /// Settings at which the model's authors use it.
+    #[serde(default)]
+    generation_defaults: GenerationDefaults,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct GenerationDefaults {
+    steps: Option<u32>,
+    guidance_scale: Option<f64>,
+    sampler: Option<String>,
+}
+
+impl Folders {
+    /// `folder` in diffusers layout, and the folder that has what it lacks.
+    #[must_use]
+    pub fn new(folder: &Path, base: Option<&Path>) -> Self {
+        Self { folder: folder.to_owned(), base: base.map(Path::to_owned) }
+    }
+
+    /// Where a part (`unet`, `vae`, ...) or file lies.
+    ///
+    /// # Errors
+    /// Neither folder has it.
+    pub fn part(&self, name: &str) -> Result<PathBuf> {
+        [Some(&self.folder), self.base.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|folder| folder.join(name))
+            .find(|path| path.exists())
+            .ok_or_else(|| {
+                Error::format(
+                    &self.folder.join(name),
+                    "is not there: the folder is no whole model in diffusers layout",
+                )
+            })
+    }
+
+    /// The noise schedule.
+    ///
+    /// # Errors
+    /// It is missing or not supported.
+    pub fn schedule(&self) -> Result<Schedule> {
+        Schedule::load(&self.part("scheduler")?.join("scheduler_config.json"))
+    }
+}
+
+/// What a model does unless told otherwise, and the number of pixels that width and height must be multiples
+/// of. Reads configs only.
+///
+/// # Errors
+/// A config is missing or not supported.
+pub fn read_defaults(folder: &Path, base: Option<&Path>) -> Result<(Defaults, u32)> {
+    let folders = Folders::new(folder, base);
+    let (unet, _) = Unet::files(&folders.part("unet")?)?;
+    let vae: VaeConfig = config::read(&folders.part("vae")?.join("config.json"))?;
+    let index: ModelIndex = match folders.part("model_index.json") {
+        Ok(file) => config::read(&file)?,
+        Err(_) => ModelIndex::default(),
+    };
+    let given = index.generation_defaults;
+    let schedule = folders.schedule()?;
+    let sampler = match given.sampler.as_deref() {
+        Some(name) => name.parse().map_err(|e: String| Error::format(&folder.join("model_index.json"), e))?,
+        None if schedule.config().class_name.starts_with("Euler") => SamplerKind::Euler,
+        None => SamplerKind::Ddim,
+    };
+    let side = (unet.sample_size * vae.downscale()) as u32;
+    // The UNet itself copes with odd latents; what must divide is the autoencoder's part.
+    let multiple = vae.downscale() as u32;
+    let defaults = Defaults {
+        width: side,
+        height: side,
+        steps: given.steps.unwrap_or(30),
+        guidance_scale: given.guidance_scale.unwrap_or(7.5),
+        sampler,
+    };
+    Ok((defaults, multiple))
+}
+
+impl TextToImage {
+    /// Loads a model. Parts that `folder` lacks come from `base`.
+    ///
+    /// # Errors
+    /// A part that is missing, damaged or not supported; the message names file and tensor.
+    pub fn load(folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
+        let (unet, _) = Unet::load(&Folders::new(folder, base).part("unet")?, device, false)?;
+        Self::with_unet(unet, folder, base, device)
+    }
+
+    /// As [`TextToImage::load`], with a UNet that is already there (as during training).
+    ///
+    /// # Errors
+    /// As [`TextToImage::load`].
+    pub fn with_unet(unet: Unet, folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
+        let folders = Folders::new(folder, base);
+        let (defaults, size_multiple) = read_defaults(folder, base)?;
+        let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
+        let (text, _) = TextTower::load(&folders.part("text_encoder")?, device)?;
+        let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
+        if tokenizer.length() > text.config().max_position_embeddings {
+            let problem = format!(
+                "model_max_length {} exceeds the text tower's {} positions",
+                tokenizer.length(),
+                text.config().max_position_embeddings
+            );
+            return Err(Error::format(&folders.part("tokenizer")?, problem));
+        }
+        let schedule = folders.schedule()?;
+        Ok(Self { unet, vae, text, tokenizer, schedule, defaults, size_multiple, device: device.clone() })
+    }
+
+    /// What it does unless told otherwise.
+    #[must_use]
+    pub fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+
+    /// Width and height must be multiples of this many pixels.
+    #[must_use]
+    pub fn size_multiple(&self) -> u32 {
+        self.size_multiple
+    }
+
+    /// The network that denoises.
+    #[must_use]
+    pub fn unet(&self) -> &Unet {
+        &self.unet
+    }
+
+    /// Text states of each text, (batch, tokens, width).
+    ///
+    /// # Errors
+    /// The tokenizer's or candle's.
+    pub fn encode_text(&self, texts: &[&str]) -> Result<Tensor> {
+        let ids = texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
+        self.text.forward(&ids)
+    }
+
+    /// One picture per prompt, each from its own seed's noise, so that a picture does not depend on its batch.
+    /// `progress` hears of each step (done, of all) and can stop: then the result is `None`.
+    ///
+    /// # Errors
+    /// A size that does not fit, or candle's.
+    pub fn generate(
+        &self,
+        batch: &[Prompt],
+        settings: &Settings,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<RgbImage>>> {
+        if batch.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let Settings { width, height, steps, guidance_scale, sampler } = *settings;
+        let multiple = self.size_multiple;
+        if width == 0 || height == 0 || width % multiple != 0 || height % multiple != 0 {
+            let problem = format!("{width} x {height} pixels: use multiples of {multiple}");
+            return Err(Error::format(Path::new("size"), problem));
+        }
+        let sampler = Sampler::new(sampler, &self.schedule, steps as usize)?;
+        let guided = (guidance_scale - 1.0).abs() > f64::EPSILON;
+        let text = self.text_states(batch, guided)?;
+        let mut latents = self.starting_noise(batch, height / multiple, width / multiple, &sampler)?;
+        for (i, &t) in sampler.timesteps().iter().enumerate() {
+            let seen = sampler.scale_input(&latents, i)?;
+            let seen = if guided { Tensor::cat(&[&seen, &seen], 0)? } else { seen };
+            let timesteps = Tensor::full(t as f32, seen.dim(0)?, &self.device)?;
+            let mut prediction = self.unet.forward(&seen, &timesteps, &text)?;
+            if guided {
+                let halves = prediction.chunk(2, 0)?;
+                prediction = (&halves[0] + ((&halves[1] - &halves[0])? * guidance_scale)?)?;
+            }
+            latents = sampler.step(&prediction, &latents, i)?;
+            if progress(i + 1, sampler.timesteps().len()).is_break() {
+                return Ok(None);
+            }
+        }
+        let pictures = self.vae.decode(&(latents / self.vae.config().scaling_factor)?)?;
+        to_images(&pictures).map(Some)
+    }
+
+    /// (batch, ..), or with guidance (2 batch, ..): negative prompts first.
+    fn text_states(&self, batch: &[Prompt], guided: bool) -> Result<Tensor> {
+        let mut texts: Vec<&str> = Vec::new();
+        if guided {
+            texts.extend(batch.iter().map(|p| p.negative_prompt.as_str()));
+        }
+        texts.extend(batch.iter().map(|p| p.prompt.as_str()));
+        self.encode_text(&texts)
+    }
+
+    fn starting_noise(&self, batch: &[Prompt], height: u32, width: u32, sampler: &Sampler) -> Result<Tensor> {
+        let shape = (1, self.unet.config().in_channels, height as usize, width as usize);
+        let noise = batch
+            .iter()
+            .map(|p| Noise::new(p.seed).normal_tensor(shape, &self.device))
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        Ok((Tensor::cat(&noise, 0)? * sampler.initial_deviation())?)
+    }
+}
+
+/// Pictures (batch, 3, height, width) from -1 to 1 as 8-bit images.
+///
+/// # Errors
+/// candle's.
+fn to_images(pictures: &Tensor) -> Result<Vec<RgbImage>> {
+    let (batch, _, height, width) = pictures.dims4()?;
+    let bytes = ((pictures.to_dtype(DType::F32)?.clamp(-1.0, 1.0)? + 1.0)? * 127.5)?;
+    let bytes = bytes.round()?.to_dtype(DType::U8)?.permute((0, 2, 3, 1))?.contiguous()?;
+    (0..batch)
+        .map(|i| {
+            let raw = bytes.get(i)?.flatten_all()?.to_vec1::<u8>()?;
+            RgbImage::from_raw(width as u32, height as u32, raw)
+                .ok_or_else(|| Error::format(Path::new("picture"), "has another size than its bytes"))
+        })
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! CLIP's byte-pair encoding, from `vocab.json` and `merges.txt` (Stable Diffusion's repositories have no
+//! `tokenizer.json`), set up as transformers' converter does.
+
+use crate::{Error, Result, config};
+use serde::Deserialize;
+use std::path::Path;
+use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, replace::ReplacePattern};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl};
+
+const START: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
+
+/// A text to ids, always of the tower's full length.
+#[derive(Debug)]
+pub struct Tokenizer {
+    tokenizer: TokenizerImpl<
+        BPE,
+        NormalizerWrapper,
+        PreTokenizerWrapper,
+        tokenizers::PostProcessorWrapper,
+        tokenizers::DecoderWrapper,
+    >,
+    start: u32,
+    end: u32,
+    pad: u32,
+    length: usize,
+}
+
+/// `tokenizer_config.json`, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct TokenizerConfig {
+    #[serde(default)]
+    pad_token: Option<TokenName>,
+    #[serde(default)]
+    model_max_length: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum TokenName {
+    Plain(String),
+    Full { content: String },
+}
+
+impl Tokenizer {
+    /// Reads `folder` (`vocab.json`, `merges.txt`, and `tokenizer_config.json` if there).
+    ///
+    /// # Errors
+    /// A file that is missing or damaged.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let (vocab, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
+        let bad = |problem: String| Error::format(folder, problem);
+        let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
+            .end_of_word_suffix("</w>".to_owned())
+            .unk_token(END.to_owned())
+            .build()
+            .map_err(|e| bad(format!("vocab.json and merges.txt make no tokenizer: {e}")))?;
+        let config_file = folder.join("tokenizer_config.json");
+        let config: TokenizerConfig = if config_file.is_file() {
+            config::read(&config_file)?
+        } else {
+            TokenizerConfig { pad_token: None, model_max_length: None }
+        };
+        let mut tokenizer = TokenizerImpl::new(bpe);
+        let spaces =
+            Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|e| bad(e.to_string()))?;
+        let normalizers = Normalizers::new(vec![NFC.into(), spaces.into(), Lowercase.into()]);
+        tokenizer
+            .with_normalizer(Some(NormalizerWrapper::Sequence(normalizers)))
+            .map_err(|e| bad(e.to_string()))?;
+        let words =
+            r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+        let split = Split::new(SplitPattern::Regex(words.to_owned()), SplitDelimiterBehavior::Removed, true)
+            .map_err(|e| bad(e.to_string()))?;
+        tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(PreTokenizers::new(vec![
+            split.into(),
+            ByteLevel::new(false, true, true).into(),
+        ]))));
+        let id = |name: &str| {
+            tokenizer.token_to_id(name).ok_or_else(|| bad(format!("vocab.json: token {name:?} is missing")))
+        };
+        let (start, end) = (id(START)?, id(END)?);
+        let pad = match config.pad_token {
+            Some(TokenName::Plain(name) | TokenName::Full { content: name }) => id(&name)?,
+            None => end,
+        };
+        let length = config.model_max_length.map_or(77, |n| n as usize);
+        if !(2..=1024).contains(&length) {
+            return Err(bad(format!(
+                "tokenizer_config.json: model_max_length {length} is not from 2 to 1024"
+            )));
+        }
+        Ok(Self { tokenizer, start, end, pad, length })
+    }
+
+    /// Start token, the text's tokens (cut to fit), end token, padding. Never fails on any text: bytes that the
+    /// vocabulary does not know become the end token, as in the reference.
+    ///
+    /// # Errors
+    /// The tokenizer's own.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(text.trim(), false)
+            .map_err(|e| Error::format(Path::new("prompt"), e))?;
+        let mut ids = vec![self.start];
+        ids.extend(encoding.get_ids().iter().take(self.length - 2));
+        ids.push(self.end);
+        ids.resize(self.length, self.pad);
+        Ok(ids)
+    }
+
+    /// Tokens of every encoded text.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}

@@ -1,0 +1,125 @@
+//! The spatial transformer: pixels attend to each other and to the text.
+
+use crate::Result;
+use crate::nn::{AttentionShape, GroupNorm, LayerNorm, Linear, attention, geglu};
+use crate::weights::Scope;
+use candle_core::Tensor;
+
+/// The sizes of a spatial transformer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TransformerShape {
+    pub(super) channels: usize,
+    pub(super) heads: usize,
+    pub(super) text_width: usize,
+    pub(super) layers: usize,
+    pub(super) groups: usize,
+    pub(super) linear_projection: bool,
+}
+
+/// Group norm, projection, transformer blocks, projection, residual.
+#[derive(Debug)]
+pub(super) struct SpatialTransformer {
+    norm: GroupNorm,
+    proj_in: Linear,
+    blocks: Vec<TransformerBlock>,
+    proj_out: Linear,
+}
+
+impl SpatialTransformer {
+    pub(super) fn new(scope: &Scope<'_>, shape: TransformerShape) -> Result<Self> {
+        let channels = shape.channels;
+        // A 1 x 1 convolution and a linear layer are the same map; only the weight's shape differs.
+        let project = |name: &str| {
+            let scope = scope.at(name);
+            if shape.linear_projection {
+                Linear::new(&scope, channels, channels)
+            } else {
+                Linear::pointwise(&scope, channels, channels)
+            }
+        };
+        Ok(Self {
+            norm: GroupNorm::new(&scope.at("norm"), channels, shape.groups, 1e-6)?,
+            proj_in: project("proj_in")?,
+            blocks: (0..shape.layers)
+                .map(|i| TransformerBlock::new(&scope.at(format!("transformer_blocks.{i}")), shape))
+                .collect::<Result<_>>()?,
+            proj_out: project("proj_out")?,
+        })
+    }
+
+    /// `x`: (batch, channels, height, width); `text`: (batch, tokens, width).
+    pub(super) fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = x.dims4()?;
+        // (batch, channels, pixels) -> (batch, pixels, channels)
+        let h = self.norm.forward(x)?.reshape((batch, channels, height * width))?.transpose(1, 2)?;
+        let mut h = self.proj_in.forward(&h)?;
+        for block in &self.blocks {
+            h = block.forward(&h, text)?;
+        }
+        let h = self.proj_out.forward(&h)?.transpose(1, 2)?.contiguous()?;
+        Ok((h.reshape((batch, channels, height, width))? + x)?)
+    }
+}
+
+#[derive(Debug)]
+struct TransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    widen: Linear,
+    narrow: Linear,
+}
+
+impl TransformerBlock {
+    fn new(scope: &Scope<'_>, shape: TransformerShape) -> Result<Self> {
+        let width = shape.channels;
+        let norm = |name: &str| LayerNorm::new(&scope.at(name), width, 1e-5);
+        Ok(Self {
+            norm1: norm("norm1")?,
+            attn1: Attention::new(&scope.at("attn1"), width, width, shape.heads)?,
+            norm2: norm("norm2")?,
+            attn2: Attention::new(&scope.at("attn2"), width, shape.text_width, shape.heads)?,
+            norm3: norm("norm3")?,
+            widen: Linear::new(&scope.at("ff.net.0.proj"), width, 8 * width)?,
+            narrow: Linear::new(&scope.at("ff.net.2"), 4 * width, width)?,
+        })
+    }
+
+    /// `x`: (batch, pixels, width).
+    fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
+        let h = self.norm1.forward(x)?;
+        let x = (self.attn1.forward(&h, &h)? + x)?;
+        let x = (self.attn2.forward(&self.norm2.forward(&x)?, text)? + x)?;
+        let h = self.widen.forward(&self.norm3.forward(&x)?)?;
+        Ok((self.narrow.forward(&geglu(&h)?)? + x)?)
+    }
+}
+
+#[derive(Debug)]
+struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    shape: AttentionShape,
+}
+
+impl Attention {
+    fn new(scope: &Scope<'_>, width: usize, source_width: usize, heads: usize) -> Result<Self> {
+        Ok(Self {
+            to_q: Linear::without_bias(&scope.at("to_q"), width, width)?,
+            to_k: Linear::without_bias(&scope.at("to_k"), source_width, width)?,
+            to_v: Linear::without_bias(&scope.at("to_v"), source_width, width)?,
+            to_out: Linear::new(&scope.at("to_out.0"), width, width)?,
+            shape: AttentionShape { heads, causal: false },
+        })
+    }
+
+    /// Queries from `x`, keys and values from `source`.
+    fn forward(&self, x: &Tensor, source: &Tensor) -> Result<Tensor> {
+        let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(source)?, self.to_v.forward(source)?);
+        self.to_out.forward(&attention(&q, &k, &v, self.shape)?)
+    }
+}

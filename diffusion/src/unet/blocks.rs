@@ -1,0 +1,196 @@
+//! The blocks on the way down, in the middle and on the way up.
+
+use super::attention::{SpatialTransformer, TransformerShape};
+use super::resnet::{ResnetBlock, ResnetShape};
+use crate::config::UnetConfig;
+use crate::nn::{Conv2d, upsample_nearest};
+use crate::weights::Scope;
+use crate::{Error, Result};
+use candle_core::Tensor;
+
+/// Residual blocks, each followed by attention where the block attends.
+#[derive(Debug)]
+struct Layers {
+    resnets: Vec<ResnetBlock>,
+    attentions: Vec<SpatialTransformer>,
+}
+
+fn resnet(config: &UnetConfig, inputs: usize, outputs: usize) -> ResnetShape {
+    ResnetShape {
+        inputs,
+        outputs,
+        time: Some(4 * config.block_out_channels[0]),
+        groups: config.norm_num_groups,
+        epsilon: config.norm_eps,
+    }
+}
+
+/// `block` counts from the top of the way down, also for blocks on the way up.
+fn transformer(config: &UnetConfig, block: usize, channels: usize) -> TransformerShape {
+    TransformerShape {
+        channels,
+        heads: config.heads(block),
+        text_width: config.cross_attention_dim,
+        layers: config.transformer_layers_per_block.of(block),
+        groups: config.norm_num_groups,
+        linear_projection: config.use_linear_projection,
+    }
+}
+
+impl Layers {
+    fn new(scope: &Scope<'_>, resnets: &[ResnetShape], attention: Option<TransformerShape>) -> Result<Self> {
+        Ok(Self {
+            resnets: resnets
+                .iter()
+                .enumerate()
+                .map(|(j, &shape)| ResnetBlock::new(&scope.at(format!("resnets.{j}")), shape))
+                .collect::<Result<_>>()?,
+            attentions: match attention {
+                Some(shape) => (0..resnets.len())
+                    .map(|j| SpatialTransformer::new(&scope.at(format!("attentions.{j}")), shape))
+                    .collect::<Result<_>>()?,
+                None => Vec::new(),
+            },
+        })
+    }
+
+    fn forward(&self, j: usize, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
+        let x = self.resnets[j].forward(x, Some(time))?;
+        match self.attentions.get(j) {
+            Some(attention) => attention.forward(&x, text),
+            None => Ok(x),
+        }
+    }
+}
+
+/// A block that halves the picture, except the last.
+#[derive(Debug)]
+pub(super) struct DownBlock {
+    layers: Layers,
+    downsample: Option<Conv2d>,
+}
+
+impl DownBlock {
+    /// Pushes the channels of what it will leave for the way up.
+    pub(super) fn new(
+        scope: &Scope<'_>,
+        config: &UnetConfig,
+        i: usize,
+        inputs: usize,
+        skips: &mut Vec<usize>,
+    ) -> Result<Self> {
+        let channels = config.block_out_channels[i];
+        let resnets: Vec<ResnetShape> = (0..config.layers_per_block)
+            .map(|j| resnet(config, if j == 0 { inputs } else { channels }, channels))
+            .collect();
+        let attends = config.down_block_types[i] == "CrossAttnDownBlock2D";
+        let last = i + 1 == config.block_out_channels.len();
+        skips.extend(std::iter::repeat_n(channels, resnets.len() + usize::from(!last)));
+        Ok(Self {
+            layers: Layers::new(scope, &resnets, attends.then(|| transformer(config, i, channels)))?,
+            downsample: (!last)
+                .then(|| Conv2d::new(&scope.at("downsamplers.0.conv"), channels, channels, 3, 2, 1))
+                .transpose()?,
+        })
+    }
+
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        text: &Tensor,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for j in 0..self.layers.resnets.len() {
+            x = self.layers.forward(j, &x, time, text)?;
+            skips.push(x.clone());
+        }
+        if let Some(downsample) = &self.downsample {
+            x = downsample.forward(&x)?;
+            skips.push(x.clone());
+        }
+        Ok(x)
+    }
+}
+
+/// Residual, attention, residual.
+#[derive(Debug)]
+pub(super) struct MidBlock {
+    layers: Layers,
+    last: ResnetBlock,
+}
+
+impl MidBlock {
+    pub(super) fn new(scope: &Scope<'_>, config: &UnetConfig, channels: usize) -> Result<Self> {
+        let shape = resnet(config, channels, channels);
+        let block = config.block_out_channels.len() - 1;
+        Ok(Self {
+            layers: Layers::new(scope, &[shape], Some(transformer(config, block, channels)))?,
+            last: ResnetBlock::new(&scope.at("resnets.1"), shape)?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
+        self.last.forward(&self.layers.forward(0, x, time, text)?, Some(time))
+    }
+}
+
+/// A block that doubles the picture, except the last, and takes back what the way down left.
+#[derive(Debug)]
+pub(super) struct UpBlock {
+    layers: Layers,
+    upsample: Option<Conv2d>,
+}
+
+impl UpBlock {
+    pub(super) fn new(
+        scope: &Scope<'_>,
+        config: &UnetConfig,
+        i: usize,
+        inputs: usize,
+        skips: &mut Vec<usize>,
+    ) -> Result<Self> {
+        let blocks = config.block_out_channels.len();
+        let mirrored = blocks - 1 - i;
+        let channels = config.block_out_channels[mirrored];
+        let mut before = inputs;
+        let mut resnets = Vec::new();
+        for _ in 0..=config.layers_per_block {
+            let skip = skips.pop().unwrap_or_default();
+            resnets.push(resnet(config, before + skip, channels));
+            before = channels;
+        }
+        let attends = config.up_block_types[i] == "CrossAttnUpBlock2D";
+        Ok(Self {
+            layers: Layers::new(scope, &resnets, attends.then(|| transformer(config, mirrored, channels)))?,
+            upsample: (i + 1 < blocks)
+                .then(|| Conv2d::new(&scope.at("upsamplers.0.conv"), channels, channels, 3, 1, 1))
+                .transpose()?,
+        })
+    }
+
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        text: &Tensor,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for j in 0..self.layers.resnets.len() {
+            let skip = skips.pop().ok_or_else(|| {
+                Error::Candle(candle_core::Error::Msg("the way up takes more than the way down left".into()))
+            })?;
+            x = self.layers.forward(j, &Tensor::cat(&[&x, &skip], 1)?, time, text)?;
+        }
+        match (&self.upsample, skips.last()) {
+            (Some(convolution), Some(next)) => {
+                // To the size of what comes next, so that odd sizes meet again.
+                let (_, _, height, width) = next.dims4()?;
+                convolution.forward(&upsample_nearest(&x, height, width)?)
+            }
+            _ => Ok(x),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! UNet2DCondition, under diffusers' weight names: predicts the noise (or velocity) of latents.
+
+mod attention;
+mod blocks;
+mod embeddings;
+mod resnet;
+
+use crate::config::{self, UnetConfig};
+use crate::nn::{Conv2d, GroupNorm};
+use crate::weights::{Parameters, Scope, Variables};
+use crate::{Error, Result};
+use blocks::{DownBlock, MidBlock, UpBlock};
+use candle_core::{DType, Device, Tensor};
+use embeddings::TimeEmbedding;
+pub(crate) use resnet::{ResnetBlock, ResnetShape};
+use std::path::{Path, PathBuf};
+
+/// Name of the weights file in a folder in diffusers layout.
+pub const WEIGHTS_FILE: &str = "diffusion_pytorch_model.safetensors";
+
+/// The UNet.
+#[derive(Debug)]
+pub struct Unet {
+    conv_in: Conv2d,
+    time: TimeEmbedding,
+    down: Vec<DownBlock>,
+    mid: MidBlock,
+    up: Vec<UpBlock>,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+    config: UnetConfig,
+}
+
+impl Unet {
+    /// Builds the network that the config describes from its parameters.
+    ///
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, config: UnetConfig) -> Result<Self> {
+        let channels = &config.block_out_channels;
+        let first = channels[0];
+        let last = channels[channels.len() - 1];
+        let time = TimeEmbedding::new(&scope.at("time_embedding"), &config)?;
+        let mut down = Vec::new();
+        let mut skips = vec![first];
+        let mut before = first;
+        for i in 0..channels.len() {
+            down.push(DownBlock::new(&scope.at(format!("down_blocks.{i}")), &config, i, before, &mut skips)?);
+            before = channels[i];
+        }
+        let mid = MidBlock::new(&scope.at("mid_block"), &config, last)?;
+        let mut up = Vec::new();
+        for i in 0..channels.len() {
+            up.push(UpBlock::new(&scope.at(format!("up_blocks.{i}")), &config, i, before, &mut skips)?);
+            before = channels[channels.len() - 1 - i];
+        }
+        Ok(Self {
+            conv_in: Conv2d::new(&scope.at("conv_in"), config.in_channels, first, 3, 1, 1)?,
+            time,
+            down,
+            mid,
+            up,
+            norm_out: GroupNorm::new(
+                &scope.at("conv_norm_out"),
+                first,
+                config.norm_num_groups,
+                config.norm_eps,
+            )?,
+            conv_out: Conv2d::new(&scope.at("conv_out"), first, config.out_channels, 3, 1, 1)?,
+            config,
+        })
+    }
+
+    /// Reads `folder` (`config.json` and weights). The variables are empty unless `trainable`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
+    pub fn load(folder: &Path, device: &Device, trainable: bool) -> Result<(Self, Variables)> {
+        let (config, weights) = Self::files(folder)?;
+        let parameters = Parameters::open(&weights, device, DType::F32, trainable)?;
+        let unet = Self::new(&parameters.root(), config)?;
+        Ok((unet, parameters.finish()?))
+    }
+
+    /// The config of `folder`, checked, and the path of its weights.
+    ///
+    /// # Errors
+    /// As [`Unet::load`], as far as configs go.
+    pub fn files(folder: &Path) -> Result<(UnetConfig, PathBuf)> {
+        let file = folder.join("config.json");
+        let config: UnetConfig = config::read(&file)?;
+        config.check(&file)?;
+        let weights = folder.join(WEIGHTS_FILE);
+        if weights.is_file() {
+            Ok((config, weights))
+        } else {
+            Err(Error::format(&weights, "is not there: the folder needs the UNet's weights"))
+        }
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// `latents`: (batch, channels, height, width), noised; `timesteps`: (batch) of f32, each sample its own;
+    /// `text`: (batch, tokens, width). Returns the prediction, shaped as the latents.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward(&self, latents: &Tensor, timesteps: &Tensor, text: &Tensor) -> Result<Tensor> {
+        let time = self.time.forward(timesteps)?.to_dtype(latents.dtype())?;
+        let mut x = self.conv_in.forward(latents)?;
+        let mut skips = vec![x.clone()];
+        for block in &self.down {
+            x = block.forward(&x, &time, text, &mut skips)?;
+        }
+        x = self.mid.forward(&x, &time, text)?;
+        for block in &self.up {
+            x = block.forward(&x, &time, text, &mut skips)?;
+        }
+        self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
+    }
+}

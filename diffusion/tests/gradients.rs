@@ -1,0 +1,146 @@
+//! Every operation of our own, forward and backward, against the stock composition of the same maths in f64
+//! (which is what the operations themselves fall back to away from f32 on the CPU).
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use diffusion::nn::{
+    Activation, AttentionShape, GroupNormShape, attention, conv2d, geglu, group_norm, layer_norm, linear,
+    upsample_nearest,
+};
+use diffusion::noise::Noise;
+
+/// Compares `f` in f32 (our kernels) with f64 (stock operations): values, and gradients of every input
+/// for a random linear function of the result.
+fn compare(name: &str, shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let mut noise = Noise::new(42);
+    let inputs: Vec<Tensor> =
+        shapes.iter().map(|s| noise.normal_tensor(*s, &Device::Cpu).expect("noise")).collect();
+    let run = |dtype: DType, noise: &mut Noise| -> Result<Vec<Tensor>> {
+        let vars: Vec<Var> =
+            inputs.iter().map(|t| Var::from_tensor(&t.to_dtype(dtype)?)).collect::<Result<_>>()?;
+        let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+        let y = f(&tensors)?;
+        let direction = noise.normal_tensor(y.shape().clone(), &Device::Cpu)?.to_dtype(dtype)?;
+        let gradients = (&y * direction)?.sum_all()?.backward()?;
+        let mut results = vec![y.detach()];
+        for (i, var) in vars.iter().enumerate() {
+            results.push(
+                gradients.get(var).unwrap_or_else(|| panic!("{name}: input {i} gets no gradient")).detach(),
+            );
+        }
+        results.into_iter().map(|t| t.to_dtype(DType::F64)).collect()
+    };
+    let ours = run(DType::F32, &mut Noise::new(7)).expect(name);
+    let stock = run(DType::F64, &mut Noise::new(7)).expect(name);
+    for (i, (ours, stock)) in ours.iter().zip(&stock).enumerate() {
+        assert_eq!(ours.dims(), stock.dims(), "{name}: result {i}");
+        let difference =
+            (ours - stock).and_then(|d| d.sqr()?.sum_all()?.to_scalar::<f64>()).expect(name).sqrt();
+        let size = stock.sqr().and_then(|d| d.sum_all()?.to_scalar::<f64>()).expect(name).sqrt();
+        assert!(difference <= 2e-6 * size + 1e-12, "{name}: result {i} is off by {:e}", difference / size);
+    }
+}
+
+#[test]
+fn convolution() {
+    for (batch, inputs, outputs, height, width, kernel, stride, padding) in [
+        (3, 5, 7, 9, 11, 3, 1, 1),
+        (16, 20, 12, 4, 4, 3, 1, 1), // several pictures in a tile
+        (17, 8, 8, 5, 3, 3, 1, 1),
+        (2, 6, 4, 40, 33, 3, 1, 1), // several tiles in a picture
+        (2, 4, 6, 8, 8, 3, 2, 1),
+        (2, 4, 6, 9, 9, 3, 2, 0),
+        (3, 4, 6, 7, 5, 1, 1, 0),
+        (9, 40, 6, 2, 2, 1, 1, 0),
+        (1, 3, 4, 16, 16, 8, 8, 0), // patches
+    ] {
+        // candle's own stride-2 backward fails on mixed odd and even sizes; these sizes are fair to it.
+        let name =
+            format!("convolution {batch} {inputs} {outputs} {height}x{width} k{kernel} s{stride} p{padding}");
+        compare(
+            &name,
+            &[&[batch, inputs, height, width], &[outputs, inputs, kernel, kernel], &[outputs]],
+            |t| conv2d(&t[0], &t[1], &t[2], stride, padding),
+        );
+    }
+}
+
+#[test]
+fn group_norms() {
+    for (silu, groups) in [(false, 4), (true, 4), (true, 1), (false, 8)] {
+        let shape = GroupNormShape { groups, epsilon: 1e-5, silu };
+        compare(&format!("group norm {shape:?}"), &[&[3, 8, 5, 7], &[8], &[8]], |t| {
+            group_norm(&t[0], &t[1], &t[2], shape)
+        });
+    }
+}
+
+#[test]
+fn layer_norms() {
+    for rows in [1, 63, 130] {
+        compare(&format!("layer norm {rows}"), &[&[2, rows, 40], &[40], &[40]], |t| {
+            layer_norm(&t[0], &t[1], &t[2], 1e-5)
+        });
+    }
+}
+
+#[test]
+fn linears() {
+    compare("linear", &[&[3, 7, 20], &[12, 20], &[12]], |t| linear(&t[0], &t[1], Some(&t[2])));
+    compare("linear without bias", &[&[33, 20], &[12, 20]], |t| linear(&t[0], &t[1], None));
+}
+
+#[test]
+fn attentions() {
+    for (queries, keys, heads, causal) in
+        [(5, 5, 2, false), (5, 5, 2, true), (300, 24, 4, false), (150, 150, 1, false), (24, 24, 4, true)]
+    {
+        let shape = AttentionShape { heads, causal };
+        let name = format!("attention {queries} {keys} {shape:?}");
+        compare(&name, &[&[2, queries, 16], &[2, keys, 16], &[2, keys, 16]], |t| {
+            attention(&t[0], &t[1], &t[2], shape)
+        });
+    }
+}
+
+#[test]
+fn activations() {
+    for activation in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+        compare(&format!("{activation:?}"), &[&[5, 1003]], |t| activation.apply(&t[0]));
+    }
+    compare("gated GELU", &[&[3, 7, 30]], |t| geglu(&t[0]));
+}
+
+#[test]
+fn upsampling() {
+    for (height, width) in [(8, 10), (7, 9), (5, 5)] {
+        compare(&format!("upsample {height}x{width}"), &[&[2, 3, 4, 5]], |t| {
+            upsample_nearest(&t[0], height, width)
+        });
+    }
+    // Used twice, gradients add up.
+    compare("upsample twice", &[&[1, 2, 3, 3]], |t| {
+        let y = upsample_nearest(&t[0], 6, 6)?;
+        &y + (&y * 3.0)?
+    });
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors() {
+    let t = |s: &[usize]| Tensor::zeros(s, DType::F32, &Device::Cpu).expect("zeros");
+    assert!(conv2d(&t(&[1, 3, 8, 8]), &t(&[4, 2, 3, 3]), &t(&[4]), 1, 1).is_err());
+    assert!(conv2d(&t(&[1, 3, 2, 2]), &t(&[4, 3, 3, 3]), &t(&[4]), 1, 0).is_err());
+    assert!(linear(&t(&[2, 3]), &t(&[4, 5]), None).is_err());
+    assert!(
+        group_norm(
+            &t(&[1, 6, 2, 2]),
+            &t(&[6]),
+            &t(&[6]),
+            GroupNormShape { groups: 4, epsilon: 1e-5, silu: false }
+        )
+        .is_err()
+    );
+    assert!(
+        attention(&t(&[1, 2, 6]), &t(&[1, 3, 6]), &t(&[1, 3, 6]), AttentionShape { heads: 4, causal: false })
+            .is_err()
+    );
+}
