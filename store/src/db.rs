@@ -118,14 +118,30 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(PATIENCE);
-    let pool =
-        SqlitePoolOptions::new().max_connections(8).acquire_timeout(PATIENCE).connect_with(options).await?;
+    let pool = wait_for_wal(options).await?;
     // The migrator's own lock does nothing on SQLite: a server and a worker that start together would both make the
     // tables. Under the write lock the second one waits and finds them.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     SQLITE_MIGRATIONS.run_direct(None, &mut *tx, false).await?;
     tx.commit().await?;
     Ok(pool)
+}
+
+/// Connects; a new file becomes a write-ahead log's at the first connection. That switch does not heed the busy
+/// timeout: of several processes that start together on a new file, all but one would fail.
+async fn wait_for_wal(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(PATIENCE);
+        match pool.connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && waited < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+                waited += PAUSE;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 async fn open_postgres(url: &str) -> Result<PgPool, StoreError> {

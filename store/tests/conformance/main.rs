@@ -1,0 +1,13 @@
+//! Every query of the store, on both databases. One file per table.
+
+mod world;
+
+mod db;
+mod images;
+mod jobs;
+mod matchups;
+mod models;
+mod raters;
+mod runs;
+mod scores;
+mod votes;

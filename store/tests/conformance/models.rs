@@ -1,0 +1,52 @@
+//! Models: names, lookups, lists.
+
+use crate::world::{World, on_both_databases};
+use store::{Conflict, StoreError};
+
+on_both_databases!(
+    a_model_comes_back_by_id_and_by_name,
+    a_name_is_taken_once,
+    models_are_listed_newest_first_and_by_run,
+);
+
+async fn a_model_comes_back_by_id_and_by_name(mut world: World) {
+    let base = world.model("base").await;
+    let (claim, run) = world.run().await;
+    let mut model = world.new_model("tuned");
+    (model.base_id, model.run_id, model.step) = (Some(base.id), Some(run.id), Some(100));
+    model.objective = Some("diff_contrast".to_owned());
+    world.store.insert_model(&model, Some(&claim)).await.unwrap();
+
+    let store = &world.store;
+    assert_eq!(store.get_model(model.id).await.unwrap().as_ref(), Some(&model));
+    assert_eq!(store.get_model_by_name("tuned").await.unwrap().as_ref(), Some(&model));
+    assert_eq!(store.find_model("tuned").await.unwrap().as_ref(), Some(&model));
+    assert_eq!(store.find_model(&model.id.to_string()).await.unwrap().as_ref(), Some(&model));
+    assert_eq!(store.find_model("TUNED").await.unwrap(), None);
+    assert_eq!(store.find_model(&run.id.to_string()).await.unwrap(), None);
+}
+
+async fn a_name_is_taken_once(mut world: World) {
+    let first = world.model("same").await;
+    let second = world.new_model("same");
+    let refused = world.store.insert_model(&second, None).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ModelName))), "{refused:?}");
+    assert_eq!(world.store.get_model_by_name("same").await.unwrap(), Some(first));
+    assert_eq!(world.store.get_model(second.id).await.unwrap(), None);
+}
+
+async fn models_are_listed_newest_first_and_by_run(mut world: World) {
+    let (claim, run) = world.run().await;
+    let base = world.model("base").await;
+    let mut made = Vec::new();
+    for name in ["step-50", "step-100"] {
+        let mut model = world.new_model(name);
+        model.run_id = Some(run.id);
+        world.store.insert_model(&model, Some(&claim)).await.unwrap();
+        made.push(model);
+    }
+    assert_eq!(world.store.list_models_of_run(run.id).await.unwrap(), made);
+    let newest_first = [made[1].clone(), made[0].clone(), base];
+    assert_eq!(world.store.list_models(10).await.unwrap(), newest_first);
+    assert_eq!(world.store.list_models(2).await.unwrap(), newest_first[..2]);
+}
