@@ -34,8 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::new();
     steps.take("frontend", || frontend::build(&workspace, Profile::Small))?;
     steps.take("release build", || deployment::build(&workspace))?;
-    let mut demo =
-        steps.take("server", || Deployment::start(&workspace, &data, options.port, options.token.clone()))?;
+    let mut demo = steps
+        .take("server", || Deployment::start(&workspace, &data, options.port, options.token.as_deref()))?;
     steps.take("worker", || demo.start_worker(&workspace, &data))?;
     steps.take("jobs", || submit(&workspace.root, &mut demo.client))?;
     steps.print_summary();

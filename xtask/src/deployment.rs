@@ -34,12 +34,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 
 impl Deployment {
     /// Starts the server and waits until it is ready. It reads and writes `data`.
-    pub(crate) fn start(
-        workspace: &Workspace,
-        data: &Path,
-        port: u16,
-        token: Option<String>,
-    ) -> Result<Self> {
+    pub(crate) fn start(workspace: &Workspace, data: &Path, port: u16, token: Option<&str>) -> Result<Self> {
         let address = format!("127.0.0.1:{port}");
         ensure!(
             std::net::TcpStream::connect(&address).is_err(),
@@ -52,11 +47,15 @@ impl Deployment {
             .env("SITE", workspace.target.join("site"))
             .env("STATIC", workspace.root.join("static"))
             .env("MODELS", workspace.root.join("models"));
-        if let Some(token) = &token {
+        if let Some(token) = token {
             command.env("ACCESS_TOKEN", token);
         }
         let client = Client::new(&format!("http://{address}"), token)?;
-        let mut started = Self { worker: None, server: Background::start("server", &mut command)?, client };
+        let mut started = Self {
+            worker: None,
+            server: Background::start("server", &mut command, &data.join("server.log"))?,
+            client,
+        };
         started.wait_until_ready()?;
         Ok(started)
     }
@@ -64,7 +63,7 @@ impl Deployment {
     /// Starts the worker.
     pub(crate) fn start_worker(&mut self, workspace: &Workspace, data: &Path) -> Result<()> {
         let mut command = program(workspace, data, "diff-contrast-trainer");
-        self.worker = Some(Background::start("worker", command.arg("worker"))?);
+        self.worker = Some(Background::start("worker", command.arg("worker"), &data.join("worker.log"))?);
         Ok(())
     }
 

@@ -28,11 +28,12 @@ pub(crate) struct Reply {
 
 impl Client {
     /// For `http://host:port`. The token is sent as a bearer.
-    pub(crate) fn new(url: &str, token: Option<String>) -> Result<Self> {
+    pub(crate) fn new(url: &str, token: Option<&str>) -> Result<Self> {
         let address = url.strip_prefix("http://").context("use a URL like http://127.0.0.1:8080")?;
         let address = address.trim_end_matches('/');
         ensure!(!address.contains('/'), "give the server's address only, like http://127.0.0.1:8080");
         let address = if address.contains(':') { address.to_owned() } else { format!("{address}:80") };
+        let token = token.filter(|token| !token.is_empty()).map(str::to_owned);
         Ok(Self { address, token, cookies: BTreeMap::new() })
     }
 

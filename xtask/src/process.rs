@@ -3,8 +3,10 @@
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -104,25 +106,33 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 pub(crate) struct Background {
     child: Child,
     name: String,
+    log: PathBuf,
 }
 
 impl Background {
-    /// Starts it in a process group of its own, so that Ctrl-C reaches it through us, once and in order.
-    pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self> {
+    /// Starts it in a process group of its own, so that Ctrl-C reaches it through us, once and in order. What it
+    /// prints goes to the end of the file `log`.
+    pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        let output = OpenOptions::new().create(true).append(true).open(log);
+        let output = output.with_context(|| format!("opening {}", log.display()))?;
         let child = command
             .process_group(0)
             .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
             .spawn()
             .with_context(|| format!("starting {}", shown(command)))?;
-        Ok(Self { child, name: name.to_owned() })
+        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
     }
 
     /// An error if it has ended by itself.
     pub(crate) fn check(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            None => Ok(()),
-            Some(status) => bail!("the {} ended with {status}", self.name),
-        }
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let last_words = lines[lines.len().saturating_sub(10)..].join("\n");
+        bail!("the {} ended with {status}; the end of {}:\n{last_words}", self.name, self.log.display());
     }
 }
 
@@ -175,7 +185,7 @@ fn check(status: ExitStatus, line: &str) -> Result<()> {
 
 /// The command as a person would type it.
 fn shown(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program()).to_string_lossy();
     std::iter::once(name).chain(command.get_args().map(|a| a.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }

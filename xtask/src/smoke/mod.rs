@@ -35,17 +35,21 @@ const PROMPT: &str = "a large red circle on a blue background";
 /// `cargo xtask smoke`.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(url) = &options.url {
-        return round(&mut Client::new(url, options.token.clone())?);
+        return round(&mut Client::new(url, options.token.as_deref())?);
     }
     let workspace = Workspace::find()?;
     frontend::build(&workspace, Profile::Small)?;
     deployment::build(&workspace)?;
     let data = workspace.target.join(format!("smoke-{}", std::process::id()));
-    let mut own = Deployment::start(&workspace, &data, free_port()?, options.token.clone())?;
+    let mut own = Deployment::start(&workspace, &data, free_port()?, options.token.as_deref())?;
     own.start_worker(&workspace, &data)?;
     let code = round(&mut own.client);
     drop(own);
-    std::fs::remove_dir_all(&data).with_context(|| format!("removing {}", data.display()))?;
+    if code.as_ref().is_ok_and(|code| *code == ExitCode::SUCCESS) {
+        std::fs::remove_dir_all(&data).with_context(|| format!("removing {}", data.display()))?;
+    } else {
+        println!("what server and worker said is in {}", data.display());
+    }
     code
 }
 

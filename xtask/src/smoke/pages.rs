@@ -13,7 +13,7 @@ pub(super) fn alive_and_ready(client: &mut Client) -> Result<String> {
 
 /// Every page, the bundle behind them, and the description of the API.
 pub(super) fn all(client: &mut Client, round: &mut Round) {
-    for path in ["/", "/runs", "/models", "/generate-page", "/judge", "/leaderboard", "/docs"] {
+    for path in ["/", "/runs", "/models", "/playground", "/judge", "/leaderboard", "/docs"] {
         round.step(&format!("page {path}"), || {
             let page = client.get(path)?.expect(200)?;
             let kind = page.header("content-type").unwrap_or_default();
