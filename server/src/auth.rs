@@ -1,0 +1,70 @@
+//! Who may come in: everybody on this machine, or whoever knows the one secret; and nobody on behalf of another site.
+
+use crate::error::ApiError;
+use crate::state::AppState;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+/// Lets a request with the token through, and every request when there is none to ask for.
+pub(crate) async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    match &state.access_token {
+        Some(token) if request.uri().path() != "/livez" && !knows(request.headers(), token) => {
+            ApiError::unauthorized().into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn knows(headers: &HeaderMap, token: &str) -> bool {
+    let Some((scheme, given)) = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|v| v.split_once(' '))
+    else {
+        return false;
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => same(given.trim(), token),
+        "basic" => STANDARD
+            .decode(given.trim())
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .and_then(|text| text.split_once(':').map(|(_, password)| same(password, token)))
+            .unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// Compares hashes, all bytes of them: the time taken tells nothing of the secret.
+fn same(given: &str, token: &str) -> bool {
+    let (given, token) = (Sha256::digest(given), Sha256::digest(token));
+    given.iter().zip(token.iter()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// Refuses what another site's page makes a visitor's browser send. Scripts send neither header and pass.
+pub(crate) async fn refuse_cross_site(request: Request, next: Next) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    // An image address on another site must not make pictures here either; following a link may.
+    let makes_pictures = request.uri().path() == domain::api::path::GENERATE
+        && request.headers().get("sec-fetch-mode").is_none_or(|mode| mode != "navigate");
+    if (changes || makes_pictures) && is_cross_site(request.headers(), request.uri()) {
+        return ApiError::cross_site().into_response();
+    }
+    next.run(request).await
+}
+
+fn is_cross_site(headers: &HeaderMap, uri: &Uri) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site != "same-origin" && site != "none";
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    origin.is_none() || origin != host
+}

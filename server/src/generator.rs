@@ -1,0 +1,252 @@
+//! The one thread that owns the models. Requests wait in a bounded queue that says no when it is full; those that fit
+//! together become one batch; those whose client has left are dropped, between two steps if need be.
+
+use candle_core::Device;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use domain::id::ModelId;
+use image::{ImageFormat, RgbImage};
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Pictures in a batch: more costs memory and gains little.
+const LARGEST_BATCH: usize = 8;
+
+/// A model's files.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelFiles {
+    pub(crate) id: ModelId,
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    /// Folder of the parts that `folder` lacks.
+    pub(crate) base: Option<PathBuf>,
+}
+
+/// Pictures that are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) model: ModelFiles,
+    pub(crate) prompts: Vec<Prompt>,
+    pub(crate) settings: Settings,
+}
+
+/// Pictures as PNG files, without metadata.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    pub(crate) pictures: Vec<Vec<u8>>,
+    pub(crate) seconds: f64,
+}
+
+/// Why there are none.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Try again later.
+    #[error("the queue is full")]
+    Full,
+    /// The server is going down.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The model's files are damaged, missing or of another kind.
+    #[error("{0}")]
+    Model(String),
+    /// Something else.
+    #[error("generating: {0}")]
+    Failed(String),
+}
+
+struct Ticket {
+    order: Order,
+    answer: oneshot::Sender<Result<Drawn, Refusal>>,
+    /// Held until the ticket is done: the queue's length is the number of permits.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+}
+
+/// A handle on the thread. The thread ends when the last handle is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Generator {
+    places: Arc<Semaphore>,
+    queue: mpsc::Sender<Ticket>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Generator {
+    /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory.
+    pub(crate) fn start(queue_size: usize, loaded: usize) -> anyhow::Result<Self> {
+        let (queue, incoming) = mpsc::channel(queue_size);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut owner = Owner {
+            device: device()?,
+            incoming,
+            waiting: VecDeque::new(),
+            models: Vec::new(),
+            loaded,
+            stopping: Arc::clone(&stopping),
+        };
+        std::thread::Builder::new().name("generator".into()).spawn(move || owner.work())?;
+        Ok(Self { places: Arc::new(Semaphore::new(queue_size)), queue, stopping })
+    }
+
+    /// Draws. Dropping the future withdraws the order.
+    pub(crate) async fn draw(&self, order: Order) -> Result<Drawn, Refusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Full)?;
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
+        let (answer, drawn) = oneshot::channel();
+        // There is room: the channel is as long as there are places.
+        self.queue.try_send(Ticket { order, answer, _place: place }).map_err(|_| Refusal::Stopping)?;
+        drawn.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Stops the batch at work before its next step, and refuses what waits.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+fn device() -> anyhow::Result<Device> {
+    if cfg!(feature = "cuda") { Ok(Device::new_cuda(0)?) } else { Ok(Device::Cpu) }
+}
+
+/// What the thread owns.
+struct Owner {
+    device: Device,
+    incoming: mpsc::Receiver<Ticket>,
+    waiting: VecDeque<Ticket>,
+    /// Least recently used first.
+    models: Vec<(ModelFiles, TextToImage)>,
+    loaded: usize,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Owner {
+    fn work(&mut self) {
+        while let Some(batch) = self.next_batch() {
+            let orders: Vec<Order> = batch.iter().map(|ticket| ticket.order.clone()).collect();
+            let wanted = || !self.stopping.load(Ordering::Relaxed) && batch.iter().any(Ticket::is_wanted);
+            let began = Instant::now();
+            let outcome = if self.stopping.load(Ordering::Relaxed) {
+                Err(Refusal::Stopping)
+            } else {
+                let models = &mut self.models;
+                // A panic in one request must not take the others' thread with it.
+                catch_unwind(AssertUnwindSafe(|| draw(models, self.loaded, &self.device, &orders, &wanted)))
+                    .unwrap_or_else(|_| Err(Refusal::Failed("panicked".into())))
+            };
+            let seconds = began.elapsed().as_secs_f64();
+            deliver(batch, outcome, seconds);
+        }
+    }
+
+    /// The oldest order that somebody still waits for, and those that fit with it. None when all handles are gone.
+    fn next_batch(&mut self) -> Option<Vec<Ticket>> {
+        loop {
+            if self.waiting.is_empty() {
+                self.waiting.push_back(self.incoming.blocking_recv()?);
+            }
+            while let Ok(ticket) = self.incoming.try_recv() {
+                self.waiting.push_back(ticket);
+            }
+            self.waiting.retain(Ticket::is_wanted);
+            let Some(first) = self.waiting.pop_front() else { continue };
+            let mut size = first.order.prompts.len();
+            let mut batch = vec![first];
+            let mut others = VecDeque::new();
+            for ticket in self.waiting.drain(..) {
+                let fits = ticket.order.model == batch[0].order.model
+                    && ticket.order.settings == batch[0].order.settings
+                    && size + ticket.order.prompts.len() <= LARGEST_BATCH;
+                if fits {
+                    size += ticket.order.prompts.len();
+                    batch.push(ticket);
+                } else {
+                    others.push_back(ticket);
+                }
+            }
+            self.waiting = others;
+            return Some(batch);
+        }
+    }
+}
+
+/// Draws all pictures of a batch, one PNG file each, in the order of the orders.
+fn draw(
+    models: &mut Vec<(ModelFiles, TextToImage)>,
+    loaded: usize,
+    device: &Device,
+    orders: &[Order],
+    wanted: &dyn Fn() -> bool,
+) -> Result<Vec<Vec<u8>>, Refusal> {
+    let Order { model, settings, .. } = &orders[0];
+    let prompts: Vec<Prompt> = orders.iter().flat_map(|order| order.prompts.clone()).collect();
+    let pipeline = load(models, loaded, device, model)?;
+    let mut go_on = |_, _| if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let pictures = pipeline
+        .generate(&prompts, settings, &mut go_on)
+        .map_err(|error| Refusal::Failed(error.to_string()))?
+        .ok_or(Refusal::Stopping)?;
+    pictures.iter().map(|picture| png(picture).map_err(|error| Refusal::Failed(error.to_string()))).collect()
+}
+
+/// The model, from memory or from its files; the least recently used one makes room.
+fn load<'a>(
+    models: &'a mut Vec<(ModelFiles, TextToImage)>,
+    loaded: usize,
+    device: &Device,
+    files: &ModelFiles,
+) -> Result<&'a TextToImage, Refusal> {
+    let model = match models.iter().position(|(known, _)| known == files) {
+        Some(index) => models.remove(index),
+        None => {
+            let excess = (models.len() + 1).saturating_sub(loaded);
+            models.drain(..excess);
+            let began = Instant::now();
+            let pipeline = TextToImage::load(&files.folder, files.base.as_deref(), device)
+                .map_err(|error| Refusal::Model(unreadable(files, &error.to_string())))?;
+            tracing::info!(model = files.name, seconds = began.elapsed().as_secs_f64(), "loaded");
+            (files.clone(), pipeline)
+        }
+    };
+    models.push(model);
+    models.last().map(|(_, pipeline)| pipeline).ok_or_else(|| Refusal::Failed("no model".into()))
+}
+
+/// Names file and tensor, but not where on this machine the folder lies.
+pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
+    let mut problem = problem.replace(&files.folder.display().to_string(), &files.name);
+    if let Some(base) = &files.base {
+        problem = problem.replace(&base.display().to_string(), "its base");
+    }
+    format!("Model {:?} cannot be used: {problem}. Restore its files; the other models go on.", files.name)
+}
+
+fn png(picture: &RgbImage) -> image::ImageResult<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+/// Hands each order its own pictures.
+fn deliver(batch: Vec<Ticket>, outcome: Result<Vec<Vec<u8>>, Refusal>, seconds: f64) {
+    let mut pictures = outcome.map(Vec::into_iter);
+    for Ticket { order, answer, .. } in batch {
+        let drawn = match &mut pictures {
+            Ok(pictures) => Ok(Drawn { pictures: pictures.take(order.prompts.len()).collect(), seconds }),
+            Err(refusal) => Err(refusal.clone()),
+        };
+        // A client that left meanwhile is no error.
+        drop(answer.send(drawn));
+    }
+}

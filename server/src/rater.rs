@@ -1,0 +1,57 @@
+//! Who judges: a random id in a cookie. It names nobody; it only keeps one browser from judging a pair twice.
+
+use crate::ambient;
+use crate::error::ApiError;
+use crate::state::AppState;
+use axum::extract::FromRequestParts;
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::response::{AppendHeaders, IntoResponseParts, ResponseParts};
+use domain::id::RaterId;
+
+const COOKIE_NAME: &str = "rater";
+
+/// The rater of a request; new without a cookie. Put it into the response too: that sets the cookie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rater {
+    pub(crate) id: RaterId,
+    is_new: bool,
+}
+
+impl FromRequestParts<AppState> for Rater {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let now = ambient::now();
+        let known = parts
+            .headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|header| header.to_str().ok())
+            .flat_map(|header| header.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == COOKIE_NAME)
+            .and_then(|(_, id)| id.parse().ok());
+        let rater = match known {
+            Some(id) => Self { id, is_new: false },
+            None => Self { id: RaterId::new(now, ambient::entropy()), is_new: true },
+        };
+        state.store.ensure_rater(rater.id, now).await?;
+        Ok(rater)
+    }
+}
+
+impl IntoResponseParts for Rater {
+    type Error = std::convert::Infallible;
+    fn into_response_parts(self, response: ResponseParts) -> Result<ResponseParts, Self::Error> {
+        let cookie = self.is_new.then(|| {
+            (
+                SET_COOKIE,
+                format!("{COOKIE_NAME}={}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax", self.id),
+            )
+        });
+        match AppendHeaders(cookie).into_response_parts(response) {
+            Ok(response) => Ok(response),
+            Err(_) => unreachable!("an id and fixed words make a valid header"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The queue: what waits, what runs, what has ended.
+
+use crate::ambient;
+use crate::error::ApiError;
+use crate::extract::{Id, JobBody, Query};
+use crate::routes::limit;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use domain::api::{ErrorBody, JobAccepted, Page, path};
+use domain::id::JobId;
+use domain::job::{Job, JobSpec, JobState};
+use domain::problem::Problems;
+use domain::train::is_name;
+use serde::Deserialize;
+
+/// Which jobs.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Of this state only.
+    state: Option<JobState>,
+    /// At most this many, 1 to 500; 100 when absent.
+    limit: Option<u32>,
+}
+
+/// Jobs, newest first
+#[utoipa::path(get, path = path::JOBS, tag = "training", params(Which), responses(
+    (status = 200, body = Page<Job>), (status = 400, body = ErrorBody)))]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(which): Query<Which>,
+) -> Result<Json<Page<Job>>, ApiError> {
+    Ok(Json(Page { items: state.store.list_jobs(which.state, limit(which.limit)?).await? }))
+}
+
+/// Put a job into the queue
+///
+/// A worker takes it. A training job makes a run with curves and a model; an evaluation makes pictures and scores.
+#[utoipa::path(post, path = path::JOBS, tag = "training", request_body = JobSpec, responses(
+    (status = 202, body = JobAccepted),
+    (status = 422, description = "A field cannot be accepted", body = ErrorBody)))]
+pub(crate) async fn submit(
+    State(state): State<AppState>,
+    JobBody(spec): JobBody,
+) -> Result<impl IntoResponse, ApiError> {
+    spec.validate()?;
+    check_names(&state, &spec).await?;
+    let now = ambient::now();
+    let job = state.store.enqueue_job(JobId::new(now, ambient::entropy()), &spec, now).await?;
+    let url = path::JOB.replace("{id}", &job.id.to_string());
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, url.clone())], Json(JobAccepted { id: job.id, url })))
+}
+
+/// One job
+#[utoipa::path(get, path = path::JOB, tag = "training", params(("id" = Uuid, Path)), responses(
+    (status = 200, body = Job), (status = 404, body = ErrorBody)))]
+pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<JobId>) -> Result<Json<Job>, ApiError> {
+    state.store.get_job(id).await?.map(Json).ok_or_else(|| ApiError::not_found("job"))
+}
+
+/// Ask a job to stop
+///
+/// One that waits is cancelled at once, a running one at its next step.
+#[utoipa::path(post, path = path::JOB_CANCEL, tag = "training", params(("id" = Uuid, Path)), responses(
+    (status = 200, body = Job), (status = 404, body = ErrorBody),
+    (status = 409, description = "It has ended", body = ErrorBody)))]
+pub(crate) async fn cancel(State(state): State<AppState>, Id(id): Id<JobId>) -> Result<Json<Job>, ApiError> {
+    let job = state.store.request_cancel(id, ambient::now()).await?;
+    job.map(Json).ok_or_else(|| ApiError::not_found("job"))
+}
+
+/// Tells now what would fail the job later. A base or reference that is no name is a folder on the worker.
+async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
+    let named: Vec<(&str, &str)> = match spec {
+        JobSpec::Train(spec) => [("base", Some(&spec.base)), ("reference", spec.reference.as_ref())]
+            .into_iter()
+            .filter_map(|(field, name)| name.filter(|name| is_name(name)).map(|name| (field, name.as_str())))
+            .collect(),
+        JobSpec::Evaluate(spec) => vec![("model", &spec.model)],
+    };
+    let mut problems = Problems::default();
+    for (field, name) in named {
+        let known = state.store.find_model(name).await?.is_some();
+        problems.require(
+            known,
+            field,
+            format!("no model is called {name:?}: {} lists those there are", path::MODELS),
+        );
+    }
+    Ok(problems.into_result()?)
+}

@@ -1,0 +1,90 @@
+//! One file per resource. A route and its documentation are registered together, so that neither is without the other.
+
+mod generate;
+mod health;
+mod images;
+mod jobs;
+mod leaderboard;
+mod matchups;
+mod models;
+mod runs;
+mod votes;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+use axum::routing::get;
+use axum::{Json, Router};
+use domain::api::{ErrorBody, path};
+use serde::Deserialize;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) use votes::by_form as vote_by_form;
+
+/// Longest list that is sent at once.
+const LONGEST_LIST: u32 = 500;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Diff-contrast",
+        description = "Train text-to-image models on human preferences, generate with them, judge and rank them."
+    ),
+    components(schemas(ErrorBody)),
+    tags(
+        (name = "generation", description = "Pictures from prompts"),
+        (name = "training", description = "Jobs, runs and the models they make"),
+        (name = "judging", description = "Matchups, votes and ratings"),
+        (name = "operation", description = "Is it up?"),
+    )
+)]
+struct Document;
+
+/// The whole API. Pages ask this very router, without a socket.
+pub(crate) fn api(state: AppState) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(generate::by_query, generate::by_body))
+        .routes(routes!(jobs::list, jobs::submit))
+        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::one))
+        .routes(routes!(runs::metrics))
+        .routes(routes!(runs::samples))
+        .routes(routes!(models::list))
+        .routes(routes!(models::one))
+        .routes(routes!(images::list))
+        .routes(routes!(images::one))
+        .routes(routes!(images::file))
+        .routes(routes!(matchups::create))
+        .routes(routes!(matchups::next))
+        .routes(routes!(matchups::side))
+        .routes(routes!(votes::cast))
+        .routes(routes!(votes::list))
+        .routes(routes!(leaderboard::leaderboard))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .split_for_parts();
+    router
+        .route(path::OPENAPI, get(move || async move { Json(document) }))
+        .method_not_allowed_fallback(|| async { ApiError::method() })
+        .with_state(state)
+}
+
+/// `?limit=`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Limit {
+    /// At most this many, 1 to 500; 100 when absent.
+    limit: Option<u32>,
+}
+
+/// The limit asked for, if it can be accepted.
+fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
+    match asked.unwrap_or(100) {
+        limit @ 1..=LONGEST_LIST => Ok(limit),
+        other => Err(ApiError::field("limit", format!("{other} is not between 1 and {LONGEST_LIST}"))),
+    }
+}

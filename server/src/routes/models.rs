@@ -1,0 +1,145 @@
+//! Models: listed with pictures and scores, and found on the disk.
+
+use crate::error::ApiError;
+use crate::extract::{Id, Query};
+use crate::generator::{ModelFiles, unreadable};
+use crate::routes::{LONGEST_LIST, Limit, limit};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use diffusion::pipeline::{Defaults, Folders, read_defaults};
+use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
+use domain::id::ModelId;
+use domain::model::Model;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use store::ImageFilter;
+use uuid::Uuid;
+
+/// Pictures shown of a model.
+const SHOWN: u32 = 8;
+
+/// Models, newest first
+#[utoipa::path(get, path = path::MODELS, tag = "training", params(Limit), responses(
+    (status = 200, body = Page<ModelSummary>)))]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(Limit { limit: asked }): Query<Limit>,
+) -> Result<Json<Page<ModelSummary>>, ApiError> {
+    let models = state.store.list_models(limit(asked)?).await?;
+    let names: HashMap<ModelId, String> = state
+        .store
+        .list_models(LONGEST_LIST)
+        .await?
+        .into_iter()
+        .map(|model| (model.id, model.name))
+        .collect();
+    let mut scores = state.store.all_model_scores().await?;
+    let unusable = unusable_folders(&state, &names);
+    let mut items = Vec::with_capacity(models.len());
+    for model in models {
+        let scores = scores.remove(&model.id).unwrap_or_default();
+        let base = model.base_id.and_then(|id| names.get(&id).cloned());
+        items.push(summary(&state, model, base, scores).await?);
+    }
+    items.extend(unusable);
+    Ok(Json(Page { items }))
+}
+
+/// One model
+#[utoipa::path(get, path = path::MODEL, tag = "training", params(("id" = Uuid, Path)), responses(
+    (status = 200, body = ModelSummary), (status = 404, body = ErrorBody)))]
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    Id(id): Id<ModelId>,
+) -> Result<Json<ModelSummary>, ApiError> {
+    let model = state.store.get_model(id).await?.ok_or_else(|| ApiError::not_found("model"))?;
+    let scores = state.store.model_scores(id).await?;
+    let base = match model.base_id {
+        Some(base) => state.store.get_model(base).await?.map(|base| base.name),
+        None => None,
+    };
+    Ok(Json(summary(&state, model, base, scores).await?))
+}
+
+async fn summary(
+    state: &AppState,
+    model: Model,
+    base_name: Option<String>,
+    scores: Vec<ModelScore>,
+) -> Result<ModelSummary, ApiError> {
+    let mut pictures = state.store.list_evaluation_images(model.id, SHOWN).await?;
+    if pictures.is_empty() {
+        let made = ImageFilter { model_id: Some(model.id), ..ImageFilter::default() };
+        pictures = state.store.list_images(&made, SHOWN).await?;
+    }
+    let samples = pictures.into_iter().map(|picture| picture.id).collect();
+    let problem = match files(state, &model).await {
+        Ok(files) => check(&files).await.err(),
+        Err(error) => Some(error.message().to_owned()),
+    };
+    Ok(ModelSummary { model, base_name, samples, scores, problem })
+}
+
+/// Folders in the models folder that could not become models: shown, so that somebody mends them.
+fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<ModelSummary> {
+    let unknown = state.bundled.problems().filter(|(name, _)| !known.values().any(|known| known == name));
+    unknown
+        .map(|(name, problem)| ModelSummary {
+            model: Model {
+                id: ModelId(Uuid::nil()),
+                name: name.to_owned(),
+                folder: String::new(),
+                sha256: String::new(),
+                base_id: None,
+                run_id: None,
+                step: None,
+                objective: None,
+                description: String::new(),
+                created_at: domain::Timestamp::UNIX_EPOCH,
+            },
+            base_name: None,
+            samples: Vec::new(),
+            scores: Vec::new(),
+            problem: Some(problem.to_owned()),
+        })
+        .collect()
+}
+
+/// Where a model's parts lie.
+pub(crate) async fn files(state: &AppState, model: &Model) -> Result<ModelFiles, ApiError> {
+    let folder = folder(state, model)?;
+    let base = match model.base_id {
+        Some(id) => match state.store.get_model(id).await? {
+            Some(base) => Some(self::folder(state, &base)?),
+            None => None,
+        },
+        None => None,
+    };
+    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder, base })
+}
+
+fn folder(state: &AppState, model: &Model) -> Result<PathBuf, ApiError> {
+    match state.bundled.folder(&model.name) {
+        Some(Ok(folder)) => Ok(folder.to_owned()),
+        Some(Err(problem)) => {
+            Err(ApiError::unavailable(format!("Model {:?} cannot be used: {problem}", model.name)))
+        }
+        None if Path::new(&model.folder).is_absolute() => Ok(PathBuf::from(&model.folder)),
+        None => Ok(state.artifacts.path(&model.folder)?),
+    }
+}
+
+/// Whether a model's configs can be understood and its weights are there; what is wrong, for people.
+pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String> {
+    let looked_at = files.clone();
+    let look = move || {
+        let ModelFiles { folder, base, .. } = &looked_at;
+        diffusion::unet::Unet::files(&Folders::new(folder, base.as_deref()).part("unet")?)?;
+        read_defaults(folder, base.as_deref())
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok(outcome) => outcome.map_err(|error| unreadable(files, &error.to_string())),
+        Err(error) => Err(error.to_string()),
+    }
+}

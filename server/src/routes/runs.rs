@@ -1,0 +1,88 @@
+//! Runs, their curves and sample pictures.
+
+use crate::error::ApiError;
+use crate::extract::{Id, Query};
+use crate::routes::{Limit, limit};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use domain::api::{ErrorBody, Page, RunDetail, RunMetrics, RunSample, RunSummary, path};
+use domain::id::RunId;
+use domain::run::{Run, metric};
+use serde::Deserialize;
+
+/// Curves whose last value the list shows.
+const LATEST: [&str; 3] = [metric::LOSS, metric::REWARDS_ACCURACIES, metric::SAMPLES_PER_SECOND];
+
+/// Where to go on from.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct After {
+    /// Only points of later steps.
+    after: Option<i64>,
+}
+
+/// Runs, newest first
+#[utoipa::path(get, path = path::RUNS, tag = "training", params(Limit), responses(
+    (status = 200, body = Page<RunSummary>)))]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(Limit { limit: asked }): Query<Limit>,
+) -> Result<Json<Page<RunSummary>>, ApiError> {
+    let mut items = Vec::new();
+    for run in state.store.list_runs(limit(asked)?).await? {
+        let latest = state.store.latest_metrics(run.id, &LATEST).await?;
+        items.push(RunSummary { run, latest });
+    }
+    Ok(Json(Page { items }))
+}
+
+/// One run with its job and models
+#[utoipa::path(get, path = path::RUN, tag = "training", params(("id" = Uuid, Path)), responses(
+    (status = 200, body = RunDetail), (status = 404, body = ErrorBody)))]
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    Id(id): Id<RunId>,
+) -> Result<Json<RunDetail>, ApiError> {
+    let run = find(&state, id).await?;
+    let job = state.store.get_job(run.job_id).await?.ok_or_else(|| ApiError::not_found("job"))?;
+    let models = state.store.list_models_of_run(id).await?;
+    Ok(Json(RunDetail { run, job, models }))
+}
+
+/// Curves of a run
+///
+/// All points, or with `after` those of later steps: a watcher sends the last step it has.
+#[utoipa::path(get, path = path::RUN_METRICS, tag = "training", params(("id" = Uuid, Path), After), responses(
+    (status = 200, body = RunMetrics), (status = 404, body = ErrorBody)))]
+pub(crate) async fn metrics(
+    State(state): State<AppState>,
+    Id(id): Id<RunId>,
+    Query(After { after }): Query<After>,
+) -> Result<Json<RunMetrics>, ApiError> {
+    // The state first: points that come between the two reads are then asked for again, never missed.
+    let run = find(&state, id).await?;
+    let points = state.store.metrics(id, after.unwrap_or(-1)).await?;
+    Ok(Json(RunMetrics { state: run.state, step: run.step, steps: run.spec.steps.into(), points }))
+}
+
+/// Sample pictures of a run, in order of step
+#[utoipa::path(get, path = path::RUN_SAMPLES, tag = "training", params(("id" = Uuid, Path)), responses(
+    (status = 200, body = Page<RunSample>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn samples(
+    State(state): State<AppState>,
+    Id(id): Id<RunId>,
+) -> Result<Json<Page<RunSample>>, ApiError> {
+    find(&state, id).await?;
+    let samples = state.store.list_samples(id).await?.into_iter().map(|image| RunSample {
+        image_id: image.id,
+        step: image.step.unwrap_or_default(),
+        prompt: image.params.prompt,
+    });
+    Ok(Json(Page { items: samples.collect() }))
+}
+
+async fn find(state: &AppState, id: RunId) -> Result<Run, ApiError> {
+    state.store.get_run(id).await?.ok_or_else(|| ApiError::not_found("run"))
+}

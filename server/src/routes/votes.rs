@@ -1,0 +1,80 @@
+//! Answers of raters: one per rater and matchup.
+
+use crate::ambient;
+use crate::error::ApiError;
+use crate::extract::{Body, Id, Query, read};
+use crate::rater::Rater;
+use crate::routes::matchups::next_of;
+use crate::routes::{Limit, limit};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect};
+use domain::api::{ErrorBody, Page, VoteRecord, VoteRequest, VoteResponse, path};
+use domain::id::{MatchupId, RaterId, VoteId};
+use domain::preference::{Choice, Vote};
+
+/// Vote
+///
+/// Tells who was who, and what to judge next. A second vote on the same matchup is a conflict and changes nothing.
+#[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging", params(("id" = Uuid, Path)),
+    request_body = VoteRequest, responses(
+    (status = 201, body = VoteResponse), (status = 404, body = ErrorBody),
+    (status = 409, description = "Already counted", body = ErrorBody)))]
+pub(crate) async fn cast(
+    State(state): State<AppState>,
+    rater: Rater,
+    Id(matchup): Id<MatchupId>,
+    Body(VoteRequest { choice }): Body<VoteRequest>,
+) -> Result<impl IntoResponse, ApiError> {
+    let vote_id = count(&state, rater.id, matchup, choice).await?;
+    let names = state.store.matchup_model_names(matchup).await?;
+    let (left_model, right_model) = names.ok_or_else(|| ApiError::not_found("matchup"))?;
+    let next = next_of(&state, rater.id).await?;
+    let response = VoteResponse { vote_id, choice, left_model, right_model, next };
+    Ok((StatusCode::CREATED, rater, Json(response)))
+}
+
+/// The same from the page's form, for browsers without JavaScript.
+pub(crate) async fn by_form(
+    State(state): State<AppState>,
+    rater: Rater,
+    request: Request,
+) -> Result<impl IntoResponse, ApiError> {
+    let body = read(request).await?;
+    let field = |name: &str| {
+        form_urlencoded::parse(&body).find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
+    };
+    let matchup: MatchupId = field("matchup")
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| ApiError::field("matchup", "is no id of a matchup: open /judge again"))?;
+    let choice: Choice = field("choice")
+        .ok_or_else(|| "is missing: press one of the buttons".to_owned())
+        .and_then(|choice| choice.parse())
+        .map_err(|message| ApiError::field("choice", message))?;
+    count(&state, rater.id, matchup, choice).await?;
+    Ok((rater, Redirect::to("/judge")))
+}
+
+/// Votes, newest first
+#[utoipa::path(get, path = path::VOTES, tag = "judging", params(Limit), responses(
+    (status = 200, body = Page<VoteRecord>)))]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(Limit { limit: asked }): Query<Limit>,
+) -> Result<Json<Page<VoteRecord>>, ApiError> {
+    Ok(Json(Page { items: state.store.list_votes(limit(asked)?).await? }))
+}
+
+async fn count(
+    state: &AppState,
+    rater_id: RaterId,
+    matchup_id: MatchupId,
+    choice: Choice,
+) -> Result<VoteId, ApiError> {
+    let created_at = ambient::now();
+    let id = VoteId::new(created_at, ambient::entropy());
+    state.store.cast_vote(&Vote { id, matchup_id, rater_id, choice, created_at }).await?;
+    Ok(id)
+}

@@ -1,0 +1,51 @@
+//! What every handler may reach. Cheap to clone.
+
+use crate::bundled::Bundled;
+use crate::config::Config;
+use crate::generator::Generator;
+use std::path::Path;
+use std::sync::Arc;
+use store::{Artifacts, Store};
+
+/// It.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    pub(crate) store: Store,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) generator: Generator,
+    pub(crate) bundled: Arc<Bundled>,
+    pub(crate) access_token: Option<Arc<str>>,
+    pub(crate) default_model: Arc<str>,
+    pub(crate) largest_side: u32,
+    pub(crate) site: Arc<Path>,
+    pub(crate) static_files: Arc<Path>,
+}
+
+impl AppState {
+    /// Opens database and artifacts, registers the bundled models, starts the generator's thread.
+    ///
+    /// # Errors
+    /// A database or folder that cannot be opened.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let store = Store::connect(&config.database_url).await?;
+        let artifacts = Artifacts::open(&config.artifacts)?;
+        let bundled = Bundled::register(&store, &config.models).await?;
+        Ok(Self {
+            store,
+            artifacts,
+            generator: Generator::start(config.queue_size as usize, config.loaded_models as usize)?,
+            bundled: Arc::new(bundled),
+            access_token: config.token().map(Arc::from),
+            default_model: config.default_model.as_str().into(),
+            largest_side: config.largest_side,
+            site: config.site.as_path().into(),
+            static_files: config.static_files.as_path().into(),
+        })
+    }
+
+    /// Ends the generator's work, so that nobody waits for it any more, and closes the database.
+    pub async fn close(self) {
+        self.generator.stop();
+        self.store.close().await;
+    }
+}
