@@ -1,7 +1,7 @@
 # One image, two programs: diff-contrast-server and diff-contrast-trainer.
 #
 #   docker build -t diff-contrast .                              CPU
-#   docker build -t diff-contrast --build-arg DEVICE=cuda .      CUDA: the same sources with the trainer's `cuda` feature
+#   docker build -t diff-contrast --build-arg DEVICE=cuda .      CUDA: the same sources with the feature `cuda`
 #
 # CUDA's compiler and libraries come from the images below; a plain CPU build contains nothing of them.
 ARG DEVICE=cpu
@@ -11,18 +11,19 @@ FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS base-cuda
 
 FROM base-${DEVICE} AS build
 ARG DEVICE
+# No GPU is there to ask while the image is built: 80 is A100, 90 is H100 and H200.
+ARG CUDA_COMPUTE_CAP=90
 RUN apt-get update \
  && apt-get install -y --no-install-recommends build-essential ca-certificates curl nodejs npm \
  && rm -rf /var/lib/apt/lists/*
-COPY rust-toolchain.toml /source/
-WORKDIR /source
 ENV PATH=/root/.cargo/bin:$PATH
-RUN curl -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile minimal --default-toolchain none \
- && rustup toolchain install
+RUN curl -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile minimal --default-toolchain 1.95.0
+WORKDIR /source
 COPY . .
-RUN cargo xtask frontend \
- && if [ "$DEVICE" = cuda ]; then cargo build --release --locked -p server -p trainer --features server/cuda,trainer/cuda; \
-    else cargo build --release --locked -p server -p trainer; fi
+RUN features=$([ "$DEVICE" = cuda ] && echo server/cuda,trainer/cuda || true) \
+ && export CUDA_COMPUTE_CAP \
+ && cargo xtask frontend \
+ && cargo build --release --locked -p server -p trainer --features "$features"
 
 FROM debian:bookworm-slim AS runtime-cpu
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS runtime-cuda
