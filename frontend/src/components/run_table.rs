@@ -18,7 +18,7 @@ pub(crate) fn RunTable(initial: Page<RunSummary>) -> impl IntoView {
     poll(Duration::from_millis(1500), move || async move {
         ticks.update_value(|ticks| *ticks += 1);
         let busy = runs.with_untracked(|runs| runs.iter().any(|summary| !summary.run.state.is_final()));
-        if (busy || ticks.get_value() % 6 == 0)
+        if (busy || ticks.get_value().is_multiple_of(6))
             && let Ok(page) = api::runs().await
         {
             runs.set(page.items);
