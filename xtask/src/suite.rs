@@ -85,7 +85,13 @@ fn clippy(workspace: &Workspace, what: &[&str]) -> Result<()> {
     if what.contains(&"--target") {
         system::wasm_target()?;
     }
-    process::run(cargo().current_dir(&workspace.root).arg("clippy").args(what).args(["--", "-D", "warnings"]))
+    process::run(
+        cargo()
+            .current_dir(&workspace.root)
+            .args(["clippy", "--keep-going"])
+            .args(what)
+            .args(["--", "-D", "warnings"]),
+    )
 }
 
 /// Runs the tests of one crate or of all, with what they need to be the real thing.
