@@ -2,6 +2,8 @@
 //! islands: the living parts that the browser takes over. Nothing here knows a database.
 
 #![expect(unreachable_pub, reason = "the component macros write `pub`, whatever visibility is asked for")]
+// A page is one deeply nested type, and generating its code on the server asks deeper than the default.
+#![recursion_limit = "256"]
 
 #[cfg(not(any(feature = "ssr", feature = "hydrate")))]
 compile_error!(
