@@ -98,6 +98,7 @@ fn program(workspace: &Workspace, data: &Path, name: &str) -> Command {
     command
         .current_dir(&workspace.root)
         .env("DATABASE_URL", format!("sqlite://{}", data.join("diff-contrast.db").display()))
-        .env("ARTIFACTS", data.join("artifacts"));
+        .env("ARTIFACTS", data.join("artifacts"))
+        .env("NO_COLOR", "1");
     command
 }
