@@ -81,6 +81,7 @@ CREATE TABLE images (
 ) STRICT;
 CREATE INDEX images_by_model ON images (model_id, purpose, id);
 CREATE INDEX images_by_run ON images (run_id, purpose, step, id);
+CREATE INDEX images_by_model_and_params ON images (model_id, purpose, params_sha256, id);
 CREATE INDEX images_by_params ON images (params_sha256, purpose, model_id, id);
 
 -- What metrics say of pictures.
@@ -116,7 +117,6 @@ CREATE TABLE matchups (
     created_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX matchups_by_rater ON matchups (rater_id, id);
-CREATE INDEX matchups_by_images ON matchups (left_image, right_image);
 
 -- Answers.
 CREATE TABLE votes (

@@ -8,8 +8,8 @@ use domain::image::Image;
 use domain::preference::Matchup;
 use domain::problem::Problems;
 use rand::Rng;
-use rand::seq::SliceRandom;
-use std::collections::HashMap;
+use rand::seq::{IndexedRandom, SliceRandom};
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -35,21 +35,6 @@ impl From<MatchupRow> for Matchup {
     }
 }
 
-/// Pairs of evaluation pictures of equal params, one of model $1 and one of $2, that rater $3 has not judged.
-macro_rules! unjudged {
-    ($columns:literal, $rest:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            " FROM images a JOIN images b ON b.params_sha256 = a.params_sha256 ",
-            "WHERE a.model_id = $1 AND a.purpose = 'evaluation' AND b.model_id = $2 AND b.purpose = 'evaluation' ",
-            "AND NOT EXISTS (SELECT 1 FROM matchups m JOIN votes v ON v.matchup_id = m.id AND v.rater_id = $3 ",
-            "WHERE (m.left_image = a.id AND m.right_image = b.id) ",
-            "OR (m.left_image = b.id AND m.right_image = a.id)) ",
-            $rest
-        )
-    };
-}
 impl Store {
     /// Makes a matchup that anybody may judge; the generator decides who is on the left.
     ///
@@ -144,33 +129,27 @@ impl Store {
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
+        let judged = self.judged_images(rater).await?;
         for (model_a, model_b) in self.pairs_by_votes(only, rng).await? {
-            // The two models first, then the prompt: this reads one model's pictures, never all with all.
-            let (choices,): (i64,) = with_db!(self, pool => sqlx::query_as(unjudged!("COUNT(*)", ""))
+            // The two models first, then the prompt: this reads two models' pictures, never all with all.
+            let mut choices: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
+                "SELECT a.id, b.id FROM images a JOIN images b ON b.params_sha256 = a.params_sha256 \
+                 WHERE a.model_id = $1 AND a.purpose = 'evaluation' AND b.model_id = $2 AND b.purpose = 'evaluation' \
+                 ORDER BY a.id, b.id")
                 .bind(model_a.0)
                 .bind(model_b.0)
-                .bind(rater.0)
-                .fetch_one(pool)
+                .fetch_all(pool)
                 .await?);
-            if choices == 0 {
-                continue;
-            }
-            let images: Option<(Uuid, Uuid, String)> = with_db!(self, pool =>
-                sqlx::query_as(unjudged!("a.id, b.id, a.prompt", "ORDER BY a.id, b.id LIMIT 1 OFFSET $4"))
-                    .bind(model_a.0)
-                    .bind(model_b.0)
-                    .bind(rater.0)
-                    .bind(rng.random_range(0..choices))
-                    .fetch_optional(pool)
-                    .await?);
-            // A vote of the same rater in another window may have taken the last choice meanwhile.
-            let Some((a, b, prompt)) = images else { continue };
-            let (left, right) = if rng.random() { (a, b) } else { (b, a) };
+            choices.retain(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a)));
+            let Some(&(a, b)) = choices.choose(rng) else { continue };
+            let (left, right) =
+                if rng.random() { (ImageId(a), ImageId(b)) } else { (ImageId(b), ImageId(a)) };
+            let image = self.get_image(left).await?.ok_or(StoreError::Missing("image"))?;
             let matchup = Matchup {
                 id: MatchupId::new(now, rng.random()),
-                prompt,
-                left: ImageId(left),
-                right: ImageId(right),
+                prompt: image.params.prompt,
+                left,
+                right,
                 rater_id: Some(rater),
                 created_at: micros(now),
             };
@@ -178,6 +157,17 @@ impl Store {
             return Ok(Some(matchup));
         }
         Ok(None)
+    }
+
+    /// Left and right pictures of everything a rater has judged.
+    async fn judged_images(&self, rater: RaterId) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+        let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT m.left_image, m.right_image FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             WHERE v.rater_id = $1")
+            .bind(rater.0)
+            .fetch_all(pool)
+            .await?);
+        Ok(rows.into_iter().collect())
     }
 
     /// Pairs of models with comparable pictures, fewest votes first, in random order among equals.
