@@ -2,16 +2,13 @@
 
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::evaluate::{EvaluateSpec, PromptSpec};
 use domain::id::{ImageId, JobId, ModelId, RaterId, RunId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{Job, JobSpec};
 use domain::model::Model;
 use domain::preference::{Choice, Matchup, Vote};
 use domain::run::Run;
-use domain::train::{
-    DataSpec, LearningRateSpec, NoiseSharing, Objective, OptimizerSpec, ShapesSet, TrainSpec,
-};
+use domain::train::TrainSpec;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sqlx::postgres::PgPoolOptions;
@@ -218,41 +215,26 @@ pub(crate) fn params(prompt: &str) -> GenerationParams {
     }
 }
 
+/// Only what must be said: fields that the spec gains later take their defaults here too.
 pub(crate) fn train_spec(name: &str) -> TrainSpec {
-    TrainSpec {
-        name: name.to_owned(),
-        base: "shapes".to_owned(),
-        reference: None,
-        objective: Objective::DiffusionDpo { beta: 2000.0 },
-        data: DataSpec::Shapes { set: ShapesSet::Sketch, count: 64, seed: 1 },
-        steps: 100,
-        batch_size: 8,
-        gradient_accumulation: 1,
-        optimizer: OptimizerSpec::default(),
-        learning_rate: LearningRateSpec {
-            rate: 1e-5,
-            scale: false,
-            schedule: domain::train::LearningRateSchedule::Constant,
-            warmup_steps: 0,
-        },
-        caption_dropout: 0.2,
-        noise: NoiseSharing::PerPair,
-        ema_decay: None,
-        seed: 3,
-        checkpoint_every: 0,
-        sample_every: 0,
-        sample_prompts: vec!["a “red” circle — 赤い円".to_owned()],
-        evaluate_prompts: 0,
-    }
+    let spec = serde_json::json!({
+        "name": name,
+        "base": "shapes",
+        "objective": { "kind": "diffusion_dpo", "beta": 2000.0 },
+        "data": { "source": "shapes", "set": "sketch", "count": 64 },
+        "steps": 100,
+        "batch_size": 8,
+        "learning_rate": { "rate": 1e-5 },
+        "sample_prompts": ["a “red” circle — 赤い円"],
+    });
+    serde_json::from_value(spec).expect("a spec")
 }
 
 pub(crate) fn evaluate_spec() -> JobSpec {
-    JobSpec::Evaluate(EvaluateSpec {
-        model: "shapes".to_owned(),
-        prompts: PromptSpec::ShapesHeldOut { count: 10 },
-        seed: 0,
-        steps: None,
-        guidance_scale: None,
-        sampler: None,
-    })
+    let spec = serde_json::json!({
+        "kind": "evaluate",
+        "model": "shapes",
+        "prompts": { "source": "shapes_held_out", "count": 10 },
+    });
+    serde_json::from_value(spec).expect("a spec")
 }
