@@ -1,15 +1,46 @@
 //! Ratings by people beside scores by machines: one query of tallies, then arithmetic. Nothing is stored that can be recomputed.
 
 use crate::error::ApiError;
+use crate::routes::LONGEST_LIST;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use domain::api::{Leaderboard, path};
+use domain::api::{Leaderboard, LeaderboardRow, path};
+use domain::ranking::{Standing, Tally, standings};
+use store::PairVotes;
 
 /// Ratings and scores
+///
+/// Models with votes first, best rated first; then those that have scores only. What was neither judged nor scored is absent.
 #[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", responses((status = 200, body = Leaderboard)))]
 pub(crate) async fn leaderboard(State(state): State<AppState>) -> Result<Json<Leaderboard>, ApiError> {
     let tallies = state.store.tallies().await?;
-    drop(tallies);
-    Err(ApiError::unavailable("pending"))
+    let votes = tallies.iter().map(PairVotes::total).sum();
+    let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
+    let standings = standings(&tallies);
+    let mut scores = state.store.all_model_scores().await?;
+    let mut rows = Vec::new();
+    for model in state.store.list_models(LONGEST_LIST).await? {
+        let standing = standings.iter().find(|standing| standing.model == model.id);
+        let scores = scores.remove(&model.id).unwrap_or_default();
+        if standing.is_some() || !scores.is_empty() {
+            rows.push(LeaderboardRow {
+                rank: standing.map_or(0, |standing| standing.rank),
+                model_id: model.id,
+                model: model.name,
+                objective: model.objective,
+                rating: standing.map(|standing| standing.rating),
+                win_rate: standing.map(|Standing { win_rate, .. }| *win_rate),
+                scores,
+            });
+        }
+    }
+    let best_first = |row: &LeaderboardRow| -row.rating.map_or(f64::NEG_INFINITY, |rating| rating.value);
+    rows.sort_by(|a, b| best_first(a).total_cmp(&best_first(b)));
+    // Unjudged models come after all judged ones.
+    let next_rank = u32::try_from(standings.len() + 1).unwrap_or(u32::MAX);
+    for row in rows.iter_mut().filter(|row| row.rating.is_none()) {
+        row.rank = next_rank;
+    }
+    Ok(Json(Leaderboard { rows, votes, raters: state.store.count_raters().await? }))
 }

@@ -1,0 +1,115 @@
+//! What cannot be accepted is refused with the field's name and a remedy.
+
+use crate::support::{TestApp, train_spec};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_body_of_generate_is_refused_by_field() {
+    let app = TestApp::start().await;
+    let cases = [
+        (json!({ "prompt": "" }), 422, "prompt"),
+        (json!({ "prompt": "   " }), 422, "prompt"),
+        (json!({}), 400, "prompt"),
+        (json!({ "prompt": "x".repeat(10_000) }), 422, "prompt"),
+        (json!({ "prompt": 7 }), 400, "prompt"),
+        (json!({ "prompt": "a", "steps": -1 }), 400, "steps"),
+        (json!({ "prompt": "a", "steps": 0 }), 422, "steps"),
+        (json!({ "prompt": "a", "steps": 5000 }), 422, "steps"),
+        (json!({ "prompt": "a", "steps": "many" }), 400, "steps"),
+        (json!({ "prompt": "a", "guidance_scale": -1.5 }), 422, "guidance_scale"),
+        (json!({ "prompt": "a", "guidance_scale": 1e300 }), 422, "guidance_scale"),
+        (json!({ "prompt": "a", "seed": -3 }), 400, "seed"),
+        (json!({ "prompt": "a", "seed": u64::MAX }), 422, "seed"),
+        (json!({ "prompt": "a", "width": 7 }), 422, "width"),
+        (json!({ "prompt": "a", "height": 100_000 }), 422, "height"),
+        (json!({ "prompt": "a", "model": "no-such-model" }), 422, "model"),
+        (json!({ "prompt": "a", "sampler": "magic" }), 400, "sampler"),
+        (json!({ "prompt": "a", "colour_of_money": 1 }), 400, "colour_of_money"),
+        (json!({ "prompt": "a", "num_images": 0 }), 422, "num_images"),
+        (json!({ "prompt": "a", "num_images": 1000 }), 422, "num_images"),
+        (json!({ "prompt": "a", "num_images": 2 }), 422, "num_images"),
+    ];
+    for (body, status, field) in cases {
+        app.post("/generate", body.to_string()).await.refuses(status, field);
+    }
+    app.post("/generate", "{\"prompt\":\"a\",\"guidance_scale\":NaN}").await.refuses(400, "guidance_scale");
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_a_400_and_a_huge_one_a_413() {
+    let app = TestApp::start().await;
+    for body in ["{\"prompt\": ", "", "[1,2]", "{\"prompt\":\"a\"} and more"] {
+        let reply = app.post("/generate", body).await.expect(400);
+        assert_eq!(reply.json()["error"]["code"], "invalid", "{body}");
+    }
+    let huge = json!({ "prompt": "x".repeat(10_000_000) }).to_string();
+    let reply = app.post("/generate", huge).await.expect(413);
+    assert_eq!(reply.json()["error"]["code"], "too_large");
+}
+
+#[tokio::test]
+async fn a_query_is_refused_like_a_body() {
+    let app = TestApp::start().await;
+    for (query, status, field) in [
+        ("", 400, "prompt"),
+        ("prompt=", 422, "prompt"),
+        ("prompt=a&guidance_scale=NaN", 422, "guidance_scale"),
+        ("prompt=a&steps=-1", 400, "steps"),
+        ("prompt=a&steps=1e3", 400, "steps"),
+        ("prompt=a&width=9", 422, "width"),
+        ("prompt=a&sampler=magic", 400, "sampler"),
+        ("prompt=a&colour_of_money=1", 400, "colour_of_money"),
+        ("prompt=a&seed=1&seed=2", 400, "seed"),
+        ("prompt=a&num_images=3", 422, "num_images"),
+        ("prompt=a&model=no-such-model", 422, "model"),
+    ] {
+        app.get(&format!("/generate?{query}")).await.refuses(status, field);
+    }
+}
+
+#[tokio::test]
+async fn a_spec_is_refused_by_field_and_nothing_is_queued() {
+    let app = TestApp::start().await;
+    let with = |pointer: &str, value: serde_json::Value| {
+        let mut spec = train_spec("refused");
+        *spec.pointer_mut(pointer).expect("a field of the spec") = value;
+        spec.to_string()
+    };
+    for (body, status, field) in [
+        (with("/kind", json!("paint")), 422, "kind"),
+        (with("/name", json!("../escape")), 422, "name"),
+        (with("/base", json!("no-such-model")), 422, "base"),
+        (with("/objective/beta", json!(-1.0)), 422, "objective.beta"),
+        (with("/objective", json!({ "kind": "diffusion_dpo" })), 400, "objective.beta"),
+        (with("/data/set", json!("pictures")), 422, "data.set"),
+        (with("/steps", json!(0)), 422, "steps"),
+        (with("/steps", json!("many")), 400, "steps"),
+        (with("/batch_size", json!(-4)), 400, "batch_size"),
+    ] {
+        app.post("/api/v1/jobs", body).await.refuses(status, field);
+    }
+    let mut unknown = train_spec("refused");
+    unknown["colour_of_money"] = json!(1);
+    app.post("/api/v1/jobs", unknown.to_string()).await.refuses(400, "colour_of_money");
+    assert_eq!(app.get("/api/v1/jobs").await.expect(200).json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn lists_and_ids_are_checked() {
+    let app = TestApp::start().await;
+    app.get("/api/v1/runs?limit=0").await.refuses(422, "limit");
+    app.get("/api/v1/images?limit=-1").await.refuses(400, "limit");
+    app.get("/api/v1/images?purpose=fun").await.refuses(400, "purpose");
+    app.get("/api/v1/jobs?state=asleep").await.refuses(400, "state");
+    app.get("/api/v1/votes?offset=3").await.refuses(400, "offset");
+    for path in ["jobs", "runs", "models", "images"] {
+        for id in ["not-an-id", "0199c5a8-7d3e-7f00-8000-0123456789ab", "%00"] {
+            let reply = app.get(&format!("/api/v1/{path}/{id}")).await.expect(404);
+            assert_eq!(reply.json()["error"]["code"], "not_found", "{path}/{id}");
+        }
+    }
+    let reply = app.get("/api/v1/no-such-thing").await.expect(404);
+    assert_eq!(reply.json()["error"]["code"], "not_found");
+    let reply = app.post("/api/v1/runs", "{}").await.expect(405);
+    assert_eq!(reply.json()["error"]["code"], "invalid");
+}

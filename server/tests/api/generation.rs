@@ -1,0 +1,173 @@
+//! Pictures from prompts, by the tiny model.
+
+use crate::support::{SIDE, TestApp, copy};
+use axum::body::Body;
+use axum::http::{Request, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::fs;
+
+async fn as_json(app: &TestApp, body: Value) -> Value {
+    let request = Request::post("/generate")
+        .header(header::ACCEPT, "application/json")
+        .body(Body::from(body.to_string()))
+        .expect("a request");
+    app.send(request).await.expect(200).json()
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_bytes_by_query_and_by_body() {
+    let app = TestApp::start().await;
+    let first = app.get("/generate?prompt=a+red+circle&seed=7&steps=&negative_prompt=").await.expect(200);
+    assert_eq!(first.header("content-type"), "image/png");
+    assert_eq!((first.header("x-seed"), first.header("x-model")), ("7", "tiny"));
+    assert_eq!(first.header("x-model-sha256"), app.model("tiny").await.sha256);
+    let picture = image::load_from_memory(&first.bytes).expect("a PNG");
+    assert_eq!((picture.width(), picture.height()), (SIDE, SIDE));
+
+    let again =
+        app.post("/generate", json!({ "prompt": "a red circle", "seed": 7 }).to_string()).await.expect(200);
+    assert_eq!(first.bytes, again.bytes);
+    let other = app.get("/generate?prompt=a+red+circle&seed=8").await.expect(200);
+    assert_ne!(first.bytes, other.bytes);
+
+    let kept = app.get(&format!("/api/v1/images/{}/file", first.header("x-image-id"))).await.expect(200);
+    assert_eq!(first.bytes, kept.bytes);
+    let record = app.get(&format!("/api/v1/images/{}", first.header("x-image-id"))).await.expect(200).json();
+    assert_eq!((&record["purpose"], &record["params"]["seed"]), (&json!("generation"), &json!(7)));
+    let listed = app.get("/api/v1/images?purpose=generation&prompt=RED&limit=2").await.expect(200).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn json_holds_every_picture_with_its_own_seed() {
+    let app = TestApp::start().await;
+    let answer =
+        as_json(&app, json!({ "prompt": "a cat", "seed": 5, "num_images": 3, "sampler": "euler" })).await;
+    let images = answer["images"].as_array().expect("a list");
+    assert_eq!(images.iter().map(|i| i["seed"].as_u64().expect("a seed")).collect::<Vec<_>>(), [5, 6, 7]);
+    assert_eq!((&answer["model"], &answer["params"]["sampler"]), (&json!("tiny"), &json!("euler")));
+    // A picture of a batch is the picture that its seed gives alone.
+    let alone = app.get("/generate?prompt=a+cat&seed=6&sampler=euler").await.expect(200);
+    let second = STANDARD.decode(images[1]["b64"].as_str().expect("base64")).expect("base64");
+    assert_eq!(second, alone.bytes);
+}
+
+#[tokio::test]
+async fn a_seed_is_drawn_and_told() {
+    let app = TestApp::start().await;
+    let first = app.get("/generate?prompt=a+cat").await.expect(200);
+    let again = app.get(&format!("/generate?prompt=a+cat&seed={}", first.header("x-seed"))).await.expect(200);
+    assert_eq!(first.bytes, again.bytes);
+    let other = app.get("/generate?prompt=a+cat").await.expect(200);
+    assert_ne!(first.header("x-seed"), other.header("x-seed"));
+}
+
+#[tokio::test]
+async fn simultaneous_requests_are_served_as_if_alone() {
+    let app = TestApp::start().await;
+    let addresses: Vec<String> = (0..6).map(|seed| format!("/generate?prompt=a+dog&seed={seed}")).collect();
+    let mut alone = Vec::new();
+    for address in &addresses {
+        alone.push(app.get(address).await.expect(200).bytes);
+    }
+    let (a, b, c, d, e, f) = tokio::join!(
+        app.get(&addresses[0]),
+        app.get(&addresses[1]),
+        app.get(&addresses[2]),
+        app.get(&addresses[3]),
+        app.get(&addresses[4]),
+        app.get(&addresses[5]),
+    );
+    let together: Vec<_> = [a, b, c, d, e, f].into_iter().map(|reply| reply.expect(200).bytes).collect();
+    assert!(alone == together, "a picture depends on its company");
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_a_client_that_leaves_makes_room() {
+    let app = TestApp::start_with(&["--queue-size", "1"]).await;
+    let router = app.router.clone();
+    let occupy = move || {
+        let request = Request::get("/generate?prompt=a+cat&steps=1000").body(Body::empty()).expect("a request");
+        tokio::spawn(tower::ServiceExt::oneshot(router.clone(), request))
+    };
+    let mut first = occupy();
+    let refused = loop {
+        let reply = app.get("/generate?prompt=a+cat&steps=1").await;
+        if reply.status != 200 {
+            break reply;
+        }
+        // The short request was faster, and the long one was refused instead.
+        if first.is_finished() {
+            first = occupy();
+        }
+    };
+    let reply = refused.expect(429);
+    assert_eq!(reply.json()["error"]["code"], "queue_full");
+    assert!(!reply.header("retry-after").is_empty());
+    first.abort();
+    let freed = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        while app.get("/generate?prompt=a+cat&steps=1").await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    });
+    freed.await.expect("an abandoned request still holds its place");
+}
+
+#[tokio::test]
+async fn damaged_models_are_told_by_file_and_the_others_go_on() {
+    let app = TestApp::start().await;
+    let models = app.folder.path().join("models");
+    for name in ["cut", "foreign", "unreadable"] {
+        copy(&models.join("tiny"), &models.join(name));
+    }
+    let weights = models.join("cut/unet/diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&weights).expect("weights");
+    fs::write(&weights, &bytes[..bytes.len() / 2]).expect("a cut file");
+    fs::copy(
+        models.join("tiny/vae/diffusion_pytorch_model.safetensors"),
+        models.join("foreign/unet/diffusion_pytorch_model.safetensors"),
+    )
+    .expect("another network's weights");
+    fs::write(models.join("unreadable/unet/config.json"), "{ not json").expect("a broken config");
+
+    let app = TestApp::start_in(app.folder, &[]).await;
+    for name in ["cut", "foreign"] {
+        let reply = app.get(&format!("/generate?prompt=a&model={name}")).await.expect(503);
+        let message = reply.json()["error"]["message"].as_str().expect("a message").to_owned();
+        assert!(message.contains("diffusion_pytorch_model.safetensors"), "{message}");
+        assert!(!message.contains("/tmp"), "it tells where the server keeps its files: {message}");
+    }
+    let message = app.get("/generate?prompt=a&model=foreign").await.json()["error"]["message"].to_string();
+    assert!(message.contains("tensor"), "{message}");
+    app.get("/generate?prompt=a&model=tiny").await.expect(200);
+
+    let listed = app.get("/api/v1/models").await.expect(200).json();
+    let problem = |name: &str| {
+        let items = listed["items"].as_array().expect("a list");
+        items.iter().find(|item| item["model"]["name"] == name).expect("a model")["problem"].clone()
+    };
+    assert!(problem("unreadable").as_str().is_some_and(|problem| problem.contains("config.json")));
+    assert_eq!(problem("tiny"), Value::Null);
+}
+
+#[tokio::test]
+async fn registering_again_changes_nothing_and_other_weights_are_not_taken_for_the_same() {
+    let app = TestApp::start().await;
+    let before = app.model("tiny").await;
+    let app = TestApp::start_in(app.folder, &[]).await;
+    assert_eq!(before, app.model("tiny").await);
+    app.get("/readyz").await.expect(200);
+
+    let weights = app.folder.path().join("models/tiny/unet/diffusion_pytorch_model.safetensors");
+    let mut bytes = fs::read(&weights).expect("weights");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, bytes).expect("other weights");
+    let app = TestApp::start_in(app.folder, &[]).await;
+    assert_eq!(before, app.model("tiny").await);
+    app.get("/readyz").await.expect(503);
+    let reply = app.get("/generate?prompt=a").await.expect(503);
+    assert!(reply.text().contains("weights are others"), "{}", reply.text());
+}

@@ -1,0 +1,124 @@
+//! Blinded pairs, votes, ratings.
+
+use crate::support::TestApp;
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::{Value, json};
+
+/// Asks for the next matchup as a new rater: their cookie and the answer.
+async fn sit_down(app: &TestApp) -> (String, Value) {
+    let reply = app.get("/api/v1/matchups/next").await.expect(200);
+    let cookie = reply.header("set-cookie").to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let (pair, _) = cookie.split_once(';').expect("attributes");
+    (pair.to_owned(), reply.json())
+}
+
+#[tokio::test]
+async fn a_matchup_tells_nothing_of_its_models_until_it_is_judged() {
+    let app = TestApp::start().await;
+    let models = app.pairs(3).await;
+    let (cookie, next) = sit_down(&app).await;
+    let shown = next.to_string();
+    for model in &models {
+        assert!(!shown.contains(&model.name) && !shown.contains(&model.id.to_string()), "{shown}");
+    }
+    for side in ["left_url", "right_url"] {
+        let picture =
+            app.get_as(&cookie, next["matchup"][side].as_str().expect("an address")).await.expect(200);
+        assert_eq!(picture.header("content-type"), "image/png");
+        assert!(picture.header("cache-control").contains("private"));
+        assert!(
+            picture.headers.keys().all(|name| !name.as_str().starts_with("x-model")),
+            "{:?}",
+            picture.headers
+        );
+    }
+    // The same until it is judged.
+    let again = app.get_as(&cookie, "/api/v1/matchups/next").await.expect(200);
+    assert_eq!((again.json(), again.header("set-cookie")), (next.clone(), ""));
+
+    let address = format!("/api/v1/matchups/{}/vote", next["matchup"]["id"].as_str().expect("an id"));
+    app.post_as(&cookie, &address, json!({ "choice": "best" }).to_string()).await.refuses(400, "choice");
+    let vote =
+        app.post_as(&cookie, &address, json!({ "choice": "left" }).to_string()).await.expect(201).json();
+    let mut names =
+        [vote["left_model"].as_str().expect("a name"), vote["right_model"].as_str().expect("a name")];
+    names.sort_unstable();
+    assert_eq!(names, ["tuned-contrast", "tuned-dpo"]);
+    assert_eq!(vote["next"]["votes_cast"], 1);
+    assert_ne!(vote["next"]["matchup"]["id"], next["matchup"]["id"]);
+
+    let twice = app.post_as(&cookie, &address, json!({ "choice": "right" }).to_string()).await.expect(409);
+    assert_eq!(twice.json()["error"]["code"], "conflict");
+    let votes = app.get("/api/v1/votes").await.expect(200).json();
+    assert_eq!(votes["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(votes["items"][0]["choice"], "left");
+}
+
+#[tokio::test]
+async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
+    let app = TestApp::start().await;
+    let [_, contrast] = app.pairs(6).await;
+    let (cookie, mut next) = sit_down(&app).await;
+    let mut judged = 0;
+    while let Some(id) = next["matchup"]["id"].as_str().map(str::to_owned) {
+        // The pictures of `contrast` are blue: vote for them wherever they are.
+        let left = app.get_as(&cookie, &format!("/api/v1/matchups/{id}/left")).await.expect(200);
+        let blue = image::load_from_memory(&left.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0[2] > 200;
+        let choice = if blue { "left" } else { "right" };
+        let body = json!({ "choice": choice }).to_string();
+        let vote = app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201);
+        next = vote.json()["next"].clone();
+        judged += 1;
+    }
+    assert_eq!((judged, next["votes_cast"].as_i64()), (6, Some(6)));
+
+    let board = app.get("/api/v1/leaderboard").await.expect(200).json();
+    assert_eq!((&board["votes"], &board["raters"]), (&json!(6), &json!(1)));
+    let rows = board["rows"].as_array().expect("rows");
+    assert_eq!(rows[0]["model"], json!(contrast.name));
+    assert_eq!(rows[0]["win_rate"]["value"], 1.0);
+    assert_eq!(rows[0]["win_rate"]["votes"], 6);
+    let rating = |row: &Value, end: &str| row["rating"][end].as_f64().expect("a rating");
+    assert!(rating(&rows[0], "value") > rating(&rows[1], "value"));
+    assert!(
+        rating(&rows[0], "low") < rating(&rows[0], "value")
+            && rating(&rows[0], "value") < rating(&rows[0], "high")
+    );
+    assert_eq!(rows[0]["scores"][0]["metric"], "shape_and_colour");
+}
+
+#[tokio::test]
+async fn two_pictures_of_a_prompt_become_a_matchup() {
+    let app = TestApp::start().await;
+    let models = [app.sibling("one", "sft").await, app.sibling("two", "sft").await];
+    let a = app.picture(&models[0], "a cat", [1, 2, 3]).await;
+    let b = app.picture(&models[1], "a cat", [4, 5, 6]).await;
+    let other = app.picture(&models[1], "a dog", [7, 8, 9]).await;
+    let body = |a: String, b: String| json!({ "image_a": a, "image_b": b }).to_string();
+    let made =
+        app.post("/api/v1/matchups", body(a.id.to_string(), b.id.to_string())).await.expect(201).json();
+    assert_eq!(made["prompt"], "a cat");
+    app.post("/api/v1/matchups", body(a.id.to_string(), other.id.to_string())).await.refuses(422, "image_b");
+    app.post("/api/v1/matchups", body(a.id.to_string(), "x".into())).await.refuses(400, "image_b");
+}
+
+#[tokio::test]
+async fn a_form_votes_without_javascript() {
+    let app = TestApp::start().await;
+    app.pairs(1).await;
+    let page = app.get("/judge").await.expect(200);
+    let cookie = page.header("set-cookie").split(';').next().expect("a cookie").to_owned();
+    let id =
+        page.text().split("name=\"matchup\" value=\"").nth(1).expect("the form's field")[..36].to_owned();
+    let request = Request::post("/judge/vote")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::COOKIE, &cookie)
+        .body(Body::from(format!("matchup={id}&choice=tie")))
+        .expect("a request");
+    let reply = app.send(request).await.expect(303);
+    assert_eq!(reply.header("location"), "/judge");
+    let page = app.get_as(&cookie, "/judge").await.expect(200).text();
+    assert!(page.contains("You have judged every pair"), "{page}");
+}

@@ -1,0 +1,10 @@
+//! The router as it is served, without a socket.
+
+mod bad_input;
+mod generation;
+mod guard;
+mod judging;
+mod pages;
+#[path = "../support/mod.rs"]
+mod support;
+mod training;

@@ -1,0 +1,102 @@
+//! Pages as they are sent: whole without JavaScript.
+
+use crate::support::TestApp;
+use store::Ending;
+
+#[tokio::test]
+async fn empty_pages_say_what_to_do_next() {
+    let app = TestApp::start().await;
+    for (path, text) in [
+        ("/", "No runs yet"),
+        ("/runs", "No runs yet"),
+        ("/models", "tiny"),
+        ("/playground", "Generate"),
+        ("/judge", "No pairs to judge yet"),
+        ("/leaderboard", "Nothing to rank yet"),
+        ("/docs", "/api/v1/matchups/next"),
+    ] {
+        let page = app.get(path).await.expect(200);
+        assert!(page.header("content-type").starts_with("text/html"), "{path}");
+        let html = page.text();
+        assert!(html.contains(text), "{path} lacks {text:?}: {html}");
+        assert!(
+            html.contains("<title>") && html.contains("· Diff-contrast</title>"),
+            "{path} has no title: {html}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn full_pages_read_without_javascript() {
+    let app = TestApp::start().await;
+    app.run("a-watched-run", 40, Some(Ending::Succeeded)).await;
+    app.pairs(2).await;
+    let run =
+        app.get("/api/v1/runs").await.json()["items"][0]["run"]["id"].as_str().expect("an id").to_owned();
+    for (path, texts) in [
+        ("/runs".to_owned(), vec!["a-watched-run", "succeeded", "Diff-contrast"]),
+        (
+            format!("/runs/{run}"),
+            vec!["a-watched-run", "Implicit accuracy", "<path", "a sample", "batch_size"],
+        ),
+        (
+            "/models".to_owned(),
+            vec!["tuned-dpo", "tuned-contrast", "Shape &amp; colour", "100.0%", "/generate?model=tiny"],
+        ),
+        (
+            "/playground?prompt=a+dog&seed=5&model=tiny".to_owned(),
+            vec!["a dog", "name=\"seed\"", "tuned-dpo"],
+        ),
+        ("/judge".to_owned(), vec!["a small red square", "/left", "value=\"both_bad\""]),
+        ("/leaderboard".to_owned(), vec!["tuned-contrast", "no votes yet", "100.0% ± 0.0", "Bradley-Terry"]),
+    ] {
+        let html = app.get(&path).await.expect(200).text();
+        for text in texts {
+            assert!(html.contains(text), "{path} lacks {text:?}: {html}");
+        }
+    }
+    // The desk must not give the models away.
+    let desk = app.get("/judge").await.text();
+    assert!(!desk.contains("tuned-"), "{desk}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_404_page() {
+    let app = TestApp::start().await;
+    for path in ["/no-such-page", "/runs/0199c5a8-7d3e-7f00-8000-0123456789ab", "/runs/garbage"] {
+        let page = app.get(path).await.expect(404);
+        assert!(page.header("content-type").starts_with("text/html"), "{path}");
+        assert!(page.text().contains("</html>"), "{path}");
+    }
+    let style = app.get("/static/style.css").await.expect(200);
+    assert_eq!((style.header("content-type"), style.header("cache-control")), ("text/css", "no-cache"));
+    app.get("/static/../Cargo.toml").await.expect(404);
+    app.get("/static/none.css").await.expect(404);
+}
+
+#[tokio::test]
+async fn the_document_describes_every_route() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/openapi.json").await.expect(200).json();
+    let paths = document["paths"].as_object().expect("paths");
+    for path in [
+        "/generate",
+        "/api/v1/jobs",
+        "/api/v1/jobs/{id}/cancel",
+        "/api/v1/runs/{id}/metrics",
+        "/api/v1/models/{id}",
+        "/api/v1/images/{id}/file",
+        "/api/v1/matchups/{id}/vote",
+        "/api/v1/leaderboard",
+        "/readyz",
+    ] {
+        assert!(paths.contains_key(path), "{path} is missing");
+    }
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    for reference in text.split("#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().expect("a name");
+        assert!(schemas.contains_key(name), "{name} is referred to and not described");
+    }
+    assert!(schemas.contains_key("GenerateRequest") && schemas.contains_key("TrainSpec"));
+}

@@ -1,0 +1,82 @@
+//! Jobs, runs and models.
+
+use crate::support::{TestApp, train_spec};
+use serde_json::json;
+use store::Ending;
+
+#[tokio::test]
+async fn a_job_is_queued_found_and_cancelled() {
+    let app = TestApp::start().await;
+    let reply = app.post("/api/v1/jobs", train_spec("first").to_string()).await.expect(202);
+    let accepted = reply.json();
+    assert_eq!(reply.header("location"), accepted["url"].as_str().expect("an address"));
+    let job = app.get(accepted["url"].as_str().expect("an address")).await.expect(200).json();
+    assert_eq!((&job["state"], &job["spec"]["name"]), (&json!("queued"), &json!("first")));
+    let queued = app.get("/api/v1/jobs?state=queued").await.expect(200).json();
+    assert_eq!(queued["items"].as_array().map(Vec::len), Some(1));
+
+    let cancel = format!("/api/v1/jobs/{}/cancel", job["id"].as_str().expect("an id"));
+    assert_eq!(app.post(&cancel, "").await.expect(200).json()["state"], "cancelled");
+    assert_eq!(app.post(&cancel, "").await.expect(409).json()["error"]["code"], "conflict");
+    app.post("/api/v1/jobs/0199c5a8-7d3e-7f00-8000-0123456789ab/cancel", "").await.expect(404);
+}
+
+#[tokio::test]
+async fn an_evaluation_is_queued() {
+    let app = TestApp::start().await;
+    let body = |model: &str| json!({ "kind": "evaluate", "model": model, "prompts": { "source": "shapes_held_out", "count": 4 } });
+    app.post("/api/v1/jobs", body("tiny").to_string()).await.expect(202);
+    app.post("/api/v1/jobs", body("nobody").to_string()).await.refuses(422, "model");
+}
+
+#[tokio::test]
+async fn a_run_shows_its_curves_from_a_step_on_and_its_samples() {
+    let app = TestApp::start().await;
+    app.run("watched", 10, None).await;
+    let runs = app.get("/api/v1/runs").await.expect(200).json();
+    let run = &runs["items"][0];
+    assert_eq!(
+        (&run["run"]["name"], &run["run"]["state"], &run["run"]["step"]),
+        (&json!("watched"), &json!("running"), &json!(10))
+    );
+    assert_eq!(run["latest"].as_array().map(Vec::len), Some(3));
+    let address = format!("/api/v1/runs/{}", run["run"]["id"].as_str().expect("an id"));
+
+    let all = app.get(&format!("{address}/metrics")).await.expect(200).json();
+    assert_eq!((all["points"].as_array().map(Vec::len), &all["steps"]), (Some(50), &json!(120)));
+    let newer = app.get(&format!("{address}/metrics?after=8")).await.expect(200).json();
+    let newer = newer["points"].as_array().expect("points");
+    assert!(newer.len() == 10 && newer.iter().all(|point| point["step"].as_i64() > Some(8)), "{newer:?}");
+
+    let samples = app.get(&format!("{address}/samples")).await.expect(200).json();
+    assert_eq!((&samples["items"][0]["step"], &samples["items"][1]["step"]), (&json!(5), &json!(10)));
+    let detail = app.get(&address).await.expect(200).json();
+    assert_eq!(detail["job"]["state"], "running");
+}
+
+#[tokio::test]
+async fn a_failed_run_says_why() {
+    let app = TestApp::start().await;
+    app.run("unlucky", 2, Some(Ending::Failed("the loss is not a number at step 2".into()))).await;
+    let run = app.get("/api/v1/runs").await.expect(200).json()["items"][0]["run"].clone();
+    assert_eq!(
+        (&run["state"], &run["error"]),
+        (&json!("failed"), &json!("the loss is not a number at step 2"))
+    );
+}
+
+#[tokio::test]
+async fn models_are_listed_with_base_pictures_and_scores() {
+    let app = TestApp::start().await;
+    let model = app.sibling("tuned", "sft").await;
+    app.picture(&model, "a cat", [9, 9, 9]).await;
+    let listed = app.get("/api/v1/models").await.expect(200).json();
+    let tuned = &listed["items"][0];
+    assert_eq!((&tuned["model"]["name"], &tuned["base_name"]), (&json!("tuned"), &json!("tiny")));
+    assert_eq!(tuned["samples"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&tuned["scores"][0]["mean"], &tuned["scores"][0]["count"]), (&json!(1.0), &json!(1)));
+    let one = app.get(&format!("/api/v1/models/{}", model.id)).await.expect(200).json();
+    assert_eq!(&one, tuned);
+    // By id as well as by name.
+    app.get(&format!("/generate?prompt=a&model={}", model.id)).await.expect(200);
+}

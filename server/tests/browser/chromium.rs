@@ -1,0 +1,219 @@
+//! A headless Chromium, driven over its debugging socket.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tungstenite::{Message, WebSocket};
+
+/// How long anything may take on a busy machine with two cores.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One browser with one page.
+pub(crate) struct Chromium {
+    process: Child,
+    socket: WebSocket<TcpStream>,
+    session: String,
+    calls: u64,
+    /// What the page has complained of since it was opened.
+    complaints: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // It is being thrown away: nothing can be done about one that does not die.
+        self.process.kill().unwrap_or_default();
+        drop(self.process.wait());
+    }
+}
+
+impl Chromium {
+    pub(crate) fn start() -> Self {
+        let program = std::env::var("CHROMIUM").expect(
+            "CHROMIUM names no browser: run `cargo xtask test`, which sets it, or set it to a Chromium's path",
+        );
+        let profile = tempfile::tempdir().expect("a scratch folder");
+        let process = Command::new(program)
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--hide-scrollbars",
+            ])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--disable-dev-shm-usage", "--remote-debugging-port=0", "about:blank"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a browser");
+        let (port, path) = wait("the browser's debugging port", || {
+            let text = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).ok()?;
+            let (port, path) = text.split_once('\n')?;
+            Some((port.parse::<u16>().ok()?, path.trim().to_owned()))
+        });
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the debugging port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let (socket, _) =
+            tungstenite::client(format!("ws://127.0.0.1:{port}{path}"), stream).expect("a socket");
+        let mut browser = Self {
+            process,
+            socket,
+            session: String::new(),
+            calls: 0,
+            complaints: Vec::new(),
+            _profile: profile,
+        };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
+        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            browser.call(&format!("{domain}.enable"), json!({}));
+        }
+        browser
+    }
+
+    /// Opens an address in a window of this size and waits until the page has loaded and its islands are awake.
+    pub(crate) fn open(&mut self, address: &str, (width, height): (u32, u32), dark: bool) {
+        let phone = width < 600;
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.call("Emulation.setEmulatedMedia", features);
+        self.complaints.clear();
+        self.call("Page.navigate", json!({ "url": address }));
+        // The last island, the theme's toggle or one below it, is awake when its wasm function has run.
+        self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'");
+        self.wait_for("performance.getEntriesByType('resource').some(e => e.name.endsWith('.wasm') && e.responseEnd > 0)");
+    }
+
+    /// What the page has complained of: errors, warnings, exceptions, requests that failed.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        self.evaluate("1");
+        self.complaints.clone()
+    }
+
+    /// The value of an expression, promises awaited.
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.call("Runtime.evaluate", asked);
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, expression: &str) {
+        let began = Instant::now();
+        while self.evaluate(expression) != json!(true) {
+            if began.elapsed() > PATIENCE {
+                let page = self.evaluate("document.body.innerText");
+                panic!("never became true: {expression}\n{:?}\n{page}", self.complaints);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Clicks in the middle of an element, as a person would, until the expression is true: islands wake when the browser is idle.
+    #[track_caller]
+    pub(crate) fn click_until(&mut self, selector: &str, expression: &str) {
+        let began = Instant::now();
+        while self.evaluate(expression) != json!(true) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "clicking {selector} never made true: {expression}: {:?}",
+                self.complaints
+            );
+            let place = self.evaluate(&format!(
+                "(() => {{ const e = document.querySelector({selector:?}); if (!e) return null; e.scrollIntoView({{block: 'center'}}); \
+                 const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
+            ));
+            if let (Some(x), Some(y)) = (place[0].as_f64(), place[1].as_f64()) {
+                for kind in ["mousePressed", "mouseReleased"] {
+                    let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+                    self.call("Input.dispatchMouseEvent", event);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    }
+
+    /// Presses and releases a key.
+    pub(crate) fn press(&mut self, key: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            self.call("Input.dispatchKeyEvent", json!({ "type": kind, "key": key, "code": key }));
+        }
+    }
+
+    /// Types text into a field.
+    pub(crate) fn fill(&mut self, selector: &str, text: &str) {
+        self.evaluate(&format!(
+            "(() => {{ const e = document.querySelector({selector:?}); e.focus(); e.select(); }})()"
+        ));
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Keeps a picture of the whole page.
+    pub(crate) fn keep_picture(&mut self, file: &Path) {
+        let shot =
+            self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        let bytes = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(file, bytes).expect("a file");
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.calls += 1;
+        let id = self.calls;
+        let mut call = json!({ "id": id, "method": method, "params": params });
+        if !self.session.is_empty() {
+            call["sessionId"] = json!(self.session);
+        }
+        self.socket.send(Message::text(call.to_string())).expect("the socket");
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap_or_else(|e| panic!("{method}: {e}")) else {
+                continue;
+            };
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            if message["id"] == id {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
+            }
+            self.note(&message);
+        }
+    }
+
+    fn note(&mut self, event: &Value) {
+        let params = &event["params"];
+        let complaint = match event["method"].as_str().unwrap_or_default() {
+            "Runtime.exceptionThrown" => params["exceptionDetails"].to_string(),
+            "Runtime.consoleAPICalled" if params["type"] == "error" || params["type"] == "warning" => {
+                params["args"].to_string()
+            }
+            "Log.entryAdded" if params["entry"]["level"] == "error" => params["entry"].to_string(),
+            "Network.responseReceived" if params["response"]["status"].as_i64() >= Some(400) => {
+                format!("{} {}", params["response"]["status"], params["response"]["url"])
+            }
+            _ => return,
+        };
+        self.complaints.push(complaint);
+    }
+}
+
+fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

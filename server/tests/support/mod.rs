@@ -1,0 +1,308 @@
+//! A server as it is served, over a real database and a tiny real model in a scratch folder.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use clap::Parser;
+use domain::Timestamp;
+use domain::evaluate::Metric;
+use domain::id::{ImageId, JobId, ModelId};
+use domain::image::{GenerationParams, Image, Purpose, Sampler};
+use domain::job::JobSpec;
+use domain::model::Model;
+use domain::run::MetricPoint;
+use serde_json::Value;
+use server::{AppState, Config, app};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use store::{Artifacts, Claim, Ending, ImageScore, Store};
+use tempfile::TempDir;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+/// The fixture that the model code is compared with diffusers on: whole, and small enough for a test.
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion/tests/fixtures/model");
+
+/// Its default size in pixels.
+pub(crate) const SIDE: u32 = 8;
+
+/// It.
+pub(crate) struct TestApp {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) folder: TempDir,
+    born: std::cell::Cell<u8>,
+}
+
+/// An answer.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a readable header"))
+    }
+
+    /// Checks the status and gives the body, so that a failure shows it.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self
+    }
+
+    /// Checks that it is a refusal that names a field and says something about it.
+    #[track_caller]
+    pub(crate) fn refuses(self, status: u16, field: &str) {
+        let reply = self.expect(status);
+        let error = &reply.json()["error"];
+        assert!(error["message"].as_str().is_some_and(|m| m.len() > 5), "{error}");
+        let named = error["fields"].as_array().is_some_and(|fields| {
+            fields.iter().any(|p| p["field"] == field && p["message"].as_str().is_some_and(|m| m.len() > 5))
+        });
+        assert!(named, "{field:?} is not named in {error}");
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further arguments on the command line, and what `start` prepares.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        copy(Path::new(MODEL), &folder.path().join("models/tiny"));
+        Self::start_in(folder, arguments).await
+    }
+
+    pub(crate) async fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
+        let config = config(folder.path(), arguments);
+        let state = AppState::open(&config).await.expect("a server");
+        let store = Store::connect(&config.database_url).await.expect("the same database");
+        let artifacts = Artifacts::open(&config.artifacts).expect("the same artifacts");
+        Self { router: app(state), store, artifacts, folder, born: 0.into() }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.expect("a whole body").to_vec();
+        Reply { status: parts.status, headers: parts.headers, bytes }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Request::get(path).body(Body::empty()).expect("a request")).await
+    }
+
+    pub(crate) async fn get_as(&self, cookie: &str, path: &str) -> Reply {
+        self.send(Request::get(path).header(header::COOKIE, cookie).body(Body::empty()).expect("a request"))
+            .await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: impl Into<String>) -> Reply {
+        self.post_as("", path, body).await
+    }
+
+    pub(crate) async fn post_as(&self, cookie: &str, path: &str, body: impl Into<String>) -> Reply {
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::COOKIE, cookie)
+            .body(Body::from(body.into()));
+        self.send(request.expect("a request")).await
+    }
+
+    /// A moment, each later than the one before.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.born.set(self.born.get() + 1);
+        Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + u64::from(self.born.get()))
+    }
+
+    fn entropy(&self) -> [u8; 10] {
+        [self.born.get(); 10]
+    }
+
+    pub(crate) async fn model(&self, name: &str) -> Model {
+        self.store.get_model_by_name(name).await.expect("a query").expect("a model of this name")
+    }
+
+    /// Another model of the bundled one's files, as a run would make it.
+    pub(crate) async fn sibling(&self, name: &str, objective: &str) -> Model {
+        let base = self.model("tiny").await;
+        let now = self.now();
+        let model = Model {
+            id: ModelId::new(now, self.entropy()),
+            name: name.to_owned(),
+            base_id: Some(base.id),
+            objective: Some(objective.to_owned()),
+            created_at: now,
+            ..base
+        };
+        self.store.insert_model(&model, None).await.expect("a new model");
+        model
+    }
+
+    /// A picture as an evaluation makes it, of one colour, with a score.
+    pub(crate) async fn picture(&self, model: &Model, prompt: &str, colour: [u8; 3]) -> Image {
+        let now = self.now();
+        let id = ImageId::new(now, self.entropy());
+        let artifact = format!("images/{id}.png");
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(SIDE, SIDE, image::Rgb(colour))
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .expect("a PNG");
+        self.artifacts.put(&artifact, bytes.into_inner()).await.expect("a file");
+        let image = Image {
+            id,
+            model_id: Some(model.id),
+            run_id: None,
+            step: None,
+            purpose: Purpose::Evaluation,
+            params: params(prompt),
+            artifact,
+            created_at: now,
+        };
+        self.store.insert_images(std::slice::from_ref(&image), None).await.expect("a row");
+        let score = ImageScore { image_id: id, metric: Metric::ShapeAndColour, value: 1.0 };
+        self.store.put_scores(&[score], None).await.expect("a score");
+        image
+    }
+
+    /// A run with curves and one sample picture, claimed as a worker would; `ending` ends it.
+    pub(crate) async fn run(&self, name: &str, steps: i64, ending: Option<Ending>) -> Claim {
+        let spec: JobSpec = serde_json::from_value(train_spec(name)).expect("a spec");
+        let now = self.now();
+        self.store.enqueue_job(JobId::new(now, self.entropy()), &spec, now).await.expect("a job");
+        let lease = Duration::from_secs(3600);
+        let claim = self.store.claim_job("test", Uuid::from_u128(self.born.get().into()), now, lease).await;
+        let claim = claim.expect("a query").expect("the job");
+        let run =
+            self.store.begin_run(&claim, domain::id::RunId::new(now, self.entropy())).await.expect("a run");
+        for step in 1..=steps {
+            let decay = (-0.02 * step as f64).exp();
+            let wobble = ((step * 7919) % 101) as f64 / 101.0 - 0.5;
+            let values = [
+                ("loss", 0.2 + 0.5 * decay + 0.05 * wobble),
+                ("rewards/accuracies", 0.5 + 0.4 * (1.0 - decay) + 0.1 * wobble),
+                ("rewards/margins", 2.0 * (1.0 - decay) + 0.2 * wobble),
+                ("samples_per_second", 30.0 + wobble),
+                ("grad_norm", 1.0 + wobble),
+            ];
+            let points: Vec<MetricPoint> =
+                values.map(|(name, value)| MetricPoint { name: name.into(), step, value }).into();
+            self.store.append_metrics(&claim, run.id, step, &points).await.expect("points");
+        }
+        for step in [steps / 2, steps] {
+            let picture = self.picture(&self.model("tiny").await, "a sample", [200, 90, step as u8]).await;
+            let now = self.now();
+            let sample = Image {
+                id: ImageId::new(now, self.entropy()),
+                model_id: None,
+                run_id: Some(run.id),
+                step: Some(step),
+                purpose: Purpose::Sample,
+                ..picture
+            };
+            self.store.insert_images(&[sample], Some(&claim)).await.expect("a sample");
+        }
+        if let Some(ending) = ending {
+            self.store.finish_job(&claim, self.now(), &ending).await.expect("an end");
+        }
+        claim
+    }
+
+    /// Two models with comparable pictures: enough to judge.
+    pub(crate) async fn pairs(&self, prompts: usize) -> [Model; 2] {
+        let models = [
+            self.sibling("tuned-dpo", "diffusion_dpo").await,
+            self.sibling("tuned-contrast", "diff_contrast").await,
+        ];
+        for index in 0..prompts {
+            let prompt = format!("a small red square number {index}");
+            self.picture(&models[0], &prompt, [220, 40, 40]).await;
+            self.picture(&models[1], &prompt, [40, 40, 220]).await;
+        }
+        models
+    }
+}
+
+/// The settings of a test's server.
+pub(crate) fn config(folder: &Path, arguments: &[&str]) -> Config {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let database = format!("sqlite://{}", path("test.db"));
+    let mut all: Vec<String> = [
+        "server",
+        "--access-token",
+        "",
+        "--default-model",
+        "tiny",
+        "--database-url",
+        &database,
+        "--artifacts",
+        &path("artifacts"),
+        "--models",
+        &path("models"),
+        "--site",
+        &format!("{root}/target/site"),
+        "--static",
+        &format!("{root}/static"),
+    ]
+    .map(str::to_owned)
+    .into();
+    let given = arguments.iter().map(|&argument| argument.to_owned());
+    if arguments.contains(&"--access-token") {
+        all.drain(1..3);
+    }
+    all.extend(given);
+    Config::parse_from(all)
+}
+
+pub(crate) fn params(prompt: &str) -> GenerationParams {
+    GenerationParams {
+        prompt: prompt.to_owned(),
+        negative_prompt: String::new(),
+        seed: 1,
+        steps: 5,
+        guidance_scale: 3.0,
+        width: SIDE,
+        height: SIDE,
+        sampler: Sampler::Ddim,
+    }
+}
+
+pub(crate) fn train_spec(name: &str) -> Value {
+    serde_json::json!({
+        "kind": "train", "name": name, "base": "tiny",
+        "objective": { "kind": "diff_contrast", "beta": 2000.0, "tau": 0.1 },
+        "data": { "source": "shapes", "set": "quality", "count": 64 },
+        "steps": 120, "batch_size": 4, "learning_rate": { "rate": 1e-5 },
+        "sample_every": 20, "sample_prompts": ["a sample"],
+    })
+}
+
+/// A folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the fixture") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
