@@ -1,8 +1,11 @@
 //! The `config.json` files of a folder in diffusers layout, as far as our networks obey them. A setting that
 //! would change the network and is not supported is an error that names it, never ignored.
 
+mod neutral;
+
 use crate::nn::Activation;
 use crate::{Error, Result};
+use neutral::Neutral;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -10,10 +13,17 @@ use std::path::Path;
 /// Reads a JSON config.
 ///
 /// # Errors
-/// It cannot be read or lacks a field.
+/// It cannot be read, or a field is missing or no such value.
 pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    read_neutral(file, &[])
+}
+
+/// Reads a JSON config in which some settings must be neutral.
+fn read_neutral<T: DeserializeOwned>(file: &Path, settings: &[Neutral]) -> Result<T> {
     let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::format(file, e))
+    let config: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| Error::format(file, e))?;
+    neutral::check(&config, settings, file)?;
+    serde_path_to_error::deserialize(config).map_err(|e| Error::format(file, e))
 }
 
 /// One value for all blocks, or one per block.
@@ -86,24 +96,20 @@ pub struct UnetConfig {
     /// Activation.
     #[serde(default = "silu")]
     pub act_fn: Activation,
-    /// SDXL's added conditioning.
-    #[serde(default)]
-    pub addition_embed_type: Option<String>,
-    /// Class conditioning.
-    #[serde(default)]
-    pub class_embed_type: Option<String>,
-    /// Blocks that only cross-attend.
-    #[serde(default)]
-    pub only_cross_attention: serde_json::Value,
-    /// Rescaled residuals.
-    #[serde(default = "unit")]
-    pub mid_block_scale_factor: f64,
 }
 
 impl UnetConfig {
+    /// Reads and checks a `config.json`.
+    ///
     /// # Errors
-    /// The first setting that this network cannot obey.
-    pub fn check(&self, file: &Path) -> Result<()> {
+    /// It cannot be read, or the first setting that this network cannot obey.
+    pub fn read(file: &Path) -> Result<Self> {
+        let config: Self = read_neutral(file, neutral::UNET)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    fn check(&self, file: &Path) -> Result<()> {
         let blocks = self.block_out_channels.len();
         let refuse = |field: &str, problem: &str| Err(Error::format(file, format!("{field}: {problem}")));
         if blocks == 0 || self.down_block_types.len() != blocks || self.up_block_types.len() != blocks {
@@ -119,20 +125,8 @@ impl UnetConfig {
                 return refuse("up_block_types", &format!("{kind} is not supported"));
             }
         }
-        if let Some(kind) = &self.addition_embed_type {
-            return refuse("addition_embed_type", &format!("{kind} is not supported yet"));
-        }
-        if let Some(kind) = &self.class_embed_type {
-            return refuse("class_embed_type", &format!("{kind} is not supported"));
-        }
-        if !matches!(self.only_cross_attention, serde_json::Value::Null | serde_json::Value::Bool(false)) {
-            return refuse("only_cross_attention", "only false is supported");
-        }
         if self.act_fn != Activation::Silu {
             return refuse("act_fn", "only silu is supported");
-        }
-        if (self.mid_block_scale_factor - 1.0).abs() > f64::EPSILON {
-            return refuse("mid_block_scale_factor", "only 1 is supported");
         }
         for (i, &channels) in self.block_out_channels.iter().enumerate() {
             let heads = self.heads(i);
@@ -188,18 +182,20 @@ pub struct VaeConfig {
     /// Whether a 1 x 1 convolution precedes the decoder.
     #[serde(default = "yes")]
     pub use_post_quant_conv: bool,
-    /// Offset of the latents.
-    #[serde(default)]
-    pub shift_factor: Option<f64>,
 }
 
 impl VaeConfig {
+    /// Reads and checks a `config.json`.
+    ///
     /// # Errors
-    /// The first setting that this network cannot obey.
-    pub fn check(&self, file: &Path) -> Result<()> {
-        if self.shift_factor.is_some() {
-            return Err(Error::format(file, "shift_factor: not supported"));
-        }
+    /// It cannot be read, or the first setting that this network cannot obey.
+    pub fn read(file: &Path) -> Result<Self> {
+        let config: Self = read_neutral(file, neutral::VAE)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    fn check(&self, file: &Path) -> Result<()> {
         for &channels in &self.block_out_channels {
             if self.norm_num_groups == 0 || channels % self.norm_num_groups != 0 {
                 return Err(Error::format(
@@ -314,9 +310,9 @@ pub struct ScheduleConfig {
     /// What the UNet's output means.
     #[serde(default)]
     pub prediction_type: Prediction,
-    /// Which timesteps a sampler visits.
+    /// Which timesteps a sampler visits; `None` leaves it to the sampler.
     #[serde(default)]
-    pub timestep_spacing: Spacing,
+    pub timestep_spacing: Option<Spacing>,
     /// Added to the timesteps of leading spacing.
     #[serde(default)]
     pub steps_offset: usize,
@@ -328,12 +324,21 @@ pub struct ScheduleConfig {
     pub class_name: String,
 }
 
+impl ScheduleConfig {
+    /// Reads a `scheduler_config.json`.
+    ///
+    /// # Errors
+    /// It cannot be read, or the first setting that no sampler of ours obeys.
+    pub fn read(file: &Path) -> Result<Self> {
+        read_neutral(file, neutral::SCHEDULE)
+    }
+}
+
 /// Which of the training timesteps a sampler visits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spacing {
     /// From 0 up by whole strides.
-    #[default]
     Leading,
     /// From the last timestep down.
     Trailing,
@@ -376,9 +381,6 @@ fn projection() -> usize {
 }
 fn norm_eps() -> f64 {
     1e-5
-}
-fn unit() -> f64 {
-    1.0
 }
 fn scaling_factor() -> f64 {
     0.18215

@@ -45,7 +45,7 @@ impl Schedule {
     /// # Errors
     /// It cannot be read or is not supported.
     pub fn load(file: &Path) -> Result<Self> {
-        Self::new(crate::config::read(file)?, file)
+        Self::new(ScheduleConfig::read(file)?, file)
     }
 
     /// The number of timesteps.

@@ -9,7 +9,7 @@ use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, 
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl};
+use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl};
 
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
@@ -83,11 +83,14 @@ impl Tokenizer {
         let id = |name: &str| {
             tokenizer.token_to_id(name).ok_or_else(|| bad(format!("vocab.json: token {name:?} is missing")))
         };
-        let (start, end) = (id(START)?, id(END)?);
-        let pad = match config.pad_token {
-            Some(TokenName::Plain(name) | TokenName::Full { content: name }) => id(&name)?,
-            None => end,
+        let pad_name = match config.pad_token {
+            Some(TokenName::Plain(name) | TokenName::Full { content: name }) => name,
+            None => END.to_owned(),
         };
+        let (start, end, pad) = (id(START)?, id(END)?, id(&pad_name)?);
+        // As in the reference, a text that spells one of these means the token.
+        let special = [START, END, &pad_name].map(|name| AddedToken::from(name, true));
+        tokenizer.add_special_tokens(special).map_err(|e| bad(e.to_string()))?;
         let length = config.model_max_length.map_or(77, |n| n as usize);
         if !(2..=1024).contains(&length) {
             return Err(bad(format!(

@@ -1,6 +1,6 @@
 //! AutoencoderKL, under diffusers' weight names: pictures to latents and back.
 
-use crate::config::{self, VaeConfig};
+use crate::config::VaeConfig;
 use crate::nn::{AttentionShape, Conv2d, GroupNorm, Linear, attention, upsample_nearest};
 use crate::noise::Noise;
 use crate::unet::{ResnetBlock, ResnetShape, WEIGHTS_FILE};
@@ -63,9 +63,7 @@ impl Autoencoder {
     /// # Errors
     /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, device: &Device, trainable: bool) -> Result<(Self, Variables)> {
-        let file = folder.join("config.json");
-        let config: VaeConfig = config::read(&file)?;
-        config.check(&file)?;
+        let config = VaeConfig::read(&folder.join("config.json"))?;
         let weights = folder.join(WEIGHTS_FILE);
         if !weights.is_file() {
             return Err(Error::format(&weights, "is not there: the folder needs the autoencoder's weights"));

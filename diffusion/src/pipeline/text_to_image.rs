@@ -76,17 +76,13 @@ pub struct Folders {
     base: Option<PathBuf>,
 }
 
-/// `model_index.json`: our own additions to it.
-#[derive(Debug, Default, Deserialize)]
-struct ModelIndex {
-    /// Settings at which the model's authors use it.
-    #[serde(default)]
-    generation_defaults: GenerationDefaults,
-}
+/// The optional file that says how a model's authors use it.
+const GENERATION_CONFIG: &str = "generation_config.json";
 
+/// `generation_config.json`.
 #[derive(Debug, Default, Deserialize)]
-struct GenerationDefaults {
-    steps: Option<u32>,
+struct GenerationConfig {
+    num_inference_steps: Option<u32>,
     guidance_scale: Option<f64>,
     sampler: Option<String>,
 }
@@ -116,6 +112,38 @@ impl Folders {
             })
     }
 
+    /// What the model does unless told otherwise, and the number of pixels that width and height must be multiples
+    /// of. Reads configs only.
+    ///
+    /// # Errors
+    /// A config is missing or not supported.
+    pub fn defaults(&self) -> Result<(Defaults, u32)> {
+        let unet = Unet::config_of(&self.part("unet")?)?;
+        let vae = VaeConfig::read(&self.part("vae")?.join("config.json"))?;
+        let given: GenerationConfig = match self.part(GENERATION_CONFIG) {
+            Ok(file) => config::read(&file)?,
+            Err(_) => GenerationConfig::default(),
+        };
+        let schedule = self.schedule()?;
+        let sampler = match given.sampler.as_deref() {
+            Some(name) => {
+                name.parse().map_err(|e: String| Error::format(&self.folder.join(GENERATION_CONFIG), e))?
+            }
+            None if schedule.config().class_name.starts_with("Euler") => SamplerKind::Euler,
+            None => SamplerKind::Ddim,
+        };
+        let side = (unet.sample_size * vae.downscale()) as u32;
+        let defaults = Defaults {
+            width: side,
+            height: side,
+            steps: given.num_inference_steps.unwrap_or(30),
+            guidance_scale: given.guidance_scale.unwrap_or(7.5),
+            sampler,
+        };
+        // The UNet itself copes with odd latents; what must divide is the autoencoder's part.
+        Ok((defaults, vae.downscale() as u32))
+    }
+
     /// The noise schedule.
     ///
     /// # Errors
@@ -125,37 +153,12 @@ impl Folders {
     }
 }
 
-/// What a model does unless told otherwise, and the number of pixels that width and height must be multiples
-/// of. Reads configs only.
+/// [`Folders::defaults`] of a folder over a base.
 ///
 /// # Errors
 /// A config is missing or not supported.
 pub fn read_defaults(folder: &Path, base: Option<&Path>) -> Result<(Defaults, u32)> {
-    let folders = Folders::new(folder, base);
-    let (unet, _) = Unet::files(&folders.part("unet")?)?;
-    let vae: VaeConfig = config::read(&folders.part("vae")?.join("config.json"))?;
-    let index: ModelIndex = match folders.part("model_index.json") {
-        Ok(file) => config::read(&file)?,
-        Err(_) => ModelIndex::default(),
-    };
-    let given = index.generation_defaults;
-    let schedule = folders.schedule()?;
-    let sampler = match given.sampler.as_deref() {
-        Some(name) => name.parse().map_err(|e: String| Error::format(&folder.join("model_index.json"), e))?,
-        None if schedule.config().class_name.starts_with("Euler") => SamplerKind::Euler,
-        None => SamplerKind::Ddim,
-    };
-    let side = (unet.sample_size * vae.downscale()) as u32;
-    // The UNet itself copes with odd latents; what must divide is the autoencoder's part.
-    let multiple = vae.downscale() as u32;
-    let defaults = Defaults {
-        width: side,
-        height: side,
-        steps: given.steps.unwrap_or(30),
-        guidance_scale: given.guidance_scale.unwrap_or(7.5),
-        sampler,
-    };
-    Ok((defaults, multiple))
+    Folders::new(folder, base).defaults()
 }
 
 impl TextToImage {
@@ -164,17 +167,17 @@ impl TextToImage {
     /// # Errors
     /// A part that is missing, damaged or not supported; the message names file and tensor.
     pub fn load(folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
-        let (unet, _) = Unet::load(&Folders::new(folder, base).part("unet")?, device, false)?;
-        Self::with_unet(unet, folder, base, device)
+        let folders = Folders::new(folder, base);
+        let (unet, _) = Unet::load(&folders.part("unet")?, device, false)?;
+        Self::with_unet(unet, &folders, device)
     }
 
     /// As [`TextToImage::load`], with a UNet that is already there (as during training).
     ///
     /// # Errors
     /// As [`TextToImage::load`].
-    pub fn with_unet(unet: Unet, folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
-        let folders = Folders::new(folder, base);
-        let (defaults, size_multiple) = read_defaults(folder, base)?;
+    pub fn with_unet(unet: Unet, folders: &Folders, device: &Device) -> Result<Self> {
+        let (defaults, size_multiple) = folders.defaults()?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
         let (text, _) = TextTower::load(&folders.part("text_encoder")?, device)?;
         let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
@@ -188,6 +191,11 @@ impl TextToImage {
         }
         let schedule = folders.schedule()?;
         Ok(Self { unet, vae, text, tokenizer, schedule, defaults, size_multiple, device: device.clone() })
+    }
+
+    /// Exchanges the network that denoises for another of the same shape, as between the steps of a run.
+    pub fn set_unet(&mut self, unet: Unet) {
+        self.unet = unet;
     }
 
     /// What it does unless told otherwise.
@@ -231,16 +239,33 @@ impl TextToImage {
         if batch.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let Settings { width, height, steps, guidance_scale, sampler } = *settings;
-        let multiple = self.size_multiple;
-        if width == 0 || height == 0 || width % multiple != 0 || height % multiple != 0 {
-            let problem = format!("{width} x {height} pixels: use multiples of {multiple}");
-            return Err(Error::format(Path::new("size"), problem));
+        let noise = self.starting_noise(batch, settings)?;
+        self.generate_from(&noise, batch, settings, progress)
+    }
+
+    /// As [`TextToImage::generate`], from given standard normal noise instead of the seeds':
+    /// (batch, channels, height, width) in latents.
+    ///
+    /// # Errors
+    /// A size that does not fit, or candle's.
+    pub fn generate_from(
+        &self,
+        noise: &Tensor,
+        batch: &[Prompt],
+        settings: &Settings,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<RgbImage>>> {
+        let Settings { steps, guidance_scale, sampler, .. } = *settings;
+        let [height, width] = self.latent_size(settings)?;
+        let shape = [batch.len(), self.unet.config().in_channels, height, width];
+        if noise.dims() != shape {
+            let problem = format!("has shape {:?} where {shape:?} is needed", noise.dims());
+            return Err(Error::format(Path::new("noise"), problem));
         }
         let sampler = Sampler::new(sampler, &self.schedule, steps as usize)?;
         let guided = (guidance_scale - 1.0).abs() > f64::EPSILON;
         let text = self.text_states(batch, guided)?;
-        let mut latents = self.starting_noise(batch, height / multiple, width / multiple, &sampler)?;
+        let mut latents = (noise * sampler.initial_deviation())?;
         for (i, &t) in sampler.timesteps().iter().enumerate() {
             let seen = sampler.scale_input(&latents, i)?;
             let seen = if guided { Tensor::cat(&[&seen, &seen], 0)? } else { seen };
@@ -269,13 +294,25 @@ impl TextToImage {
         self.encode_text(&texts)
     }
 
-    fn starting_noise(&self, batch: &[Prompt], height: u32, width: u32, sampler: &Sampler) -> Result<Tensor> {
-        let shape = (1, self.unet.config().in_channels, height as usize, width as usize);
+    fn starting_noise(&self, batch: &[Prompt], settings: &Settings) -> Result<Tensor> {
+        let [height, width] = self.latent_size(settings)?;
+        let shape = (1, self.unet.config().in_channels, height, width);
         let noise = batch
             .iter()
             .map(|p| Noise::new(p.seed).normal_tensor(shape, &self.device))
             .collect::<candle_core::Result<Vec<_>>>()?;
-        Ok((Tensor::cat(&noise, 0)? * sampler.initial_deviation())?)
+        Ok(Tensor::cat(&noise, 0)?)
+    }
+
+    /// Height and width in latents.
+    fn latent_size(&self, settings: &Settings) -> Result<[usize; 2]> {
+        let Settings { width, height, .. } = *settings;
+        let multiple = self.size_multiple;
+        if width == 0 || height == 0 || width % multiple != 0 || height % multiple != 0 {
+            let problem = format!("{width} x {height} pixels: use multiples of {multiple}");
+            return Err(Error::format(Path::new("size"), problem));
+        }
+        Ok([(height / multiple) as usize, (width / multiple) as usize])
     }
 }
 

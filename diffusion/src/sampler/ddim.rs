@@ -2,7 +2,7 @@
 
 use super::{spaced, split};
 use crate::Result;
-use crate::config::Prediction;
+use crate::config::{Prediction, Spacing};
 use crate::schedule::Schedule;
 use candle_core::Tensor;
 
@@ -17,8 +17,10 @@ pub struct Ddim {
 
 impl Ddim {
     pub(super) fn new(schedule: &Schedule, steps: usize) -> Self {
+        let spacing = schedule.config().timestep_spacing.unwrap_or(Spacing::Leading);
         // DDIM visits whole timesteps; numpy rounds those of linspace.
-        let timesteps: Vec<f64> = spaced(schedule, steps).into_iter().map(f64::round_ties_even).collect();
+        let timesteps: Vec<f64> =
+            spaced(schedule, spacing, steps).into_iter().map(f64::round_ties_even).collect();
         let stride = (schedule.timesteps() / steps) as f64;
         let last = if schedule.config().set_alpha_to_one { 1.0 } else { schedule.alpha_bar(0) };
         let level = |t: f64| if t < 0.0 { last } else { schedule.alpha_bar(t as usize) };

@@ -19,7 +19,8 @@ pub struct Euler {
 
 impl Euler {
     pub(super) fn new(schedule: &Schedule, steps: usize) -> Self {
-        let timesteps = spaced(schedule, steps);
+        let spacing = schedule.config().timestep_spacing.unwrap_or(Spacing::Linspace);
+        let timesteps = spaced(schedule, spacing, steps);
         let sigma = |t: usize| (1.0 / schedule.signal_to_noise(t)).sqrt();
         let mut sigmas: Vec<f64> = timesteps
             .iter()
@@ -31,7 +32,7 @@ impl Euler {
             .collect();
         let largest = sigmas.iter().copied().fold(0.0, f64::max);
         sigmas.push(0.0);
-        let initial_deviation = match schedule.config().timestep_spacing {
+        let initial_deviation = match spacing {
             Spacing::Linspace | Spacing::Trailing => largest,
             Spacing::Leading => (largest * largest + 1.0).sqrt(),
         };

@@ -106,22 +106,26 @@ impl Sampler {
     }
 }
 
-/// The timesteps of a spacing, noisiest first, as numpy computes them in diffusers.
-fn spaced(schedule: &Schedule, steps: usize) -> Vec<f64> {
+/// The timesteps of a spacing, noisiest first. Products and sums stand in numpy's order, since its rounding
+/// decides timesteps that fall half way between two. Always as many as asked: for 61, 103 and some more steps
+/// diffusers' trailing spacing has one too many, at -1.
+fn spaced(schedule: &Schedule, spacing: Spacing, steps: usize) -> Vec<f64> {
     let n = schedule.timesteps();
     let offset = schedule.config().steps_offset;
-    match schedule.config().timestep_spacing {
+    match spacing {
         Spacing::Leading => {
             (0..steps).rev().map(|i| ((i * (n / steps)) + offset).min(n - 1) as f64).collect()
         }
         Spacing::Trailing => {
-            let stride = n as f64 / steps as f64;
-            (0..steps).map(|i| (n as f64 - i as f64 * stride).round_ties_even() - 1.0).collect()
+            let start = n as f64;
+            let stride = (start - start / steps as f64) - start;
+            (0..steps).map(|i| (start + i as f64 * stride).round_ties_even() - 1.0).collect()
         }
         Spacing::Linspace => {
             let last = (n - 1) as f64;
-            let gaps = (steps.max(2) - 1) as f64;
-            (0..steps).rev().map(|i| if steps == 1 { 0.0 } else { last * i as f64 / gaps }).collect()
+            let stride = last / (steps.max(2) - 1) as f64;
+            let inner = (0..steps).map(|i| if i > 0 && i + 1 == steps { last } else { i as f64 * stride });
+            inner.rev().collect()
         }
     }
 }

@@ -5,7 +5,7 @@ mod blocks;
 mod embeddings;
 mod resnet;
 
-use crate::config::{self, UnetConfig};
+use crate::config::UnetConfig;
 use crate::nn::{Conv2d, GroupNorm};
 use crate::weights::{Parameters, Scope, Variables};
 use crate::{Error, Result};
@@ -87,15 +87,21 @@ impl Unet {
     /// # Errors
     /// As [`Unet::load`], as far as configs go.
     pub fn files(folder: &Path) -> Result<(UnetConfig, PathBuf)> {
-        let file = folder.join("config.json");
-        let config: UnetConfig = config::read(&file)?;
-        config.check(&file)?;
+        let config = Self::config_of(folder)?;
         let weights = folder.join(WEIGHTS_FILE);
         if weights.is_file() {
             Ok((config, weights))
         } else {
             Err(Error::format(&weights, "is not there: the folder needs the UNet's weights"))
         }
+    }
+
+    /// The config of `folder`, checked.
+    ///
+    /// # Errors
+    /// It cannot be read or has an unsupported setting.
+    pub fn config_of(folder: &Path) -> Result<UnetConfig> {
+        UnetConfig::read(&folder.join("config.json"))
     }
 
     /// What it was built from.

@@ -1,0 +1,88 @@
+//! What `oracles/diffusion.py` wrote, and how far ours may be from it.
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use diffusion::weights::Variables;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The folder of a fixture.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The tensors of a fixture's `expected.safetensors`.
+pub(crate) struct Expected(HashMap<String, Tensor>);
+
+impl Expected {
+    pub(crate) fn read(name: &str) -> Self {
+        let file = folder(name).join("expected.safetensors");
+        Self(candle_core::safetensors::load(file, &Device::Cpu).expect("a fixture"))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &Tensor {
+        self.0.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
+    }
+
+    /// Names of tensors that begin with `prefix`, without it.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.keys().filter_map(|k| k.strip_prefix(prefix)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Asserts that ours is the tensor `name`, up to a relative error.
+    pub(crate) fn assert_close(&self, name: &str, ours: &Tensor, tolerance: f64) {
+        let error = relative_error(ours, self.get(name));
+        eprintln!("{name}: off by {error:.1e}");
+        assert!(error <= tolerance, "{name} is off by {error:e}");
+    }
+
+    /// Asserts that every variable has the gradient `gradient.NAME`, up to a relative error, and that there is
+    /// no other.
+    pub(crate) fn assert_gradients(&self, variables: &Variables, ours: &GradStore, tolerance: f64) {
+        let names: Vec<&str> = variables.keys().map(String::as_str).collect();
+        assert_eq!(names, self.names("gradient."));
+        let all = names.iter().map(|n| norm(self.get(&format!("gradient.{n}"))).powi(2)).sum::<f64>().sqrt();
+        let mut worst = (0.0, "");
+        for (name, variable) in variables {
+            let theirs = self.get(&format!("gradient.{name}"));
+            let ours = ours.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
+            assert_eq!(ours.dims(), theirs.dims(), "{name}");
+            if norm(theirs) < 1e-12 * all {
+                // Truly zero: a bias that the next group norm takes away, or one that shifts all of a
+                // query's scores alike. There is nothing to be relative to.
+                assert!(norm(ours) < 1e-6 * all, "{name} is {:e} where zero is right", norm(ours));
+                continue;
+            }
+            let error = relative_error(ours, theirs);
+            assert!(error <= tolerance, "the gradient of {name} is off by {error:e}");
+            if error > worst.0 {
+                worst = (error, name);
+            }
+        }
+        eprintln!("{} gradients, the worst off by {:.1e}: {}", names.len(), worst.0, worst.1);
+    }
+}
+
+/// A fixture's JSON file.
+pub(crate) fn json(name: &str) -> Value {
+    let text = std::fs::read_to_string(folder(name)).expect("a fixture");
+    serde_json::from_str(&text).expect("a fixture")
+}
+
+/// Norm of the difference over norm of the expected.
+pub(crate) fn relative_error(ours: &Tensor, theirs: &Tensor) -> f64 {
+    assert_eq!(ours.dims(), theirs.dims());
+    let difference = (wide(ours) - wide(theirs)).expect("equal shapes");
+    norm(&difference) / norm(theirs)
+}
+
+fn norm(t: &Tensor) -> f64 {
+    wide(t).sqr().and_then(|t| t.sum_all()?.to_scalar::<f64>()).expect("numbers").sqrt()
+}
+
+fn wide(t: &Tensor) -> Tensor {
+    t.detach().to_dtype(DType::F64).expect("numbers")
+}

@@ -1,0 +1,48 @@
+//! Token ids against transformers 5's `CLIPTokenizer`, which is the fast tokenizer of 4.x.
+//!
+//! What transformers 4's slow tokenizer (which diffusers' pipelines used to load) does otherwise, and ours does
+//! not: with ftfy installed it first repairs text, so that curly quotes become straight ones and ligatures and
+//! full-width letters plain ones; without ftfy it strips accents and sets CJK characters apart. The fast
+//! tokenizer, this one and the training data's own tokenisation leave such text as it is, after NFC.
+
+use crate::fixture::{folder, json};
+use diffusion::tokenizer::Tokenizer;
+use serde_json::Value;
+
+fn check(tokenizer: &Tokenizer, cases: &Value) {
+    let cases = cases.as_array().expect("a list");
+    assert!(!cases.is_empty());
+    let mut wrong = Vec::new();
+    for case in cases {
+        let prompt = case["prompt"].as_str().expect("a prompt");
+        let ids: Vec<u32> =
+            case["ids"].as_array().expect("ids").iter().map(|v| v.as_u64().expect("an id") as u32).collect();
+        let ours = tokenizer.encode(prompt).expect("any text");
+        if ours != ids {
+            wrong.push(format!("{prompt:?}\n  ours   {ours:?}\n  theirs {ids:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn ids_of_prompts() {
+    let tokenizer = Tokenizer::load(&folder("model/tokenizer")).expect("load");
+    check(&tokenizer, &json("model/tokenizer/expected.json"));
+}
+
+/// The second tokenizer of SDXL pads with `!`, which thereby means the padding in a prompt, too.
+#[test]
+fn ids_with_another_padding() {
+    let folder = folder("model/tokenizer");
+    for pad in [r#""!""#, r#"{"content": "!", "lstrip": false, "special": true}"#] {
+        let copy = tempfile::tempdir().expect("a folder");
+        for name in ["vocab.json", "merges.txt"] {
+            std::fs::copy(folder.join(name), copy.path().join(name)).expect("copy");
+        }
+        let config = format!(r#"{{"pad_token": {pad}, "model_max_length": 77}}"#);
+        std::fs::write(copy.path().join("tokenizer_config.json"), config).expect("write");
+        let tokenizer = Tokenizer::load(copy.path()).expect("load");
+        check(&tokenizer, &json("model/tokenizer/expected_pad.json"));
+    }
+}
