@@ -131,16 +131,17 @@ impl Store {
     ) -> Result<Option<Matchup>, StoreError> {
         let judged = self.judged_images(rater).await?;
         for (model_a, model_b) in self.pairs_by_votes(only, rng).await? {
-            // The two models first, then the prompt: this reads two models' pictures, never all with all.
-            let mut choices: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
-                "SELECT a.id, b.id FROM images a JOIN images b ON b.params_sha256 = a.params_sha256 \
-                 WHERE a.model_id = $1 AND a.purpose = 'evaluation' AND b.model_id = $2 AND b.purpose = 'evaluation' \
-                 ORDER BY a.id, b.id")
-                .bind(model_a.0)
-                .bind(model_b.0)
-                .fetch_all(pool)
-                .await?);
-            choices.retain(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a)));
+            // The two models first, then the prompt: this reads two models' pictures, never all with all. They are
+            // joined here because a planner without statistics (a table just filled) may compare each with each.
+            let mut of_b: HashMap<String, Vec<Uuid>> = HashMap::new();
+            for (params, b) in self.evaluation_params(model_b).await? {
+                of_b.entry(params).or_default().push(b);
+            }
+            let of_a = self.evaluation_params(model_a).await?;
+            let pairs =
+                of_a.iter().flat_map(|(params, a)| of_b.get(params).into_iter().flatten().map(|b| (*a, *b)));
+            let choices: Vec<(Uuid, Uuid)> =
+                pairs.filter(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a))).collect();
             let Some(&(a, b)) = choices.choose(rng) else { continue };
             let (left, right) =
                 if rng.random() { (ImageId(a), ImageId(b)) } else { (ImageId(b), ImageId(a)) };
@@ -157,6 +158,16 @@ impl Store {
             return Ok(Some(matchup));
         }
         Ok(None)
+    }
+
+    /// What a model has pictured for evaluation: params (as their hash) and picture.
+    async fn evaluation_params(&self, model: ModelId) -> Result<Vec<(String, Uuid)>, StoreError> {
+        Ok(with_db!(self, pool => sqlx::query_as(
+            "SELECT params_sha256, id FROM images WHERE model_id = $1 AND purpose = 'evaluation' \
+             ORDER BY params_sha256, id")
+            .bind(model.0)
+            .fetch_all(pool)
+            .await?))
     }
 
     /// Left and right pictures of everything a rater has judged.
