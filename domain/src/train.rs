@@ -15,6 +15,9 @@ pub struct TrainSpec {
     pub name: String,
     /// The start checkpoint: a model's name, or a folder in diffusers layout.
     pub base: String,
+    /// Draw the UNet's weights anew instead of reading the start checkpoint's, whose configs still count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_nothing: bool,
     /// The frozen reference of a preference objective; the start checkpoint when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
@@ -313,6 +316,13 @@ impl TrainSpec {
         if scale { rate * f64::from(self.batch_size) * f64::from(self.gradient_accumulation) } else { rate }
     }
 
+    /// Pictures that one update sees: two per pair.
+    #[must_use]
+    pub fn pictures_per_step(&self) -> u32 {
+        let per_example = if self.objective.is_preference() { 2 } else { 1 };
+        self.batch_size.saturating_mul(self.gradient_accumulation).saturating_mul(per_example)
+    }
+
     /// # Errors
     /// Every field that cannot be accepted, with the remedy.
     pub fn validate(&self) -> Result<(), Problems> {
@@ -326,6 +336,11 @@ impl TrainSpec {
             !self.base.trim().is_empty(),
             "base",
             "name the model to start from, for example \"shapes\"",
+        );
+        p.require(
+            !self.from_nothing || matches!(self.objective, Objective::Denoise { .. }),
+            "from_nothing",
+            format!("objective {} needs a trained start: leave from_nothing out", self.objective.kind()),
         );
         let positive = |p: &mut Problems, field: &str, v: f64| {
             p.require(v.is_finite() && v > 0.0, field, format!("{v} is not a positive number"));

@@ -1,1 +1,3 @@
-//! Being built.
+//! What pictures are scored by.
+
+pub mod clip;

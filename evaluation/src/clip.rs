@@ -1,0 +1,237 @@
+//! CLIP: pictures and texts as vectors of one space, under transformers' weight names.
+
+use candle_core::{D, DType, Device, Tensor};
+use diffusion::clip::{Encoder, EncoderShape, TextTower, vector};
+use diffusion::config::{self, ClipConfig, ClipVisionConfig};
+use diffusion::nn::{Embedding, LayerNorm, Linear, conv2d};
+use diffusion::tokenizer::Tokenizer;
+use diffusion::weights::{Init, Parameters, Scope, Variables};
+use diffusion::{Error, Result};
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use serde::Deserialize;
+use std::path::Path;
+
+/// A CLIP model and its tokenizer.
+#[derive(Debug)]
+pub struct Clip {
+    towers: Towers,
+    tokenizer: Tokenizer,
+    mean: [f32; 3],
+    deviation: [f32; 3],
+    device: Device,
+}
+
+/// Both networks.
+#[derive(Debug)]
+pub struct Towers {
+    /// The text's.
+    pub text: TextTower,
+    image: ImageTower,
+    text_projection: Linear,
+    visual_projection: Linear,
+    logit_scale: Tensor,
+}
+
+/// `preprocessor_config.json`, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct PreprocessorConfig {
+    #[serde(default = "clip_mean")]
+    image_mean: [f32; 3],
+    #[serde(default = "clip_deviation")]
+    image_std: [f32; 3],
+}
+
+/// OpenAI's.
+fn clip_mean() -> [f32; 3] {
+    [0.481_454_66, 0.457_827_5, 0.408_210_73]
+}
+fn clip_deviation() -> [f32; 3] {
+    [0.268_629_54, 0.261_302_6, 0.275_777_1]
+}
+
+impl Towers {
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, config: ClipConfig) -> Result<Self> {
+        let (text, image, shared) = (config.text_config, config.vision_config, config.projection_dim);
+        Ok(Self {
+            text_projection: Linear::without_bias(&scope.at("text_projection"), text.hidden_size, shared)?,
+            visual_projection: Linear::without_bias(
+                &scope.at("visual_projection"),
+                image.hidden_size,
+                shared,
+            )?,
+            logit_scale: scope.get("logit_scale", &[], Init::Constant((1.0f64 / 0.07).ln()))?,
+            text: TextTower::new(scope, text)?,
+            image: ImageTower::new(&scope.at("vision_model"), image)?,
+        })
+    }
+
+    /// `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not normalised.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn image_features(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.visual_projection.forward(&self.image.forward(pixels)?)
+    }
+
+    /// Returns the text states and (batch, shared width), not normalised.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary.
+    pub fn text_features(&self, ids: &[Vec<u32>]) -> Result<(Tensor, Tensor)> {
+        let states = self.text.forward(ids)?;
+        let features = self.text_projection.forward(&self.text.pool(&states, ids)?)?;
+        Ok((states, features))
+    }
+
+    /// The logarithm of what cosines are multiplied by before a softmax.
+    #[must_use]
+    pub fn logit_scale(&self) -> &Tensor {
+        &self.logit_scale
+    }
+}
+
+/// The picture's network (`vision_model`): patches, class token, transformer.
+#[derive(Debug)]
+struct ImageTower {
+    class: Tensor,
+    patches: Tensor,
+    no_bias: Tensor,
+    positions: Embedding,
+    pre_layrnorm: LayerNorm,
+    encoder: Encoder,
+    post_layernorm: LayerNorm,
+    config: ClipVisionConfig,
+}
+
+impl ImageTower {
+    fn new(scope: &Scope<'_>, config: ClipVisionConfig) -> Result<Self> {
+        let (width, patch) = (config.hidden_size, config.patch_size);
+        let embeddings = scope.at("embeddings");
+        let shape = EncoderShape {
+            width,
+            middle: config.intermediate_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            causal: false,
+            activation: config.hidden_act,
+            epsilon: config.layer_norm_eps,
+        };
+        let count = (config.image_size / patch).pow(2) + 1;
+        let class = vector(&embeddings, "class_embedding", width, 0.02)?;
+        Ok(Self {
+            patches: embeddings.at("patch_embedding").get(
+                "weight",
+                &[width, 3, patch, patch],
+                Init::Normal(1.0 / ((3 * patch * patch) as f64).sqrt()),
+            )?,
+            no_bias: Tensor::zeros(width, class.dtype(), class.device())?,
+            class,
+            positions: Embedding::new(&embeddings.at("position_embedding"), count, width, 0.3)?,
+            // transformers' spelling
+            pre_layrnorm: LayerNorm::new(&scope.at("pre_layrnorm"), width, config.layer_norm_eps)?,
+            encoder: Encoder::new(&scope.at("encoder"), shape)?,
+            post_layernorm: LayerNorm::new(&scope.at("post_layernorm"), width, config.layer_norm_eps)?,
+            config,
+        })
+    }
+
+    /// (batch, 3, side, side) to (batch, width).
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        let patches = conv2d(pixels, &self.patches, &self.no_bias, self.config.patch_size, 0)?;
+        let patches = patches.flatten_from(2)?.transpose(1, 2)?;
+        let (batch, _, width) = patches.dims3()?;
+        let class = self.class.reshape((1, 1, width))?.expand((batch, 1, width))?;
+        let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(self.positions.table())?;
+        let x = self.encoder.forward(&self.pre_layrnorm.forward(&x)?)?;
+        self.post_layernorm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)
+    }
+}
+
+impl Clip {
+    /// Reads a CLIP folder (`config.json`, `model.safetensors`, `vocab.json`, `merges.txt`).
+    ///
+    /// # Errors
+    /// A part that is missing or damaged.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let config: ClipConfig = config::read(&folder.join("config.json"))?;
+        let weights = folder.join("model.safetensors");
+        if !weights.is_file() {
+            return Err(Error::Format {
+                file: weights,
+                problem: "is not there: the folder needs CLIP's weights".to_owned(),
+            });
+        }
+        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
+        let towers = Towers::new(&parameters.root(), config)?;
+        let _frozen: Variables = parameters.finish()?;
+        let tokenizer = Tokenizer::load(folder)?;
+        let preprocessor = folder.join("preprocessor_config.json");
+        let PreprocessorConfig { image_mean, image_std } = if preprocessor.is_file() {
+            config::read(&preprocessor)?
+        } else {
+            PreprocessorConfig { image_mean: clip_mean(), image_std: clip_deviation() }
+        };
+        Ok(Self { towers, tokenizer, mean: image_mean, deviation: image_std, device: device.clone() })
+    }
+
+    /// L2-normalised features of pictures, (pictures, shared width): shorter side resized (bicubic), centre cropped.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn image_features(&self, pictures: &[RgbImage]) -> Result<Tensor> {
+        let side = self.towers.image.config.image_size as u32;
+        let mut pixels = Vec::with_capacity(pictures.len() * 3 * (side * side) as usize);
+        for picture in pictures {
+            let picture = fit(picture, side);
+            for channel in 0..3 {
+                let (mean, deviation) = (self.mean[channel], self.deviation[channel]);
+                pixels.extend(picture.pixels().map(|p| (f32::from(p.0[channel]) / 255.0 - mean) / deviation));
+            }
+        }
+        let shape = (pictures.len(), 3, side as usize, side as usize);
+        normalised(&self.towers.image_features(&Tensor::from_vec(pixels, shape, &self.device)?)?)
+    }
+
+    /// L2-normalised features of texts, (texts, shared width).
+    ///
+    /// # Errors
+    /// The tokenizer's or candle's.
+    pub fn text_features(&self, texts: &[&str]) -> Result<Tensor> {
+        let ids = texts.iter().map(|t| self.tokenizer.encode(t)).collect::<Result<Vec<_>>>()?;
+        normalised(&self.towers.text_features(&ids)?.1)
+    }
+
+    /// The cosine of each picture with its own text: the CLIP score, neither scaled nor clamped.
+    ///
+    /// # Errors
+    /// As for the features; as many pictures as texts are needed.
+    pub fn scores(&self, pictures: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>> {
+        let product = (self.image_features(pictures)? * self.text_features(texts)?)?;
+        Ok(product.sum(D::Minus1)?.to_vec1()?)
+    }
+}
+
+/// Rows scaled to length 1.
+///
+/// # Errors
+/// candle's.
+pub fn normalised(features: &Tensor) -> Result<Tensor> {
+    let length = (features.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    Ok(features.broadcast_div(&length)?)
+}
+
+/// Shorter side to `side`, then the centre.
+fn fit(picture: &RgbImage, side: u32) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    if (width, height) == (side, side) {
+        return picture.clone();
+    }
+    let scale = |long: u32, short: u32| (u64::from(side) * u64::from(long) / u64::from(short.max(1))) as u32;
+    let (width, height) =
+        if width <= height { (side, scale(height, width)) } else { (scale(width, height), side) };
+    let resized = imageops::resize(picture, width, height, FilterType::CatmullRom);
+    imageops::crop_imm(&resized, (width - side) / 2, (height - side) / 2, side, side).to_image()
+}

@@ -1,0 +1,135 @@
+//! How well a model of the bundled world does what it is asked, by the rule that uses no network.
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use clap::Args;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use shapes::judge::{judge, judge_pair};
+use shapes::world::{Shape, Size, held_out_prompts, pair_prompts};
+use shapes::{Picture, contact_sheet};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Folder of the model.
+    #[arg(long, default_value = "models/shapes")]
+    model: PathBuf,
+    /// Folder of the parts that the model's own lacks.
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// Single-object prompts (held-out combinations).
+    #[arg(long, default_value_t = 200)]
+    prompts: usize,
+    /// Two-object prompts.
+    #[arg(long, default_value_t = 100)]
+    pairs: usize,
+    /// Guidance scale; the model's default when absent.
+    #[arg(long)]
+    guidance_scale: Option<f64>,
+    /// Denoising steps; the model's default when absent.
+    #[arg(long)]
+    steps: Option<u32>,
+    /// Of the first picture; picture i uses seed + i.
+    #[arg(long, default_value_t = 5)]
+    seed: u64,
+    /// Write the pictures here as contact sheets.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Options {
+    pub(super) fn run(self) -> Result<()> {
+        let model = TextToImage::load(&self.model, self.base.as_deref(), &Device::Cpu)?;
+        let defaults = *model.defaults();
+        let settings = Settings {
+            width: defaults.width,
+            height: defaults.height,
+            steps: self.steps.unwrap_or(defaults.steps),
+            guidance_scale: self.guidance_scale.unwrap_or(defaults.guidance_scale),
+            sampler: defaults.sampler,
+        };
+        println!("{} steps of {}, guidance {}", settings.steps, settings.sampler, settings.guidance_scale);
+
+        let prompts = held_out_prompts(self.prompts, 777);
+        let captions: Vec<&str> = prompts.iter().map(|p| p.caption.as_str()).collect();
+        let pictures = self.draw(&model, &settings, &captions)?;
+        let verdicts: Vec<_> = pictures.iter().map(judge).collect();
+        let n = prompts.len();
+        let count = |f: &dyn Fn(usize) -> bool| (0..n).filter(|&i| f(i)).count();
+        let line = |name: &str, right: usize, of: usize| {
+            println!("{name:18} {right:4} of {of:4}  {:5.1}%", 100.0 * right as f64 / of.max(1) as f64);
+        };
+        line("shape and colour", count(&|i| verdicts[i].satisfies(&prompts[i])), n);
+        line("shape", count(&|i| verdicts[i].shape == Some(prompts[i].shape)), n);
+        line("colour", count(&|i| verdicts[i].colour == Some(prompts[i].colour)), n);
+        line("size", count(&|i| verdicts[i].size == Some(prompts[i].size)), n);
+        line("background", count(&|i| verdicts[i].background == prompts[i].background), n);
+        for &shape in Shape::ALL {
+            let of = count(&|i| prompts[i].shape == shape);
+            line(
+                &format!("  {shape}"),
+                count(&|i| prompts[i].shape == shape && verdicts[i].satisfies(&prompts[i])),
+                of,
+            );
+        }
+        for &size in Size::ALL {
+            let of = count(&|i| prompts[i].size == size);
+            line(
+                &format!("  {size}"),
+                count(&|i| prompts[i].size == size && verdicts[i].satisfies(&prompts[i])),
+                of,
+            );
+        }
+        self.write("single", &pictures)?;
+
+        let prompts = pair_prompts(self.pairs, 778);
+        if !prompts.is_empty() {
+            let captions: Vec<&str> = prompts.iter().map(|p| p.caption.as_str()).collect();
+            let pictures = self.draw(&model, &settings, &captions)?;
+            let verdicts: Vec<_> = pictures.iter().map(judge_pair).collect();
+            let pairs = || verdicts.iter().zip(&prompts).filter_map(|(v, p)| v.as_ref().map(|v| (v, p)));
+            line("both objects", pairs().filter(|(v, p)| v.shows_both(p)).count(), prompts.len());
+            line("and their relation", pairs().filter(|(v, p)| v.satisfies(p)).count(), prompts.len());
+            self.write("pairs", &pictures)?;
+        }
+        Ok(())
+    }
+
+    fn draw(&self, model: &TextToImage, settings: &Settings, captions: &[&str]) -> Result<Vec<Picture>> {
+        let mut pictures = Vec::with_capacity(captions.len());
+        for (i, batch) in captions.chunks(20).enumerate() {
+            let prompts: Vec<Prompt> = batch
+                .iter()
+                .enumerate()
+                .map(|(j, caption)| Prompt {
+                    prompt: (*caption).to_owned(),
+                    negative_prompt: String::new(),
+                    seed: self.seed + (i * 20 + j) as u64,
+                })
+                .collect();
+            let images = model
+                .generate(&prompts, settings, &mut |_, _| ControlFlow::Continue(()))?
+                .context("generation stopped")?;
+            for image in images {
+                pictures.push(
+                    Picture::from_pixels(image.into_raw())
+                        .context("the model is not of this world: its pictures are not 64 x 64")?,
+                );
+            }
+        }
+        Ok(pictures)
+    }
+
+    fn write(&self, name: &str, pictures: &[Picture]) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        let file = out.join(format!("{name}.png"));
+        contact_sheet(pictures, 20, 1)
+            .save(&file)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("{}", file.display());
+        Ok(())
+    }
+}

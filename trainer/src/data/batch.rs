@@ -1,0 +1,135 @@
+//! Micro-batches. Every random draw is a pure function of the run's seed, the purpose and the micro-batch's
+//! number, so that a resumed run needs no saved generator and repeats an undisturbed one.
+
+use super::encoded::EncodedSet;
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use diffusion::noise::Noise;
+use diffusion::schedule::Schedule;
+use domain::train::{NoiseSharing, Objective, TrainSpec};
+
+/// One micro-batch of M examples, on the training device.
+#[derive(Debug)]
+pub struct Batch {
+    /// Clean, scaled latents of pictures or winners, (M, channels, height, width).
+    pub winner: Tensor,
+    /// Of losers.
+    pub loser: Option<Tensor>,
+    /// Noise of each pair, shared by winner and loser, shaped as `winner`.
+    pub noise: Tensor,
+    /// Timestep of each pair.
+    pub timesteps: Vec<usize>,
+    /// Text states, (M, tokens, width); the empty caption's where dropped.
+    pub text: Tensor,
+    /// CLIP features, (M, width) each: of winners, losers and the undropped captions.
+    pub clip: Option<[Tensor; 3]>,
+}
+
+/// Purposes of random draws.
+const ORDER: u64 = 1 << 60;
+const DRAWS: u64 = 2 << 60;
+
+/// Deals a set in micro-batches.
+#[derive(Debug)]
+pub struct Dealer<'a> {
+    set: &'a EncodedSet,
+    spec: &'a TrainSpec,
+    schedule: &'a Schedule,
+    scaling_factor: f64,
+    device: &'a Device,
+    /// The epoch whose order is at hand.
+    epoch: Option<(u64, Vec<usize>)>,
+}
+
+impl<'a> Dealer<'a> {
+    /// # Errors
+    /// The set is smaller than one batch, or lacks losers that the objective needs.
+    pub fn new(
+        set: &'a EncodedSet,
+        spec: &'a TrainSpec,
+        schedule: &'a Schedule,
+        scaling_factor: f64,
+        device: &'a Device,
+    ) -> Result<Self> {
+        ensure!(
+            set.len() >= spec.batch_size as usize,
+            "data.count: the set has {} examples, fewer than one batch of {}",
+            set.len(),
+            spec.batch_size
+        );
+        ensure!(
+            set.has_losers() || !spec.objective.is_preference(),
+            "data: objective {} needs pairs",
+            spec.objective.kind()
+        );
+        Ok(Self { set, spec, schedule, scaling_factor, device, epoch: None })
+    }
+
+    /// Micro-batch number `number` of the run.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn deal(&mut self, number: u64) -> Result<Batch> {
+        let m = self.spec.batch_size as usize;
+        let per_epoch = (self.set.len() / m) as u64;
+        let epoch = number / per_epoch;
+        if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
+            self.epoch =
+                Some((epoch, Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.set.len())));
+        }
+        let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
+        let first = (number % per_epoch) as usize * m;
+        let picked: Vec<u32> = order[first..first + m].iter().map(|&i| i as u32).collect();
+
+        let mut noise = Noise::stream(self.spec.seed, DRAWS + number);
+        let captions = self.set.captions_of(&picked)?;
+        let kept: Vec<u32> = captions
+            .iter()
+            .map(|&row| if noise.uniform() < self.spec.caption_dropout { 0 } else { row })
+            .collect();
+        let timesteps = self.timesteps(m, &mut noise);
+        let winner = self.latents("winner", &picked, &mut noise)?;
+        let loser = match self.spec.objective.is_preference() {
+            true => Some(self.latents("loser", &picked, &mut noise)?),
+            false => None,
+        };
+        let clip = match self.spec.objective {
+            Objective::DiffContrast { .. } | Objective::Rpo { .. } => Some([
+                self.set.rows("clip.winner", &picked)?,
+                self.set.rows("clip.loser", &picked)?,
+                self.set.rows("clip.text", &captions)?,
+            ]),
+            _ => None,
+        };
+        Ok(Batch {
+            noise: noise.normal_tensor(winner.shape().clone(), self.device)?,
+            winner,
+            loser,
+            timesteps,
+            text: self.set.rows("text", &kept)?.to_device(self.device)?,
+            clip,
+        })
+    }
+
+    /// A draw from the posterior, scaled.
+    fn latents(&self, side: &str, picked: &[u32], noise: &mut Noise) -> Result<Tensor> {
+        let mean = self.set.rows(&format!("{side}.mean"), picked)?;
+        let log_variance = self.set.rows(&format!("{side}.log_variance"), picked)?;
+        let draw = noise.normal_tensor(mean.shape().clone(), &Device::Cpu)?;
+        let latents = (mean + ((log_variance * 0.5)?.exp()? * draw)?)?;
+        Ok((latents * self.scaling_factor)?.to_device(self.device)?)
+    }
+
+    /// Uniform over all timesteps. Pre-training spreads a batch evenly over them (the same distribution for each
+    /// picture, less variance between batches); `batch_shared` draws one for all.
+    fn timesteps(&self, m: usize, noise: &mut Noise) -> Vec<usize> {
+        let n = self.schedule.timesteps();
+        match (&self.spec.objective, self.spec.noise) {
+            (_, NoiseSharing::BatchShared) => vec![noise.below(n); m],
+            (Objective::Denoise { .. }, _) => (0..m)
+                .map(|i| (((i as f64 + noise.uniform()) / m as f64 * n as f64) as usize).min(n - 1))
+                .collect(),
+            _ => (0..m).map(|_| noise.below(n)).collect(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The weights of Diff-contrast: how similar each winner is to each loser, by CLIP.
+
+use candle_core::{D, DType, Result, Tensor};
+use domain::train::Embedding;
+
+/// W (Eq. 3): softmax over losers j of cos(f(w_i, x_i), f(l_j, x_j)) / tau, in f32, with the row's maximum
+/// subtracted (exp(-d / 0.01) underflows f32 otherwise), without gradient.
+///
+/// `image_winner`, `image_loser`, `text`: (M, width), L2-normalised. Returns (M, M).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn contrast_weights(
+    image_winner: &Tensor,
+    image_loser: &Tensor,
+    text: &Tensor,
+    embedding: Embedding,
+    tau: f64,
+) -> Result<Tensor> {
+    let winner = combine(image_winner, text, embedding)?;
+    let loser = combine(image_loser, text, embedding)?;
+    let scores = (winner.matmul(&loser.t()?)? * (1.0 / tau))?;
+    let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    Ok(shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?.detach())
+}
+
+/// f(picture, prompt), of length 1.
+fn combine(image: &Tensor, text: &Tensor, embedding: Embedding) -> Result<Tensor> {
+    let (image, text) = (normalised(image)?, normalised(text)?);
+    match embedding {
+        Embedding::Concat => normalised(&Tensor::cat(&[image, text], 1)?),
+        // The sum and the mean differ by a factor that the cosine forgets.
+        Embedding::Sum | Embedding::Mean => normalised(&(image + text)?),
+        Embedding::ImageOnly => Ok(image),
+        Embedding::TextOnly => Ok(text),
+    }
+}
+
+fn normalised(x: &Tensor) -> Result<Tensor> {
+    let x = x.to_dtype(DType::F32)?;
+    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    x.broadcast_div(&length)
+}

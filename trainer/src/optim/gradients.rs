@@ -1,0 +1,55 @@
+//! Gradients of all parameters, by name: summed over micro-batches, checked, measured.
+
+use anyhow::{Context, Result, bail};
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use diffusion::nn::squared_sum;
+use diffusion::weights::Variables;
+use std::collections::BTreeMap;
+
+/// Gradients by parameter name.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    by_name: BTreeMap<String, Tensor>,
+}
+
+impl Gradients {
+    /// Adds what a backward pass left. Every parameter must have received a gradient: candle reports a missing
+    /// one by silence, and a network trained around the hole looks healthy.
+    ///
+    /// # Errors
+    /// A parameter without a gradient, by name.
+    pub fn add(&mut self, store: &GradStore, variables: &Variables) -> Result<()> {
+        for (name, variable) in variables {
+            let Some(gradient) = store.get(variable) else {
+                bail!("parameter {name} received no gradient: an operation in its path has no backward");
+            };
+            // Detached, or its graph would stay alive.
+            let gradient = gradient.detach();
+            match self.by_name.get_mut(name) {
+                Some(sum) => *sum = (&*sum + gradient)?,
+                None => {
+                    self.by_name.insert(name.clone(), gradient);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of a parameter.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        self.by_name.get(name).with_context(|| format!("parameter {name} has no gradient"))
+    }
+
+    /// The Euclidean length of all gradients together.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn norm(&self) -> Result<f64> {
+        let squares = self.by_name.values().map(squared_sum).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(squares.iter().sum::<f64>().sqrt())
+    }
+}

@@ -1,0 +1,3 @@
+//! The code of runs, each a straight line.
+
+pub mod train;
