@@ -140,7 +140,10 @@ fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
         // The buttons' clicks do the work; this only keeps the browser on the page.
         event.prevent_default();
     };
-    let votes = desk.now.get_untracked().votes_cast;
+    let votes = move || {
+        let revealed = desk.revealed.read().as_ref().map(|shown| shown.next.votes_cast);
+        count(revealed.unwrap_or_else(|| desk.now.get_untracked().votes_cast), "vote", "votes")
+    };
     view! {
         <form method="post" action="/judge/vote" on:submit=submit>
             <input type="hidden" name="matchup" value=id.to_string() />
@@ -161,7 +164,7 @@ fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
         </form>
         {move || desk.revealed.get().map(|response| view! { <Reveal desk response /> })}
         <p class="judge-foot soft">
-            {count(votes, "vote", "votes")} " so far. Models stay hidden until you have voted."
+            {votes} " so far. Models stay hidden until you have voted."
         </p>
     }
 }
