@@ -60,6 +60,13 @@ impl Parameters {
         Ok(Self::new(file.display().to_string(), Source::File(tensors), device, dtype, trainable))
     }
 
+    /// Of tensors at hand, frozen.
+    #[must_use]
+    pub fn of_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
+        let source = Source::File(tensors.into_iter().collect());
+        Self::new("weights in memory".to_owned(), source, device, DType::F32, false)
+    }
+
     /// Freshly drawn, trainable, in f32.
     #[must_use]
     pub fn random(seed: u64, device: &Device) -> Self {

@@ -1,6 +1,8 @@
 //! Runs jobs: trains, evaluates, and makes the bundled model.
 
+pub mod ambient;
 pub mod bundle;
+pub mod catalogue;
 pub mod checkpoint;
 pub mod command;
 pub mod data;
@@ -10,3 +12,4 @@ pub mod optim;
 pub mod recipes;
 pub mod report;
 pub mod stop;
+pub mod worker;

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use trainer::bundle::ShapesCommand;
+use trainer::command::bench::BenchCommand;
 use trainer::command::train::TrainCommand;
+use trainer::worker::WorkerCommand;
 
 /// Trains and evaluates text-to-image models on human preferences.
 #[derive(Debug, Parser)]
@@ -17,14 +19,26 @@ struct Arguments {
 enum Command {
     /// Train a model as a config file says.
     Train(TrainCommand),
+    /// Repeat a step on request, to be timed beside a peer.
+    Bench(BenchCommand),
+    /// Work off the queue.
+    Worker(WorkerCommand),
     /// Make or look at the bundled model and its world.
     Shapes(ShapesCommand),
 }
 
 fn main() -> Result<()> {
     trainer::host::prepare();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
     match Arguments::parse().command {
         Command::Train(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }
 }

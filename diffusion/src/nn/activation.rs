@@ -71,7 +71,10 @@ impl CustomOp1 for Activation {
         let x = slices::of_storage(x, layout)?;
         let mut y = vec![0.0; x.len()];
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-            vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = self.value(x)));
+            vectorized(
+                #[inline(always)]
+                || y.iter_mut().zip(x).for_each(|(y, &x)| *y = self.value(x)),
+            );
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
@@ -82,11 +85,14 @@ impl CustomOp1 for Activation {
         slices::with_all([x, &gradient], |[x, g]| {
             dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK)).for_each(
                 |((dx, x), g)| {
-                    vectorized(|| {
-                        for ((d, &x), &g) in dx.iter_mut().zip(x).zip(g) {
-                            *d = g * self.slope(x);
-                        }
-                    });
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for ((d, &x), &g) in dx.iter_mut().zip(x).zip(g) {
+                                *d = g * self.slope(x);
+                            }
+                        },
+                    );
                 },
             );
         })?;
@@ -129,14 +135,17 @@ impl CustomOp1 for Geglu {
         let width = *last;
         let mut y = vec![0.0; x.len() / 2];
         y.par_chunks_mut(width * ROWS).zip(x.par_chunks(double * ROWS)).for_each(|(y, x)| {
-            vectorized(|| {
-                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(double)) {
-                    let (value, gate) = x.split_at(width);
-                    for ((y, &value), &gate) in y.iter_mut().zip(value).zip(gate) {
-                        *y = value * gate * normal_cdf(gate);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(double)) {
+                        let (value, gate) = x.split_at(width);
+                        for ((y, &value), &gate) in y.iter_mut().zip(value).zip(gate) {
+                            *y = value * gate * normal_cdf(gate);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
         Ok((CpuStorage::F32(y), dims.into()))
     }
@@ -151,18 +160,21 @@ impl CustomOp1 for Geglu {
                 .zip(x.par_chunks(double * ROWS))
                 .zip(g.par_chunks(width * ROWS))
                 .for_each(|((dx, x), g)| {
-                    vectorized(|| {
-                        let rows = x.chunks_exact(double).zip(g.chunks_exact(width));
-                        for (dx, (x, g)) in dx.chunks_exact_mut(double).zip(rows) {
-                            let (value, gate) = x.split_at(width);
-                            let (to_value, to_gate) = dx.split_at_mut(width);
-                            for j in 0..width {
-                                let cdf = normal_cdf(gate[j]);
-                                to_value[j] = g[j] * gate[j] * cdf;
-                                to_gate[j] = g[j] * value[j] * gate[j].mul_add(normal_pdf(gate[j]), cdf);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            let rows = x.chunks_exact(double).zip(g.chunks_exact(width));
+                            for (dx, (x, g)) in dx.chunks_exact_mut(double).zip(rows) {
+                                let (value, gate) = x.split_at(width);
+                                let (to_value, to_gate) = dx.split_at_mut(width);
+                                for j in 0..width {
+                                    let cdf = normal_cdf(gate[j]);
+                                    to_value[j] = g[j] * gate[j] * cdf;
+                                    to_gate[j] = g[j] * value[j] * gate[j].mul_add(normal_pdf(gate[j]), cdf);
+                                }
                             }
-                        }
-                    });
+                        },
+                    );
                 });
         })?;
         Ok(Some(slices::tensor(dx, x.shape())?))

@@ -98,21 +98,24 @@ impl Sizes {
     /// Softmax of a block's scaled scores, in place of `p` (rows, keys); `first` is the block's first query.
     fn probabilities(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32]) {
         multiply(p, self.keys, false, self.scale(), q, k.transposed(), Threads::Caller);
-        vectorized(|| {
-            for (i, row) in p[..q.rows * self.keys].chunks_exact_mut(self.keys).enumerate() {
-                let seen = if self.causal { first + i + 1 } else { self.keys };
-                let (row, hidden) = row.split_at_mut(seen);
-                hidden.fill(0.0);
-                let largest = max(row);
-                for v in row.iter_mut() {
-                    *v = exp(*v - largest);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, row) in p[..q.rows * self.keys].chunks_exact_mut(self.keys).enumerate() {
+                    let seen = if self.causal { first + i + 1 } else { self.keys };
+                    let (row, hidden) = row.split_at_mut(seen);
+                    hidden.fill(0.0);
+                    let largest = max(row);
+                    for v in row.iter_mut() {
+                        *v = exp(*v - largest);
+                    }
+                    let inverse = 1.0 / sum(row.len(), |j| row[j]);
+                    for v in row.iter_mut() {
+                        *v *= inverse;
+                    }
                 }
-                let inverse = 1.0 / sum(row.len(), |j| row[j]);
-                for v in row.iter_mut() {
-                    *v *= inverse;
-                }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -195,17 +198,20 @@ impl CustomOp3 for AttentionShape {
                             );
                         }
                         // dS = P o (dP - rowsum(dY o Y)) / sqrt(size), in place of dP
-                        vectorized(|| {
-                            for r in 0..rows {
-                                let row = from + r * s.width;
-                                let (g, y) = (&g[row..][..s.size()], &y[row..][..s.size()]);
-                                let mean = sum(s.size(), |j| g[j] * y[j]);
-                                let p = &p[r * s.keys..][..s.keys];
-                                for (d, &p) in dp[r * s.keys..][..s.keys].iter_mut().zip(p) {
-                                    *d = p * (*d - mean) * s.scale();
+                        vectorized(
+                            #[inline(always)]
+                            || {
+                                for r in 0..rows {
+                                    let row = from + r * s.width;
+                                    let (g, y) = (&g[row..][..s.size()], &y[row..][..s.size()]);
+                                    let mean = sum(s.size(), |j| g[j] * y[j]);
+                                    let p = &p[r * s.keys..][..s.keys];
+                                    for (d, &p) in dp[r * s.keys..][..s.keys].iter_mut().zip(p) {
+                                        *d = p * (*d - mean) * s.scale();
+                                    }
                                 }
-                            }
-                        });
+                            },
+                        );
                         let scores = Matrix::new(dp, rows, s.keys);
                         // SAFETY: as above.
                         unsafe {

@@ -386,13 +386,16 @@ impl CustomOp3 for Convolution {
             let dx = x.track_op().then(|| backward_to_input(&s, gs, ws));
             let dw = weight.track_op().then(|| backward_to_weight(&s, xs, gs));
             let db = bias.track_op().then(|| {
-                vectorized(|| {
-                    let mut db = vec![0f32; s.outputs];
-                    for (i, plane) in gs.chunks_exact(s.pixels()).enumerate() {
-                        db[i % s.outputs] += sum(plane.len(), |j| plane[j]);
-                    }
-                    db
-                })
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let mut db = vec![0f32; s.outputs];
+                        for (i, plane) in gs.chunks_exact(s.pixels()).enumerate() {
+                            db[i % s.outputs] += sum(plane.len(), |j| plane[j]);
+                        }
+                        db
+                    },
+                )
             });
             (dx, dw, db)
         })?;

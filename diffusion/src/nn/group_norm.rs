@@ -73,24 +73,28 @@ impl CustomOp3 for GroupNormShape {
         let mut y = vec![0.0; x.len()];
         y.par_chunks_mut(per_group * pixels).zip(x.par_chunks(per_group * pixels)).enumerate().for_each(
             |(i, (y, x))| {
-                vectorized(|| {
-                    let (mean, inverse) = moments(x, self.epsilon as f32);
-                    let first = i % self.groups * per_group;
-                    for (c, (y, x)) in y.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels)).enumerate() {
-                        let scale = weight[first + c] * inverse;
-                        let shift = bias[first + c] - mean * scale;
-                        if self.silu {
-                            for (y, &x) in y.iter_mut().zip(x) {
-                                let z = x.mul_add(scale, shift);
-                                *y = z * sigmoid(z);
-                            }
-                        } else {
-                            for (y, &x) in y.iter_mut().zip(x) {
-                                *y = x.mul_add(scale, shift);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let (mean, inverse) = moments(x, self.epsilon as f32);
+                        let first = i % self.groups * per_group;
+                        for (c, (y, x)) in y.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels)).enumerate()
+                        {
+                            let scale = weight[first + c] * inverse;
+                            let shift = bias[first + c] - mean * scale;
+                            if self.silu {
+                                for (y, &x) in y.iter_mut().zip(x) {
+                                    let z = x.mul_add(scale, shift);
+                                    *y = z * sigmoid(z);
+                                }
+                            } else {
+                                for (y, &x) in y.iter_mut().zip(x) {
+                                    *y = x.mul_add(scale, shift);
+                                }
                             }
                         }
-                    }
-                });
+                    },
+                );
             },
         );
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
@@ -123,7 +127,10 @@ impl CustomOp3 for GroupNormShape {
                     let first = i % self.groups * per_group;
                     let weight = &weight[first..][..per_group];
                     let bias = &bias[first..][..per_group];
-                    vectorized(|| self.backward_group(x, g, weight, bias, pixels, dx, plain, times_x));
+                    vectorized(
+                        #[inline(always)]
+                        || self.backward_group(x, g, weight, bias, pixels, dx, plain, times_x),
+                    );
                 });
         })?;
         let over_batch = |planes: &[f32]| {

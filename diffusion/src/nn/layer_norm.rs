@@ -55,14 +55,17 @@ impl CustomOp3 for LayerNorm {
         let width = weight.len();
         let mut y = vec![0.0; x.len()];
         y.par_chunks_mut(width * ROWS).zip(x.par_chunks(width * ROWS)).for_each(|(y, x)| {
-            vectorized(|| {
-                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    let (mean, inverse) = moments(x, self.epsilon);
-                    for j in 0..width {
-                        y[j] = ((x[j] - mean) * inverse).mul_add(weight[j], bias[j]);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                        let (mean, inverse) = moments(x, self.epsilon);
+                        for j in 0..width {
+                            y[j] = ((x[j] - mean) * inverse).mul_add(weight[j], bias[j]);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
@@ -83,7 +86,12 @@ impl CustomOp3 for LayerNorm {
                 dx.par_chunks_mut(width * ROWS)
                     .zip(xs.par_chunks(width * ROWS))
                     .zip(gs.par_chunks(width * ROWS))
-                    .map(|((dx, x), g)| vectorized(|| self.backward_rows(x, g, weight, dx)))
+                    .map(|((dx, x), g)| {
+                        vectorized(
+                            #[inline(always)]
+                            || self.backward_rows(x, g, weight, dx),
+                        )
+                    })
                     .collect()
             })?;
         let (mut dw, mut db) = (vec![0f32; width], vec![0f32; width]);

@@ -17,6 +17,7 @@ mod layer_norm;
 mod layers;
 mod linear;
 mod matmul;
+mod norm;
 mod slices;
 mod upsample;
 mod vector;
@@ -28,6 +29,7 @@ pub use group_norm::{GroupNormShape, group_norm};
 pub use layer_norm::layer_norm;
 pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use linear::linear;
+pub use norm::squared_sum;
 pub use upsample::upsample_nearest;
 
 use candle_core::{DType, Tensor};

@@ -167,9 +167,16 @@ impl TextToImage {
     /// # Errors
     /// A part that is missing, damaged or not supported; the message names file and tensor.
     pub fn load(folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
-        let folders = Folders::new(folder, base);
+        Self::open(&Folders::new(folder, base), device)
+    }
+
+    /// As [`TextToImage::load`].
+    ///
+    /// # Errors
+    /// As [`TextToImage::load`].
+    pub fn open(folders: &Folders, device: &Device) -> Result<Self> {
         let (unet, _) = Unet::load(&folders.part("unet")?, device, false)?;
-        Self::with_unet(unet, &folders, device)
+        Self::with_unet(unet, folders, device)
     }
 
     /// As [`TextToImage::load`], with a UNet that is already there (as during training).

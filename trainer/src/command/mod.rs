@@ -1,3 +1,4 @@
 //! The command line, a file per subcommand.
 
+pub mod bench;
 pub mod train;

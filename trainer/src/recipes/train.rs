@@ -74,7 +74,7 @@ pub enum Ending {
 }
 
 /// Seed of the sample pictures: the same at every step, so that they can be compared.
-const SAMPLE_SEED: u64 = 1;
+pub const SAMPLE_SEED: u64 = 1;
 
 /// Trains.
 ///

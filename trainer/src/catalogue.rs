@@ -1,0 +1,52 @@
+//! Where models lie: bundled ones in the models folder, trained ones in the artifact store.
+
+use anyhow::{Context, Result, ensure};
+use diffusion::pipeline::Folders;
+use domain::model::Model;
+use std::path::{Path, PathBuf};
+use store::{Artifacts, Store};
+
+/// Finds models and their folders.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    /// Rows.
+    pub store: Store,
+    /// Folders of trained models.
+    pub artifacts: Artifacts,
+    /// Folders of bundled models.
+    pub models: PathBuf,
+}
+
+/// Longest chain of models trained from models.
+const DEEPEST: usize = 64;
+
+impl Catalogue {
+    /// The model of a name or id, and its folders: what its own lacks is its oldest ancestor's.
+    ///
+    /// # Errors
+    /// There is no such model.
+    pub async fn find(&self, name_or_id: &str) -> Result<(Model, Folders)> {
+        let model = self.store.find_model(name_or_id).await?.with_context(|| {
+            format!("there is no model {name_or_id:?}: look at the Models page for those there are")
+        })?;
+        let mut ancestor = model.clone();
+        for _ in 0..DEEPEST {
+            let Some(base) = ancestor.base_id else { break };
+            ancestor = self.store.get_model(base).await?.context("the model's base is gone")?;
+        }
+        ensure!(ancestor.base_id.is_none(), "the chain of bases of {name_or_id:?} does not end");
+        let own = self.folder(&model)?;
+        let base = (ancestor.id != model.id).then(|| self.folder(&ancestor)).transpose()?;
+        Ok((model, Folders::new(&own, base.as_deref())))
+    }
+
+    fn folder(&self, model: &Model) -> Result<PathBuf> {
+        // A bundled model's row may remember another checkout's path.
+        let bundled = self.models.join(&model.name);
+        if model.run_id.is_none() && bundled.join("model_index.json").is_file() {
+            return Ok(bundled);
+        }
+        let folder = Path::new(&model.folder);
+        if folder.is_absolute() { Ok(folder.to_owned()) } else { Ok(self.artifacts.path(&model.folder)?) }
+    }
+}

@@ -1,0 +1,56 @@
+//! Keeping pictures: bytes first, row second, so that a row without bytes cannot be.
+
+use crate::ambient::{entropy, now};
+use crate::catalogue::Catalogue;
+use anyhow::{Context, Result};
+use diffusion::pipeline::Settings;
+use diffusion::sampler::SamplerKind;
+use domain::id::{ImageId, ModelId, RunId};
+use domain::image::{GenerationParams, Image, Purpose, Sampler};
+use image::{ImageFormat, RgbImage};
+use std::io::Cursor;
+
+/// Where a picture belongs.
+#[derive(Clone, Copy)]
+pub(super) enum Belongs {
+    /// To a run, at a step.
+    Run(RunId, i64),
+    /// To a model, for its evaluation.
+    Model(ModelId),
+}
+
+/// Writes a picture's bytes and returns the row that is to follow.
+pub(super) async fn keep(
+    catalogue: &Catalogue,
+    belongs: Belongs,
+    params: GenerationParams,
+    picture: &RgbImage,
+) -> Result<Image> {
+    let id = ImageId::new(now(), entropy()?);
+    let artifact = format!("images/{id}.png");
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png).context("cannot write a PNG")?;
+    catalogue.artifacts.put(&artifact, bytes.into_inner()).await?;
+    let (model_id, run_id, step, purpose) = match belongs {
+        Belongs::Run(run, step) => (None, Some(run), Some(step), Purpose::Sample),
+        Belongs::Model(model) => (Some(model), None, None, Purpose::Evaluation),
+    };
+    Ok(Image { id, model_id, run_id, step, purpose, params, artifact, created_at: now() })
+}
+
+/// Settings and a prompt as a picture's record keeps them.
+pub(super) fn params(settings: &Settings, prompt: &str, seed: u64) -> GenerationParams {
+    GenerationParams {
+        prompt: prompt.to_owned(),
+        negative_prompt: String::new(),
+        seed,
+        steps: settings.steps,
+        guidance_scale: settings.guidance_scale,
+        width: settings.width,
+        height: settings.height,
+        sampler: match settings.sampler {
+            SamplerKind::Ddim => Sampler::Ddim,
+            SamplerKind::Euler => Sampler::Euler,
+        },
+    }
+}
