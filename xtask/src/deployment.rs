@@ -45,8 +45,7 @@ impl Deployment {
         command
             .env("ADDRESS", &address)
             .env("SITE", workspace.target.join("site"))
-            .env("STATIC", workspace.root.join("static"))
-            .env("MODELS", workspace.root.join("models"));
+            .env("STATIC", workspace.root.join("static"));
         if let Some(token) = token {
             command.env("ACCESS_TOKEN", token);
         }
@@ -92,13 +91,15 @@ impl Deployment {
     }
 }
 
-/// One of our programs, told where the database and the artifacts are.
+/// One of our programs, told where everything lies.
 fn program(workspace: &Workspace, data: &Path, name: &str) -> Command {
     let mut command = Command::new(workspace.target.join("release").join(name));
     command
         .current_dir(&workspace.root)
         .env("DATABASE_URL", format!("sqlite://{}", data.join("diff-contrast.db").display()))
         .env("ARTIFACTS", data.join("artifacts"))
+        .env("CACHE", data.join("cache"))
+        .env("MODELS", workspace.root.join("models"))
         .env("NO_COLOR", "1");
     command
 }
