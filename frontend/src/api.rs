@@ -6,6 +6,7 @@ use domain::api::{
     RunSample, RunSummary, VoteRequest, VoteResponse, path,
 };
 use domain::id::{JobId, RunId};
+use domain::job::Job;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
@@ -37,6 +38,11 @@ pub(crate) async fn runs() -> Answer<Page<RunSummary>> {
     get(path::RUNS).await
 }
 
+/// Jobs, newest first.
+pub(crate) async fn jobs() -> Answer<Page<Job>> {
+    get(path::JOBS).await
+}
+
 /// A run's curves after a step; all of them after -1.
 pub(crate) async fn run_metrics(id: RunId, after: i64) -> Answer<RunMetrics> {
     let address = with_id(path::RUN_METRICS, &id.to_string());
@@ -49,7 +55,7 @@ pub(crate) async fn run_samples(id: RunId) -> Answer<Page<RunSample>> {
 }
 
 /// Asks a job to stop.
-pub(crate) async fn cancel_job(id: JobId) -> Answer<domain::job::Job> {
+pub(crate) async fn cancel_job(id: JobId) -> Answer<Job> {
     post(&with_id(path::JOB_CANCEL, &id.to_string()), &serde_json::json!({})).await
 }
 

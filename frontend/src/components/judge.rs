@@ -2,6 +2,7 @@
 
 use crate::api::{self, Failure};
 use crate::components::note::{Empty, FailureNote};
+use crate::components::poll::awake;
 use crate::components::run_samples::key_for_page;
 use crate::format::count;
 use domain::api::{BlindMatchup, NextMatchup, VoteRequest, VoteResponse};
@@ -45,8 +46,9 @@ pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
         });
         on_cleanup(move || listener.remove());
     });
+    let awake = awake();
     view! {
-        <div class="judge">
+        <div class="judge" data-awake=awake>
             {move || match desk.now.get().matchup {
                 Some(matchup) => view! { <Pair desk matchup /> }.into_any(),
                 None => view! { <AllJudged votes=desk.now.get().votes_cast /> }.into_any(),

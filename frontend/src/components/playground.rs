@@ -1,8 +1,9 @@
 //! One prompt and one seed through several models, side by side.
 
-use crate::api::{self, Answer, Failure, image_url};
+use crate::api::{self, Answer, image_url};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::note::FailureNote;
+use crate::components::poll::awake;
 use domain::api::{GenerateRequest, GenerateResponse};
 use domain::image::Sampler;
 use domain::problem::Problem;
@@ -94,18 +95,21 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
         }
         problems.set(Vec::new());
         let pictures = names.into_iter().map(|name| (name, RwSignal::new(None))).collect::<Vec<_>>();
+        let number = rounds.with_untracked(|rounds| rounds.first().map_or(1, |round| round.number + 1));
         for (name, outcome) in pictures.clone() {
-            let request = GenerateRequest { model: Some(name), ..request.clone() };
+            let request = GenerateRequest { model: Some(name.clone()), ..request.clone() };
             spawn_local(async move {
-                let answer = api::generate(&request).await;
-                if let Err(Failure { detail, .. }) = &answer {
-                    problems.set(detail.fields.clone());
+                match api::generate(&request).await {
+                    // Told beside the field instead.
+                    Err(failure) if !failure.detail.fields.is_empty() => {
+                        problems.set(failure.detail.fields);
+                        rounds.update(|rounds| withdraw(rounds, number, &name));
+                    }
+                    answer => outcome.set(Some(answer)),
                 }
-                outcome.set(Some(answer));
             });
         }
         rounds.update(|rounds| {
-            let number = rounds.first().map_or(1, |round| round.number + 1);
             let seed = request.seed.unwrap_or_default();
             rounds.insert(0, Round { number, prompt: request.prompt, seed, pictures });
             rounds.truncate(KEPT);
@@ -133,10 +137,11 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
                 </label>
             }
         };
+    let awake = awake();
     let choices = models.into_iter().map(|model| model_choice(model, chosen)).collect_view();
     view! {
         <div class="playground">
-            <form class="panel" action="/generate" method="get" on:submit=generate>
+            <form class="panel" action="/generate" method="get" data-awake=awake on:submit=generate>
                 <label class="field">
                     <span>"Prompt"</span>
                     <textarea
@@ -198,12 +203,20 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
                 <Show when=move || rounds.with(Vec::is_empty) fallback=|| ()>
                     <p class="placeholder">"Pictures appear here: one row per press, one column per model, the same seed for all."</p>
                 </Show>
-                <For each=move || rounds.get() key=|round| round.number let:round>
+                <For each=move || rounds.get() key=|round| (round.number, round.pictures.len()) let:round>
                     <RoundRow round fields />
                 </For>
             </div>
         </div>
     }
+}
+
+/// Takes a refused picture out of its round, and the round away with its last one.
+fn withdraw(rounds: &mut Vec<Round>, number: usize, model: &str) {
+    for round in rounds.iter_mut().filter(|round| round.number == number) {
+        round.pictures.retain(|(name, _)| name != model);
+    }
+    rounds.retain(|round| !round.pictures.is_empty());
 }
 
 fn model_choice(model: Choosable, chosen: RwSignal<Vec<String>>) -> impl IntoView {

@@ -1,6 +1,6 @@
-//! Asking again and again, from the browser only.
+//! What happens in the browser only: asking again and again, and being awake.
 
-use leptos::prelude::{Effect, document, set_timeout};
+use leptos::prelude::{Effect, RwSignal, Set, document, set_timeout};
 use leptos::task::spawn_local;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -30,4 +30,11 @@ where
         },
         period,
     );
+}
+
+/// True once the browser has taken the island over: until then its forms post as without JavaScript.
+pub(crate) fn awake() -> RwSignal<bool> {
+    let awake = RwSignal::new(false);
+    Effect::new(move |_| awake.set(true));
+    awake
 }

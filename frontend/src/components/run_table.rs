@@ -2,44 +2,55 @@
 
 use crate::api;
 use crate::components::badge::{ObjectiveBadge, StateBadge};
+use crate::components::job_queue::{JobQueue, queue};
 use crate::components::poll::poll;
 use crate::format::{duration, moment, number, percent};
 use domain::api::{Page, RunSummary, run_page};
+use domain::job::Job;
 use domain::run::metric;
 use leptos::prelude::*;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// All runs. Asks often while one is at work and now and then otherwise, since a new one may come.
+/// The queue and all runs. Asks often while there is work and now and then otherwise, since more may come.
 #[island]
-pub(crate) fn RunTable(initial: Page<RunSummary>) -> impl IntoView {
-    let runs = RwSignal::new(initial.items);
-    let ticks = StoredValue::new(0u32);
+pub(crate) fn RunTable(runs: Page<RunSummary>, jobs: Page<Job>) -> impl IntoView {
+    let runs = RwSignal::new(runs.items);
+    let jobs = RwSignal::new(queue(jobs.items));
+    let asked = StoredValue::new(0u32);
     poll(Duration::from_millis(1500), move || async move {
-        ticks.update_value(|ticks| *ticks += 1);
-        let busy = runs.with_untracked(|runs| runs.iter().any(|summary| !summary.run.state.is_final()));
-        if (busy || ticks.get_value().is_multiple_of(6))
-            && let Ok(page) = api::runs().await
-        {
-            runs.set(page.items);
+        asked.update_value(|asked| *asked += 1);
+        let busy = runs.with_untracked(|runs| runs.iter().any(|summary| !summary.run.state.is_final()))
+            || jobs.with_untracked(|jobs| jobs.iter().any(|job| !job.state.is_final()));
+        if busy || asked.get_value().is_multiple_of(6) {
+            if let Ok(page) = api::runs().await {
+                runs.set(page.items);
+            }
+            if let Ok(page) = api::jobs().await {
+                jobs.set(queue(page.items));
+            }
         }
         ControlFlow::Continue(())
     });
+    let rows = move || runs.get().into_iter().map(row).collect_view();
     view! {
-        <table class="cards-on-phone">
-            <thead>
-                <tr>
-                    <th>"Run"</th>
-                    <th>"State"</th>
-                    <th>"Progress"</th>
-                    <th class="figure">"Loss"</th>
-                    <th class="figure">"Accuracy"</th>
-                    <th class="figure">"Pictures/s"</th>
-                    <th class="figure">"Started"</th>
-                </tr>
-            </thead>
-            <tbody>{move || runs.get().into_iter().map(row).collect_view()}</tbody>
-        </table>
+        <Show when=move || !runs.read().is_empty() fallback=|| ()>
+            <table class="cards-on-phone">
+                <thead>
+                    <tr>
+                        <th>"Run"</th>
+                        <th>"State"</th>
+                        <th>"Progress"</th>
+                        <th class="figure">"Loss"</th>
+                        <th class="figure">"Accuracy"</th>
+                        <th class="figure">"Pictures/s"</th>
+                        <th class="figure">"Asked for"</th>
+                    </tr>
+                </thead>
+                <tbody>{rows}</tbody>
+            </table>
+        </Show>
+        <JobQueue jobs />
     }
 }
 
@@ -62,7 +73,7 @@ fn row(summary: RunSummary) -> impl IntoView {
             <td data-label="Loss" class="figure">{loss}</td>
             <td data-label="Accuracy" class="figure">{accuracy}</td>
             <td data-label="Pictures/s" class="figure">{speed}</td>
-            <td data-label="Started" class="figure soft">
+            <td data-label="Asked for" class="figure soft">
                 <time datetime=run.created_at.to_rfc3339()>{moment(run.created_at)}</time>
                 {taken.map(|taken| view! { <br /><small>{taken}</small> })}
             </td>

@@ -14,6 +14,7 @@ mod shell;
 use crate::api::{Answer, Failure};
 use crate::components::note::FailureNote;
 use axum::http::StatusCode;
+use axum::http::header::HOST;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::components::{Route, Router, Routes};
@@ -80,6 +81,13 @@ where
         }
     });
     view! { <Suspense>{drawing}</Suspense> }
+}
+
+/// The address under which the visitor reached the site, for command lines to copy.
+fn origin() -> String {
+    let parts = use_context::<axum::http::request::Parts>();
+    let host = parts.as_ref().and_then(|parts| parts.headers.get(HOST)).and_then(|host| host.to_str().ok());
+    format!("http://{}", host.unwrap_or("127.0.0.1:8080"))
 }
 
 fn problem(failure: Failure) -> impl IntoView {

@@ -6,8 +6,9 @@ use crate::components::copy_line::CopyLine;
 use crate::components::note::Empty;
 use crate::format::{moment, query};
 use crate::pages::leaderboard::score_text;
-use crate::pages::{Head, loaded};
+use crate::pages::{Head, loaded, origin};
 use domain::api::{ModelSummary, Page, run_page};
+use domain::model::Model;
 use leptos::prelude::*;
 
 /// A card for each.
@@ -33,8 +34,12 @@ fn models(page: Page<ModelSummary>) -> impl IntoView {
 
 fn card(summary: ModelSummary) -> impl IntoView {
     let ModelSummary { model, base_name, samples, scores, problem } = summary;
+    let usable = problem.is_none();
+    // Whole rows of four, if there is one.
+    let shown = if samples.len() > 4 { samples.len() / 4 * 4 } else { samples.len() };
     let pictures = samples
         .into_iter()
+        .take(shown)
         .map(|id| view! { <img src=image_url(id) alt="" loading="lazy" width="64" height="64" /> })
         .collect_view();
     let scores = scores
@@ -44,11 +49,8 @@ fn card(summary: ModelSummary) -> impl IntoView {
         })
         .collect_view();
     let prompt = query("a large red circle on a blue background");
-    let curl = format!(
-        "curl -sf 'http://127.0.0.1:8080/generate?model={}&prompt={prompt}&seed=1' -o out.png",
-        model.name
-    );
-    let short = model.sha256.get(..12).unwrap_or(&model.sha256).to_owned();
+    let curl =
+        format!("curl -sf '{}/generate?model={}&prompt={prompt}&seed=1' -o out.png", origin(), model.name);
     let origin = base_name.map(|base| view! { " from " <a href=format!("#{base}")>{base.clone()}</a> });
     let run = model.run_id.map(|run| {
         view! { ", " <a href=run_page(run)>{model.step.map_or_else(|| "its run".to_owned(), |step| format!("step {step}"))}</a> }
@@ -67,14 +69,21 @@ fn card(summary: ModelSummary) -> impl IntoView {
                 </p>
                 {(!model.description.is_empty()).then(|| view! { <p>{model.description.clone()}</p> })}
                 {problem.map(|problem| view! { <div class="note bad"><p>{problem}</p></div> })}
-                <dl class="facts">
-                    {scores}
-                    <div><dt>"SHA-256"</dt><dd><code title=model.sha256.clone()>{short}</code></dd></div>
-                    <div><dt>"Since"</dt><dd>{moment(model.created_at)}</dd></div>
-                </dl>
-                <CopyLine text=curl />
-                <p><a class="button" href=format!("/playground?model={}", query(&model.name))>"Generate with it"</a></p>
+                <dl class="facts">{scores}{identity(&model)}</dl>
+                {usable.then(|| view! {
+                    <CopyLine text=curl />
+                    <p><a class="button" href=format!("/playground?model={}", query(&model.name))>"Generate with it"</a></p>
+                })}
             </div>
         </article>
     }
+}
+
+/// Which weights these are; nothing for a folder that could not become a model.
+fn identity(model: &Model) -> impl IntoView + use<> {
+    let short = model.sha256.get(..12)?.to_owned();
+    Some(view! {
+        <div><dt>"SHA-256"</dt><dd><code title=model.sha256.clone()>{short}</code></dd></div>
+        <div><dt>"Since"</dt><dd>{moment(model.created_at)}</dd></div>
+    })
 }

@@ -106,17 +106,25 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<M
         .collect()
 }
 
-/// Where a model's parts lie.
+/// Longest chain of models trained from models; an end to one that has none.
+const DEEPEST: usize = 64;
+
+/// Where a model's parts lie: what its own folder lacks, its oldest ancestor's has.
 pub(crate) async fn files(state: &AppState, model: &Model) -> Result<ModelFiles, ApiError> {
-    let folder = folder(state, model)?;
-    let base = match model.base_id {
-        Some(id) => match state.store.get_model(id).await? {
-            Some(base) => Some(self::folder(state, &base)?),
-            None => None,
-        },
-        None => None,
-    };
-    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder, base })
+    let mut ancestor = None;
+    let mut above = model.base_id;
+    for _ in 0..DEEPEST {
+        let Some(id) = above else { break };
+        let base = state.store.get_model(id).await?.ok_or_else(|| {
+            ApiError::unavailable(format!(
+                "Model {:?} cannot be used: the model it was trained from is gone.",
+                model.name
+            ))
+        })?;
+        above = base.base_id;
+        ancestor = Some(folder(state, &base)?);
+    }
+    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: folder(state, model)?, base: ancestor })
 }
 
 fn folder(state: &AppState, model: &Model) -> Result<PathBuf, ApiError> {

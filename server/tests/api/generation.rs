@@ -5,6 +5,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use domain::id::ModelId;
+use domain::model::Model;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -89,7 +91,8 @@ async fn a_full_queue_says_so_and_a_client_that_leaves_makes_room() {
     let app = TestApp::start_with(&["--queue-size", "1"]).await;
     let router = app.router.clone();
     let occupy = move || {
-        let request = Request::get("/generate?prompt=a+cat&steps=1000").body(Body::empty()).expect("a request");
+        let request =
+            Request::get("/generate?prompt=a+cat&steps=1000").body(Body::empty()).expect("a request");
         tokio::spawn(tower::ServiceExt::oneshot(router.clone(), request))
     };
     let mut first = occupy();
@@ -170,4 +173,24 @@ async fn registering_again_changes_nothing_and_other_weights_are_not_taken_for_t
     app.get("/readyz").await.expect(503);
     let reply = app.get("/generate?prompt=a").await.expect(503);
     assert!(reply.text().contains("weights are others"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_model_trained_from_a_trained_model_uses_the_first_ones_other_parts() {
+    let app = TestApp::start().await;
+    let unet = app.folder.path().join("models/tiny/unet");
+    let mut above = app.model("tiny").await;
+    for name in ["child", "grandchild"] {
+        let folder = format!("models/{name}");
+        copy(&unet, &app.artifacts.path(&folder).expect("a key").join("unet"));
+        let now = app.now();
+        let id = ModelId::new(now, [7; 10]);
+        let model =
+            Model { id, name: name.into(), folder, base_id: Some(above.id), created_at: now, ..above };
+        app.store.insert_model(&model, None).await.expect("a new model");
+        above = model;
+    }
+    let first = app.get("/generate?prompt=a+cat&seed=3&model=tiny").await.expect(200);
+    let last = app.get("/generate?prompt=a+cat&seed=3&model=grandchild").await.expect(200);
+    assert_eq!(first.bytes, last.bytes);
 }

@@ -6,5 +6,6 @@ mod guard;
 mod judging;
 mod pages;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with the browser's tests, which use another part of it")]
 mod support;
 mod training;

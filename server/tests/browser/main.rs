@@ -15,6 +15,9 @@ use tokio::runtime::Handle;
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
+/// Islands wake when the browser is idle; until then a form would post as without JavaScript.
+const AWAKE: &str = "!!document.querySelector('[data-awake]')";
+
 /// A site with something on every page, listening. Its address, the test's hands on it, and a run at work.
 async fn site() -> (String, TestApp, Claim) {
     let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site/pkg/frontend.js");
@@ -26,7 +29,7 @@ async fn site() -> (String, TestApp, Claim) {
     app.run("finished-earlier", 120, Some(Ending::Succeeded)).await;
     app.run("went-wrong", 15, Some(Ending::Failed("the loss is not a number at step 15".into()))).await;
     let at_work = app.run("at-work-now", 60, None).await;
-    app.pairs(6).await;
+    app.pairs(8).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let router = app.router.clone();
@@ -37,6 +40,7 @@ async fn site() -> (String, TestApp, Claim) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_stands_on_desktop_and_phone() {
     let (address, app, claim) = site().await;
+    app.votes(7).await;
     let run = app.store.list_runs(10).await.expect("runs").into_iter().find(|run| run.job_id == claim.job.id);
     let run = run.expect("the run at work").id;
     let pages = [
@@ -81,6 +85,7 @@ async fn a_rater_judges_by_click_and_by_key() {
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/judge"), PHONE, false);
+        browser.wait_for(AWAKE);
         browser.click_until(".side", "!!document.querySelector('.reveal')");
         if let Some(folder) = &pictures {
             browser.keep_picture(&folder.join("judge-reveal-390-light.png"));
@@ -114,7 +119,9 @@ async fn one_prompt_is_pictured_by_several_models_and_a_wrong_field_is_told_besi
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/playground"), DESKTOP, false);
         browser.fill("textarea[name=prompt]", "a large red circle");
-        browser.click_until("form .primary", "document.querySelectorAll('.round img').length === 3");
+        browser.wait_for(AWAKE);
+        browser.click_until("form .primary", "!!document.querySelector('.round')");
+        browser.wait_for("document.querySelectorAll('.round:first-child img').length === 3");
         let seed = browser.evaluate("document.querySelector('#seed').value");
         assert!(seed.as_str().is_some_and(|seed| seed.parse::<u64>().is_ok()), "{seed}");
         let shown = browser.evaluate("document.querySelector('.round').innerText");

@@ -6,11 +6,13 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use clap::Parser;
 use domain::Timestamp;
 use domain::evaluate::Metric;
-use domain::id::{ImageId, JobId, ModelId};
+use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::JobSpec;
 use domain::model::Model;
+use domain::preference::{Choice, Vote};
 use domain::run::MetricPoint;
+use rand::SeedableRng;
 use serde_json::Value;
 use server::{AppState, Config, app};
 use std::fs;
@@ -33,7 +35,7 @@ pub(crate) struct TestApp {
     pub(crate) store: Store,
     pub(crate) artifacts: Artifacts,
     pub(crate) folder: TempDir,
-    born: std::cell::Cell<u8>,
+    born: std::cell::Cell<u32>,
 }
 
 /// An answer.
@@ -131,7 +133,9 @@ impl TestApp {
     }
 
     fn entropy(&self) -> [u8; 10] {
-        [self.born.get(); 10]
+        let mut bytes = [0; 10];
+        bytes[..4].copy_from_slice(&self.born.get().to_le_bytes());
+        bytes
     }
 
     pub(crate) async fn model(&self, name: &str) -> Model {
@@ -235,6 +239,30 @@ impl TestApp {
             self.picture(&models[1], &prompt, [40, 40, 220]).await;
         }
         models
+    }
+}
+
+impl TestApp {
+    /// Votes of somebody who prefers blue, most of the time.
+    pub(crate) async fn votes(&self, count: usize) {
+        let mut draw = rand_chacha::ChaCha12Rng::seed_from_u64(1);
+        let rater = RaterId::new(self.now(), [7; 10]);
+        self.store.ensure_rater(rater, self.now()).await.expect("a rater");
+        for index in 0..count {
+            let matchup = self.store.next_matchup(rater, &[], self.now(), &mut draw).await;
+            let matchup = matchup.expect("a query").expect("a matchup");
+            let (left, _) =
+                self.store.matchup_model_names(matchup.id).await.expect("a query").expect("names");
+            let choice = match (index % 3, left == "tuned-contrast") {
+                (0, _) => Choice::Tie,
+                (_, true) => Choice::Left,
+                (_, false) => Choice::Right,
+            };
+            let created_at = self.now();
+            let id = VoteId::new(created_at, self.entropy());
+            let vote = Vote { id, matchup_id: matchup.id, rater_id: rater, choice, created_at };
+            self.store.cast_vote(&vote).await.expect("a vote");
+        }
     }
 }
 
