@@ -8,7 +8,7 @@ use crate::steps::Steps;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,7 +37,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut demo = steps
         .take("server", || Deployment::start(&workspace, &data, options.port, options.token.as_deref()))?;
     steps.take("worker", || demo.start_worker(&workspace, &data))?;
-    steps.take("jobs", || submit(&workspace.root, &mut demo.client))?;
+    let mut waiting = steps.take("jobs", || {
+        let mut waiting = not_yet_asked_for(&workspace.root, &mut demo.client)?;
+        submit_ready(&mut waiting, &mut demo.client).map(|_| waiting)
+    })?;
     steps.print_summary();
 
     let url = demo.client.url();
@@ -52,17 +55,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         data.display()
     );
     println!();
-    let failed = follow(&mut demo, options.once)?;
+    let failed = follow(&mut demo, &mut waiting, options.once)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks for the demo's jobs, if nobody has asked for any yet.
-fn submit(root: &Path, client: &mut Client) -> Result<()> {
-    let known = jobs(client)?.len();
-    if known > 0 {
-        println!("    the database already knows {known} jobs");
-        return Ok(());
-    }
+/// The demo's jobs, in order, that nobody has asked for on this database.
+fn not_yet_asked_for(root: &Path, client: &mut Client) -> Result<VecDeque<Value>> {
     let folder = root.join("trainer/configs/demo");
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .with_context(|| format!("reading {}", folder.display()))?
@@ -71,17 +69,43 @@ fn submit(root: &Path, client: &mut Client) -> Result<()> {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     ensure!(!files.is_empty(), "{} holds no configs", folder.display());
+    let known: Vec<String> = jobs(client)?.iter().map(|known| label(&known["spec"])).collect();
+    let mut waiting = VecDeque::new();
     for file in files {
-        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let body = job(&text).with_context(|| format!("reading {}", file.display()))?;
-        let accepted = client
-            .post("/api/v1/jobs", &body)?
-            .expect(202)
-            .with_context(|| format!("submitting {}", file.display()))?;
-        println!("    submitted {}", label(&body));
-        accepted.json()?;
+        let read = std::fs::read_to_string(&file).map_err(anyhow::Error::from).and_then(|text| job(&text));
+        let body = read.with_context(|| format!("reading {}", file.display()))?;
+        if known.contains(&label(&body)) {
+            println!("    already asked for: {}", label(&body));
+        } else {
+            waiting.push_back(body);
+        }
     }
-    Ok(())
+    Ok(waiting)
+}
+
+/// Asks for the next jobs, up to the first whose model an earlier one has still to make. How many were asked for.
+fn submit_ready(waiting: &mut VecDeque<Value>, client: &mut Client) -> Result<usize> {
+    let before = waiting.len();
+    while let Some(body) = waiting.front() {
+        if !is_known(needed(body), client)? {
+            break;
+        }
+        client.post("/api/v1/jobs", body)?.expect(202).with_context(|| label(body))?;
+        println!("    submitted {}", label(body));
+        waiting.pop_front();
+    }
+    Ok(before - waiting.len())
+}
+
+/// The model that a job starts from.
+fn needed(spec: &Value) -> &str {
+    spec["base"].as_str().or(spec["model"].as_str()).unwrap_or_default()
+}
+
+fn is_known(model: &str, client: &mut Client) -> Result<bool> {
+    let models = client.get_json("/api/v1/models")?;
+    let mut names = models["items"].as_array().into_iter().flatten().map(|row| &row["model"]["name"]);
+    Ok(names.any(|name| name == model))
 }
 
 /// A config as the body of a job: the spec says by its keys which kind it is.
@@ -101,15 +125,13 @@ fn jobs(client: &mut Client) -> Result<Vec<Value>> {
     Ok(jobs)
 }
 
-/// Prints a line whenever a job changes its state or has done another tenth, until we are asked to stop or, with
-/// `once`, until nothing is left to do. The number of jobs that failed.
-fn follow(demo: &mut Deployment, once: bool) -> Result<usize> {
+/// Asks for the waiting jobs as their models appear and prints a line whenever a job changes its state or has done
+/// another tenth, until we are asked to stop or, with `once`, until nothing is left to do. The number of jobs that
+/// failed or never could begin.
+fn follow(demo: &mut Deployment, waiting: &mut VecDeque<Value>, once: bool) -> Result<usize> {
     let mut seen: HashMap<String, (String, i64)> = HashMap::new();
-    loop {
-        if process::stop_requested() {
-            println!("stopping; a job in training saves its state first");
-            return Ok(0);
-        }
+    let mut told = false;
+    while process::pause(Duration::from_secs(1)).is_ok() {
         demo.check()?;
         let jobs = jobs(&mut demo.client)?;
         for job in &jobs {
@@ -122,13 +144,21 @@ fn follow(demo: &mut Deployment, once: bool) -> Result<usize> {
             }
         }
         let count_in = |state: &str| jobs.iter().filter(|job| job["state"] == state).count();
-        if once && count_in("queued") + count_in("running") == 0 {
-            return Ok(count_in("failed"));
-        }
-        if process::pause(Duration::from_secs(1)).is_err() {
+        // A model is there before its job is done, so what is not ready after the last job never will be.
+        let submitted = submit_ready(waiting, &mut demo.client)?;
+        if submitted + count_in("queued") + count_in("running") > 0 {
             continue;
         }
+        if let (Some(next), false) = (waiting.front(), told) {
+            println!("{} waits for the model {}, which no job makes", label(next), needed(next));
+            told = true;
+        }
+        if once {
+            return Ok(count_in("failed") + waiting.len());
+        }
     }
+    println!("stopping; a job in training saves its state first");
+    Ok(0)
 }
 
 fn label(spec: &Value) -> String {

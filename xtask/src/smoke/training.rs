@@ -93,9 +93,10 @@ pub(super) fn listed(client: &mut Client, name: &str) -> Result<String> {
     ensure!(found["problem"].is_null(), "it cannot generate: {}", found["problem"]);
     let scores = found["scores"].as_array().context("no list of scores")?;
     ensure!(!scores.is_empty(), "it has no scores");
+    let mean = |score: &Value| score["mean"].as_f64().unwrap_or(f64::NAN);
     let scores: Vec<String> = scores
         .iter()
-        .map(|s| format!("{} {:.3}", s["metric"].as_str().unwrap_or_default(), s["mean"]))
+        .map(|s| format!("{} {:.3}", s["metric"].as_str().unwrap_or_default(), mean(s)))
         .collect();
     Ok(scores.join(", "))
 }
