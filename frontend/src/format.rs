@@ -91,7 +91,7 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!(percent(0.8765), "87.7%");
+        assert_eq!(percent(0.8764), "87.6%");
     }
 
     #[test]
