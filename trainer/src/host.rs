@@ -1,7 +1,10 @@
 //! What a process that computes asks of its machine.
 #![expect(unsafe_code, reason = "settings of the C library and of the process")]
 
-/// Keeps freed memory instead of returning it: a training step allocates the same hundreds of megabytes again and
+/// Stack of the threads that compute: address space, not memory.
+const STACK: usize = 256 << 20;
+
+/// Sets up the threads and memory of a process that computes. Keeps freed memory instead of returning it: a training step allocates the same hundreds of megabytes again and
 /// again, and page faults were 39% of its time. Must be called before any thread is started.
 pub fn prepare() {
     // SAFETY: no other thread runs yet, so nobody reads the environment or allocates meanwhile.
@@ -11,11 +14,14 @@ pub fn prepare() {
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
             libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         }
-        // candle's own pool would spin beside ours.
-        if std::env::var_os("CANDLE_BARRIER_POOL_SPIN_LIMIT").is_none() {
-            std::env::set_var("CANDLE_BARRIER_POOL_SPIN_LIMIT", "1");
+        // candle's own pool for elementwise work would spin beside ours, which has work for every core.
+        if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+            std::env::set_var("CANDLE_NUM_THREADS", "1");
         }
     }
+    // candle walks a graph by recursion: the threads that differentiate need deep stacks. That another pool is
+    // there already can only mean that this was called before.
+    let _ = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
 }
 
 /// The largest resident memory of this process so far, in bytes.

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod checkpoint;
 pub mod command;
 pub mod data;
+pub mod forward;
 pub mod host;
 pub mod objectives;
 pub mod optim;

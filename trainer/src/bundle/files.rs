@@ -1,7 +1,8 @@
 //! The files of the bundled model.
 
 use anyhow::{Context, Result};
-use candle_core::DType;
+use candle_core::{DType, Device};
+use diffusion::unet::{Unet, WEIGHTS_FILE};
 use diffusion::weights::{Variables, save, values, write_atomically};
 use serde_json::Value;
 use shapes::world::{Kind, Split};
@@ -38,6 +39,17 @@ pub(super) fn write_tokenizer(folder: &Path) -> Result<()> {
             "do_lower_case": true
         }),
     )
+}
+
+/// Writes the UNet of a checkpoint, in half precision, over that of a model of the same config.
+pub(super) fn adopt(from: &Path, out: &Path) -> Result<()> {
+    let (_, variables) = Unet::load(&from.join("unet"), &Device::Cpu, true)
+        .with_context(|| format!("{} is no checkpoint", from.display()))?;
+    let config = std::fs::read(from.join("unet/config.json"))?;
+    write_atomically(&out.join("unet/config.json"), &config)?;
+    save(&values(&variables, DType::F16)?, &out.join("unet").join(WEIGHTS_FILE))?;
+    println!("{}", out.join("unet").display());
+    Ok(())
 }
 
 /// Writes contact sheets of the world and its sets.

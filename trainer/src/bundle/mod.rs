@@ -24,6 +24,15 @@ enum Part {
     Autoencoder(autoencoder::Options),
     /// Train CLIP: the text tower, then the image tower against it.
     Clip(clip::Options),
+    /// Take a checkpoint's UNet as the bundled one, in half precision.
+    Adopt {
+        /// Folder of the checkpoint.
+        #[arg(long)]
+        from: PathBuf,
+        /// Folder of the model.
+        #[arg(long, default_value = "models/shapes")]
+        out: PathBuf,
+    },
     /// Judge a model's pictures of held-out prompts by the rule.
     Measure(measure::Options),
     /// Write contact sheets of the world, its styles and its quality pairs.
@@ -41,6 +50,7 @@ impl ShapesCommand {
         match self.part {
             Part::Autoencoder(options) => options.run(),
             Part::Clip(options) => options.run(),
+            Part::Adopt { from, out } => files::adopt(&from, &out),
             Part::Measure(options) => options.run(),
             Part::Sheets { out } => files::sheets(&out),
         }

@@ -3,8 +3,9 @@
 use crate::checkpoint::{SavedModel, State, load_state, save_model, save_state};
 use crate::data::batch::{Batch, Dealer};
 use crate::data::encoded::EncodedSet;
+use crate::forward::Forward;
 use crate::objectives::{
-    Objective as Loss, PairErrors, contrast_weights, denoise, diff_contrast, diffusion_dpo, rpo, sft,
+    Objective as Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, rpo, sft,
 };
 use crate::optim::{AdamW, Gradients, MovingAverage, learning_rate};
 use anyhow::{Context, Result, ensure};
@@ -127,12 +128,13 @@ pub fn train(
         let mut metrics = Mean::default();
         for part in 0..parts {
             let batch = dealer.deal(u64::from(step) * u64::from(parts) + u64::from(part))?;
-            let loss = objective(spec, &schedule, &policy, reference.as_ref(), &batch)?;
+            let forward = Forward::run(&policy, reference.as_ref(), &schedule, &batch)?;
+            let loss = objective(spec, &schedule, &forward, &batch)?;
             let value = f64::from(loss.loss.to_scalar::<f32>()?);
             ensure!(value.is_finite(), "the loss is not finite ({value}) at step {step}, micro-batch {part}");
             metrics.add(metric::LOSS, value);
             loss.metrics.iter().for_each(|&(name, value)| metrics.add(name, value));
-            gradients.add(&loss.loss.backward()?, &variables)?;
+            forward.backward(&loss.loss, &variables, &mut gradients)?;
         }
         let rate = learning_rate(spec, step);
         let norm = state
@@ -195,64 +197,23 @@ fn best(state: &State<'_>) -> Result<BTreeMap<String, Tensor>> {
     }
 }
 
-/// The objective of one micro-batch.
-fn objective(
-    spec: &TrainSpec,
-    schedule: &Schedule,
-    policy: &Unet,
-    reference: Option<&Unet>,
-    batch: &Batch,
-) -> Result<Loss> {
-    let (Some(reference), Some(loser)) = (reference, &batch.loser) else {
-        let errors = denoising_errors(policy, schedule, batch, &[&batch.winner])?.remove(0);
-        return Ok(match &spec.objective {
-            Objective::Denoise { snr_clamp } => {
-                denoise(&errors, &timestep_weights(schedule, *snr_clamp, &batch.timesteps))?
-            }
-            _ => sft(&errors)?,
-        });
-    };
-    let mut policy_errors = denoising_errors(policy, schedule, batch, &[&batch.winner, loser])?;
-    let mut reference_errors = denoising_errors(reference, schedule, batch, &[&batch.winner, loser])?;
-    let errors = PairErrors {
-        policy_loser: policy_errors.remove(1),
-        policy_winner: policy_errors.remove(0),
-        reference_loser: reference_errors.remove(1),
-        reference_winner: reference_errors.remove(0),
-    };
+/// The objective of one micro-batch, from its denoising errors.
+fn objective(spec: &TrainSpec, schedule: &Schedule, forward: &Forward, batch: &Batch) -> Result<Loss> {
     let weights = |embedding, tau| -> Result<Tensor> {
         let [winner, loser, text] = batch.clip.as_ref().context("the batch has no CLIP embeddings")?;
-        Ok(contrast_weights(winner, loser, text, embedding, tau)?.to_device(errors.policy_winner.device())?)
+        Ok(contrast_weights(winner, loser, text, embedding, tau)?)
     };
     Ok(match spec.objective {
-        Objective::DiffContrast { beta, tau, embedding } => {
-            diff_contrast(&errors, &weights(embedding, tau)?, beta)?
+        Objective::Denoise { snr_clamp } => {
+            denoise(&forward.winner(), &timestep_weights(schedule, snr_clamp, &batch.timesteps))?
         }
-        Objective::Rpo { beta, tau, embedding } => rpo(&errors, &weights(embedding, tau)?, beta)?,
-        Objective::DiffusionDpo { beta } => diffusion_dpo(&errors, beta)?,
-        Objective::Denoise { .. } | Objective::Sft {} => sft(&errors.policy_winner)?,
+        Objective::Sft {} => sft(&forward.winner())?,
+        Objective::DiffusionDpo { beta } => diffusion_dpo(&forward.pairs()?, beta)?,
+        Objective::DiffContrast { beta, tau, embedding } => {
+            diff_contrast(&forward.pairs()?, &weights(embedding, tau)?, beta)?
+        }
+        Objective::Rpo { beta, tau, embedding } => rpo(&forward.pairs()?, &weights(embedding, tau)?, beta)?,
     })
-}
-
-/// e(k) of every picture, one (M) per side, from one evaluation of the network on all sides together: the mean
-/// over channels and pixels of the squared error, in f32. Sides share noise, timesteps and text.
-fn denoising_errors(
-    unet: &Unet,
-    schedule: &Schedule,
-    batch: &Batch,
-    sides: &[&Tensor],
-) -> Result<Vec<Tensor>> {
-    let repeat = |t: &Tensor| Tensor::cat(&vec![t; sides.len()], 0);
-    let latents = Tensor::cat(sides, 0)?;
-    let (noise, text) = (repeat(&batch.noise)?, repeat(&batch.text)?);
-    let timesteps = batch.timesteps.repeat(sides.len());
-    let noised = schedule.add_noise(&latents, &noise, &timesteps)?;
-    let target = schedule.target(&latents, &noise, &timesteps)?;
-    let told: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
-    let told = Tensor::new(told, noised.device())?;
-    let prediction = unet.forward(&noised, &told, &text)?;
-    let errors = (prediction - target)?.to_dtype(DType::F32)?.sqr()?.flatten_from(1)?.mean(1)?;
-    Ok(errors.chunk(sides.len(), 0)?)
 }
 
 /// Weight of each timestep's error: clamp(SNR, min, max), divided by what turns it into the space of the

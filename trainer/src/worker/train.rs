@@ -46,7 +46,14 @@ impl Worker {
             flushed: Instant::now(),
             last: None,
         };
-        let ending = train(spec, &places, &self.device, &mut queue)?;
+        let ending = match train(spec, &places, &self.device, &mut queue) {
+            // What was interrupted before its first step, or while its lease was taken away, has not failed.
+            Err(interruption) if self.must_stop(lease) => {
+                tracing::info!(job = %claim.job.id, "interrupted: {interruption:#}");
+                return Ok(self.interrupted(lease));
+            }
+            other => other?,
+        };
         queue.flush(None)?;
         match ending {
             Ending::Stopped(_) => Ok(self.interrupted(lease)),

@@ -1,0 +1,159 @@
+//! A run that was stopped and resumed ends in the very weights of an undisturbed one, whatever the objective.
+
+use anyhow::Result;
+use candle_core::Device;
+use diffusion::pipeline::{Folders, Settings};
+use domain::train::TrainSpec;
+use image::RgbImage;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use trainer::checkpoint::SavedModel;
+use trainer::recipes::train::{Ending, Places, Watcher, train};
+
+fn bundled() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes")
+}
+
+fn spec(objective: &str, set: &str, more: &str) -> TrainSpec {
+    let text = format!(
+        r#"
+        name = "resume-{set}"
+        base = "shapes"
+        steps = 5
+        batch_size = 3
+        gradient_accumulation = 2
+        seed = 11
+        {more}
+        objective = {objective}
+        data = {{ source = "shapes", set = "{set}", count = 14, seed = 3 }}
+        learning_rate = {{ rate = 1e-4, schedule = "cosine", warmup_steps = 2 }}
+        "#
+    );
+    toml::from_str(&text).expect("a spec")
+}
+
+/// Stops the run after some step, if asked; keeps what it hears.
+#[derive(Default)]
+struct Recorder {
+    stop_after: Option<u32>,
+    losses: Vec<(u32, f64)>,
+    began: Vec<u32>,
+    model: Option<SavedModel>,
+    samples: Vec<(u32, usize)>,
+}
+
+impl Watcher for Recorder {
+    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+    fn begin(&mut self, step: u32) -> Result<()> {
+        self.began.push(step);
+        Ok(())
+    }
+    fn step(&mut self, step: u32, metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
+        let loss = metrics.iter().find(|(name, _)| *name == "loss").expect("a loss").1;
+        self.losses.push((step, loss));
+        Ok(if self.stop_after == Some(step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+    fn samples(&mut self, step: u32, _: &Settings, pictures: &[RgbImage]) -> Result<()> {
+        self.samples.push((step, pictures.len()));
+        Ok(())
+    }
+    fn model(&mut self, model: &SavedModel) -> Result<()> {
+        self.model = Some(model.clone());
+        Ok(())
+    }
+}
+
+fn check(spec: &TrainSpec) {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let places = |run: &str| Places {
+        start: Folders::new(&bundled(), None),
+        reference: None,
+        run: scratch.path().join(run),
+        cache: scratch.path().join("cache"),
+    };
+    let mut whole = Recorder::default();
+    let ending = train(spec, &places("whole"), &Device::Cpu, &mut whole).expect("trains");
+    assert_eq!(ending, Ending::Finished);
+    assert!(whole.losses.iter().all(|(_, loss)| loss.is_finite()));
+
+    let mut first = Recorder { stop_after: Some(2), ..Recorder::default() };
+    let ending = train(spec, &places("parts"), &Device::Cpu, &mut first).expect("trains");
+    assert_eq!(ending, Ending::Stopped(2));
+    let mut second = Recorder::default();
+    train(spec, &places("parts"), &Device::Cpu, &mut second).expect("resumes");
+    assert_eq!(second.began, [2]);
+    let joined: Vec<_> = first.losses.iter().chain(&second.losses).copied().collect();
+    assert_eq!(whole.losses, joined);
+    let sha = |r: &Recorder| r.model.as_ref().expect("a model").sha256.clone();
+    assert_eq!(sha(&whole), sha(&second));
+}
+
+#[test]
+fn diff_contrast() {
+    check(&spec("{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }", "winter", "ema_decay = 0.9"));
+}
+
+#[test]
+fn the_other_preference_objectives() {
+    check(&spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "sketch", ""));
+    check(&spec("{ kind = 'rpo', beta = 500.0, tau = 5.0 }", "quality", "noise = 'batch_shared'"));
+}
+
+#[test]
+fn sft_and_denoising() {
+    check(&spec("{ kind = 'sft' }", "van_gogh", ""));
+    check(&spec(
+        "{ kind = 'denoise', snr_clamp = { min = 0.5, max = 5.0 } }",
+        "pictures",
+        "ema_decay = 0.99",
+    ));
+}
+
+/// The first step of every preference objective starts at ln 2, since policy and reference are one; and samples
+/// are rendered when asked.
+#[test]
+fn a_run_begins_at_ln_2_and_renders_samples() {
+    let spec = spec(
+        "{ kind = 'diff_contrast', beta = 2000.0, tau = 0.1 }",
+        "winter",
+        "sample_every = 5\nsample_prompts = ['a red circle', 'a blue star']",
+    );
+    let scratch = tempfile::tempdir().expect("a folder");
+    let places = Places {
+        start: Folders::new(&bundled(), None),
+        reference: None,
+        run: scratch.path().join("run"),
+        cache: scratch.path().join("cache"),
+    };
+    let mut heard = Recorder::default();
+    train(&spec, &places, &Device::Cpu, &mut heard).expect("trains");
+    assert!((heard.losses[0].1 - std::f64::consts::LN_2).abs() < 1e-6, "{}", heard.losses[0].1);
+    // With the same noise again the loss would fall; with fresh noise it must at least move.
+    assert!((heard.losses[4].1 - std::f64::consts::LN_2).abs() > 1e-6);
+    assert_eq!(heard.samples, [(0, 2), (5, 2)]);
+}
+
+/// A state of another spec, or a damaged one, is refused by name, never silently replaced.
+#[test]
+fn a_foreign_state_is_refused() {
+    let mine = spec("{ kind = 'sft' }", "winter", "");
+    let scratch = tempfile::tempdir().expect("a folder");
+    let places = Places {
+        start: Folders::new(&bundled(), None),
+        reference: None,
+        run: scratch.path().join("run"),
+        cache: scratch.path().join("cache"),
+    };
+    let mut first = Recorder { stop_after: Some(1), ..Recorder::default() };
+    train(&mine, &places, &Device::Cpu, &mut first).expect("trains");
+    let other = TrainSpec { seed: 12, ..mine.clone() };
+    let error = train(&other, &places, &Device::Cpu, &mut Recorder::default()).expect_err("another spec");
+    assert!(format!("{error:#}").contains("belongs to another spec"), "{error:#}");
+    let file = places.run.join("state.safetensors");
+    let bytes = std::fs::read(&file).expect("a state");
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("damaged");
+    let error = train(&mine, &places, &Device::Cpu, &mut Recorder::default()).expect_err("damaged");
+    assert!(format!("{error:#}").contains("state.safetensors"), "{error:#}");
+}

@@ -1,0 +1,189 @@
+//! The worker on a real store: a training job becomes a run, a model and an evaluation; cancelled and stopped
+//! jobs end as they should. The worker is the real program.
+
+use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
+use domain::id::{JobId, ModelId};
+use domain::image::Purpose;
+use domain::job::{JobSpec, JobState};
+use domain::model::Model;
+use domain::run::metric;
+use domain::train::TrainSpec;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use store::{ImageFilter, Store};
+use tempfile::TempDir;
+use trainer::ambient::{entropy, now};
+
+struct House {
+    scratch: TempDir,
+    store: Store,
+    base: ModelId,
+}
+
+impl House {
+    async fn new() -> Self {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let store = Store::connect(&url(&scratch)).await.expect("a store");
+        let folder = models().join("shapes").canonicalize().expect("the bundled model");
+        let base = ModelId::new(now(), entropy().expect("entropy"));
+        let model = Model {
+            id: base,
+            name: "shapes".to_owned(),
+            folder: folder.display().to_string(),
+            sha256: "bundled".to_owned(),
+            base_id: None,
+            run_id: None,
+            step: None,
+            objective: None,
+            description: String::new(),
+            created_at: now(),
+        };
+        store.insert_model(&model, None).await.expect("a model");
+        Self { scratch, store, base }
+    }
+
+    async fn enqueue(&self, spec: &JobSpec) -> JobId {
+        spec.validate().expect("a valid spec");
+        let id = JobId::new(now(), entropy().expect("entropy"));
+        self.store.enqueue_job(id, spec, now()).await.expect("enqueued");
+        id
+    }
+
+    fn worker(&self, more: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+            .arg("worker")
+            .args(["--database-url", &url(&self.scratch)])
+            .arg("--artifacts")
+            .arg(self.scratch.path().join("artifacts"))
+            .arg("--cache")
+            .arg(self.scratch.path().join("cache"))
+            .arg("--models")
+            .arg(models())
+            .args(more)
+            .spawn()
+            .expect("the worker starts")
+    }
+
+    async fn wait_for(&self, job: JobId, what: &str, ready: impl Fn(&domain::job::Job) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let job = self.store.get_job(job).await.expect("the store").expect("the job");
+            if ready(&job) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(300), "waited in vain until {what}: {job:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn url(scratch: &TempDir) -> String {
+    format!("sqlite://{}", scratch.path().join("house.db").display())
+}
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
+}
+
+fn spec(name: &str, steps: u32) -> TrainSpec {
+    let text = format!(
+        r#"
+        name = "{name}"
+        base = "shapes"
+        steps = {steps}
+        batch_size = 2
+        checkpoint_every = 2
+        sample_every = 2
+        sample_prompts = ["a red circle"]
+        evaluate_prompts = 3
+        objective = {{ kind = "diff_contrast", beta = 500.0, tau = 0.5 }}
+        data = {{ source = "shapes", set = "winter", count = 8 }}
+        learning_rate = {{ rate = 1e-4 }}
+        "#
+    );
+    toml::from_str(&text).expect("a spec")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_becomes_a_run_a_model_and_an_evaluation() {
+    let house = House::new().await;
+    let evaluation = JobSpec::Evaluate(EvaluateSpec {
+        model: "shapes".to_owned(),
+        prompts: PromptSpec::ShapesHeldOut { count: 3 },
+        seed: 0,
+        steps: Some(4),
+        guidance_scale: None,
+        sampler: None,
+    });
+    let first = house.enqueue(&evaluation).await;
+    let training = house.enqueue(&JobSpec::Train(spec("small", 4))).await;
+    let status = house.worker(&["--until-empty"]).wait().expect("the worker ends");
+    assert!(status.success());
+
+    for job in [first, training] {
+        let job = house.store.get_job(job).await.expect("the store").expect("the job");
+        assert_eq!((job.state, job.progress), (JobState::Succeeded, job.total), "{job:?}");
+    }
+    let runs = house.store.list_runs(10).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].step), (1, 4));
+    let points = house.store.metrics(runs[0].id, -1).await.expect("curves");
+    for name in [metric::LOSS, metric::REWARDS_ACCURACIES, metric::WEIGHT_DIAGONAL, metric::GRAD_NORM] {
+        assert_eq!(points.iter().filter(|p| p.name == name).count(), 4, "{name}");
+    }
+    let samples = house.store.list_samples(runs[0].id).await.expect("samples");
+    assert_eq!(samples.iter().map(|i| i.step).collect::<Vec<_>>(), [Some(0), Some(2), Some(4)]);
+
+    let models = house.store.list_models_of_run(runs[0].id).await.expect("models");
+    assert_eq!(models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["small-step2", "small"]);
+    assert_eq!(models[1].base_id, Some(house.base));
+    // The run asked for the evaluation of its model, which the worker then did.
+    for model in [house.base, models[1].id] {
+        let filter = ImageFilter {
+            model_id: Some(model),
+            purpose: Some(Purpose::Evaluation),
+            ..ImageFilter::default()
+        };
+        assert_eq!(house.store.list_images(&filter, 10).await.expect("images").len(), 3);
+        let scores = house.store.model_scores(model).await.expect("scores");
+        let metrics: Vec<Metric> = scores.iter().map(|s| s.metric).collect();
+        assert!(
+            metrics.contains(&Metric::ClipScore) && metrics.contains(&Metric::ShapeAndColour),
+            "{scores:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_stops_and_a_stopped_worker_hands_its_job_back() {
+    let house = House::new().await;
+    let job = house.enqueue(&JobSpec::Train(spec("long", 100_000))).await;
+    let mut worker = house.worker(&[]);
+    house.wait_for(job, "it has done some steps", |job| job.progress > 2).await;
+    // SIGTERM: the state is saved, the job waits for another worker.
+    Command::new("kill").arg(worker.id().to_string()).status().expect("kill");
+    assert!(worker.wait().expect("the worker ends").success());
+    house.wait_for(job, "it is back in the queue", |job| job.state == JobState::Queued).await;
+    let before = house.store.list_runs(1).await.expect("runs")[0].clone();
+    assert!(before.step > 2);
+
+    let mut worker = house.worker(&["--until-empty"]);
+    house.wait_for(job, "another worker goes on", |job| job.progress > before.step).await;
+    house.store.request_cancel(job, now()).await.expect("asked");
+    assert!(worker.wait().expect("the worker ends").success());
+    let job = house.store.get_job(job).await.expect("the store").expect("the job");
+    assert_eq!((job.state, job.attempt), (JobState::Cancelled, 2));
+    let runs = house.store.list_runs(10).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].id), (1, before.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_done_fails_with_the_reason() {
+    let house = House::new().await;
+    let job =
+        house.enqueue(&JobSpec::Train(TrainSpec { base: "nobody".to_owned(), ..spec("orphan", 2) })).await;
+    assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let job = house.store.get_job(job).await.expect("the store").expect("the job");
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.error.as_deref().is_some_and(|e| e.contains("nobody")), "{job:?}");
+}
