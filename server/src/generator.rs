@@ -15,8 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Pictures in a batch: more costs memory and gains little.
-const LARGEST_BATCH: usize = 8;
+/// Pictures in a batch on a GPU: more costs memory and gains little.
+const BATCH_ON_GPU: usize = 8;
+/// On a CPU a batch takes as long as its pictures one by one; and since products of matrices round differently with their
+/// size, only a picture drawn alone has the same bytes each time.
+const BATCH_ON_CPU: usize = 1;
 
 /// A model's files.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,12 +85,16 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory.
-    pub(crate) fn start(queue_size: usize, loaded: usize) -> anyhow::Result<Self> {
+    /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory, a batch has at
+    /// most `batch` pictures, or what suits the device.
+    pub(crate) fn start(queue_size: usize, loaded: usize, batch: Option<usize>) -> anyhow::Result<Self> {
         let (queue, incoming) = mpsc::channel(queue_size);
         let stopping = Arc::new(AtomicBool::new(false));
+        let device = device()?;
+        let suitable = if device.is_cpu() { BATCH_ON_CPU } else { BATCH_ON_GPU };
         let mut owner = Owner {
-            device: device()?,
+            device,
+            batch: batch.unwrap_or(suitable),
             incoming,
             waiting: VecDeque::new(),
             models: Vec::new(),
@@ -128,6 +135,8 @@ struct Owner {
     /// Least recently used first.
     models: Vec<(ModelFiles, TextToImage)>,
     loaded: usize,
+    /// Most pictures in a batch.
+    batch: usize,
     stopping: Arc<AtomicBool>,
 }
 
@@ -142,8 +151,10 @@ impl Owner {
             } else {
                 let models = &mut self.models;
                 // A panic in one request must not take the others' thread with it.
-                catch_unwind(AssertUnwindSafe(|| draw(models, self.loaded, &self.device, &orders, &wanted)))
-                    .unwrap_or_else(|_| Err(Refusal::Failed("panicked".into())))
+                catch_unwind(AssertUnwindSafe(|| {
+                    draw(models, self.loaded, self.batch, &self.device, &orders, &wanted)
+                }))
+                .unwrap_or_else(|_| Err(Refusal::Failed("panicked".into())))
             };
             let seconds = began.elapsed().as_secs_f64();
             deliver(batch, outcome, seconds);
@@ -167,7 +178,7 @@ impl Owner {
             for ticket in self.waiting.drain(..) {
                 let fits = ticket.order.model == batch[0].order.model
                     && ticket.order.settings == batch[0].order.settings
-                    && size + ticket.order.prompts.len() <= LARGEST_BATCH;
+                    && size + ticket.order.prompts.len() <= self.batch;
                 if fits {
                     size += ticket.order.prompts.len();
                     batch.push(ticket);
@@ -181,10 +192,11 @@ impl Owner {
     }
 }
 
-/// Draws all pictures of a batch, one PNG file each, in the order of the orders.
+/// Draws all pictures of orders that fit together, one PNG file each, in the order of the orders.
 fn draw(
     models: &mut Vec<(ModelFiles, TextToImage)>,
     loaded: usize,
+    batch: usize,
     device: &Device,
     orders: &[Order],
     wanted: &dyn Fn() -> bool,
@@ -193,11 +205,17 @@ fn draw(
     let prompts: Vec<Prompt> = orders.iter().flat_map(|order| order.prompts.clone()).collect();
     let pipeline = load(models, loaded, device, model)?;
     let mut go_on = |_, _| if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
-    let pictures = pipeline
-        .generate(&prompts, settings, &mut go_on)
-        .map_err(|error| Refusal::Failed(error.to_string()))?
-        .ok_or(Refusal::Stopping)?;
-    pictures.iter().map(|picture| png(picture).map_err(|error| Refusal::Failed(error.to_string()))).collect()
+    let mut files = Vec::with_capacity(prompts.len());
+    for prompts in prompts.chunks(batch) {
+        let pictures = pipeline
+            .generate(prompts, settings, &mut go_on)
+            .map_err(|error| Refusal::Failed(error.to_string()))?
+            .ok_or(Refusal::Stopping)?;
+        for picture in &pictures {
+            files.push(png(picture).map_err(|error| Refusal::Failed(error.to_string()))?);
+        }
+    }
+    Ok(files)
 }
 
 /// The model, from memory or from its files; the least recently used one makes room.

@@ -33,7 +33,11 @@ impl AppState {
         Ok(Self {
             store,
             artifacts,
-            generator: Generator::start(config.queue_size as usize, config.loaded_models as usize)?,
+            generator: Generator::start(
+                config.queue_size as usize,
+                config.loaded_models as usize,
+                config.batch_size.map(|size| size as usize),
+            )?,
             bundled: Arc::new(bundled),
             access_token: config.token().map(Arc::from),
             default_model: config.default_model.as_str().into(),
