@@ -41,7 +41,7 @@ pub struct Parameters {
 #[derive(Debug)]
 enum Source {
     File(HashMap<String, Tensor>),
-    Seed(Mutex<Noise>),
+    Seed(Box<Mutex<Noise>>),
 }
 
 /// A network's trainable parameters by name. Cloning shares the values.
@@ -70,7 +70,7 @@ impl Parameters {
     /// Freshly drawn, trainable, in f32.
     #[must_use]
     pub fn random(seed: u64, device: &Device) -> Self {
-        let source = Source::Seed(Mutex::new(Noise::new(seed)));
+        let source = Source::Seed(Box::new(Mutex::new(Noise::new(seed))));
         Self::new("a new network".to_owned(), source, device, DType::F32, true)
     }
 

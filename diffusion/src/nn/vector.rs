@@ -1,4 +1,5 @@
 //! Loops compiled for the vector instructions that the machine has, and functions that such loops can inline.
+#![expect(clippy::excessive_precision, reason = "constants as they are published")]
 
 use std::sync::LazyLock;
 

@@ -44,15 +44,15 @@ impl Unet {
         let mut down = Vec::new();
         let mut skips = vec![first];
         let mut before = first;
-        for i in 0..channels.len() {
+        for (i, &outputs) in channels.iter().enumerate() {
             down.push(DownBlock::new(&scope.at(format!("down_blocks.{i}")), &config, i, before, &mut skips)?);
-            before = channels[i];
+            before = outputs;
         }
         let mid = MidBlock::new(&scope.at("mid_block"), &config, last)?;
         let mut up = Vec::new();
-        for i in 0..channels.len() {
+        for (i, &outputs) in channels.iter().rev().enumerate() {
             up.push(UpBlock::new(&scope.at(format!("up_blocks.{i}")), &config, i, before, &mut skips)?);
-            before = channels[channels.len() - 1 - i];
+            before = outputs;
         }
         Ok(Self {
             conv_in: Conv2d::new(&scope.at("conv_in"), config.in_channels, first, 3, 1, 1)?,
