@@ -64,7 +64,7 @@ fn a_picture_depends_on_its_seed_and_not_on_its_batch() {
     };
     let [first, second] = prompts().try_into().expect("two prompts");
     let together = make(&[first.clone(), second.clone()]);
-    assert_eq!(together, [make(&[first.clone()]), make(&[second])].concat());
+    assert_eq!(together, [make(std::slice::from_ref(&first)), make(&[second])].concat());
     let other = make(&[Prompt { seed: 4, ..first.clone() }]);
     assert_ne!(other[0], together[0]);
     // The negative prompt counts.
