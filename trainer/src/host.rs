@@ -4,9 +4,14 @@
 /// Stack of the threads that compute: address space, not memory.
 const STACK: usize = 256 << 20;
 
-/// Sets up the threads and memory of a process that computes. Keeps freed memory instead of returning it: a training step allocates the same hundreds of megabytes again and
-/// again, and page faults were 39% of its time. Must be called before any thread is started.
-#[expect(clippy::disallowed_methods, reason = "candle reads this setting from the environment and nowhere else")]
+/// Sets up the threads and memory of a process that computes. Must be called before any thread is started.
+///
+/// Freed memory is kept instead of returned: a training step allocates the same hundreds of megabytes again and
+/// again, and page faults took a large part of its time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "candle reads this setting from the environment and nowhere else"
+)]
 pub fn prepare() {
     // SAFETY: no other thread runs yet, so nobody reads the environment or allocates meanwhile.
     unsafe {
