@@ -2,6 +2,8 @@
 //! `ready`, then answers each line `step` with `<seconds> <peak bytes of memory>`. Inputs are random numbers of the
 //! model's shapes; `xtask/bench/bench.py` does the same work.
 
+use crate::data::batch::Batch;
+use crate::forward::Forward;
 use crate::host::peak_memory;
 use crate::optim::{AdamW, Gradients};
 use anyhow::{Context, Result, bail};
@@ -83,19 +85,28 @@ impl BenchCommand {
         Ok((latents, text))
     }
 
-    /// One update: per-sample timesteps, mean squared error, backward, clip to norm 1, AdamW.
+    /// One update as the training recipe makes it: per-sample timesteps, mean squared error, backward, clip to norm
+    /// 1, AdamW.
     fn train(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
-        let (unet, variables) = Unet::load(&self.model.join("unet"), &Device::Cpu, true)?;
+        let folders = Folders::new(&self.model, None);
+        let (unet, variables) = Unet::load(&folders.part("unet")?, &Device::Cpu, true)?;
+        let schedule = folders.schedule()?;
         let mut noise = Noise::new(0);
         let (latents, text) = self.inputs(&unet, &mut noise)?;
-        let target = noise.normal_tensor(latents.shape().clone(), &Device::Cpu)?;
-        let timesteps: Vec<f32> = (0..self.batch).map(|_| noise.below(1000) as f32).collect();
-        let timesteps = Tensor::new(timesteps, &Device::Cpu)?;
+        let batch = Batch {
+            noise: noise.normal_tensor(latents.shape().clone(), &Device::Cpu)?,
+            winner: latents,
+            loser: None,
+            timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
+            text,
+            clip: None,
+        };
         let mut optimiser = AdamW::new(&OptimizerSpec::default(), &variables)?;
         Ok(Box::new(move || {
-            let loss = (unet.forward(&latents, &timesteps, &text)? - &target)?.sqr()?.mean_all()?;
+            let forward = Forward::run(&unet, None, &schedule, &batch)?;
+            let loss = forward.winner().mean_all()?;
             let mut gradients = Gradients::default();
-            gradients.add(&loss.backward()?, &variables)?;
+            forward.backward(&loss, &variables, &mut gradients)?;
             optimiser.update(&variables, &gradients, 1, 1e-6)?;
             loss.to_scalar::<f32>()?;
             Ok(())
