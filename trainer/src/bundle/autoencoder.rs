@@ -5,6 +5,7 @@
 //! degraded pictures are in the set, or their strokes would be wiped out.
 
 use super::files::write_part;
+use super::rate::rate;
 use crate::data::pictures::to_tensor;
 use crate::optim::{AdamW, Gradients};
 use crate::report::Progress;
@@ -28,6 +29,8 @@ use std::path::PathBuf;
 const BATCH: usize = 8;
 /// Learning rate after warm-up; falls along half a cosine.
 const RATE: f64 = 1.5e-3;
+/// Steps over which the rate rises.
+const WARMUP: u32 = 50;
 /// Weight of the KL divergence from the unit normal, per latent value.
 const KL: f64 = 1e-4;
 /// Seeds from here on are kept for measuring.
@@ -124,7 +127,7 @@ impl Options {
             };
             let mut gradients = Gradients::default();
             gradients.add(&loss.backward()?, &learnt)?;
-            optimiser.update(&learnt, &gradients, 1, rate(step, self.steps))?;
+            optimiser.update(&learnt, &gradients, 1, rate(RATE, WARMUP, step, self.steps))?;
             progress.step(&[("loss", f64::from(loss.to_scalar::<f32>()?))], BATCH as f64);
             if (step + 1) % 500 == 0 && step + 1 < self.steps {
                 progress.note(&format!("step {}: {:.2} dB on unseen pictures", step + 1, quality(&vae)?));
@@ -185,12 +188,6 @@ fn difference(made: &Tensor, right: &Tensor) -> Result<Tensor> {
     let down = (d.narrow(2, 1, height - 1)? - d.narrow(2, 0, height - 1)?)?.abs()?.mean_all()?;
     let colour = d.mean((2, 3))?.abs()?.mean_all()?;
     Ok(((((d.abs()?.mean_all()? + (d.sqr()?.mean_all()? * 2.0)?)? + across)? + down)? + colour)?)
-}
-
-fn rate(step: u32, steps: u32) -> f64 {
-    let warmup = (f64::from(step + 1) / 50.0).min(1.0);
-    let progress = f64::from(step) / f64::from(steps);
-    RATE * warmup * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
 }
 
 /// Peak signal to noise ratio of reconstructions of 64 unseen pictures, in dB.

@@ -4,6 +4,7 @@
 
 use super::cross_entropy::{of_classes, of_distributions};
 use super::files::{write_json, write_part, write_tokenizer};
+use super::rate::rate;
 use crate::data::pictures::to_tensor;
 use crate::optim::{AdamW, Gradients};
 use crate::report::Progress;
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 pub(super) const POSITIONS: usize = 24;
 const WIDTH: usize = 128;
 const BATCH: usize = 64;
+/// Steps over which the rate rises.
+const WARMUP: u32 = 100;
 /// Seeds from here on are kept for measuring.
 const MEASURE_SEED: u64 = 30_000_000;
 
@@ -162,12 +165,6 @@ fn optimiser(variables: &Variables) -> Result<AdamW> {
     AdamW::new(&spec, variables)
 }
 
-fn rate(full: f64, step: u32, steps: u32) -> f64 {
-    let warmup = (f64::from(step + 1) / 100.0).min(1.0);
-    let progress = f64::from(step) / f64::from(steps);
-    full * warmup * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
-}
-
 impl Options {
     pub(super) fn run(self) -> Result<()> {
         let device = Device::Cpu;
@@ -248,7 +245,7 @@ impl Options {
             let loss = (&naming + words)?;
             let mut gradients = Gradients::default();
             gradients.add(&loss.backward()?, &learnt)?;
-            optimiser.update(&learnt, &gradients, 1, rate(7e-4, step, self.text_steps))?;
+            optimiser.update(&learnt, &gradients, 1, rate(7e-4, WARMUP, step, self.text_steps))?;
             progress.step(&[("loss", f64::from(loss.to_scalar::<f32>()?))], BATCH as f64);
         }
         progress.note("text tower trained");
@@ -298,7 +295,7 @@ impl Options {
             let loss = ((contrast * 0.5)? + &naming)?;
             let mut gradients = Gradients::default();
             gradients.add(&loss.backward()?, &learnt)?;
-            optimiser.update(&learnt, &gradients, 1, rate(1e-3, step, self.image_steps))?;
+            optimiser.update(&learnt, &gradients, 1, rate(1e-3, WARMUP, step, self.image_steps))?;
             let shown = [
                 ("loss", f64::from(loss.to_scalar::<f32>()?)),
                 ("naming", f64::from(naming.to_scalar::<f32>()?)),

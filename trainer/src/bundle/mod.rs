@@ -6,6 +6,7 @@ mod clip;
 mod cross_entropy;
 mod files;
 mod measure;
+mod rate;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
