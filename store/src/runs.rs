@@ -58,6 +58,22 @@ macro_rules! select_runs {
     };
 }
 
+/// Notes the last finished step of the claim's run; leaves the transaction with `Missing` if the run is another job's.
+macro_rules! set_step {
+    ($tx:ident, $claim:expr, $run:expr, $step:expr) => {
+        let runs = sqlx::query("UPDATE runs SET step = $3 WHERE id = $1 AND job_id = $2")
+            .bind($run.0)
+            .bind($claim.job.id.0)
+            .bind($step)
+            .execute(&mut *$tx)
+            .await?
+            .rows_affected();
+        if runs == 0 {
+            return Err(StoreError::Missing("run of this job"));
+        }
+    };
+}
+
 impl Store {
     /// The run of a claimed training job: a new one under the given id, or the one a former attempt began.
     ///
@@ -119,16 +135,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
-            let runs = sqlx::query("UPDATE runs SET step = $3 WHERE id = $1 AND job_id = $2")
-                .bind(run.0)
-                .bind(claim.job.id.0)
-                .bind(step)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-            if runs == 0 {
-                return Err(StoreError::Missing("run of this job"));
-            }
+            set_step!(tx, claim, run, step);
             for point in points.iter().filter(|point| point.value.is_finite()) {
                 sqlx::query(
                     "INSERT INTO metrics (run_id, name, step, value) VALUES ($1, $2, $3, $4) \
@@ -152,16 +159,7 @@ impl Store {
     pub async fn rewind_run(&self, claim: &Claim, run: RunId, step: i64) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
-            let runs = sqlx::query("UPDATE runs SET step = $3 WHERE id = $1 AND job_id = $2")
-                .bind(run.0)
-                .bind(claim.job.id.0)
-                .bind(step)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-            if runs == 0 {
-                return Err(StoreError::Missing("run of this job"));
-            }
+            set_step!(tx, claim, run, step);
             sqlx::query("DELETE FROM metrics WHERE run_id = $1 AND step > $2")
                 .bind(run.0)
                 .bind(step)
