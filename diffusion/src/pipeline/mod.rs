@@ -2,4 +2,4 @@
 
 mod text_to_image;
 
-pub use text_to_image::{Defaults, Folders, Prompt, Settings, TextToImage, read_defaults};
+pub use text_to_image::{Defaults, Folders, Prompt, Settings, TextToImage, read_defaults, to_images};

@@ -327,7 +327,7 @@ impl TextToImage {
 ///
 /// # Errors
 /// candle's.
-fn to_images(pictures: &Tensor) -> Result<Vec<RgbImage>> {
+pub fn to_images(pictures: &Tensor) -> Result<Vec<RgbImage>> {
     let (batch, _, height, width) = pictures.dims4()?;
     let bytes = ((pictures.to_dtype(DType::F32)?.clamp(-1.0, 1.0)? + 1.0)? * 127.5)?;
     let bytes = bytes.round()?.to_dtype(DType::U8)?.permute((0, 2, 3, 1))?.contiguous()?;

@@ -3,7 +3,7 @@
 use crate::api::{self, Answer, image_url};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::note::FailureNote;
-use crate::components::poll::awake;
+use crate::components::poll::{awake, ticked, typed};
 use domain::api::{GenerateRequest, GenerateResponse};
 use domain::image::Sampler;
 use domain::problem::Problem;
@@ -60,20 +60,20 @@ const KEPT: usize = 12;
 /// The form and its pictures.
 #[island]
 pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoView {
-    let text = |value: &str| RwSignal::new(value.to_owned());
+    let text = |name: &str, written: &str| RwSignal::new(typed(name, written));
     let fields = Fields {
-        prompt: text(&preset.prompt),
-        negative_prompt: text(""),
-        seed: text(&preset.seed),
-        steps: text(""),
-        guidance_scale: text(""),
-        width: text(""),
-        height: text(""),
-        sampler: text(""),
+        prompt: text("prompt", &preset.prompt),
+        negative_prompt: text("negative_prompt", ""),
+        seed: text("seed", &preset.seed),
+        steps: text("steps", ""),
+        guidance_scale: text("guidance_scale", ""),
+        width: text("width", ""),
+        height: text("height", ""),
+        sampler: text("sampler", ""),
     };
-    let chosen = RwSignal::new(
-        models.iter().filter(|model| model.chosen).map(|model| model.name.clone()).collect::<Vec<_>>(),
-    );
+    let begins = |model: &&Choosable| ticked(&model.name, model.chosen && model.problem.is_none());
+    let chosen =
+        RwSignal::new(models.iter().filter(begins).map(|model| model.name.clone()).collect::<Vec<_>>());
     let problems = RwSignal::new(Vec::<Problem>::new());
     let rounds = RwSignal::new(Vec::<Round>::new());
     let order: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
@@ -221,7 +221,7 @@ fn withdraw(rounds: &mut Vec<Round>, number: usize, model: &str) {
 
 fn model_choice(model: Choosable, chosen: RwSignal<Vec<String>>) -> impl IntoView {
     let Choosable { name, objective, problem, chosen: initially } = model;
-    let value = name.clone();
+    let (value, box_name) = (name.clone(), name.clone());
     let toggle = move |event| {
         let on = event_target_checked(&event);
         chosen.update(|chosen| {
@@ -234,7 +234,7 @@ fn model_choice(model: Choosable, chosen: RwSignal<Vec<String>>) -> impl IntoVie
     let broken = problem.is_some();
     view! {
         <label class="chip" title=problem>
-            <input type="checkbox" checked=initially && !broken disabled=broken on:change=toggle />
+            <input type="checkbox" data-box=box_name checked=initially && !broken disabled=broken on:change=toggle />
             <span>{name}</span>
             {objective.map(|kind| view! { <ObjectiveBadge kind /> })}
         </label>

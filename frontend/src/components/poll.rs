@@ -1,4 +1,4 @@
-//! What happens in the browser only: asking again and again, and being awake.
+//! What happens in the browser only: asking again and again, being awake, and what was typed before.
 
 use leptos::prelude::{Effect, RwSignal, Set, document, set_timeout};
 use leptos::task::spawn_local;
@@ -37,4 +37,27 @@ pub(crate) fn awake() -> RwSignal<bool> {
     let awake = RwSignal::new(false);
     Effect::new(move |_| awake.set(true));
     awake
+}
+
+/// What stands in the field of this name: what a person typed before the island woke, or what the server wrote.
+/// Without this the waking island would write its own idea over it.
+pub(crate) fn typed(name: &str, written: &str) -> String {
+    #[cfg(feature = "hydrate")]
+    if let Some(field) = document().query_selector(&format!("[name=\"{name}\"]")).ok().flatten() {
+        let value = js_sys::Reflect::get(&field, &"value".into()).ok().and_then(|value| value.as_string());
+        return value.unwrap_or_else(|| written.to_owned());
+    }
+    _ = name;
+    written.to_owned()
+}
+
+/// Whether the box with this `data-box` is ticked, as `typed` tells of text.
+pub(crate) fn ticked(box_name: &str, written: bool) -> bool {
+    #[cfg(feature = "hydrate")]
+    if let Some(field) = document().query_selector(&format!("[data-box=\"{box_name}\"]")).ok().flatten() {
+        let ticked = js_sys::Reflect::get(&field, &"checked".into()).ok().and_then(|value| value.as_bool());
+        return ticked.unwrap_or(written);
+    }
+    _ = box_name;
+    written
 }

@@ -34,7 +34,7 @@ const WARMUP: u32 = 50;
 /// Weight of the KL divergence from the unit normal, per latent value.
 const KL: f64 = 1e-4;
 /// Seeds from here on are kept for measuring.
-const MEASURE_SEED: u64 = 20_000_000;
+pub(super) const MEASURE_SEED: u64 = 20_000_000;
 
 /// How to train it.
 #[derive(Debug, Args)]
@@ -51,6 +51,9 @@ pub(super) struct Options {
     /// Keep the encoder as it is in `vae/` and train the decoder alone.
     #[arg(long)]
     decoder_only: bool,
+    /// Start from the weights in `vae/` instead of from nothing.
+    #[arg(long)]
+    warm_start: bool,
     /// Of every draw.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -80,7 +83,7 @@ impl Options {
         let device = Device::Cpu;
         let folder = self.out.join("vae");
         let pictures = training_set(self.pictures, self.seed);
-        let (vae, all) = if self.decoder_only {
+        let (vae, all) = if self.decoder_only || self.warm_start {
             Autoencoder::load(&folder, &device, true)?
         } else {
             let parameters = Parameters::random(self.seed, &device);

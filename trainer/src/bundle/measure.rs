@@ -1,11 +1,14 @@
 //! How well a model of the bundled world does what it is asked, by the rule that uses no network.
 
+use super::autoencoder::MEASURE_SEED;
+use crate::data::pictures::to_tensor;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
-use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage, to_images};
+use diffusion::vae::Autoencoder;
 use shapes::judge::{judge, judge_pair};
-use shapes::world::{Shape, Size, held_out_prompts, pair_prompts};
+use shapes::world::{Kind, Scene, Shape, Size, Split, held_out_prompts, pair_prompts, scene};
 use shapes::{Picture, contact_sheet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -41,7 +44,11 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn run(self) -> Result<()> {
-        let model = TextToImage::load(&self.model, self.base.as_deref(), &Device::Cpu)?;
+        let folders = Folders::new(&self.model, self.base.as_deref());
+        let (vae, _) = Autoencoder::load(&folders.part("vae")?, &Device::Cpu, false)?;
+        let rebuilt = rebuilt(&vae, self.prompts)?;
+        line("rebuilt", rebuilt, self.prompts);
+        let model = TextToImage::open(&folders, &Device::Cpu)?;
         let defaults = *model.defaults();
         let settings = Settings {
             width: defaults.width,
@@ -58,9 +65,6 @@ impl Options {
         let verdicts: Vec<_> = pictures.iter().map(judge).collect();
         let n = prompts.len();
         let count = |f: &dyn Fn(usize) -> bool| (0..n).filter(|&i| f(i)).count();
-        let line = |name: &str, right: usize, of: usize| {
-            println!("{name:18} {right:4} of {of:4}  {:5.1}%", 100.0 * right as f64 / of.max(1) as f64);
-        };
         line("shape and colour", count(&|i| verdicts[i].satisfies(&prompts[i])), n);
         line("shape", count(&|i| verdicts[i].shape == Some(prompts[i].shape)), n);
         line("colour", count(&|i| verdicts[i].colour == Some(prompts[i].colour)), n);
@@ -132,4 +136,26 @@ impl Options {
         println!("{}", file.display());
         Ok(())
     }
+}
+
+fn line(name: &str, right: usize, of: usize) {
+    println!("{name:18} {right:4} of {of:4}  {:5.1}%", 100.0 * right as f64 / of.max(1) as f64);
+}
+
+/// Of how many held-out scenes shape and colour survive the autoencoder: no UNet over its latents can do better.
+fn rebuilt(vae: &Autoencoder, count: usize) -> Result<usize> {
+    let mut right = 0;
+    let seeds: Vec<u64> = (MEASURE_SEED..).take(count).collect();
+    for seeds in seeds.chunks(20) {
+        let scenes: Vec<_> = seeds.iter().map(|&seed| scene(seed, Split::HeldOut, Kind::Single)).collect();
+        let pictures: Vec<Picture> = scenes.iter().map(Scene::paint).collect();
+        let latents = vae.encode(&to_tensor(pictures.iter(), &Device::Cpu)?)?.mean.detach();
+        let images = to_images(&vae.decode(&latents)?.detach())?;
+        for (image, scene) in images.into_iter().zip(&scenes) {
+            let verdict = judge(&Picture::from_pixels(image.into_raw()).context("64 x 64 pictures")?);
+            let [object] = scene.objects.as_slice() else { anyhow::bail!("a single object was asked for") };
+            right += usize::from(verdict.shape == Some(object.shape) && verdict.colour == Some(object.colour));
+        }
+    }
+    Ok(right)
 }
