@@ -231,6 +231,71 @@ pub enum OptimizerSpec {
         #[serde(default = "max_grad_norm")]
         max_grad_norm: f64,
     },
+    /// Adafactor (Shazeer and Stern 2018) at a given rate, as the SDXL recipes use it: of a matrix's second moments it
+    /// keeps means of rows and columns only.
+    Adafactor {
+        /// Largest root mean square of an update, before the rate.
+        #[serde(default = "clip_threshold")]
+        clip_threshold: f64,
+        /// After t updates the moments decay by 1 - t^`decay_rate`.
+        #[serde(default = "decay_rate")]
+        decay_rate: f64,
+        /// Decay of the first moment; none is kept when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        beta1: Option<f64>,
+        /// Added to squared gradients.
+        #[serde(default = "adafactor_epsilon")]
+        epsilon: f64,
+        /// Share of the learning rate by which weights shrink.
+        #[serde(default = "weight_decay")]
+        weight_decay: f64,
+        /// Largest norm of a gradient; longer ones are scaled down to it. 0 clips nothing.
+        #[serde(default = "max_grad_norm")]
+        max_grad_norm: f64,
+    },
+}
+
+impl OptimizerSpec {
+    /// Largest norm of a gradient; 0 clips nothing.
+    #[must_use]
+    pub fn max_grad_norm(&self) -> f64 {
+        match *self {
+            Self::AdamW { max_grad_norm, .. } | Self::Adafactor { max_grad_norm, .. } => max_grad_norm,
+        }
+    }
+
+    fn validate(&self, p: &mut Problems) {
+        let positive = |p: &mut Problems, field: &str, v: f64| {
+            p.require(v.is_finite() && v > 0.0, field, format!("{v} is not a positive number"));
+        };
+        let decay = |p: &mut Problems, field: &str, v: f64| {
+            p.require((0.0..1.0).contains(&v), field, "use 0 to below 1");
+        };
+        let weight_decay = match *self {
+            Self::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
+                decay(p, "optimizer.beta1", beta1);
+                decay(p, "optimizer.beta2", beta2);
+                positive(p, "optimizer.epsilon", epsilon);
+                weight_decay
+            }
+            Self::Adafactor { clip_threshold, decay_rate, beta1, epsilon, weight_decay, .. } => {
+                positive(p, "optimizer.clip_threshold", clip_threshold);
+                p.require(
+                    (-1.0..0.0).contains(&decay_rate),
+                    "optimizer.decay_rate",
+                    "use -1 to below 0, for example -0.8",
+                );
+                decay(p, "optimizer.beta1", beta1.unwrap_or(0.0));
+                positive(p, "optimizer.epsilon", epsilon);
+                weight_decay
+            }
+        };
+        for (field, v) in
+            [("optimizer.weight_decay", weight_decay), ("optimizer.max_grad_norm", self.max_grad_norm())]
+        {
+            p.require(v.is_finite() && v >= 0.0, field, "use 0 or more");
+        }
+    }
 }
 
 impl Default for OptimizerSpec {
@@ -297,6 +362,16 @@ fn weight_decay() -> f64 {
 }
 fn max_grad_norm() -> f64 {
     1.0
+}
+fn clip_threshold() -> f64 {
+    1.0
+}
+fn decay_rate() -> f64 {
+    -0.8
+}
+/// The square of the smallest gradient that counts, as the paper and transformers have it.
+fn adafactor_epsilon() -> f64 {
+    1e-30
 }
 
 /// Whether a name may name a run or model (and so a folder): no separators, no leading dot.
@@ -379,15 +454,7 @@ impl TrainSpec {
         p.require((1..=10_000_000).contains(&self.steps), "steps", "use 1 to 10000000");
         p.require((1..=4096).contains(&self.batch_size), "batch_size", "use 1 to 4096");
         p.require((1..=4096).contains(&self.gradient_accumulation), "gradient_accumulation", "use 1 to 4096");
-        let OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, max_grad_norm } = &self.optimizer;
-        p.require((0.0..1.0).contains(beta1), "optimizer.beta1", "use 0 to below 1");
-        p.require((0.0..1.0).contains(beta2), "optimizer.beta2", "use 0 to below 1");
-        positive(&mut p, "optimizer.epsilon", *epsilon);
-        for (field, v) in
-            [("optimizer.weight_decay", weight_decay), ("optimizer.max_grad_norm", max_grad_norm)]
-        {
-            p.require(v.is_finite() && *v >= 0.0, field, "use 0 or more");
-        }
+        self.optimizer.validate(&mut p);
         positive(&mut p, "learning_rate.rate", self.learning_rate.rate);
         p.require(
             self.learning_rate.warmup_steps <= self.steps,

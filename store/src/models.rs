@@ -113,6 +113,23 @@ impl Store {
         }
     }
 
+    /// The model that a model descends from and that descends from none: itself, if it was not trained from another.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_oldest_ancestor(&self, id: ModelId) -> Result<Option<Model>, StoreError> {
+        // UNION, not UNION ALL: a circle made by hand ends instead of running for ever.
+        let row: Option<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(concat!(
+                "WITH RECURSIVE line (id, base_id) AS (SELECT id, base_id FROM models WHERE id = $1 \
+                 UNION SELECT models.id, models.base_id FROM models JOIN line ON models.id = line.base_id) ",
+                select_models!("WHERE id = (SELECT id FROM line WHERE base_id IS NULL)")))
+                .bind(id.0)
+                .fetch_optional(pool)
+                .await?);
+        Ok(row.map(Model::from))
+    }
+
     /// Models, newest first.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Where models lie: bundled ones in the models folder, trained ones in the artifact store.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use diffusion::pipeline::Folders;
 use domain::model::Model;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,6 @@ pub struct Catalogue {
     pub models: PathBuf,
 }
 
-/// Longest chain of models trained from models.
-const DEEPEST: usize = 64;
-
 impl Catalogue {
     /// The model of a name or id, and its folders: what its own lacks is its oldest ancestor's.
     ///
@@ -29,12 +26,7 @@ impl Catalogue {
         let model = self.store.find_model(name_or_id).await?.with_context(|| {
             format!("there is no model {name_or_id:?}: look at the Models page for those there are")
         })?;
-        let mut ancestor = model.clone();
-        for _ in 0..DEEPEST {
-            let Some(base) = ancestor.base_id else { break };
-            ancestor = self.store.get_model(base).await?.context("the model's base is gone")?;
-        }
-        ensure!(ancestor.base_id.is_none(), "the chain of bases of {name_or_id:?} does not end");
+        let ancestor = self.store.get_oldest_ancestor(model.id).await?.context("the model's base is gone")?;
         let own = self.folder(&model)?;
         let base = (ancestor.id != model.id).then(|| self.folder(&ancestor)).transpose()?;
         Ok((model, Folders::new(&own, base.as_deref())))

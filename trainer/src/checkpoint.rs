@@ -1,7 +1,7 @@
 //! What a run leaves on disk: its state, from which it resumes bit for bit, and models, which generate.
 
 use crate::data::encoded::file_sha256;
-use crate::optim::{AdamW, MovingAverage};
+use crate::optim::{MovingAverage, Optimiser};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use diffusion::unet::WEIGHTS_FILE;
@@ -17,7 +17,7 @@ pub struct State<'a> {
     /// The weights.
     pub variables: &'a Variables,
     /// The optimiser.
-    pub optimiser: &'a mut AdamW,
+    pub optimiser: &'a mut Optimiser,
     /// The moving average, if the run has one.
     pub average: Option<&'a mut MovingAverage>,
 }

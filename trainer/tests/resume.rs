@@ -103,7 +103,7 @@ fn the_other_preference_objectives() {
 
 #[test]
 fn sft_and_denoising() {
-    check(&spec("{ kind = 'sft' }", "van_gogh", ""));
+    check(&spec("{ kind = 'sft' }", "van_gogh", "optimizer = { kind = 'adafactor', beta1 = 0.9 }"));
     check(&spec(
         "{ kind = 'denoise', snr_clamp = { min = 0.5, max = 5.0 } }",
         "pictures",

@@ -106,25 +106,19 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<M
         .collect()
 }
 
-/// Longest chain of models trained from models; an end to one that has none.
-const DEEPEST: usize = 64;
-
 /// Where a model's parts lie: what its own folder lacks, its oldest ancestor's has.
 pub(crate) async fn files(state: &AppState, model: &Model) -> Result<ModelFiles, ApiError> {
-    let mut ancestor = None;
-    let mut above = model.base_id;
-    for _ in 0..DEEPEST {
-        let Some(id) = above else { break };
-        let base = state.store.get_model(id).await?.ok_or_else(|| {
+    let ancestor = match model.base_id {
+        None => None,
+        Some(_) => Some(state.store.get_oldest_ancestor(model.id).await?.ok_or_else(|| {
             ApiError::unavailable(format!(
                 "Model {:?} cannot be used: the model it was trained from is gone.",
                 model.name
             ))
-        })?;
-        above = base.base_id;
-        ancestor = Some(folder(state, &base)?);
-    }
-    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: folder(state, model)?, base: ancestor })
+        })?),
+    };
+    let base = ancestor.map(|ancestor| folder(state, &ancestor)).transpose()?;
+    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: folder(state, model)?, base })
 }
 
 fn folder(state: &AppState, model: &Model) -> Result<PathBuf, ApiError> {

@@ -6,6 +6,7 @@ use store::{Conflict, StoreError};
 on_both_databases!(
     a_model_comes_back_by_id_and_by_name,
     a_name_is_taken_once,
+    the_oldest_ancestor_ends_the_line,
     models_are_listed_newest_first_and_by_run,
 );
 
@@ -33,6 +34,23 @@ async fn a_name_is_taken_once(mut world: World) {
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ModelName))), "{refused:?}");
     assert_eq!(world.store.get_model_by_name("same").await.unwrap(), Some(first));
     assert_eq!(world.store.get_model(second.id).await.unwrap(), None);
+}
+
+async fn the_oldest_ancestor_ends_the_line(mut world: World) {
+    let first = world.model("first").await;
+    let _apart = world.model("apart").await;
+    let mut above = first.id;
+    for name in ["second", "third"] {
+        let mut model = world.new_model(name);
+        model.base_id = Some(above);
+        world.store.insert_model(&model, None).await.unwrap();
+        above = model.id;
+    }
+    let store = &world.store;
+    assert_eq!(store.get_oldest_ancestor(above).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(store.get_oldest_ancestor(first.id).await.unwrap().as_ref(), Some(&first));
+    let unknown = world.new_model("never stored").id;
+    assert_eq!(store.get_oldest_ancestor(unknown).await.unwrap(), None);
 }
 
 async fn models_are_listed_newest_first_and_by_run(mut world: World) {

@@ -7,7 +7,7 @@
 use super::files::write_part;
 use super::rate::rate;
 use crate::data::pictures::to_tensor;
-use crate::optim::{AdamW, Gradients};
+use crate::optim::{Gradients, Optimiser};
 use crate::report::Progress;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
@@ -106,7 +106,7 @@ impl Options {
             weight_decay: 1e-4,
             max_grad_norm: 1.0,
         };
-        let mut optimiser = AdamW::new(&spec, &learnt)?;
+        let mut optimiser = Optimiser::new(&spec, &learnt)?;
         let mut noise = Noise::stream(self.seed, 1);
         let mut progress = Progress::new("autoencoder", u64::from(self.steps));
         for step in 0..self.steps {

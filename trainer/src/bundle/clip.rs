@@ -6,7 +6,7 @@ use super::cross_entropy::{of_classes, of_distributions};
 use super::files::{write_json, write_part, write_tokenizer};
 use super::rate::rate;
 use crate::data::pictures::to_tensor;
-use crate::optim::{AdamW, Gradients};
+use crate::optim::{Gradients, Optimiser};
 use crate::report::Progress;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
@@ -154,7 +154,7 @@ fn with_prefix(variables: Variables, prefix: &str) -> Variables {
     variables.into_iter().map(|(name, v)| (format!("{prefix}{name}"), v)).collect()
 }
 
-fn optimiser(variables: &Variables) -> Result<AdamW> {
+fn optimiser(variables: &Variables) -> Result<Optimiser> {
     let spec = OptimizerSpec::AdamW {
         beta1: 0.9,
         beta2: 0.98,
@@ -162,7 +162,7 @@ fn optimiser(variables: &Variables) -> Result<AdamW> {
         weight_decay: 0.02,
         max_grad_norm: 1.0,
     };
-    AdamW::new(&spec, variables)
+    Optimiser::new(&spec, variables)
 }
 
 impl Options {

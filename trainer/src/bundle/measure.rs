@@ -154,7 +154,8 @@ fn rebuilt(vae: &Autoencoder, count: usize) -> Result<usize> {
         for (image, scene) in images.into_iter().zip(&scenes) {
             let verdict = judge(&Picture::from_pixels(image.into_raw()).context("64 x 64 pictures")?);
             let [object] = scene.objects.as_slice() else { anyhow::bail!("a single object was asked for") };
-            right += usize::from(verdict.shape == Some(object.shape) && verdict.colour == Some(object.colour));
+            right +=
+                usize::from(verdict.shape == Some(object.shape) && verdict.colour == Some(object.colour));
         }
     }
     Ok(right)

@@ -5,7 +5,7 @@
 use crate::data::batch::Batch;
 use crate::forward::Forward;
 use crate::host::peak_memory;
-use crate::optim::{AdamW, Gradients};
+use crate::optim::{Gradients, Optimiser};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
@@ -101,7 +101,7 @@ impl BenchCommand {
             text,
             clip: None,
         };
-        let mut optimiser = AdamW::new(&OptimizerSpec::default(), &variables)?;
+        let mut optimiser = Optimiser::new(&OptimizerSpec::default(), &variables)?;
         Ok(Box::new(move || {
             let forward = Forward::run(&unet, None, &schedule, &batch)?;
             let loss = forward.winner().mean_all()?;

@@ -5,19 +5,17 @@ use super::Gradients;
 use anyhow::{Context, Result, ensure};
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
 use diffusion::weights::Variables;
-use domain::train::OptimizerSpec;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The optimiser and its state.
 #[derive(Debug)]
-pub struct AdamW {
+pub(super) struct AdamW {
     beta1: f64,
     beta2: f64,
     epsilon: f64,
     weight_decay: f64,
-    max_grad_norm: f64,
     step: u64,
     moments: BTreeMap<String, Moments>,
 }
@@ -36,8 +34,12 @@ impl AdamW {
     ///
     /// # Errors
     /// candle's.
-    pub fn new(spec: &OptimizerSpec, variables: &Variables) -> Result<Self> {
-        let OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, max_grad_norm } = *spec;
+    pub(super) fn new(
+        [beta1, beta2]: [f64; 2],
+        epsilon: f64,
+        weight_decay: f64,
+        variables: &Variables,
+    ) -> Result<Self> {
         let moments = variables
             .iter()
             .map(|(name, v)| {
@@ -51,36 +53,27 @@ impl AdamW {
                 Ok((name.clone(), moments))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { beta1, beta2, epsilon, weight_decay, max_grad_norm, step: 0, moments })
+        Ok(Self { beta1, beta2, epsilon, weight_decay, step: 0, moments })
     }
 
-    /// One update at learning rate `rate`, of the mean of `parts` summed gradients, clipped to the largest norm.
-    /// Returns the norm before clipping.
+    /// One update at learning rate `rate`, of gradients times `scale`.
     ///
     /// # Errors
-    /// A parameter without a gradient; a norm that is not finite (nothing is changed then).
-    pub fn update(
+    /// A parameter without a gradient.
+    pub(super) fn update(
         &mut self,
         variables: &Variables,
         gradients: &Gradients,
-        parts: u32,
+        scale: f64,
         rate: f64,
-    ) -> Result<f64> {
-        let mean = 1.0 / f64::from(parts);
-        let norm = gradients.norm()? * mean;
-        ensure!(norm.is_finite(), "the gradient is not finite (norm {norm})");
-        let clip = if self.max_grad_norm > 0.0 && norm > self.max_grad_norm {
-            self.max_grad_norm / norm
-        } else {
-            1.0
-        };
+    ) -> Result<()> {
         self.step += 1;
         let exponent = i32::try_from(self.step).unwrap_or(i32::MAX);
         let update = Update {
             beta1: self.beta1,
             beta2: self.beta2,
             epsilon: self.epsilon,
-            scale: mean * clip,
+            scale,
             shrink: 1.0 - rate * self.weight_decay,
             // Bias corrections of both moments folded into the rate and the root.
             rate: rate / (1.0 - self.beta1.powi(exponent)),
@@ -97,14 +90,14 @@ impl AdamW {
                 Moments::Device(first, second) => update.on_device(variable, gradient, first, second)?,
             }
         }
-        Ok(norm)
+        Ok(())
     }
 
     /// The state as tensors to save: `NAME.first`, `NAME.second`, and the count of updates.
     ///
     /// # Errors
     /// candle's.
-    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+    pub(super) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut state = BTreeMap::new();
         for (name, moments) in &self.moments {
             let (first, second) = match moments {
@@ -127,7 +120,7 @@ impl AdamW {
     ///
     /// # Errors
     /// A moment that is missing or has another size.
-    pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+    pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let get = |name: String| state.get(&name).with_context(|| format!("the saved state lacks {name}"));
         for (name, moments) in &mut self.moments {
             let (first, second) = (get(format!("{name}.first"))?, get(format!("{name}.second"))?);
@@ -229,26 +222,18 @@ mod tests {
     use crate::optim::Gradients;
     use candle_core::{Device, Tensor, Var};
     use diffusion::weights::Variables;
-    use domain::train::OptimizerSpec;
 
     /// Two updates of one weight by hand: gradient 2w, weights 1 then as computed with beta1 0.9, beta2 0.999.
     #[test]
     fn worked_example() {
         let w = Var::from_tensor(&Tensor::new(&[1f32], &Device::Cpu).expect("tensor")).expect("var");
         let variables = Variables::from([("w".to_owned(), w.clone())]);
-        let spec = OptimizerSpec::AdamW {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            max_grad_norm: 0.0,
-        };
-        let mut adamw = AdamW::new(&spec, &variables).expect("state");
+        let mut adamw = AdamW::new([0.9, 0.999], 1e-8, 0.1, &variables).expect("state");
         let step = |adamw: &mut AdamW| {
             let mut gradients = Gradients::default();
             let loss = w.sqr().and_then(|s| s.sum_all()).expect("loss");
             gradients.add(&loss.backward().expect("backward"), &variables).expect("gradients");
-            adamw.update(&variables, &gradients, 1, 0.01).expect("update");
+            adamw.update(&variables, &gradients, 1.0, 0.01).expect("update");
             w.to_vec1::<f32>().expect("values")[0]
         };
         // m = 0.2, v = 0.004; corrected 2 and 4: w = 1 (1 - 0.001) - 0.01 * 2 / 2 = 0.989
@@ -256,28 +241,5 @@ mod tests {
         // g = 1.978; m = 0.3778, v = 0.007908484...; corrected m/0.19 = 1.98842, v/0.001999 = 3.956220:
         // w = 0.989 * 0.999 - 0.01 * 1.98842 / 1.98903 = 0.978014
         assert!((step(&mut adamw) - 0.978_014).abs() < 2e-6);
-    }
-
-    #[test]
-    fn long_gradients_are_clipped_and_a_saved_state_goes_on() {
-        let w = Var::from_tensor(&Tensor::new(&[30f32, 40.0], &Device::Cpu).expect("tensor")).expect("var");
-        let variables = Variables::from([("w".to_owned(), w.clone())]);
-        let mut a = AdamW::new(&OptimizerSpec::default(), &variables).expect("state");
-        let gradients = || {
-            let mut gradients = Gradients::default();
-            let loss = (w.sqr().expect("square") * 0.5).and_then(|s| s.sum_all()).expect("loss");
-            gradients.add(&loss.backward().expect("backward"), &variables).expect("gradients");
-            gradients
-        };
-        let norm = a.update(&variables, &gradients(), 1, 0.1).expect("update");
-        assert!((norm - 50.0).abs() < 1e-4);
-        let mut b = AdamW::new(&OptimizerSpec::default(), &variables).expect("state");
-        b.restore(&a.state().expect("state")).expect("restored");
-        let before = w.as_detached_tensor().copy().expect("copy");
-        a.update(&variables, &gradients(), 1, 0.1).expect("update");
-        let after_a = w.to_vec1::<f32>().expect("values");
-        w.set(&before).expect("reset");
-        b.update(&variables, &gradients(), 1, 0.1).expect("update");
-        assert_eq!(after_a, w.to_vec1::<f32>().expect("values"));
     }
 }

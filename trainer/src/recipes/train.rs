@@ -7,7 +7,7 @@ use crate::forward::Forward;
 use crate::objectives::{
     Objective as Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, rpo, sft,
 };
-use crate::optim::{AdamW, Gradients, MovingAverage, learning_rate};
+use crate::optim::{Gradients, MovingAverage, Optimiser, learning_rate};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use diffusion::config::Prediction;
@@ -111,7 +111,7 @@ pub fn train(
     let scaling_factor = scaling_factor(&places.start)?;
     let mut dealer = Dealer::new(&set, spec, &schedule, scaling_factor, device)?;
 
-    let mut optimiser = AdamW::new(&spec.optimizer, &variables)?;
+    let mut optimiser = Optimiser::new(&spec.optimizer, &variables)?;
     let mut average = spec.ema_decay.map(|decay| MovingAverage::new(decay, &variables)).transpose()?;
     let mut state = State { variables: &variables, optimiser: &mut optimiser, average: average.as_mut() };
     let mut step = load_state(&places.run, spec, &mut state)?;

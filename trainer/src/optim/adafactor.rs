@@ -1,0 +1,163 @@
+//! Adafactor (Shazeer and Stern 2018) without relative steps and without scaling by the parameter: the settings of
+//! the SDXL recipes (method.md section 2), computed as transformers' `Adafactor` does.
+
+use super::Gradients;
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{D, DType, Device, Tensor};
+use diffusion::nn::squared_sum;
+use diffusion::weights::Variables;
+use domain::train::OptimizerSpec;
+use std::collections::BTreeMap;
+
+/// The optimiser and its state: tensors by `NAME.row` and `NAME.column` of parameters with two dimensions or more,
+/// `NAME.second` of the others, `NAME.first` where a first moment is kept.
+#[derive(Debug)]
+pub(super) struct Adafactor {
+    spec: OptimizerSpec,
+    step: u64,
+    moments: BTreeMap<String, Tensor>,
+}
+
+impl Adafactor {
+    pub(super) fn new(spec: OptimizerSpec, variables: &Variables) -> Result<Self> {
+        let OptimizerSpec::Adafactor { beta1, .. } = spec else { bail!("the spec is not Adafactor's") };
+        let mut moments = BTreeMap::new();
+        for (name, variable) in variables {
+            let mut keep = |part: &str, shape: &[usize]| -> Result<()> {
+                let zeros = Tensor::zeros(shape, DType::F32, variable.device())?;
+                moments.insert(format!("{name}.{part}"), zeros);
+                Ok(())
+            };
+            match variable.dims() {
+                [before @ .., rows, columns] => {
+                    keep("row", &[before, &[*rows]].concat())?;
+                    keep("column", &[before, &[*columns]].concat())?;
+                }
+                shape => keep("second", shape)?,
+            }
+            if beta1.is_some() {
+                keep("first", variable.dims())?;
+            }
+        }
+        Ok(Self { spec, step: 0, moments })
+    }
+
+    /// One update at learning rate `rate`, of gradients times `scale`.
+    pub(super) fn update(
+        &mut self,
+        variables: &Variables,
+        gradients: &Gradients,
+        scale: f64,
+        rate: f64,
+    ) -> Result<()> {
+        let OptimizerSpec::Adafactor { clip_threshold, decay_rate, beta1, epsilon, weight_decay, .. } =
+            self.spec
+        else {
+            bail!("the spec is not Adafactor's")
+        };
+        self.step += 1;
+        let decay = 1.0 - (self.step as f64).powf(decay_rate);
+        for (name, variable) in variables {
+            let gradient = (gradients.get(name)? * scale)?;
+            let square = (gradient.sqr()? + epsilon)?;
+            let mut update = if variable.dims().len() >= 2 {
+                let row = self.blend(&format!("{name}.row"), &square.mean(D::Minus1)?, decay)?;
+                let column = self.blend(&format!("{name}.column"), &square.mean(D::Minus2)?, decay)?;
+                // The second moments as the outer product of their means: rows over the mean row, times columns.
+                let row = row.broadcast_div(&row.mean_keepdim(D::Minus1)?)?.sqrt()?.unsqueeze(D::Minus1)?;
+                let column = column.sqrt()?.unsqueeze(D::Minus2)?;
+                gradient.broadcast_div(&row)?.broadcast_div(&column)?
+            } else {
+                let second = self.blend(&format!("{name}.second"), &square, decay)?;
+                (gradient / second.sqrt()?)?
+            };
+            let root_mean_square = (squared_sum(&update)? / update.elem_count() as f64).sqrt();
+            update = (update * (rate / (root_mean_square / clip_threshold).max(1.0)))?;
+            if let Some(beta1) = beta1 {
+                update = self.blend(&format!("{name}.first"), &update, beta1)?;
+            }
+            let moved = ((variable.as_tensor() * (1.0 - rate * weight_decay))? - update)?;
+            variable.set(&moved.detach())?;
+        }
+        Ok(())
+    }
+
+    /// Moves a moment towards a value; returns it.
+    fn blend(&mut self, name: &str, value: &Tensor, decay: f64) -> Result<Tensor> {
+        let moment = self.moments.get_mut(name).with_context(|| format!("no moment {name}"))?;
+        *moment = ((&*moment * decay)? + (value * (1.0 - decay))?)?.detach();
+        Ok(moment.clone())
+    }
+
+    pub(super) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut state = self.moments.clone();
+        let step = i64::try_from(self.step).context("too many steps")?;
+        state.insert("step".to_owned(), Tensor::new(step, &Device::Cpu)?);
+        Ok(state)
+    }
+
+    pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        let get = |name: &str| state.get(name).with_context(|| format!("the saved state lacks {name}"));
+        for (name, moment) in &mut self.moments {
+            let saved = get(name)?;
+            ensure!(saved.shape() == moment.shape(), "the saved {name} has another shape");
+            *moment = saved.to_device(moment.device())?;
+        }
+        self.step = u64::try_from(get("step")?.to_scalar::<i64>()?).context("negative step")?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Adafactor;
+    use crate::optim::Gradients;
+    use candle_core::{Device, Tensor, Var};
+    use diffusion::weights::Variables;
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    /// Every weight after every one of six updates, against transformers (oracles/optimizers.py).
+    fn agrees_with_transformers(case: &str, spec: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adafactor.safetensors");
+        let fixture: HashMap<String, Tensor> =
+            candle_core::safetensors::load(file, &Device::Cpu).expect("the fixture");
+        let variables: Variables = fixture
+            .iter()
+            .filter_map(|(name, t)| {
+                Some((name.strip_prefix("start.")?.to_owned(), Var::from_tensor(t).expect("var")))
+            })
+            .collect();
+        assert_eq!(variables.len(), 3);
+        let mut adafactor =
+            Adafactor::new(serde_json::from_str(spec).expect("a spec"), &variables).expect("state");
+        for step in 0..6 {
+            // The gradient of the sum of products with a constant is the constant.
+            let products = variables.iter().map(|(name, w)| {
+                let gradient = &fixture[&format!("gradient.{step}.{name}")];
+                w.mul(gradient).and_then(|t| t.sum_all()).expect("a product")
+            });
+            let loss =
+                Tensor::stack(&products.collect::<Vec<_>>(), 0).and_then(|t| t.sum_all()).expect("loss");
+            let mut gradients = Gradients::default();
+            gradients.add(&loss.backward().expect("backward"), &variables).expect("gradients");
+            adafactor.update(&variables, &gradients, 1.0, 1e-2).expect("update");
+            for (name, w) in &variables {
+                let right = &fixture[&format!("{case}.{step}.{name}")];
+                let difference = (w.as_tensor() - right).and_then(|d| d.abs()?.flatten_all()?.max(0));
+                let difference = difference.and_then(|d| d.to_scalar::<f32>()).expect("a number");
+                assert!(difference < 2e-6, "{case}, update {step}, {name}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_first_moment() {
+        agrees_with_transformers("plain", r#"{"kind": "adafactor"}"#);
+    }
+
+    #[test]
+    fn with_a_first_moment() {
+        agrees_with_transformers("momentum", r#"{"kind": "adafactor", "beta1": 0.9}"#);
+    }
+}
