@@ -14,9 +14,12 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    PNDMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
+    UniPCMultistepScheduler,
 )
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -250,66 +253,6 @@ def towers(tokens):
     )
 
 
-def exact(scheduler):
-    """Gives a scheduler its noise levels in f64. In f32, its own type, 1 - abar has only four digits at first."""
-    config = scheduler.config
-    root = {"linear": 1, "scaled_linear": 2}[config.beta_schedule]
-    ends = config.beta_start ** (1 / root), config.beta_end ** (1 / root)
-    betas = torch.linspace(*ends, config.num_train_timesteps, dtype=torch.float64) ** root
-    levels = torch.cumprod(1 - betas, dim=0)
-    assert torch.allclose(levels, scheduler.alphas_cumprod.double(), rtol=2e-6)
-    scheduler.alphas_cumprod = levels
-    if isinstance(scheduler, DDIMScheduler):
-        scheduler.final_alpha_cumprod = torch.ones(()) if config.set_alpha_to_one else levels[0]
-    return scheduler
-
-
-def samplers():
-    """Each sampler's timesteps and the latents after each step, fed with the same recorded model outputs."""
-    shape = (1, 1, 2, 2)
-    recorded = normal(80, 50, *shape)
-    start = normal(81, *shape)
-    tensors = {"predictions": recorded, "noise": start}
-    kinds = [("ddim", DDIMScheduler, alpha) for alpha in (True, False)] + [("euler", EulerDiscreteScheduler, True)]
-    for kind, scheduler, set_alpha_to_one in kinds:
-        for spacing in ("leading", "trailing", "linspace", "default"):
-            for prediction in ("epsilon", "v_prediction"):
-                for steps in (7,) if spacing == "default" else (1, 7, 20, 50):
-                    extra = {"prediction_type": prediction, "steps_offset": 1}
-                    if spacing != "default":
-                        extra["timestep_spacing"] = spacing
-                    if kind == "ddim":
-                        extra |= {"set_alpha_to_one": set_alpha_to_one, "clip_sample": False}
-                    made = exact(scheduler(**SCHEDULE, **extra))
-                    made.set_timesteps(steps)
-                    latents = start.float() * made.init_noise_sigma
-                    seen, after = [], []
-                    for timestep, output in zip(made.timesteps, recorded.float()):
-                        seen.append(made.scale_model_input(latents, timestep))
-                        latents = made.step(output, timestep, latents).prev_sample
-                        after.append(latents)
-                    name = f"{kind}.{spacing}.{prediction}.{str(set_alpha_to_one).lower()}.{steps}"
-                    tensors[f"{name}.timesteps"] = made.timesteps.float()
-                    tensors[f"{name}.latents"] = torch.stack(after)
-                    if kind == "euler":
-                        tensors[f"{name}.seen"] = torch.stack(seen)
-    # Numbers of steps at which numpy's rounding decides a timestep.
-    for kind, scheduler in (("ddim", DDIMScheduler), ("euler", EulerDiscreteScheduler)):
-        for spacing in ("leading", "trailing", "linspace"):
-            for steps in (2, 27, 48, 96, 105):
-                made = scheduler(**SCHEDULE, timestep_spacing=spacing, steps_offset=1)
-                made.set_timesteps(steps)
-                tensors[f"rounded.{kind}.{spacing}.{steps}"] = made.timesteps.float()
-    timesteps = torch.tensor([0, 1, 250, 500, 999])
-    clean, noise = normal(82, 5, 2, 3, 2), normal(83, 5, 2, 3, 2)
-    tensors |= {"clean": clean, "noise_added": noise, "noised_at": timesteps}
-    for shape_of_betas, start_end in (("scaled_linear", (0.00085, 0.012)), ("linear", (0.0001, 0.02))):
-        made = DDIMScheduler(beta_schedule=shape_of_betas, beta_start=start_end[0], beta_end=start_end[1])
-        tensors[f"{shape_of_betas}.noised"] = made.add_noise(clean.float(), noise.float(), timesteps)
-        tensors[f"{shape_of_betas}.velocity"] = made.get_velocity(clean.float(), noise.float(), timesteps)
-    save(FIXTURES / "samplers", "expected.safetensors", tensors)
-
-
 def pipeline(unet, vae, text, tokens):
     """Pictures of the whole pipeline from given noise."""
     folder = FIXTURES / "model"
@@ -323,10 +266,14 @@ def pipeline(unet, vae, text, tokens):
     }
     noise = normal(90, 2, 4, 12, 8)
     tensors = {"noise": noise}
-    settings.pop("set_alpha_to_one")
+    ends = {"set_alpha_to_one": settings.pop("set_alpha_to_one")}
     samplers = {
-        "ddim": DDIMScheduler(**settings, set_alpha_to_one=False, clip_sample=False),
+        "ddim": DDIMScheduler(**settings, **ends, clip_sample=False),
+        "dpmpp_2m": DPMSolverMultistepScheduler(**settings),
+        "dpmpp_2m_karras": DPMSolverMultistepScheduler(**settings, use_karras_sigmas=True),
         "euler": EulerDiscreteScheduler(**settings),
+        "pndm": PNDMScheduler(**settings, **ends, skip_prk_steps=True),
+        "unipc": UniPCMultistepScheduler(**settings),
     }
     for name, sampler in samplers.items():
         made = StableDiffusionPipeline(
@@ -348,11 +295,11 @@ def pipeline(unet, vae, text, tokens):
 
 def main():
     torch.set_num_threads(1)
-    if FIXTURES.exists():
-        shutil.rmtree(FIXTURES)
+    for made in ("model", "text_encoder_*", "unet_*", "vae_*"):
+        for folder in FIXTURES.glob(made):
+            shutil.rmtree(folder)
     tokens = tokenizer()
     denoiser, coder, text = unets(), autoencoders(), towers(tokens)
-    samplers()
     with torch.no_grad():
         pipeline(denoiser, coder, text, tokens)
     size = sum(f.stat().st_size for f in FIXTURES.rglob("*") if f.is_file())

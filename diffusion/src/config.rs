@@ -2,10 +2,12 @@
 //! would change the network and is not supported is an error that names it, never ignored.
 
 mod neutral;
+mod schedule;
 
 use crate::nn::Activation;
 use crate::{Error, Result};
 use neutral::Neutral;
+pub use schedule::{Prediction, ScheduleConfig, Spacing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -20,8 +22,10 @@ pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
 
 /// Reads a JSON config in which some settings must be neutral.
 fn read_neutral<T: DeserializeOwned>(file: &Path, settings: &[Neutral]) -> Result<T> {
-    let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
-    let config: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| Error::format(file, e))?;
+    let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e))?;
+    // Python writes an infinite number (`lambda_min_clipped` of samplers) as a word that JSON does not have.
+    let text = text.replace(": -Infinity", ": null");
+    let config: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::format(file, e))?;
     neutral::check(&config, settings, file)?;
     serde_path_to_error::deserialize(config).map_err(|e| Error::format(file, e))
 }
@@ -284,68 +288,6 @@ pub struct ClipConfig {
     pub projection_dim: usize,
 }
 
-/// What the UNet's output means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Prediction {
-    /// The noise.
-    #[default]
-    Epsilon,
-    /// sqrt(abar) noise - sqrt(1 - abar) latents.
-    VPrediction,
-}
-
-/// `scheduler/scheduler_config.json`: the noise schedule, whatever sampler class it names.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ScheduleConfig {
-    /// Timesteps.
-    #[serde(default = "thousand")]
-    pub num_train_timesteps: usize,
-    /// First beta.
-    pub beta_start: f64,
-    /// Last beta.
-    pub beta_end: f64,
-    /// How beta goes from one to the other.
-    pub beta_schedule: String,
-    /// What the UNet's output means.
-    #[serde(default)]
-    pub prediction_type: Prediction,
-    /// Which timesteps a sampler visits; `None` leaves it to the sampler.
-    #[serde(default)]
-    pub timestep_spacing: Option<Spacing>,
-    /// Added to the timesteps of leading spacing.
-    #[serde(default)]
-    pub steps_offset: usize,
-    /// Whether the last step of DDIM ends at a noise level of exactly zero.
-    #[serde(default = "yes")]
-    pub set_alpha_to_one: bool,
-    /// The sampler class that the model's authors chose.
-    #[serde(rename = "_class_name", default)]
-    pub class_name: String,
-}
-
-impl ScheduleConfig {
-    /// Reads a `scheduler_config.json`.
-    ///
-    /// # Errors
-    /// It cannot be read, or the first setting that no sampler of ours obeys.
-    pub fn read(file: &Path) -> Result<Self> {
-        read_neutral(file, neutral::SCHEDULE)
-    }
-}
-
-/// Which of the training timesteps a sampler visits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spacing {
-    /// From 0 up by whole strides.
-    Leading,
-    /// From the last timestep down.
-    Trailing,
-    /// Evenly from first to last.
-    Linspace,
-}
-
 fn yes() -> bool {
     true
 }
@@ -372,9 +314,6 @@ fn one_each() -> PerBlock {
 }
 fn thirty_two() -> usize {
     32
-}
-fn thousand() -> usize {
-    1000
 }
 fn projection() -> usize {
     512

@@ -31,6 +31,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A setting of a picture that cannot be had.
+    #[error("{field}: {problem}")]
+    Setting {
+        /// The setting.
+        field: &'static str,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -42,6 +50,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     pub(crate) fn format(file: &Path, problem: impl ToString) -> Self {
         Self::Format { file: file.to_owned(), problem: problem.to_string() }
+    }
+
+    pub(crate) fn setting(field: &'static str, problem: impl ToString) -> Self {
+        Self::Setting { field, problem: problem.to_string() }
     }
 
     pub(crate) fn file(file: &Path, source: std::io::Error) -> Self {

@@ -21,6 +21,11 @@ impl Schedule {
         if n < 2 {
             return Err(Error::format(file, "num_train_timesteps: needs at least 2"));
         }
+        for (field, beta) in [("beta_start", config.beta_start), ("beta_end", config.beta_end)] {
+            if !(beta > 0.0 && beta < 1.0) {
+                return Err(Error::format(file, format!("{field}: {beta} is not between 0 and 1")));
+            }
+        }
         let between = |a: f64, b: f64| (0..n).map(move |i| a + (b - a) * i as f64 / (n - 1) as f64);
         let betas: Vec<f64> = match config.beta_schedule.as_str() {
             "linear" => between(config.beta_start, config.beta_end).collect(),

@@ -11,28 +11,77 @@ use std::str::FromStr;
 /// Longest prompt accepted: far above what any text tower reads (77 tokens), far below what hurts.
 pub const MAX_PROMPT_BYTES: usize = 8_192;
 
-/// How noise becomes a picture.
+/// How noise becomes a picture. Each is diffusers' class in brackets, with the model's own scheduler settings.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Deterministic DDIM (eta 0).
+    /// Deterministic DDIM (DDIMScheduler, eta 0).
     #[default]
     Ddim,
-    /// Euler's method on the probability flow.
+    /// DDPM's ancestral sampling (DDPMScheduler); wants many steps.
+    Ddpm,
+    /// Linear multistep of fourth order (PNDMScheduler without Runge-Kutta steps): the choice of SD 1.5's authors.
+    Pndm,
+    /// Euler's method on the probability flow (EulerDiscreteScheduler).
     Euler,
+    /// Euler's method with fresh noise in each step (EulerAncestralDiscreteScheduler).
+    EulerAncestral,
+    /// DPM-Solver++ of second order (DPMSolverMultistepScheduler).
+    #[serde(rename = "dpmpp_2m")]
+    Dpmpp2m,
+    /// The same with the noise levels of Karras et al.
+    #[serde(rename = "dpmpp_2m_karras")]
+    Dpmpp2mKarras,
+    /// Predictor and corrector of second order (UniPCMultistepScheduler).
+    Unipc,
+    /// For models distilled to latent consistency (LCMScheduler); others give blurred pictures.
+    Lcm,
 }
 
 impl Sampler {
     /// All samplers.
-    pub const ALL: [Self; 2] = [Self::Ddim, Self::Euler];
+    pub const ALL: [Self; 9] = [
+        Self::Ddim,
+        Self::Ddpm,
+        Self::Pndm,
+        Self::Euler,
+        Self::EulerAncestral,
+        Self::Dpmpp2m,
+        Self::Dpmpp2mKarras,
+        Self::Unipc,
+        Self::Lcm,
+    ];
 
     /// The word in bodies and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ddim => "ddim",
+            Self::Ddpm => "ddpm",
+            Self::Pndm => "pndm",
             Self::Euler => "euler",
+            Self::EulerAncestral => "euler_ancestral",
+            Self::Dpmpp2m => "dpmpp_2m",
+            Self::Dpmpp2mKarras => "dpmpp_2m_karras",
+            Self::Unipc => "unipc",
+            Self::Lcm => "lcm",
+        }
+    }
+
+    /// The words for people.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ddim => "DDIM",
+            Self::Ddpm => "DDPM",
+            Self::Pndm => "PNDM",
+            Self::Euler => "Euler",
+            Self::EulerAncestral => "Euler ancestral",
+            Self::Dpmpp2m => "DPM++ 2M",
+            Self::Dpmpp2mKarras => "DPM++ 2M Karras",
+            Self::Unipc => "UniPC",
+            Self::Lcm => "LCM (distilled models)",
         }
     }
 }
@@ -46,10 +95,9 @@ impl fmt::Display for Sampler {
 impl FromStr for Sampler {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|x| x.as_str() == s)
-            .ok_or_else(|| format!("{s:?} is no sampler: use {}", Self::ALL.map(Self::as_str).join(" or ")))
+        Self::ALL.into_iter().find(|x| x.as_str() == s).ok_or_else(|| {
+            format!("{s:?} is no sampler: use one of {}", Self::ALL.map(Self::as_str).join(", "))
+        })
     }
 }
 
@@ -165,4 +213,19 @@ pub struct Image {
     /// When it was made.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sampler;
+
+    #[test]
+    fn samplers_have_one_name_everywhere_and_an_unknown_one_is_told_them_all() {
+        for sampler in Sampler::ALL {
+            assert_eq!(serde_json::to_value(sampler).expect("a word"), sampler.as_str());
+            assert_eq!(sampler.to_string().parse(), Ok(sampler));
+        }
+        let unknown = "heun".parse::<Sampler>().expect_err("not one of ours");
+        assert!(Sampler::ALL.iter().all(|sampler| unknown.contains(sampler.as_str())), "{unknown}");
+    }
 }

@@ -58,6 +58,9 @@ pub(crate) enum Refusal {
     /// The model's files are damaged, missing or of another kind.
     #[error("{0}")]
     Model(String),
+    /// The model cannot do what is asked of it.
+    #[error("{field}: {problem}")]
+    Setting { field: &'static str, problem: String },
     /// Something else.
     #[error("generating: {0}")]
     Failed(String),
@@ -209,7 +212,10 @@ fn draw(
     for prompts in prompts.chunks(batch) {
         let pictures = pipeline
             .generate(prompts, settings, &mut go_on)
-            .map_err(|error| Refusal::Failed(error.to_string()))?
+            .map_err(|error| match error {
+                diffusion::Error::Setting { field, problem } => Refusal::Setting { field, problem },
+                error => Refusal::Failed(error.to_string()),
+            })?
             .ok_or(Refusal::Stopping)?;
         for picture in &pictures {
             files.push(png(picture).map_err(|error| Refusal::Failed(error.to_string()))?);

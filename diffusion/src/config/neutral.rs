@@ -46,18 +46,8 @@ pub(super) const VAE: &[Neutral] = &[
     ("up_block_types", "\"UpDecoderBlock2D\""),
 ];
 
-pub(super) const SCHEDULE: &[Neutral] = &[
-    ("clip_sample", "false"),
-    ("final_sigmas_type", "\"zero\""),
-    ("interpolation_type", "\"linear\""),
-    ("rescale_betas_zero_snr", "false"),
-    ("thresholding", "false"),
-    ("timestep_type", "\"discrete\""),
-    ("trained_betas", "null"),
-    ("use_beta_sigmas", "false"),
-    ("use_exponential_sigmas", "false"),
-    ("use_karras_sigmas", "false"),
-];
+/// Of the noise schedule. What a sampler cannot obey is its own affair: `sampler/settings.rs`.
+pub(super) const SCHEDULE: &[Neutral] = &[("rescale_betas_zero_snr", "false"), ("trained_betas", "null")];
 
 /// Every setting must be neutral, or a list of neutral values.
 ///

@@ -1,5 +1,6 @@
 //! Text to picture: text tower, guided denoising, decoder.
 
+use super::guidance::Guidance;
 use crate::clip::TextTower;
 use crate::config::{self, VaeConfig};
 use crate::noise::Noise;
@@ -79,6 +80,11 @@ pub struct Folders {
 /// The optional file that says how a model's authors use it.
 const GENERATION_CONFIG: &str = "generation_config.json";
 
+/// The noise schedule's file.
+const SCHEDULE: &str = "scheduler/scheduler_config.json";
+/// The stream of a seed that holds the noise which samplers add on the way.
+const FRESH_NOISE: u64 = 1;
+
 /// `generation_config.json`.
 #[derive(Debug, Default, Deserialize)]
 struct GenerationConfig {
@@ -124,24 +130,30 @@ impl Folders {
             Ok(file) => config::read(&file)?,
             Err(_) => GenerationConfig::default(),
         };
-        let schedule = self.schedule()?;
-        let sampler = match given.sampler.as_deref() {
-            Some(name) => {
-                name.parse().map_err(|e: String| Error::format(&self.folder.join(GENERATION_CONFIG), e))?
-            }
-            None if schedule.config().class_name.starts_with("Euler") => SamplerKind::Euler,
-            None => SamplerKind::Ddim,
-        };
         let side = (unet.sample_size * vae.downscale()) as u32;
         let defaults = Defaults {
             width: side,
             height: side,
             steps: given.num_inference_steps.unwrap_or(30),
             guidance_scale: given.guidance_scale.unwrap_or(7.5),
-            sampler,
+            sampler: self.default_sampler(given.sampler.as_deref())?,
         };
         // The UNet itself copes with odd latents; what must divide is the autoencoder's part.
         Ok((defaults, vae.downscale() as u32))
+    }
+
+    /// The sampler of that name, or the one of the noise schedule's file, if it can obey that file.
+    fn default_sampler(&self, given: Option<&str>) -> Result<SamplerKind> {
+        let file = self.part(SCHEDULE)?;
+        let schedule = Schedule::load(&file)?;
+        let kind = match given {
+            Some(name) => {
+                name.parse().map_err(|e: String| Error::format(&self.folder.join(GENERATION_CONFIG), e))?
+            }
+            None => SamplerKind::of(schedule.config()).map_err(|e| Error::format(&file, e))?,
+        };
+        kind.check(schedule.config()).map_err(|e| Error::format(&file, e))?;
+        Ok(kind)
     }
 
     /// The noise schedule.
@@ -149,7 +161,7 @@ impl Folders {
     /// # Errors
     /// It is missing or not supported.
     pub fn schedule(&self) -> Result<Schedule> {
-        Schedule::load(&self.part("scheduler")?.join("scheduler_config.json"))
+        Schedule::load(&self.part(SCHEDULE)?)
     }
 }
 
@@ -246,7 +258,8 @@ impl TextToImage {
         if batch.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let noise = self.starting_noise(batch, settings)?;
+        let mut sources: Vec<Noise> = batch.iter().map(|p| Noise::new(p.seed)).collect();
+        let noise = self.draw(&mut sources, self.latent_size(settings)?)?;
         self.generate_from(&noise, batch, settings, progress)
     }
 
@@ -267,46 +280,34 @@ impl TextToImage {
         let shape = [batch.len(), self.unet.config().in_channels, height, width];
         if noise.dims() != shape {
             let problem = format!("has shape {:?} where {shape:?} is needed", noise.dims());
-            return Err(Error::format(Path::new("noise"), problem));
+            return Err(Error::setting("noise", problem));
         }
         let sampler = Sampler::new(sampler, &self.schedule, steps as usize)?;
-        let guided = (guidance_scale - 1.0).abs() > f64::EPSILON;
-        let text = self.text_states(batch, guided)?;
-        let mut latents = (noise * sampler.initial_deviation())?;
-        for (i, &t) in sampler.timesteps().iter().enumerate() {
-            let seen = sampler.scale_input(&latents, i)?;
-            let seen = if guided { Tensor::cat(&[&seen, &seen], 0)? } else { seen };
-            let timesteps = Tensor::full(t as f32, seen.dim(0)?, &self.device)?;
-            let mut prediction = self.unet.forward(&seen, &timesteps, &text)?;
-            if guided {
-                let halves = prediction.chunk(2, 0)?;
-                prediction = (&halves[0] + ((&halves[1] - &halves[0])? * guidance_scale)?)?;
-            }
-            latents = sampler.step(&prediction, &latents, i)?;
+        let guidance = Guidance(guidance_scale);
+        let text = self.encode_text(&guidance.texts(batch))?;
+        let mut denoising = sampler.start(noise)?;
+        let mut fresh: Vec<Noise> = batch.iter().map(|p| Noise::stream(p.seed, FRESH_NOISE)).collect();
+        for (i, t) in sampler.timesteps().enumerate() {
+            let prediction = guidance.predict(&denoising.seen()?, |seen| {
+                let timesteps = Tensor::full(t as f32, seen.dim(0)?, &self.device)?;
+                self.unet.forward(seen, &timesteps, &text)
+            })?;
+            denoising.advance(&prediction, || self.draw(&mut fresh, [height, width]))?;
             if progress(i + 1, sampler.timesteps().len()).is_break() {
                 return Ok(None);
             }
         }
+        let latents = denoising.latents();
         let pictures = self.vae.decode(&(latents / self.vae.config().scaling_factor)?)?;
         to_images(&pictures).map(Some)
     }
 
-    /// (batch, ..), or with guidance (2 batch, ..): negative prompts first.
-    fn text_states(&self, batch: &[Prompt], guided: bool) -> Result<Tensor> {
-        let mut texts: Vec<&str> = Vec::new();
-        if guided {
-            texts.extend(batch.iter().map(|p| p.negative_prompt.as_str()));
-        }
-        texts.extend(batch.iter().map(|p| p.prompt.as_str()));
-        self.encode_text(&texts)
-    }
-
-    fn starting_noise(&self, batch: &[Prompt], settings: &Settings) -> Result<Tensor> {
-        let [height, width] = self.latent_size(settings)?;
+    /// Standard normal latents, (batch, channels, height, width): each picture's from its own source.
+    fn draw(&self, sources: &mut [Noise], [height, width]: [usize; 2]) -> Result<Tensor> {
         let shape = (1, self.unet.config().in_channels, height, width);
-        let noise = batch
-            .iter()
-            .map(|p| Noise::new(p.seed).normal_tensor(shape, &self.device))
+        let noise = sources
+            .iter_mut()
+            .map(|source| source.normal_tensor(shape, &self.device))
             .collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Tensor::cat(&noise, 0)?)
     }
@@ -317,7 +318,7 @@ impl TextToImage {
         let multiple = self.size_multiple;
         if width == 0 || height == 0 || width % multiple != 0 || height % multiple != 0 {
             let problem = format!("{width} x {height} pixels: use multiples of {multiple}");
-            return Err(Error::format(Path::new("size"), problem));
+            return Err(Error::setting("size", problem));
         }
         Ok([(height / multiple) as usize, (width / multiple) as usize])
     }

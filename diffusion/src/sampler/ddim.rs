@@ -1,40 +1,30 @@
 //! DDIM (Song et al. 2021) with eta 0, as diffusers' `DDIMScheduler` without clipping.
 
-use super::{spaced, split};
-use crate::Result;
-use crate::config::{Prediction, Spacing};
+use super::level::Level;
+use super::plan::{Plan, Source, Step};
+use super::spacing::{spaced, whole};
+use crate::config::Spacing;
 use crate::schedule::Schedule;
-use candle_core::Tensor;
 
-/// DDIM set up for a number of steps.
-#[derive(Debug)]
-pub struct Ddim {
-    timesteps: Vec<f64>,
-    /// abar before and after each step.
-    levels: Vec<(f64, f64)>,
-    prediction: Prediction,
+pub(super) fn plan(schedule: &Schedule, steps: usize) -> Plan {
+    let spacing = schedule.config().timestep_spacing.unwrap_or(Spacing::Leading);
+    let stride = (schedule.timesteps() / steps) as f64;
+    let level = levels(schedule, true);
+    let step = |(i, t): (usize, f64)| {
+        let (latents, prediction) = (Source::Latents(i).into(), Source::Prediction(i).into());
+        let next = level(t).moved(level(t - stride), schedule.prediction(), latents, prediction);
+        Step::plain(t, next)
+    };
+    let timesteps = whole(spaced(schedule, spacing, steps));
+    Plan { initial_deviation: 1.0, steps: timesteps.into_iter().enumerate().map(step).collect() }
 }
 
-impl Ddim {
-    pub(super) fn new(schedule: &Schedule, steps: usize) -> Self {
-        let spacing = schedule.config().timestep_spacing.unwrap_or(Spacing::Leading);
-        // DDIM visits whole timesteps; numpy rounds those of linspace.
-        let timesteps: Vec<f64> =
-            spaced(schedule, spacing, steps).into_iter().map(f64::round_ties_even).collect();
-        let stride = (schedule.timesteps() / steps) as f64;
-        let last = if schedule.config().set_alpha_to_one { 1.0 } else { schedule.alpha_bar(0) };
-        let level = |t: f64| if t < 0.0 { last } else { schedule.alpha_bar(t as usize) };
-        let levels = timesteps.iter().map(|&t| (level(t), level(t - stride))).collect();
-        Self { timesteps, levels, prediction: schedule.prediction() }
-    }
-
-    pub(super) fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    pub(super) fn step(&self, prediction: &Tensor, latents: &Tensor, i: usize) -> Result<Tensor> {
-        let (now, next) = self.levels[i];
-        let (clean, noise) = split(self.prediction, prediction, latents, now)?;
-        Ok(((clean * next.sqrt())? + (noise * (1.0 - next).sqrt())?)?)
+/// The level at a timestep, and at the end, below the first: without noise if `set_alpha_to_one`, which has the given
+/// default, or else as at the first.
+pub(super) fn levels(schedule: &Schedule, to_one: bool) -> impl Fn(f64) -> Level {
+    let to_one = schedule.config().set_alpha_to_one.unwrap_or(to_one);
+    move |t| {
+        let at = (t.max(0.0) as usize).min(schedule.timesteps() - 1);
+        Level::of_alpha_bar(if t < 0.0 && to_one { 1.0 } else { schedule.alpha_bar(at) })
     }
 }

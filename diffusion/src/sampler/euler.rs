@@ -1,62 +1,50 @@
 //! Euler's method (Karras et al. 2022, Algorithm 2 without churn), as diffusers' `EulerDiscreteScheduler`.
 //! Latents are kept at unit signal: clean + sigma noise.
 
-use super::{spaced, split};
-use crate::Result;
-use crate::config::{Prediction, Spacing};
+use super::level::Level;
+use super::plan::{Plan, Row, Source, Step};
+use super::spacing::{karras, sigma_at, spaced, timestep_at};
+use crate::config::Spacing;
 use crate::schedule::Schedule;
-use candle_core::Tensor;
 
-/// Euler's method set up for a number of steps.
-#[derive(Debug)]
-pub struct Euler {
-    timesteps: Vec<f64>,
-    /// Noise per signal at each step, and 0 after the last.
-    sigmas: Vec<f64>,
-    prediction: Prediction,
-    initial_deviation: f64,
+pub(super) fn plan(schedule: &Schedule, steps: usize, by_karras: bool) -> Plan {
+    let mut visits = visits(schedule, steps);
+    if by_karras {
+        let sigmas = karras(visits[0].1, visits[steps - 1].1, steps);
+        visits = sigmas.into_iter().map(|sigma| (timestep_at(schedule, sigma), sigma)).collect();
+    }
+    let step = |i: usize| {
+        let next = visits.get(i + 1).map_or(0.0, |&(_, sigma)| sigma);
+        towards(schedule, i, visits[i], next)
+    };
+    Plan { initial_deviation: initial_deviation(schedule, &visits), steps: (0..steps).map(step).collect() }
 }
 
-impl Euler {
-    pub(super) fn new(schedule: &Schedule, steps: usize) -> Self {
-        let spacing = schedule.config().timestep_spacing.unwrap_or(Spacing::Linspace);
-        let timesteps = spaced(schedule, spacing, steps);
-        let sigma = |t: usize| (1.0 / schedule.signal_to_noise(t)).sqrt();
-        let mut sigmas: Vec<f64> = timesteps
-            .iter()
-            .map(|&t| {
-                let (below, share) = (t.floor() as usize, t.fract());
-                let above = (below + 1).min(schedule.timesteps() - 1);
-                sigma(below) * (1.0 - share) + sigma(above) * share
-            })
-            .collect();
-        let largest = sigmas.iter().copied().fold(0.0, f64::max);
-        sigmas.push(0.0);
-        let initial_deviation = match spacing {
-            Spacing::Linspace | Spacing::Trailing => largest,
-            Spacing::Leading => (largest * largest + 1.0).sqrt(),
-        };
-        Self { timesteps, sigmas, prediction: schedule.prediction(), initial_deviation }
-    }
+/// Timesteps, whole or not, and the noise per signal at each.
+pub(super) fn visits(schedule: &Schedule, steps: usize) -> Vec<(f64, f64)> {
+    let spacing = spacing(schedule);
+    spaced(schedule, spacing, steps).into_iter().map(|t| (t, sigma_at(schedule, t))).collect()
+}
 
-    pub(super) fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
+/// The step straight on to the noise level `next`.
+pub(super) fn towards(schedule: &Schedule, i: usize, (timestep, sigma): (f64, f64), next: f64) -> Step {
+    let level = Level::of_sigma(sigma);
+    let latents = Row::from(Source::Latents(i));
+    let prediction = Source::Prediction(i).into();
+    let clean = level.clean(schedule.prediction(), latents.clone() * level.signal, prediction);
+    let next = latents.clone() + (latents - clean) * ((next - sigma) / sigma);
+    Step { input_scale: level.signal, ..Step::plain(timestep, next) }
+}
 
-    pub(super) fn initial_deviation(&self) -> f64 {
-        self.initial_deviation
+/// That of noise at the first level, with leading spacing (which starts below the last timestep) also of the signal.
+pub(super) fn initial_deviation(schedule: &Schedule, visits: &[(f64, f64)]) -> f64 {
+    let largest = visits.iter().map(|&(_, sigma)| sigma).fold(0.0, f64::max);
+    match spacing(schedule) {
+        Spacing::Linspace | Spacing::Trailing => largest,
+        Spacing::Leading => (largest * largest + 1.0).sqrt(),
     }
+}
 
-    pub(super) fn scale_input(&self, latents: &Tensor, i: usize) -> Result<Tensor> {
-        Ok((latents * (1.0 / (self.sigmas[i] * self.sigmas[i] + 1.0).sqrt()))?)
-    }
-
-    pub(super) fn step(&self, prediction: &Tensor, latents: &Tensor, i: usize) -> Result<Tensor> {
-        let (now, next) = (self.sigmas[i], self.sigmas[i + 1]);
-        // In variance-preserving terms the latents are latents / sqrt(1 + sigma^2), with abar = 1 / (1 + sigma^2).
-        let alpha_bar = 1.0 / (1.0 + now * now);
-        let (clean, _) = split(self.prediction, prediction, &(latents * alpha_bar.sqrt())?, alpha_bar)?;
-        let slope = ((latents - clean)? * (1.0 / now))?;
-        Ok((latents + (slope * (next - now))?)?)
-    }
+fn spacing(schedule: &Schedule) -> Spacing {
+    schedule.config().timestep_spacing.unwrap_or(Spacing::Linspace)
 }

@@ -1,152 +1,135 @@
-//! Samplers: from noise to latents, a step at a time, by what the network predicts.
+//! Samplers: from noise to latents, a step at a time, by what the network predicts. Each is diffusers' class of that
+//! name made `from_config` of the model's `scheduler_config.json`, and one function: from noise schedule and number of
+//! steps to a plan of weighted sums.
 
 mod ddim;
+mod ddpm;
+mod dpmpp_2m;
 mod euler;
+mod euler_ancestral;
+mod kind;
+mod lcm;
+mod level;
+mod plan;
+mod pndm;
+mod settings;
+mod spacing;
+mod unipc;
 
-use crate::config::{Prediction, Spacing};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use candle_core::Tensor;
-pub use ddim::Ddim;
-pub use euler::Euler;
-use std::fmt;
-use std::path::Path;
-use std::str::FromStr;
-
-/// Which sampler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SamplerKind {
-    /// Deterministic DDIM.
-    Ddim,
-    /// Euler's method.
-    Euler,
-}
-
-impl FromStr for SamplerKind {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "ddim" => Ok(Self::Ddim),
-            "euler" => Ok(Self::Euler),
-            other => Err(format!("{other:?} is no sampler: use ddim or euler")),
-        }
-    }
-}
-
-impl fmt::Display for SamplerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ddim => "ddim",
-            Self::Euler => "euler",
-        })
-    }
-}
+pub use kind::SamplerKind;
+use plan::{Plan, Row, Source, Step};
 
 /// A sampler set up for a number of steps.
 #[derive(Debug)]
-pub enum Sampler {
-    /// DDIM.
-    Ddim(Ddim),
-    /// Euler.
-    Euler(Euler),
-}
+pub struct Sampler(Plan);
 
 impl Sampler {
     /// # Errors
-    /// More steps than the schedule has timesteps, or none.
+    /// More steps than the schedule has timesteps or than the sampler can take, or none; a setting of the schedule's
+    /// file that this sampler cannot obey.
     pub fn new(kind: SamplerKind, schedule: &Schedule, steps: usize) -> Result<Self> {
+        kind.check(schedule.config()).map_err(|problem| Error::setting("sampler", problem))?;
+        let refused = |problem| Error::setting("steps", format!("{steps} steps: {problem}"));
         if steps == 0 || steps > schedule.timesteps() {
-            let problem = format!("{steps} steps: use 1 to {}", schedule.timesteps());
-            return Err(Error::format(Path::new("sampler"), problem));
+            return Err(refused(format!("use 1 to {}", schedule.timesteps())));
         }
-        Ok(match kind {
-            SamplerKind::Ddim => Self::Ddim(Ddim::new(schedule, steps)),
-            SamplerKind::Euler => Self::Euler(Euler::new(schedule, steps)),
-        })
+        let by_karras = schedule.config().use_karras_sigmas == Some(true);
+        let plan = match kind {
+            SamplerKind::Ddim => Ok(ddim::plan(schedule, steps)),
+            SamplerKind::Ddpm => Ok(ddpm::plan(schedule, steps)),
+            SamplerKind::Pndm => Ok(pndm::plan(schedule, steps)),
+            SamplerKind::Euler => Ok(euler::plan(schedule, steps, by_karras)),
+            SamplerKind::EulerAncestral => Ok(euler_ancestral::plan(schedule, steps)),
+            SamplerKind::Dpmpp2m => dpmpp_2m::plan(schedule, steps, by_karras),
+            SamplerKind::Dpmpp2mKarras => dpmpp_2m::plan(schedule, steps, true),
+            SamplerKind::Unipc => unipc::plan(schedule, steps, by_karras),
+            SamplerKind::Lcm => lcm::plan(schedule, steps),
+        };
+        plan.map(Self).map_err(refused)
     }
 
-    /// The timesteps that it visits, as the network is told them, first (noisiest) to last.
-    #[must_use]
-    pub fn timesteps(&self) -> &[f64] {
-        match self {
-            Self::Ddim(s) => s.timesteps(),
-            Self::Euler(s) => s.timesteps(),
-        }
+    /// The timesteps that it visits, as the network is told them, first (noisiest) to last: one per step, and one more
+    /// for PNDM.
+    pub fn timesteps(&self) -> impl ExactSizeIterator<Item = f64> + '_ {
+        self.0.steps.iter().map(|step| step.timestep)
     }
 
-    /// Deviation of the noise that it starts from.
-    #[must_use]
-    pub fn initial_deviation(&self) -> f64 {
-        match self {
-            Self::Ddim(_) => 1.0,
-            Self::Euler(s) => s.initial_deviation(),
-        }
-    }
-
-    /// What the network is to see of `latents` at step `i`.
+    /// Sets out from standard normal noise.
     ///
     /// # Errors
     /// candle's.
-    pub fn scale_input(&self, latents: &Tensor, i: usize) -> Result<Tensor> {
-        match self {
-            Self::Ddim(_) => Ok(latents.clone()),
-            Self::Euler(s) => s.scale_input(latents, i),
-        }
+    pub fn start(&self, noise: &Tensor) -> Result<Denoising<'_>> {
+        let latents = (noise * self.0.initial_deviation)?;
+        Ok(Denoising { steps: &self.0.steps, done: 0, latents, known: Vec::new() })
+    }
+}
+
+/// Latents on their way, and what later steps need of earlier ones.
+#[derive(Debug)]
+pub struct Denoising<'a> {
+    steps: &'a [Step],
+    done: usize,
+    latents: Tensor,
+    known: Vec<(Source, Tensor)>,
+}
+
+impl Denoising<'_> {
+    /// The latents so far.
+    #[must_use]
+    pub fn latents(&self) -> &Tensor {
+        &self.latents
     }
 
-    /// The latents after step `i`, given what the network predicted for them.
+    /// What the network is to see of them.
     ///
     /// # Errors
     /// candle's.
-    pub fn step(&self, prediction: &Tensor, latents: &Tensor, i: usize) -> Result<Tensor> {
-        match self {
-            Self::Ddim(s) => s.step(prediction, latents, i),
-            Self::Euler(s) => s.step(prediction, latents, i),
-        }
+    pub fn seen(&self) -> Result<Tensor> {
+        Ok((&self.latents * self.steps.get(self.done).map_or(1.0, |step| step.input_scale))?)
     }
-}
 
-/// The timesteps of a spacing, noisiest first. Products and sums stand in numpy's order, since its rounding
-/// decides timesteps that fall half way between two. Always as many as asked: for 61, 103 and some more steps
-/// diffusers' trailing spacing has one too many, at -1.
-fn spaced(schedule: &Schedule, spacing: Spacing, steps: usize) -> Vec<f64> {
-    let n = schedule.timesteps();
-    let offset = schedule.config().steps_offset;
-    match spacing {
-        Spacing::Leading => {
-            (0..steps).rev().map(|i| ((i * (n / steps)) + offset).min(n - 1) as f64).collect()
+    /// One step, given what the network predicted. `fresh_noise`, standard normal and in the latents' shape, is only
+    /// asked for by samplers and in steps that add some.
+    ///
+    /// # Errors
+    /// No step is left, or candle's.
+    pub fn advance(
+        &mut self,
+        prediction: &Tensor,
+        fresh_noise: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<()> {
+        let i = self.done;
+        let step =
+            self.steps.get(i).ok_or_else(|| candle_core::Error::msg(format!("all {i} steps are done")))?;
+        self.known.push((Source::Latents(i), self.latents.clone()));
+        self.known.push((Source::Prediction(i), prediction.clone()));
+        if let Some(row) = &step.corrected {
+            let corrected = self.sum(row)?;
+            self.known.push((Source::Corrected(i), corrected));
         }
-        Spacing::Trailing => {
-            let start = n as f64;
-            let stride = (start - start / steps as f64) - start;
-            (0..steps).map(|i| (start + i as f64 * stride).round_ties_even() - 1.0).collect()
+        self.latents = self.sum(&step.next)?;
+        if step.fresh_noise > 0.0 {
+            self.latents = (&self.latents + (fresh_noise()? * step.fresh_noise)?)?;
         }
-        Spacing::Linspace => {
-            let last = (n - 1) as f64;
-            let stride = last / (steps.max(2) - 1) as f64;
-            let inner = (0..steps).map(|i| if i > 0 && i + 1 == steps { last } else { i as f64 * stride });
-            inner.rev().collect()
-        }
+        self.done += 1;
+        // No row reaches back further than four steps.
+        let later = &self.steps[self.done..self.steps.len().min(self.done + 4)];
+        let rows = || later.iter().flat_map(|step| step.corrected.iter().chain([&step.next]));
+        self.known.retain(|(source, _)| rows().any(|row| row.0.iter().any(|(needed, _)| needed == source)));
+        Ok(())
     }
-}
 
-/// The clean latents and the noise that a prediction implies, for `latents` with variance-preserving noise.
-fn split(
-    schedule: Prediction,
-    prediction: &Tensor,
-    latents: &Tensor,
-    alpha_bar: f64,
-) -> Result<(Tensor, Tensor)> {
-    let (signal, level) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
-    match schedule {
-        Prediction::Epsilon => {
-            let clean = ((latents - (prediction * level)?)? * (1.0 / signal))?;
-            Ok((clean, prediction.clone()))
+    fn sum(&self, row: &Row) -> Result<Tensor> {
+        let mut total = self.latents.zeros_like()?;
+        for (source, weight) in &row.0 {
+            let found = self.known.iter().find(|(known, _)| known == source);
+            let (_, tensor) =
+                found.ok_or_else(|| candle_core::Error::msg(format!("{source:?} was forgotten")))?;
+            total = (total + (tensor * *weight)?)?;
         }
-        Prediction::VPrediction => {
-            let clean = ((latents * signal)? - (prediction * level)?)?;
-            let noise = ((prediction * signal)? + (latents * level)?)?;
-            Ok((clean, noise))
-        }
+        Ok(total)
     }
 }

@@ -202,9 +202,10 @@ fn autoencoder_text_tower_and_schedule_configs() {
         ("prediction_type", json!("sample")),
         ("timestep_spacing", json!("karras")),
         ("num_train_timesteps", json!(1)),
-        ("clip_sample", json!(true)),
         ("rescale_betas_zero_snr", json!(true)),
         ("trained_betas", json!([0.1, 0.2])),
+        ("beta_start", json!(0)),
+        ("beta_end", json!(1.5)),
         ("beta_end", Value::Null),
     ] {
         change_config(&file, json!({ field: value }));
@@ -250,4 +251,38 @@ fn parts_come_from_the_base() {
     assert_eq!((defaults, multiple), (*model.defaults(), model.size_multiple()));
     assert_eq!((defaults.width, defaults.steps, multiple), (8, 5, 2));
     assert_eq!((defaults.guidance_scale, defaults.sampler), (4.0, SamplerKind::Euler));
+}
+
+#[test]
+fn default_samplers() {
+    let folder = copy("model/scheduler");
+    let scheduler = folder.path().join("scheduler");
+    std::fs::create_dir(&scheduler).expect("create");
+    let file = scheduler.join("scheduler_config.json");
+    let base = self::folder("model");
+    let chosen = |settings: Value| {
+        std::fs::copy(folder.path().join("scheduler_config.json"), &file).expect("copy");
+        change_config(&file, settings);
+        // Without the base's generation_config.json, which names another sampler.
+        std::fs::write(folder.path().join("generation_config.json"), "{}").expect("write");
+        Folders::new(folder.path(), Some(&base)).defaults().map(|(defaults, _)| defaults.sampler)
+    };
+    let pndm = chosen(json!({ "_class_name": "PNDMScheduler", "skip_prk_steps": true }));
+    assert_eq!(pndm.expect("PNDM"), SamplerKind::Pndm);
+    assert_names(
+        chosen(json!({ "_class_name": "PNDMScheduler" })),
+        &["scheduler_config.json", "skip_prk_steps"],
+    );
+    assert_names(chosen(json!({ "clip_sample": true })), &["scheduler_config.json", "clip_sample"]);
+    assert_names(
+        chosen(json!({ "_class_name": "HeunDiscreteScheduler" })),
+        &["scheduler_config.json", "Heun"],
+    );
+    // As Python writes the class's default.
+    let dpm = json!({ "_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": 0.5 });
+    assert_names(chosen(dpm), &["scheduler_config.json", "lambda_min_clipped"]);
+    let config: Value = serde_json::from_slice(&std::fs::read(&file).expect("a config")).expect("a config");
+    std::fs::write(&file, format!("{config:#}").replace("0.5", "-Infinity")).expect("write");
+    let (defaults, _) = Folders::new(folder.path(), Some(&base)).defaults().expect("read");
+    assert_eq!(defaults.sampler, SamplerKind::Dpmpp2m);
 }

@@ -1,10 +1,10 @@
-//! Samplers and noise schedule against `DDIMScheduler` (without clipping) and `EulerDiscreteScheduler`.
+//! Samplers and noise schedule against diffusers' schedulers.
 
-use crate::fixture::{Expected, relative_error};
+use crate::fixture::{Expected, json, relative_error};
 use candle_core::Tensor;
 use diffusion::sampler::{Sampler, SamplerKind};
 use diffusion::schedule::Schedule;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn schedule(extra: serde_json::Value) -> Schedule {
@@ -15,61 +15,92 @@ fn schedule(extra: serde_json::Value) -> Schedule {
     Schedule::new(serde_json::from_value(config).expect("a config"), Path::new("test")).expect("a schedule")
 }
 
-/// Every spacing (also the sampler's own), prediction type and end, from 1 to 50 steps: the same timesteps and,
-/// fed with the same predictions, the same latents after each step.
+/// What `oracles/samplers.py` tried: a sampler's name, its schedule, and the numbers of steps if they differ.
+fn cases(file: &str) -> Vec<(SamplerKind, Schedule, Vec<usize>)> {
+    let cases = json(&format!("samplers/{file}"));
+    let case = |case: &Value| {
+        let config = serde_json::from_value(case["config"].clone()).expect("a config");
+        let steps = case["steps"].as_array().map(|steps| steps.iter().filter_map(Value::as_u64));
+        let steps = steps.into_iter().flatten().map(|n| n as usize).collect();
+        let kind = case["sampler"].as_str().expect("a name").parse().expect("a kind");
+        (kind, Schedule::new(config, Path::new("test")).expect("a schedule"), steps)
+    };
+    cases.as_array().expect("a list").iter().map(case).collect()
+}
+
+fn timesteps(sampler: &Sampler) -> Vec<f32> {
+    sampler.timesteps().map(|t| t as f32).collect()
+}
+
+/// Every sampler, spacing (also its own), prediction type and end, from 1 to 50 steps: the same timesteps and, fed with
+/// the same predictions and fresh noise, the same latents shown to the network and after each step.
 #[test]
 fn steps() {
     let expected = Expected::read("samplers");
-    let names = expected.names("");
-    let names: Vec<&str> = names.iter().filter_map(|n| n.strip_suffix(".latents")).collect();
-    assert_eq!(names.len(), 3 * 2 * (3 * 4 + 1));
-    let mut worst = (0.0, String::new());
-    for name in names {
-        let [kind, spacing, prediction, to_one, steps] =
-            name.split('.').collect::<Vec<_>>().try_into().expect("five parts");
-        let mut extra = json!({ "prediction_type": prediction, "set_alpha_to_one": to_one == "true" });
-        if spacing != "default" {
-            extra["timestep_spacing"] = spacing.into();
-        }
-        let kind: SamplerKind = kind.parse().expect("a kind");
-        let sampler = Sampler::new(kind, &schedule(extra), steps.parse().expect("steps")).expect("a sampler");
-        let timesteps: Vec<f32> = sampler.timesteps().iter().map(|&t| t as f32).collect();
-        let theirs = expected.get(&format!("{name}.timesteps")).to_vec1::<f32>().expect("timesteps");
-        assert_eq!(timesteps, theirs, "{name}");
-        let mut latents = (expected.get("noise") * sampler.initial_deviation()).expect("latents");
-        for i in 0..timesteps.len() {
-            let row = |t: &str| expected.get(t).get(i).expect("a step");
-            if kind == SamplerKind::Euler {
-                let seen = sampler.scale_input(&latents, i).expect("scale");
-                assert!(relative_error(&seen, &row(&format!("{name}.seen"))) < 1e-5, "{name} step {i}");
+    let row =
+        |tensor: &str, i: usize| expected.get(tensor).get(i).expect("a row").contiguous().expect("a row");
+    let mut worst = vec![(0.0, String::new()); SamplerKind::ALL.len()];
+    let mut sequences = 0;
+    for (number, (kind, schedule, numbers_of_steps)) in cases("cases.json").into_iter().enumerate() {
+        assert_eq!(SamplerKind::of(schedule.config()), Ok(kind));
+        for steps in numbers_of_steps {
+            let name = format!("{number}.{steps}");
+            let theirs =
+                |i: usize, from: usize, length: usize| row(&name, i).narrow(0, from, length).expect("a row");
+            let sampler = Sampler::new(kind, &schedule, steps).expect("a sampler");
+            assert_eq!(sampler.timesteps().len(), expected.get(&name).dim(0).expect("rows"), "{kind} {name}");
+            let mut denoising = sampler.start(expected.get("noise")).expect("a start");
+            for (i, t) in sampler.timesteps().enumerate() {
+                let place = format!("{kind} {name} at {t}, case {:?}", schedule.config());
+                // Timesteps between whole ones come out of interpolation.
+                let apart = (t as f32 - theirs(i, 0, 1).to_vec1::<f32>().expect("a timestep")[0]).abs();
+                assert!(
+                    if t.fract() == 0.0 { apart == 0.0 } else { apart < 1e-3 },
+                    "{place}: off by {apart}"
+                );
+                let shown = denoising.seen().and_then(|s| Ok(s.flatten_all()?)).expect("latents");
+                let apart = relative_error(&shown, &theirs(i, 1, 4));
+                assert!(apart < 1e-5, "{place}: the latents shown are off by {apart:e}");
+                denoising.advance(&row("predictions", i), || Ok(row("fresh_noise", i))).expect("a step");
+                let latents = denoising.latents().flatten_all().expect("latents");
+                let error = relative_error(&latents, &theirs(i, 5, 4));
+                let worst = &mut worst[SamplerKind::ALL.iter().position(|&k| k == kind).expect("listed")];
+                if error > worst.0 {
+                    *worst = (error, place);
+                }
             }
-            let prediction = row("predictions").unsqueeze(0).and_then(|p| p.reshape(latents.shape()));
-            latents = sampler.step(&prediction.expect("a prediction"), &latents, i).expect("step");
-            let error = relative_error(&latents, &row(&format!("{name}.latents")));
-            if error > worst.0 {
-                worst = (error, format!("{name} step {i}"));
-            }
+            sequences += 1;
+            let spent = denoising.advance(&row("predictions", 0), || Ok(row("fresh_noise", 0)));
+            assert!(spent.expect_err("no step is left").to_string().contains("done"));
         }
     }
-    eprintln!("worst step off by {:.1e}: {}", worst.0, worst.1);
-    assert!(worst.0 <= 1e-5, "{} is off by {:e}", worst.1, worst.0);
+    assert_eq!(sequences, 4 * 2 * (3 * 10 + 4) + 14 * 3);
+    for (kind, (error, place)) in SamplerKind::ALL.iter().zip(&worst) {
+        eprintln!("{kind}: the worst step off by {error:.1e}");
+        assert!((1e-9..=1e-5).contains(error), "{place}: off by {error:e}");
+    }
 }
 
 /// Numbers of steps at which timesteps lie half way between two whole ones.
 #[test]
 fn timesteps_are_rounded_as_numpy_does() {
     let expected = Expected::read("samplers");
-    let names = expected.names("rounded.");
-    assert_eq!(names.len(), 2 * 3 * 5);
-    for name in names {
-        let [kind, spacing, steps] = name.split('.').collect::<Vec<_>>().try_into().expect("three parts");
-        let schedule = schedule(json!({ "timestep_spacing": spacing }));
-        let kind = kind.parse().expect("a kind");
-        let sampler = Sampler::new(kind, &schedule, steps.parse().expect("steps")).expect("a sampler");
-        let timesteps: Vec<f32> = sampler.timesteps().iter().map(|&t| t as f32).collect();
-        let theirs: Vec<f32> = expected.get(&format!("rounded.{name}")).to_vec1().expect("timesteps");
-        assert_eq!(timesteps, theirs, "{name}");
+    let mut compared = 0;
+    for (number, (kind, schedule, _)) in cases("rounded.json").into_iter().enumerate() {
+        for name in expected.names(&format!("rounded.{number}.")) {
+            let sampler = Sampler::new(kind, &schedule, name.parse().expect("steps")).expect("a sampler");
+            let theirs: Vec<f32> =
+                expected.get(&format!("rounded.{number}.{name}")).to_vec1().expect("timesteps");
+            let ours = timesteps(&sampler);
+            assert_eq!(ours.len(), theirs.len(), "{kind} {name}");
+            let whole = |t: &f32| t.fract() == 0.0;
+            let apart =
+                |(a, b): (&f32, &f32)| if whole(a) && whole(b) { a != b } else { (a - b).abs() > 1e-3 };
+            assert!(!ours.iter().zip(&theirs).any(apart), "{kind} {name}: {ours:?} instead of {theirs:?}");
+            compared += 1;
+        }
     }
+    assert_eq!(compared, 5 * (10 * 3 + 2) + 3 * 2);
 }
 
 /// Each sample at its own timestep, from the first to the last.
@@ -94,9 +125,73 @@ fn noising_and_velocity() {
 
 #[test]
 fn no_steps_and_too_many_are_errors() {
-    for kind in [SamplerKind::Ddim, SamplerKind::Euler] {
-        assert!(Sampler::new(kind, &schedule(json!({})), 0).is_err());
-        assert!(Sampler::new(kind, &schedule(json!({})), 1001).is_err());
-        assert!(Sampler::new(kind, &schedule(json!({})), 1000).is_ok());
+    for kind in SamplerKind::ALL {
+        let most = match kind {
+            SamplerKind::Lcm => 50,
+            // They visit one level more than steps.
+            SamplerKind::Dpmpp2m | SamplerKind::Unipc => 999,
+            _ => 1000,
+        };
+        for (steps, fits) in [(0, false), (1, true), (most, true), (most + 1, false), (1001, false)] {
+            match Sampler::new(kind, &schedule(json!({})), steps) {
+                Ok(sampler) => assert!(fits && sampler.timesteps().all(|t| t >= 0.0), "{kind} {steps}"),
+                Err(error) => assert!(!fits && error.to_string().starts_with("steps: "), "{kind}: {error}"),
+            }
+        }
     }
+}
+
+/// Settings that a sampler's class would obey and ours cannot, by name; classes without the setting do not mind.
+#[test]
+fn settings_that_cannot_be_obeyed_are_errors() {
+    let karras = json!({ "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": true });
+    for (kind, other, settings) in [
+        ("dpmpp_2m", "euler", json!({ "algorithm_type": "sde-dpmsolver++" })),
+        ("dpmpp_2m_karras", "ddim", json!({ "solver_order": 3 })),
+        ("dpmpp_2m", "pndm", json!({ "solver_type": "heun" })),
+        ("unipc", "dpmpp_2m", json!({ "predict_x0": false })),
+        ("unipc", "dpmpp_2m", json!({ "disable_corrector": [0] })),
+        ("euler", "euler_ancestral", json!({ "final_sigmas_type": "sigma_min" })),
+        ("euler", "unipc", json!({ "interpolation_type": "log_linear" })),
+        ("ddim", "euler", json!({ "clip_sample": true })),
+        ("lcm", "pndm", json!({ "thresholding": true })),
+        ("ddpm", "dpmpp_2m", json!({ "variance_type": "fixed_large" })),
+        ("pndm", "ddim", json!({ "skip_prk_steps": false })),
+    ] {
+        let schedule = schedule(settings.clone());
+        let kind: SamplerKind = kind.parse().expect("a kind");
+        let error = Sampler::new(kind, &schedule, 5).expect_err("it cannot obey").to_string();
+        let field = settings.as_object().and_then(|s| s.keys().next()).expect("a field");
+        assert!(error.contains(field) && error.contains(kind.as_str()), "{error}");
+        assert!(Sampler::new(other.parse().expect("a kind"), &schedule, 5).is_ok(), "{other} minds {field}");
+    }
+    // What only says what we do anyway.
+    let obeyed = json!({
+        "algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint", "lower_order_final": true,
+        "disable_corrector": [], "final_sigmas_type": "zero", "sigma_min": null, "clip_sample": false
+    });
+    for kind in SamplerKind::ALL {
+        assert!(Sampler::new(kind, &schedule(obeyed.clone()), 5).is_ok(), "{kind}");
+        assert!(Sampler::new(kind, &schedule(karras.clone()), 5).is_ok(), "{kind}");
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+    }
+    // PNDM's class starts by Runge and Kutta unless told not to.
+    let class = schedule(json!({ "_class_name": "PNDMScheduler" }));
+    assert!(Sampler::new(SamplerKind::Pndm, &class, 5).is_err());
+}
+
+#[test]
+fn a_model_s_authors_choose_by_diffusers_class() {
+    let of = |config| SamplerKind::of(schedule(config).config());
+    assert_eq!(of(json!({})), Ok(SamplerKind::Ddim));
+    let dpm = "DPMSolverMultistepScheduler";
+    assert_eq!(of(json!({ "_class_name": dpm, "use_karras_sigmas": true })), Ok(SamplerKind::Dpmpp2mKarras));
+    assert_eq!(of(json!({ "_class_name": dpm, "use_karras_sigmas": false })), Ok(SamplerKind::Dpmpp2m));
+    let unknown = of(json!({ "_class_name": "HeunDiscreteScheduler" })).expect_err("not one of ours");
+    assert!(
+        unknown.contains("_class_name") && unknown.contains("Heun") && unknown.contains("unipc"),
+        "{unknown}"
+    );
+    let unknown = "heun".parse::<SamplerKind>().expect_err("not one of ours");
+    assert!(SamplerKind::ALL.iter().all(|kind| unknown.contains(kind.as_str())), "{unknown}");
 }

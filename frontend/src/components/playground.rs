@@ -192,7 +192,7 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
                         <span>"Sampler"</span>
                         <select name="sampler" on:change=move |event| fields.sampler.set(event_target_value(&event))>
                             <option value="">"model's own"</option>
-                            {Sampler::ALL.map(|s| view! { <option value=s.as_str()>{s.as_str()}</option> }).into_iter().collect_view()}
+                            {Sampler::ALL.map(|s| view! { <option value=s.as_str()>{s.label()}</option> }).into_iter().collect_view()}
                         </select>
                         {problem("sampler")}
                     </label>

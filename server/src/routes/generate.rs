@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use diffusion::pipeline::{Defaults, Prompt, Settings};
-use diffusion::sampler::SamplerKind;
 use domain::api::{ErrorBody, GenerateRequest, GenerateResponse, GeneratedImage, path};
 use domain::id::ImageId;
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
@@ -90,12 +89,12 @@ async fn generate(
     let files = models::files(state, &model).await?;
     let (defaults, multiple) = models::check(&files).await.map_err(ApiError::unavailable)?;
     let count = request.num_images.unwrap_or(1);
-    let params = params(request, &defaults);
+    let params = params(request, &defaults)?;
     check(&params, multiple, state.largest_side, count, as_json)?;
 
     let seeds: Vec<u64> = (params.seed..).take(count as usize).collect();
     let prompts = seeds.iter().map(|&seed| prompt(&params, seed)).collect();
-    let order = Order { model: files, prompts, settings: settings(&params) };
+    let order = Order { model: files, prompts, settings: settings(&params)? };
     let Drawn { pictures, seconds } = state.generator.draw(order).await.map_err(refused)?;
     let images = keep(state, &model, &params, &seeds, &pictures).await?;
     if as_json {
@@ -136,8 +135,8 @@ async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> 
 }
 
 /// The request with everything filled in.
-fn params(request: GenerateRequest, defaults: &Defaults) -> GenerationParams {
-    GenerationParams {
+fn params(request: GenerateRequest, defaults: &Defaults) -> Result<GenerationParams, ApiError> {
+    Ok(GenerationParams {
         prompt: request.prompt,
         negative_prompt: request.negative_prompt.unwrap_or_default(),
         seed: request.seed.unwrap_or_else(|| ambient::generator().random_range(0..RANDOM_SEEDS)),
@@ -145,11 +144,11 @@ fn params(request: GenerateRequest, defaults: &Defaults) -> GenerationParams {
         guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
         width: request.width.unwrap_or(defaults.width),
         height: request.height.unwrap_or(defaults.height),
-        sampler: request.sampler.unwrap_or(match defaults.sampler {
-            SamplerKind::Ddim => Sampler::Ddim,
-            SamplerKind::Euler => Sampler::Euler,
-        }),
-    }
+        sampler: match request.sampler {
+            Some(sampler) => sampler,
+            None => defaults.sampler.as_str().parse().map_err(ApiError::internal)?,
+        },
+    })
 }
 
 fn check(
@@ -189,17 +188,14 @@ fn prompt(params: &GenerationParams, seed: u64) -> Prompt {
     Prompt { prompt: params.prompt.clone(), negative_prompt: params.negative_prompt.clone(), seed }
 }
 
-fn settings(params: &GenerationParams) -> Settings {
-    Settings {
+fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
+    Ok(Settings {
         width: params.width,
         height: params.height,
         steps: params.steps,
         guidance_scale: params.guidance_scale,
-        sampler: match params.sampler {
-            Sampler::Ddim => SamplerKind::Ddim,
-            Sampler::Euler => SamplerKind::Euler,
-        },
-    }
+        sampler: params.sampler.as_str().parse().map_err(ApiError::internal)?,
+    })
 }
 
 fn refused(refusal: Refusal) -> ApiError {
@@ -207,6 +203,7 @@ fn refused(refusal: Refusal) -> ApiError {
         Refusal::Full => ApiError::queue_full(),
         Refusal::Stopping => ApiError::unavailable("The server is stopping: ask again once it is back."),
         Refusal::Model(problem) => ApiError::unavailable(problem),
+        Refusal::Setting { field, problem } => ApiError::field(field, problem),
         Refusal::Failed(_) => ApiError::internal(refusal),
     }
 }

@@ -1,6 +1,7 @@
 //! What cannot be accepted is refused with the field's name and a remedy.
 
 use crate::support::{TestApp, train_spec};
+use domain::image::Sampler;
 use serde_json::json;
 
 #[tokio::test]
@@ -32,6 +33,9 @@ async fn a_body_of_generate_is_refused_by_field() {
     for (body, status, field) in cases {
         app.post("/generate", body.to_string()).await.refuses(status, field);
     }
+    let unknown =
+        app.post("/generate", json!({ "prompt": "a", "sampler": "magic" }).to_string()).await.text();
+    assert!(Sampler::ALL.iter().all(|sampler| unknown.contains(sampler.as_str())), "{unknown}");
     app.post("/generate", "{\"prompt\":\"a\",\"guidance_scale\":NaN}").await.refuses(400, "guidance_scale");
 }
 

@@ -6,8 +6,10 @@ use axum::http::{Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::id::ModelId;
+use domain::image::Sampler;
 use domain::model::Model;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fs;
 
 async fn as_json(app: &TestApp, body: Value) -> Value {
@@ -54,6 +56,24 @@ async fn json_holds_every_picture_with_its_own_seed() {
     let alone = app.get("/generate?prompt=a+cat&seed=6&sampler=euler").await.expect(200);
     let second = STANDARD.decode(images[1]["b64"].as_str().expect("base64")).expect("base64");
     assert_eq!(second, alone.bytes);
+}
+
+#[tokio::test]
+async fn every_sampler_draws_its_own_picture_the_same_each_time() {
+    let app = TestApp::start().await;
+    let mut pictures = HashSet::new();
+    for sampler in Sampler::ALL {
+        let address = format!("/generate?prompt=a+cat&seed=5&steps=4&sampler={sampler}");
+        let picture = app.get(&address).await.expect(200);
+        assert_eq!(picture.bytes, app.get(&address).await.expect(200).bytes, "{sampler}");
+        let id = picture.header("x-image-id");
+        let record = app.get(&format!("/api/v1/images/{id}")).await.expect(200).json();
+        assert_eq!(record["params"]["sampler"], sampler.as_str());
+        assert!(pictures.insert(picture.bytes), "{sampler} draws what another one does");
+    }
+    // What a sampler cannot do is refused by the field's name.
+    let reply = app.get("/generate?prompt=a+cat&steps=51&sampler=lcm").await;
+    reply.refuses(422, "steps");
 }
 
 #[tokio::test]

@@ -123,15 +123,16 @@ impl BenchCommand {
         let text = Tensor::cat(&[&text.zeros_like()?, &text], 0)?;
         let batch = self.batch;
         Ok(Box::new(move || {
-            let mut latents = noise.clone();
-            for (i, &t) in sampler.timesteps().iter().enumerate() {
-                let both = Tensor::cat(&[&latents, &latents], 0)?;
+            let mut denoising = sampler.start(&noise)?;
+            for t in sampler.timesteps() {
+                let seen = denoising.seen()?;
+                let both = Tensor::cat(&[&seen, &seen], 0)?;
                 let timesteps = Tensor::full(t as f32, 2 * batch, &Device::Cpu)?;
                 let halves = unet.forward(&both, &timesteps, &text)?.chunk(2, 0)?;
                 let prediction = (&halves[0] + ((&halves[1] - &halves[0])? * GUIDANCE_SCALE)?)?;
-                latents = sampler.step(&prediction, &latents, i)?;
+                denoising.advance(&prediction, || Ok(noise.clone()))?;
             }
-            let pictures = vae.decode(&(latents / vae.config().scaling_factor)?)?;
+            let pictures = vae.decode(&(denoising.latents() / vae.config().scaling_factor)?)?;
             pictures
                 .sum_all()?
                 .to_dtype(DType::F32)?

@@ -3,11 +3,9 @@
 use super::lease::Lease;
 use super::pictures::{Belongs, keep, params};
 use super::{Outcome, Worker};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use diffusion::sampler::SamplerKind;
 use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
-use domain::image::Sampler;
 use domain::model::Model;
 use evaluation::clip::Clip;
 use image::RgbImage;
@@ -33,7 +31,7 @@ impl Worker {
         let (model, folders) = self.runtime.block_on(self.catalogue.find(&spec.model)).context("model")?;
         let pipeline = TextToImage::open(&folders, &self.device)?;
         let clip = clip_of(&folders, &self.device)?;
-        let settings = settings(spec, &pipeline);
+        let settings = settings(spec, &pipeline)?;
         let tasks = tasks(&spec.prompts);
         let total = i64::try_from(tasks.len())?;
         lease.progress(0, total);
@@ -65,7 +63,7 @@ impl Worker {
         let store = &self.catalogue.store;
         let mut missing = Vec::new();
         for (task, seed) in tasks.iter().zip(first_seed..) {
-            let params = params(settings, &task.prompt, seed);
+            let params = params(settings, &task.prompt, seed)?;
             let there = self.runtime.block_on(store.find_evaluation_image(model.id, &params))?;
             if there.is_none() {
                 missing.push((task, params));
@@ -124,19 +122,18 @@ fn clip_of(folders: &Folders, device: &candle_core::Device) -> Result<Option<Cli
     }
 }
 
-fn settings(spec: &EvaluateSpec, pipeline: &TextToImage) -> Settings {
+fn settings(spec: &EvaluateSpec, pipeline: &TextToImage) -> Result<Settings> {
     let defaults = pipeline.defaults();
-    Settings {
+    Ok(Settings {
         width: defaults.width,
         height: defaults.height,
         steps: spec.steps.unwrap_or(defaults.steps),
         guidance_scale: spec.guidance_scale.unwrap_or(defaults.guidance_scale),
         sampler: match spec.sampler {
-            Some(Sampler::Ddim) => SamplerKind::Ddim,
-            Some(Sampler::Euler) => SamplerKind::Euler,
+            Some(sampler) => sampler.as_str().parse().map_err(Error::msg)?,
             None => defaults.sampler,
         },
-    }
+    })
 }
 
 fn tasks(prompts: &PromptSpec) -> Vec<Task> {

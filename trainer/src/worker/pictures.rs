@@ -2,11 +2,10 @@
 
 use crate::ambient::{entropy, now};
 use crate::catalogue::Catalogue;
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use diffusion::pipeline::Settings;
-use diffusion::sampler::SamplerKind;
 use domain::id::{ImageId, ModelId, RunId};
-use domain::image::{GenerationParams, Image, Purpose, Sampler};
+use domain::image::{GenerationParams, Image, Purpose};
 use image::{ImageFormat, RgbImage};
 use std::io::Cursor;
 
@@ -39,8 +38,8 @@ pub(super) async fn keep(
 }
 
 /// Settings and a prompt as a picture's record keeps them.
-pub(super) fn params(settings: &Settings, prompt: &str, seed: u64) -> GenerationParams {
-    GenerationParams {
+pub(super) fn params(settings: &Settings, prompt: &str, seed: u64) -> Result<GenerationParams> {
+    Ok(GenerationParams {
         prompt: prompt.to_owned(),
         negative_prompt: String::new(),
         seed,
@@ -48,9 +47,18 @@ pub(super) fn params(settings: &Settings, prompt: &str, seed: u64) -> Generation
         guidance_scale: settings.guidance_scale,
         width: settings.width,
         height: settings.height,
-        sampler: match settings.sampler {
-            SamplerKind::Ddim => Sampler::Ddim,
-            SamplerKind::Euler => Sampler::Euler,
-        },
+        sampler: settings.sampler.as_str().parse().map_err(Error::msg)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use diffusion::sampler::SamplerKind;
+    use domain::image::Sampler;
+
+    /// The two crates may not know each other: they meet in the samplers' names.
+    #[test]
+    fn every_sampler_of_the_contract_can_draw_and_every_one_that_can_is_in_the_contract() {
+        assert_eq!(Sampler::ALL.map(Sampler::as_str), SamplerKind::ALL.map(SamplerKind::as_str));
     }
 }

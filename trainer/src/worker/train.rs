@@ -144,7 +144,7 @@ impl Watcher for Queue<'_> {
             let mut rows = Vec::new();
             for (prompt, picture) in self.spec.sample_prompts.iter().zip(pictures) {
                 let belongs = Belongs::Run(self.run.id, i64::from(step));
-                let params = params(settings, prompt, SAMPLE_SEED);
+                let params = params(settings, prompt, SAMPLE_SEED)?;
                 rows.push(keep(&self.worker.catalogue, belongs, params, picture).await?);
             }
             Ok(self.worker.catalogue.store.insert_images(&rows, Some(self.claim)).await?)

@@ -1,0 +1,146 @@
+"""Fixtures of the samplers: what diffusers' schedulers make of the same recorded model outputs.
+
+Latents and outputs are drawn from a seed; noise levels are in f64, everything else as diffusers does it. See README.md.
+"""
+
+import shutil
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
+from diffusers.schedulers import (
+    scheduling_ddpm,
+    scheduling_euler_ancestral_discrete,
+    scheduling_lcm,
+)
+
+from diffusion import FIXTURES, normal, save, write_json
+
+FOLDER = FIXTURES / "samplers"
+SHAPE = (1, 1, 2, 2)
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+# One evaluation more than steps is the most that any makes.
+LONGEST = 50
+SPACINGS = [{"timestep_spacing": spacing, "steps_offset": 1} for spacing in ("leading", "trailing", "linspace")]
+PREDICTIONS = ("epsilon", "v_prediction")
+# A sampler's name, its class, its settings, and the ways to space its timesteps.
+SAMPLERS = [
+    ("ddim", DDIMScheduler, {"clip_sample": False}, SPACINGS),
+    ("ddim", DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}, SPACINGS),
+    ("ddpm", DDPMScheduler, {"clip_sample": False}, SPACINGS),
+    ("pndm", PNDMScheduler, {"skip_prk_steps": True}, SPACINGS),
+    ("pndm", PNDMScheduler, {"skip_prk_steps": True, "set_alpha_to_one": True}, SPACINGS),
+    ("euler", EulerDiscreteScheduler, {}, SPACINGS),
+    ("euler", EulerDiscreteScheduler, {"use_karras_sigmas": True}, SPACINGS),
+    ("euler_ancestral", EulerAncestralDiscreteScheduler, {}, SPACINGS),
+    ("dpmpp_2m", DPMSolverMultistepScheduler, {}, SPACINGS),
+    ("dpmpp_2m_karras", DPMSolverMultistepScheduler, {"use_karras_sigmas": True}, [{}]),
+    ("unipc", UniPCMultistepScheduler, {}, SPACINGS),
+    ("unipc", UniPCMultistepScheduler, {"use_karras_sigmas": True}, [{}]),
+    ("lcm", LCMScheduler, {}, [{}]),
+    ("lcm", LCMScheduler, {"original_inference_steps": 100, "timestep_scaling": 0.01}, [{}]),
+]
+
+
+def exact(scheduler):
+    """Gives a scheduler its noise levels in f64. In f32, its own type, 1 - abar has only four digits at first."""
+    config = scheduler.config
+    root = {"linear": 1, "scaled_linear": 2}[config.beta_schedule]
+    ends = config.beta_start ** (1 / root), config.beta_end ** (1 / root)
+    betas = torch.linspace(*ends, config.num_train_timesteps, dtype=torch.float64) ** root
+    levels = torch.cumprod(1 - betas, dim=0)
+    assert torch.allclose(levels, scheduler.alphas_cumprod.double(), rtol=2e-6)
+    scheduler.alphas_cumprod = levels
+    if hasattr(scheduler, "final_alpha_cumprod"):
+        scheduler.final_alpha_cumprod = torch.ones(()) if config.set_alpha_to_one else levels[0]
+    return scheduler
+
+
+def followed(scheduler, steps, start, outputs, fresh):
+    """Each evaluation's timestep, the latents that the network is shown and the latents afterwards, in one row."""
+    step = 0
+    for module in (scheduling_ddpm, scheduling_euler_ancestral_discrete, scheduling_lcm):
+        module.randn_tensor = lambda *_, **__: fresh[step]
+    scheduler.set_timesteps(steps)
+    latents = start * scheduler.init_noise_sigma
+    rows = []
+    for step, timestep in enumerate(scheduler.timesteps):
+        shown = scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(outputs[step], timestep, latents).prev_sample
+        assert latents.isfinite().all()
+        rows.append(torch.cat([timestep.float().reshape(1), shown.flatten(), latents.flatten().float()]))
+    return torch.stack(rows)
+
+
+def sequences():
+    """Every sampler over several numbers of steps, as rows; a case's tensors are called NUMBER.STEPS."""
+    outputs = normal(80, LONGEST + 1, *SHAPE).float()
+    start = normal(81, *SHAPE).float()
+    fresh = normal(84, LONGEST, *SHAPE).float()
+    tensors = {"predictions": outputs, "noise": start, "fresh_noise": fresh}
+    cases = []
+
+    def case(name, made, settings, numbers_of_steps):
+        config = SCHEDULE | settings
+        written = {key: value for key, value in config.items() if value is not None}
+        cases.append({"sampler": name, "config": {"_class_name": made.__name__} | written, "steps": numbers_of_steps})
+        for steps in numbers_of_steps:
+            rows = followed(exact(made(**config)), steps, start, outputs, fresh)
+            tensors[f"{len(cases) - 1}.{steps}"] = rows
+
+    for name, made, settings, spacings in SAMPLERS:
+        for prediction in PREDICTIONS:
+            for spacing in spacings:
+                case(name, made, settings | spacing | {"prediction_type": prediction}, [1, 4, 7, 20])
+        # The class's own spacing and prediction type, and another shape of betas.
+        case(name, made, settings, [7, LONGEST])
+        case(name, made, settings | {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}, [5])
+    write_json(FOLDER / "cases.json", cases)
+    return tensors
+
+
+def roundings():
+    """Timesteps for numbers of steps at which numpy's rounding decides one."""
+    tensors, cases = {}, []
+    for name, made, settings, spacings in SAMPLERS:
+        for spacing in spacings:
+            config = SCHEDULE | settings | spacing
+            cases.append({"sampler": name, "config": config})
+            for steps in (2, 27, 48) if name == "lcm" else (2, 27, 48, 96, 105):
+                scheduler = exact(made(**config))
+                scheduler.set_timesteps(steps)
+                tensors[f"rounded.{len(cases) - 1}.{steps}"] = scheduler.timesteps.float()
+    write_json(FOLDER / "rounded.json", cases)
+    return tensors
+
+
+def noising():
+    """Latents and noise at timesteps of their own, mixed and as velocity."""
+    timesteps = torch.tensor([0, 1, 250, 500, 999])
+    clean, noise = normal(82, 5, 2, 3, 2), normal(83, 5, 2, 3, 2)
+    tensors = {"clean": clean, "noise_added": noise, "noised_at": timesteps}
+    for shape_of_betas, start_end in (("scaled_linear", (0.00085, 0.012)), ("linear", (0.0001, 0.02))):
+        made = DDIMScheduler(beta_schedule=shape_of_betas, beta_start=start_end[0], beta_end=start_end[1])
+        tensors[f"{shape_of_betas}.noised"] = made.add_noise(clean.float(), noise.float(), timesteps)
+        tensors[f"{shape_of_betas}.velocity"] = made.get_velocity(clean.float(), noise.float(), timesteps)
+    return tensors
+
+
+def main():
+    torch.set_num_threads(1)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    save(FOLDER, "expected.safetensors", sequences() | roundings() | noising())
+    size = sum(f.stat().st_size for f in FOLDER.iterdir())
+    print(f"{size} bytes under {FOLDER.name}/")
+
+
+if __name__ == "__main__":
+    main()
