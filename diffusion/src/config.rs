@@ -3,6 +3,7 @@
 
 mod neutral;
 mod schedule;
+mod unet;
 
 use crate::nn::Activation;
 use crate::{Error, Result};
@@ -11,6 +12,7 @@ pub use schedule::{Prediction, ScheduleConfig, Spacing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+pub use unet::{PerBlock, TransformerLayers, UnetConfig};
 
 /// Reads a JSON config.
 ///
@@ -28,130 +30,6 @@ fn read_neutral<T: DeserializeOwned>(file: &Path, settings: &[Neutral]) -> Resul
     let config: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::format(file, e))?;
     neutral::check(&config, settings, file)?;
     serde_path_to_error::deserialize(config).map_err(|e| Error::format(file, e))
-}
-
-/// One value for all blocks, or one per block.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum PerBlock {
-    /// For all.
-    All(usize),
-    /// For each.
-    Each(Vec<usize>),
-}
-
-impl PerBlock {
-    /// The value of block `i`.
-    #[must_use]
-    pub fn of(&self, i: usize) -> usize {
-        match self {
-            Self::All(n) => *n,
-            Self::Each(list) => list.get(i).or(list.last()).copied().unwrap_or(1),
-        }
-    }
-}
-
-/// `unet/config.json`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct UnetConfig {
-    /// Side of the latents the model was made for.
-    pub sample_size: usize,
-    /// Latent channels in.
-    #[serde(default = "four")]
-    pub in_channels: usize,
-    /// Latent channels out.
-    #[serde(default = "four")]
-    pub out_channels: usize,
-    /// Channels per block.
-    pub block_out_channels: Vec<usize>,
-    /// Kinds of the blocks on the way down.
-    pub down_block_types: Vec<String>,
-    /// Kinds of the blocks on the way up.
-    pub up_block_types: Vec<String>,
-    /// Residual blocks per block (one more on the way up).
-    #[serde(default = "two")]
-    pub layers_per_block: usize,
-    /// Width of the text states.
-    pub cross_attention_dim: usize,
-    /// Heads, despite the name (diffusers keeps the misnomer for old files).
-    #[serde(default = "eight")]
-    pub attention_head_dim: PerBlock,
-    /// Heads, where a file says so by the right name.
-    #[serde(default)]
-    pub num_attention_heads: Option<PerBlock>,
-    /// Transformer blocks per attention.
-    #[serde(default = "one_each")]
-    pub transformer_layers_per_block: PerBlock,
-    /// Groups of every group norm.
-    #[serde(default = "thirty_two")]
-    pub norm_num_groups: usize,
-    /// Epsilon of the residual blocks' group norms.
-    #[serde(default = "norm_eps")]
-    pub norm_eps: f64,
-    /// Whether attention projects by linear layers instead of 1 x 1 convolutions.
-    #[serde(default)]
-    pub use_linear_projection: bool,
-    /// Whether the cosine half of the timestep embedding comes first.
-    #[serde(default = "yes")]
-    pub flip_sin_to_cos: bool,
-    /// Shift of the embedding's frequencies.
-    #[serde(default)]
-    pub freq_shift: f64,
-    /// Activation.
-    #[serde(default = "silu")]
-    pub act_fn: Activation,
-}
-
-impl UnetConfig {
-    /// Reads and checks a `config.json`.
-    ///
-    /// # Errors
-    /// It cannot be read, or the first setting that this network cannot obey.
-    pub fn read(file: &Path) -> Result<Self> {
-        let config: Self = read_neutral(file, neutral::UNET)?;
-        config.check(file)?;
-        Ok(config)
-    }
-
-    fn check(&self, file: &Path) -> Result<()> {
-        let blocks = self.block_out_channels.len();
-        let refuse = |field: &str, problem: &str| Err(Error::format(file, format!("{field}: {problem}")));
-        if blocks == 0 || self.down_block_types.len() != blocks || self.up_block_types.len() != blocks {
-            return refuse("down_block_types, up_block_types", "need one entry per block_out_channels");
-        }
-        for kind in &self.down_block_types {
-            if !matches!(kind.as_str(), "DownBlock2D" | "CrossAttnDownBlock2D") {
-                return refuse("down_block_types", &format!("{kind} is not supported"));
-            }
-        }
-        for kind in &self.up_block_types {
-            if !matches!(kind.as_str(), "UpBlock2D" | "CrossAttnUpBlock2D") {
-                return refuse("up_block_types", &format!("{kind} is not supported"));
-            }
-        }
-        if self.act_fn != Activation::Silu {
-            return refuse("act_fn", "only silu is supported");
-        }
-        for (i, &channels) in self.block_out_channels.iter().enumerate() {
-            let heads = self.heads(i);
-            if self.norm_num_groups == 0 || channels % self.norm_num_groups != 0 {
-                return refuse("norm_num_groups", &format!("does not divide {channels} channels"));
-            }
-            if heads == 0 || channels % heads != 0 {
-                return refuse(
-                    "attention_head_dim",
-                    &format!("{heads} heads do not divide {channels} channels"),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Attention heads of block `i`.
-    #[must_use]
-    pub fn heads(&self, i: usize) -> usize {
-        self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).of(i)
-    }
 }
 
 /// `vae/config.json`.
@@ -306,12 +184,6 @@ fn three() -> usize {
 fn four() -> usize {
     4
 }
-fn eight() -> PerBlock {
-    PerBlock::All(8)
-}
-fn one_each() -> PerBlock {
-    PerBlock::All(1)
-}
 fn thirty_two() -> usize {
     32
 }
@@ -323,9 +195,6 @@ fn norm_eps() -> f64 {
 }
 fn scaling_factor() -> f64 {
     0.18215
-}
-fn silu() -> Activation {
-    Activation::Silu
 }
 fn quick_gelu() -> Activation {
     Activation::QuickGelu

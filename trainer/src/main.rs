@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
+use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
 
@@ -21,6 +22,8 @@ enum Command {
     Train(TrainCommand),
     /// Repeat a step on request, to be timed beside a peer.
     Bench(BenchCommand),
+    /// Compute one objective on stored inputs, to compare it with another implementation.
+    Replay(ReplayCommand),
     /// Work off the queue.
     Worker(WorkerCommand),
     /// Make or look at the bundled model and its world.
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Train(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }

@@ -8,7 +8,6 @@ use std::path::Path;
 pub(super) type Neutral = (&'static str, &'static str);
 
 pub(super) const UNET: &[Neutral] = &[
-    ("addition_embed_type", "null"),
     ("attention_type", "\"default\""),
     ("center_input_sample", "false"),
     ("class_embed_type", "null"),
@@ -21,18 +20,15 @@ pub(super) const UNET: &[Neutral] = &[
     ("dual_cross_attention", "false"),
     ("encoder_hid_dim", "null"),
     ("encoder_hid_dim_type", "null"),
-    ("mid_block_only_cross_attention", "false"),
     ("mid_block_scale_factor", "1"),
-    ("mid_block_type", "\"UNetMidBlock2DCrossAttn\""),
+    ("num_attention_heads", "null"), // diffusers refuses it too: attention_head_dim says how many heads
     ("num_class_embeds", "null"),
     ("only_cross_attention", "false"),
     ("resnet_out_scale_factor", "1"),
     ("resnet_skip_time_act", "false"),
     ("resnet_time_scale_shift", "\"default\""),
-    ("reverse_transformer_layers_per_block", "null"),
     ("time_cond_proj_dim", "null"),
     ("time_embedding_act_fn", "null"),
-    ("time_embedding_dim", "null"),
     ("time_embedding_type", "\"positional\""),
     ("timestep_post_act", "null"),
 ];

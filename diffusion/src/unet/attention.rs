@@ -16,6 +16,13 @@ pub(super) struct TransformerShape {
     pub(super) linear_projection: bool,
 }
 
+impl TransformerShape {
+    /// Width of the blocks: heads that do not divide the channels leave some over, as in diffusers.
+    fn width(&self) -> usize {
+        self.channels / self.heads * self.heads
+    }
+}
+
 /// Group norm, projection, transformer blocks, projection, residual.
 #[derive(Debug)]
 pub(super) struct SpatialTransformer {
@@ -27,23 +34,23 @@ pub(super) struct SpatialTransformer {
 
 impl SpatialTransformer {
     pub(super) fn new(scope: &Scope<'_>, shape: TransformerShape) -> Result<Self> {
-        let channels = shape.channels;
+        let (channels, width) = (shape.channels, shape.width());
         // A 1 x 1 convolution and a linear layer are the same map; only the weight's shape differs.
-        let project = |name: &str| {
+        let project = |name: &str, inputs: usize, outputs: usize| {
             let scope = scope.at(name);
             if shape.linear_projection {
-                Linear::new(&scope, channels, channels)
+                Linear::new(&scope, inputs, outputs)
             } else {
-                Linear::pointwise(&scope, channels, channels)
+                Linear::pointwise(&scope, inputs, outputs)
             }
         };
         Ok(Self {
             norm: GroupNorm::new(&scope.at("norm"), channels, shape.groups, 1e-6)?,
-            proj_in: project("proj_in")?,
+            proj_in: project("proj_in", channels, width)?,
             blocks: (0..shape.layers)
                 .map(|i| TransformerBlock::new(&scope.at(format!("transformer_blocks.{i}")), shape))
                 .collect::<Result<_>>()?,
-            proj_out: project("proj_out")?,
+            proj_out: project("proj_out", width, channels)?,
         })
     }
 
@@ -74,7 +81,7 @@ struct TransformerBlock {
 
 impl TransformerBlock {
     fn new(scope: &Scope<'_>, shape: TransformerShape) -> Result<Self> {
-        let width = shape.channels;
+        let width = shape.width();
         let norm = |name: &str| LayerNorm::new(&scope.at(name), width, 1e-5);
         Ok(Self {
             norm1: norm("norm1")?,

@@ -19,38 +19,38 @@ fn resnet(config: &UnetConfig, inputs: usize, outputs: usize) -> ResnetShape {
     ResnetShape {
         inputs,
         outputs,
-        time: Some(4 * config.block_out_channels[0]),
+        time: Some(config.time_width()),
         groups: config.norm_num_groups,
         epsilon: config.norm_eps,
     }
 }
 
 /// `block` counts from the top of the way down, also for blocks on the way up.
-fn transformer(config: &UnetConfig, block: usize, channels: usize) -> TransformerShape {
+fn transformer(config: &UnetConfig, block: usize, layers: usize) -> TransformerShape {
     TransformerShape {
-        channels,
+        channels: config.block_out_channels[block],
         heads: config.heads(block),
         text_width: config.cross_attention_dim,
-        layers: config.transformer_layers_per_block.of(block),
+        layers,
         groups: config.norm_num_groups,
         linear_projection: config.use_linear_projection,
     }
 }
 
 impl Layers {
-    fn new(scope: &Scope<'_>, resnets: &[ResnetShape], attention: Option<TransformerShape>) -> Result<Self> {
+    /// `attentions`: one for each residual block, or none.
+    fn new(scope: &Scope<'_>, resnets: &[ResnetShape], attentions: &[TransformerShape]) -> Result<Self> {
         Ok(Self {
             resnets: resnets
                 .iter()
                 .enumerate()
                 .map(|(j, &shape)| ResnetBlock::new(&scope.at(format!("resnets.{j}")), shape))
                 .collect::<Result<_>>()?,
-            attentions: match attention {
-                Some(shape) => (0..resnets.len())
-                    .map(|j| SpatialTransformer::new(&scope.at(format!("attentions.{j}")), shape))
-                    .collect::<Result<_>>()?,
-                None => Vec::new(),
-            },
+            attentions: attentions
+                .iter()
+                .enumerate()
+                .map(|(j, &shape)| SpatialTransformer::new(&scope.at(format!("attentions.{j}")), shape))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -80,14 +80,17 @@ impl DownBlock {
         skips: &mut Vec<usize>,
     ) -> Result<Self> {
         let channels = config.block_out_channels[i];
-        let resnets: Vec<ResnetShape> = (0..config.layers_per_block)
+        let resnets: Vec<ResnetShape> = (0..config.layers_per_block.of(i))
             .map(|j| resnet(config, if j == 0 { inputs } else { channels }, channels))
             .collect();
-        let attends = config.down_block_types[i] == "CrossAttnDownBlock2D";
+        let attentions: Vec<TransformerShape> = (0..resnets.len())
+            .filter(|_| config.attends_down(i))
+            .map(|j| transformer(config, i, config.transformers_down(i, j)))
+            .collect();
         let last = i + 1 == config.block_out_channels.len();
         skips.extend(std::iter::repeat_n(channels, resnets.len() + usize::from(!last)));
         Ok(Self {
-            layers: Layers::new(scope, &resnets, attends.then(|| transformer(config, i, channels)))?,
+            layers: Layers::new(scope, &resnets, &attentions)?,
             downsample: (!last)
                 .then(|| Conv2d::new(&scope.at("downsamplers.0.conv"), channels, channels, 3, 2, 1))
                 .transpose()?,
@@ -114,25 +117,36 @@ impl DownBlock {
     }
 }
 
-/// Residual, attention, residual.
+/// Residual, attention, residual; without attention, one residual; or nothing.
 #[derive(Debug)]
 pub(super) struct MidBlock {
-    layers: Layers,
-    last: ResnetBlock,
+    layers: Option<Layers>,
+    last: Option<ResnetBlock>,
 }
 
 impl MidBlock {
     pub(super) fn new(scope: &Scope<'_>, config: &UnetConfig, channels: usize) -> Result<Self> {
         let shape = resnet(config, channels, channels);
         let block = config.block_out_channels.len() - 1;
+        let attends = config.attends_middle();
+        let attention = attends.then(|| transformer(config, block, config.transformers_down(block, 0)));
         Ok(Self {
-            layers: Layers::new(scope, &[shape], Some(transformer(config, block, channels)))?,
-            last: ResnetBlock::new(&scope.at("resnets.1"), shape)?,
+            layers: (config.mid_block_type.is_some())
+                .then(|| Layers::new(scope, &[shape], attention.as_slice()))
+                .transpose()?,
+            last: attends.then(|| ResnetBlock::new(&scope.at("resnets.1"), shape)).transpose()?,
         })
     }
 
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
-        self.last.forward(&self.layers.forward(0, x, time, text)?, Some(time))
+        let mut x = x.clone();
+        if let Some(layers) = &self.layers {
+            x = layers.forward(0, &x, time, text)?;
+        }
+        match &self.last {
+            Some(last) => last.forward(&x, Some(time)),
+            None => Ok(x),
+        }
     }
 }
 
@@ -156,14 +170,17 @@ impl UpBlock {
         let channels = config.block_out_channels[mirrored];
         let mut before = inputs;
         let mut resnets = Vec::new();
-        for _ in 0..=config.layers_per_block {
+        for _ in 0..=config.layers_per_block.of(mirrored) {
             let skip = skips.pop().unwrap_or_default();
             resnets.push(resnet(config, before + skip, channels));
             before = channels;
         }
-        let attends = config.up_block_types[i] == "CrossAttnUpBlock2D";
+        let attentions: Vec<TransformerShape> = (0..resnets.len())
+            .filter(|_| config.attends_up(i))
+            .map(|j| transformer(config, mirrored, config.transformers_up(i, j)))
+            .collect();
         Ok(Self {
-            layers: Layers::new(scope, &resnets, attends.then(|| transformer(config, mirrored, channels)))?,
+            layers: Layers::new(scope, &resnets, &attentions)?,
             upsample: (i + 1 < blocks)
                 .then(|| Conv2d::new(&scope.at("upsamplers.0.conv"), channels, channels, 3, 1, 1))
                 .transpose()?,

@@ -6,12 +6,13 @@ mod embeddings;
 mod resnet;
 
 use crate::config::UnetConfig;
-use crate::nn::{Conv2d, GroupNorm};
+use crate::nn::{Activation, Conv2d, GroupNorm};
 use crate::weights::{Parameters, Scope, Variables};
 use crate::{Error, Result};
 use blocks::{DownBlock, MidBlock, UpBlock};
 use candle_core::{DType, Device, Tensor};
-use embeddings::TimeEmbedding;
+pub use embeddings::Added;
+use embeddings::{AddedEmbedding, TimeEmbedding};
 pub(crate) use resnet::{ResnetBlock, ResnetShape};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ pub const WEIGHTS_FILE: &str = "diffusion_pytorch_model.safetensors";
 pub struct Unet {
     conv_in: Conv2d,
     time: TimeEmbedding,
+    added: Option<AddedEmbedding>,
     down: Vec<DownBlock>,
     mid: MidBlock,
     up: Vec<UpBlock>,
@@ -41,6 +43,10 @@ impl Unet {
         let first = channels[0];
         let last = channels[channels.len() - 1];
         let time = TimeEmbedding::new(&scope.at("time_embedding"), &config)?;
+        let added = config
+            .added_widths()
+            .map(|(each, all)| AddedEmbedding::new(&scope.at("add_embedding"), &config, each, all))
+            .transpose()?;
         let mut down = Vec::new();
         let mut skips = vec![first];
         let mut before = first;
@@ -57,6 +63,7 @@ impl Unet {
         Ok(Self {
             conv_in: Conv2d::new(&scope.at("conv_in"), config.in_channels, first, 3, 1, 1)?,
             time,
+            added,
             down,
             mid,
             up,
@@ -114,9 +121,31 @@ impl Unet {
     /// `text`: (batch, tokens, width). Returns the prediction, shaped as the latents.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Shapes that do not fit, or a model that needs to be told more ([`Unet::forward_with`]).
     pub fn forward(&self, latents: &Tensor, timesteps: &Tensor, text: &Tensor) -> Result<Tensor> {
-        let time = self.time.forward(timesteps)?.to_dtype(latents.dtype())?;
+        self.forward_with(latents, timesteps, text, None)
+    }
+
+    /// As [`Unet::forward`], for models that may take pooled text and time ids beside the text (SDXL).
+    ///
+    /// # Errors
+    /// Shapes that do not fit; `added` is missing, or the model takes none.
+    pub fn forward_with(
+        &self,
+        latents: &Tensor,
+        timesteps: &Tensor,
+        text: &Tensor,
+        added: Option<&Added>,
+    ) -> Result<Tensor> {
+        let mut time = self.time.forward(timesteps)?;
+        match (&self.added, added) {
+            (Some(embedding), Some(added)) => time = (time + embedding.forward(added)?)?,
+            (None, None) => {}
+            (Some(_), None) => return Err(wrong("this UNet needs pooled text and time ids (text_time)")),
+            (None, Some(_)) => return Err(wrong("this UNet takes neither pooled text nor time ids")),
+        }
+        // Every residual block would apply the SiLU first.
+        let time = Activation::Silu.apply(&time)?.to_dtype(latents.dtype())?;
         let mut x = self.conv_in.forward(latents)?;
         let mut skips = vec![x.clone()];
         for block in &self.down {
@@ -128,4 +157,8 @@ impl Unet {
         }
         self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
     }
+}
+
+fn wrong(problem: &str) -> Error {
+    Error::Candle(candle_core::Error::Msg(problem.to_owned()))
 }

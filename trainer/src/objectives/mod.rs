@@ -18,7 +18,7 @@ pub use diffusion_dpo::diffusion_dpo;
 pub use pairs::{PairErrors, log_sigmoid};
 pub use rpo::rpo;
 pub use sft::sft;
-pub use weights::contrast_weights;
+pub use weights::{contrast_weights, softmax_of_cosines};
 
 use candle_core::Tensor;
 

@@ -1,9 +1,9 @@
 //! What the preference objectives share: errors of pairs, logits, rewards.
 
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use domain::run::metric;
 
-/// Denoising errors of M pairs, each (M), in f32. Those of the reference carry no gradient.
+/// Denoising errors of M pairs, each (M), in f32 or f64. Those of the reference carry no gradient.
 #[derive(Clone, Debug)]
 pub struct PairErrors {
     /// Of the policy on winners.
@@ -35,10 +35,10 @@ impl PairErrors {
     /// Errors, gaps and implicit rewards, by TRL's names where it has one. The implicit reward of a picture is
     /// -beta/2 times its gap, so that a pair's margin is its logit.
     pub(super) fn metrics(&self, beta: f64) -> Result<Vec<(&'static str, f64)>> {
-        let (a, b) = (self.a()?.to_vec1::<f32>()?, self.b()?.to_vec1::<f32>()?);
+        let (a, b) = (values(&self.a()?)?, values(&self.b()?)?);
         let (mean_a, mean_b) = (mean(&a), mean(&b));
         let right = a.iter().zip(&b).map(|(a, b)| half_if_equal(*b, *a)).sum::<f64>() / a.len().max(1) as f64;
-        let error = |t: &Tensor| Ok::<_, candle_core::Error>(mean(&t.to_vec1::<f32>()?));
+        let error = |t: &Tensor| Ok::<_, candle_core::Error>(mean(&values(t)?));
         Ok(vec![
             (metric::REWARDS_CHOSEN, -0.5 * beta * mean_a),
             (metric::REWARDS_REJECTED, -0.5 * beta * mean_b),
@@ -55,13 +55,12 @@ impl PairErrors {
 
     /// What a run with weights W also reports: accuracy weighted by W, W's mean diagonal, its rows' mean entropy.
     pub(super) fn weighted_metrics(&self, weights: &Tensor) -> Result<Vec<(&'static str, f64)>> {
-        let (a, b) = (self.a()?.to_vec1::<f32>()?, self.b()?.to_vec1::<f32>()?);
-        let rows = weights.to_vec2::<f32>()?;
+        let (a, b) = (values(&self.a()?)?, values(&self.b()?)?);
+        let rows = weights.to_dtype(DType::F64)?.to_vec2::<f64>()?;
         let (mut right, mut diagonal, mut entropy) = (0.0, 0.0, 0.0);
         for (i, row) in rows.iter().enumerate() {
-            diagonal += f64::from(row[i]);
+            diagonal += row[i];
             for (j, &w) in row.iter().enumerate() {
-                let w = f64::from(w);
                 right += w * half_if_equal(b[j], a[i]);
                 if w > 0.0 {
                     entropy -= w * w.ln();
@@ -78,7 +77,7 @@ impl PairErrors {
 }
 
 /// 1 if the loser's gap is the larger, 1/2 if they are equal, else 0.
-fn half_if_equal(loser: f32, winner: f32) -> f64 {
+fn half_if_equal(loser: f64, winner: f64) -> f64 {
     if loser > winner {
         1.0
     } else if loser < winner {
@@ -88,18 +87,44 @@ fn half_if_equal(loser: f32, winner: f32) -> f64 {
     }
 }
 
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// log sigmoid(x) = -log(1 + e^-x), as the logarithm of a sum with its larger term taken out: neither end
-/// overflows. The part taken out is a constant to the gradient, so that the slope is sigmoid(-x) everywhere, also
-/// at 0, where every preference run begins.
+fn values(x: &Tensor) -> Result<Vec<f64>> {
+    x.to_dtype(DType::F64)?.to_vec1()
+}
+
+/// log sigmoid(x) = -log(1 + e^-x), exact to the last digits at both ends: neither overflows, and a pair that is
+/// almost certain still has a loss. Its slope is sigmoid(-x) everywhere, also at 0, where every preference run begins.
 ///
 /// # Errors
-/// candle's.
+/// Not on the CPU, where the errors of a micro-batch are mixed.
 pub fn log_sigmoid(x: &Tensor) -> Result<Tensor> {
-    let largest = x.neg()?.relu()?.detach();
-    let sum = (largest.neg()?.exp()? + (x.neg()? - &largest)?.exp()?)?;
-    (sum.log()? + largest)?.neg()
+    x.contiguous()?.apply_op1(LogSigmoid)
+}
+
+struct LogSigmoid;
+
+impl CustomOp1 for LogSigmoid {
+    fn name(&self) -> &'static str {
+        "log-sigmoid"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let value = |x: f64| x.min(0.0) - (-x.abs()).exp().ln_1p();
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("log-sigmoid: not contiguous") };
+        let y = match x {
+            CpuStorage::F32(x) => {
+                CpuStorage::F32(x[start..end].iter().map(|&x| value(f64::from(x)) as f32).collect())
+            }
+            CpuStorage::F64(x) => CpuStorage::F64(x[start..end].iter().map(|&x| value(x)).collect()),
+            _ => bail!("log-sigmoid: neither f32 nor f64"),
+        };
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(((x.detach().exp()? + 1.0)?.recip()? * gradient)?))
+    }
 }

@@ -1,7 +1,7 @@
 //! Supervised fine-tuning on winners.
 
 use super::Objective;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use domain::run::metric;
 
 /// Mean of the policy's errors on winners, (M).
@@ -10,6 +10,6 @@ use domain::run::metric;
 /// candle's.
 pub fn sft(policy_winner: &Tensor) -> Result<Objective> {
     let loss = policy_winner.mean_all()?;
-    let value = f64::from(loss.to_scalar::<f32>()?);
+    let value = loss.to_dtype(DType::F64)?.to_scalar()?;
     Ok(Objective { loss, metrics: vec![(metric::MSE_WINNER, value)] })
 }

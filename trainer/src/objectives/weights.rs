@@ -17,9 +17,16 @@ pub fn contrast_weights(
     embedding: Embedding,
     tau: f64,
 ) -> Result<Tensor> {
-    let winner = combine(image_winner, text, embedding)?;
-    let loser = combine(image_loser, text, embedding)?;
-    let scores = (winner.matmul(&loser.t()?)? * (1.0 / tau))?;
+    softmax_of_cosines(&combine(image_winner, text, embedding)?, &combine(image_loser, text, embedding)?, tau)
+}
+
+/// W of f(w_i, x_i) and f(l_j, x_j) themselves, (M, width) of any length, in f32 or f64. A vector of length 0 has
+/// cosine 0 with every other.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn softmax_of_cosines(winner: &Tensor, loser: &Tensor, tau: f64) -> Result<Tensor> {
+    let scores = (normalised(winner)?.matmul(&normalised(loser)?.t()?)? * (1.0 / tau))?;
     let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
     Ok(shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?.detach())
 }
@@ -37,7 +44,10 @@ fn combine(image: &Tensor, text: &Tensor, embedding: Embedding) -> Result<Tensor
 }
 
 fn normalised(x: &Tensor) -> Result<Tensor> {
-    let x = x.to_dtype(DType::F32)?;
-    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    let x = if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? };
+    // Divided by the largest value first: squares of small embeddings underflow.
+    let largest = x.abs()?.max_keepdim(D::Minus1)?.maximum(f64::from(f32::MIN_POSITIVE))?;
+    let x = x.broadcast_div(&largest)?;
+    let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))?;
     x.broadcast_div(&length)
 }
