@@ -21,18 +21,23 @@ fn load(file: &Path) -> Tensors {
 /// The command on a folder with `model`, `reference` and `batch.safetensors`: the results, or what it says.
 fn replay(folder: &Path, arguments: &[&str]) -> Result<Tensors, String> {
     let out = tempfile::tempdir().expect("a folder");
-    let file = out.path().join("results.safetensors");
+    let folder = std::path::absolute(folder).expect("a path");
+    let input = |name: &str| folder.join(name);
     let output = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
         .arg("replay")
-        .args(["--model", "model", "--reference", "reference", "--batch", "batch.safetensors"])
+        .arg("--model")
+        .arg(input("model"))
+        .arg("--reference")
+        .arg(input("reference"))
+        .arg("--batch")
+        .arg(input("batch.safetensors"))
         .args(arguments)
-        .arg("--out")
-        .arg(&file)
-        .current_dir(folder)
+        .args(["--out", "results.safetensors"])
+        .current_dir(out.path())
         .output()
         .expect("runs");
     if output.status.success() {
-        return Ok(load(&file));
+        return Ok(load(&out.path().join("results.safetensors")));
     }
     let left = std::fs::read_dir(out.path()).expect("a folder").count();
     assert_eq!(left, 0, "a failure writes nothing");

@@ -1,8 +1,12 @@
 //! UNet: forward, and the gradient of every parameter.
 
 use crate::fixture::{Expected, folder};
-use candle_core::Device;
-use diffusion::unet::Unet;
+use candle_core::{DType, Device, Tensor};
+use diffusion::config::UnetConfig;
+use diffusion::unet::{Added, Unet};
+use diffusion::weights::Parameters;
+use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Latents whose sides do not halve evenly, a timestep for each sample, everything in one mean squared error.
 fn check(name: &str) {
@@ -45,4 +49,62 @@ fn frozen() {
         .forward(expected.get("latents"), expected.get("timesteps"), expected.get("text"))
         .expect("forward");
     expected.assert_close("output", &output, 1e-5);
+}
+
+/// The published models' configs, in the form of their day and as diffusers writes them now, ask for exactly the
+/// parameters that diffusers gives them. No weight takes any memory: every one is the same zero.
+#[test]
+fn published_models_at_full_size() {
+    for (name, count) in [("sd15", 686), ("sd21", 686), ("sdxl", 1680)] {
+        let folder = folder("published").join(name);
+        let listed = std::fs::read_to_string(folder.join("parameters.txt")).expect("a list");
+        let zero = Tensor::zeros((), DType::F32, &Device::Cpu).expect("zero");
+        let (mut tensors, mut before) = (BTreeMap::new(), String::new());
+        for line in listed.lines() {
+            let [shared, rest, shape] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            before = before[..shared.parse().expect(line)].to_owned() + rest;
+            let shape: Vec<usize> = shape.split(',').map(|n| n.parse().expect(line)).collect();
+            tensors.insert(before.clone(), zero.broadcast_as(shape).expect("zeros"));
+        }
+        assert_eq!(tensors.len(), count);
+        for config in ["config.json", "config_today.json"] {
+            let config = UnetConfig::read(&folder.join(config)).expect(name);
+            let parameters = Parameters::of_tensors(tensors.clone(), &Device::Cpu);
+            Unet::new(&parameters.root(), config).expect(name);
+            parameters.finish().expect(name);
+        }
+    }
+}
+
+/// SDXL's UNet says what it lacks, others what they cannot take.
+#[test]
+fn pooled_text_and_time_ids() {
+    let mut config = json!({
+        "block_out_channels": [4, 8], "norm_num_groups": 2, "layers_per_block": 1, "attention_head_dim": 2,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "cross_attention_dim": 6,
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 5, "projection_class_embeddings_input_dim": 33,
+    });
+    let build = |config: &serde_json::Value| {
+        let config: UnetConfig = serde_json::from_value(config.clone()).expect("a config");
+        Unet::new(&Parameters::random(1, &Device::Cpu).root(), config).expect("a network")
+    };
+    let of = |value: f32, shape: &[usize]| Tensor::full(value, shape, &Device::Cpu).expect("numbers");
+    let (latents, timesteps, text) = (of(0.5, &[1, 4, 8, 9]), of(3.0, &[1]), of(0.1, &[1, 2, 6]));
+    let added =
+        |pooled: f32, width: usize| Added { pooled: of(pooled, &[1, width]), time_ids: of(64.0, &[1, 6]) };
+    let run = |unet: &Unet, added: Option<&Added>| {
+        let output = unet.forward_with(&latents, &timesteps, &text, added);
+        output.map(|y| y.flatten_all().and_then(|y| y.to_vec1::<f32>()).expect("numbers"))
+    };
+    let unet = build(&config);
+    let first = run(&unet, Some(&added(1.0, 3))).expect("forward");
+    assert_ne!(first, run(&unet, Some(&added(2.0, 3))).expect("forward"));
+    let lacking = run(&unet, None).expect_err("it needs more").to_string();
+    assert!(lacking.contains("pooled"), "{lacking}");
+    let misfit = run(&unet, Some(&added(1.0, 4))).expect_err("too wide").to_string();
+    assert!(misfit.contains("33"), "{misfit}");
+    config["addition_embed_type"] = json!(null);
+    let superfluous = run(&build(&config), Some(&added(1.0, 3))).expect_err("too much").to_string();
+    assert!(superfluous.contains("neither"), "{superfluous}");
 }

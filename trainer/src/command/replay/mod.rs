@@ -83,7 +83,7 @@ impl ReplayCommand {
             errors(&unet, &pictures).context("the reference")?
         };
         let results = self.policy(&batch, &pictures, &reference)?;
-        weights::save(&results, &self.out)?;
+        weights::save(&results, &std::path::absolute(&self.out)?)?;
         println!("{}: {} tensors, {} pairs", self.out.display(), results.len(), batch.pairs);
         Ok(())
     }
