@@ -157,3 +157,11 @@ fn a_foreign_state_is_refused() {
     let error = train(&mine, &places, &Device::Cpu, &mut Recorder::default()).expect_err("damaged");
     assert!(format!("{error:#}").contains("state.safetensors"), "{error:#}");
 }
+
+/// Numbers that a careless reader of JSON gets wrong in the last bit: a run must know its own spec again.
+#[test]
+fn a_spec_survives_its_manifest() {
+    let spec = spec("{ kind = 'sft' }", "winter", "optimizer = { kind = 'adafactor', epsilon = 1e-30 }");
+    let text = serde_json::to_vec(&spec).expect("JSON");
+    assert_eq!(serde_json::from_slice::<TrainSpec>(&text).expect("a spec"), spec);
+}

@@ -2,6 +2,7 @@
 //! computed in f64.
 
 mod autoencoder;
+mod candle;
 mod fixture;
 mod loading;
 mod pipeline;
