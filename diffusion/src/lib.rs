@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod sampler;
 pub mod schedule;
 pub mod tokenizer;
+pub mod torch_file;
 pub mod unet;
 pub mod vae;
 pub mod weights;

@@ -4,6 +4,7 @@ use crate::noise::Noise;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -197,17 +198,25 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, file: &Path) -> Result<()> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_atomically(file: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically_by(file, |out| out.write_all(bytes))
+}
+
+/// The same for what is too large to lie in memory: `write` is given the way into the file.
+///
+/// # Errors
+/// The file cannot be written, or `write` fails.
+pub fn write_atomically_by(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let failed = |e| Error::file(file, e);
-    let folder = file.parent().unwrap_or(Path::new("."));
+    // A bare name lies in the folder ".", which its parent, "", does not say.
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let temporary = folder.join(name);
     let write = || {
-        use std::io::Write;
-        let mut out = std::fs::File::create(&temporary)?;
-        out.write_all(bytes)?;
-        out.sync_all()?;
+        let mut out = io::BufWriter::new(std::fs::File::create(&temporary)?);
+        write(&mut out)?;
+        out.into_inner()?.sync_all()?;
         std::fs::rename(&temporary, file)?;
         std::fs::File::open(folder)?.sync_all()
     };
