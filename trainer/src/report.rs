@@ -59,6 +59,15 @@ impl Progress {
         }
     }
 
+    /// So many are done, where single ones are not worth telling.
+    pub fn reach(&mut self, done: u64) {
+        self.bar.set_position(done);
+        if self.bar.is_hidden() && self.spoke.elapsed() > PAUSE {
+            self.spoke = Instant::now();
+            self.note("");
+        }
+    }
+
     /// A line above the bar; where there is no terminal, with what the bar would show.
     pub fn note(&self, line: &str) {
         if self.bar.is_hidden() {

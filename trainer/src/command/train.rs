@@ -4,10 +4,11 @@ use crate::checkpoint::SavedModel;
 use crate::recipes::train::{Ending, Places, Watcher, train};
 use crate::report::Progress;
 use crate::stop::StopSignal;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use clap::Args;
 use diffusion::pipeline::{Folders, Settings};
+use diffusion::weights::write_atomically;
 use domain::run::metric;
 use domain::train::TrainSpec;
 use image::RgbImage;
@@ -73,15 +74,11 @@ impl TrainCommand {
             spec.effective_rate(),
             places.run.display()
         );
-        let curves = places.run.join("metrics.jsonl");
         let mut terminal = Terminal {
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
+            encoding: None,
             pictures_per_step: f64::from(spec.pictures_per_step()),
-            curves: File::options()
-                .append(true)
-                .create(true)
-                .open(&curves)
-                .with_context(|| format!("cannot write {}", curves.display()))?,
+            curves: None,
             run: places.run.clone(),
             stop: StopSignal::listen()?,
         };
@@ -99,16 +96,24 @@ impl TrainCommand {
 /// Shows a run in the terminal and writes its curves to a file.
 struct Terminal {
     progress: Progress,
+    encoding: Option<Progress>,
     pictures_per_step: f64,
-    curves: File,
+    /// Open from the run's beginning on.
+    curves: Option<File>,
     run: PathBuf,
     stop: StopSignal,
 }
 
 impl Watcher for Terminal {
     fn encoding(&mut self, done: usize, of: usize) -> Result<()> {
+        ensure!(
+            !self.stop.received(),
+            "stopped while the set was being encoded; the same command begins it anew"
+        );
+        let bar = self.encoding.get_or_insert_with(|| Progress::new("encoding", of as u64));
+        bar.reach(done as u64);
         if done == of {
-            self.progress.note(&format!("encoded {of} examples"));
+            bar.finish();
         }
         Ok(())
     }
@@ -118,6 +123,7 @@ impl Watcher for Terminal {
             self.progress.note(&format!("goes on after step {step}"));
         }
         self.progress.start_at(u64::from(step));
+        self.curves = Some(go_on_with(&self.run.join("metrics.jsonl"), step)?);
         Ok(())
     }
 
@@ -126,7 +132,8 @@ impl Watcher for Terminal {
         let mut line = serde_json::Map::new();
         line.insert("step".to_owned(), step.into());
         line.extend(metrics.iter().map(|&(name, value)| (name.to_owned(), value.into())));
-        writeln!(self.curves, "{}", serde_json::Value::Object(line))?;
+        let curves = self.curves.as_mut().context("a step before the run began")?;
+        writeln!(curves, "{}", serde_json::Value::Object(line))?;
         let mut shown = vec![];
         for (name, label) in [(metric::LOSS, "loss"), (metric::REWARDS_ACCURACIES, "accuracy")] {
             shown.extend(value(name).map(|v| (label, v)));
@@ -148,4 +155,27 @@ impl Watcher for Terminal {
         self.progress.note(&format!("model {} (sha256 {:.12})", model.folder.display(), model.sha256));
         Ok(())
     }
+}
+
+/// The file of curves, without what lies after `step`: a process that died had written points of steps that will be
+/// made again, and perhaps half a line.
+fn go_on_with(curves: &Path, step: u32) -> Result<File> {
+    let old = match std::fs::read_to_string(curves) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", curves.display())),
+    };
+    let known = |line: &&str| {
+        let point: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        point.and_then(|point| point["step"].as_u64()).is_some_and(|at| at <= u64::from(step))
+    };
+    let kept: String = old.lines().filter(known).flat_map(|line| [line, "\n"]).collect();
+    if kept != old {
+        write_atomically(curves, kept.as_bytes())?;
+    }
+    File::options()
+        .append(true)
+        .create(true)
+        .open(curves)
+        .with_context(|| format!("cannot write {}", curves.display()))
 }

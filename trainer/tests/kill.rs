@@ -1,0 +1,85 @@
+//! A run whose process is killed, whenever that is, ends in the very weights and curves of an undisturbed one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+const CONFIG: &str = r#"
+name = "killed"
+base = "shapes"
+steps = 6
+batch_size = 2
+seed = 4
+checkpoint_every = 1
+ema_decay = 0.9
+objective = { kind = "diff_contrast", beta = 500.0, tau = 0.5 }
+data = { source = "shapes", set = "winter", count = 8, seed = 3 }
+learning_rate = { rate = 1e-4, schedule = "cosine", warmup_steps = 2 }
+optimizer = { kind = "adafactor" }
+"#;
+
+fn start(config: &Path, run: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+        .arg("train")
+        .arg(config)
+        .args(["--models", concat!(env!("CARGO_MANIFEST_DIR"), "/../models")])
+        .arg("--out")
+        .arg(run)
+        .arg("--cache")
+        .arg(run.join("cache"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the trainer")
+}
+
+fn finish(process: Child) {
+    let output = process.wait_with_output().expect("its end");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    std::fs::read(run.join("models/step-0000006/unet/diffusion_pytorch_model.safetensors")).expect("a model")
+}
+
+/// Every point of the curves but how fast it was, which no two runs share.
+fn curves(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("curves");
+    let mut points: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a point")).collect();
+    for point in &mut points {
+        point.as_object_mut().expect("an object").remove("samples_per_second").expect("a speed");
+    }
+    points
+}
+
+/// `KILLS` says how often; a few by default.
+#[test]
+fn killed_at_any_moment() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let config = scratch.path().join("config.toml");
+    std::fs::write(&config, CONFIG).expect("a config");
+    let run = |name: &str| -> PathBuf { scratch.path().join(name) };
+    let began = Instant::now();
+    finish(start(&config, &run("whole")));
+    let whole = began.elapsed();
+
+    let kills: u32 = std::env::var("KILLS").map_or(4, |text| text.parse().expect("KILLS is a number"));
+    let mut died = 0;
+    for kill in 0..kills {
+        // A run that is nearly done is begun anew, so that every part of it is hit.
+        if run("parts").join("models/step-0000006").exists() {
+            std::fs::remove_dir_all(run("parts")).expect("removed");
+        }
+        let mut process = start(&config, &run("parts"));
+        // Multiples of the golden ratio come to lie evenly between 0 and 1, however many there are.
+        let moment = (f64::from(kill + 1) * 0.618_033_988_75).fract();
+        std::thread::sleep(whole.mul_f64(0.02 + 0.9 * moment));
+        process.kill().expect("killed");
+        died += u32::from(!process.wait().expect("its end").success());
+    }
+    assert!(died > 0, "every process was faster than its killer");
+    finish(start(&config, &run("parts")));
+    assert!(weights(&run("whole")) == weights(&run("parts")), "other weights");
+    assert_eq!(curves(&run("whole")), curves(&run("parts")));
+}
