@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
+use trainer::command::convert::ConvertCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -24,6 +25,8 @@ enum Command {
     Bench(BenchCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
     Replay(ReplayCommand),
+    /// Turn a file of torch or safetensors into safetensors, running nothing of it.
+    Convert(ConvertCommand),
     /// Work off the queue.
     Worker(WorkerCommand),
     /// Make or look at the bundled model and its world.
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         Command::Train(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Convert(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }

@@ -1,5 +1,6 @@
 //! The command line, a file per subcommand.
 
 pub mod bench;
+pub mod convert;
 pub mod replay;
 pub mod train;

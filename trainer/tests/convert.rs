@@ -1,0 +1,149 @@
+//! The command `convert` as people run it, on files that torch wrote and on what it wrote itself.
+
+use safetensors::tensor::{Dtype, TensorView};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/torch_files").join(name)
+}
+
+/// Runs it; standard output and error, and whether it went well.
+fn convert(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (String, String, bool) {
+    let output = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+        .arg("convert")
+        .args(arguments.iter().map(|argument| argument.as_ref()))
+        .output()
+        .expect("the program");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (text(output.stdout), text(output.stderr), output.status.success())
+}
+
+/// Writes a safetensors file of zeros.
+fn write(file: &Path, tensors: &[(String, Vec<usize>)]) {
+    let zeros =
+        vec![0; tensors.iter().map(|(_, shape)| 4 * shape.iter().product::<usize>()).max().unwrap_or(0)];
+    let views = tensors.iter().map(|(name, shape)| {
+        let bytes = &zeros[..4 * shape.iter().product::<usize>()];
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("a tensor"))
+    });
+    std::fs::write(file, safetensors::serialize(views, None).expect("tensors")).expect("room");
+}
+
+fn names(file: &Path) -> Vec<String> {
+    let bytes = std::fs::read(file).expect("what was written");
+    let mut names: Vec<String> = safetensors::SafeTensors::deserialize(&bytes)
+        .expect("safetensors")
+        .names()
+        .iter()
+        .map(|n| n.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+fn aesthetic() -> Vec<(String, Vec<usize>)> {
+    let layers = [(0, 1024, 768), (2, 128, 1024), (4, 64, 128), (6, 16, 64), (7, 1, 16)];
+    let tensors = layers.into_iter().flat_map(|(i, out, into)| {
+        [(format!("layers.{i}.weight"), vec![out, into]), (format!("layers.{i}.bias"), vec![out])]
+    });
+    tensors.collect()
+}
+
+#[test]
+fn a_torch_file_becomes_safetensors() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let out = scratch.path().join("new/out.safetensors");
+    for name in ["types_legacy", "types_turned_zip", "views_zip", "checkpoint_4_zip", "malice_legacy"] {
+        let (stdout, stderr, ok) = convert(&[&fixture(&format!("{name}.pt")), &out]);
+        assert!(ok && stdout.is_empty(), "{stderr}");
+        let expected = std::fs::read(fixture(&format!("{name}.safetensors"))).expect("a fixture");
+        assert!(std::fs::read(&out).expect("what was written") == expected, "{name}");
+    }
+    let (_, stderr, ok) = convert(&[&fixture("checkpoint_3_zip.pt"), &out, &"--root", &"state_dict"]);
+    assert!(ok, "{stderr}");
+    assert_eq!(names(&out).len(), 9);
+    assert!(names(&out).contains(&"body.1.running_mean".to_owned()));
+}
+
+#[test]
+fn a_list_needs_no_out_and_survives_what_cannot_be_read() {
+    let (stdout, stderr, ok) = convert(&[&fixture("network_legacy.pt"), &"--list", &"--root", &"body"]);
+    assert!(ok, "{stderr}");
+    assert_eq!(stdout.lines().next(), Some("0.weight\tF32\t[2, 3]"));
+    assert_eq!(stdout.lines().last(), Some("1.num_batches_tracked\tI64\t[]"));
+    let (stdout, stderr, ok) = convert(&[&fixture("quantised.pt"), &"--list"]);
+    assert!(ok && stdout == "fine\tF32\t[2]\n" && stderr.contains("\"quantised\" is quantised"), "{stderr}");
+    let (_, stderr, ok) = convert(&[&fixture("quantised.pt")]);
+    assert!(!ok && stderr.contains("OUT"), "{stderr}");
+}
+
+#[test]
+fn a_failure_leaves_what_was_there() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let out = scratch.path().join("out.safetensors");
+    std::fs::write(&out, "as it was").expect("room");
+    for name in ["quantised.pt", "collision.pt", "script.pt", "plain.pt", "no_tensors.pt", "absent.pt"] {
+        let (_, stderr, ok) = convert(&[&fixture(name), &out]);
+        assert!(!ok && stderr.contains(name), "{stderr}");
+        assert_eq!(std::fs::read(&out).expect("the old file"), b"as it was");
+    }
+    assert_eq!(std::fs::read_dir(scratch.path()).expect("the folder").count(), 1);
+    write(&out, &aesthetic());
+    let (_, stderr, ok) = convert(&[&out, &out]);
+    assert!(!ok && stderr.contains("both IN and OUT"), "{stderr}");
+}
+
+#[test]
+fn a_prefix_is_taken_off_the_names_that_have_it() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (file, out) = (scratch.path().join("in.safetensors"), scratch.path().join("out.safetensors"));
+    let tensors = ["module.a", "module.b.c", "modules.d", "e"].map(|name| (name.to_owned(), vec![2]));
+    write(&file, &tensors);
+    for prefix in ["module.", "module"] {
+        let (_, stderr, ok) = convert(&[&file, &out, &"--strip-prefix", &prefix]);
+        assert!(ok, "{stderr}");
+        let rest = if prefix == "module" { "s.d" } else { "modules.d" };
+        let mut expected = ["a", "b.c", "e", rest];
+        expected.sort_unstable();
+        assert_eq!(names(&out), expected);
+    }
+    let (_, stderr, ok) = convert(&[&file, &out, &"--strip-prefix", &"nothing."]);
+    assert!(!ok && stderr.contains("no name begins so"), "{stderr}");
+    write(&file, &["module.e", "e"].map(|name| (name.to_owned(), vec![2])));
+    let (_, stderr, ok) = convert(&[&file, &out, &"--strip-prefix", &"module."]);
+    assert!(!ok && stderr.contains("two tensors that would be named \"e\""), "{stderr}");
+}
+
+#[test]
+fn a_published_model_must_be_whole() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (file, out) = (scratch.path().join("in.safetensors"), scratch.path().join("out.safetensors"));
+    let try_with = |change: &dyn Fn(&mut Vec<(String, Vec<usize>)>), arguments: &[&str]| {
+        let mut tensors = aesthetic();
+        change(&mut tensors);
+        write(&file, &tensors);
+        let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&file, &out, &"--for", &"aesthetic"];
+        all.extend(arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>));
+        let (_, stderr, ok) = convert(&all);
+        assert_eq!(out.exists(), ok);
+        let _ = std::fs::remove_file(&out);
+        if ok { Ok(()) } else { Err(stderr) }
+    };
+    assert_eq!(try_with(&|_| {}, &[]), Ok(()));
+    for (change, expected) in [
+        ((|t| drop(t.pop())) as fn(&mut Vec<(String, Vec<usize>)>), "\"layers.7.bias\" is missing"),
+        (|t| t.push(("layers.8.bias".to_owned(), vec![1])), "\"layers.8.bias\" does not belong to it"),
+        (|t| t[0].1 = vec![768, 1024], "\"layers.0.weight\" has shape [768, 1024] instead of [1024, 768]"),
+    ] {
+        let problem = try_with(&change, &[]).expect_err(expected);
+        assert!(problem.contains(expected) && problem.contains("LAION"), "{problem}");
+    }
+    let prefixed = |t: &mut Vec<(String, Vec<usize>)>| {
+        t.iter_mut().for_each(|(name, _)| *name = format!("module.{name}"))
+    };
+    let problem = try_with(&prefixed, &[]).expect_err("a prefix");
+    assert!(problem.contains("--strip-prefix module."), "{problem}");
+    assert_eq!(try_with(&prefixed, &["--strip-prefix", "module."]), Ok(()));
+    assert_eq!(try_with(&prefixed, &["--root", "module"]), Ok(()));
+}
