@@ -11,6 +11,22 @@
 //!   model's own, H^-1. After two or three votes that agree the residuals in B all but vanish, and the sandwich alone
 //!   would call the matter settled.
 
+mod accuracy;
+mod agreement;
+mod bootstrap;
+mod clustered;
+mod correlation;
+mod elo;
+mod matrix;
+
+pub use accuracy::{Predicted, best_tie_threshold, tie_aware_accuracy};
+pub use agreement::{cohen_kappa, fleiss_kappa, krippendorff_alpha};
+pub use bootstrap::{MeanInterval, bootstrap_ratings, paired_bootstrap};
+pub use clustered::{clustered_standings, tallies};
+pub use correlation::{kendall_tau_b, spearman};
+pub use elo::{ELO_K, ELO_START, elo};
+pub use matrix::{WinRateMatrix, win_rate_matrix};
+
 use crate::api::{Rating, WinRate};
 use crate::id::ModelId;
 use std::collections::BTreeMap;
@@ -28,6 +44,28 @@ pub struct Tally {
     pub wins_b: i64,
     /// Votes for neither: ties, and "both bad".
     pub ties: i64,
+}
+
+/// What a vote says of the first and the second model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The first is better.
+    First,
+    /// The second is better.
+    Second,
+    /// Neither: a tie, or "both bad".
+    Neither,
+}
+
+/// One vote on two models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelVote {
+    /// One model.
+    pub a: ModelId,
+    /// The other.
+    pub b: ModelId,
+    /// For which of them.
+    pub outcome: Outcome,
 }
 
 /// How one model stands among those that were judged.
@@ -55,6 +93,10 @@ const Z: f64 = 1.959_963_984_540_054;
 pub fn standings(tallies: &[Tally]) -> Vec<Standing> {
     let votes = Votes::new(tallies);
     let estimates = votes.estimate(PRIOR_PRECISION);
+    sorted_standings(&votes, &estimates, tallies)
+}
+
+fn sorted_standings(votes: &Votes, estimates: &[Estimate], tallies: &[Tally]) -> Vec<Standing> {
     let ratings: Vec<Rating> = estimates.iter().map(Estimate::rating).collect();
     let mut standings: Vec<Standing> = (votes.models.iter().zip(&ratings))
         .zip(ranks(&ratings))
@@ -220,12 +262,7 @@ impl Votes {
     /// The variance of each r about the mean of all: the larger of sandwich and model (see the module's text).
     fn variances(&self, r: &[f64], precision: f64) -> Vec<f64> {
         let n = r.len();
-        // Votes say nothing of the mean of all r, of which H knows only the prior. The scale fixes the mean, so its
-        // variance is left out of the model's; adding 1 in that direction, and taking 1 / (1 + precision) off again,
-        // keeps the inverse exact for any precision.
-        let mut information = self.information(r, precision);
-        information.iter_mut().flatten().for_each(|h| *h += 1.0 / n as f64);
-        let inverse = Cholesky::new(information).inverse();
+        let inverse = self.inverse_information(r, precision);
         let mean = 1.0 / ((1.0 + precision) * n as f64);
         // B = sum over votes of (y - p)^2 d d' with d = e_i - e_j, so that H^-1 B H^-1 needs two columns per pair.
         let mut sandwich = vec![0.0; n];
@@ -237,6 +274,15 @@ impl Votes {
             }
         }
         (0..n).map(|k| sandwich[k].max(inverse[k][k] - mean).max(0.0)).collect()
+    }
+
+    /// H^-1. Votes say nothing of the mean of all r, of which H knows only the prior. The scale fixes the mean, so its
+    /// variance is left out of the model's; adding 1 in that direction (to be taken off again as 1 / (1 + precision)
+    /// where it counts) keeps the inverse exact for any precision.
+    fn inverse_information(&self, r: &[f64], precision: f64) -> Vec<Vec<f64>> {
+        let mut information = self.information(r, precision);
+        information.iter_mut().flatten().for_each(|h| *h += 1.0 / r.len() as f64);
+        Cholesky::new(information).inverse()
     }
 }
 

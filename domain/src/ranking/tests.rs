@@ -1,6 +1,8 @@
 //! Ratings against published and hand-worked numbers, and what must hold whatever the votes.
 
-use super::{Rating, Standing, Tally, Votes, ranks, standings, win_rate, win_rate_of};
+use super::{
+    ModelVote, Outcome, Rating, Standing, Tally, Votes, ranks, standings, tallies, win_rate, win_rate_of,
+};
 use crate::id::ModelId;
 use uuid::Uuid;
 
@@ -218,4 +220,35 @@ fn intervals_cover_the_truth_about_as_often_as_they_say() {
     }
     let share = f64::from(covered) / f64::from(all);
     assert!((0.93..0.98).contains(&share), "{share}");
+}
+
+/// The oracle (statsmodels' binomial regression) has no prior; one this weak leaves no trace.
+#[test]
+fn ratings_and_all_three_standard_errors_equal_statsmodels() {
+    let all: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/fixtures/statistics.json")).expect("the fixture");
+    for case in all["bradley_terry"].as_array().expect("cases") {
+        let rows: Vec<(u128, u128, f64, u64)> = serde_json::from_value(case["votes"].clone()).expect("votes");
+        let votes: Vec<(ModelVote, u64)> = rows
+            .into_iter()
+            .map(|(a, b, y, rater)| {
+                let outcome = match y {
+                    1.0 => Outcome::First,
+                    0.0 => Outcome::Second,
+                    _ => Outcome::Neither,
+                };
+                (ModelVote { a: model(a), b: model(b), outcome }, rater)
+            })
+            .collect();
+        let counted = Votes::new(&tallies(votes.iter().map(|(vote, _)| *vote)));
+        let estimates = counted.estimate(1e-9);
+        let r: Vec<f64> = estimates.iter().map(|estimate| estimate.r).collect();
+        let clustered = counted.clustered_variances(&r, 1e-9, &votes);
+        let expected = |name: &str, i: usize| case[name][i].as_f64().expect("a number");
+        for (i, estimate) in estimates.iter().enumerate() {
+            close(estimate.r, expected("r", i), 1e-6);
+            close(estimate.standard_error, expected("model", i).max(expected("sandwich", i)), 1e-6);
+            close(clustered[i].sqrt(), expected("clustered", i), 1e-6);
+        }
+    }
 }

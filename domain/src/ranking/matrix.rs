@@ -1,0 +1,38 @@
+//! Who beats whom, and how often.
+
+use super::{Tally, win_rate};
+use crate::api::WinRate;
+use crate::id::ModelId;
+use std::collections::BTreeMap;
+
+/// The win rate of every model against every other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WinRateMatrix {
+    /// The models that were judged, in the order of rows and columns.
+    pub models: Vec<ModelId>,
+    /// `rows[i][j]`: the win rate of model i against model j; none where they were never compared, and on the diagonal.
+    pub rows: Vec<Vec<Option<WinRate>>>,
+}
+
+/// The matrix of all tallies; empty without votes.
+#[must_use]
+pub fn win_rate_matrix(tallies: &[Tally]) -> WinRateMatrix {
+    let mut counts: BTreeMap<(ModelId, ModelId), [i64; 3]> = BTreeMap::new();
+    for tally in tallies.iter().filter(|tally| tally.a != tally.b) {
+        let [wins, losses, ties] = [tally.wins_a, tally.wins_b, tally.ties].map(|n| n.max(0));
+        if wins + losses + ties == 0 {
+            continue;
+        }
+        for (pair, more) in
+            [((tally.a, tally.b), [wins, losses, ties]), ((tally.b, tally.a), [losses, wins, ties])]
+        {
+            let count = counts.entry(pair).or_default();
+            count.iter_mut().zip(more).for_each(|(n, more)| *n += more);
+        }
+    }
+    let mut models: Vec<ModelId> = counts.keys().map(|(model, _)| *model).collect();
+    models.dedup();
+    let cell = |pair| counts.get(&pair).and_then(|&[wins, losses, ties]| win_rate(wins, losses, ties));
+    let rows = models.iter().map(|&a| models.iter().map(|&b| cell((a, b))).collect()).collect();
+    WinRateMatrix { models, rows }
+}
