@@ -122,6 +122,17 @@ class Network(torch.nn.Module):
             p.data = values(*p.shape, seed=20 + i)
 
 
+class OwnTensor(torch.Tensor):
+    """A tensor of a class of its own."""
+
+
+def dressed():
+    """Tensors that something else lies around."""
+    marked, parameter = values(2, 3, seed=40).t(), torch.nn.Parameter(values(2, seed=41))
+    marked.note, parameter.note = "seen", {"by": 1}
+    return {"marked": marked, "parameter": parameter, "own": values(3, seed=42).as_subclass(OwnTensor)}
+
+
 class Malice:
     def __reduce__(self):
         import os
@@ -197,6 +208,7 @@ def main():
     both("checkpoint_1", {"a": values(2), "b": [1, {"c": values(2, 2)}]}, pickle_protocol=1)
     both("network", Network())
     both("bare", values(2, 3))
+    both("dressed", dressed())
 
     repack("views_zip.pt", "deflated.pt", zipfile.ZIP_DEFLATED)
     expect("deflated", views())

@@ -11,27 +11,30 @@ use std::collections::HashMap;
 
 pub(super) fn read(source: &Source) -> Checked<(Pickle, Storages)> {
     let members = zip::members(source)?;
-    // torch takes the folder from the first member.
-    let folder =
-        members.first().and_then(|first| first.name.split_once('/')).map_or("", |(folder, _)| folder);
-    let inside = |member: &Member| {
-        member.name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned)
+    let named = |name: &str| members.iter().any(|member| member.name.rsplit('/').next() == Some(name));
+    if named("constants.pkl") || named("model.json") {
+        return Err("is a TorchScript archive, a program: load it with torch.jit.load and save its state_dict() with \
+                    torch.save"
+            .to_owned());
+    }
+    // The folder is the archive's first name; tools that pack it again may put others around it.
+    let folders = members.iter().filter_map(|member| member.name.strip_suffix("data.pkl"));
+    let folder = folders
+        .filter(|folder| folder.is_empty() || folder.ends_with('/'))
+        .min_by_key(|folder| folder.matches('/').count());
+    let Some(folder) = folder else {
+        return Err("is a zip archive but not of torch.save: it has no data.pkl".to_owned());
     };
-    let mut files: HashMap<String, &Member> = HashMap::new();
+    let mut files: HashMap<&str, &Member> = HashMap::new();
     for member in &members {
-        if let Some(name) = inside(member)
+        if let Some(name) = member.name.strip_prefix(folder)
             && files.insert(name, member).is_some()
         {
             return Err(format!("has the zip member {:?} twice", member.name));
         }
     }
-    if files.contains_key("constants.pkl") || files.contains_key("model.json") {
-        return Err("is a TorchScript archive, a program: load it with torch.jit.load and save its state_dict() with \
-                    torch.save"
-            .to_owned());
-    }
     let Some(object) = files.get("data.pkl") else {
-        return Err("is a zip archive but not of torch.save: it has no data.pkl".to_owned());
+        return Err("is a zip archive without an object".to_owned());
     };
     let big_endian = match files.get("byteorder") {
         None => false,

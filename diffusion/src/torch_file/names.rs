@@ -102,12 +102,14 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
             path.push('.');
         }
         path.push_str(&key);
+        text += path.len();
+        if found.tensors.len() + found.left_out.len() >= MOST_TENSORS || text > MOST_TEXT {
+            return Err(format!("names more than {MOST_TENSORS} tensors, or at too great length"));
+        }
         if is_tensor(pickle, child) {
-            text += path.len();
-            if found.tensors.len() >= MOST_TENSORS || text > MOST_TEXT {
-                return Err(format!("names more than {MOST_TENSORS} tensors, or at too great length"));
-            }
             found.tensors.push((path.clone(), child));
+        } else if is_array(pickle, child) {
+            found.left_out.push(format!("{path}: is a numpy array, not a tensor"));
         } else if on_path.contains(&child) {
             found.left_out.push(format!("{path}: leads back to what it lies in"));
         } else if let Some(children) = enter(child, &path, &mut found) {
@@ -116,9 +118,6 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
             }
             on_path.insert(child);
             open.push((child, children, path.len()));
-        }
-        if found.left_out.len() > MOST_TENSORS {
-            return Err("holds more objects with tensors than any checkpoint".to_owned());
         }
     }
     Ok(found)
@@ -138,6 +137,13 @@ pub(super) fn roots(pickle: &Pickle) -> Vec<String> {
 
 fn is_tensor(pickle: &Pickle, id: Id) -> bool {
     matches!(pickle.get(id), Value::Object(object) if rebuild::is_tensor(pickle, object))
+}
+
+/// numpy's arrays are made by one of two helpers, which moved once.
+fn is_array(pickle: &Pickle, id: Id) -> bool {
+    let Value::Object(object) = pickle.get(id) else { return false };
+    let name = pickle.class(object).strip_prefix("numpy.").unwrap_or_default().trim_start_matches('_');
+    ["core.multiarray._reconstruct", "core.numeric._frombuffer"].contains(&name)
 }
 
 /// What has names below a value: the entries of dicts (and of classes made from them), the items of lists, tuples and
@@ -207,10 +213,11 @@ fn network(pickle: &Pickle, object: &Object) -> Option<Children> {
     Some(children)
 }
 
-/// Every value that is a tensor or leads to one, by going from the tensors back.
+/// Every value that is a tensor (or an array, to be named) or leads to one, by going from these back.
 fn holders(pickle: &Pickle) -> HashSet<Id> {
     let ids = || (0..pickle.values.len() as u32).map(Id);
-    let mut holders: HashSet<Id> = ids().filter(|&id| is_tensor(pickle, id)).collect();
+    let mut holders: HashSet<Id> =
+        ids().filter(|&id| is_tensor(pickle, id) || is_array(pickle, id)).collect();
     let mut parents: HashMap<Id, Vec<Id>> = HashMap::new();
     for parent in ids().filter(|id| !holders.contains(id)) {
         let mut link = |child: Id| parents.entry(child).or_default().push(parent);

@@ -79,5 +79,12 @@ fn tensors_without_names_are_reported() {
 
     let empty =
         WeightsFile::open(&folder().join("no_tensors.pt")).expect("a fixture").list(None).expect("a listing");
-    assert!(empty.tensors.is_empty() && empty.left_out.is_empty());
+    assert!(empty.tensors.is_empty());
+    assert_eq!(empty.left_out, ["arrays.0: is a numpy array, not a tensor"]);
+    for file in ["checkpoint_2_zip.pt", "checkpoint_5_legacy.pt"] {
+        let listing =
+            WeightsFile::open(&folder().join(file)).expect("a fixture").list(None).expect("a listing");
+        let arrays = ["numpy.2: is a numpy array, not a tensor", "numpy.3: is a numpy array, not a tensor"];
+        assert_eq!(listing.left_out, arrays, "{file}");
+    }
 }
