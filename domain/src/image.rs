@@ -35,7 +35,7 @@ pub enum Sampler {
     Dpmpp2mKarras,
     /// Predictor and corrector of second order (UniPCMultistepScheduler).
     Unipc,
-    /// For models distilled to latent consistency (LCMScheduler); others give blurred pictures.
+    /// For models distilled to latent consistency (LCMScheduler); others may give soft ones.
     Lcm,
 }
 

@@ -1,5 +1,5 @@
 //! Latent consistency models (Luo et al. 2023, Algorithm 3), as diffusers' `LCMScheduler`: jump to the clean latents,
-//! noise them again to the next level. For networks that were distilled for it; others give blurred pictures.
+//! noise them again to the next level. For networks that were distilled for it; others may give soft pictures.
 
 use super::level::Level;
 use super::plan::{Plan, Row, Source, Step};
