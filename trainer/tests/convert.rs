@@ -4,6 +4,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A name and a shape.
+type Named = (String, Vec<usize>);
+type Tensors = Vec<Named>;
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/torch_files").join(name)
 }
@@ -20,7 +24,7 @@ fn convert(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (String, String, bool) 
 }
 
 /// Writes a safetensors file of zeros.
-fn write(file: &Path, tensors: &[(String, Vec<usize>)]) {
+fn write(file: &Path, tensors: &[Named]) {
     let zeros =
         vec![0; tensors.iter().map(|(_, shape)| 4 * shape.iter().product::<usize>()).max().unwrap_or(0)];
     let views = tensors.iter().map(|(name, shape)| {
@@ -42,7 +46,7 @@ fn names(file: &Path) -> Vec<String> {
     names
 }
 
-fn aesthetic() -> Vec<(String, Vec<usize>)> {
+fn aesthetic() -> Tensors {
     let layers = [(0, 1024, 768), (2, 128, 1024), (4, 64, 128), (6, 16, 64), (7, 1, 16)];
     let tensors = layers.into_iter().flat_map(|(i, out, into)| {
         [(format!("layers.{i}.weight"), vec![out, into]), (format!("layers.{i}.bias"), vec![out])]
@@ -119,7 +123,7 @@ fn a_prefix_is_taken_off_the_names_that_have_it() {
 fn a_published_model_must_be_whole() {
     let scratch = tempfile::tempdir().expect("a folder");
     let (file, out) = (scratch.path().join("in.safetensors"), scratch.path().join("out.safetensors"));
-    let try_with = |change: &dyn Fn(&mut Vec<(String, Vec<usize>)>), arguments: &[&str]| {
+    let try_with = |change: &dyn Fn(&mut Tensors), arguments: &[&str]| {
         let mut tensors = aesthetic();
         change(&mut tensors);
         write(&file, &tensors);
@@ -132,16 +136,14 @@ fn a_published_model_must_be_whole() {
     };
     assert_eq!(try_with(&|_| {}, &[]), Ok(()));
     for (change, expected) in [
-        ((|t| drop(t.pop())) as fn(&mut Vec<(String, Vec<usize>)>), "\"layers.7.bias\" is missing"),
+        ((|t| drop(t.pop())) as fn(&mut Tensors), "\"layers.7.bias\" is missing"),
         (|t| t.push(("layers.8.bias".to_owned(), vec![1])), "\"layers.8.bias\" does not belong to it"),
         (|t| t[0].1 = vec![768, 1024], "\"layers.0.weight\" has shape [768, 1024] instead of [1024, 768]"),
     ] {
         let problem = try_with(&change, &[]).expect_err(expected);
         assert!(problem.contains(expected) && problem.contains("LAION"), "{problem}");
     }
-    let prefixed = |t: &mut Vec<(String, Vec<usize>)>| {
-        t.iter_mut().for_each(|(name, _)| *name = format!("module.{name}"))
-    };
+    let prefixed = |t: &mut Tensors| t.iter_mut().for_each(|(name, _)| *name = format!("module.{name}"));
     let problem = try_with(&prefixed, &[]).expect_err("a prefix");
     assert!(problem.contains("--strip-prefix module."), "{problem}");
     assert_eq!(try_with(&prefixed, &["--strip-prefix", "module."]), Ok(()));

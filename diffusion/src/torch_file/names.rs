@@ -76,7 +76,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
             None
         }
     };
-    if holders.contains(&root)
+    if holders.contains(root)
         && let Some(children) = enter(root, "the top", &mut found)
     {
         on_path.insert(root);
@@ -88,7 +88,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
             open.pop();
             continue;
         };
-        if !holders.contains(&child) {
+        if !holders.contains(child) {
             continue;
         }
         path.truncate(*length);
@@ -129,7 +129,7 @@ pub(super) fn roots(pickle: &Pickle) -> Vec<String> {
     let children = children(pickle, pickle.top).unwrap_or_default();
     children
         .into_iter()
-        .filter(|(_, child)| holders.contains(child))
+        .filter(|(_, child)| holders.contains(*child))
         .filter_map(|(key, _)| key)
         .take(SHOWN)
         .collect()
@@ -214,16 +214,17 @@ fn network(pickle: &Pickle, object: &Object) -> Option<Children> {
 }
 
 /// Every value that is a tensor (or an array, to be named) or leads to one, by going from these back.
-fn holders(pickle: &Pickle) -> HashSet<Id> {
+fn holders(pickle: &Pickle) -> Holders {
     let ids = || (0..pickle.values.len() as u32).map(Id);
-    let mut holders: HashSet<Id> =
-        ids().filter(|&id| is_tensor(pickle, id) || is_array(pickle, id)).collect();
-    let mut parents: HashMap<Id, Vec<Id>> = HashMap::new();
-    for parent in ids().filter(|id| !holders.contains(id)) {
-        let mut link = |child: Id| parents.entry(child).or_default().push(parent);
+    let mut holders = Holders(ids().map(|id| is_tensor(pickle, id) || is_array(pickle, id)).collect());
+    let mut fresh: Vec<Id> = ids().filter(|id| holders.contains(*id)).collect();
+    // From child to parent, sorted: the leanest form that finds a child's parents.
+    let mut links: Vec<(u32, u32)> = vec![];
+    for parent in ids().filter(|id| !fresh.is_empty() && !holders.contains(*id)) {
+        let mut link = |child: Id| links.push((child.0, parent.0));
         match pickle.get(parent) {
             Value::Tuple(items) | Value::List(items) | Value::Set(items) => {
-                items.iter().copied().for_each(link)
+                items.iter().copied().for_each(link);
             }
             Value::Dict(entries) => entries.iter().for_each(|&(_, value)| link(value)),
             Value::Object(object) => {
@@ -235,13 +236,24 @@ fn holders(pickle: &Pickle) -> HashSet<Id> {
             _ => {}
         }
     }
-    let mut fresh: Vec<Id> = holders.iter().copied().collect();
+    links.sort_unstable();
     while let Some(id) = fresh.pop() {
-        for &parent in parents.get(&id).into_iter().flatten() {
-            if holders.insert(parent) {
-                fresh.push(parent);
+        let from = links.partition_point(|(child, _)| *child < id.0);
+        for &(_, parent) in links[from..].iter().take_while(|(child, _)| *child == id.0) {
+            let known = &mut holders.0[parent as usize];
+            if !std::mem::replace(known, true) {
+                fresh.push(Id(parent));
             }
         }
     }
     holders
+}
+
+/// Which values are tensors or lead to some, by their numbers.
+struct Holders(Vec<bool>);
+
+impl Holders {
+    fn contains(&self, id: Id) -> bool {
+        self.0.get(id.0 as usize) == Some(&true)
+    }
 }
