@@ -1,7 +1,7 @@
 //! Numbers worked by hand and the invariants that any correct implementation has.
 
 use super::{Objective, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, log_sigmoid, rpo};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use diffusion::noise::Noise;
 use domain::run::metric;
 use domain::train::Embedding;
@@ -49,7 +49,7 @@ fn value(objective: &Objective) -> f64 {
 }
 
 fn identity(m: usize) -> Tensor {
-    Tensor::eye(m, candle_core::DType::F32, &CPU).expect("identity")
+    Tensor::eye(m, DType::F32, &CPU).expect("identity")
 }
 
 fn metric_of(objective: &Objective, name: &str) -> f64 {
@@ -73,6 +73,18 @@ fn log_sigmoid_is_stable_and_has_the_right_slope() {
     // 1 - sigmoid(x)
     for (slope, right) in slopes.iter().zip([1.0, 0.731_058_6, 0.5, 0.377_540_67, 0.047_425_87, 0.0]) {
         close(f64::from(*slope), right);
+    }
+}
+
+/// A pair that is all but certain still has a loss, and one that is hopelessly wrong a finite one, in f32 and f64.
+#[test]
+fn log_sigmoid_keeps_its_digits_at_both_ends() {
+    for (x, right) in [(40.0, -(-40f64).exp()), (-1e6, -1e6), (80.0, -(-80f64).exp())] {
+        for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
+            let y = log_sigmoid(&Tensor::new(&[x], &CPU).and_then(|x| x.to_dtype(dtype)).expect("tensor"));
+            let y = y.and_then(|y| y.to_dtype(DType::F64)?.to_vec1::<f64>()).expect("values")[0];
+            assert!((y / right - 1.0).abs() < tolerance, "log sigmoid({x}) is {y:e} in {dtype:?}");
+        }
     }
 }
 
