@@ -1,4 +1,4 @@
-//! Statistics against scipy, statsmodels, scikit-learn and krippendorff, whose figures `oracles/statistics.py` keeps, and
+//! Statistics against scipy, statsmodels, scikit-learn and krippendorff, whose figures `oracles/ranking.py` keeps, and
 //! what is promised of data that say nothing.
 
 use domain::id::ModelId;
