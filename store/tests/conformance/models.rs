@@ -46,10 +46,10 @@ async fn the_oldest_ancestor_ends_the_line(mut world: World) {
         world.store.insert_model(&model, None).await.unwrap();
         above = model.id;
     }
+    let unknown = world.new_model("never stored").id;
     let store = &world.store;
     assert_eq!(store.get_oldest_ancestor(above).await.unwrap().as_ref(), Some(&first));
     assert_eq!(store.get_oldest_ancestor(first.id).await.unwrap().as_ref(), Some(&first));
-    let unknown = world.new_model("never stored").id;
     assert_eq!(store.get_oldest_ancestor(unknown).await.unwrap(), None);
 }
 
