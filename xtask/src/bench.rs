@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: our trainer and PyTorch + diffusers on the same weights, shapes and batch, step by step in
 //! turn, so that a busy moment of the machine hits both. The figure is the median of the rounds' ratios.
 
+use crate::deployment;
 use crate::process;
 use crate::steps::Steps;
 use crate::system;
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -62,9 +63,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Some(python) => python.clone(),
         None => steps.take("PyTorch and diffusers from PyPI", || virtual_environment(&workspace))?,
     };
-    steps.take("release build of the trainer", || {
-        process::run(cargo().current_dir(&workspace.root).args(["build", "--release", "-p", "trainer"]))
-    })?;
+    // Both programs, as `demo` builds them: alone, the trainer's dependencies would be compiled once more with fewer
+    // features.
+    steps.take("release build", || deployment::build(&workspace))?;
 
     let task = match options.task {
         Task::Train => "train",
