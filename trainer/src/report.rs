@@ -53,15 +53,17 @@ impl Progress {
         let mut message: Vec<String> = self.shown.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
         message.push(format!("{:.1} samples/s", self.samples / elapsed));
         self.bar.set_message(message.join(" · "));
-        if self.bar.is_hidden() && self.spoke.elapsed() > PAUSE {
-            self.spoke = Instant::now();
-            self.note("");
-        }
+        self.note_now_and_then();
     }
 
     /// So many are done, where single ones are not worth telling.
     pub fn reach(&mut self, done: u64) {
         self.bar.set_position(done);
+        self.note_now_and_then();
+    }
+
+    /// Where there is no terminal, the bar as a line, unless one was written a moment ago.
+    fn note_now_and_then(&mut self) {
         if self.bar.is_hidden() && self.spoke.elapsed() > PAUSE {
             self.spoke = Instant::now();
             self.note("");

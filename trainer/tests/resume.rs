@@ -32,6 +32,15 @@ fn spec(objective: &str, set: &str, more: &str) -> TrainSpec {
     toml::from_str(&text).expect("a spec")
 }
 
+fn places(scratch: &Path, run: &str) -> Places {
+    Places {
+        start: Folders::new(&bundled(), None),
+        reference: None,
+        run: scratch.join(run),
+        cache: scratch.join("cache"),
+    }
+}
+
 /// Stops the run after some step, if asked; keeps what it hears.
 #[derive(Default)]
 struct Recorder {
@@ -67,12 +76,7 @@ impl Watcher for Recorder {
 
 fn check(spec: &TrainSpec) {
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = |run: &str| Places {
-        start: Folders::new(&bundled(), None),
-        reference: None,
-        run: scratch.path().join(run),
-        cache: scratch.path().join("cache"),
-    };
+    let places = |run: &str| places(scratch.path(), run);
     let mut whole = Recorder::default();
     let ending = train(spec, &places("whole"), &Device::Cpu, &mut whole).expect("trains");
     assert_eq!(ending, Ending::Finished);
@@ -121,12 +125,7 @@ fn a_run_begins_at_ln_2_and_renders_samples() {
         "sample_every = 5\nsample_prompts = ['a red circle', 'a blue star']",
     );
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = Places {
-        start: Folders::new(&bundled(), None),
-        reference: None,
-        run: scratch.path().join("run"),
-        cache: scratch.path().join("cache"),
-    };
+    let places = places(scratch.path(), "run");
     let mut heard = Recorder::default();
     train(&spec, &places, &Device::Cpu, &mut heard).expect("trains");
     assert!((heard.losses[0].1 - std::f64::consts::LN_2).abs() < 1e-6, "{}", heard.losses[0].1);
@@ -140,12 +139,7 @@ fn a_run_begins_at_ln_2_and_renders_samples() {
 fn a_foreign_state_is_refused() {
     let mine = spec("{ kind = 'sft' }", "winter", "");
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = Places {
-        start: Folders::new(&bundled(), None),
-        reference: None,
-        run: scratch.path().join("run"),
-        cache: scratch.path().join("cache"),
-    };
+    let places = places(scratch.path(), "run");
     let mut first = Recorder { stop_after: Some(1), ..Recorder::default() };
     train(&mine, &places, &Device::Cpu, &mut first).expect("trains");
     let other = TrainSpec { seed: 12, ..mine.clone() };

@@ -4,6 +4,7 @@ use leptos::prelude::{Effect, RwSignal, Set, document, set_timeout};
 use leptos::task::spawn_local;
 use std::ops::ControlFlow;
 use std::time::Duration;
+use wasm_bindgen::JsValue;
 
 /// Calls `ask`, waits for it, waits `period`, and so on until it breaks. A hidden page asks nothing.
 pub(crate) fn poll<Ask, Asking>(period: Duration, ask: Ask)
@@ -42,22 +43,22 @@ pub(crate) fn awake() -> RwSignal<bool> {
 /// What stands in the field of this name: what a person typed before the island woke, or what the server wrote.
 /// Without this the waking island would write its own idea over it.
 pub(crate) fn typed(name: &str, written: &str) -> String {
-    #[cfg(feature = "hydrate")]
-    if let Some(field) = document().query_selector(&format!("[name=\"{name}\"]")).ok().flatten() {
-        let value = js_sys::Reflect::get(&field, &"value".into()).ok().and_then(|value| value.as_string());
-        return value.unwrap_or_else(|| written.to_owned());
-    }
-    _ = name;
-    written.to_owned()
+    let value = property(&format!("[name=\"{name}\"]"), "value").and_then(|value| value.as_string());
+    value.unwrap_or_else(|| written.to_owned())
 }
 
 /// Whether the box with this `data-box` is ticked, as `typed` tells of text.
 pub(crate) fn ticked(box_name: &str, written: bool) -> bool {
-    #[cfg(feature = "hydrate")]
-    if let Some(field) = document().query_selector(&format!("[data-box=\"{box_name}\"]")).ok().flatten() {
-        let ticked = js_sys::Reflect::get(&field, &"checked".into()).ok().and_then(|value| value.as_bool());
-        return ticked.unwrap_or(written);
+    property(&format!("[data-box=\"{box_name}\"]"), "checked")
+        .and_then(|value| value.as_bool())
+        .unwrap_or(written)
+}
+
+/// A property of the first element that a selector finds; none on the server, which has no page.
+fn property(selector: &str, name: &str) -> Option<JsValue> {
+    if cfg!(not(feature = "hydrate")) {
+        return None;
     }
-    _ = box_name;
-    written
+    let element = document().query_selector(selector).ok()??;
+    js_sys::Reflect::get(&element, &name.into()).ok()
 }

@@ -1,7 +1,7 @@
 //! The optimiser of a spec, and what all have in common: the mean over micro-batches and the clipping.
 
 use super::Gradients;
-use super::adafactor::Adafactor;
+use super::adafactor::{Adafactor, Settings};
 use super::adamw::AdamW;
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
@@ -32,7 +32,10 @@ impl Optimiser {
             OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
                 Rule::AdamW(AdamW::new([beta1, beta2], epsilon, weight_decay, variables)?)
             }
-            OptimizerSpec::Adafactor { .. } => Rule::Adafactor(Adafactor::new(spec.clone(), variables)?),
+            OptimizerSpec::Adafactor { clip_threshold, decay_rate, beta1, epsilon, weight_decay, .. } => {
+                let settings = Settings { clip_threshold, decay_rate, beta1, epsilon, weight_decay };
+                Rule::Adafactor(Adafactor::new(settings, variables)?)
+            }
         };
         Ok(Self { max_grad_norm: spec.max_grad_norm(), rule })
     }
