@@ -13,6 +13,7 @@ pub mod noise;
 pub mod pipeline;
 pub mod sampler;
 pub mod schedule;
+pub mod tape;
 pub mod tokenizer;
 pub mod torch_file;
 pub mod unet;

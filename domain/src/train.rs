@@ -1,6 +1,9 @@
 //! What a training run is asked to do: the same type is config file, request body, column and checkpoint manifest.
 
+mod memory;
+
 use crate::problem::Problems;
+pub use memory::MemorySpec;
 use serde::{Deserialize, Serialize};
 
 /// The largest seed: 2^53 - 1, the largest integer every JSON client keeps exactly.
@@ -43,6 +46,12 @@ pub struct TrainSpec {
     /// Noise and timestep shared by winner and loser, or by the whole micro-batch.
     #[serde(default)]
     pub noise: NoiseSharing,
+    /// What the errors of a model that predicts v are measured in, where a preference objective compares them.
+    #[serde(default, skip_serializing_if = "ErrorSpace::is_default")]
+    pub error_space: ErrorSpace,
+    /// Ways to train in less memory.
+    #[serde(default, skip_serializing_if = "MemorySpec::is_plain")]
+    pub memory: MemorySpec,
     /// Decay of an exponential moving average of the weights, which becomes the model; none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
@@ -162,6 +171,26 @@ pub enum NoiseSharing {
     PerPair,
     /// One timestep for the whole matrix (what Eq. 2 and 3 imply), one noise per pair.
     BatchShared,
+}
+
+/// What the denoising errors of a model that predicts v are measured in. For a model that predicts the noise the two are
+/// one.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorSpace {
+    /// The prediction's own, as the reference scripts do: every timestep counts alike.
+    #[default]
+    Prediction,
+    /// The noise that the prediction implies, as the paper derives it (Eq. 8): an error of v counts abar_t times, so
+    /// that late timesteps count little.
+    Epsilon,
+}
+
+impl ErrorSpace {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a run learns from.
@@ -435,6 +464,11 @@ impl TrainSpec {
                 positive(&mut p, "objective.tau", *tau);
             }
         }
+        p.require(
+            self.error_space == ErrorSpace::Prediction || self.objective.is_preference(),
+            "error_space",
+            format!("objective {} compares no errors: leave error_space out", self.objective.kind()),
+        );
         let DataSpec::Shapes { set, count, seed } = &self.data;
         p.require((1..=1_000_000).contains(count), "data.count", "use 1 to 1000000");
         p.require(

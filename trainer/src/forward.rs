@@ -5,56 +5,127 @@
 //! own, forward and backward in parallel; in between, the objective is differentiated with respect to the
 //! errors alone. By the chain rule the result is the gradient of the whole (method.md section 1). The number of
 //! shards is fixed, and so the result does not depend on the number of threads.
+//!
+//! In two passes, a shard is one picture and shards come one after another: first all errors without any graph, then,
+//! when the objective has said how much each error counts, picture by picture with a graph.
 
 use crate::data::batch::Batch;
 use crate::objectives::PairErrors;
 use crate::optim::Gradients;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, Var};
+use diffusion::config::Prediction;
 use diffusion::schedule::Schedule;
+use diffusion::tape::{Keep, Pass};
 use diffusion::unet::Unet;
 use diffusion::weights::Variables;
+use domain::train::{ErrorSpace, TrainSpec};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Shards of a micro-batch: as many as a small machine has cores.
+/// Shards of a micro-batch in one pass: as many as a small machine has cores.
 const SHARDS: usize = 2;
 
+/// How the networks are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Errors first, without a graph, then the graph of one picture at a time.
+    pub two_pass: bool,
+    /// What is kept of a pass that is differentiated.
+    pub keep: Keep,
+    /// What the errors of a network that predicts v are measured in.
+    pub error_space: ErrorSpace,
+}
+
+impl Way {
+    /// As a spec says.
+    #[must_use]
+    pub fn of(spec: &TrainSpec) -> Self {
+        Self {
+            two_pass: spec.memory.two_pass,
+            keep: if spec.memory.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+            error_space: spec.error_space,
+        }
+    }
+}
+
 /// Denoising errors of a micro-batch.
-pub struct Forward {
-    /// One graph per shard: (sides x examples of the shard), winners first.
-    policy: Vec<Tensor>,
-    /// The errors of all shards again, on the CPU, as leaves: per side, (M).
+#[derive(Debug)]
+pub struct Forward<'a> {
+    policy: Policy<'a>,
+    shards: Vec<Shard>,
+    /// The errors of all shards, on the CPU, as leaves: per side, (M).
     leaves: Vec<Var>,
     /// The reference's, per side.
     reference: Vec<Tensor>,
+    schedule: &'a Schedule,
+    way: Way,
 }
 
-/// A part of a micro-batch.
+/// What the way back begins with.
+#[derive(Debug)]
+enum Policy<'a> {
+    /// A pass per shard, and the errors made of it.
+    Passed(Vec<(Pass<'a>, Tensor)>),
+    /// The network, to be run again.
+    Again(&'a Unet),
+}
+
+/// A part of a micro-batch: some examples, and their pictures on some sides, sides one after another.
+#[derive(Debug)]
 struct Shard {
-    sides: Vec<Tensor>,
+    sides: Range<usize>,
+    examples: Range<usize>,
+    latents: Tensor,
     noise: Tensor,
     text: Tensor,
     timesteps: Vec<usize>,
 }
 
-impl Forward {
-    /// Errors of the policy, with their graphs, and of the reference, if there is one, without.
+impl<'a> Forward<'a> {
+    /// Errors of the policy, with what the way back needs, and of the reference, if there is one.
     ///
     /// # Errors
     /// candle's.
-    pub fn run(policy: &Unet, reference: Option<&Unet>, schedule: &Schedule, batch: &Batch) -> Result<Self> {
-        let shards = shards(batch)?;
-        let all = |unet: &Unet| -> Result<Vec<Tensor>> {
-            shards.par_iter().map(|shard| shard.errors(unet, schedule)).collect()
+    pub fn run(
+        policy: &'a Unet,
+        reference: Option<&Unet>,
+        schedule: &'a Schedule,
+        batch: &Batch,
+        way: Way,
+    ) -> Result<Self> {
+        let shards = if way.two_pass { pictures(batch)? } else { shards(batch)? };
+        let alone = |unet: &Unet| -> Result<Vec<Tensor>> {
+            let errors =
+                |shard: &Shard| Ok(shard.pass(unet, schedule, Way { keep: Keep::Nothing, ..way })?.1);
+            if way.two_pass {
+                shards.iter().map(errors).collect()
+            } else {
+                shards.par_iter().map(errors).collect()
+            }
         };
-        let policy = all(policy)?;
-        let leaves =
-            by_side(&policy, &shards)?.iter().map(Var::from_tensor).collect::<candle_core::Result<_>>()?;
+        let (policy, errors) = if way.two_pass {
+            (Policy::Again(policy), alone(policy)?)
+        } else {
+            let passed = shards
+                .par_iter()
+                .map(|shard| shard.pass(policy, schedule, way))
+                .collect::<Result<Vec<_>>>()?;
+            let errors = passed.iter().map(|(_, errors)| errors.detach()).collect();
+            (Policy::Passed(passed), errors)
+        };
+        let leaves = by_side(&errors, &shards)?
+            .into_iter()
+            .map(|errors| Var::new(errors, &Device::Cpu))
+            .collect::<candle_core::Result<_>>()?;
         let reference = match reference {
-            Some(reference) => by_side(&all(reference)?, &shards)?,
+            Some(reference) => by_side(&alone(reference)?, &shards)?
+                .into_iter()
+                .map(|errors| Tensor::new(errors, &Device::Cpu))
+                .collect::<candle_core::Result<_>>()?,
             None => Vec::new(),
         };
-        Ok(Self { policy, leaves, reference })
+        Ok(Self { policy, shards, leaves, reference, schedule, way })
     }
 
     /// The policy's errors on pictures or winners, (M), to differentiate.
@@ -91,74 +162,100 @@ impl Forward {
             .iter()
             .map(|leaf| Ok(slopes.get(leaf).context("the loss does not depend on the errors")?.detach()))
             .collect::<Result<Vec<_>>>()?;
-        let mut first = 0;
-        let mut work = Vec::new();
-        for errors in self.policy {
-            let count = errors.dim(0)? / slopes.len();
+        let back = |shard: &Shard, (pass, errors): (Pass<'_>, Tensor)| -> Result<_> {
+            let (first, count) = (shard.examples.start, shard.examples.len());
+            let sides = &slopes[shard.sides.clone()];
             let sides =
-                slopes.iter().map(|s| s.narrow(0, first, count)).collect::<candle_core::Result<Vec<_>>>()?;
-            work.push((Tensor::cat(&sides, 0)?, errors));
-            first += count;
+                sides.iter().map(|s| s.narrow(0, first, count)).collect::<candle_core::Result<Vec<_>>>()?;
+            let slopes = Tensor::cat(&sides, 0)?.to_device(errors.device())?;
+            Ok(pass.backward(&(errors * slopes)?.sum_all()?, variables)?)
+        };
+        match self.policy {
+            Policy::Passed(passed) => {
+                let found = self
+                    .shards
+                    .par_iter()
+                    .zip(passed)
+                    .map(|(shard, passed)| back(shard, passed))
+                    .collect::<Result<Vec<_>>>()?;
+                found.into_iter().try_for_each(|found| gradients.add_found(found, variables))
+            }
+            Policy::Again(policy) => self.shards.iter().try_for_each(|shard| {
+                gradients.add_found(back(shard, shard.pass(policy, self.schedule, self.way)?)?, variables)
+            }),
         }
-        let stores = work
-            .into_par_iter()
-            .map(|(slopes, errors)| {
-                let slopes = slopes.to_device(errors.device())?;
-                (errors * slopes)?.sum_all()?.backward()
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        stores.iter().try_for_each(|store| gradients.add(store, variables))
     }
 }
 
 impl Shard {
-    /// e(k) of every picture of the shard, sides one after another, from one evaluation of the network: the mean
-    /// over channels and pixels of the squared error, in f32. Sides share noise, timesteps and text.
-    fn errors(&self, unet: &Unet, schedule: &Schedule) -> Result<Tensor> {
-        let sides: Vec<&Tensor> = self.sides.iter().collect();
-        let repeat = |t: &Tensor| Tensor::cat(&vec![t; sides.len()], 0);
-        let latents = Tensor::cat(&sides, 0)?;
-        let (noise, text) = (repeat(&self.noise)?, repeat(&self.text)?);
-        let timesteps = self.timesteps.repeat(sides.len());
-        let noised = schedule.add_noise(&latents, &noise, &timesteps)?;
-        let target = schedule.target(&latents, &noise, &timesteps)?;
-        let told: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
+    /// One evaluation of the network, and e(k) of every picture: the mean over channels and pixels of the squared
+    /// error, in f32.
+    fn pass<'a>(&self, unet: &'a Unet, schedule: &Schedule, way: Way) -> Result<(Pass<'a>, Tensor)> {
+        let noised = schedule.add_noise(&self.latents, &self.noise, &self.timesteps)?;
+        let target = schedule.target(&self.latents, &self.noise, &self.timesteps)?;
+        let told: Vec<f32> = self.timesteps.iter().map(|&t| t as f32).collect();
         let told = Tensor::new(told, noised.device())?;
-        let prediction = unet.forward(&noised, &told, &text)?;
-        Ok((prediction - target)?.to_dtype(DType::F32)?.sqr()?.flatten_from(1)?.mean(1)?)
+        let pass = unet.pass(&noised, &told, &self.text, None, way.keep)?;
+        let off = (pass.output().to_dtype(DType::F32)? - target)?;
+        let errors = off.sqr()?.flatten_from(1)?.mean(1)?;
+        Ok((pass, self.in_space(errors, schedule, way.error_space)?))
+    }
+
+    /// Errors of a network that predicts v in the space asked for. The noise that a prediction of v implies is
+    /// sqrt(abar_t) v + sqrt(1 - abar_t) z_t, so that an error of v counts abar_t times as an error of the noise.
+    fn in_space(&self, errors: Tensor, schedule: &Schedule, space: ErrorSpace) -> Result<Tensor> {
+        match (schedule.prediction(), space) {
+            (Prediction::VPrediction, ErrorSpace::Epsilon) => {
+                let shares: Vec<f32> = self.timesteps.iter().map(|&t| schedule.alpha_bar(t) as f32).collect();
+                Ok((&errors * Tensor::new(shares, errors.device())?)?)
+            }
+            _ => Ok(errors),
+        }
     }
 }
 
-/// Cuts a micro-batch; fewer shards than examples.
+/// These examples of a micro-batch on these sides. Sides share noise, timesteps and text.
+fn shard(batch: &Batch, sides: Range<usize>, examples: Range<usize>) -> Result<Shard> {
+    let part = |t: &Tensor| t.narrow(0, examples.start, examples.len());
+    let repeat = |t: &Tensor| Tensor::cat(&vec![part(t)?; sides.len()], 0);
+    let latents = std::iter::once(&batch.winner).chain(&batch.loser);
+    let latents = latents.skip(sides.start).take(sides.len()).map(part);
+    Ok(Shard {
+        latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
+        noise: repeat(&batch.noise)?,
+        text: repeat(&batch.text)?,
+        timesteps: batch.timesteps[examples.clone()].repeat(sides.len()),
+        sides,
+        examples,
+    })
+}
+
+fn sides(batch: &Batch) -> usize {
+    1 + usize::from(batch.loser.is_some())
+}
+
+/// Cuts a micro-batch into at most [`SHARDS`] parts, each with all sides of its examples.
 fn shards(batch: &Batch) -> Result<Vec<Shard>> {
     let m = batch.timesteps.len();
     let size = m.div_ceil(SHARDS.min(m));
-    (0..m)
-        .step_by(size)
-        .map(|first| {
-            let count = size.min(m - first);
-            let part = |t: &Tensor| t.narrow(0, first, count);
-            let sides = std::iter::once(&batch.winner).chain(&batch.loser);
-            Ok(Shard {
-                sides: sides.map(part).collect::<candle_core::Result<_>>()?,
-                noise: part(&batch.noise)?,
-                text: part(&batch.text)?,
-                timesteps: batch.timesteps[first..first + count].to_vec(),
-            })
-        })
-        .collect()
+    (0..m).step_by(size).map(|first| shard(batch, 0..sides(batch), first..m.min(first + size))).collect()
 }
 
-/// Errors of all shards, per side, on the CPU, without their graphs.
-fn by_side(errors: &[Tensor], shards: &[Shard]) -> Result<Vec<Tensor>> {
-    let sides = shards.first().map_or(0, |shard| shard.sides.len());
-    (0..sides)
-        .map(|side| {
-            let parts = errors
-                .iter()
-                .map(|e| e.detach().chunk(sides, 0)?[side].to_device(&Device::Cpu))
-                .collect::<candle_core::Result<Vec<_>>>()?;
-            Ok(Tensor::cat(&parts, 0)?)
-        })
-        .collect()
+/// Cuts a micro-batch into single pictures.
+fn pictures(batch: &Batch) -> Result<Vec<Shard>> {
+    let m = batch.timesteps.len();
+    (0..sides(batch)).flat_map(|s| (0..m).map(move |i| shard(batch, s..s + 1, i..i + 1))).collect()
+}
+
+/// Errors of all shards, per side, (M).
+fn by_side(errors: &[Tensor], shards: &[Shard]) -> Result<Vec<Vec<f32>>> {
+    let end = |range: fn(&Shard) -> &Range<usize>| shards.iter().map(|s| range(s).end).max().unwrap_or(0);
+    let mut all = vec![vec![0.0; end(|s| &s.examples)]; end(|s| &s.sides)];
+    for (shard, errors) in shards.iter().zip(errors) {
+        let errors = errors.to_vec1::<f32>()?;
+        for (side, errors) in shard.sides.clone().zip(errors.chunks_exact(shard.examples.len())) {
+            all[side][shard.examples.clone()].copy_from_slice(errors);
+        }
+    }
+    Ok(all)
 }

@@ -106,6 +106,15 @@ fn the_other_preference_objectives() {
 }
 
 #[test]
+fn in_less_memory() {
+    check(&spec(
+        "{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }",
+        "winter",
+        "memory = { two_pass = true, checkpoint_activations = true }",
+    ));
+}
+
+#[test]
 fn sft_and_denoising() {
     check(&spec("{ kind = 'sft' }", "van_gogh", "optimizer = { kind = 'adafactor', beta1 = 0.9 }"));
     check(&spec(

@@ -4,6 +4,7 @@ use super::attention::{SpatialTransformer, TransformerShape};
 use super::resnet::{ResnetBlock, ResnetShape};
 use crate::config::UnetConfig;
 use crate::nn::{Conv2d, upsample_nearest};
+use crate::tape::Tape;
 use crate::weights::Scope;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -54,12 +55,29 @@ impl Layers {
         })
     }
 
-    fn forward(&self, j: usize, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
-        let x = self.resnets[j].forward(x, Some(time))?;
-        match self.attentions.get(j) {
-            Some(attention) => attention.forward(&x, text),
-            None => Ok(x),
-        }
+    /// Residual block and attention `j`, as one step of the tape; `skip` joins the channels of `x`.
+    fn forward<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
+        j: usize,
+        x: &Tensor,
+        skip: Option<&Tensor>,
+        time: &Tensor,
+        text: &Tensor,
+    ) -> Result<Tensor> {
+        let text = text.clone();
+        let inputs: Vec<&Tensor> = [time, x].into_iter().chain(skip).collect();
+        tape.run(&inputs, move |t| {
+            let x = match t {
+                [_, x] => x.clone(),
+                t => Tensor::cat(&t[1..], 1)?,
+            };
+            let x = self.resnets[j].forward(&x, Some(&t[0]))?;
+            match self.attentions.get(j) {
+                Some(attention) => attention.forward(&x, &text),
+                None => Ok(x),
+            }
+        })
     }
 }
 
@@ -97,8 +115,9 @@ impl DownBlock {
         })
     }
 
-    pub(super) fn forward(
-        &self,
+    pub(super) fn forward<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
         x: &Tensor,
         time: &Tensor,
         text: &Tensor,
@@ -106,11 +125,11 @@ impl DownBlock {
     ) -> Result<Tensor> {
         let mut x = x.clone();
         for j in 0..self.layers.resnets.len() {
-            x = self.layers.forward(j, &x, time, text)?;
+            x = self.layers.forward(tape, j, &x, None, time, text)?;
             skips.push(x.clone());
         }
         if let Some(downsample) = &self.downsample {
-            x = downsample.forward(&x)?;
+            x = tape.run(&[&x], |t| downsample.forward(&t[0]))?;
             skips.push(x.clone());
         }
         Ok(x)
@@ -138,13 +157,19 @@ impl MidBlock {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
+        x: &Tensor,
+        time: &Tensor,
+        text: &Tensor,
+    ) -> Result<Tensor> {
         let mut x = x.clone();
         if let Some(layers) = &self.layers {
-            x = layers.forward(0, &x, time, text)?;
+            x = layers.forward(tape, 0, &x, None, time, text)?;
         }
         match &self.last {
-            Some(last) => last.forward(&x, Some(time)),
+            Some(last) => tape.run(&[time, &x], |t| last.forward(&t[1], Some(&t[0]))),
             None => Ok(x),
         }
     }
@@ -187,8 +212,9 @@ impl UpBlock {
         })
     }
 
-    pub(super) fn forward(
-        &self,
+    pub(super) fn forward<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
         x: &Tensor,
         time: &Tensor,
         text: &Tensor,
@@ -199,13 +225,13 @@ impl UpBlock {
             let skip = skips.pop().ok_or_else(|| {
                 Error::Candle(candle_core::Error::Msg("the way up takes more than the way down left".into()))
             })?;
-            x = self.layers.forward(j, &Tensor::cat(&[&x, &skip], 1)?, time, text)?;
+            x = self.layers.forward(tape, j, &x, Some(&skip), time, text)?;
         }
         match (&self.upsample, skips.last()) {
             (Some(convolution), Some(next)) => {
                 // To the size of what comes next, so that odd sizes meet again.
                 let (_, _, height, width) = next.dims4()?;
-                convolution.forward(&upsample_nearest(&x, height, width)?)
+                tape.run(&[&x], move |t| convolution.forward(&upsample_nearest(&t[0], height, width)?))
             }
             _ => Ok(x),
         }

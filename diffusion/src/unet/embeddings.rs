@@ -88,6 +88,12 @@ pub struct Added {
     pub time_ids: Tensor,
 }
 
+impl Added {
+    pub(super) fn track_op(&self) -> bool {
+        self.pooled.track_op() || self.time_ids.track_op()
+    }
+}
+
 /// Pooled text and the time ids' sinusoids side by side, then two linear layers.
 #[derive(Debug)]
 pub(super) struct AddedEmbedding {

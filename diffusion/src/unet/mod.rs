@@ -7,6 +7,7 @@ mod resnet;
 
 use crate::config::UnetConfig;
 use crate::nn::{Activation, Conv2d, GroupNorm};
+use crate::tape::{Keep, Pass, Tape};
 use crate::weights::{Parameters, Scope, Variables};
 use crate::{Error, Result};
 use blocks::{DownBlock, MidBlock, UpBlock};
@@ -137,25 +138,63 @@ impl Unet {
         text: &Tensor,
         added: Option<&Added>,
     ) -> Result<Tensor> {
-        let mut time = self.time.forward(timesteps)?;
-        match (&self.added, added) {
-            (Some(embedding), Some(added)) => time = (time + embedding.forward(added)?)?,
-            (None, None) => {}
-            (Some(_), None) => return Err(wrong("this UNet needs pooled text and time ids (text_time)")),
-            (None, Some(_)) => return Err(wrong("this UNet takes neither pooled text nor time ids")),
+        self.steps(&mut Tape::new(Keep::Graph), latents, timesteps, text, added)
+    }
+
+    /// As [`Unet::forward_with`], keeping for the way back what the caller says. Gradients reach the parameters only.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pass(
+        &self,
+        latents: &Tensor,
+        timesteps: &Tensor,
+        text: &Tensor,
+        added: Option<&Added>,
+        keep: Keep,
+    ) -> Result<Pass<'_>> {
+        if keep == Keep::Inputs && (text.track_op() || added.is_some_and(Added::track_op)) {
+            return Err(wrong("a pass that keeps inputs only has no way back into the text: keep the graph"));
         }
-        // Every residual block would apply the SiLU first.
-        let time = Activation::Silu.apply(&time)?.to_dtype(latents.dtype())?;
-        let mut x = self.conv_in.forward(latents)?;
+        let mut tape = Tape::new(keep);
+        let prediction = self.steps(&mut tape, latents, timesteps, text, added)?;
+        tape.finish(prediction)
+    }
+
+    fn steps<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
+        latents: &Tensor,
+        timesteps: &Tensor,
+        text: &Tensor,
+        added: Option<&Added>,
+    ) -> Result<Tensor> {
+        let (added, dtype) = (added.cloned(), latents.dtype());
+        let time = tape.run(&[timesteps], move |t| {
+            // Every residual block would apply the SiLU first.
+            Ok(Activation::Silu.apply(&self.embed(&t[0], added.as_ref())?)?.to_dtype(dtype)?)
+        })?;
+        let mut x = tape.run(&[latents], |t| self.conv_in.forward(&t[0]))?;
         let mut skips = vec![x.clone()];
         for block in &self.down {
-            x = block.forward(&x, &time, text, &mut skips)?;
+            x = block.forward(tape, &x, &time, text, &mut skips)?;
         }
-        x = self.mid.forward(&x, &time, text)?;
+        x = self.mid.forward(tape, &x, &time, text)?;
         for block in &self.up {
-            x = block.forward(&x, &time, text, &mut skips)?;
+            x = block.forward(tape, &x, &time, text, &mut skips)?;
         }
-        self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
+        tape.run(&[&x], |t| self.conv_out.forward(&self.norm_out.forward_silu(&t[0])?))
+    }
+
+    /// What the blocks are told of the noise level and whatever else: (batch, width).
+    fn embed(&self, timesteps: &Tensor, added: Option<&Added>) -> Result<Tensor> {
+        let time = self.time.forward(timesteps)?;
+        match (&self.added, added) {
+            (Some(embedding), Some(added)) => Ok((time + embedding.forward(added)?)?),
+            (None, None) => Ok(time),
+            (Some(_), None) => Err(wrong("this UNet needs pooled text and time ids (text_time)")),
+            (None, Some(_)) => Err(wrong("this UNet takes neither pooled text nor time ids")),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::fixture::{Expected, folder};
 use candle_core::{DType, Device, Tensor};
 use diffusion::config::UnetConfig;
+use diffusion::tape::{Keep, Pass};
 use diffusion::unet::{Added, Unet};
-use diffusion::weights::Parameters;
+use diffusion::weights::{Parameters, Variables};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -37,6 +38,52 @@ fn attention_in_the_lower_blocks_only() {
 #[test]
 fn settings_per_block_and_linear_projections() {
     check("unet_lists");
+}
+
+/// A pass that keeps no more than what enters each block has the very gradients of the whole graph; one that keeps
+/// nothing has the same output.
+fn check_kept(unet: &Unet, variables: &Variables, inputs: [&Tensor; 3], added: Option<&Added>) {
+    let [latents, timesteps, text] = inputs;
+    let pass = |keep| unet.pass(latents, timesteps, text, added, keep).expect("a pass");
+    let loss = |pass: &Pass<'_>| pass.output().sqr().and_then(|d| d.mean_all()).expect("a loss");
+    let values = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
+    let [whole, again, nothing] = [Keep::Graph, Keep::Inputs, Keep::Nothing].map(pass);
+    assert_eq!(values(whole.output()), values(again.output()));
+    assert_eq!(values(whole.output()), values(nothing.output()));
+    let [of_whole, of_again, of_nothing] = [&whole, &again, &nothing].map(loss);
+    assert!(nothing.backward(&of_nothing, variables).is_err());
+    let whole = whole.backward(&of_whole, variables).expect("backward");
+    let again = again.backward(&of_again, variables).expect("backward");
+    assert_eq!(whole.len(), variables.len());
+    assert!(whole.keys().eq(again.keys()));
+    for (name, gradient) in &whole {
+        assert!(values(gradient).iter().any(|&g| g != 0.0), "{name}: no gradient");
+        assert_eq!(values(gradient), values(&again[name]), "{name}");
+        assert!(!again[name].track_op(), "{name} keeps its graph alive");
+    }
+}
+
+#[test]
+fn what_a_pass_keeps_changes_no_gradient() {
+    for name in ["unet_sd15", "model/unet", "unet_lists"] {
+        let expected = Expected::read(name);
+        let (unet, variables) = Unet::load(&folder(name), &Device::Cpu, true).expect(name);
+        check_kept(&unet, &variables, ["latents", "timesteps", "text"].map(|n| expected.get(n)), None);
+    }
+}
+
+/// A graph of its own in an input would be cut in silence.
+#[test]
+fn what_a_pass_cannot_reach_is_refused() {
+    let expected = Expected::read("unet_sd15");
+    let (unet, _) = Unet::load(&folder("unet_sd15"), &Device::Cpu, true).expect("load");
+    let [latents, timesteps, text] = ["latents", "timesteps", "text"].map(|n| expected.get(n));
+    let variable = |t: &Tensor| candle_core::Var::from_tensor(t).expect("a variable");
+    let (latents_v, text_v) = (variable(latents), variable(text));
+    for (latents, text) in [(latents_v.as_tensor(), text), (latents, text_v.as_tensor())] {
+        assert!(unet.pass(latents, timesteps, text, None, Keep::Inputs).is_err());
+        assert!(unet.pass(latents, timesteps, text, None, Keep::Graph).is_ok());
+    }
 }
 
 /// A frozen network makes no variables and the same output.

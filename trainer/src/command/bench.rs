@@ -3,24 +3,29 @@
 //! model's shapes; `xtask/bench/bench.py` does the same work.
 
 use crate::data::batch::Batch;
-use crate::forward::Forward;
+use crate::forward::{Forward, Way};
 use crate::host::peak_memory;
 use crate::optim::{Gradients, Optimiser};
+use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
-use diffusion::clip::TextTower;
+use diffusion::config::ClipTextConfig;
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
+use diffusion::tape::Keep;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
-use domain::train::OptimizerSpec;
+use diffusion::weights::{self, Parameters, Variables};
+use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 const GUIDANCE_SCALE: f64 = 5.0;
+/// Width of CLIP ViT-L/14's features.
+const FEATURES: usize = 768;
 
 /// What to repeat.
 #[derive(Debug, Args)]
@@ -32,6 +37,21 @@ pub struct BenchCommand {
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// What `train` minimises.
+    #[arg(long, default_value = "denoise")]
+    objective: Minimised,
+    /// Side of the latents; the config's when absent.
+    #[arg(long)]
+    side: Option<usize>,
+    /// Draws the UNet's weights instead of reading them: the folder then needs no more than configs.
+    #[arg(long)]
+    random_weights: bool,
+    /// Trains with the graph of one picture at a time (`memory.two_pass` of a spec).
+    #[arg(long)]
+    two_pass: bool,
+    /// Trains running blocks again on the way back (`memory.checkpoint_activations` of a spec).
+    #[arg(long)]
+    checkpoint_activations: bool,
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: usize,
@@ -44,6 +64,29 @@ pub struct BenchCommand {
 enum Task {
     Train,
     Generate,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Minimised {
+    Denoise,
+    Sft,
+    DiffusionDpo,
+    DiffContrast,
+}
+
+impl Minimised {
+    /// With the paper's settings for SD 1.5.
+    fn asked(self) -> Objective {
+        match self {
+            Self::Denoise => Objective::Denoise { snr_clamp: None },
+            Self::Sft => Objective::Sft {},
+            Self::DiffusionDpo => Objective::DiffusionDpo { beta: 2000.0 },
+            Self::DiffContrast => {
+                Objective::DiffContrast { beta: 2000.0, tau: 0.01, embedding: Embedding::Concat }
+            }
+        }
+    }
 }
 
 impl BenchCommand {
@@ -76,35 +119,64 @@ impl BenchCommand {
     /// Latents and text states of the shapes that the model's configs state.
     fn inputs(&self, unet: &Unet, noise: &mut Noise) -> Result<(Tensor, Tensor)> {
         let folders = Folders::new(&self.model, None);
-        let (text, _) = TextTower::load(&folders.part("text_encoder")?, &Device::Cpu)?;
+        let text: ClipTextConfig =
+            diffusion::config::read(&folders.part("text_encoder")?.join("config.json"))?;
         let config = unet.config();
-        let side = config.sample_size;
+        let side = self.side.unwrap_or(config.sample_size);
         let latents = noise.normal_tensor((self.batch, config.in_channels, side, side), &Device::Cpu)?;
-        let tokens = text.config().max_position_embeddings;
+        let tokens = text.max_position_embeddings;
         let text = noise.normal_tensor((self.batch, tokens, config.cross_attention_dim), &Device::Cpu)?;
         Ok((latents, text))
     }
 
-    /// One update as the training recipe makes it: per-sample timesteps, mean squared error, backward, clip to norm
-    /// 1, AdamW.
+    /// The model's UNet, or one drawn from its config.
+    fn unet(&self, folders: &Folders, trainable: bool) -> Result<(Unet, Variables)> {
+        let folder = folders.part("unet")?;
+        if !self.random_weights {
+            return Ok(Unet::load(&folder, &Device::Cpu, trainable)?);
+        }
+        let parameters = Parameters::random(0, &Device::Cpu);
+        let unet = Unet::new(&parameters.root(), Unet::config_of(&folder)?)?;
+        let variables = parameters.finish()?;
+        if trainable {
+            return Ok((unet, variables));
+        }
+        let frozen = Parameters::of_tensors(weights::values(&variables, DType::F32)?, &Device::Cpu);
+        Ok((Unet::new(&frozen.root(), unet.config().clone())?, Variables::new()))
+    }
+
+    /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
+    /// AdamW.
     fn train(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
         let folders = Folders::new(&self.model, None);
-        let (unet, variables) = Unet::load(&folders.part("unet")?, &Device::Cpu, true)?;
+        let (unet, variables) = self.unet(&folders, true)?;
+        let asked = self.objective.asked();
+        let reference = match asked.is_preference() {
+            true => Some(self.unet(&folders, false)?.0),
+            false => None,
+        };
         let schedule = folders.schedule()?;
         let mut noise = Noise::new(0);
         let (latents, text) = self.inputs(&unet, &mut noise)?;
+        let mut like = |shape: &Shape| noise.normal_tensor(shape.clone(), &Device::Cpu);
+        let features = Shape::from((self.batch, FEATURES));
         let batch = Batch {
-            noise: noise.normal_tensor(latents.shape().clone(), &Device::Cpu)?,
+            noise: like(latents.shape())?,
+            loser: reference.is_some().then(|| like(latents.shape())).transpose()?,
+            clip: Some([like(&features)?, like(&features)?, like(&features)?]),
             winner: latents,
-            loser: None,
             timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
             text,
-            clip: None,
+        };
+        let way = Way {
+            two_pass: self.two_pass,
+            keep: if self.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+            error_space: ErrorSpace::default(),
         };
         let mut optimiser = Optimiser::new(&OptimizerSpec::default(), &variables)?;
         Ok(Box::new(move || {
-            let forward = Forward::run(&unet, None, &schedule, &batch)?;
-            let loss = forward.winner().mean_all()?;
+            let forward = Forward::run(&unet, reference.as_ref(), &schedule, &batch, way)?;
+            let loss = objective(&asked, &schedule, &forward, &batch)?.loss;
             let mut gradients = Gradients::default();
             forward.backward(&loss, &variables, &mut gradients)?;
             optimiser.update(&variables, &gradients, 1, 1e-6)?;
@@ -116,7 +188,7 @@ impl BenchCommand {
     /// One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
     fn generate(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
         let folders = Folders::new(&self.model, None);
-        let (unet, _) = Unet::load(&folders.part("unet")?, &Device::Cpu, false)?;
+        let (unet, _) = self.unet(&folders, false)?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, &Device::Cpu, false)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
         let (noise, text) = self.inputs(&unet, &mut Noise::new(0))?;

@@ -20,12 +20,20 @@ impl Gradients {
     /// # Errors
     /// A parameter without a gradient, by name.
     pub fn add(&mut self, store: &GradStore, variables: &Variables) -> Result<()> {
-        for (name, variable) in variables {
-            let Some(gradient) = store.get(variable) else {
+        // Detached, or their graphs would stay alive.
+        let found = variables.iter().filter_map(|(name, v)| Some((name.clone(), store.get(v)?.detach())));
+        self.add_found(found.collect(), variables)
+    }
+
+    /// As [`Gradients::add`], of gradients by name.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_found(&mut self, mut found: BTreeMap<String, Tensor>, variables: &Variables) -> Result<()> {
+        for name in variables.keys() {
+            let Some(gradient) = found.remove(name) else {
                 bail!("parameter {name} received no gradient: an operation in its path has no backward");
             };
-            // Detached, or its graph would stay alive.
-            let gradient = gradient.detach();
             match self.by_name.get_mut(name) {
                 Some(sum) => *sum = (&*sum + gradient)?,
                 None => {

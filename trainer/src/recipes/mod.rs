@@ -1,3 +1,4 @@
 //! The code of runs, each a straight line.
 
+pub mod objective;
 pub mod train;

@@ -1,22 +1,18 @@
 //! One training run, from spec to model.
 
 use crate::checkpoint::{SavedModel, State, load_state, save_model, save_state};
-use crate::data::batch::{Batch, Dealer};
+use crate::data::batch::Dealer;
 use crate::data::encoded::EncodedSet;
-use crate::forward::Forward;
-use crate::objectives::{
-    Objective as Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, rpo, sft,
-};
+use crate::forward::{Forward, Way};
 use crate::optim::{Gradients, MovingAverage, Optimiser, learning_rate};
+use crate::recipes::objective::objective;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use diffusion::config::Prediction;
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use diffusion::schedule::Schedule;
 use diffusion::unet::Unet;
 use diffusion::weights::{Parameters, Variables, values};
 use domain::run::metric;
-use domain::train::{Objective, SnrClamp, TrainSpec};
+use domain::train::{Objective, TrainSpec};
 use image::RgbImage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -121,6 +117,7 @@ pub fn train(
         sampler.render(0, &state, watcher)?;
     }
 
+    let way = Way::of(spec);
     let parts = spec.gradient_accumulation;
     while step < spec.steps {
         let begun = Instant::now();
@@ -128,8 +125,8 @@ pub fn train(
         let mut metrics = Mean::default();
         for part in 0..parts {
             let batch = dealer.deal(u64::from(step) * u64::from(parts) + u64::from(part))?;
-            let forward = Forward::run(&policy, reference.as_ref(), &schedule, &batch)?;
-            let loss = objective(spec, &schedule, &forward, &batch)?;
+            let forward = Forward::run(&policy, reference.as_ref(), &schedule, &batch, way)?;
+            let loss = objective(&spec.objective, &schedule, &forward, &batch)?;
             let value = f64::from(loss.loss.to_scalar::<f32>()?);
             ensure!(value.is_finite(), "the loss is not finite ({value}) at step {step}, micro-batch {part}");
             metrics.add(metric::LOSS, value);
@@ -195,41 +192,6 @@ fn best(state: &State<'_>) -> Result<BTreeMap<String, Tensor>> {
         Some(average) => Ok(average.values().clone()),
         None => Ok(values(state.variables, DType::F32)?),
     }
-}
-
-/// The objective of one micro-batch, from its denoising errors.
-fn objective(spec: &TrainSpec, schedule: &Schedule, forward: &Forward, batch: &Batch) -> Result<Loss> {
-    let weights = |embedding, tau| -> Result<Tensor> {
-        let [winner, loser, text] = batch.clip.as_ref().context("the batch has no CLIP embeddings")?;
-        Ok(contrast_weights(winner, loser, text, embedding, tau)?)
-    };
-    Ok(match spec.objective {
-        Objective::Denoise { snr_clamp } => {
-            denoise(&forward.winner(), &timestep_weights(schedule, snr_clamp, &batch.timesteps))?
-        }
-        Objective::Sft {} => sft(&forward.winner())?,
-        Objective::DiffusionDpo { beta } => diffusion_dpo(&forward.pairs()?, beta)?,
-        Objective::DiffContrast { beta, tau, embedding } => {
-            diff_contrast(&forward.pairs()?, &weights(embedding, tau)?, beta)?
-        }
-        Objective::Rpo { beta, tau, embedding } => rpo(&forward.pairs()?, &weights(embedding, tau)?, beta)?,
-    })
-}
-
-/// Weight of each timestep's error: clamp(SNR, min, max), divided by what turns it into the space of the
-/// prediction (SNR for the noise, SNR + 1 for v), and scaled so that the mean over all timesteps is 1.
-fn timestep_weights(schedule: &Schedule, clamp: Option<SnrClamp>, timesteps: &[usize]) -> Vec<f32> {
-    let Some(SnrClamp { min, max }) = clamp else { return vec![1.0; timesteps.len()] };
-    let weight = |t: usize| {
-        let snr = schedule.signal_to_noise(t);
-        let space = match schedule.prediction() {
-            Prediction::Epsilon => snr,
-            Prediction::VPrediction => snr + 1.0,
-        };
-        snr.clamp(min, max) / space
-    };
-    let mean = (0..schedule.timesteps()).map(weight).sum::<f64>() / schedule.timesteps() as f64;
-    timesteps.iter().map(|&t| (weight(t) / mean) as f32).collect()
 }
 
 /// Sums of metrics over micro-batches.
