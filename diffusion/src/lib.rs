@@ -7,6 +7,7 @@
 
 pub mod clip;
 pub mod config;
+pub mod device;
 mod error;
 pub mod nn;
 pub mod noise;

@@ -1,5 +1,6 @@
 //! The command line. Every flag is also a variable.
 
+use diffusion::device::DeviceName;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -43,6 +44,9 @@ pub struct Config {
     /// picture's last bits then depend on its company; 1 on a CPU and 8 on a GPU when absent.
     #[arg(long, env = "BATCH_SIZE", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub batch_size: Option<u32>,
+    /// The device that generates: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    pub device: DeviceName,
     /// Longest side of a picture in pixels.
     #[arg(long, env = "LARGEST_SIDE", default_value_t = 1024)]
     pub largest_side: u32,

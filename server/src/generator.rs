@@ -2,6 +2,7 @@
 //! together become one batch; those whose client has left are dropped, between two steps if need be.
 
 use candle_core::Device;
+use diffusion::device::DeviceName;
 use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use domain::id::ModelId;
 use image::{ImageFormat, RgbImage};
@@ -90,10 +91,15 @@ pub(crate) struct Generator {
 impl Generator {
     /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory, a batch has at
     /// most `batch` pictures, or what suits the device.
-    pub(crate) fn start(queue_size: usize, loaded: usize, batch: Option<usize>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        device: DeviceName,
+        queue_size: usize,
+        loaded: usize,
+        batch: Option<usize>,
+    ) -> anyhow::Result<Self> {
         let (queue, incoming) = mpsc::channel(queue_size);
         let stopping = Arc::new(AtomicBool::new(false));
-        let device = device()?;
+        let device = device.open()?;
         let suitable = if device.is_cpu() { BATCH_ON_CPU } else { BATCH_ON_GPU };
         let mut owner = Owner {
             device,
@@ -124,10 +130,6 @@ impl Generator {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
-}
-
-fn device() -> anyhow::Result<Device> {
-    if cfg!(feature = "cuda") { Ok(Device::new_cuda(0)?) } else { Ok(Device::Cpu) }
 }
 
 /// What the thread owns.

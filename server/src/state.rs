@@ -34,6 +34,7 @@ impl AppState {
             store,
             artifacts,
             generator: Generator::start(
+                config.device,
                 config.queue_size as usize,
                 config.loaded_models as usize,
                 config.batch_size.map(|size| size as usize),

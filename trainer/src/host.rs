@@ -10,7 +10,7 @@ const STACK: usize = 256 << 20;
 /// again, and page faults took a large part of its time.
 #[expect(
     clippy::disallowed_methods,
-    reason = "candle reads this setting from the environment and nowhere else"
+    reason = "candle and cuBLAS read these settings from the environment and nowhere else"
 )]
 pub fn prepare() {
     // SAFETY: no other thread runs yet, so nobody reads the environment or allocates meanwhile.
@@ -23,6 +23,11 @@ pub fn prepare() {
         // candle's own pool for elementwise work would spin beside ours, which has work for every core.
         if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
             std::env::set_var("CANDLE_NUM_THREADS", "1");
+        }
+        // cuBLAS repeats its results bit for bit only with work space of a fixed size (its documentation, "Results
+        // Reproducibility"); it reads this when a device is opened.
+        if std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
+            std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
         }
     }
     // candle walks a graph by recursion: the threads that differentiate need deep stacks. That another pool is

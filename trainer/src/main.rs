@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
 use trainer::command::convert::ConvertCommand;
+use trainer::command::doctor::DoctorCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -27,6 +28,8 @@ enum Command {
     Replay(ReplayCommand),
     /// Turn a file of torch or safetensors into safetensors, running nothing of it.
     Convert(ConvertCommand),
+    /// Say what this machine offers, and check that its devices compute what they should.
+    Doctor(DoctorCommand),
     /// Work off the queue.
     Worker(WorkerCommand),
     /// Make or look at the bundled model and its world.
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
         Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }

@@ -5,8 +5,8 @@
 use super::disjoint::Disjoint;
 use super::matmul::{Matrix, Threads, multiply};
 use super::vector::{exp, max, sum, vectorized};
-use super::{has_own_kernel, slices};
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use super::{has_own_kernel, slices, wide};
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// How attention divides its width, and what it may look at.
@@ -32,10 +32,37 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> R
     if shape.causal && queries != keys {
         bail!("attention: causal attention needs as many queries as keys, not {queries} and {keys}");
     }
+    #[cfg(feature = "flash-attn")]
+    if flash::suits(q, k, v, width / shape.heads) {
+        return flash::attention(q, k, v, shape);
+    }
     if !has_own_kernel(q) {
         return stock(q, k, v, shape);
     }
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, shape)
+}
+
+/// The same by the kernels of FlashAttention 2: on GPUs, in half precision, where nothing is to be differentiated.
+#[cfg(feature = "flash-attn")]
+mod flash {
+    use super::AttentionShape;
+    use candle_core::{DType, Result, Tensor};
+
+    /// The kernels have no backward, and head sizes of their own.
+    pub(super) fn suits(q: &Tensor, k: &Tensor, v: &Tensor, size: usize) -> bool {
+        let differentiates = q.track_op() || k.track_op() || v.track_op();
+        let half = matches!(q.dtype(), DType::F16 | DType::BF16);
+        q.device().is_cuda() && half && !differentiates && size % 8 == 0 && size <= 256
+    }
+
+    pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+        let (batch, queries, width) = q.dims3()?;
+        let size = width / shape.heads;
+        let split = |t: &Tensor| t.contiguous()?.reshape((batch, (), shape.heads, size));
+        let scale = 1.0 / (size as f32).sqrt();
+        candle_flash_attn::flash_attn(&split(q)?, &split(k)?, &split(v)?, scale, shape.causal)?
+            .reshape((batch, queries, width))
+    }
 }
 
 /// The same by stock differentiable operations.
@@ -44,13 +71,15 @@ fn stock(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Te
     let size = width / shape.heads;
     let split = |t: &Tensor| t.reshape((batch, (), shape.heads, size))?.transpose(1, 2)?.contiguous();
     let (q, k, v) = (split(q)?, split(k)?, split(v)?);
-    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?.to_dtype(DType::F32)?;
+    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?.to_dtype(wide(q.dtype()))?;
     let scores = if shape.causal {
         let keys = k.dim(2)?;
         let mask: Vec<f32> = (0..queries)
             .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
             .collect();
-        scores.broadcast_add(&Tensor::from_vec(mask, (1, 1, queries, keys), scores.device())?)?
+        scores.broadcast_add(
+            &Tensor::from_vec(mask, (1, 1, queries, keys), scores.device())?.to_dtype(scores.dtype())?,
+        )?
     } else {
         scores
     };

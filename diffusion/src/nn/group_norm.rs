@@ -1,8 +1,8 @@
 //! Group normalisation, with SiLU folded in where a block applies it next.
 
 use super::vector::{moments, sigmoid, sum, vectorized};
-use super::{has_own_kernel, slices};
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use super::{has_own_kernel, slices, wide};
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// How channels are grouped and what follows.
@@ -36,16 +36,17 @@ pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: GroupNormSh
     x.apply_op3(weight, bias, shape)
 }
 
-/// The same by stock differentiable operations, in f32.
+/// The same by stock differentiable operations, in f32 at least.
 fn stock(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: GroupNormShape) -> Result<Tensor> {
     let (dims, dtype) = (x.dims().to_vec(), x.dtype());
-    let grouped = x.to_dtype(DType::F32)?.reshape((dims[0], shape.groups, ()))?;
+    let wide = wide(dtype);
+    let grouped = x.to_dtype(wide)?.reshape((dims[0], shape.groups, ()))?;
     let centred = grouped.broadcast_sub(&grouped.mean_keepdim(D::Minus1)?)?;
     let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + shape.epsilon)?.sqrt()?;
     let normal = centred.broadcast_div(&deviation)?.reshape((dims[0], dims[1], ()))?;
     let y = normal
-        .broadcast_mul(&weight.to_dtype(DType::F32)?.reshape((1, (), 1))?)?
-        .broadcast_add(&bias.to_dtype(DType::F32)?.reshape((1, (), 1))?)?
+        .broadcast_mul(&weight.to_dtype(wide)?.reshape((1, (), 1))?)?
+        .broadcast_add(&bias.to_dtype(wide)?.reshape((1, (), 1))?)?
         .reshape(dims)?;
     (if shape.silu { y.silu()? } else { y }).to_dtype(dtype)
 }

@@ -1,8 +1,8 @@
 //! Layer normalisation over the last dimension.
 
 use super::vector::{moments, sum, vectorized};
-use super::{has_own_kernel, slices};
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use super::{has_own_kernel, slices, wide};
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// `x`: (.., width); `weight`, `bias`: (width).
@@ -16,13 +16,14 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
         bail!("layer norm: width {width}, weight {:?}, bias {:?}", weight.dims(), bias.dims());
     }
     if !has_own_kernel(&x) {
-        let y = x.to_dtype(DType::F32)?;
+        let wide = wide(x.dtype());
+        let y = x.to_dtype(wide)?;
         let centred = y.broadcast_sub(&y.mean_keepdim(D::Minus1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
         return centred
             .broadcast_div(&deviation)?
-            .broadcast_mul(&weight.to_dtype(DType::F32)?)?
-            .broadcast_add(&bias.to_dtype(DType::F32)?)?
+            .broadcast_mul(&weight.to_dtype(wide)?)?
+            .broadcast_add(&bias.to_dtype(wide)?)?
             .to_dtype(x.dtype());
     }
     x.apply_op3(weight, bias, LayerNorm { epsilon: epsilon as f32 })

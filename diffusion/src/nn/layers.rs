@@ -3,7 +3,7 @@
 use super::{GroupNormShape, conv2d, group_norm, layer_norm, linear};
 use crate::Result;
 use crate::weights::{Init, Scope};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// A convolution with a square kernel and a bias.
 #[derive(Debug)]
@@ -72,6 +72,12 @@ impl Linear {
         let weight = scope.get("weight", &[outputs, inputs, 1, 1], Init::fan_in(inputs))?;
         let bias = scope.get("bias", &[outputs], Init::Constant(0.0))?;
         Ok(Self { weight: weight.reshape((outputs, inputs))?, bias: Some(bias) })
+    }
+
+    /// The type it computes in.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.weight.dtype()
     }
 
     /// (.., inputs) to (.., outputs).

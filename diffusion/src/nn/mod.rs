@@ -3,7 +3,7 @@
 //! candle's stock operations either have no backward (its fused softmax and layer norm detach silently) or
 //! are several times slower than PyTorch in a training step on a CPU. These carry both passes. On another
 //! device, or in another type than f32, each falls back to a composition of stock operations that has a
-//! correct gradient.
+//! correct gradient, whose sums are taken in f32, or in f64 where the values are f64.
 //!
 //! Every backward pass is deterministic and independent of the number of threads: work is split over outputs,
 //! never over the terms of a sum, so that a resumed run repeats an undisturbed one bit for bit.
@@ -33,6 +33,11 @@ pub use norm::squared_sum;
 pub use upsample::upsample_nearest;
 
 use candle_core::{DType, Tensor};
+
+/// The type in which sums of values of this type are taken: f32 at least.
+fn wide(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
 
 /// Whether our own kernels apply: f32 on the CPU.
 fn has_own_kernel(x: &Tensor) -> bool {

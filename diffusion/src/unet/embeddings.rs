@@ -22,7 +22,9 @@ impl Perceptron {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.linear_2.forward(&Activation::Silu.apply(&self.linear_1.forward(x)?)?)
+        // Sinusoids are f32 in every precision; the layers compute in their own.
+        let x = x.to_dtype(self.linear_1.dtype())?;
+        self.linear_2.forward(&Activation::Silu.apply(&self.linear_1.forward(&x)?)?)
     }
 }
 
@@ -121,6 +123,7 @@ impl AddedEmbedding {
             ))));
         }
         let waves = self.waves.of(&added.time_ids.flatten_all()?)?.reshape((batch, ()))?;
+        let waves = waves.to_dtype(added.pooled.dtype())?;
         self.perceptron.forward(&Tensor::cat(&[added.pooled.clone(), waves], 1)?)
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod bench;
 pub mod convert;
+pub mod doctor;
 pub mod replay;
 pub mod train;

@@ -5,8 +5,8 @@ use crate::recipes::train::{Ending, Places, Watcher, train};
 use crate::report::Progress;
 use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
-use candle_core::Device;
 use clap::Args;
+use diffusion::device::{DeviceName, allow_reduced_precision};
 use diffusion::pipeline::{Folders, Settings};
 use diffusion::weights::write_atomically;
 use domain::run::metric;
@@ -34,6 +34,12 @@ pub struct TrainCommand {
     /// Folder of encoded sets.
     #[arg(long, default_value = "data/cache")]
     cache: PathBuf,
+    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    device: DeviceName,
+    /// Lets a GPU multiply matrices with fewer bits (TF32): faster, and other results on other cards.
+    #[arg(long, env = "ALLOW_TF32")]
+    allow_tf32: bool,
 }
 
 /// Reads a spec.
@@ -53,6 +59,8 @@ impl TrainCommand {
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
         let spec = read_spec(&self.config)?;
+        allow_reduced_precision(self.allow_tf32);
+        let device = self.device.open()?;
         let folders = |name: &str| {
             let named = self.models.join(name);
             let folder = if named.is_dir() { named } else { PathBuf::from(name) };
@@ -82,7 +90,7 @@ impl TrainCommand {
             run: places.run.clone(),
             stop: StopSignal::listen()?,
         };
-        match train(&spec, &places, &Device::Cpu, &mut terminal)? {
+        match train(&spec, &places, &device, &mut terminal)? {
             Ending::Finished => terminal.progress.note("finished"),
             Ending::Stopped(step) => {
                 terminal.progress.note(&format!("stopped after step {step}; run the same command to go on"));

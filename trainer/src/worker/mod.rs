@@ -12,6 +12,7 @@ use crate::stop::StopSignal;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
+use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::job::JobSpec;
 use lease::Lease;
 use std::path::PathBuf;
@@ -37,6 +38,12 @@ pub struct WorkerCommand {
     /// Name shown with the jobs it takes; host and process by default.
     #[arg(long, env = "WORKER_NAME")]
     name: Option<String>,
+    /// The device that computes: auto, cpu, cuda or cuda:NUMBER. One worker uses one; start one for each GPU.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    device: DeviceName,
+    /// Lets a GPU multiply matrices with fewer bits (TF32): faster, and other results on other cards.
+    #[arg(long, env = "ALLOW_TF32")]
+    allow_tf32: bool,
     /// Ends when the queue is empty instead of waiting.
     #[arg(long)]
     until_empty: bool,
@@ -71,6 +78,8 @@ impl WorkerCommand {
     /// The database cannot be reached.
     pub fn run(self) -> Result<()> {
         let stop = StopSignal::listen()?;
+        allow_reduced_precision(self.allow_tf32);
+        let device = self.device.open()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -83,8 +92,8 @@ impl WorkerCommand {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
         });
-        let worker = Worker { runtime, catalogue, cache: self.cache.clone(), device: Device::Cpu, stop };
-        tracing::info!(name, "waiting for jobs");
+        let worker = Worker { runtime, catalogue, cache: self.cache.clone(), device, stop };
+        tracing::info!(name, device = ?worker.device, "waiting for jobs");
         while !stop.received() {
             let token = uuid::Uuid::from_bytes(entropy()?);
             let claimed =

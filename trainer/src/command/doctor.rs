@@ -1,0 +1,157 @@
+//! `doctor`: what this machine offers, and whether its devices compute what they should: the bundled model's parts, forward
+//! and backward, beside the same in f64 on the CPU.
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use clap::Args;
+use diffusion::clip::TextTower;
+use diffusion::config::{self, VaeConfig};
+use diffusion::device::{DeviceName, HAS_CUDA, gpus};
+use diffusion::noise::Noise;
+use diffusion::pipeline::Folders;
+use diffusion::tokenizer::Tokenizer;
+use diffusion::unet::{Unet, WEIGHTS_FILE};
+use diffusion::vae::Autoencoder;
+use diffusion::weights::Parameters;
+use std::path::{Path, PathBuf};
+
+/// What to examine.
+#[derive(Debug, Args)]
+pub struct DoctorCommand {
+    /// The device to examine: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    device: DeviceName,
+    /// A folder in diffusers layout to compute with; small, for f64 is slow.
+    #[arg(long, default_value = "models/shapes")]
+    model: PathBuf,
+}
+
+/// A type, and the largest relative difference from f64 that its rounding explains.
+const TYPES: [(DType, f64); 3] = [(DType::F32, 1e-4), (DType::F16, 5e-2), (DType::BF16, 2e-1)];
+/// Pictures, and text that uses the vocabulary.
+const BATCH: usize = 2;
+const TEXT: [&str; BATCH] = ["a large red circle on a blue background", ""];
+
+/// A part of the model as computed somewhere: its name and result, in f64 on the CPU.
+type Results = Vec<(&'static str, Tensor)>;
+
+impl DoctorCommand {
+    /// # Errors
+    /// A device that is not there, a model that cannot be read, or results that rounding does not explain.
+    pub fn run(self) -> Result<()> {
+        let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
+        println!("{} {}", "diff-contrast-trainer", env!("CARGO_PKG_VERSION"));
+        println!("built for: {}", if HAS_CUDA { "CPU and CUDA" } else { "CPU (no feature cuda)" });
+        let [all, free] = ["MemTotal:", "MemAvailable:"].map(|field| memory(field).map(gigabytes));
+        println!(
+            "cpu: {} threads, {} of memory, {} free",
+            rayon::current_num_threads(),
+            all.as_deref().unwrap_or("unknown"),
+            free.as_deref().unwrap_or("unknown")
+        );
+        for (number, gpu) in gpus().iter().enumerate() {
+            println!(
+                "cuda:{number}: {}, compute capability {}.{}, {} of memory, {} free",
+                gpu.name,
+                gpu.capability.0,
+                gpu.capability.1,
+                gigabytes(gpu.memory as f64),
+                gigabytes(gpu.free as f64)
+            );
+        }
+        let device = self.device.open()?;
+        let folders = Folders::new(&self.model, None);
+        println!("\nrelative difference from f64 on the CPU, {}:", self.model.display());
+        let right = results(&folders, &Device::Cpu, DType::F64)?;
+        let mut examined = vec![("cpu", Device::Cpu, DType::F32)];
+        if !device.is_cpu() {
+            // On the CPU candle convolves in no other type, and nothing would be faster for it.
+            examined.extend(TYPES.map(|(dtype, _)| ("gpu", device.clone(), dtype)));
+        }
+        let mut wrong = Vec::new();
+        for (name, device, dtype) in examined {
+            let found = results(&folders, &device, dtype)?;
+            let again = results(&folders, &device, dtype)?;
+            for (((part, found), (_, again)), (_, right)) in found.iter().zip(&again).zip(&right) {
+                let difference = distance(found, right)?;
+                let allowed = TYPES.iter().find(|(t, _)| *t == dtype).map_or(0.0, |(_, allowed)| *allowed);
+                let same = if distance(again, found)? == 0.0 { "" } else { ", another time other bits" };
+                let verdict = if difference <= allowed { "ok" } else { "WRONG" };
+                println!("  {name} {:<5} {part:<24} {difference:.1e}  {verdict}{same}", dtype.as_str());
+                if difference > allowed || difference.is_nan() {
+                    wrong.push(format!("{name} {} {part}", dtype.as_str()));
+                }
+            }
+        }
+        if !wrong.is_empty() {
+            bail!(
+                "{} computes something else than f64 on the CPU: do not train here before that is understood",
+                wrong.join(", ")
+            );
+        }
+        println!("\nall right");
+        Ok(())
+    }
+}
+
+/// Every part once, forward, and the UNet backward too.
+fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> {
+    let mut noise = Noise::new(0);
+    let mut results = Results::new();
+    let mut keep = |name, tensor: &Tensor| -> Result<()> {
+        results.push((name, tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?));
+        Ok(())
+    };
+    let open = |file: &Path, trainable| Parameters::open(file, device, dtype, trainable);
+
+    let folder = folders.part("text_encoder")?;
+    let parameters = open(&folder.join("model.safetensors"), false)?;
+    let text = TextTower::new(&parameters.root(), config::read(&folder.join("config.json"))?)?;
+    let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
+    let ids = TEXT.iter().map(|text| tokenizer.encode(text)).collect::<diffusion::Result<Vec<_>>>()?;
+    let states = text.forward(&ids)?;
+    keep("text states", &states)?;
+
+    let folder = folders.part("vae")?;
+    let parameters = open(&folder.join(WEIGHTS_FILE), false)?;
+    let vae = Autoencoder::new(&parameters.root(), VaeConfig::read(&folder.join("config.json"))?)?;
+    let (config, file) = Unet::files(&folders.part("unet")?)?;
+    let side = config.sample_size * vae.config().downscale();
+    let pictures = noise.normal_tensor((BATCH, vae.config().in_channels, side, side), device)?;
+    let posterior = vae.encode(&pictures.clamp(-1.0, 1.0)?.to_dtype(dtype)?)?;
+    keep("latents", &posterior.mean)?;
+    keep("decoded picture", &vae.decode(&posterior.mean)?)?;
+
+    let parameters = open(&file, true)?;
+    let shape = (BATCH, config.in_channels, config.sample_size, config.sample_size);
+    let unet = Unet::new(&parameters.root(), config)?;
+    let variables = parameters.finish()?;
+    let latents = noise.normal_tensor(shape, device)?.to_dtype(dtype)?;
+    let target = noise.normal_tensor(shape, device)?.to_dtype(dtype)?;
+    let timesteps = Tensor::new(&[21f32, 977.0], device)?;
+    let prediction = unet.forward(&latents, &timesteps, &states.to_dtype(dtype)?)?;
+    keep("prediction", &prediction)?;
+    let slopes = (prediction - target)?.sqr()?.mean_all()?.backward()?;
+    let gradients = variables
+        .iter()
+        .map(|(name, variable)| {
+            let gradient = slopes.get(variable).with_context(|| format!("{name} received no gradient"))?;
+            Ok(gradient.detach().flatten_all()?)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    keep("gradient of the UNet", &Tensor::cat(&gradients, 0)?)?;
+    Ok(results)
+}
+
+/// |a - b| / |b|.
+fn distance(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let length = |t: &Tensor| -> Result<f64> { Ok(t.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt()) };
+    Ok(length(&(a - b)?)? / length(b)?)
+}
+
+/// A line of the kernel's account of memory, in bytes.
+fn memory(field: &str) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
+}
