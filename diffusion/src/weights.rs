@@ -68,6 +68,13 @@ impl Parameters {
         Self::new("weights in memory".to_owned(), source, device, DType::F32, false)
     }
 
+    /// The same, with the file that errors shall name.
+    #[must_use]
+    pub fn named(mut self, origin: String) -> Self {
+        self.origin = origin;
+        self
+    }
+
     /// Freshly drawn, trainable, in f32.
     #[must_use]
     pub fn random(seed: u64, device: &Device) -> Self {

@@ -1,5 +1,6 @@
 //! CLIP: pictures and texts as vectors of one space, under transformers' weight names.
 
+use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, Picture, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
 use diffusion::clip::{Encoder, EncoderShape, TextTower, vector};
 use diffusion::config::{self, ClipConfig, ClipVisionConfig};
@@ -8,7 +9,6 @@ use diffusion::tokenizer::Tokenizer;
 use diffusion::weights::{Init, Parameters, Scope, Variables};
 use diffusion::{Error, Result};
 use image::RgbImage;
-use image::imageops::{self, FilterType};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -42,12 +42,11 @@ struct PreprocessorConfig {
     image_std: [f32; 3],
 }
 
-/// OpenAI's.
 fn clip_mean() -> [f32; 3] {
-    [0.481_454_66, 0.457_827_5, 0.408_210_73]
+    CLIP_MEAN
 }
 fn clip_deviation() -> [f32; 3] {
-    [0.268_629_54, 0.261_302_6, 0.275_777_1]
+    CLIP_DEVIATION
 }
 
 impl Towers {
@@ -66,6 +65,12 @@ impl Towers {
             text: TextTower::new(scope, text)?,
             image: ImageTower::new(&scope.at("vision_model"), image)?,
         })
+    }
+
+    /// Side of the pictures.
+    #[must_use]
+    pub fn image_size(&self) -> usize {
+        self.image.config.image_size
     }
 
     /// `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not normalised.
@@ -177,22 +182,16 @@ impl Clip {
         Ok(Self { towers, tokenizer, mean: image_mean, deviation: image_std, device: device.clone() })
     }
 
-    /// L2-normalised features of pictures, (pictures, shared width): shorter side resized (bicubic), centre cropped.
+    /// L2-normalised features of pictures, (pictures, shared width), prepared as transformers does.
     ///
     /// # Errors
     /// candle's.
     pub fn image_features(&self, pictures: &[RgbImage]) -> Result<Tensor> {
-        let side = self.towers.image.config.image_size as u32;
-        let mut pixels = Vec::with_capacity(pictures.len() * 3 * (side * side) as usize);
-        for picture in pictures {
-            let picture = fit(picture, side);
-            for channel in 0..3 {
-                let (mean, deviation) = (self.mean[channel], self.deviation[channel]);
-                pixels.extend(picture.pixels().map(|p| (f32::from(p.0[channel]) / 255.0 - mean) / deviation));
-            }
-        }
-        let shape = (pictures.len(), 3, side as usize, side as usize);
-        normalised(&self.towers.image_features(&Tensor::from_vec(pixels, shape, &self.device)?)?)
+        let pictures: Vec<Picture> = pictures.iter().cloned().map(Picture::from).collect();
+        let side = self.towers.image_size();
+        let normalisation = (self.mean, self.deviation);
+        let pixels = Preprocessing::Transformers.normalised(&pictures, side, normalisation, &self.device)?;
+        normalised(&self.towers.image_features(&pixels)?)
     }
 
     /// L2-normalised features of texts, (texts, shared width).
@@ -221,17 +220,4 @@ impl Clip {
 pub fn normalised(features: &Tensor) -> Result<Tensor> {
     let length = (features.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
     Ok(features.broadcast_div(&length)?)
-}
-
-/// Shorter side to `side`, then the centre.
-fn fit(picture: &RgbImage, side: u32) -> RgbImage {
-    let (width, height) = picture.dimensions();
-    if (width, height) == (side, side) {
-        return picture.clone();
-    }
-    let scale = |long: u32, short: u32| (u64::from(side) * u64::from(long) / u64::from(short.max(1))) as u32;
-    let (width, height) =
-        if width <= height { (side, scale(height, width)) } else { (scale(width, height), side) };
-    let resized = imageops::resize(picture, width, height, FilterType::CatmullRom);
-    imageops::crop_imm(&resized, (width - side) / 2, (height - side) / 2, side, side).to_image()
 }

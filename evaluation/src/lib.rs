@@ -1,3 +1,6 @@
 //! What pictures are scored by.
 
 pub mod clip;
+pub mod preprocess;
+pub mod rewards;
+pub mod text;

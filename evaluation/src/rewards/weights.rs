@@ -1,0 +1,124 @@
+//! Tensors of a published file, by name, in f32: a torch pickle of either format, or safetensors.
+
+use candle_core::{DType, Device, Tensor};
+use diffusion::torch_file::{Dtype, StoredTensor, WeightsFile};
+use diffusion::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Where training scripts keep a model within their checkpoint.
+const USUAL_ROOT: &str = "state_dict";
+/// Names of weights in a folder, in order of preference.
+const USUAL_NAMES: [&str; 4] =
+    ["model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin"];
+
+/// The tensors of a file.
+pub(super) struct Weights {
+    pub(super) file: PathBuf,
+    pub(super) tensors: BTreeMap<String, Tensor>,
+}
+
+impl Weights {
+    /// Reads a file, or the weights in a folder.
+    ///
+    /// # Errors
+    /// It is not there, is damaged, or holds what is no number.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let path = file_of(path)?;
+        let file = WeightsFile::open(&path)?;
+        let root = file.roots().into_iter().find(|root| root == USUAL_ROOT);
+        let listing = file.list(root.as_deref())?;
+        let bad = |tensor: &str, problem: String| Error::Tensor {
+            origin: path.display().to_string(),
+            tensor: tensor.to_owned(),
+            problem,
+        };
+        if let Some((name, problem)) = listing.unreadable.into_iter().next() {
+            return Err(bad(&name, problem));
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, stored) in listing.tensors {
+            // Old files carry this constant index; it is no parameter.
+            if name.ends_with("position_ids") {
+                continue;
+            }
+            let dtype = float(stored.dtype())
+                .ok_or_else(|| bad(&name, format!("has type {:?}, which no weights have", stored.dtype())))?;
+            tensors.insert(name, tensor(&file, &stored, dtype)?);
+        }
+        Ok(Self { file: path, tensors })
+    }
+
+    /// An error about a tensor of this file.
+    pub(super) fn error(&self, tensor: &str, problem: impl Into<String>) -> Error {
+        Error::Tensor {
+            origin: self.file.display().to_string(),
+            tensor: tensor.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// A tensor's shape.
+    ///
+    /// # Errors
+    /// It is missing, or has another number of dimensions.
+    pub(super) fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
+        let tensor = self.tensors.get(name).ok_or_else(|| self.error(name, "is missing"))?;
+        let dims = tensor.dims();
+        dims.try_into().map_err(|_| self.error(name, format!("has shape {dims:?}, not {N} dimensions")))
+    }
+
+    /// How many of `before0after`, `before1after`, .. there are in a row.
+    pub(super) fn count(&self, before: &str, after: &str) -> usize {
+        (0..).take_while(|i| self.tensors.contains_key(&format!("{before}{i}{after}"))).count()
+    }
+}
+
+/// The file itself, or the weights in a folder.
+pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    USUAL_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| Error::Format {
+        file: path.to_owned(),
+        problem: format!("has none of {}: name the file with the weights", USUAL_NAMES.join(", ")),
+    })
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn sha256(path: &Path) -> Result<String> {
+    let failed = |source| Error::File { file: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut hash = Sha256::new();
+    let mut portion = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut portion).map_err(failed)? {
+            0 => return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect()),
+            count => hash.update(&portion[..count]),
+        }
+    }
+}
+
+fn float(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F64 => Some(DType::F64),
+        _ => None,
+    }
+}
+
+fn tensor(file: &WeightsFile, stored: &StoredTensor, dtype: DType) -> Result<Tensor> {
+    let mut bytes = Vec::new();
+    file.read(stored, &mut |portion| {
+        bytes.extend_from_slice(portion);
+        Ok(())
+    })?;
+    Ok(Tensor::from_raw_buffer(&bytes, dtype, stored.shape(), &Device::Cpu)?.to_dtype(DType::F32)?)
+}
