@@ -1,5 +1,6 @@
 //! What pictures are scored by.
 
+pub mod cache;
 pub mod clip;
 pub mod preprocess;
 pub mod rewards;

@@ -2,6 +2,7 @@
 //! pictures and texts included (`oracles/rewards.py`).
 
 use candle_core::{Device, Tensor};
+use evaluation::cache::CachedReward;
 use evaluation::preprocess::Picture;
 use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use serde_json::Value;
@@ -100,6 +101,46 @@ fn batches_do_not_change_scores() {
         assert_near(kind.as_str(), &reward.scores(&pictures, &prompts).expect("a score"), &together, 1e-4);
         assert!(reward.scores::<Picture>(&[], &[]).expect("nothing").is_empty());
     }
+}
+
+#[test]
+fn a_cache_survives_a_kill_and_tells_scores_apart() {
+    let (pictures, prompts) = asked();
+    let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let computed = open(RewardKind::HpsV21).scores(&pictures, &prompts).expect("scores");
+    let cached = |kind| CachedReward::open(folder.path(), open(kind)).expect("a cache");
+    let mut hps = cached(RewardKind::HpsV21);
+    assert!(hps.is_empty());
+    let first = hps.scores(&pictures[..3], &prompts[..3]).expect("scores");
+    assert_near("the first", &first, &computed[..3], 1e-4);
+    assert_near("all", &hps.scores(&pictures, &prompts).expect("scores"), &computed, 1e-4);
+    assert_eq!(hps.len(), pictures.len());
+    drop(hps);
+
+    // What a killed process left half written is no score, and spoils none.
+    let entry = std::fs::read_dir(folder.path()).expect("a folder").next().expect("a file").expect("a file");
+    let text = std::fs::read_to_string(entry.path()).expect("lines");
+    let lines: Vec<&str> = text.lines().collect();
+    std::fs::write(entry.path(), format!("{}\n{}\n{}", lines[0], lines[1], &lines[2][..70])).expect("a file");
+    let mut hps = cached(RewardKind::HpsV21);
+    assert_eq!(hps.len(), 2);
+    assert_near("after a kill", &hps.scores(&pictures[..3], &prompts[..3]).expect("scores"), &first, 1e-4);
+    drop(hps);
+    let mut hps = cached(RewardKind::HpsV21);
+    assert_eq!(hps.len(), 3);
+
+    // The same bits again; another prompt, another picture, another model: another score.
+    let twice = hps.scores(&[&pictures[0], &pictures[0]], &[prompts[0]; 2]).expect("scores");
+    assert_eq!(twice, [first[0]; 2]);
+    assert_ne!(hps.scores(&pictures[..1], &["other"]).expect("a score"), first[..1]);
+    assert_ne!(hps.scores(&pictures[1..2], &prompts[..1]).expect("a score"), first[..1]);
+    assert!(cached(RewardKind::ClipScoreH14).is_empty());
+    // The aesthetic predictor does not look at prompts, and neither does its cache.
+    let mut aesthetic = cached(RewardKind::Aesthetic);
+    aesthetic.scores(&[&pictures[0], &pictures[0]], &["a", "b"]).expect("scores");
+    assert_eq!(aesthetic.len(), 1);
+    assert!(aesthetic.scores(&pictures[..1], &["a", "b"]).is_err());
 }
 
 #[test]

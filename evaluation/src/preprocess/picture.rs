@@ -8,6 +8,7 @@ use super::pillow::{Window, resize_nearest, resize_u8, resize_u16};
 use diffusion::{Error, Result};
 use image::{DynamicImage, RgbImage};
 use png::{BitDepth, ColorType};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
@@ -64,6 +65,33 @@ impl Picture {
             && height > 0
             && width.checked_mul(height)?.checked_mul(channels)? == values.len();
         fits.then_some(Self { width, height, samples: Samples::Bytes { channels, values } })
+    }
+
+    /// SHA-256 of what it shows and how it is kept: the same for every file that is decoded to the same.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        add(format!("{} {}", self.width, self.height).as_bytes());
+        match &self.samples {
+            Samples::Bytes { channels, values } => {
+                add(format!("bytes {channels}").as_bytes());
+                add(values);
+            }
+            Samples::Palette { indices, colours } => {
+                add(b"palette");
+                add(indices);
+                add(colours.as_flattened());
+            }
+            Samples::Grey16(values) => {
+                add(b"grey16");
+                add(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+            }
+        }
+        hash.finalize().into()
     }
 
     /// Width and height.
