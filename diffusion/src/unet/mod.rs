@@ -90,6 +90,18 @@ impl Unet {
         Ok((unet, parameters.finish()?))
     }
 
+    /// Reads `folder` frozen, to compute in `dtype`.
+    ///
+    /// # Errors
+    /// As [`Unet::load`].
+    pub fn load_frozen(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        let (config, weights) = Self::files(folder)?;
+        let parameters = Parameters::open(&weights, device, dtype, false)?;
+        let unet = Self::new(&parameters.root(), config)?;
+        parameters.finish()?;
+        Ok(unet)
+    }
+
     /// The config of `folder`, checked, and the path of its weights.
     ///
     /// # Errors
@@ -110,6 +122,12 @@ impl Unet {
     /// It cannot be read or has an unsupported setting.
     pub fn config_of(folder: &Path) -> Result<UnetConfig> {
         UnetConfig::read(&folder.join("config.json"))
+    }
+
+    /// The type of its weights, which latents and text must have too.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.conv_in.dtype()
     }
 
     /// What it was built from.
@@ -169,10 +187,10 @@ impl Unet {
         text: &Tensor,
         added: Option<&Added>,
     ) -> Result<Tensor> {
-        let (added, dtype) = (added.cloned(), latents.dtype());
+        let added = added.cloned();
         let time = tape.run(&[timesteps], move |t| {
             // Every residual block would apply the SiLU first.
-            Ok(Activation::Silu.apply(&self.embed(&t[0], added.as_ref())?)?.to_dtype(dtype)?)
+            Ok(Activation::Silu.apply(&self.embed(&t[0], added.as_ref())?)?)
         })?;
         let mut x = tape.run(&[latents], |t| self.conv_in.forward(&t[0]))?;
         let mut skips = vec![x.clone()];
