@@ -391,7 +391,6 @@ pub enum LearningRateSchedule {
     Cosine,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }

@@ -198,16 +198,16 @@ pub fn train(
         if spec.sample_every > 0 && step % spec.sample_every == 0 {
             sampler.render(step, &state, watcher)?;
         }
-        // The model first: a process that dies in between makes it again, since its state is the one before.
+        // The state last: a process that dies before makes the model again and removes again what must go.
         if due {
             watcher.model(&save(spec, places, &trainee, &state, step)?)?;
+            if let Some(keep) = spec.keep_checkpoints {
+                let best = state.best.filter(|_| spec.keep_best).map(|(step, _)| step);
+                rotate(&places.models(), step, keep, best, watcher)?;
+            }
         }
         if due || asked.is_break() {
             save_state(&places.run, spec, step, &state)?;
-        }
-        if let (true, Some(keep)) = (due, spec.keep_checkpoints) {
-            let best = state.best.filter(|_| spec.keep_best).map(|(step, _)| step);
-            rotate(&places.models(), step, keep, best, watcher)?;
         }
         if asked.is_break() && !last {
             return Ok(Ending::Stopped(step));
