@@ -4,6 +4,7 @@ pub mod ambient;
 pub mod bundle;
 pub mod catalogue;
 pub mod checkpoint;
+pub mod collective;
 pub mod command;
 pub mod data;
 pub mod forward;

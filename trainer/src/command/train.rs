@@ -1,7 +1,8 @@
 //! `train CONFIG.toml`: a run without server or database. Curves go to `metrics.jsonl` in the run's folder.
 
 use crate::checkpoint::SavedModel;
-use crate::recipes::train::{Ending, Places, Watcher, train};
+use crate::collective::Membership;
+use crate::recipes::train::{Ending, Places, Watcher, train_together};
 use crate::report::Progress;
 use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
@@ -40,6 +41,8 @@ pub struct TrainCommand {
     /// Lets a GPU multiply matrices with fewer bits (TF32): faster, and other results on other cards.
     #[arg(long, env = "ALLOW_TF32")]
     allow_tf32: bool,
+    #[command(flatten)]
+    membership: Membership,
 }
 
 /// Reads a spec.
@@ -82,6 +85,10 @@ impl TrainCommand {
             spec.effective_rate(),
             places.run.display()
         );
+        let collective = self.membership.meet(&device)?;
+        if !collective.leads() {
+            return train_together(&spec, &places, &device, &collective, &mut Silent).map(drop);
+        }
         let mut terminal = Terminal {
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
             encoding: None,
@@ -90,13 +97,38 @@ impl TrainCommand {
             run: places.run.clone(),
             stop: StopSignal::listen()?,
         };
-        match train(&spec, &places, &device, &mut terminal)? {
+        match train_together(&spec, &places, &device, &collective, &mut terminal)? {
             Ending::Finished => terminal.progress.note("finished"),
             Ending::Stopped(step) => {
                 terminal.progress.note(&format!("stopped after step {step}; run the same command to go on"));
             }
         }
         terminal.progress.finish();
+        Ok(())
+    }
+}
+
+/// A process that trains with others and leaves reports to the first.
+struct Silent;
+
+impl Watcher for Silent {
+    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn begin(&mut self, _: u32) -> Result<()> {
+        Ok(())
+    }
+
+    fn step(&mut self, _: u32, _: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn samples(&mut self, _: u32, _: &Settings, _: &[RgbImage]) -> Result<()> {
+        Ok(())
+    }
+
+    fn model(&mut self, _: &SavedModel) -> Result<()> {
         Ok(())
     }
 }

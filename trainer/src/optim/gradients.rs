@@ -1,5 +1,6 @@
 //! Gradients of all parameters, by name: summed over micro-batches, checked, measured.
 
+use crate::collective::Collective;
 use anyhow::{Context, Result, bail};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
@@ -44,6 +45,14 @@ impl Gradients {
             }
         }
         Ok(())
+    }
+
+    /// Replaces every gradient by its sum over all processes that train together.
+    ///
+    /// # Errors
+    /// Another process is gone.
+    pub fn sum_over(&mut self, collective: &Collective) -> Result<()> {
+        collective.sum(&mut self.by_name)
     }
 
     /// The gradient of a parameter.

@@ -1,6 +1,7 @@
 //! One training run, from spec to model.
 
 use crate::checkpoint::{SavedModel, State, load_state, save_model, save_state};
+use crate::collective::Collective;
 use crate::data::batch::Dealer;
 use crate::data::encoded::EncodedSet;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
@@ -88,20 +89,40 @@ pub enum Ending {
 /// Seed of the sample pictures: the same at every step, so that they can be compared.
 pub const SAMPLE_SEED: u64 = 1;
 
-/// Trains.
+/// Trains, in one process.
 ///
 /// # Errors
-/// A spec that is invalid, a model that cannot be read, a loss or gradient that is not finite (the last good checkpoint
-/// stays on disk), or what the watcher returns.
+/// As [`train_together`].
 pub fn train(
     spec: &TrainSpec,
     places: &Places,
     device: &Device,
     watcher: &mut dyn Watcher,
 ) -> Result<Ending> {
+    train_together(spec, places, device, &Collective::alone(), watcher)
+}
+
+/// Trains, as one of the processes that do so together. They share the folders, and the first writes to them.
+///
+/// # Errors
+/// A spec that is invalid, a model that cannot be read, a loss or gradient that is not finite (the last good checkpoint
+/// stays on disk), another process that is gone, or what the watcher returns.
+pub fn train_together(
+    spec: &TrainSpec,
+    places: &Places,
+    device: &Device,
+    collective: &Collective,
+    watcher: &mut dyn Watcher,
+) -> Result<Ending> {
     spec.validate()?;
+    let parts = spec.gradient_accumulation;
+    let share = collective.share(parts)?;
     let trainee = Trainee::open(spec, places, device)?;
     let needs_clip = matches!(spec.objective, Objective::DiffContrast { .. } | Objective::Rpo { .. });
+    // The first process encodes what the others then find in the cache.
+    if !collective.leads() {
+        collective.agree(false)?;
+    }
     let set = EncodedSet::prepare(
         &spec.data,
         &places.start,
@@ -110,6 +131,9 @@ pub fn train(
         device,
         &mut |done, of| watcher.encoding(done, of),
     )?;
+    if collective.leads() {
+        collective.agree(true)?;
+    }
     let scaling_factor = scaling_factor(&places.start)?;
     let mut dealer = Dealer::new(&set, spec, &trainee.schedule, scaling_factor, device)?;
     let held_out = dealer.held_out()?;
@@ -128,11 +152,10 @@ pub fn train(
     trainee.policy.refresh()?;
     watcher.begin(step)?;
     let mut sampler = Sampler::new(spec, places, &trainee.folder, device)?;
-    if step == 0 && !spec.from_nothing {
+    if step == 0 && !spec.from_nothing && collective.leads() {
         sampler.render(0, &state, watcher)?;
     }
 
-    let parts = spec.gradient_accumulation;
     let first = step;
     while step < spec.steps {
         let begun = Instant::now();
@@ -140,7 +163,7 @@ pub fn train(
         let factor = state.loss_scale.map_or(1.0, |scale| scale.factor());
         let mut gradients = Gradients::default();
         let mut metrics = Mean::default();
-        for part in 0..parts {
+        for part in share.clone() {
             let batch = dealer.deal(stand.number(step, part))?;
             let (forward, loss) = trainee.run(&batch)?;
             let value = loss.value()?;
@@ -153,6 +176,8 @@ pub fn train(
             loss.metrics.iter().for_each(|&(name, value)| metrics.add(name, value));
             forward.backward(&(loss.loss * factor)?, variables, &mut gradients)?;
         }
+        gradients.sum_over(collective)?;
+        metrics.mean_over(collective)?;
         let rate = learning_rate(spec, step);
         let divisor = f64::from(parts) * factor;
         let norm = state.optimiser.update_if_finite(masters, &gradients, divisor, rate)?;
@@ -195,21 +220,22 @@ pub fn train(
             state.note(step, loss);
         }
         let asked = watcher.step(step, &metrics.values())?;
-        if spec.sample_every > 0 && step % spec.sample_every == 0 {
+        let stops = collective.agree(asked.is_break())?;
+        if spec.sample_every > 0 && step % spec.sample_every == 0 && collective.leads() {
             sampler.render(step, &state, watcher)?;
         }
         // The state last: a process that dies before makes the model again and removes again what must go.
-        if due {
+        if due && collective.leads() {
             watcher.model(&save(spec, places, &trainee, &state, step)?)?;
             if let Some(keep) = spec.keep_checkpoints {
                 let best = state.best.filter(|_| spec.keep_best).map(|(step, _)| step);
                 rotate(&places.models(), step, keep, best, watcher)?;
             }
         }
-        if due || asked.is_break() {
+        if (due || stops) && collective.leads() {
             save_state(&places.run, spec, step, &state)?;
         }
-        if asked.is_break() && !last {
+        if stops && !last {
             return Ok(Ending::Stopped(step));
         }
     }
@@ -258,6 +284,14 @@ impl Mean {
         let (sum, count) = self.0.entry(name).or_default();
         *sum += value;
         *count += 1;
+    }
+
+    /// The same over all processes that train together.
+    fn mean_over(&mut self, collective: &Collective) -> Result<()> {
+        let mut means: Vec<f64> = self.values().into_iter().map(|(_, mean)| mean).collect();
+        collective.mean(&mut means)?;
+        self.0.values_mut().zip(means).for_each(|(entry, mean)| *entry = (mean, 1));
+        Ok(())
     }
 
     fn values(&self) -> Vec<(&'static str, f64)> {
