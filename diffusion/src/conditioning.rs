@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::unet::Added;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// Numbers about a picture that SDXL's UNet is told.
 pub const TIME_IDS: usize = 6;
@@ -100,6 +100,18 @@ impl Conditioning {
     /// candle's.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         self.each(|t| t.to_device(device))
+    }
+
+    /// With text states and pooled text in the type of a UNet's weights. Time ids stay as they are: bf16 would round
+    /// 1023 pixels to 1024.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let added = self.added.as_ref().map(|Added { pooled, time_ids }| {
+            Ok::<_, candle_core::Error>(Added { pooled: pooled.to_dtype(dtype)?, time_ids: time_ids.clone() })
+        });
+        Ok(Self { text: self.text.to_dtype(dtype)?, added: added.transpose()? })
     }
 
     fn each(&self, change: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Self> {
