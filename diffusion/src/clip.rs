@@ -59,7 +59,16 @@ impl Encoder {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
+        self.last(&self.all_but_last(x)?)
+    }
+
+    fn all_but_last(&self, x: &Tensor) -> Result<Tensor> {
+        let count = self.layers.len().saturating_sub(1);
+        self.layers[..count].iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
+    }
+
+    fn last(&self, x: &Tensor) -> Result<Tensor> {
+        self.layers.last().map_or_else(|| Ok(x.clone()), |layer| layer.forward(x))
     }
 }
 
@@ -136,14 +145,33 @@ impl TextTower {
     /// # Errors
     /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Variables)> {
+        let (parameters, config) = Self::open(folder, device)?;
+        let tower = Self::new(&parameters.root(), config)?;
+        Ok((tower, parameters.finish()?))
+    }
+
+    /// As [`TextTower::load`], with the projection of pooled states (`text_projection`), as `text_encoder_2/` of
+    /// SDXL's.
+    ///
+    /// # Errors
+    /// As [`TextTower::load`].
+    pub fn load_with_projection(folder: &Path, device: &Device) -> Result<(Self, Linear)> {
+        let (parameters, config) = Self::open(folder, device)?;
+        let root = parameters.root();
+        let projection =
+            Linear::without_bias(&root.at("text_projection"), config.hidden_size, config.projection_dim)?;
+        let tower = Self::new(&root, config)?;
+        parameters.finish()?;
+        Ok((tower, projection))
+    }
+
+    fn open(folder: &Path, device: &Device) -> Result<(Parameters, ClipTextConfig)> {
         let config: ClipTextConfig = config::read(&folder.join("config.json"))?;
         let weights = folder.join("model.safetensors");
         if !weights.is_file() {
             return Err(Error::format(&weights, "is not there: the folder needs the text tower's weights"));
         }
-        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
-        let tower = Self::new(&parameters.root(), config)?;
-        Ok((tower, parameters.finish()?))
+        Ok((Parameters::open(&weights, device, DType::F32, false)?, config))
     }
 
     /// What it was built from.
@@ -153,17 +181,34 @@ impl TextTower {
     }
 
     /// `ids`: one sequence per text, all of one length. Returns the states after the final norm,
-    /// (batch, positions, width): what a UNet's cross-attention reads.
+    /// (batch, positions, width): what the cross-attention of SD 1.5 and 2.1 reads.
     ///
     /// # Errors
     /// An id outside the vocabulary or a sequence that is too long.
     pub fn forward(&self, ids: &[Vec<u32>]) -> Result<Tensor> {
+        self.finish(&self.penultimate(ids)?)
+    }
+
+    /// The states that enter the last block, (batch, positions, width), without a norm: what SDXL's cross-attention
+    /// reads (transformers' `hidden_states[-2]`).
+    ///
+    /// # Errors
+    /// As [`TextTower::forward`].
+    pub fn penultimate(&self, ids: &[Vec<u32>]) -> Result<Tensor> {
         let (batch, length) = (ids.len(), ids.first().map_or(0, Vec::len));
         let positions = self.positions.table().narrow(0, 0, length)?;
         let flat: Vec<u32> = ids.concat();
         let ids = Tensor::from_vec(flat, (batch, length), positions.device())?;
         let x = self.tokens.forward(&ids)?.broadcast_add(&positions)?;
-        self.final_layer_norm.forward(&self.encoder.forward(&x)?)
+        self.encoder.all_but_last(&x)
+    }
+
+    /// From [`TextTower::penultimate`] to what [`TextTower::forward`] returns.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn finish(&self, penultimate: &Tensor) -> Result<Tensor> {
+        self.final_layer_norm.forward(&self.encoder.last(penultimate)?)
     }
 
     /// The state that stands for each whole text, (batch, width): at the first end token. Found on the host,

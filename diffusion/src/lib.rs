@@ -6,6 +6,7 @@
 //! database.
 
 pub mod clip;
+pub mod conditioning;
 pub mod config;
 pub mod device;
 mod error;
@@ -15,6 +16,7 @@ pub mod pipeline;
 pub mod sampler;
 pub mod schedule;
 pub mod tape;
+pub mod text_encoders;
 pub mod tokenizer;
 pub mod torch_file;
 pub mod unet;

@@ -3,7 +3,8 @@
 
 use crate::{Error, Result, config};
 use serde::Deserialize;
-use std::path::Path;
+use serde::de::IgnoredAny;
+use std::path::{Path, PathBuf};
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -13,6 +14,8 @@ use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimi
 
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
+const CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
 /// A text to ids, always of the tower's full length.
 #[derive(Debug)]
@@ -31,12 +34,21 @@ pub struct Tokenizer {
 }
 
 /// `tokenizer_config.json`, as far as it matters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct TokenizerConfig {
     #[serde(default)]
     pad_token: Option<TokenName>,
     #[serde(default)]
     model_max_length: Option<f64>,
+    #[serde(default)]
+    added_tokens_decoder: Option<IgnoredAny>,
+}
+
+/// `special_tokens_map.json`, as far as it matters.
+#[derive(Debug, Default, Deserialize)]
+struct SpecialTokens {
+    #[serde(default)]
+    pad_token: Option<TokenName>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,8 +58,23 @@ enum TokenName {
     Full { content: String },
 }
 
+/// The settings of a tokenizer's folder; both files may be absent.
+fn settings(folder: &Path) -> Result<TokenizerConfig> {
+    let (config, special) = (folder.join(CONFIG), folder.join(SPECIAL_TOKENS));
+    let mut settings: TokenizerConfig =
+        if config.is_file() { config::read(&config)? } else { TokenizerConfig::default() };
+    // Old repositories have both files, and in them transformers believes this one: SD 2.1 pads with `!`, although
+    // its tokenizer_config.json names the end token. Newer ones list their added tokens in the config alone.
+    if settings.added_tokens_decoder.is_none() && special.is_file() {
+        let SpecialTokens { pad_token } = config::read(&special)?;
+        settings.pad_token = pad_token.or(settings.pad_token);
+    }
+    Ok(settings)
+}
+
 impl Tokenizer {
-    /// Reads `folder` (`vocab.json`, `merges.txt`, and `tokenizer_config.json` if there).
+    /// Reads `folder` (`vocab.json`, `merges.txt`, and `tokenizer_config.json` and `special_tokens_map.json` if
+    /// there).
     ///
     /// # Errors
     /// A file that is missing or damaged.
@@ -59,12 +86,7 @@ impl Tokenizer {
             .unk_token(END.to_owned())
             .build()
             .map_err(|e| bad(format!("vocab.json and merges.txt make no tokenizer: {e}")))?;
-        let config_file = folder.join("tokenizer_config.json");
-        let config: TokenizerConfig = if config_file.is_file() {
-            config::read(&config_file)?
-        } else {
-            TokenizerConfig { pad_token: None, model_max_length: None }
-        };
+        let config = settings(folder)?;
         let mut tokenizer = TokenizerImpl::new(bpe);
         let spaces =
             Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|e| bad(e.to_string()))?;
@@ -98,6 +120,13 @@ impl Tokenizer {
             )));
         }
         Ok(Self { tokenizer, start, end, pad, length })
+    }
+
+    /// The files of `folder` that decide what [`Tokenizer::load`] makes of it.
+    #[must_use]
+    pub fn files(folder: &Path) -> Vec<PathBuf> {
+        let files = ["vocab.json", "merges.txt", CONFIG, SPECIAL_TOKENS].map(|name| folder.join(name));
+        files.into_iter().filter(|file| file.is_file()).collect()
     }
 
     /// Start token, the text's tokens (cut to fit), end token, padding. Never fails on any text: bytes that the

@@ -14,6 +14,7 @@ use crate::objectives::PairErrors;
 use crate::optim::Gradients;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, Var};
+use diffusion::conditioning::Conditioning;
 use diffusion::config::Prediction;
 use diffusion::schedule::Schedule;
 use diffusion::tape::{Keep, Pass};
@@ -78,7 +79,7 @@ struct Shard {
     examples: Range<usize>,
     latents: Tensor,
     noise: Tensor,
-    text: Tensor,
+    conditioning: Conditioning,
     timesteps: Vec<usize>,
 }
 
@@ -195,8 +196,9 @@ impl Shard {
         let target = schedule.target(&self.latents, &self.noise, &self.timesteps)?;
         let told: Vec<f32> = self.timesteps.iter().map(|&t| t as f32).collect();
         let told = Tensor::new(told, noised.device())?;
-        let (noised, text) = (noised.to_dtype(unet.dtype())?, self.text.to_dtype(unet.dtype())?);
-        let pass = unet.pass(&noised, &told, &text, None, way.keep)?;
+        let noised = noised.to_dtype(unet.dtype())?;
+        let Conditioning { text, added } = self.conditioning.to_dtype(unet.dtype())?;
+        let pass = unet.pass(&noised, &told, &text, added.as_ref(), way.keep)?;
         let off = (pass.output().to_dtype(DType::F32)? - target)?;
         let errors = off.sqr()?.flatten_from(1)?.mean(1)?;
         Ok((pass, self.in_space(errors, schedule, way.error_space)?))
@@ -215,7 +217,7 @@ impl Shard {
     }
 }
 
-/// These examples of a micro-batch on these sides. Sides share noise, timesteps and text.
+/// These examples of a micro-batch on these sides. Sides share noise, timesteps and conditioning.
 fn shard(batch: &Batch, sides: Range<usize>, examples: Range<usize>) -> Result<Shard> {
     let part = |t: &Tensor| t.narrow(0, examples.start, examples.len());
     let repeat = |t: &Tensor| Tensor::cat(&vec![part(t)?; sides.len()], 0);
@@ -224,7 +226,7 @@ fn shard(batch: &Batch, sides: Range<usize>, examples: Range<usize>) -> Result<S
     Ok(Shard {
         latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
         noise: repeat(&batch.noise)?,
-        text: repeat(&batch.text)?,
+        conditioning: batch.conditioning.narrow(examples.start, examples.len())?.repeat(sides.len())?,
         timesteps: batch.timesteps[examples.clone()].repeat(sides.len()),
         sides,
         examples,

@@ -1,6 +1,7 @@
 //! Training in less memory changes nothing but the last digits.
 
 use candle_core::{Device, Tensor};
+use diffusion::conditioning::Conditioning;
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::tape::Keep;
@@ -30,7 +31,7 @@ fn batch(unet: &Unet, pairs: bool) -> Batch {
         noise: draw(&latents),
         timesteps: vec![17, 500, 930],
         examples: vec![0, 1, 2],
-        text: draw(&[m, 7, config.cross_attention_dim]),
+        conditioning: Conditioning { text: draw(&[m, 7, config.cross_attention_dim]), added: None },
         clip: Some([draw(&[m, 5]), draw(&[m, 5]), draw(&[m, 5])]),
     }
 }
@@ -132,7 +133,7 @@ fn errors_of_v_in_the_space_of_the_noise() {
     let noised = schedule.add_noise(&batch.winner, &batch.noise, &batch.timesteps).expect("noised");
     let told: Vec<f32> = batch.timesteps.iter().map(|&t| t as f32).collect();
     let told = Tensor::new(told, &Device::Cpu).expect("timesteps");
-    let v = unet.forward(&noised, &told, &batch.text).expect("forward");
+    let v = unet.forward(&noised, &told, &batch.conditioning.text).expect("forward");
     for (i, &t) in batch.timesteps.iter().enumerate() {
         let abar = schedule.alpha_bar(t);
         let row = |x: &Tensor| x.get(i).and_then(|x| x.flatten_all()?.to_vec1::<f32>()).expect("a row");

@@ -34,12 +34,11 @@ fn spec(objective: &str, set: &str, more: &str) -> TrainSpec {
 }
 
 fn places(scratch: &Path, run: &str) -> Places {
-    Places {
-        start: Folders::new(&bundled(), None),
-        reference: None,
-        run: scratch.join(run),
-        cache: scratch.join("cache"),
-    }
+    places_of(Folders::new(&bundled(), None), scratch, run)
+}
+
+fn places_of(start: Folders, scratch: &Path, run: &str) -> Places {
+    Places { start, reference: None, run: scratch.join(run), cache: scratch.join("cache") }
 }
 
 /// Stops the run after some step, if asked; keeps what it hears.
@@ -91,8 +90,12 @@ fn check(spec: &TrainSpec) {
 
 /// Stopped after some step.
 fn check_at(spec: &TrainSpec, stop: u32) {
+    check_of(&Folders::new(&bundled(), None), spec, stop);
+}
+
+fn check_of(model: &Folders, spec: &TrainSpec, stop: u32) {
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = |run: &str| places(scratch.path(), run);
+    let places = |run: &str| places_of(model.clone(), scratch.path(), run);
     let mut whole = Recorder::default();
     let ending = train(spec, &places("whole"), &Device::Cpu, &mut whole).expect("trains");
     assert_eq!(ending, Ending::Finished);
@@ -108,6 +111,24 @@ fn check_at(spec: &TrainSpec, stop: u32) {
     assert_eq!(whole.losses, joined);
     let sha = |r: &Recorder| r.model.as_ref().expect("a model").sha256.clone();
     assert_eq!(sha(&whole), sha(&second));
+    let samples = if spec.sample_every > 0 { spec.sample_prompts.len() } else { 0 };
+    assert!(whole.samples.iter().all(|&(_, count)| count == samples && count > 0));
+    assert_eq!(whole.samples.is_empty(), samples == 0);
+}
+
+/// Two text encoders, pooled text and time ids; CLIP for the weights is the bundled model's.
+#[test]
+fn an_sdxl_model() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
+    check_of(
+        &Folders::new(&folder, Some(&bundled())),
+        &spec(
+            "{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }",
+            "winter",
+            "optimizer = { kind = 'adafactor' }\nsample_every = 5\nsample_prompts = ['a red circle']",
+        ),
+        2,
+    );
 }
 
 #[test]

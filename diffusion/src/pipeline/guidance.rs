@@ -14,10 +14,10 @@ impl Guidance {
         (self.0 - 1.0).abs() > f64::EPSILON
     }
 
-    /// The texts that the network is to see: with guidance the negative prompts first.
-    pub(super) fn texts(self, batch: &[Prompt]) -> Vec<&str> {
-        let negative = batch.iter().filter(|_| self.is_on()).map(|p| p.negative_prompt.as_str());
-        negative.chain(batch.iter().map(|p| p.prompt.as_str())).collect()
+    /// The texts that the network is to see: with guidance the negative prompts first, where there are any.
+    pub(super) fn texts(self, batch: &[Prompt]) -> Vec<Option<&str>> {
+        let negative = batch.iter().filter(|_| self.is_on()).map(|p| p.negative_prompt.as_deref());
+        negative.chain(batch.iter().map(|p| Some(p.prompt.as_str()))).collect()
     }
 
     /// The guided prediction for latents, by one evaluation of the network on as many latents as texts.
@@ -40,9 +40,9 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     fn batch() -> [Prompt; 2] {
-        [("a", "b"), ("c", "d")].map(|(prompt, negative)| Prompt {
+        [("a", Some("b")), ("c", None)].map(|(prompt, negative)| Prompt {
             prompt: prompt.to_owned(),
-            negative_prompt: negative.to_owned(),
+            negative_prompt: negative.map(str::to_owned),
             seed: 0,
         })
     }
@@ -63,13 +63,13 @@ mod tests {
     #[test]
     fn a_scale_of_1_costs_one_evaluation_per_picture_and_no_negative_prompt() {
         assert_eq!(outcome(Guidance(1.0)), (vec![2], vec![3.0, 3.0]));
-        assert_eq!(Guidance(1.0).texts(&batch()), ["a", "c"]);
+        assert_eq!(Guidance(1.0).texts(&batch()), [Some("a"), Some("c")]);
     }
 
     #[test]
     fn other_scales_weigh_the_negative_prompt() {
         assert_eq!(outcome(Guidance(4.0)), (vec![4], vec![9.0, 9.0]));
         assert_eq!(outcome(Guidance(0.0)), (vec![4], vec![1.0, 1.0]));
-        assert_eq!(Guidance(4.0).texts(&batch()), ["b", "d", "a", "c"]);
+        assert_eq!(Guidance(4.0).texts(&batch()), [Some("b"), None, Some("a"), Some("c")]);
     }
 }

@@ -1,12 +1,12 @@
-//! Text to picture: text tower, guided denoising, decoder.
+//! Text to picture: text encoders, guided denoising, decoder.
 
 use super::guidance::Guidance;
-use crate::clip::TextTower;
-use crate::config::{self, VaeConfig};
+use crate::conditioning::MicroConditioning;
+use crate::config::{self, UnetConfig, VaeConfig};
 use crate::noise::Noise;
 use crate::sampler::{Sampler, SamplerKind};
 use crate::schedule::Schedule;
-use crate::tokenizer::Tokenizer;
+use crate::text_encoders::TextEncoders;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
 use crate::{Error, Result};
@@ -21,8 +21,7 @@ use std::path::{Path, PathBuf};
 pub struct TextToImage {
     unet: Unet,
     vae: Autoencoder,
-    text: TextTower,
-    tokenizer: Tokenizer,
+    text_encoders: TextEncoders,
     schedule: Schedule,
     defaults: Defaults,
     size_multiple: u32,
@@ -49,8 +48,9 @@ pub struct Defaults {
 pub struct Prompt {
     /// What to picture.
     pub prompt: String,
-    /// What to steer away from; empty for none.
-    pub negative_prompt: String,
+    /// What to steer away from. Without one SDXL is steered away from zeros, as its authors have it, where an empty
+    /// one means the empty text; for other models none and an empty one are the same.
+    pub negative_prompt: Option<String>,
     /// Of the starting noise.
     pub seed: u64,
 }
@@ -135,7 +135,7 @@ impl Folders {
             width: side,
             height: side,
             steps: given.num_inference_steps.unwrap_or(30),
-            guidance_scale: given.guidance_scale.unwrap_or(7.5),
+            guidance_scale: given.guidance_scale.unwrap_or_else(|| guidance_scale(&unet)),
             sampler: self.default_sampler(given.sampler.as_deref())?,
         };
         // The UNet itself copes with odd latents; what must divide is the autoencoder's part.
@@ -163,6 +163,11 @@ impl Folders {
     pub fn schedule(&self) -> Result<Schedule> {
         Schedule::load(&self.part(SCHEDULE)?)
     }
+}
+
+/// diffusers' default for the kind of model: of those with pooled text (SDXL), and of the others.
+fn guidance_scale(unet: &UnetConfig) -> f64 {
+    if unet.added_widths().is_some() { 5.0 } else { 7.5 }
 }
 
 /// [`Folders::defaults`] of a folder over a base.
@@ -198,18 +203,13 @@ impl TextToImage {
     pub fn with_unet(unet: Unet, folders: &Folders, device: &Device) -> Result<Self> {
         let (defaults, size_multiple) = folders.defaults()?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
-        let (text, _) = TextTower::load(&folders.part("text_encoder")?, device)?;
-        let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
-        if tokenizer.length() > text.config().max_position_embeddings {
-            let problem = format!(
-                "model_max_length {} exceeds the text tower's {} positions",
-                tokenizer.length(),
-                text.config().max_position_embeddings
-            );
-            return Err(Error::format(&folders.part("tokenizer")?, problem));
-        }
+        let text_encoders = TextEncoders::open(folders, device)?;
+        text_encoders.check(unet.config()).map_err(|problem| match folders.part("unet/config.json") {
+            Ok(file) => Error::format(&file, problem),
+            Err(error) => error,
+        })?;
         let schedule = folders.schedule()?;
-        Ok(Self { unet, vae, text, tokenizer, schedule, defaults, size_multiple, device: device.clone() })
+        Ok(Self { unet, vae, text_encoders, schedule, defaults, size_multiple, device: device.clone() })
     }
 
     /// Exchanges the network that denoises for another of the same shape, as between the steps of a run.
@@ -235,13 +235,10 @@ impl TextToImage {
         &self.unet
     }
 
-    /// Text states of each text, (batch, tokens, width).
-    ///
-    /// # Errors
-    /// The tokenizer's or candle's.
-    pub fn encode_text(&self, texts: &[&str]) -> Result<Tensor> {
-        let ids = texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
-        self.text.forward(&ids)
+    /// What makes of a text what the network is told.
+    #[must_use]
+    pub fn text_encoders(&self) -> &TextEncoders {
+        &self.text_encoders
     }
 
     /// One picture per prompt, each from its own seed's noise, so that a picture does not depend on its batch.
@@ -275,6 +272,21 @@ impl TextToImage {
         settings: &Settings,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Option<Vec<RgbImage>>> {
+        self.decoded_from(noise, batch, settings, progress)?.as_ref().map(to_images).transpose()
+    }
+
+    /// As [`TextToImage::generate_from`], before the pictures are rounded: (batch, 3, height, width), from about -1
+    /// to 1.
+    ///
+    /// # Errors
+    /// A size that does not fit, or candle's.
+    pub fn decoded_from(
+        &self,
+        noise: &Tensor,
+        batch: &[Prompt],
+        settings: &Settings,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Tensor>> {
         let Settings { steps, guidance_scale, sampler, .. } = *settings;
         let [height, width] = self.latent_size(settings)?;
         let shape = [batch.len(), self.unet.config().in_channels, height, width];
@@ -284,13 +296,15 @@ impl TextToImage {
         }
         let sampler = Sampler::new(sampler, &self.schedule, steps as usize)?;
         let guidance = Guidance(guidance_scale);
-        let text = self.encode_text(&guidance.texts(batch))?;
+        let texts = guidance.texts(batch);
+        let pictures = vec![MicroConditioning::whole(settings.height, settings.width); texts.len()];
+        let told = self.text_encoders.encode_given(&texts)?.of_pictures(&pictures)?;
         let mut denoising = sampler.start(noise)?;
         let mut fresh: Vec<Noise> = batch.iter().map(|p| Noise::stream(p.seed, FRESH_NOISE)).collect();
         for (i, t) in sampler.timesteps().enumerate() {
             let prediction = guidance.predict(&denoising.seen()?, |seen| {
                 let timesteps = Tensor::full(t as f32, seen.dim(0)?, &self.device)?;
-                self.unet.forward(seen, &timesteps, &text)
+                self.unet.forward_with(seen, &timesteps, &told.text, told.added.as_ref())
             })?;
             denoising.advance(&prediction, || self.draw(&mut fresh, [height, width]))?;
             if progress(i + 1, sampler.timesteps().len()).is_break() {
@@ -298,8 +312,7 @@ impl TextToImage {
             }
         }
         let latents = denoising.latents();
-        let pictures = self.vae.decode(&(latents / self.vae.config().scaling_factor)?)?;
-        to_images(&pictures).map(Some)
+        self.vae.decode(&(latents / self.vae.config().scaling_factor)?).map(Some)
     }
 
     /// Standard normal latents, (batch, channels, height, width): each picture's from its own source.

@@ -1,9 +1,10 @@
-//! Small models with random weights against diffusers and transformers, whose numbers `oracles/diffusion.py`
-//! computed in f64.
+//! Small models with random weights against diffusers and transformers, whose numbers `oracles/diffusion.py` and
+//! `oracles/pipelines.py` computed in f64.
 
 mod autoencoder;
 mod candle;
 mod fixture;
+mod kinds;
 mod loading;
 mod pipeline;
 mod samplers;

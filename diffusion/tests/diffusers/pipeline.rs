@@ -15,7 +15,8 @@ fn prompts() -> Vec<Prompt> {
         serde_json::from_value(asked[field].clone()).expect("a list of texts")
     };
     let pairs = texts("prompt").into_iter().zip(texts("negative_prompt"));
-    pairs.map(|(prompt, negative_prompt)| Prompt { prompt, negative_prompt, seed: 3 }).collect()
+    let prompts = pairs.map(|(prompt, negative)| Prompt { prompt, negative_prompt: Some(negative), seed: 3 });
+    prompts.collect()
 }
 
 fn settings(sampler: SamplerKind, guidance_scale: f64) -> Settings {
@@ -73,7 +74,7 @@ fn a_picture_depends_on_its_seed_and_not_on_its_batch() {
         let other = make(&[Prompt { seed: 4, ..first.clone() }]);
         assert_ne!(other[0], together[0]);
         // The negative prompt counts.
-        let other = make(&[Prompt { negative_prompt: "snow".to_owned(), ..first }]);
+        let other = make(&[Prompt { negative_prompt: Some("snow".to_owned()), ..first }]);
         assert_ne!(other[0], together[0]);
         assert!(make(&[]).is_empty());
     }

@@ -1,9 +1,5 @@
-//! Token ids against transformers 5's `CLIPTokenizer`, which is the fast tokenizer of 4.x.
-//!
-//! What transformers 4's slow tokenizer (which diffusers' pipelines used to load) does otherwise, and ours does
-//! not: with ftfy installed it first repairs text, so that curly quotes become straight ones and ligatures and
-//! full-width letters plain ones; without ftfy it strips accents and sets CJK characters apart. The fast
-//! tokenizer, this one and the training data's own tokenisation leave such text as it is, after NFC.
+//! Token ids against transformers 5's `CLIPTokenizer`, which is the fast tokenizer of 4.x. Why this one, and what
+//! the slow tokenizer of transformers 4 does otherwise: docs/conditioning.md.
 
 use crate::fixture::{folder, json};
 use diffusion::tokenizer::Tokenizer;
@@ -45,4 +41,24 @@ fn ids_with_another_padding() {
         let tokenizer = Tokenizer::load(copy.path()).expect("load");
         check(&tokenizer, &json("model/tokenizer/expected_pad.json"));
     }
+}
+
+/// Old repositories name the padding in two files. transformers believes `special_tokens_map.json`, unless the config
+/// lists the added tokens itself.
+#[test]
+fn which_file_names_the_padding() {
+    let folder = folder("sd21/tokenizer");
+    let padding = |added: &str| {
+        let copy = tempfile::tempdir().expect("a folder");
+        for name in ["vocab.json", "merges.txt", "special_tokens_map.json"] {
+            std::fs::copy(folder.join(name), copy.path().join(name)).expect("copy");
+        }
+        let config = format!(r#"{{"pad_token": "<|endoftext|>"{added}}}"#);
+        std::fs::write(copy.path().join("tokenizer_config.json"), config).expect("write");
+        let tokenizer = Tokenizer::load(copy.path()).expect("load");
+        assert_eq!(Tokenizer::files(copy.path()).len(), 4);
+        *tokenizer.encode("a").expect("any text").last().expect("padding")
+    };
+    assert_eq!(padding(""), 0);
+    assert_eq!(padding(r#", "added_tokens_decoder": {}"#), 611);
 }

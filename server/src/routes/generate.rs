@@ -185,7 +185,9 @@ fn unique(problems: Problems) -> Problems {
 }
 
 fn prompt(params: &GenerationParams, seed: u64) -> Prompt {
-    Prompt { prompt: params.prompt.clone(), negative_prompt: params.negative_prompt.clone(), seed }
+    // In the contract an empty negative prompt is none.
+    let negative_prompt = Some(&params.negative_prompt).filter(|text| !text.is_empty()).cloned();
+    Prompt { prompt: params.prompt.clone(), negative_prompt, seed }
 }
 
 fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {

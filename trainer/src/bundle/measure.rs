@@ -109,7 +109,7 @@ impl Options {
                 .enumerate()
                 .map(|(j, caption)| Prompt {
                     prompt: (*caption).to_owned(),
-                    negative_prompt: String::new(),
+                    negative_prompt: None,
                     seed: self.seed + (i * 20 + j) as u64,
                 })
                 .collect();

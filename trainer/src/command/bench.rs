@@ -10,12 +10,13 @@ use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
+use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
 use diffusion::tape::Keep;
-use diffusion::unet::Unet;
+use diffusion::unet::{Added, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec};
@@ -116,8 +117,8 @@ impl BenchCommand {
         Ok(())
     }
 
-    /// Latents and text states of the shapes that the model's configs state.
-    fn inputs(&self, unet: &Unet, noise: &mut Noise) -> Result<(Tensor, Tensor)> {
+    /// Latents and conditioning of the shapes that the model's configs state.
+    fn inputs(&self, unet: &Unet, noise: &mut Noise) -> Result<(Tensor, Conditioning)> {
         let folders = Folders::new(&self.model, None);
         let text: ClipTextConfig =
             diffusion::config::read(&folders.part("text_encoder")?.join("config.json"))?;
@@ -126,7 +127,17 @@ impl BenchCommand {
         let latents = noise.normal_tensor((self.batch, config.in_channels, side, side), &Device::Cpu)?;
         let tokens = text.max_position_embeddings;
         let text = noise.normal_tensor((self.batch, tokens, config.cross_attention_dim), &Device::Cpu)?;
-        Ok((latents, text))
+        let added = match config.added_widths() {
+            Some((each, all)) => {
+                let pooled = all.checked_sub(TIME_IDS * each).context("the UNet reads no pooled text")?;
+                Some(Added {
+                    pooled: noise.normal_tensor((self.batch, pooled), &Device::Cpu)?,
+                    time_ids: Tensor::zeros((self.batch, TIME_IDS), DType::F32, &Device::Cpu)?,
+                })
+            }
+            None => None,
+        };
+        Ok((latents, Conditioning { text, added }))
     }
 
     /// The model's UNet, or one drawn from its config.
@@ -171,7 +182,7 @@ impl BenchCommand {
         };
         let schedule = folders.schedule()?;
         let mut noise = Noise::new(0);
-        let (latents, text) = self.inputs(&unet, &mut noise)?;
+        let (latents, conditioning) = self.inputs(&unet, &mut noise)?;
         let mut like = |shape: &Shape| noise.normal_tensor(shape.clone(), &Device::Cpu);
         let features = Shape::from((self.batch, FEATURES));
         let batch = Batch {
@@ -180,7 +191,7 @@ impl BenchCommand {
             clip: Some([like(&features)?, like(&features)?, like(&features)?]),
             winner: latents,
             timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
-            text,
+            conditioning,
             examples: (0..self.batch as u32).collect(),
         };
         let way = Way {
@@ -206,8 +217,8 @@ impl BenchCommand {
         let (unet, _) = self.unet(&folders, false)?;
         let vae = self.autoencoder(&folders)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
-        let (noise, text) = self.inputs(&unet, &mut Noise::new(0))?;
-        let text = Tensor::cat(&[&text.zeros_like()?, &text], 0)?;
+        let (noise, told) = self.inputs(&unet, &mut Noise::new(0))?;
+        let told = told.repeat(2)?;
         let batch = self.batch;
         Ok(Box::new(move || {
             let mut denoising = sampler.start(&noise)?;
@@ -215,7 +226,8 @@ impl BenchCommand {
                 let seen = denoising.seen()?;
                 let both = Tensor::cat(&[&seen, &seen], 0)?;
                 let timesteps = Tensor::full(t as f32, 2 * batch, &Device::Cpu)?;
-                let halves = unet.forward(&both, &timesteps, &text)?.chunk(2, 0)?;
+                let halves =
+                    unet.forward_with(&both, &timesteps, &told.text, told.added.as_ref())?.chunk(2, 0)?;
                 let prediction = (&halves[0] + ((&halves[1] - &halves[0])? * GUIDANCE_SCALE)?)?;
                 denoising.advance(&prediction, || Ok(noise.clone()))?;
             }

@@ -4,6 +4,8 @@
 use super::encoded::EncodedSet;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
+use diffusion::conditioning::{Conditioning, MicroConditioning};
+use diffusion::config::VaeConfig;
 use diffusion::noise::Noise;
 use diffusion::schedule::Schedule;
 use domain::train::{NoiseSharing, Objective, TrainSpec};
@@ -20,8 +22,8 @@ pub struct Batch {
     pub noise: Tensor,
     /// Timestep of each pair.
     pub timesteps: Vec<usize>,
-    /// Text states, (M, tokens, width); the empty caption's where dropped.
-    pub text: Tensor,
+    /// What the networks are told of each pair: its caption, or the empty one where that was dropped.
+    pub conditioning: Conditioning,
     /// Which examples of the set these are.
     pub examples: Vec<u32>,
     /// CLIP features, (M, width) each: of winners, losers and the undropped captions.
@@ -40,7 +42,7 @@ pub struct Dealer<'a> {
     set: &'a EncodedSet,
     spec: &'a TrainSpec,
     schedule: &'a Schedule,
-    scaling_factor: f64,
+    vae: &'a VaeConfig,
     device: &'a Device,
     /// Examples to learn from.
     learnt: Vec<u32>,
@@ -57,7 +59,7 @@ impl<'a> Dealer<'a> {
         set: &'a EncodedSet,
         spec: &'a TrainSpec,
         schedule: &'a Schedule,
-        scaling_factor: f64,
+        vae: &'a VaeConfig,
         device: &'a Device,
     ) -> Result<Self> {
         ensure!(
@@ -80,7 +82,7 @@ impl<'a> Dealer<'a> {
         let held_out: Vec<u32> = held_out.into_iter().map(|i| i as u32).collect();
         let kept: HashSet<u32> = held_out.iter().copied().collect();
         let learnt = (0..set.len() as u32).filter(|i| !kept.contains(i)).collect();
-        Ok(Self { set, spec, schedule, scaling_factor, device, learnt, held_out, epoch: None })
+        Ok(Self { set, spec, schedule, vae, device, learnt, held_out, epoch: None })
     }
 
     /// Micro-batch number `number` of the run.
@@ -144,12 +146,14 @@ impl<'a> Dealer<'a> {
             ]),
             _ => None,
         };
+        let pictures = vec![self.picture(&winner)?; picked.len()];
+        let conditioning = self.set.text(&kept)?.of_pictures(&pictures)?.to_device(self.device)?;
         Ok(Batch {
             noise: noise.normal_tensor(winner.shape().clone(), self.device)?,
             winner,
             loser,
             timesteps,
-            text: self.set.rows("text", &kept)?.to_device(self.device)?,
+            conditioning,
             clip,
             examples: picked,
         })
@@ -161,7 +165,15 @@ impl<'a> Dealer<'a> {
         let log_variance = self.set.rows(&format!("{side}.log_variance"), picked)?;
         let draw = noise.normal_tensor(mean.shape().clone(), &Device::Cpu)?;
         let latents = (mean + ((log_variance * 0.5)?.exp()? * draw)?)?;
-        Ok((latents * self.scaling_factor)?.to_device(self.device)?)
+        Ok((latents * self.vae.scaling_factor)?.to_device(self.device)?)
+    }
+
+    /// What SDXL is told of each picture: that it is whole, as the scripts that trained the published models with
+    /// preferences have it.
+    fn picture(&self, latents: &Tensor) -> Result<MicroConditioning> {
+        let (_, _, height, width) = latents.dims4()?;
+        let pixels = |side: usize| (side * self.vae.downscale()) as u32;
+        Ok(MicroConditioning::whole(pixels(height), pixels(width)))
     }
 
     /// Uniform over all timesteps. Pre-training spreads a batch evenly over them (the same distribution for each

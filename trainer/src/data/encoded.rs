@@ -6,9 +6,9 @@ use super::pictures::to_tensor;
 use super::sets::{Example, draw};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use diffusion::clip::TextTower;
+use diffusion::conditioning::EncodedText;
 use diffusion::pipeline::Folders;
-use diffusion::tokenizer::Tokenizer;
+use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
 use diffusion::weights;
 use domain::train::DataSpec;
@@ -25,7 +25,10 @@ pub struct EncodedSet {
 }
 
 /// Changes when the layout of the file does.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
+/// Text states of captions, and their pooled text where the model's UNet reads it.
+const STATES: &str = "text";
+const POOLED: &str = "pooled";
 /// The captions themselves, as a JSON list in the order of their rows.
 const CAPTIONS: &str = "captions";
 /// Pictures or captions encoded at a time.
@@ -90,6 +93,15 @@ impl EncodedSet {
         Ok(tensor.index_select(&Tensor::new(indices, &Device::Cpu)?, 0)?)
     }
 
+    /// What the text encoders made of some captions, by their rows; row 0 is the empty caption.
+    ///
+    /// # Errors
+    /// There is no such row.
+    pub fn text(&self, rows: &[u32]) -> Result<EncodedText> {
+        let pooled = self.tensors.contains_key(POOLED).then(|| self.rows(POOLED, rows));
+        Ok(EncodedText { states: self.rows(STATES, rows)?, pooled: pooled.transpose()? })
+    }
+
     /// Which row of the captions' tensors belongs to each example.
     ///
     /// # Errors
@@ -118,10 +130,8 @@ fn key(spec: &DataSpec, folders: &Folders, with_clip: bool) -> Result<String> {
     let mut files = vec![
         folders.part("vae")?.join("config.json"),
         folders.part("vae")?.join(diffusion::unet::WEIGHTS_FILE),
-        folders.part("text_encoder")?.join("model.safetensors"),
-        folders.part("tokenizer")?.join("vocab.json"),
-        folders.part("tokenizer")?.join("merges.txt"),
     ];
+    files.extend(TextEncoders::files(folders)?);
     if with_clip {
         files.push(folders.part("clip")?.join("model.safetensors"));
     }
@@ -151,8 +161,7 @@ fn encode(
 ) -> Result<BTreeMap<String, Tensor>> {
     ensure!(!examples.is_empty(), "the set is empty");
     let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
-    let (text, _) = TextTower::load(&folders.part("text_encoder")?, device)?;
-    let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
+    let text_encoders = TextEncoders::open(folders, device)?;
     let clip = with_clip.then(|| Clip::load(&folders.part("clip")?, device)).transpose()?;
 
     // Captions repeat: each is encoded once. Row 0 is the empty caption, for dropout.
@@ -173,8 +182,11 @@ fn encode(
         Ok(())
     };
     for chunk in captions.chunks(4 * CHUNK) {
-        let ids = chunk.iter().map(|c| tokenizer.encode(c)).collect::<diffusion::Result<Vec<_>>>()?;
-        keep("text", text.forward(&ids)?)?;
+        let EncodedText { states, pooled } = text_encoders.encode(chunk)?;
+        keep(STATES, states)?;
+        if let Some(pooled) = pooled {
+            keep(POOLED, pooled)?;
+        }
         if let Some(clip) = &clip {
             keep("clip.text", clip.text_features(chunk)?)?;
         }

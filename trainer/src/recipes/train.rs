@@ -10,6 +10,7 @@ use crate::recipes::rotate::{folder_of, rotate};
 use crate::recipes::trainee::Trainee;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
+use diffusion::config::VaeConfig;
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use diffusion::unet::Unet;
 use diffusion::weights::{Parameters, values};
@@ -134,8 +135,8 @@ pub fn train_together(
     if collective.leads() {
         collective.agree(true)?;
     }
-    let scaling_factor = scaling_factor(&places.start)?;
-    let mut dealer = Dealer::new(&set, spec, &trainee.schedule, scaling_factor, device)?;
+    let vae = VaeConfig::read(&places.start.part("vae")?.join("config.json"))?;
+    let mut dealer = Dealer::new(&set, spec, &trainee.schedule, &vae, device)?;
     let held_out = dealer.held_out()?;
 
     let (masters, variables) = (trainee.policy.masters(), trainee.policy.variables());
@@ -261,12 +262,6 @@ fn frozen(trainee: &Trainee, state: &State<'_>, device: &Device) -> Result<Unet>
     Ok(Unet::new(&parameters.root(), unet.config().clone())?)
 }
 
-fn scaling_factor(folders: &Folders) -> Result<f64> {
-    let config: diffusion::config::VaeConfig =
-        diffusion::config::read(&folders.part("vae")?.join("config.json"))?;
-    Ok(config.scaling_factor)
-}
-
 /// The weights that should generate: the moving average where there is one.
 fn best(state: &State<'_>) -> Result<BTreeMap<String, Tensor>> {
     match &state.average {
@@ -312,7 +307,7 @@ impl<'a> Sampler<'a> {
         let wanted = spec.sample_every > 0;
         let prompts = spec.sample_prompts.iter().map(|prompt| Prompt {
             prompt: prompt.clone(),
-            negative_prompt: String::new(),
+            negative_prompt: None,
             seed: SAMPLE_SEED,
         });
         // The pipeline's own network is replaced before it is ever used.

@@ -73,7 +73,7 @@ impl Worker {
             .iter()
             .map(|(task, params)| Prompt {
                 prompt: task.prompt.clone(),
-                negative_prompt: String::new(),
+                negative_prompt: None,
                 seed: params.seed,
             })
             .collect();
