@@ -9,6 +9,7 @@ pub mod clip;
 pub mod config;
 pub mod device;
 mod error;
+pub mod lora;
 pub mod nn;
 pub mod noise;
 pub mod pipeline;

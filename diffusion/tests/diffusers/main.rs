@@ -5,6 +5,7 @@ mod autoencoder;
 mod candle;
 mod fixture;
 mod loading;
+mod lora;
 mod pipeline;
 mod samplers;
 mod text_tower;
