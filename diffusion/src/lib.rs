@@ -10,6 +10,7 @@ pub mod conditioning;
 pub mod config;
 pub mod device;
 mod error;
+pub mod lora;
 pub mod nn;
 pub mod noise;
 pub mod pipeline;

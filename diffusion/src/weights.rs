@@ -1,5 +1,7 @@
 //! Parameters: read from a safetensors file or drawn from a seed, checked by name and shape, and written back.
 
+use crate::lora::Adapter;
+use crate::nn::LowRank;
 use crate::noise::Noise;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
@@ -35,6 +37,7 @@ pub struct Parameters {
     trainable: bool,
     device: Device,
     dtype: DType,
+    adapter: Option<Adapter>,
     taken: Mutex<BTreeMap<String, Tensor>>,
     variables: Mutex<Variables>,
 }
@@ -47,6 +50,9 @@ enum Source {
 
 /// A network's trainable parameters by name. Cloning shares the values.
 pub type Variables = BTreeMap<String, Var>;
+
+/// A network's parameters by name. Cloning shares the values.
+pub type Weights = BTreeMap<String, Tensor>;
 
 impl Parameters {
     /// Of a safetensors file. With `trainable`, every parameter becomes a variable, kept in `dtype`.
@@ -103,9 +109,17 @@ impl Parameters {
             trainable,
             device: device.clone(),
             dtype,
+            adapter: None,
             taken: Mutex::default(),
             variables: Mutex::default(),
         }
+    }
+
+    /// Layers that the adapter updates will compute with their update beside their weight.
+    #[must_use]
+    pub fn with_adapter(mut self, adapter: Adapter) -> Self {
+        self.adapter = Some(adapter);
+        self
     }
 
     /// The root of the names.
@@ -118,6 +132,14 @@ impl Parameters {
     /// # Errors
     /// The first tensor that no layer asked for.
     pub fn finish(self) -> Result<Variables> {
+        self.finish_with_weights().map(|(variables, _)| variables)
+    }
+
+    /// As [`Parameters::finish`], also with every parameter by name; they share their memory with the network.
+    ///
+    /// # Errors
+    /// As [`Parameters::finish`].
+    pub fn finish_with_weights(self) -> Result<(Variables, Weights)> {
         let taken = self.taken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Source::File(tensors) = &self.source {
             // Old files carry this constant index; it is no parameter.
@@ -131,7 +153,8 @@ impl Parameters {
                 });
             }
         }
-        Ok(self.variables.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        let variables = self.variables.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok((variables, taken))
     }
 
     fn get(&self, name: String, shape: &[usize], init: Init) -> Result<Tensor> {
@@ -197,6 +220,13 @@ impl Scope<'_> {
     /// It is missing or misshapen.
     pub fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         self.parameters.get(format!("{}{name}", self.prefix), shape, init)
+    }
+
+    /// The adapter's update of the layer here, if there is one.
+    #[must_use]
+    pub fn update(&self) -> Option<LowRank> {
+        let layer = self.prefix.strip_suffix('.')?;
+        self.parameters.adapter.as_ref()?.layers().get(layer).cloned()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::evaluate::Metric;
 use crate::id::{ImageId, JobId, MatchupId, ModelId, RunId, VoteId};
 use crate::image::{GenerationParams, Sampler};
 use crate::job::{Job, JobSpec, JobState};
+use crate::lora::LoraUse;
 use crate::model::Model;
 use crate::preference::Choice;
 use crate::problem::Problem;
@@ -107,6 +108,9 @@ pub struct GenerateRequest {
     /// `ddim` or `euler`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampler: Option<Sampler>,
+    /// Adapters over the model, each at its strength: a list, or in a query `NAME:SCALE` with commas between several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::lora::list_or_text")]
+    pub lora: Vec<LoraUse>,
     /// 1 to 4 (picture i uses seed + i). More than 1 needs `Accept: application/json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_images: Option<u32>,

@@ -2,6 +2,7 @@
 
 use crate::Timestamp;
 use crate::id::{ImageId, ModelId, RunId};
+use crate::lora::LoraUse;
 use crate::problem::Problems;
 use crate::train::MAX_SEED;
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,9 @@ pub struct GenerationParams {
     pub height: u32,
     /// Which sampler.
     pub sampler: Sampler,
+    /// Adapters over the model, in the order in which they were fused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<LoraUse>,
 }
 
 impl GenerationParams {
@@ -143,6 +147,7 @@ impl GenerationParams {
         p.require(self.seed <= MAX_SEED, "seed", format!("use 0 to {MAX_SEED}"));
         p.require((1..=1000).contains(&self.steps), "steps", "use 1 to 1000");
         p.require((0.0..=50.0).contains(&self.guidance_scale), "guidance_scale", "use a number from 0 to 50");
+        LoraUse::validate(&self.lora, &mut p);
         for (field, side) in [("width", self.width), ("height", self.height)] {
             p.require(
                 side >= multiple && side <= largest && side.is_multiple_of(multiple),

@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod id;
 pub mod image;
 pub mod job;
+pub mod lora;
 pub mod model;
 pub mod preference;
 pub mod problem;

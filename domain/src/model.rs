@@ -12,9 +12,9 @@ pub struct Model {
     pub id: ModelId,
     /// A unique name.
     pub name: String,
-    /// Where its folder (diffusers layout, at least `unet/`) lies: an absolute path or one inside the artifact store.
+    /// Where its folder (diffusers layout, at least `unet/` or a LoRA adapter) lies: an absolute path or one inside the artifact store.
     pub folder: String,
-    /// SHA-256 of the UNet's weights file, in hex.
+    /// SHA-256 of the UNet's weights file or of the adapter, in hex.
     pub sha256: String,
     /// The model it was trained from, whose other parts it uses.
     pub base_id: Option<ModelId>,

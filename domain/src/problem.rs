@@ -26,9 +26,9 @@ impl Problems {
     }
 
     /// Notes a problem unless `ok`.
-    pub fn require(&mut self, ok: bool, field: &str, message: impl Into<String>) {
+    pub fn require(&mut self, ok: bool, field: impl AsRef<str>, message: impl Into<String>) {
         if !ok {
-            self.add(field, message);
+            self.add(field.as_ref(), message);
         }
     }
 

@@ -3,6 +3,7 @@
 mod memory;
 mod precision;
 
+use crate::lora::LoraSpec;
 use crate::problem::Problems;
 pub use memory::MemorySpec;
 pub use precision::{Moments, Precision};
@@ -26,6 +27,10 @@ pub struct TrainSpec {
     /// The frozen reference of a preference objective; the start checkpoint when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// Train an adapter over the frozen start checkpoint, which is then the reference too unless another is named;
+    /// all weights are trained when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSpec>,
     /// What is minimised.
     pub objective: Objective,
     /// What it learns from.
@@ -469,6 +474,15 @@ impl TrainSpec {
             "from_nothing",
             format!("objective {} needs a trained start: leave from_nothing out", self.objective.kind()),
         );
+        if let Some(lora) = &self.lora {
+            lora.validate(&mut p);
+            p.require(!self.from_nothing, "lora", "updates a trained start: leave from_nothing or lora out");
+            p.require(
+                self.precision == Precision::F32,
+                "precision",
+                "an adapter is trained in f32: leave precision or lora out",
+            );
+        }
         let positive = |p: &mut Problems, field: &str, v: f64| {
             p.require(v.is_finite() && v > 0.0, field, format!("{v} is not a positive number"));
         };

@@ -2,6 +2,7 @@
 
 use crate::ambient;
 use anyhow::{Context, Result, ensure};
+use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::{Folders, read_defaults};
 use domain::id::ModelId;
 use domain::model::Model;
@@ -25,7 +26,7 @@ struct Found {
 }
 
 impl Bundled {
-    /// Looks at every sub-folder with a `model_index.json` and makes it a model unless it is one. A folder that cannot
+    /// Looks at every sub-folder with a `model_index.json` or a LoRA adapter and makes it a model unless it is one. A folder that cannot
     /// be read is told and does not stop the others.
     pub(crate) async fn register(store: &Store, models: &Path) -> Result<Self> {
         let mut bundled = Self::default();
@@ -55,11 +56,16 @@ impl Bundled {
     }
 }
 
+/// Whether a folder holds an adapter and no network of its own.
+pub(crate) fn is_adapter(folder: &Path) -> bool {
+    folder.join(WEIGHTS_FILE).is_file() && !folder.join("unet").exists()
+}
+
 fn folders(models: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(models).into_iter().flatten().flatten();
     let mut folders: Vec<(String, PathBuf)> = entries
         .map(|entry| entry.path())
-        .filter(|folder| folder.join("model_index.json").is_file())
+        .filter(|folder| folder.join("model_index.json").is_file() || is_adapter(folder))
         .filter_map(|folder| Some((folder.file_name()?.to_str()?.to_owned(), folder)))
         .collect();
     folders.sort();
@@ -105,8 +111,12 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<Found> {
 
 /// Reads what can be told without loading it: that its configs are understood, its description, its weights' name.
 fn look(folder: &Path) -> Result<(u32, String, String)> {
-    let (_, multiple) = read_defaults(folder, None)?;
-    let (_, weights) = diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?;
+    let (multiple, weights) = if is_adapter(folder) {
+        (1, folder.join(WEIGHTS_FILE))
+    } else {
+        let (_, multiple) = read_defaults(folder, None)?;
+        (multiple, diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?.1)
+    };
     let mut hasher = Sha256::new();
     let mut file = File::open(&weights).with_context(|| format!("reading {}", weights.display()))?;
     std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", weights.display()))?;

@@ -3,7 +3,8 @@
 
 use candle_core::Device;
 use diffusion::device::DeviceName;
-use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use diffusion::lora::Adapter;
+use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use domain::id::ModelId;
 use image::{ImageFormat, RgbImage};
 use std::collections::VecDeque;
@@ -22,20 +23,42 @@ const BATCH_ON_GPU: usize = 8;
 /// size, only a picture drawn alone has the same bytes each time.
 const BATCH_ON_CPU: usize = 1;
 
+/// Adapters that stay in memory with a model: they are small, and are asked for in turn.
+const KEPT_ADAPTERS: usize = 16;
+
 /// A model's files.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelFiles {
     pub(crate) id: ModelId,
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    /// Folder of the parts that `folder` lacks.
-    pub(crate) base: Option<PathBuf>,
+    /// Folders of the parts that `folder` lacks, nearest first.
+    pub(crate) bases: Vec<PathBuf>,
+}
+
+impl ModelFiles {
+    /// Where its parts lie.
+    pub(crate) fn folders(&self) -> Folders {
+        Folders::over(&self.folder, self.bases.clone())
+    }
+}
+
+/// An adapter to be put on, at a strength.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Worn {
+    /// Stands for its weights.
+    pub(crate) sha256: String,
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+    pub(crate) scale: f64,
 }
 
 /// Pictures that are asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) model: ModelFiles,
+    /// Adapters over the model, in the order in which they are fused.
+    pub(crate) worn: Vec<Worn>,
     pub(crate) prompts: Vec<Prompt>,
     pub(crate) settings: Settings,
 }
@@ -138,11 +161,21 @@ struct Owner {
     incoming: mpsc::Receiver<Ticket>,
     waiting: VecDeque<Ticket>,
     /// Least recently used first.
-    models: Vec<(ModelFiles, TextToImage)>,
+    models: Vec<Loaded>,
     loaded: usize,
     /// Most pictures in a batch.
     batch: usize,
     stopping: Arc<AtomicBool>,
+}
+
+/// A model in memory.
+struct Loaded {
+    files: ModelFiles,
+    pipeline: TextToImage,
+    /// The adapters that it wears now.
+    worn: Vec<Worn>,
+    /// Adapters that it has worn, least recently used first.
+    adapters: Vec<(Worn, Adapter)>,
 }
 
 impl Owner {
@@ -182,6 +215,7 @@ impl Owner {
             let mut others = VecDeque::new();
             for ticket in self.waiting.drain(..) {
                 let fits = ticket.order.model == batch[0].order.model
+                    && ticket.order.worn == batch[0].order.worn
                     && ticket.order.settings == batch[0].order.settings
                     && size + ticket.order.prompts.len() <= self.batch;
                 if fits {
@@ -199,20 +233,22 @@ impl Owner {
 
 /// Draws all pictures of orders that fit together, one PNG file each, in the order of the orders.
 fn draw(
-    models: &mut Vec<(ModelFiles, TextToImage)>,
+    models: &mut Vec<Loaded>,
     loaded: usize,
     batch: usize,
     device: &Device,
     orders: &[Order],
     wanted: &dyn Fn() -> bool,
 ) -> Result<Vec<Vec<u8>>, Refusal> {
-    let Order { model, settings, .. } = &orders[0];
+    let Order { model, worn, settings, .. } = &orders[0];
     let prompts: Vec<Prompt> = orders.iter().flat_map(|order| order.prompts.clone()).collect();
-    let pipeline = load(models, loaded, device, model)?;
+    let model = load(models, loaded, device, model)?;
+    model.wear(worn)?;
     let mut go_on = |_, _| if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
     let mut files = Vec::with_capacity(prompts.len());
     for prompts in prompts.chunks(batch) {
-        let pictures = pipeline
+        let pictures = model
+            .pipeline
             .generate(prompts, settings, &mut go_on)
             .map_err(|error| match error {
                 diffusion::Error::Setting { field, problem } => Refusal::Setting { field, problem },
@@ -228,31 +264,67 @@ fn draw(
 
 /// The model, from memory or from its files; the least recently used one makes room.
 fn load<'a>(
-    models: &'a mut Vec<(ModelFiles, TextToImage)>,
+    models: &'a mut Vec<Loaded>,
     loaded: usize,
     device: &Device,
     files: &ModelFiles,
-) -> Result<&'a TextToImage, Refusal> {
-    let model = match models.iter().position(|(known, _)| known == files) {
+) -> Result<&'a mut Loaded, Refusal> {
+    let model = match models.iter().position(|known| known.files == *files) {
         Some(index) => models.remove(index),
         None => {
             let excess = (models.len() + 1).saturating_sub(loaded);
             models.drain(..excess);
             let began = Instant::now();
-            let pipeline = TextToImage::load(&files.folder, files.base.as_deref(), device)
+            let pipeline = TextToImage::open(&files.folders(), device)
                 .map_err(|error| Refusal::Model(unreadable(files, &error.to_string())))?;
             tracing::info!(model = files.name, seconds = began.elapsed().as_secs_f64(), "loaded");
-            (files.clone(), pipeline)
+            Loaded { files: files.clone(), pipeline, worn: Vec::new(), adapters: Vec::new() }
         }
     };
     models.push(model);
-    models.last().map(|(_, pipeline)| pipeline).ok_or_else(|| Refusal::Failed("no model".into()))
+    models.last_mut().ok_or_else(|| Refusal::Failed("no model".into()))
+}
+
+impl Loaded {
+    /// Puts adapters on in place of those it wears.
+    fn wear(&mut self, wanted: &[Worn]) -> Result<(), Refusal> {
+        if self.worn == wanted {
+            return Ok(());
+        }
+        let refused = |worn: &Worn, error: &diffusion::Error| {
+            let problem = error.to_string().replace(&worn.file.display().to_string(), &worn.name);
+            Refusal::Setting {
+                field: "lora",
+                problem: format!("adapter {:?} cannot be used: {problem}", worn.name),
+            }
+        };
+        for worn in wanted {
+            let known = self.adapters.iter().position(|(known, _)| known.sha256 == worn.sha256);
+            let adapter = match known {
+                Some(index) => self.adapters.remove(index).1,
+                None => self.pipeline.read_adapter(&worn.file).map_err(|error| refused(worn, &error))?,
+            };
+            self.adapters.push((worn.clone(), adapter));
+        }
+        let excess = self.adapters.len().saturating_sub(KEPT_ADAPTERS.max(wanted.len()));
+        self.adapters.drain(..excess);
+        let adapters: Vec<(&Adapter, f64)> = wanted
+            .iter()
+            .filter_map(|worn| {
+                let (_, adapter) = self.adapters.iter().find(|(known, _)| known.sha256 == worn.sha256)?;
+                Some((adapter, worn.scale))
+            })
+            .collect();
+        self.pipeline.wear(&adapters).map_err(|error| Refusal::Failed(error.to_string()))?;
+        self.worn = wanted.to_vec();
+        Ok(())
+    }
 }
 
 /// Names file and tensor, but not where on this machine the folder lies.
 pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
     let mut problem = problem.replace(&files.folder.display().to_string(), &files.name);
-    if let Some(base) = &files.base {
+    for base in &files.bases {
         problem = problem.replace(&base.display().to_string(), "its base");
     }
     format!("Model {:?} cannot be used: {problem}. Restore its files; the other models go on.", files.name)

@@ -54,6 +54,7 @@ struct ImageRow {
     width: i64,
     height: i64,
     sampler: String,
+    lora: Option<String>,
     artifact: String,
     created_at: Timestamp,
 }
@@ -77,6 +78,10 @@ impl TryFrom<ImageRow> for Image {
                 width: read(u32::try_from(row.width), "images", "width", id)?,
                 height: read(u32::try_from(row.height), "images", "height", id)?,
                 sampler: read(row.sampler.parse(), "images", "sampler", id)?,
+                lora: match row.lora {
+                    Some(list) => read(serde_json::from_str(&list), "images", "lora", id)?,
+                    None => Vec::new(),
+                },
             },
             artifact: row.artifact,
             created_at: row.created_at,
@@ -88,23 +93,39 @@ macro_rules! select_images {
     ($rest:literal) => {
         concat!(
             "SELECT id, model_id, run_id, step, purpose, prompt, negative_prompt, seed, steps, guidance_scale, ",
-            "width, height, sampler, artifact, created_at FROM images ",
+            "width, height, sampler, lora, artifact, created_at FROM images ",
             $rest
         )
     };
 }
 
 /// Stands for everything that decides a picture besides the weights.
-fn params_sha256(params: &GenerationParams) -> String {
-    let GenerationParams { prompt, negative_prompt, seed, steps, guidance_scale, width, height, sampler } =
-        params;
+fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
+    let GenerationParams {
+        prompt,
+        negative_prompt,
+        seed,
+        steps,
+        guidance_scale,
+        width,
+        height,
+        sampler,
+        lora: _,
+    } = params;
     // Lengths first, so that no two different sets of fields read alike.
     let text = format!(
-        "{}:{prompt}{}:{negative_prompt}{seed} {steps} {guidance_scale} {width}x{height} {sampler}",
+        "{}:{prompt}{}:{negative_prompt}{seed} {steps} {guidance_scale} {width}x{height} {sampler}{}",
         prompt.len(),
         negative_prompt.len(),
+        lora(params)?.unwrap_or_default(),
     );
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The adapters as the column has them: JSON, and null for none.
+fn lora(params: &GenerationParams) -> Result<Option<String>, StoreError> {
+    let list = || serde_json::to_string(&params.lora).map_err(|e| invalid("lora", e.to_string()));
+    (!params.lora.is_empty()).then(list).transpose()
 }
 
 impl Store {
@@ -121,8 +142,8 @@ impl Store {
                 let params = &image.params;
                 sqlx::query(
                     "INSERT INTO images (id, model_id, run_id, step, purpose, prompt, negative_prompt, seed, steps, \
-                     guidance_scale, width, height, sampler, params_sha256, artifact, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+                     guidance_scale, width, height, sampler, lora, params_sha256, artifact, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
                     .bind(image.id.0)
                     .bind(image.model_id.map(|id| id.0))
                     .bind(image.run_id.map(|id| id.0))
@@ -136,7 +157,8 @@ impl Store {
                     .bind(i64::from(params.width))
                     .bind(i64::from(params.height))
                     .bind(params.sampler.as_str())
-                    .bind(params_sha256(params))
+                    .bind(lora(params)?)
+                    .bind(params_sha256(params)?)
                     .bind(&image.artifact)
                     .bind(micros(image.created_at))
                     .execute(&mut *tx)
@@ -162,7 +184,7 @@ impl Store {
                      FROM images WHERE params_sha256 = $2 AND purpose = 'evaluation' AND model_id <> $1 \
                      ON CONFLICT (model_a, model_b) DO NOTHING")
                     .bind(image.model_id.map(|id| id.0))
-                    .bind(params_sha256(&image.params))
+                    .bind(params_sha256(&image.params)?)
                     .execute(&mut *tx)
                     .await?;
             }
@@ -242,7 +264,7 @@ impl Store {
     ) -> Result<Option<Image>, StoreError> {
         let row: Option<ImageRow> = with_db!(self, pool => sqlx::query_as(select_images!(
             "WHERE params_sha256 = $1 AND purpose = 'evaluation' AND model_id = $2 ORDER BY id LIMIT 1"))
-            .bind(params_sha256(params))
+            .bind(params_sha256(params)?)
             .bind(model.0)
             .fetch_optional(pool)
             .await?);
@@ -337,9 +359,12 @@ fn containing(text: &str) -> String {
 }
 
 fn seed(seed: u64) -> Result<i64, StoreError> {
-    i64::try_from(seed).map_err(|_| {
-        let mut problems = Problems::default();
-        problems.add("seed", format!("{seed} is too large: use at most {}", domain::train::MAX_SEED));
-        problems.into()
-    })
+    i64::try_from(seed)
+        .map_err(|_| invalid("seed", format!("{seed} is too large: use at most {}", domain::train::MAX_SEED)))
+}
+
+fn invalid(field: &str, problem: String) -> StoreError {
+    let mut problems = Problems::default();
+    problems.add(field, problem);
+    problems.into()
 }

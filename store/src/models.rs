@@ -133,21 +133,23 @@ impl Store {
         }
     }
 
-    /// The model that a model descends from and that descends from none: itself, if it was not trained from another.
+    /// The models that a model descends from, nearest first.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn get_oldest_ancestor(&self, id: ModelId) -> Result<Option<Model>, StoreError> {
-        // UNION, not UNION ALL: a circle made by hand ends instead of running for ever.
-        let row: Option<ModelRow> = with_db!(self, pool =>
-            sqlx::query_as(concat!(
-                "WITH RECURSIVE line (id, base_id) AS (SELECT id, base_id FROM models WHERE id = $1 \
-                 UNION SELECT models.id, models.base_id FROM models JOIN line ON models.id = line.base_id) ",
-                select_models!("WHERE id = (SELECT id FROM line WHERE base_id IS NULL)")))
-                .bind(id.0)
-                .fetch_optional(pool)
-                .await?);
-        Ok(row.map(Model::from))
+    /// The database's; `Missing` if one of them is.
+    pub async fn list_ancestors(&self, model: &Model) -> Result<Vec<Model>, StoreError> {
+        let mut line: Vec<Model> = Vec::new();
+        let mut next = model.base_id;
+        while let Some(id) = next {
+            // A circle made by hand ends instead of running for ever.
+            if id == model.id || line.iter().any(|known| known.id == id) {
+                break;
+            }
+            let base = self.get_model(id).await?.ok_or(StoreError::Missing("base model"))?;
+            next = base.base_id;
+            line.push(base);
+        }
+        Ok(line)
     }
 
     /// Models, newest first.

@@ -57,6 +57,7 @@ async fn a_draw_among_50_models_of_3200_pictures_is_quick() {
                     width: 64,
                     height: 64,
                     sampler: Sampler::Ddim,
+                    lora: Vec::new(),
                 },
                 artifact: format!("images/{m}/{p}.png"),
                 created_at: now,

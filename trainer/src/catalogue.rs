@@ -1,6 +1,7 @@
 //! Where models lie: bundled ones in the models folder, trained ones in the artifact store.
 
 use anyhow::{Context, Result};
+use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Folders;
 use domain::model::Model;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The model of a name or id, and its folders: what its own lacks is its oldest ancestor's.
+    /// The model of a name or id, and its folders: what its own lacks is its ancestors'.
     ///
     /// # Errors
     /// There is no such model.
@@ -26,16 +27,17 @@ impl Catalogue {
         let model = self.store.find_model(name_or_id).await?.with_context(|| {
             format!("there is no model {name_or_id:?}: look at the Models page for those there are")
         })?;
-        let ancestor = self.store.get_oldest_ancestor(model.id).await?.context("the model's base is gone")?;
-        let own = self.folder(&model)?;
-        let base = (ancestor.id != model.id).then(|| self.folder(&ancestor)).transpose()?;
-        Ok((model, Folders::new(&own, base.as_deref())))
+        let ancestors = self.store.list_ancestors(&model).await.context("the model's base is gone")?;
+        let bases = ancestors.iter().map(|ancestor| self.folder(ancestor)).collect::<Result<_>>()?;
+        let folders = Folders::over(&self.folder(&model)?, bases);
+        Ok((model, folders))
     }
 
     fn folder(&self, model: &Model) -> Result<PathBuf> {
         // A bundled model's row may remember another checkout's path.
         let bundled = self.models.join(&model.name);
-        if model.run_id.is_none() && bundled.join("model_index.json").is_file() {
+        let is_there = ["model_index.json", WEIGHTS_FILE].iter().any(|file| bundled.join(file).is_file());
+        if model.run_id.is_none() && is_there {
             return Ok(bundled);
         }
         let folder = Path::new(&model.folder);

@@ -4,6 +4,7 @@ use crate::data::encoded::file_sha256;
 use crate::optim::{LossScale, MovingAverage, Optimiser};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
+use diffusion::lora::{self, Adapter, Network};
 use diffusion::unet::WEIGHTS_FILE;
 use diffusion::weights::{self, Variables, save, write_atomically};
 use domain::train::TrainSpec;
@@ -115,7 +116,7 @@ pub fn load_state(folder: &Path, spec: &TrainSpec, state: &mut State<'_>) -> Res
 /// A model on disk.
 #[derive(Clone, Debug)]
 pub struct SavedModel {
-    /// Its folder: `unet/` and the indices, to be read over its base.
+    /// Its folder: `unet/` or an adapter, to be read over its base.
     pub folder: PathBuf,
     /// SHA-256 of its weights, in hex.
     pub sha256: String,
@@ -141,6 +142,18 @@ pub fn save_model(
     let config =
         std::fs::read(unet_config).with_context(|| format!("cannot read {}", unet_config.display()))?;
     write_atomically(&unet.join("config.json"), &config)?;
+    write_atomically(&folder.join("spec.json"), &serde_json::to_vec_pretty(spec)?)?;
+    Ok(SavedModel { folder: folder.to_owned(), sha256: file_sha256(&weights)?, step })
+}
+
+/// Writes an adapter as a model: the file that diffusers looks for, beside the spec that made it. All other parts are
+/// its base's.
+///
+/// # Errors
+/// It cannot be written.
+pub fn save_adapter(folder: &Path, adapter: Adapter, spec: &TrainSpec, step: u32) -> Result<SavedModel> {
+    let weights = folder.join(lora::WEIGHTS_FILE);
+    lora::save(&BTreeMap::from([(Network::Unet, adapter)]), &weights)?;
     write_atomically(&folder.join("spec.json"), &serde_json::to_vec_pretty(spec)?)?;
     Ok(SavedModel { folder: folder.to_owned(), sha256: file_sha256(&weights)?, step })
 }

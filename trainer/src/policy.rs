@@ -1,10 +1,15 @@
-//! The network that is trained, in the precision asked for.
+//! The network that is trained, in the precision asked for: a whole UNet, or an adapter over a frozen one.
 
+use crate::checkpoint::{SavedModel, save_adapter, save_model};
 use anyhow::{Result, ensure};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
+use diffusion::lora::{Adapter, Layers};
+use diffusion::pipeline::Folders;
 use diffusion::unet::Unet;
-use diffusion::weights::{Parameters, Variables, values};
+use diffusion::weights::{Parameters, Variables, Weights, values};
+use domain::lora::LoraSpec;
 use domain::train::{Precision, TrainSpec};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The trained network. Its weights are kept in f32, to which updates are made; in 16 bits it computes with copies.
@@ -13,6 +18,16 @@ pub struct Policy {
     unet: Unet,
     masters: Variables,
     copies: Option<Variables>,
+    adapted: Option<Adapted>,
+    device: Device,
+}
+
+/// What an adapter is trained over.
+#[derive(Debug)]
+struct Adapted {
+    base: Weights,
+    layers: Layers,
+    alpha: f64,
 }
 
 /// The type that a precision computes in on a device.
@@ -32,25 +47,102 @@ pub fn dtype_of(precision: Precision, device: &Device) -> Result<DType> {
 }
 
 impl Policy {
-    /// The start checkpoint's network, or one drawn anew.
+    /// The start checkpoint's network, one drawn anew, or a new adapter over the start checkpoint's.
     ///
     /// # Errors
-    /// It cannot be read, or the device lacks the precision.
-    pub fn open(spec: &TrainSpec, folder: &Path, device: &Device) -> Result<Self> {
-        let dtype = dtype_of(spec.precision, device)?;
-        let (unet, masters) = if spec.from_nothing {
-            let parameters = Parameters::random(spec.seed, device);
-            let unet = Unet::new(&parameters.root(), Unet::config_of(folder)?)?;
-            (unet, parameters.finish()?)
-        } else {
-            Unet::load(folder, device, true)?
-        };
-        if dtype == DType::F32 {
-            return Ok(Self { unet, masters, copies: None });
+    /// It cannot be read or has no layer that the spec wants to update, or the device lacks the precision.
+    pub fn open(spec: &TrainSpec, start: &Folders, device: &Device) -> Result<Self> {
+        if let Some(lora) = &spec.lora {
+            return Self::adapter(lora, spec.seed, start, device);
         }
-        let parameters = Parameters::of_tensors(values(&masters, dtype)?, device).in_type(dtype).trained();
+        let dtype = dtype_of(spec.precision, device)?;
+        let folder = start.part("unet")?;
+        let of = |parameters: Parameters| -> Result<(Unet, Variables)> {
+            let unet = Unet::new(&parameters.root(), Unet::config_of(&folder)?)?;
+            Ok((unet, parameters.finish()?))
+        };
+        let (unet, masters) = if spec.from_nothing {
+            of(Parameters::random(spec.seed, device))?
+        } else if start.adapters().is_empty() {
+            Unet::load(&folder, device, true)?
+        } else {
+            of(Parameters::of_tensors(start.unet(device)?.1, device).trained())?
+        };
+        let (adapted, device) = (None, device.clone());
+        if dtype == DType::F32 {
+            return Ok(Self { unet, masters, copies: None, adapted, device });
+        }
+        let parameters = Parameters::of_tensors(values(&masters, dtype)?, &device).in_type(dtype).trained();
         let unet = Unet::new(&parameters.root(), unet.config().clone())?;
-        Ok(Self { unet, masters, copies: Some(parameters.finish()?) })
+        Ok(Self { unet, masters, copies: Some(parameters.finish()?), adapted, device })
+    }
+
+    fn adapter(lora: &LoraSpec, seed: u64, start: &Folders, device: &Device) -> Result<Self> {
+        let (unet, base) = start.unet(device)?;
+        let (layers, alpha) = (Layers::of(&base), lora.alpha());
+        let new = Adapter::fresh(&layers, &lora.targets, lora.rank as usize, alpha, seed)?;
+        let (adapter, masters) = new.to(device)?.trainable()?;
+        let unet = Unet::of_weights(unet.config().clone(), &base, &adapter, device)?;
+        let adapted = Some(Adapted { base, layers, alpha });
+        Ok(Self { unet, masters, copies: None, adapted, device: device.clone() })
+    }
+
+    /// The frozen reference: the model that is named, or else the start checkpoint, which under an adapter takes no
+    /// memory of its own.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn reference(&self, named: Option<&Folders>, start: &Folders) -> Result<Unet> {
+        let folders = match (named, &self.adapted) {
+            (None, Some(Adapted { base, .. })) => return self.over(base, &Adapter::default(), DType::F32),
+            (named, _) => named.unwrap_or(start),
+        };
+        if folders.adapters().is_empty() {
+            return Ok(Unet::load_frozen(&folders.part("unet")?, &self.device, self.unet.dtype())?);
+        }
+        self.over(&folders.unet(&self.device)?.1, &Adapter::default(), self.unet.dtype())
+    }
+
+    /// The network that these values of what is trained make, without variables.
+    ///
+    /// # Errors
+    /// Values of another network.
+    pub fn frozen(&self, values: &BTreeMap<String, Tensor>, dtype: DType) -> Result<Unet> {
+        match &self.adapted {
+            None => self.over(values, &Adapter::default(), dtype),
+            Some(Adapted { base, layers, alpha }) => {
+                let adapter = Adapter::of_values(values, *alpha, layers)?.to(&self.device)?;
+                self.over(base, &adapter, dtype)
+            }
+        }
+    }
+
+    fn over(&self, weights: &Weights, adapter: &Adapter, dtype: DType) -> Result<Unet> {
+        let parameters = Parameters::of_tensors(weights.clone(), &self.device).in_type(dtype);
+        let parameters = parameters.with_adapter(adapter.clone());
+        let unet = Unet::new(&parameters.root(), self.unet.config().clone())?;
+        parameters.finish()?;
+        Ok(unet)
+    }
+
+    /// Writes values of what is trained as a model over its base. `config` is the UNet's.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(
+        &self,
+        folder: &Path,
+        config: &Path,
+        values: &BTreeMap<String, Tensor>,
+        spec: &TrainSpec,
+        step: u32,
+    ) -> Result<SavedModel> {
+        match &self.adapted {
+            None => save_model(folder, config, values, spec, step),
+            Some(Adapted { layers, alpha, .. }) => {
+                save_adapter(folder, Adapter::of_values(values, *alpha, layers)?, spec, step)
+            }
+        }
     }
 
     /// The network.

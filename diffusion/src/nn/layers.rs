@@ -1,6 +1,6 @@
 //! Layers: parameters under diffusers' names, and the operations on them.
 
-use super::{GroupNormShape, conv2d, group_norm, layer_norm, linear};
+use super::{GroupNormShape, LowRank, conv2d, group_norm, layer_norm, linear};
 use crate::Result;
 use crate::weights::{Init, Scope};
 use candle_core::{DType, Tensor};
@@ -12,6 +12,7 @@ pub struct Conv2d {
     bias: Tensor,
     stride: usize,
     padding: usize,
+    update: Option<LowRank>,
 }
 
 impl Conv2d {
@@ -31,6 +32,7 @@ impl Conv2d {
             bias: scope.get("bias", &[outputs], Init::Constant(0.0))?,
             stride,
             padding,
+            update: scope.update(),
         })
     }
 
@@ -45,7 +47,11 @@ impl Conv2d {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(conv2d(x, &self.weight, &self.bias, self.stride, self.padding)?)
+        let y = conv2d(x, &self.weight, &self.bias, self.stride, self.padding)?;
+        match &self.update {
+            Some(update) => update.add_convolution(x, &y, self.stride, self.padding),
+            None => Ok(y),
+        }
     }
 }
 
@@ -54,6 +60,7 @@ impl Conv2d {
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    update: Option<LowRank>,
 }
 
 impl Linear {
@@ -67,7 +74,8 @@ impl Linear {
     /// # Errors
     /// A parameter that is missing or misshapen.
     pub fn without_bias(scope: &Scope<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self { weight: scope.get("weight", &[outputs, inputs], Init::fan_in(inputs))?, bias: None })
+        let weight = scope.get("weight", &[outputs, inputs], Init::fan_in(inputs))?;
+        Ok(Self { weight, bias: None, update: scope.update() })
     }
 
     /// A 1 x 1 convolution's parameters, (outputs, inputs, 1, 1), used as a map of channels-last values.
@@ -77,7 +85,7 @@ impl Linear {
     pub fn pointwise(scope: &Scope<'_>, inputs: usize, outputs: usize) -> Result<Self> {
         let weight = scope.get("weight", &[outputs, inputs, 1, 1], Init::fan_in(inputs))?;
         let bias = scope.get("bias", &[outputs], Init::Constant(0.0))?;
-        Ok(Self { weight: weight.reshape((outputs, inputs))?, bias: Some(bias) })
+        Ok(Self { weight: weight.reshape((outputs, inputs))?, bias: Some(bias), update: scope.update() })
     }
 
     /// The type it computes in.
@@ -91,7 +99,11 @@ impl Linear {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(linear(x, &self.weight, self.bias.as_ref())?)
+        let y = linear(x, &self.weight, self.bias.as_ref())?;
+        match &self.update {
+            Some(update) => update.add_linear(x, &y),
+            None => Ok(y),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod group_norm;
 mod layer_norm;
 mod layers;
 mod linear;
+mod low_rank;
 mod matmul;
 mod norm;
 mod slices;
@@ -29,6 +30,7 @@ pub use group_norm::{GroupNormShape, group_norm};
 pub use layer_norm::layer_norm;
 pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use linear::linear;
+pub use low_rank::{Factor, LowRank, Misfit};
 pub use norm::squared_sum;
 pub use upsample::upsample_nearest;
 

@@ -1,5 +1,6 @@
 //! From a prompt to a picture, and nothing else.
 
+mod adapted;
 mod guidance;
 mod text_to_image;
 

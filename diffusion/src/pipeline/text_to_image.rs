@@ -9,6 +9,7 @@ use crate::schedule::Schedule;
 use crate::text_encoders::TextEncoders;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
+use crate::weights::Weights;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
@@ -19,13 +20,15 @@ use std::path::{Path, PathBuf};
 /// A loaded model.
 #[derive(Debug)]
 pub struct TextToImage {
-    unet: Unet,
+    pub(super) unet: Unet,
+    /// The UNet's parameters before any adapter of a request; none where the network came from elsewhere.
+    pub(super) weights: Option<Weights>,
     vae: Autoencoder,
     text_encoders: TextEncoders,
     schedule: Schedule,
     defaults: Defaults,
     size_multiple: u32,
-    device: Device,
+    pub(super) device: Device,
 }
 
 /// What a model does unless told otherwise.
@@ -73,8 +76,9 @@ pub struct Settings {
 /// Where a model's parts lie: in its own folder, or in its base's where its own lacks them.
 #[derive(Clone, Debug)]
 pub struct Folders {
-    folder: PathBuf,
-    base: Option<PathBuf>,
+    pub(super) folder: PathBuf,
+    /// The folders that have what it lacks, nearest first.
+    pub(super) bases: Vec<PathBuf>,
 }
 
 /// The optional file that says how a model's authors use it.
@@ -97,7 +101,14 @@ impl Folders {
     /// `folder` in diffusers layout, and the folder that has what it lacks.
     #[must_use]
     pub fn new(folder: &Path, base: Option<&Path>) -> Self {
-        Self { folder: folder.to_owned(), base: base.map(Path::to_owned) }
+        Self::over(folder, base.map(Path::to_owned).into_iter().collect())
+    }
+
+    /// `folder` in diffusers layout, and the folders that have what it lacks, nearest first: those of the models that
+    /// it descends from. Where the nearest UNet is not its own, the adapters before it are fused into it.
+    #[must_use]
+    pub fn over(folder: &Path, bases: Vec<PathBuf>) -> Self {
+        Self { folder: folder.to_owned(), bases }
     }
 
     /// Where a part (`unet`, `vae`, ...) or file lies.
@@ -105,9 +116,8 @@ impl Folders {
     /// # Errors
     /// Neither folder has it.
     pub fn part(&self, name: &str) -> Result<PathBuf> {
-        [Some(&self.folder), self.base.as_ref()]
-            .into_iter()
-            .flatten()
+        std::iter::once(&self.folder)
+            .chain(&self.bases)
             .map(|folder| folder.join(name))
             .find(|path| path.exists())
             .ok_or_else(|| {
@@ -192,8 +202,8 @@ impl TextToImage {
     /// # Errors
     /// As [`TextToImage::load`].
     pub fn open(folders: &Folders, device: &Device) -> Result<Self> {
-        let (unet, _) = Unet::load(&folders.part("unet")?, device, false)?;
-        Self::with_unet(unet, folders, device)
+        let (unet, weights) = folders.unet(device)?;
+        Ok(Self { weights: Some(weights), ..Self::with_unet(unet, folders, device)? })
     }
 
     /// As [`TextToImage::load`], with a UNet that is already there (as during training).
@@ -209,7 +219,16 @@ impl TextToImage {
             Err(error) => error,
         })?;
         let schedule = folders.schedule()?;
-        Ok(Self { unet, vae, text_encoders, schedule, defaults, size_multiple, device: device.clone() })
+        Ok(Self {
+            unet,
+            weights: None,
+            vae,
+            text_encoders,
+            schedule,
+            defaults,
+            size_multiple,
+            device: device.clone(),
+        })
     }
 
     /// Exchanges the network that denoises for another of the same shape, as between the steps of a run.

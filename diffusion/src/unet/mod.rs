@@ -6,9 +6,10 @@ mod embeddings;
 mod resnet;
 
 use crate::config::UnetConfig;
+use crate::lora::Adapter;
 use crate::nn::{Activation, Conv2d, GroupNorm};
 use crate::tape::{Keep, Pass, Tape};
-use crate::weights::{Parameters, Scope, Variables};
+use crate::weights::{Parameters, Scope, Variables, Weights};
 use crate::{Error, Result};
 use blocks::{DownBlock, MidBlock, UpBlock};
 use candle_core::{DType, Device, Tensor};
@@ -97,6 +98,33 @@ impl Unet {
     pub fn load_frozen(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let (config, weights) = Self::files(folder)?;
         let parameters = Parameters::open(&weights, device, dtype, false)?;
+        let unet = Self::new(&parameters.root(), config)?;
+        parameters.finish()?;
+        Ok(unet)
+    }
+
+    /// Reads `folder`, frozen, also with every parameter by name; they share their memory with the network.
+    ///
+    /// # Errors
+    /// As [`Unet::load`].
+    pub fn load_with_weights(folder: &Path, device: &Device) -> Result<(Self, Weights)> {
+        let (config, file) = Self::files(folder)?;
+        let parameters = Parameters::open(&file, device, DType::F32, false)?;
+        let unet = Self::new(&parameters.root(), config)?;
+        Ok((unet, parameters.finish_with_weights()?.1))
+    }
+
+    /// The network of parameters at hand, frozen, and of an adapter's updates beside them.
+    ///
+    /// # Errors
+    /// A parameter that is missing, misshapen or superfluous.
+    pub fn of_weights(
+        config: UnetConfig,
+        weights: &Weights,
+        adapter: &Adapter,
+        device: &Device,
+    ) -> Result<Self> {
+        let parameters = Parameters::of_tensors(weights.clone(), device).with_adapter(adapter.clone());
         let unet = Self::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(unet)

@@ -6,6 +6,7 @@ mod candle;
 mod fixture;
 mod kinds;
 mod loading;
+mod lora;
 mod pipeline;
 mod samplers;
 mod text_tower;

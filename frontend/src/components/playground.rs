@@ -6,6 +6,7 @@ use crate::components::note::FailureNote;
 use crate::components::poll::{awake, ticked, typed};
 use domain::api::{GenerateRequest, GenerateResponse};
 use domain::image::Sampler;
+use domain::lora::{LoraUse, parse_uses};
 use domain::problem::Problem;
 use domain::train::MAX_SEED;
 use leptos::prelude::*;
@@ -43,6 +44,7 @@ struct Fields {
     width: RwSignal<String>,
     height: RwSignal<String>,
     sampler: RwSignal<String>,
+    lora: RwSignal<String>,
 }
 
 /// One press of the button: the same prompt and seed for several models.
@@ -70,6 +72,7 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
         width: text("width", ""),
         height: text("height", ""),
         sampler: text("sampler", ""),
+        lora: text("lora", ""),
     };
     let begins = |model: &&Choosable| ticked(&model.name, model.chosen && model.problem.is_none());
     let chosen =
@@ -119,7 +122,7 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
     let problem = move |field: &'static str| {
         move || {
             let message = problems
-                .with(|problems| problems.iter().find(|p| p.field == field).map(|p| p.message.clone()));
+                .with(|problems| problems.iter().find(|p| is_of(p, field)).map(|p| p.message.clone()));
             message.map(|message| view! { <span class="field-problem" role="alert">{message}</span> })
         }
     };
@@ -195,6 +198,15 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
                             {Sampler::ALL.map(|s| view! { <option value=s.as_str()>{s.label()}</option> }).into_iter().collect_view()}
                         </select>
                         {problem("sampler")}
+                    </label>
+                    <label class="field">
+                        <span>"LoRA adapters"</span>
+                        <input
+                            name="lora" autocomplete="off" placeholder="NAME:0.8, NAME"
+                            prop:value=move || fields.lora.get()
+                            on:input=move |event| fields.lora.set(event_target_value(&event))
+                        />
+                        {problem("lora")}
                     </label>
                 </details>
                 <button type="submit" class="primary">"Generate"</button>
@@ -283,8 +295,10 @@ fn drawn(outcome: Option<Answer<GenerateResponse>>) -> AnyView {
         Some(Err(failure)) => view! { <FailureNote failure /> }.into_any(),
         Some(Ok(answer)) => {
             let GenerateResponse { images, params, seconds, .. } = answer;
+            let adapters: String =
+                params.lora.iter().map(|used| format!(", {} at {}", used.model, used.scale)).collect();
             let facts = format!(
-                "{} steps, {}, guidance {}, {seconds:.1} s",
+                "{} steps, {}, guidance {}{adapters}, {seconds:.1} s",
                 params.steps, params.sampler, params.guidance_scale
             );
             images
@@ -317,10 +331,28 @@ impl Fields {
             width: parse("width", self.width, "is no whole number", &mut problems),
             height: parse("height", self.height, "is no whole number", &mut problems),
             sampler: parse("sampler", self.sampler, "is no sampler", &mut problems),
+            lora: lora(self.lora, &mut problems),
             num_images: None,
         };
         if problems.is_empty() { Ok(request) } else { Err(problems) }
     }
+}
+
+/// Whether a problem is told beside a field: its own, or one of an item of its list.
+fn is_of(problem: &Problem, field: &str) -> bool {
+    problem.field.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+}
+
+/// Adapters, as a query has them.
+fn lora(text: RwSignal<String>, problems: &mut Vec<Problem>) -> Vec<LoraUse> {
+    let text = text.get_untracked();
+    if text.trim().is_empty() {
+        return Vec::new();
+    }
+    parse_uses(&text).unwrap_or_else(|message| {
+        problems.push(Problem { field: "lora".to_owned(), message });
+        Vec::new()
+    })
 }
 
 fn parse<T: FromStr>(

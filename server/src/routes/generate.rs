@@ -42,6 +42,7 @@ const RANDOM_SEEDS: u64 = 1 << 32;
         ("width" = Option<u32>, Query, description = "Pixels; the model's own when absent"),
         ("height" = Option<u32>, Query, description = "Pixels; the model's own when absent"),
         ("sampler" = Option<Sampler>, Query, description = "The model's own when absent"),
+        ("lora" = Option<String>, Query, description = "Adapters over the model: NAME:SCALE, commas between several"),
         ("num_images" = Option<u32>, Query, description = "1 to 4; more than 1 needs `Accept: application/json`"),
     ),
     responses(
@@ -89,12 +90,14 @@ async fn generate(
     let files = models::files(state, &model).await?;
     let (defaults, multiple) = models::check(&files).await.map_err(ApiError::unavailable)?;
     let count = request.num_images.unwrap_or(1);
-    let params = params(request, &defaults)?;
+    let mut params = params(request, &defaults)?;
     check(&params, multiple, state.largest_side, count, as_json)?;
 
     let seeds: Vec<u64> = (params.seed..).take(count as usize).collect();
     let prompts = seeds.iter().map(|&seed| prompt(&params, seed)).collect();
-    let order = Order { model: files, prompts, settings: settings(&params)? };
+    let (worn, told) = models::adapters(state, &params.lora).await?;
+    params.lora = told;
+    let order = Order { model: files, worn, prompts, settings: settings(&params)? };
     let Drawn { pictures, seconds } = state.generator.draw(order).await.map_err(refused)?;
     let images = keep(state, &model, &params, &seeds, &pictures).await?;
     if as_json {
@@ -148,6 +151,7 @@ fn params(request: GenerateRequest, defaults: &Defaults) -> Result<GenerationPar
             Some(sampler) => sampler,
             None => defaults.sampler.as_str().parse().map_err(ApiError::internal)?,
         },
+        lora: request.lora,
     })
 }
 

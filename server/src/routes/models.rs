@@ -1,19 +1,23 @@
 //! Models: listed with pictures and scores, and found on the disk.
 
+use crate::bundled::is_adapter;
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
+use crate::generator::Worn;
 use crate::generator::{ModelFiles, unreadable};
 use crate::routes::{LONGEST_LIST, Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use diffusion::pipeline::{Defaults, Folders, read_defaults};
+use diffusion::lora::WEIGHTS_FILE;
+use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
 use domain::id::ModelId;
+use domain::lora::LoraUse;
 use domain::model::Model;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use store::ImageFilter;
+use store::{ImageFilter, StoreError};
 use uuid::Uuid;
 
 /// Pictures shown of a model.
@@ -106,19 +110,43 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<M
         .collect()
 }
 
-/// Where a model's parts lie: what its own folder lacks, its oldest ancestor's has.
+/// Where a model's parts lie: what its own folder lacks, its ancestors' have.
 pub(crate) async fn files(state: &AppState, model: &Model) -> Result<ModelFiles, ApiError> {
-    let ancestor = match model.base_id {
-        None => None,
-        Some(_) => Some(state.store.get_oldest_ancestor(model.id).await?.ok_or_else(|| {
-            ApiError::unavailable(format!(
-                "Model {:?} cannot be used: the model it was trained from is gone.",
-                model.name
-            ))
-        })?),
-    };
-    let base = ancestor.map(|ancestor| folder(state, &ancestor)).transpose()?;
-    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: folder(state, model)?, base })
+    let ancestors = state.store.list_ancestors(model).await.map_err(|error| match error {
+        StoreError::Missing(_) => ApiError::unavailable(format!(
+            "Model {:?} cannot be used: the model it was trained from is gone.",
+            model.name
+        )),
+        error => error.into(),
+    })?;
+    let bases = ancestors.iter().map(|ancestor| folder(state, ancestor)).collect::<Result<_, _>>()?;
+    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: folder(state, model)?, bases })
+}
+
+/// The adapters that a request names, and the same as they are told in the answer. `lora` is the field's name.
+pub(crate) async fn adapters(
+    state: &AppState,
+    asked: &[LoraUse],
+) -> Result<(Vec<Worn>, Vec<LoraUse>), ApiError> {
+    let (mut worn, mut told) = (Vec::new(), Vec::new());
+    for (i, LoraUse { model: name, scale, sha256 }) in asked.iter().enumerate() {
+        let refuse = |field: &str, problem: String| ApiError::field(&format!("lora[{i}].{field}"), problem);
+        let model = state.store.find_model(name).await?.ok_or_else(|| {
+            let shown: String = name.chars().take(100).collect();
+            refuse("model", format!("no model is called {shown:?}: {} lists those there are", path::MODELS))
+        })?;
+        let file = folder(state, &model)?.join(WEIGHTS_FILE);
+        if !file.is_file() {
+            let problem = format!("{:?} is no LoRA adapter: name it as `model`", model.name);
+            return Err(refuse("model", problem));
+        }
+        if sha256.as_ref().is_some_and(|asked| *asked != model.sha256) {
+            return Err(refuse("sha256", format!("{:?} has other weights: {}", model.name, model.sha256)));
+        }
+        told.push(LoraUse { model: model.name.clone(), scale: *scale, sha256: Some(model.sha256.clone()) });
+        worn.push(Worn { sha256: model.sha256, name: model.name, file, scale: *scale });
+    }
+    Ok((worn, told))
 }
 
 fn folder(state: &AppState, model: &Model) -> Result<PathBuf, ApiError> {
@@ -134,11 +162,17 @@ fn folder(state: &AppState, model: &Model) -> Result<PathBuf, ApiError> {
 
 /// Whether a model's configs can be understood and its weights are there; what is wrong, for people.
 pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String> {
+    if files.bases.is_empty() && is_adapter(&files.folder) {
+        return Err(format!(
+            "Model {:?} is a LoRA adapter alone: name a whole model in `model`, and it in `lora`.",
+            files.name
+        ));
+    }
     let looked_at = files.clone();
     let look = move || {
-        let ModelFiles { folder, base, .. } = &looked_at;
-        diffusion::unet::Unet::files(&Folders::new(folder, base.as_deref()).part("unet")?)?;
-        read_defaults(folder, base.as_deref())
+        let folders = looked_at.folders();
+        diffusion::unet::Unet::files(&folders.part("unet")?)?;
+        folders.defaults()
     };
     match tokio::task::spawn_blocking(look).await {
         Ok(outcome) => outcome.map_err(|error| unreadable(files, &error.to_string())),

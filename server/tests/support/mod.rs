@@ -308,6 +308,7 @@ pub(crate) fn params(prompt: &str) -> GenerationParams {
         width: SIDE,
         height: SIDE,
         sampler: Sampler::Ddim,
+        lora: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::world::{World, on_both_databases, params};
 use domain::id::{ImageId, ModelId};
 use domain::image::{Image, Purpose, Sampler};
+use domain::lora::LoraUse;
 use store::{ImageFilter, StoreError};
 
 on_both_databases!(
@@ -22,6 +23,10 @@ async fn an_image_comes_back_whole(mut world: World) {
     image.params.negative_prompt = "blue".to_owned();
     image.params.guidance_scale = 0.1 + 0.2;
     image.params.sampler = Sampler::Ddim;
+    image.params.lora = vec![
+        LoraUse { model: "snow".to_owned(), scale: 0.1 + 0.2, sha256: Some("ab".to_owned()) },
+        LoraUse { model: "star".to_owned(), scale: -1.0, sha256: None },
+    ];
     world.store.insert_images(std::slice::from_ref(&image), None).await.unwrap();
     assert_eq!(world.store.get_image(image.id).await.unwrap(), Some(image));
     let unknown = ImageId::new(world.now, [0; 10]);
@@ -129,7 +134,7 @@ async fn the_same_evaluation_is_found_again(mut world: World) {
     };
     assert_eq!(found(a.id, params("p")).await, Some(image.id));
     assert_eq!(found(b.id, params("p")).await, None);
-    let mut others = vec![params("q"); 8];
+    let mut others = vec![params("q"); 9];
     for other in &mut others[1..] {
         other.prompt = "p".to_owned();
     }
@@ -140,6 +145,7 @@ async fn the_same_evaluation_is_found_again(mut world: World) {
     others[5].width = 128;
     others[6].height = 128;
     others[7].sampler = Sampler::Ddim;
+    others[8].lora = vec![LoraUse { model: "snow".to_owned(), scale: 1.0, sha256: None }];
     for other in others {
         assert_eq!(found(a.id, other.clone()).await, None, "{other:?}");
     }

@@ -1,12 +1,13 @@
 //! Models: names, lookups, lists.
 
 use crate::world::{World, on_both_databases};
+use domain::id::ModelId;
 use store::{Conflict, StoreError};
 
 on_both_databases!(
     a_model_comes_back_by_id_and_by_name,
     a_name_is_taken_once,
-    the_oldest_ancestor_ends_the_line,
+    ancestors_are_listed_nearest_first,
     models_are_listed_newest_first_and_by_run,
     a_model_in_use_is_not_deleted,
 );
@@ -37,21 +38,26 @@ async fn a_name_is_taken_once(mut world: World) {
     assert_eq!(world.store.get_model(second.id).await.unwrap(), None);
 }
 
-async fn the_oldest_ancestor_ends_the_line(mut world: World) {
+async fn ancestors_are_listed_nearest_first(mut world: World) {
     let first = world.model("first").await;
     let _apart = world.model("apart").await;
-    let mut above = first.id;
+    let mut line = vec![first];
     for name in ["second", "third"] {
         let mut model = world.new_model(name);
-        model.base_id = Some(above);
+        model.base_id = Some(line[0].id);
         world.store.insert_model(&model, None).await.unwrap();
-        above = model.id;
+        line.insert(0, model);
     }
-    let unknown = world.new_model("never stored").id;
     let store = &world.store;
-    assert_eq!(store.get_oldest_ancestor(above).await.unwrap().as_ref(), Some(&first));
-    assert_eq!(store.get_oldest_ancestor(first.id).await.unwrap().as_ref(), Some(&first));
-    assert_eq!(store.get_oldest_ancestor(unknown).await.unwrap(), None);
+    assert_eq!(store.list_ancestors(&line[0]).await.unwrap(), line[1..]);
+    assert_eq!(store.list_ancestors(&line[2]).await.unwrap(), []);
+    let mut orphan = line[0].clone();
+    orphan.base_id = Some(ModelId(uuid::Uuid::nil()));
+    assert!(matches!(store.list_ancestors(&orphan).await, Err(StoreError::Missing(_))));
+    // A circle made by hand ends.
+    let mut bitten = line[2].clone();
+    bitten.base_id = Some(line[0].id);
+    assert_eq!(store.list_ancestors(&bitten).await.unwrap(), line[..2]);
 }
 
 async fn a_model_in_use_is_not_deleted(mut world: World) {

@@ -212,6 +212,7 @@ pub(crate) fn params(prompt: &str) -> GenerationParams {
         width: 64,
         height: 64,
         sampler: Sampler::Euler,
+        lora: Vec::new(),
     }
 }
 

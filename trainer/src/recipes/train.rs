@@ -1,10 +1,11 @@
 //! One training run, from spec to model.
 
-use crate::checkpoint::{SavedModel, State, load_state, save_model, save_state};
+use crate::checkpoint::{SavedModel, State, load_state, save_state};
 use crate::collective::Collective;
 use crate::data::batch::Dealer;
 use crate::data::encoded::EncodedSet;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
+use crate::policy::Policy;
 use crate::recipes::broken::{self, Stand};
 use crate::recipes::rotate::{folder_of, rotate};
 use crate::recipes::trainee::Trainee;
@@ -19,7 +20,7 @@ use domain::train::{Objective, TrainSpec};
 use image::RgbImage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Where a run finds and leaves things.
@@ -152,7 +153,7 @@ pub fn train_together(
     let mut step = load_state(&places.run, spec, &mut state)?;
     trainee.policy.refresh()?;
     watcher.begin(step)?;
-    let mut sampler = Sampler::new(spec, places, &trainee.folder, device)?;
+    let mut sampler = Sampler::new(spec, places, &trainee.policy, device)?;
     if step == 0 && !spec.from_nothing && collective.leads() {
         sampler.render(0, &state, watcher)?;
     }
@@ -215,7 +216,8 @@ pub fn train_together(
         let last = step == spec.steps;
         let due = last || (spec.checkpoint_every > 0 && step % spec.checkpoint_every == 0);
         if due && !held_out.is_empty() {
-            let (loss, accuracy) = trainee.validate(&frozen(&trainee, &state, device)?, &held_out)?;
+            let unet = trainee.policy.frozen(&best(&state)?, trainee.policy.unet().dtype())?;
+            let (loss, accuracy) = trainee.validate(&unet, &held_out)?;
             metrics.add(metric::VALIDATION_LOSS, loss);
             accuracy.iter().for_each(|&value| metrics.add(metric::VALIDATION_ACCURACY, value));
             state.note(step, loss);
@@ -252,14 +254,7 @@ pub(super) fn save(
     step: u32,
 ) -> Result<SavedModel> {
     let config = trainee.folder.join("config.json");
-    save_model(&folder_of(&places.models(), step), &config, &best(state)?, spec, step)
-}
-
-/// The network that the weights which should generate make, without variables.
-fn frozen(trainee: &Trainee, state: &State<'_>, device: &Device) -> Result<Unet> {
-    let unet = trainee.policy.unet();
-    let parameters = Parameters::of_tensors(best(state)?, device).in_type(unet.dtype());
-    Ok(Unet::new(&parameters.root(), unet.config().clone())?)
+    trainee.policy.save(&folder_of(&places.models(), step), &config, &best(state)?, spec, step)
 }
 
 /// The weights that should generate: the moving average where there is one.
@@ -298,12 +293,11 @@ impl Mean {
 struct Sampler<'a> {
     pipeline: Option<TextToImage>,
     prompts: Vec<Prompt>,
-    unet_folder: &'a Path,
-    device: &'a Device,
+    policy: &'a Policy,
 }
 
 impl<'a> Sampler<'a> {
-    fn new(spec: &TrainSpec, places: &Places, unet_folder: &'a Path, device: &'a Device) -> Result<Self> {
+    fn new(spec: &TrainSpec, places: &Places, policy: &'a Policy, device: &Device) -> Result<Self> {
         let wanted = spec.sample_every > 0;
         let prompts = spec.sample_prompts.iter().map(|prompt| Prompt {
             prompt: prompt.clone(),
@@ -314,18 +308,17 @@ impl<'a> Sampler<'a> {
         let pipeline = match wanted {
             true => {
                 let parameters = Parameters::random(0, device);
-                let unet = Unet::new(&parameters.root(), Unet::config_of(unet_folder)?)?;
+                let unet = Unet::new(&parameters.root(), policy.unet().config().clone())?;
                 Some(TextToImage::with_unet(unet, &places.start, device)?)
             }
             false => None,
         };
-        Ok(Self { pipeline, prompts: prompts.collect(), unet_folder, device })
+        Ok(Self { pipeline, prompts: prompts.collect(), policy })
     }
 
     fn render(&mut self, step: u32, state: &State<'_>, watcher: &mut dyn Watcher) -> Result<()> {
         let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
-        let frozen = Parameters::of_tensors(best(state)?, self.device);
-        pipeline.set_unet(Unet::new(&frozen.root(), Unet::config_of(self.unet_folder)?)?);
+        pipeline.set_unet(self.policy.frozen(&best(state)?, DType::F32)?);
         let defaults = *pipeline.defaults();
         let settings = Settings {
             width: defaults.width,

@@ -4,7 +4,7 @@ use super::objective::objective;
 use crate::data::batch::Batch;
 use crate::forward::{Forward, Way};
 use crate::objectives::Objective as Loss;
-use crate::policy::{Policy, dtype_of};
+use crate::policy::Policy;
 use crate::recipes::train::Places;
 use anyhow::Result;
 use candle_core::Device;
@@ -34,13 +34,9 @@ impl Trainee {
     /// One that cannot be read.
     pub fn open(spec: &TrainSpec, places: &Places, device: &Device) -> Result<Self> {
         let folder = places.start.part("unet")?;
-        let policy = Policy::open(spec, &folder, device)?;
+        let policy = Policy::open(spec, &places.start, device)?;
         let reference = match spec.objective.is_preference() {
-            true => {
-                let folders = places.reference.as_ref().unwrap_or(&places.start);
-                let dtype = dtype_of(spec.precision, device)?;
-                Some(Unet::load_frozen(&folders.part("unet")?, device, dtype)?)
-            }
+            true => Some(policy.reference(places.reference.as_ref(), &places.start)?),
             false => None,
         };
         let (schedule, asked) = (places.start.schedule()?, spec.objective.clone());

@@ -48,6 +48,7 @@ pub(super) fn params(settings: &Settings, prompt: &str, seed: u64) -> Result<Gen
         width: settings.width,
         height: settings.height,
         sampler: settings.sampler.as_str().parse().map_err(Error::msg)?,
+        lora: Vec::new(),
     })
 }
 

@@ -1,0 +1,4 @@
+-- The Postgres twin of the file of the same name in migrations/sqlite: change both or neither.
+
+-- The LoRA adapters that a picture was drawn with, as JSON; null for none.
+ALTER TABLE images ADD COLUMN lora TEXT;
