@@ -21,15 +21,15 @@ pub enum Error {
         /// What is wrong, and the remedy.
         problem: String,
     },
-    /// A weights file does not fit its config.
-    #[error("{origin}: tensor {tensor:?} {problem}")]
-    Tensor {
-        /// The weights file.
+    /// Weights do not fit their config.
+    #[error("{origin}: {}", listed(problems, *more))]
+    Tensors {
+        /// The weights file, or the index of its shards.
         origin: String,
-        /// The tensor.
-        tensor: String,
-        /// What is wrong with it.
-        problem: String,
+        /// Tensors, and what is wrong with each.
+        problems: Vec<(String, String)>,
+        /// How many more there are.
+        more: usize,
     },
     /// A setting of a picture that cannot be had.
     #[error("{field}: {problem}")]
@@ -56,7 +56,20 @@ impl Error {
         Self::Setting { field, problem: problem.to_string() }
     }
 
+    pub(crate) fn tensors(origin: String, tensor: String, problem: String) -> Self {
+        Self::Tensors { origin, problems: vec![(tensor, problem)], more: 0 }
+    }
+
     pub(crate) fn file(file: &Path, source: std::io::Error) -> Self {
         Self::File { file: file.to_owned(), source }
     }
+}
+
+fn listed(problems: &[(String, String)], more: usize) -> String {
+    let mut text: Vec<String> =
+        problems.iter().map(|(tensor, problem)| format!("tensor {tensor:?} {problem}")).collect();
+    if more > 0 {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
 }

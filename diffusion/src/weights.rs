@@ -1,12 +1,18 @@
-//! Parameters: read from a safetensors file or drawn from a seed, checked by name and shape, and written back.
+//! Parameters: read from the files of a model or drawn from a seed, checked by name and shape, and written back.
+
+mod files;
+mod stored;
+
+pub use files::{PartFiles, Stem};
+pub use stored::StoredWeights;
 
 use crate::noise::Noise;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a parameter begins when a network is trained from nothing.
 #[derive(Clone, Copy, Debug)]
@@ -35,37 +41,41 @@ pub struct Parameters {
     trainable: bool,
     device: Device,
     dtype: DType,
-    taken: Mutex<BTreeMap<String, Tensor>>,
+    taken: Mutex<BTreeSet<String>>,
     variables: Mutex<Variables>,
 }
 
 #[derive(Debug)]
 enum Source {
-    File(HashMap<String, Tensor>),
+    Files(StoredWeights),
+    Memory(BTreeMap<String, Tensor>),
     Seed(Box<Mutex<Noise>>),
+    /// No values: what is asked for is noted.
+    Nothing(Mutex<BTreeMap<String, Vec<usize>>>),
 }
 
 /// A network's trainable parameters by name. Cloning shares the values.
 pub type Variables = BTreeMap<String, Var>;
 
 impl Parameters {
-    /// Of a safetensors file. With `trainable`, every parameter becomes a variable, kept in `dtype`.
+    /// Of a file of safetensors or torch. With `trainable`, every parameter becomes a variable, kept in `dtype`.
     ///
     /// # Errors
-    /// A file that cannot be read or is no whole safetensors file.
+    /// A file that cannot be read or is damaged.
     pub fn open(file: &Path, device: &Device, dtype: DType, trainable: bool) -> Result<Self> {
-        let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| {
-            Error::format(file, format!("is no whole safetensors file ({e}): copy or download it again"))
-        })?;
-        Ok(Self::new(file.display().to_string(), Source::File(tensors), device, dtype, trainable))
+        Ok(Self::stored(StoredWeights::open(&PartFiles::one(file))?, device, dtype, trainable))
+    }
+
+    /// Of the files of a part, read while the network is built.
+    #[must_use]
+    pub fn stored(stored: StoredWeights, device: &Device, dtype: DType, trainable: bool) -> Self {
+        Self::new(stored.origin().to_owned(), Source::Files(stored), device, dtype, trainable)
     }
 
     /// Of tensors at hand, frozen.
     #[must_use]
     pub fn of_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
-        let source = Source::File(tensors.into_iter().collect());
-        Self::new("weights in memory".to_owned(), source, device, DType::F32, false)
+        Self::new("weights in memory".to_owned(), Source::Memory(tensors), device, DType::F32, false)
     }
 
     /// The same, with the file that errors shall name.
@@ -99,43 +109,56 @@ impl Parameters {
         Scope { parameters: self, prefix: String::new() }
     }
 
+    /// Builds a network from all of these parameters. What the files lack or have too much is told before anything
+    /// is read, several at once.
+    ///
+    /// # Errors
+    /// Parameters that are missing, misshapen or left over.
+    pub fn build<N>(self, network: impl Fn(&Scope<'_>) -> Result<N>) -> Result<(N, Variables)> {
+        if let Source::Files(stored) = &self.source {
+            stored.check(&shapes_of(|scope| network(scope).map(drop))?)?;
+        }
+        let built = network(&self.root())?;
+        Ok((built, self.finish()?))
+    }
+
     /// Ends the building: every parameter of the file must have been used.
     ///
     /// # Errors
     /// The first tensor that no layer asked for.
     pub fn finish(self) -> Result<Variables> {
-        let taken = self.taken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Source::File(tensors) = &self.source {
-            // Old files carry this constant index; it is no parameter.
-            let unknown =
-                tensors.keys().filter(|k| !taken.contains_key(*k) && !k.ends_with("position_ids")).min();
-            if let Some(name) = unknown {
-                return Err(Error::Tensor {
-                    origin: self.origin,
-                    tensor: name.clone(),
-                    problem: "is in the file but not in the network that the config describes".to_owned(),
-                });
-            }
+        let taken = lock(&self.taken);
+        let is_left = |name: &&str| !taken.contains(*name) && !stored::is_idle(name);
+        let left = match &self.source {
+            Source::Files(stored) => stored.shapes().map(|(name, _)| name).find(is_left),
+            Source::Memory(tensors) => tensors.keys().map(String::as_str).find(is_left),
+            Source::Seed(_) | Source::Nothing(_) => None,
+        };
+        if let Some(name) = left {
+            return Err(Error::tensors(self.origin, name.to_owned(), stored::EXTRA.to_owned()));
         }
-        Ok(self.variables.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        drop(taken);
+        Ok(self.variables.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn get(&self, name: String, shape: &[usize], init: Init) -> Result<Tensor> {
-        let bad =
-            |problem: String| Error::Tensor { origin: self.origin.clone(), tensor: name.clone(), problem };
         let value = match &self.source {
-            Source::File(tensors) => {
+            Source::Files(stored) => stored.read(&name, shape, self.dtype)?.to_device(&self.device)?,
+            Source::Memory(tensors) => {
+                let bad = |problem| Error::tensors(self.origin.clone(), name.clone(), problem);
                 let value = tensors.get(&name).ok_or_else(|| bad("is missing".to_owned()))?;
                 if value.dims() != shape {
-                    return Err(bad(format!(
-                        "has shape {:?} where the config asks for {shape:?}",
-                        value.dims()
-                    )));
+                    return Err(bad(stored::misshapen(value.dims(), shape)));
                 }
                 value.to_dtype(self.dtype)?.to_device(&self.device)?
             }
+            Source::Nothing(asked) => {
+                lock(asked).insert(name, shape.to_vec());
+                // One number stands for all: no memory is taken.
+                return Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?);
+            }
             Source::Seed(noise) => {
-                let mut noise = noise.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut noise = lock(noise);
                 let count = shape.iter().product();
                 let values = match init {
                     Init::Constant(c) => vec![c as f32; count],
@@ -150,16 +173,31 @@ impl Parameters {
         let value = if self.trainable {
             let variable = Var::from_tensor(&value)?;
             let value = variable.as_tensor().clone();
-            self.variables
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(name.clone(), variable);
+            lock(&self.variables).insert(name.clone(), variable);
             value
         } else {
             value
         };
-        self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name, value.clone());
+        lock(&self.taken).insert(name);
         Ok(value)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names and shapes of the parameters that a network asks for, whose values `network` must not look at.
+///
+/// # Errors
+/// Those of `network`.
+pub fn shapes_of(network: impl FnOnce(&Scope<'_>) -> Result<()>) -> Result<BTreeMap<String, Vec<usize>>> {
+    let asked = Source::Nothing(Mutex::default());
+    let parameters = Parameters::new("a network's shape".to_owned(), asked, &Device::Cpu, DType::F32, false);
+    network(&parameters.root())?;
+    match parameters.source {
+        Source::Nothing(asked) => Ok(asked.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        _ => Ok(BTreeMap::new()),
     }
 }
 

@@ -107,9 +107,12 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<Found> {
 fn look(folder: &Path) -> Result<(u32, String, String)> {
     let (_, multiple) = read_defaults(folder, None)?;
     let (_, weights) = diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?;
+    // Shards one after the other, as if they were one file.
     let mut hasher = Sha256::new();
-    let mut file = File::open(&weights).with_context(|| format!("reading {}", weights.display()))?;
-    std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", weights.display()))?;
+    for path in weights.files() {
+        let mut file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+        std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
+    }
     let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((multiple, description(folder), sha256))
 }

@@ -7,6 +7,8 @@ mod fixture;
 mod loading;
 mod pipeline;
 mod samplers;
+mod single_file;
+mod sources;
 mod text_tower;
 mod tokenizer;
 mod unet;

@@ -10,7 +10,7 @@ use diffusion::clip::TextTower;
 use diffusion::pipeline::Folders;
 use diffusion::tokenizer::Tokenizer;
 use diffusion::vae::Autoencoder;
-use diffusion::weights;
+use diffusion::weights::{self, PartFiles, Stem};
 use domain::train::DataSpec;
 use evaluation::clip::Clip;
 use sha2::{Digest, Sha256};
@@ -102,15 +102,16 @@ fn key(spec: &DataSpec, folders: &Folders, with_clip: bool) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(FORMAT);
     hash.update(serde_json::to_vec(spec)?);
-    let mut files = vec![
-        folders.part("vae")?.join("config.json"),
-        folders.part("vae")?.join(diffusion::unet::WEIGHTS_FILE),
-        folders.part("text_encoder")?.join("model.safetensors"),
-        folders.part("tokenizer")?.join("vocab.json"),
-        folders.part("tokenizer")?.join("merges.txt"),
-    ];
+    let tokenizer = folders.part("tokenizer")?;
+    let weights = |part, stem| -> Result<Vec<PathBuf>> {
+        Ok(PartFiles::locate(&folders.part(part)?, stem)?.files().to_vec())
+    };
+    let mut files = vec![folders.part("vae")?.join("config.json")];
+    files.extend(weights("vae", Stem::NETWORK)?);
+    files.extend(weights("text_encoder", Stem::TRANSFORMER)?);
+    files.extend(["vocab.json", "merges.txt"].map(|name| tokenizer.join(name)));
     if with_clip {
-        files.push(folders.part("clip")?.join("model.safetensors"));
+        files.extend(weights("clip", Stem::TRANSFORMER)?);
     }
     for file in files {
         hash.update(file_sha256(&file)?);
