@@ -4,12 +4,12 @@ use crate::clip::TextTower;
 use crate::config::{self, ClipTextConfig};
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
-use crate::weights::{PartFiles, Stem, StoredWeights, shapes_of};
+use crate::weights::{PartFiles, Stem, StoredWeights, save_streamed, shapes_of, write_atomically};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file that makes a folder a model.
 pub const MODEL_INDEX: &str = "model_index.json";
@@ -42,6 +42,15 @@ impl Origin {
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(ORIGIN);
         if file.is_file() { config::read(&file).map(Some) } else { Ok(None) }
+    }
+
+    /// The folder with the parts that `folder` lacks, where it names a base: a neighbour in the same folder of models.
+    ///
+    /// # Errors
+    /// The file that says so is damaged.
+    pub fn base_of(folder: &Path) -> Result<Option<PathBuf>> {
+        let base = Self::read(folder)?.and_then(|origin| origin.base);
+        Ok(base.map(|base| folder.parent().unwrap_or(Path::new(".")).join(base)))
     }
 
     /// Whether a folder is a model: a whole one in diffusers layout, or a UNet that names its base.
@@ -109,20 +118,7 @@ pub fn look_through(
     stem: Stem,
     report: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<Looked> {
-    let files = PartFiles::locate(folder, stem)?;
-    let stored = StoredWeights::open(&files)?;
-    let (stored, wanted) = match part {
-        "unet" => {
-            let config = Unet::config_of(folder)?;
-            (stored, shapes_of(|scope| Unet::new(scope, config).map(drop))?)
-        }
-        "vae" => {
-            let config = config::VaeConfig::read(&folder.join("config.json"))?;
-            (Autoencoder::adapt(stored)?, shapes_of(|scope| Autoencoder::new(scope, config).map(drop))?)
-        }
-        _ => (TextTower::adapt(stored)?, text_tower(folder)?),
-    };
-    stored.check(&wanted)?;
+    let (stored, wanted) = open(folder, part, stem)?;
     let all = wanted.values().map(|shape| shape.iter().product::<usize>() as u64).sum();
     let (mut done, mut types) = (0, BTreeMap::new());
     for (name, shape) in &wanted {
@@ -140,8 +136,52 @@ pub fn look_through(
         report(done, all)?;
     }
     let types = types.into_keys().collect::<Vec<_>>().join(" and ");
-    let file = files.origin().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file = Path::new(stored.origin()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Looked { tensors: wanted.len(), numbers: all, types, file })
+}
+
+/// Writes a part anew: its config as it is, its weights in one file, in `dtype`, under today's names, a tensor at a time.
+/// `report` hears of numbers done, of all, and can stop with an error.
+///
+/// # Errors
+/// What is wrong with the part, by file and tensor, or it cannot be written.
+pub fn copy_part(
+    from: &Path,
+    to: &Path,
+    part: &str,
+    stem: Stem,
+    dtype: candle_core::DType,
+    report: &mut dyn FnMut(u64, u64) -> Result<()>,
+) -> Result<()> {
+    let (stored, wanted) = open(from, part, stem)?;
+    let config = from.join("config.json");
+    let config = std::fs::read(&config).map_err(|e| Error::file(&config, e))?;
+    write_atomically(&to.join("config.json"), &config)?;
+    let all = wanted.values().map(|shape| shape.iter().product::<usize>() as u64).sum();
+    let mut done = 0;
+    save_streamed(&wanted, dtype, &to.join(&stem.names()[0]), &mut |name, shape| {
+        done += shape.iter().product::<usize>() as u64;
+        report(done, all)?;
+        stored.read(name, shape, dtype)
+    })
+}
+
+/// A part's weights, held to its config, and what it asks for.
+fn open(folder: &Path, part: &str, stem: Stem) -> Result<(StoredWeights, BTreeMap<String, Vec<usize>>)> {
+    let stored = StoredWeights::open(&PartFiles::locate(folder, stem)?)?;
+    let (stored, wanted) = match part {
+        "unet" => {
+            let config = Unet::config_of(folder)?;
+            (stored, shapes_of(|scope| Unet::new(scope, config).map(drop))?)
+        }
+        "vae" => {
+            let config = config::VaeConfig::read(&folder.join("config.json"))?;
+            (Autoencoder::adapt(stored)?, shapes_of(|scope| Autoencoder::new(scope, config).map(drop))?)
+        }
+        _ => (TextTower::adapt(stored)?, text_tower(folder)?),
+    };
+    stored.check(&wanted)?;
+    Ok((stored, wanted))
 }
 
 /// What a text tower's config asks for; a tower with a projection has it beside.

@@ -238,6 +238,63 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, file: &Path) -> Result<()> {
     write_atomically(file, &bytes)
 }
 
+/// Writes tensors of one type as [`save`] does, each asked for when its turn comes: never are two in memory.
+///
+/// # Errors
+/// The file cannot be written, `dtype` is neither F32 nor F16, or `tensor` fails or gives another shape.
+pub fn save_streamed(
+    shapes: &BTreeMap<String, Vec<usize>>,
+    dtype: DType,
+    file: &Path,
+    tensor: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
+) -> Result<()> {
+    let (name, width) = match dtype {
+        DType::F32 => ("F32", 4),
+        DType::F16 => ("F16", 2),
+        other => return Err(Error::format(file, format!("cannot be written in {other:?}: use F32 or F16"))),
+    };
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
+    let mut end = 0;
+    for (tensor, shape) in shapes {
+        let start = end;
+        end += width * shape.iter().product::<usize>();
+        let place = serde_json::json!({ "dtype": name, "shape": shape, "data_offsets": [start, end] });
+        header.insert(tensor.clone(), place);
+    }
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    // An error of the tensors' own, told as it is.
+    let mut failure = None;
+    let written = write_atomically_by(file, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for (name, shape) in shapes {
+            let values = tensor(name, shape).and_then(|tensor| Ok(tensor.to_dtype(dtype)?.flatten_all()?));
+            let bytes = values.and_then(|values| {
+                Ok(match dtype {
+                    DType::F16 => {
+                        values.to_vec1::<half::f16>()?.into_iter().flat_map(half::f16::to_le_bytes).collect()
+                    }
+                    _ => values.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>(),
+                })
+            });
+            match bytes {
+                Ok(bytes) if bytes.len() == width * shape.iter().product::<usize>() => {
+                    out.write_all(&bytes)?
+                }
+                Ok(_) => failure = Some(Error::format(file, format!("would have {name:?} in another shape"))),
+                Err(error) => failure = Some(error),
+            }
+            if failure.is_some() {
+                return Err(io::Error::other("a tensor cannot be had"));
+            }
+        }
+        Ok(())
+    });
+    failure.map_or(written, Err)
+}
+
 /// Writes a file so that it is there whole or not at all, also after a power cut.
 ///
 /// # Errors

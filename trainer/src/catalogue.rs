@@ -1,6 +1,7 @@
 //! Where models lie: bundled ones in the models folder, trained ones in the artifact store.
 
 use anyhow::{Context, Result};
+use diffusion::layout::Origin;
 use diffusion::pipeline::Folders;
 use domain::model::Model;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ impl Catalogue {
     fn folder(&self, model: &Model) -> Result<PathBuf> {
         // A bundled model's row may remember another checkout's path.
         let bundled = self.models.join(&model.name);
-        if model.run_id.is_none() && bundled.join("model_index.json").is_file() {
+        if model.run_id.is_none() && Origin::is_model(&bundled) {
             return Ok(bundled);
         }
         let folder = Path::new(&model.folder);

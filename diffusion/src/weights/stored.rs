@@ -141,6 +141,14 @@ impl StoredWeights {
         let widen = widen(tensor.dtype()).ok_or_else(|| {
             bad(format!("has elements of type {}: only F64, F32, F16 and BF16 are weights", tensor.dtype()))
         })?;
+        if (tensor.dtype(), dtype) == (Dtype::F64, DType::F64) {
+            let mut values: Vec<f64> = Vec::with_capacity(shape.iter().product());
+            file.read(tensor, &mut |bytes| {
+                values.extend(bytes.as_chunks().0.iter().map(|&element| f64::from_le_bytes(element)));
+                Ok(())
+            })?;
+            return Ok(Tensor::from_vec(values, shape, &Device::Cpu)?);
+        }
         let mut values: Vec<f32> = Vec::with_capacity(shape.iter().product());
         file.read(tensor, &mut |bytes| {
             widen(bytes, &mut values);
@@ -163,7 +171,7 @@ pub(super) fn is_idle(name: &str) -> bool {
     name.ends_with("position_ids")
 }
 
-/// Appends elements as f32. Every dtype in use fits into it but for the last bits of f64.
+/// Appends elements as f32. All fit into it, but for the last bits of f64.
 fn widen(dtype: Dtype) -> Option<fn(&[u8], &mut Vec<f32>)> {
     Some(match dtype {
         Dtype::F32 => |bytes, values| extend(bytes, values, f32::from_le_bytes),
