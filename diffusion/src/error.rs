@@ -21,7 +21,17 @@ pub enum Error {
         /// What is wrong, and the remedy.
         problem: String,
     },
-    /// Weights do not fit their config.
+    /// A weights file does not fit its config.
+    #[error("{origin}: tensor {tensor:?} {problem}")]
+    Tensor {
+        /// The weights file.
+        origin: String,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The same, of several tensors.
     #[error("{origin}: {}", listed(problems, *more))]
     Tensors {
         /// The weights file, or the index of its shards.
@@ -56,8 +66,8 @@ impl Error {
         Self::Setting { field, problem: problem.to_string() }
     }
 
-    pub(crate) fn tensors(origin: String, tensor: String, problem: String) -> Self {
-        Self::Tensors { origin, problems: vec![(tensor, problem)], more: 0 }
+    pub(crate) fn tensor(origin: String, tensor: String, problem: String) -> Self {
+        Self::Tensor { origin, tensor, problem }
     }
 
     pub(crate) fn file(file: &Path, source: std::io::Error) -> Self {

@@ -127,7 +127,7 @@ pub fn look_through(
         let sum = values.sqr()?.to_dtype(candle_core::DType::F64)?.sum_all()?.to_scalar::<f64>()?;
         if !sum.is_finite() {
             let problem = "has numbers that are not finite: copy or download it again".to_owned();
-            return Err(Error::tensors(stored.origin().to_owned(), name.clone(), problem));
+            return Err(Error::tensor(stored.origin().to_owned(), name.clone(), problem));
         }
         if let Some((_, tensor)) = stored.get(name) {
             *types.entry(format!("{:?}", tensor.dtype())).or_insert(0) += 1;

@@ -135,7 +135,7 @@ impl Parameters {
             Source::Seed(_) | Source::Nothing(_) => None,
         };
         if let Some(name) = left {
-            return Err(Error::tensors(self.origin, name.to_owned(), stored::EXTRA.to_owned()));
+            return Err(Error::tensor(self.origin, name.to_owned(), stored::EXTRA.to_owned()));
         }
         drop(taken);
         Ok(self.variables.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -145,7 +145,7 @@ impl Parameters {
         let value = match &self.source {
             Source::Files(stored) => stored.read(&name, shape, self.dtype)?.to_device(&self.device)?,
             Source::Memory(tensors) => {
-                let bad = |problem| Error::tensors(self.origin.clone(), name.clone(), problem);
+                let bad = |problem| Error::tensor(self.origin.clone(), name.clone(), problem);
                 let value = tensors.get(&name).ok_or_else(|| bad("is missing".to_owned()))?;
                 if value.dims() != shape {
                     return Err(bad(stored::misshapen(value.dims(), shape)));

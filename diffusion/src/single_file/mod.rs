@@ -100,7 +100,7 @@ impl SingleFile {
             for renamed in &part.tensors {
                 let old = self.tensors.get(&renamed.old);
                 let view = old.and_then(|old| renamed.view.of(old)).ok_or_else(|| {
-                    Error::tensors(self.path.display().to_string(), renamed.old.clone(), "is gone".to_owned())
+                    Error::tensor(self.path.display().to_string(), renamed.old.clone(), "is gone".to_owned())
                 })?;
                 tensors.push((renamed.new.clone(), view));
             }

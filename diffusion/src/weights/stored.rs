@@ -44,7 +44,7 @@ impl StoredWeights {
                     } else {
                         format!("is in {} too", part.files()[before].display())
                     };
-                    return Err(Error::tensors(path.display().to_string(), name, problem));
+                    return Err(Error::tensor(path.display().to_string(), name, problem));
                 }
             }
             stored.files.push(file);
@@ -68,7 +68,7 @@ impl StoredWeights {
         for (name, (file, tensor)) in std::mem::take(&mut self.tensors) {
             let (new, tensor) = adapt(name.clone(), tensor);
             if self.tensors.insert(new.clone(), (file, tensor)).is_some() {
-                return Err(Error::tensors(
+                return Err(Error::tensor(
                     self.origin,
                     new,
                     format!("is there under its name and as {name:?}"),
@@ -131,7 +131,7 @@ impl StoredWeights {
     /// # Errors
     /// It is missing, is not of `shape`, holds whole numbers, or its file cannot be read.
     pub fn read(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bad = |problem: String| Error::tensors(self.origin.clone(), name.to_owned(), problem);
+        let bad = |problem: String| Error::tensor(self.origin.clone(), name.to_owned(), problem);
         let (file, tensor) = self
             .get(name)
             .ok_or_else(|| bad(self.unreadable.get(name).map_or("is missing", String::as_str).to_owned()))?;

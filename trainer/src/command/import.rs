@@ -17,7 +17,6 @@ use diffusion::tokenizer::Tokenizer;
 use diffusion::weights::write_atomically;
 use domain::train::is_name;
 use hub::{Hub, HubSettings};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -308,12 +307,13 @@ fn check_fit(folders: &Folders) -> Result<()> {
         width += config.hidden_size;
         let folder = folders.part(tokenizer)?;
         Tokenizer::load(&folder)?;
-        let vocabulary: BTreeMap<String, Value> = read(&folder.join("vocab.json"))?;
+        let vocabulary: BTreeMap<String, usize> = read(&folder.join("vocab.json"))?;
+        let count = vocabulary.values().max().map_or(0, |last| last + 1);
         ensure!(
-            vocabulary.len() <= config.vocab_size,
+            count <= config.vocab_size,
             "{}: has {} tokens where {tower} knows {}",
             folder.join("vocab.json").display(),
-            vocabulary.len(),
+            count,
             config.vocab_size
         );
     }
