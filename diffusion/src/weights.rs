@@ -85,6 +85,20 @@ impl Parameters {
         self
     }
 
+    /// In this type instead of f32.
+    #[must_use]
+    pub fn in_type(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Every parameter becomes a variable.
+    #[must_use]
+    pub fn trained(mut self) -> Self {
+        self.trainable = true;
+        self
+    }
+
     /// Freshly drawn, trainable, in f32.
     #[must_use]
     pub fn random(seed: u64, device: &Device) -> Self {

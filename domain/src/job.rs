@@ -20,6 +20,17 @@ pub enum JobSpec {
 }
 
 impl JobSpec {
+    /// Models that the job will look for, by name or id.
+    #[must_use]
+    pub fn models(&self) -> Vec<&str> {
+        match self {
+            Self::Train(spec) => {
+                std::iter::once(&spec.base).chain(&spec.reference).map(String::as_str).collect()
+            }
+            Self::Evaluate(spec) => vec![&spec.model],
+        }
+    }
+
     /// `train` or `evaluate`, as in the body and the column.
     #[must_use]
     pub fn kind(&self) -> &'static str {

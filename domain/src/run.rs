@@ -14,6 +14,14 @@ pub mod metric {
     pub const GRAD_NORM: &str = "grad_norm";
     /// The rate the optimiser used.
     pub const LEARNING_RATE: &str = "learning_rate";
+    /// The objective's value on examples held out of training.
+    pub const VALIDATION_LOSS: &str = "validation/loss";
+    /// Share of held-out pairs whose winner has the higher implicit reward; a tie counts half.
+    pub const VALIDATION_ACCURACY: &str = "validation/accuracy";
+    /// What the loss was multiplied by on the way back, in f16.
+    pub const LOSS_SCALE: &str = "loss_scale";
+    /// 1 where gradients overflowed in f16 and the update was skipped, else 0.
+    pub const OVERFLOWED: &str = "overflowed";
     /// Pictures (two per pair) per second.
     pub const SAMPLES_PER_SECOND: &str = "samples_per_second";
     /// Implicit reward of winners: -beta/2 times the mean of a.

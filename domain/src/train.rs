@@ -1,9 +1,11 @@
 //! What a training run is asked to do: the same type is config file, request body, column and checkpoint manifest.
 
 mod memory;
+mod precision;
 
 use crate::problem::Problems;
 pub use memory::MemorySpec;
+pub use precision::{Moments, Precision};
 use serde::{Deserialize, Serialize};
 
 /// The largest seed: 2^53 - 1, the largest integer every JSON client keeps exactly.
@@ -49,6 +51,9 @@ pub struct TrainSpec {
     /// What the errors of a model that predicts v are measured in, where a preference objective compares them.
     #[serde(default, skip_serializing_if = "ErrorSpace::is_default")]
     pub error_space: ErrorSpace,
+    /// What the networks compute in; weights are kept in f32 whatever it is.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Ways to train in less memory.
     #[serde(default, skip_serializing_if = "MemorySpec::is_plain")]
     pub memory: MemorySpec,
@@ -61,6 +66,17 @@ pub struct TrainSpec {
     /// Steps between saved states; 0 saves at the end only.
     #[serde(default)]
     pub checkpoint_every: u32,
+    /// The newest checkpoints that are kept, and older ones that something refers to (pictures, votes, jobs, models
+    /// trained from them); all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_checkpoints: Option<u32>,
+    /// Examples that are held out of training, whose loss each checkpoint is told by, with the same noise and timesteps
+    /// every time; whole batches, 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub validation_examples: u32,
+    /// Keeps the checkpoint with the lowest validation loss, however old it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_best: bool,
     /// Steps between rendered sample pictures; 0 renders none.
     #[serde(default)]
     pub sample_every: u32,
@@ -259,6 +275,9 @@ pub enum OptimizerSpec {
         /// Largest norm of a gradient; longer ones are scaled down to it. 0 clips nothing.
         #[serde(default = "max_grad_norm")]
         max_grad_norm: f64,
+        /// What the moments are kept in.
+        #[serde(default, skip_serializing_if = "Moments::is_default")]
+        moments: Moments,
     },
     /// Adafactor (Shazeer and Stern 2018) at a given rate, as the SDXL recipes use it: of a matrix's second moments it
     /// keeps means of rows and columns only.
@@ -335,6 +354,7 @@ impl Default for OptimizerSpec {
             epsilon: epsilon(),
             weight_decay: weight_decay(),
             max_grad_norm: max_grad_norm(),
+            moments: Moments::default(),
         }
     }
 }
@@ -371,6 +391,10 @@ pub enum LearningRateSchedule {
     Cosine,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
 fn one() -> u32 {
     1
 }
@@ -472,9 +496,9 @@ impl TrainSpec {
         let DataSpec::Shapes { set, count, seed } = &self.data;
         p.require((1..=1_000_000).contains(count), "data.count", "use 1 to 1000000");
         p.require(
-            *count >= self.batch_size,
+            count.saturating_sub(self.validation_examples) >= self.batch_size,
             "data.count",
-            "use at least one batch (incomplete ones are dropped)",
+            "use at least one batch beside validation_examples (incomplete ones are dropped)",
         );
         p.require(*seed <= MAX_SEED, "data.seed", format!("use 0 to {MAX_SEED}"));
         p.require(
@@ -499,6 +523,21 @@ impl TrainSpec {
         if let Some(d) = self.ema_decay {
             p.require((0.0..1.0).contains(&d), "ema_decay", "use 0 to below 1, for example 0.999");
         }
+        p.require(
+            self.keep_checkpoints != Some(0),
+            "keep_checkpoints",
+            "use 1 or more, or leave it out to keep all",
+        );
+        p.require(
+            self.batch_size > 0 && self.validation_examples.is_multiple_of(self.batch_size),
+            "validation_examples",
+            format!("use a multiple of batch_size ({}), or 0", self.batch_size),
+        );
+        p.require(
+            !self.keep_best || self.validation_examples > 0,
+            "keep_best",
+            "needs validation_examples: the best checkpoint is the one with the lowest validation loss",
+        );
         p.require(self.seed <= MAX_SEED, "seed", format!("use 0 to {MAX_SEED}"));
         p.require(self.sample_prompts.len() <= 16, "sample_prompts", "use at most 16");
         p.require(

@@ -46,6 +46,9 @@ pub enum Conflict {
     /// Names of models are unique.
     #[error("a model of this name exists: choose another name")]
     ModelName,
+    /// What is referred to stays.
+    #[error("this model is in use: pictures, votes or other models refer to it")]
+    ModelInUse,
     /// A rater judges a matchup once.
     #[error("this rater has judged this matchup: the vote is already counted")]
     AlreadyVoted,

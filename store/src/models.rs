@@ -82,6 +82,26 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a model that nothing refers to: no picture (and so no vote), no model that was trained from it. Its
+    /// files are the caller's affair, after the row.
+    ///
+    /// # Errors
+    /// `Conflict::ModelInUse`; `LeaseLost`.
+    pub async fn delete_model(&self, id: ModelId, claim: &Claim) -> Result<(), StoreError> {
+        in_transaction!(self, tx => {
+            require_lease!(tx, claim);
+            sqlx::query("DELETE FROM models WHERE id = $1").bind(id.0).execute(&mut *tx).await.map_err(|e| {
+                match &e {
+                    sqlx::Error::Database(broken) if broken.is_foreign_key_violation() => {
+                        Conflict::ModelInUse.into()
+                    }
+                    _ => StoreError::from(e),
+                }
+            })?;
+        });
+        Ok(())
+    }
+
     /// One model.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What a run leaves on disk: its state, from which it resumes bit for bit, and models, which generate.
 
 use crate::data::encoded::file_sha256;
-use crate::optim::{MovingAverage, Optimiser};
+use crate::optim::{LossScale, MovingAverage, Optimiser};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use diffusion::unet::WEIGHTS_FILE;
@@ -20,6 +20,19 @@ pub struct State<'a> {
     pub optimiser: &'a mut Optimiser,
     /// The moving average, if the run has one.
     pub average: Option<&'a mut MovingAverage>,
+    /// The loss scale, if the run's precision needs one.
+    pub loss_scale: Option<LossScale>,
+    /// Step and loss of the checkpoint with the lowest validation loss.
+    pub best: Option<(u32, f64)>,
+}
+
+impl State<'_> {
+    /// Takes note of a checkpoint's validation loss; of equal ones the first is the best.
+    pub fn note(&mut self, step: u32, loss: f64) {
+        if loss.is_finite() && self.best.is_none_or(|(_, lowest)| loss < lowest) {
+            self.best = Some((step, loss));
+        }
+    }
 }
 
 /// What the state belongs to. A part of the file, so that state and step can never disagree.
@@ -28,6 +41,10 @@ struct Manifest {
     spec: TrainSpec,
     step: u32,
     average_updates: u64,
+    #[serde(default)]
+    loss_scale: Option<LossScale>,
+    #[serde(default)]
+    best: Option<(u32, f64)>,
 }
 
 const STATE: &str = "state.safetensors";
@@ -49,7 +66,9 @@ pub fn save_state(folder: &Path, spec: &TrainSpec, step: u32, state: &State<'_>)
         add("average.", average.values().clone());
     }
     let average_updates = state.average.as_ref().map_or(0, |a| a.updates());
-    let manifest = serde_json::to_vec(&Manifest { spec: spec.clone(), step, average_updates })?;
+    let State { loss_scale, best, .. } = *state;
+    let manifest = Manifest { spec: spec.clone(), step, average_updates, loss_scale, best };
+    let manifest = serde_json::to_vec(&manifest)?;
     let length = manifest.len();
     tensors.insert(MANIFEST.to_owned(), Tensor::from_vec(manifest, length, &Device::Cpu)?);
     save(&tensors, &folder.join(STATE))?;
@@ -88,6 +107,8 @@ pub fn load_state(folder: &Path, spec: &TrainSpec, state: &mut State<'_>) -> Res
     if let Some(average) = state.average.as_mut() {
         average.restore(part("average."), manifest.average_updates);
     }
+    state.loss_scale = manifest.loss_scale;
+    state.best = manifest.best;
     Ok(manifest.step)
 }
 

@@ -52,7 +52,7 @@ impl Way {
 /// Denoising errors of a micro-batch.
 #[derive(Debug)]
 pub struct Forward<'a> {
-    policy: Policy<'a>,
+    policy: Evaluated<'a>,
     shards: Vec<Shard>,
     /// The errors of all shards, on the CPU, as leaves: per side, (M).
     leaves: Vec<Var>,
@@ -64,7 +64,7 @@ pub struct Forward<'a> {
 
 /// What the way back begins with.
 #[derive(Debug)]
-enum Policy<'a> {
+enum Evaluated<'a> {
     /// A pass per shard, and the errors made of it.
     Passed(Vec<(Pass<'a>, Tensor)>),
     /// The network, to be run again.
@@ -105,14 +105,14 @@ impl<'a> Forward<'a> {
             }
         };
         let (policy, errors) = if way.two_pass {
-            (Policy::Again(policy), alone(policy)?)
+            (Evaluated::Again(policy), alone(policy)?)
         } else {
             let passed = shards
                 .par_iter()
                 .map(|shard| shard.pass(policy, schedule, way))
                 .collect::<Result<Vec<_>>>()?;
             let errors = passed.iter().map(|(_, errors)| errors.detach()).collect();
-            (Policy::Passed(passed), errors)
+            (Evaluated::Passed(passed), errors)
         };
         let leaves = by_side(&errors, &shards)?
             .into_iter()
@@ -171,7 +171,7 @@ impl<'a> Forward<'a> {
             Ok(pass.backward(&(errors * slopes)?.sum_all()?, variables)?)
         };
         match self.policy {
-            Policy::Passed(passed) => {
+            Evaluated::Passed(passed) => {
                 let found = self
                     .shards
                     .par_iter()
@@ -180,7 +180,7 @@ impl<'a> Forward<'a> {
                     .collect::<Result<Vec<_>>>()?;
                 found.into_iter().try_for_each(|found| gradients.add_found(found, variables))
             }
-            Policy::Again(policy) => self.shards.iter().try_for_each(|shard| {
+            Evaluated::Again(policy) => self.shards.iter().try_for_each(|shard| {
                 gradients.add_found(back(shard, shard.pass(policy, self.schedule, self.way)?)?, variables)
             }),
         }
@@ -195,7 +195,8 @@ impl Shard {
         let target = schedule.target(&self.latents, &self.noise, &self.timesteps)?;
         let told: Vec<f32> = self.timesteps.iter().map(|&t| t as f32).collect();
         let told = Tensor::new(told, noised.device())?;
-        let pass = unet.pass(&noised, &told, &self.text, None, way.keep)?;
+        let (noised, text) = (noised.to_dtype(unet.dtype())?, self.text.to_dtype(unet.dtype())?);
+        let pass = unet.pass(&noised, &told, &text, None, way.keep)?;
         let off = (pass.output().to_dtype(DType::F32)? - target)?;
         let errors = off.sqr()?.flatten_from(1)?.mean(1)?;
         Ok((pass, self.in_space(errors, schedule, way.error_space)?))

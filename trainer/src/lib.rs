@@ -10,6 +10,7 @@ pub mod forward;
 pub mod host;
 pub mod objectives;
 pub mod optim;
+pub mod policy;
 pub mod recipes;
 pub mod report;
 pub mod stop;

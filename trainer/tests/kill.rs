@@ -11,11 +11,9 @@ steps = 6
 batch_size = 2
 seed = 4
 checkpoint_every = 1
-ema_decay = 0.9
 objective = { kind = "diff_contrast", beta = 500.0, tau = 0.5 }
 data = { source = "shapes", set = "winter", count = 8, seed = 3 }
 learning_rate = { rate = 1e-4, schedule = "cosine", warmup_steps = 2 }
-optimizer = { kind = "adafactor" }
 "#;
 
 fn start(config: &Path, run: &Path) -> Child {
@@ -53,18 +51,45 @@ fn curves(run: &Path) -> Vec<serde_json::Value> {
     points
 }
 
-/// `KILLS` says how often; a few by default.
+/// The models that are left, by their folders' names.
+fn models(run: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(run.join("models")).expect("models");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn killed_at_any_moment() {
+    check("ema_decay = 0.9\noptimizer = { kind = 'adafactor' }");
+}
+
+/// With everything that a run may remember beside its weights, and models that come and go.
+#[test]
+fn killed_while_checkpoints_rotate() {
+    check(
+        "keep_checkpoints = 2\nvalidation_examples = 2\nkeep_best = true\nmemory = { two_pass = true }\n\
+         optimizer = { kind = 'adam_w', moments = 'int8' }",
+    );
+}
+
+#[test]
+fn killed_with_moments_in_16_bits() {
+    check("memory = { checkpoint_activations = true }\noptimizer = { kind = 'adam_w', moments = 'bf16' }");
+}
+
+/// `KILLS` says how often; a few by default.
+fn check(more: &str) {
     let scratch = tempfile::tempdir().expect("a folder");
     let config = scratch.path().join("config.toml");
-    std::fs::write(&config, CONFIG).expect("a config");
+    std::fs::write(&config, format!("{CONFIG}{more}")).expect("a config");
     let run = |name: &str| -> PathBuf { scratch.path().join(name) };
     let began = Instant::now();
     finish(start(&config, &run("whole")));
     let whole = began.elapsed();
 
-    let kills: u32 = std::env::var("KILLS").map_or(4, |text| text.parse().expect("KILLS is a number"));
+    let kills: u32 = std::env::var("KILLS").map_or(3, |text| text.parse().expect("KILLS is a number"));
     let mut died = 0;
     for kill in 0..kills {
         // A run that is nearly done is begun anew, so that every part of it is hit.
@@ -82,4 +107,6 @@ fn killed_at_any_moment() {
     finish(start(&config, &run("parts")));
     assert!(weights(&run("whole")) == weights(&run("parts")), "other weights");
     assert_eq!(curves(&run("whole")), curves(&run("parts")));
+    assert_eq!(models(&run("whole")), models(&run("parts")));
+    println!("{died} of {kills} processes died before their end");
 }

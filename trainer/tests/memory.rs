@@ -29,6 +29,7 @@ fn batch(unet: &Unet, pairs: bool) -> Batch {
         loser: pairs.then(|| draw(&latents)),
         noise: draw(&latents),
         timesteps: vec![17, 500, 930],
+        examples: vec![0, 1, 2],
         text: draw(&[m, 7, config.cross_attention_dim]),
         clip: Some([draw(&[m, 5]), draw(&[m, 5]), draw(&[m, 5])]),
     }
@@ -98,7 +99,7 @@ fn two_passes_change_the_last_digits_only() {
             let size = length(&mut plain.iter().copied());
             // Terms that nearly cancel (those of keys, whose common shift the softmax forgets) leave what rounding does
             // to terms of the whole gradient's size.
-            let rounding = 2e-5 * size + 1e-8 * whole;
+            let rounding = 3e-4 * size + 1e-7 * whole;
             assert!(
                 size > 0.0 && off < rounding,
                 "{asked:?}, {name}: off by {off:e} of {size:e}, all {whole:e}"

@@ -8,6 +8,7 @@ use image::RgbImage;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use trainer::checkpoint::SavedModel;
+use trainer::recipes::rotate::folder_of;
 use trainer::recipes::train::{Ending, Places, Watcher, train};
 
 fn bundled() -> PathBuf {
@@ -49,6 +50,10 @@ struct Recorder {
     began: Vec<u32>,
     model: Option<SavedModel>,
     samples: Vec<(u32, usize)>,
+    /// Steps whose models were asked for, and may not go.
+    retired: Vec<u32>,
+    in_use: Vec<u32>,
+    validation: Vec<(u32, f64)>,
 }
 
 impl Watcher for Recorder {
@@ -62,11 +67,17 @@ impl Watcher for Recorder {
     fn step(&mut self, step: u32, metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         let loss = metrics.iter().find(|(name, _)| *name == "loss").expect("a loss").1;
         self.losses.push((step, loss));
+        let validation = metrics.iter().find(|(name, _)| *name == "validation/loss");
+        self.validation.extend(validation.map(|(_, value)| (step, *value)));
         Ok(if self.stop_after == Some(step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
     fn samples(&mut self, step: u32, _: &Settings, pictures: &[RgbImage]) -> Result<()> {
         self.samples.push((step, pictures.len()));
         Ok(())
+    }
+    fn retire(&mut self, step: u32) -> Result<bool> {
+        self.retired.push(step);
+        Ok(!self.in_use.contains(&step))
     }
     fn model(&mut self, model: &SavedModel) -> Result<()> {
         self.model = Some(model.clone());
@@ -75,6 +86,11 @@ impl Watcher for Recorder {
 }
 
 fn check(spec: &TrainSpec) {
+    check_at(spec, 2);
+}
+
+/// Stopped after some step.
+fn check_at(spec: &TrainSpec, stop: u32) {
     let scratch = tempfile::tempdir().expect("a folder");
     let places = |run: &str| places(scratch.path(), run);
     let mut whole = Recorder::default();
@@ -82,12 +98,12 @@ fn check(spec: &TrainSpec) {
     assert_eq!(ending, Ending::Finished);
     assert!(whole.losses.iter().all(|(_, loss)| loss.is_finite()));
 
-    let mut first = Recorder { stop_after: Some(2), ..Recorder::default() };
+    let mut first = Recorder { stop_after: Some(stop), ..Recorder::default() };
     let ending = train(spec, &places("parts"), &Device::Cpu, &mut first).expect("trains");
-    assert_eq!(ending, Ending::Stopped(2));
+    assert_eq!(ending, Ending::Stopped(stop));
     let mut second = Recorder::default();
     train(spec, &places("parts"), &Device::Cpu, &mut second).expect("resumes");
-    assert_eq!(second.began, [2]);
+    assert_eq!(second.began, [stop]);
     let joined: Vec<_> = first.losses.iter().chain(&second.losses).copied().collect();
     assert_eq!(whole.losses, joined);
     let sha = |r: &Recorder| r.model.as_ref().expect("a model").sha256.clone();
@@ -112,6 +128,46 @@ fn in_less_memory() {
         "winter",
         "memory = { two_pass = true, checkpoint_activations = true }",
     ));
+}
+
+#[test]
+fn moments_in_few_bits() {
+    for moments in ["bf16", "int8"] {
+        let more = format!("optimizer = {{ kind = 'adam_w', moments = '{moments}' }}");
+        check(&spec("{ kind = 'sft' }", "winter", &more));
+    }
+}
+
+#[test]
+fn in_half_precision() {
+    let half = spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "winter", "precision = 'f16'");
+    // Slow on a CPU: our own operations are f32's.
+    check_at(&TrainSpec { steps: 2, batch_size: 1, gradient_accumulation: 1, ..half }, 1);
+    let bf16 = spec("{ kind = 'sft' }", "winter", "precision = 'bf16'");
+    let scratch = tempfile::tempdir().expect("a folder");
+    let run = places(scratch.path(), "run");
+    let error = train(&bf16, &run, &Device::Cpu, &mut Recorder::default()).expect_err("no bf16");
+    assert!(format!("{error:#}").contains("precision: bf16"), "{error:#}");
+}
+
+/// Of five checkpoints the two newest stay, and the best, and what somebody uses.
+#[test]
+fn checkpoints_rotate() {
+    let more = "checkpoint_every = 1\nkeep_checkpoints = 2\nvalidation_examples = 3\nkeep_best = true\nema_decay = 0.5";
+    let spec = spec("{ kind = 'sft' }", "winter", more);
+    let scratch = tempfile::tempdir().expect("a folder");
+    let run = places(scratch.path(), "run");
+    let mut heard = Recorder { in_use: vec![2], ..Recorder::default() };
+    train(&spec, &run, &Device::Cpu, &mut heard).expect("trains");
+    let steps: Vec<u32> = heard.validation.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [1, 2, 3, 4, 5]);
+    let best = heard.validation.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a best").0;
+    let left: Vec<u32> = (1..=5).filter(|step| folder_of(&run.models(), *step).is_dir()).collect();
+    let kept: Vec<u32> = (1..=5).filter(|step| *step >= 4 || *step == 2 || *step == best).collect();
+    assert_eq!(left, kept, "best is {best} of {:?}", heard.validation);
+    assert!(!heard.retired.contains(&best) && !heard.retired.contains(&5));
+    // What is held out is never learnt from, and is the same for a resumed run.
+    check(&spec);
 }
 
 #[test]

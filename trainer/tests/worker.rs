@@ -105,6 +105,38 @@ fn spec(name: &str, steps: u32) -> TrainSpec {
     toml::from_str(&text).expect("a spec")
 }
 
+/// Of a run that keeps one checkpoint, the others' rows and files go, but for those that something refers to: here a
+/// job that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_rotate_with_their_rows() {
+    let house = House::new().await;
+    let spec =
+        TrainSpec { keep_checkpoints: Some(1), sample_every: 0, evaluate_prompts: 0, ..spec("turn", 6) };
+    let training = house.enqueue(&JobSpec::Train(spec)).await;
+    let waiting = JobSpec::Evaluate(EvaluateSpec {
+        model: "turn-step2".to_owned(),
+        prompts: PromptSpec::ShapesHeldOut { count: 1 },
+        seed: 0,
+        steps: Some(2),
+        guidance_scale: None,
+        sampler: None,
+    });
+    let waiting = house.enqueue(&waiting).await;
+    assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    for job in [training, waiting] {
+        let job = house.store.get_job(job).await.expect("the store").expect("the job");
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    }
+    let run = house.store.list_runs(1).await.expect("runs").remove(0);
+    let models = house.store.list_models_of_run(run.id).await.expect("models");
+    assert_eq!(models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["turn-step2", "turn"]);
+    let folder = house.scratch.path().join("artifacts/runs").join(run.id.to_string()).join("models");
+    let left = std::fs::read_dir(folder).expect("models").map(|entry| entry.expect("an entry").file_name());
+    let mut left: Vec<String> = left.map(|name| name.to_string_lossy().into_owned()).collect();
+    left.sort();
+    assert_eq!(left, ["step-0000002", "step-0000006"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_becomes_a_run_a_model_and_an_evaluation() {
     let house = House::new().await;

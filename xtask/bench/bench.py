@@ -18,11 +18,18 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 GUIDANCE_SCALE = 5.0
 
 
-def train_step(model: Path, batch: int):
+def unet_of(model: Path, random_weights: bool):
+    folder = model / "unet"
+    if random_weights:
+        return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
+    return UNet2DConditionModel.from_pretrained(folder)
+
+
+def train_step(model: Path, batch: int, side: int | None, random_weights: bool):
     """One update: per-sample timesteps, mean squared error, backward, clip to norm 1, AdamW."""
-    unet = UNet2DConditionModel.from_pretrained(model / "unet").train()
+    unet = unet_of(model, random_weights).train()
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, weight_decay=1e-2)
-    latents, text_states = inputs(model, unet, batch)
+    latents, text_states = inputs(model, unet, batch, side)
     target = torch.randn(latents.shape)
     timesteps = torch.randint(0, 1000, (batch,))
 
@@ -38,12 +45,15 @@ def train_step(model: Path, batch: int):
     return step
 
 
-def generate_step(model: Path, batch: int, sampler_steps: int):
+def generate_step(model: Path, batch: int, side: int | None, random_weights: bool, sampler_steps: int):
     """One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder."""
-    unet = UNet2DConditionModel.from_pretrained(model / "unet").eval()
-    autoencoder = AutoencoderKL.from_pretrained(model / "vae").eval()
+    unet = unet_of(model, random_weights).eval()
+    if random_weights:
+        autoencoder = AutoencoderKL.from_config(AutoencoderKL.load_config(model / "vae")).eval()
+    else:
+        autoencoder = AutoencoderKL.from_pretrained(model / "vae").eval()
     sampler = DDIMScheduler.from_pretrained(model / "scheduler")
-    noise, text_states = inputs(model, unet, batch)
+    noise, text_states = inputs(model, unet, batch, side)
     both_states = torch.cat([torch.zeros_like(text_states), text_states])
 
     @torch.no_grad()
@@ -60,11 +70,12 @@ def generate_step(model: Path, batch: int, sampler_steps: int):
     return step
 
 
-def inputs(model: Path, unet: UNet2DConditionModel, batch: int):
+def inputs(model: Path, unet: UNet2DConditionModel, batch: int, side: int | None):
     """Latents and text states of the shapes that the model's configs state."""
     tokens = json.loads((model / "text_encoder" / "config.json").read_text())["max_position_embeddings"]
     config = unet.config
-    latents = torch.randn(batch, config.in_channels, config.sample_size, config.sample_size)
+    side = side or config.sample_size
+    latents = torch.randn(batch, config.in_channels, side, side)
     return latents, torch.randn(batch, tokens, config.cross_attention_dim)
 
 
@@ -75,14 +86,18 @@ def main():
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--steps", type=int, default=20, help="denoising steps of `generate`")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--side", type=int, help="of the latents; the config's when absent")
+    parser.add_argument("--random-weights", action="store_true", help="the folder has no more than configs")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     if arguments.task == "train":
-        step = train_step(arguments.model, arguments.batch)
+        step = train_step(arguments.model, arguments.batch, arguments.side, arguments.random_weights)
     else:
-        step = generate_step(arguments.model, arguments.batch, arguments.steps)
+        step = generate_step(
+            arguments.model, arguments.batch, arguments.side, arguments.random_weights, arguments.steps
+        )
 
     print("ready", flush=True)
     for line in sys.stdin:

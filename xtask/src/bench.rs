@@ -16,7 +16,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 /// What `bench` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A training step, or a batch of pictures.
+    /// A training step, a batch of pictures, or a step of Diff-contrast beside one of Diffusion-DPO.
     task: Task,
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
@@ -27,6 +27,12 @@ pub(crate) struct Options {
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: u32,
+    /// Random weights of a published model's shape, in place of `--model`.
+    #[arg(long)]
+    shape: Option<Shape>,
+    /// Side of the latents; the model's own when absent.
+    #[arg(long)]
+    side: Option<NonZero<u32>>,
     /// The model, a folder in diffusers layout.
     #[arg(long, default_value = "models/shapes")]
     model: PathBuf,
@@ -42,6 +48,14 @@ pub(crate) struct Options {
 enum Task {
     Train,
     Generate,
+    Objectives,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Shape {
+    /// Stable Diffusion 1.5 with half the channels.
+    #[value(name = "sd15-half")]
+    Sd15Half,
 }
 
 const WARM_UP: usize = 2;
@@ -59,37 +73,51 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     ensure!(options.rounds > 0, "--rounds: use 1 or more");
     let threads = options.threads.map_or_else(std::thread::available_parallelism, Ok)?.get();
     let mut steps = Steps::new();
-    let python = match &options.python {
-        Some(python) => python.clone(),
-        None => steps.take("PyTorch and diffusers from PyPI", || virtual_environment(&workspace))?,
+    let python = match (&options.python, options.task) {
+        (_, Task::Objectives) => PathBuf::new(),
+        (Some(python), _) => python.clone(),
+        (None, _) => steps.take("PyTorch and diffusers from PyPI", || virtual_environment(&workspace))?,
     };
     // Both programs, as `demo` builds them: alone, the trainer's dependencies would be compiled once more with fewer
     // features.
     steps.take("release build", || deployment::build(&workspace))?;
 
-    let task = match options.task {
-        Task::Train => "train",
-        Task::Generate => "generate",
+    let trainer = || Command::new(workspace.target.join("release/diff-contrast-trainer"));
+    let (mut ours, mut theirs) = (trainer(), trainer());
+    let names = match options.task {
+        Task::Objectives => {
+            ours.args(["bench", "train", "--objective", "diff_contrast"]);
+            theirs.args(["bench", "train", "--objective", "diffusion_dpo"]);
+            ["Diff-contrast", "Diffusion-DPO"]
+        }
+        Task::Train | Task::Generate => {
+            let task = if matches!(options.task, Task::Train) { "train" } else { "generate" };
+            ours.args(["bench", task]);
+            theirs = Command::new(python);
+            theirs.arg(workspace.root.join("xtask/bench/bench.py")).arg(task);
+            ["our trainer", "PyTorch"]
+        }
     };
-    let model = workspace.root.join(&options.model);
-    let mut ours = Command::new(workspace.target.join("release/diff-contrast-trainer"));
-    ours.args(["bench", task]);
-    let mut theirs = Command::new(python);
-    theirs.arg(workspace.root.join("xtask/bench/bench.py")).arg(task);
+    let model = match options.shape {
+        Some(Shape::Sd15Half) => workspace.root.join("xtask/bench/shapes/sd15-half"),
+        None => workspace.root.join(&options.model),
+    };
     for command in [&mut ours, &mut theirs] {
         command
             .arg("--model")
             .arg(&model)
             .args(["--batch", &options.batch.to_string(), "--steps", &options.steps.to_string()])
             .args(["--threads", &threads.to_string()])
+            .args(options.shape.map(|_| "--random-weights"))
+            .args(options.side.map(|side| format!("--side={side}")))
             .env("RAYON_NUM_THREADS", threads.to_string())
             .env("OMP_NUM_THREADS", threads.to_string());
     }
     let (mut ours, mut theirs) = steps.take("both load the model", || {
-        Ok((Stepper::start("our trainer", &mut ours)?, Stepper::start("PyTorch", &mut theirs)?))
+        Ok((Stepper::start(names[0], &mut ours)?, Stepper::start(names[1], &mut theirs)?))
     })?;
     let rounds = steps.take("rounds", || rounds(&mut ours, &mut theirs, options.rounds))?;
-    print(task, options, threads, &rounds);
+    print(names, &model, options, threads, &rounds);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,9 +137,11 @@ fn rounds(ours: &mut Stepper, theirs: &mut Stepper, count: usize) -> Result<Vec<
                 (ours.step()?, first)
             };
             println!(
-                "    round {:>2}: ours {:.3} s, PyTorch {:.3} s",
+                "    round {:>2}: {} {:.3} s, {} {:.3} s",
                 round + 1,
+                ours.name,
                 pair.0.seconds,
+                theirs.name,
                 pair.1.seconds
             );
             Ok(pair)
@@ -119,22 +149,23 @@ fn rounds(ours: &mut Stepper, theirs: &mut Stepper, count: usize) -> Result<Vec<
         .collect()
 }
 
-fn print(task: &str, options: &Options, threads: usize, rounds: &[(Measured, Measured)]) {
+fn print(names: [&str; 2], model: &Path, options: &Options, threads: usize, rounds: &[(Measured, Measured)]) {
     let of = |value: fn(&(Measured, Measured)) -> f64| median(rounds.iter().map(value).collect());
     let peak = |value: fn(&(Measured, Measured)) -> f64| rounds.iter().map(value).fold(0.0, f64::max) / 1e6;
     println!();
     println!(
-        "bench {task}: batch {}, {threads} threads, {} rounds, {}",
+        "bench: batch {}, {threads} threads, {} rounds, {}",
         options.batch,
         rounds.len(),
-        options.model.display()
+        model.display()
     );
     println!("              seconds per step (median)    peak memory");
-    println!("our trainer   {:>24.3}     {:>8.0} MB", of(|r| r.0.seconds), peak(|r| r.0.peak_bytes));
-    println!("PyTorch       {:>24.3}     {:>8.0} MB", of(|r| r.1.seconds), peak(|r| r.1.peak_bytes));
+    println!("{:<13} {:>24.3}     {:>8.0} MB", names[0], of(|r| r.0.seconds), peak(|r| r.0.peak_bytes));
+    println!("{:<13} {:>24.3}     {:>8.0} MB", names[1], of(|r| r.1.seconds), peak(|r| r.1.peak_bytes));
     println!(
-        "ratio of time {:>24.3}     (median of the rounds' ratios; below 1, ours is faster)",
-        of(|r| r.0.seconds / r.1.seconds)
+        "ratio of time {:>24.3}     (median of the rounds' ratios; below 1, {} is faster)",
+        of(|r| r.0.seconds / r.1.seconds),
+        names[0]
     );
 }
 

@@ -34,6 +34,12 @@ impl Conv2d {
         })
     }
 
+    /// The type of its weight.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.weight.dtype()
+    }
+
     /// (batch, inputs, height, width) to (batch, outputs, height', width').
     ///
     /// # Errors

@@ -89,6 +89,16 @@ impl Unet {
             .build(|scope| Self::new(scope, config.clone()))
     }
 
+    /// Reads `folder` frozen, to compute in `dtype`.
+    ///
+    /// # Errors
+    /// As [`Unet::load`].
+    pub fn load_frozen(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        let (config, files) = Self::files(folder)?;
+        let parameters = Parameters::stored(StoredWeights::open(&files)?, device, dtype, false);
+        Ok(parameters.build(|scope| Self::new(scope, config.clone()))?.0)
+    }
+
     /// The config of `folder`, checked, and the files of its weights.
     ///
     /// # Errors
@@ -103,6 +113,12 @@ impl Unet {
     /// It cannot be read or has an unsupported setting.
     pub fn config_of(folder: &Path) -> Result<UnetConfig> {
         UnetConfig::read(&folder.join("config.json"))
+    }
+
+    /// The type of its weights, which latents and text must have too.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.conv_in.dtype()
     }
 
     /// What it was built from.
@@ -162,10 +178,10 @@ impl Unet {
         text: &Tensor,
         added: Option<&Added>,
     ) -> Result<Tensor> {
-        let (added, dtype) = (added.cloned(), latents.dtype());
+        let added = added.cloned();
         let time = tape.run(&[timesteps], move |t| {
             // Every residual block would apply the SiLU first.
-            Ok(Activation::Silu.apply(&self.embed(&t[0], added.as_ref())?)?.to_dtype(dtype)?)
+            Ok(Activation::Silu.apply(&self.embed(&t[0], added.as_ref())?)?)
         })?;
         let mut x = tape.run(&[latents], |t| self.conv_in.forward(&t[0]))?;
         let mut skips = vec![x.clone()];

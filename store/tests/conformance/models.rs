@@ -8,6 +8,7 @@ on_both_databases!(
     a_name_is_taken_once,
     the_oldest_ancestor_ends_the_line,
     models_are_listed_newest_first_and_by_run,
+    a_model_in_use_is_not_deleted,
 );
 
 async fn a_model_comes_back_by_id_and_by_name(mut world: World) {
@@ -51,6 +52,26 @@ async fn the_oldest_ancestor_ends_the_line(mut world: World) {
     assert_eq!(store.get_oldest_ancestor(above).await.unwrap().as_ref(), Some(&first));
     assert_eq!(store.get_oldest_ancestor(first.id).await.unwrap().as_ref(), Some(&first));
     assert_eq!(store.get_oldest_ancestor(unknown).await.unwrap(), None);
+}
+
+async fn a_model_in_use_is_not_deleted(mut world: World) {
+    let (claim, _) = world.run().await;
+    let [unused, pictured, base] =
+        [world.model("unused").await, world.model("pictured").await, world.model("base").await];
+    world.evaluation_image(&pictured, "p").await;
+    let mut tuned = world.new_model("tuned");
+    tuned.base_id = Some(base.id);
+    world.store.insert_model(&tuned, None).await.unwrap();
+    let store = &world.store;
+    store.delete_model(unused.id, &claim).await.unwrap();
+    assert_eq!(store.get_model(unused.id).await.unwrap(), None);
+    for model in [pictured, base] {
+        let refused = store.delete_model(model.id, &claim).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ModelInUse))), "{refused:?}");
+        assert_eq!(store.get_model(model.id).await.unwrap(), Some(model));
+    }
+    // Gone already is gone.
+    store.delete_model(unused.id, &claim).await.unwrap();
 }
 
 async fn models_are_listed_newest_first_and_by_run(mut world: World) {

@@ -16,7 +16,7 @@ use diffusion::noise::Noise;
 use diffusion::unet::WEIGHTS_FILE;
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{Parameters, Variables};
-use domain::train::OptimizerSpec;
+use domain::train::{Moments, OptimizerSpec};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use shapes::Picture;
@@ -105,6 +105,7 @@ impl Options {
             epsilon: 1e-8,
             weight_decay: 1e-4,
             max_grad_norm: 1.0,
+            moments: Moments::F32,
         };
         let mut optimiser = Optimiser::new(&spec, &learnt)?;
         let mut noise = Noise::stream(self.seed, 1);

@@ -15,7 +15,7 @@ use diffusion::nn::Linear;
 use diffusion::noise::Noise;
 use diffusion::tokenizer::Tokenizer;
 use diffusion::weights::{Parameters, Variables};
-use domain::train::OptimizerSpec;
+use domain::train::{Moments, OptimizerSpec};
 use evaluation::clip::{Towers, normalised};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -161,6 +161,7 @@ fn optimiser(variables: &Variables) -> Result<Optimiser> {
         epsilon: 1e-8,
         weight_decay: 0.02,
         max_grad_norm: 1.0,
+        moments: Moments::F32,
     };
     Optimiser::new(&spec, variables)
 }

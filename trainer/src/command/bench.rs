@@ -10,7 +10,7 @@ use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
-use diffusion::config::ClipTextConfig;
+use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
@@ -145,6 +145,20 @@ impl BenchCommand {
         Ok((Unet::new(&frozen.root(), unet.config().clone())?, Variables::new()))
     }
 
+    fn autoencoder(&self, folders: &Folders) -> Result<Autoencoder> {
+        let folder = folders.part("vae")?;
+        if !self.random_weights {
+            return Ok(Autoencoder::load(&folder, &Device::Cpu, false)?.0);
+        }
+        let build = |parameters: &Parameters| {
+            Autoencoder::new(&parameters.root(), VaeConfig::read(&folder.join("config.json"))?)
+        };
+        let parameters = Parameters::random(1, &Device::Cpu);
+        build(&parameters)?;
+        let values = weights::values(&parameters.finish()?, DType::F32)?;
+        Ok(build(&Parameters::of_tensors(values, &Device::Cpu))?)
+    }
+
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
     /// AdamW.
     fn train(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
@@ -167,6 +181,7 @@ impl BenchCommand {
             winner: latents,
             timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
             text,
+            examples: (0..self.batch as u32).collect(),
         };
         let way = Way {
             two_pass: self.two_pass,
@@ -189,7 +204,7 @@ impl BenchCommand {
     fn generate(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
         let folders = Folders::new(&self.model, None);
         let (unet, _) = self.unet(&folders, false)?;
-        let (vae, _) = Autoencoder::load(&folders.part("vae")?, &Device::Cpu, false)?;
+        let vae = self.autoencoder(&folders)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
         let (noise, text) = self.inputs(&unet, &mut Noise::new(0))?;
         let text = Tensor::cat(&[&text.zeros_like()?, &text], 0)?;

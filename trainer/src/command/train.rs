@@ -164,6 +164,10 @@ impl Watcher for Terminal {
         Ok(())
     }
 
+    fn retire(&mut self, _step: u32) -> Result<bool> {
+        Ok(true)
+    }
+
     fn model(&mut self, model: &SavedModel) -> Result<()> {
         self.progress.note(&format!("model {} (sha256 {:.12})", model.folder.display(), model.sha256));
         Ok(())

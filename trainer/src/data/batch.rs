@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use diffusion::noise::Noise;
 use diffusion::schedule::Schedule;
 use domain::train::{NoiseSharing, Objective, TrainSpec};
+use std::collections::HashSet;
 
 /// One micro-batch of M examples, on the training device.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Batch {
     pub timesteps: Vec<usize>,
     /// Text states, (M, tokens, width); the empty caption's where dropped.
     pub text: Tensor,
+    /// Which examples of the set these are.
+    pub examples: Vec<u32>,
     /// CLIP features, (M, width) each: of winners, losers and the undropped captions.
     pub clip: Option<[Tensor; 3]>,
 }
@@ -28,6 +31,8 @@ pub struct Batch {
 /// Purposes of random draws.
 const ORDER: u64 = 1 << 60;
 const DRAWS: u64 = 2 << 60;
+const HELD_OUT: u64 = 3 << 60;
+const VALIDATION: u64 = 4 << 60;
 
 /// Deals a set in micro-batches.
 #[derive(Debug)]
@@ -37,6 +42,10 @@ pub struct Dealer<'a> {
     schedule: &'a Schedule,
     scaling_factor: f64,
     device: &'a Device,
+    /// Examples to learn from.
+    learnt: Vec<u32>,
+    /// Examples held out, whole batches of them.
+    held_out: Vec<u32>,
     /// The epoch whose order is at hand.
     epoch: Option<(u64, Vec<usize>)>,
 }
@@ -52,17 +61,26 @@ impl<'a> Dealer<'a> {
         device: &'a Device,
     ) -> Result<Self> {
         ensure!(
-            set.len() >= spec.batch_size as usize,
-            "data.count: the set has {} examples, fewer than one batch of {}",
+            set.len() >= (spec.batch_size + spec.validation_examples) as usize,
+            "data: the set has {} examples, fewer than one batch of {} beside {} to validate on",
             set.len(),
-            spec.batch_size
+            spec.batch_size,
+            spec.validation_examples
         );
         ensure!(
             set.has_losers() || !spec.objective.is_preference(),
             "data: objective {} needs pairs",
             spec.objective.kind()
         );
-        Ok(Self { set, spec, schedule, scaling_factor, device, epoch: None })
+        let mut held_out = Vec::new();
+        if spec.validation_examples > 0 {
+            held_out = Noise::stream(spec.seed, HELD_OUT).permutation(set.len());
+            held_out.truncate(spec.validation_examples as usize);
+        }
+        let held_out: Vec<u32> = held_out.into_iter().map(|i| i as u32).collect();
+        let kept: HashSet<u32> = held_out.iter().copied().collect();
+        let learnt = (0..set.len() as u32).filter(|i| !kept.contains(i)).collect();
+        Ok(Self { set, spec, schedule, scaling_factor, device, learnt, held_out, epoch: None })
     }
 
     /// Micro-batch number `number` of the run.
@@ -71,23 +89,48 @@ impl<'a> Dealer<'a> {
     /// candle's.
     pub fn deal(&mut self, number: u64) -> Result<Batch> {
         let m = self.spec.batch_size as usize;
-        let per_epoch = (self.set.len() / m) as u64;
+        let per_epoch = (self.learnt.len() / m) as u64;
         let epoch = number / per_epoch;
         if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
             self.epoch =
-                Some((epoch, Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.set.len())));
+                Some((epoch, Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.learnt.len())));
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         let first = (number % per_epoch) as usize * m;
-        let picked: Vec<u32> = order[first..first + m].iter().map(|&i| i as u32).collect();
+        let picked = order[first..first + m].iter().map(|&i| self.learnt[i]).collect();
+        let noise = Noise::stream(self.spec.seed, DRAWS + number);
+        self.assemble(picked, noise, self.spec.caption_dropout)
+    }
 
-        let mut noise = Noise::stream(self.spec.seed, DRAWS + number);
+    /// The examples held out, in micro-batches that are the same whenever they are asked for, no caption dropped.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn held_out(&self) -> Result<Vec<Batch>> {
+        let batches = self.held_out.chunks_exact(self.spec.batch_size as usize).zip(0..);
+        batches
+            .map(|(picked, i)| {
+                self.assemble(picked.to_vec(), Noise::stream(self.spec.seed, VALIDATION + i), 0.0)
+            })
+            .collect()
+    }
+
+    /// Names the examples of a micro-batch, for people who look for the one that broke a run.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn describe(&self, batch: &Batch) -> Result<String> {
+        let captions = self.set.caption_texts(&batch.examples)?;
+        let named = batch.examples.iter().zip(captions).zip(&batch.timesteps);
+        let named = named.map(|((i, caption), t)| format!("{i} {caption:?} at timestep {t}"));
+        Ok(format!("examples {}", named.collect::<Vec<_>>().join(", ")))
+    }
+
+    fn assemble(&self, picked: Vec<u32>, mut noise: Noise, caption_dropout: f64) -> Result<Batch> {
         let captions = self.set.captions_of(&picked)?;
-        let kept: Vec<u32> = captions
-            .iter()
-            .map(|&row| if noise.uniform() < self.spec.caption_dropout { 0 } else { row })
-            .collect();
-        let timesteps = self.timesteps(m, &mut noise);
+        let kept: Vec<u32> =
+            captions.iter().map(|&row| if noise.uniform() < caption_dropout { 0 } else { row }).collect();
+        let timesteps = self.timesteps(picked.len(), &mut noise);
         let winner = self.latents("winner", &picked, &mut noise)?;
         let loser = match self.spec.objective.is_preference() {
             true => Some(self.latents("loser", &picked, &mut noise)?),
@@ -108,6 +151,7 @@ impl<'a> Dealer<'a> {
             timesteps,
             text: self.set.rows("text", &kept)?.to_device(self.device)?,
             clip,
+            examples: picked,
         })
     }
 

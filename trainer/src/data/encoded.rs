@@ -25,7 +25,9 @@ pub struct EncodedSet {
 }
 
 /// Changes when the layout of the file does.
-const FORMAT: &str = "1";
+const FORMAT: &str = "3";
+/// The captions themselves, as a JSON list in the order of their rows.
+const CAPTIONS: &str = "captions";
 /// Pictures or captions encoded at a time.
 const CHUNK: usize = 64;
 
@@ -94,6 +96,17 @@ impl EncodedSet {
     /// candle's.
     pub fn captions_of(&self, indices: &[u32]) -> Result<Vec<u32>> {
         Ok(self.rows("caption", indices)?.to_vec1()?)
+    }
+
+    /// The captions of examples.
+    ///
+    /// # Errors
+    /// candle's, or a damaged list.
+    pub fn caption_texts(&self, indices: &[u32]) -> Result<Vec<String>> {
+        let list = self.tensors.get(CAPTIONS).context("the encoded set has no captions")?.to_vec1::<u8>()?;
+        let list: Vec<String> = serde_json::from_slice(&list).context("the encoded set's captions")?;
+        let rows = self.captions_of(indices)?;
+        rows.iter().map(|&row| list.get(row as usize).cloned().context("a caption is missing")).collect()
     }
 }
 
@@ -188,6 +201,9 @@ fn encode(
         .into_iter()
         .map(|(name, parts)| Ok((name, Tensor::cat(&parts, 0)?)))
         .collect::<Result<BTreeMap<_, _>>>()?;
+    let list = serde_json::to_vec(&captions)?;
+    let length = list.len();
+    tensors.insert(CAPTIONS.to_owned(), Tensor::from_vec(list, length, &Device::Cpu)?);
     let count = caption_rows.len();
     tensors.insert("caption".to_owned(), Tensor::from_vec(caption_rows, count, &Device::Cpu)?);
     Ok(tensors)

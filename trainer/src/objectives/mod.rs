@@ -20,7 +20,7 @@ pub use rpo::rpo;
 pub use sft::sft;
 pub use weights::{contrast_weights, softmax_of_cosines};
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// A loss to differentiate, and what to report beside it.
 #[derive(Debug)]
@@ -29,6 +29,16 @@ pub struct Objective {
     pub loss: Tensor,
     /// Name (see `domain::run::metric`) and value.
     pub metrics: Vec<(&'static str, f64)>,
+}
+
+impl Objective {
+    /// The loss as a number.
+    ///
+    /// # Errors
+    /// It is no scalar.
+    pub fn value(&self) -> candle_core::Result<f64> {
+        self.loss.to_dtype(DType::F64)?.to_scalar()
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Gradients of all parameters, by name: summed over micro-batches, checked, measured.
 
 use anyhow::{Context, Result, bail};
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor};
 use diffusion::nn::squared_sum;
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ impl Gradients {
             let Some(gradient) = found.remove(name) else {
                 bail!("parameter {name} received no gradient: an operation in its path has no backward");
             };
+            // Sums of many small terms need more digits than 16 bits have.
+            let gradient = gradient.to_dtype(DType::F32)?;
             match self.by_name.get_mut(name) {
                 Some(sum) => *sum = (&*sum + gradient)?,
                 None => {

@@ -29,8 +29,8 @@ impl Optimiser {
     /// candle's.
     pub fn new(spec: &OptimizerSpec, variables: &Variables) -> Result<Self> {
         let rule = match *spec {
-            OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, .. } => {
-                Rule::AdamW(AdamW::new([beta1, beta2], epsilon, weight_decay, variables)?)
+            OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, moments, .. } => {
+                Rule::AdamW(AdamW::new([beta1, beta2], epsilon, weight_decay, moments, variables)?)
             }
             OptimizerSpec::Adafactor { clip_threshold, decay_rate, beta1, epsilon, weight_decay, .. } => {
                 let settings = Settings { clip_threshold, decay_rate, beta1, epsilon, weight_decay };
@@ -52,9 +52,28 @@ impl Optimiser {
         parts: u32,
         rate: f64,
     ) -> Result<f64> {
-        let mean = 1.0 / f64::from(parts);
-        let norm = gradients.norm()? * mean;
+        let norm = self.update_if_finite(variables, gradients, f64::from(parts), rate)?;
         ensure!(norm.is_finite(), "the gradient is not finite (norm {norm})");
+        Ok(norm)
+    }
+
+    /// As [`Optimiser::update`], of summed gradients divided by `divisor`. Where their norm is not finite, nothing is
+    /// changed.
+    ///
+    /// # Errors
+    /// A parameter without a gradient.
+    pub fn update_if_finite(
+        &mut self,
+        variables: &Variables,
+        gradients: &Gradients,
+        divisor: f64,
+        rate: f64,
+    ) -> Result<f64> {
+        let mean = 1.0 / divisor;
+        let norm = gradients.norm()? * mean;
+        if !norm.is_finite() {
+            return Ok(norm);
+        }
         let too_long = self.max_grad_norm > 0.0 && norm > self.max_grad_norm;
         let scale = if too_long { mean * self.max_grad_norm / norm } else { mean };
         match &mut self.rule {

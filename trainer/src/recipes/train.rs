@@ -3,14 +3,15 @@
 use crate::checkpoint::{SavedModel, State, load_state, save_model, save_state};
 use crate::data::batch::Dealer;
 use crate::data::encoded::EncodedSet;
-use crate::forward::{Forward, Way};
-use crate::optim::{Gradients, MovingAverage, Optimiser, learning_rate};
-use crate::recipes::objective::objective;
-use anyhow::{Context, Result, ensure};
+use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
+use crate::recipes::broken::{self, Stand};
+use crate::recipes::rotate::{folder_of, rotate};
+use crate::recipes::trainee::Trainee;
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use diffusion::unet::Unet;
-use diffusion::weights::{Parameters, Variables, values};
+use diffusion::weights::{Parameters, values};
 use domain::run::metric;
 use domain::train::{Objective, TrainSpec};
 use image::RgbImage;
@@ -32,6 +33,14 @@ pub struct Places {
     pub cache: PathBuf,
 }
 
+impl Places {
+    /// The folder of the run's models.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.run.join("models")
+    }
+}
+
 /// What a run tells, and asks.
 pub trait Watcher {
     /// Examples encoded so far, of all.
@@ -49,6 +58,12 @@ pub trait Watcher {
     /// # Errors
     /// What ends the run.
     fn samples(&mut self, step: u32, settings: &Settings, pictures: &[RgbImage]) -> Result<()>;
+    /// Whether the run may remove the model it made after `step` steps: not if anything refers to it. What refers to
+    /// it no more after this may be forgotten.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn retire(&mut self, step: u32) -> Result<bool>;
     /// A model is on disk.
     ///
     /// # Errors
@@ -76,8 +91,8 @@ pub const SAMPLE_SEED: u64 = 1;
 /// Trains.
 ///
 /// # Errors
-/// A spec that is invalid, a model that cannot be read, a loss or gradient that is not finite (the last good
-/// state stays on disk), or what the watcher returns.
+/// A spec that is invalid, a model that cannot be read, a loss or gradient that is not finite (the last good checkpoint
+/// stays on disk), or what the watcher returns.
 pub fn train(
     spec: &TrainSpec,
     places: &Places,
@@ -85,16 +100,7 @@ pub fn train(
     watcher: &mut dyn Watcher,
 ) -> Result<Ending> {
     spec.validate()?;
-    let schedule = places.start.schedule()?;
-    let unet_folder = places.start.part("unet")?;
-    let (policy, variables) = open_policy(spec, &unet_folder, device)?;
-    let reference = match spec.objective.is_preference() {
-        true => {
-            let folders = places.reference.as_ref().unwrap_or(&places.start);
-            Some(Unet::load(&folders.part("unet")?, device, false)?.0)
-        }
-        false => None,
-    };
+    let trainee = Trainee::open(spec, places, device)?;
     let needs_clip = matches!(spec.objective, Objective::DiffContrast { .. } | Objective::Rpo { .. });
     let set = EncodedSet::prepare(
         &spec.data,
@@ -105,62 +111,103 @@ pub fn train(
         &mut |done, of| watcher.encoding(done, of),
     )?;
     let scaling_factor = scaling_factor(&places.start)?;
-    let mut dealer = Dealer::new(&set, spec, &schedule, scaling_factor, device)?;
+    let mut dealer = Dealer::new(&set, spec, &trainee.schedule, scaling_factor, device)?;
+    let held_out = dealer.held_out()?;
 
-    let mut optimiser = Optimiser::new(&spec.optimizer, &variables)?;
-    let mut average = spec.ema_decay.map(|decay| MovingAverage::new(decay, &variables)).transpose()?;
-    let mut state = State { variables: &variables, optimiser: &mut optimiser, average: average.as_mut() };
+    let (masters, variables) = (trainee.policy.masters(), trainee.policy.variables());
+    let mut optimiser = Optimiser::new(&spec.optimizer, masters)?;
+    let mut average = spec.ema_decay.map(|decay| MovingAverage::new(decay, masters)).transpose()?;
+    let mut state = State {
+        variables: masters,
+        optimiser: &mut optimiser,
+        average: average.as_mut(),
+        loss_scale: LossScale::of(spec.precision),
+        best: None,
+    };
     let mut step = load_state(&places.run, spec, &mut state)?;
+    trainee.policy.refresh()?;
     watcher.begin(step)?;
-    let mut sampler = Sampler::new(spec, places, &unet_folder, device)?;
+    let mut sampler = Sampler::new(spec, places, &trainee.folder, device)?;
     if step == 0 && !spec.from_nothing {
         sampler.render(0, &state, watcher)?;
     }
 
-    let way = Way::of(spec);
     let parts = spec.gradient_accumulation;
+    let first = step;
     while step < spec.steps {
         let begun = Instant::now();
+        let stand = Stand { step, first, parts };
+        let factor = state.loss_scale.map_or(1.0, |scale| scale.factor());
         let mut gradients = Gradients::default();
         let mut metrics = Mean::default();
         for part in 0..parts {
-            let batch = dealer.deal(u64::from(step) * u64::from(parts) + u64::from(part))?;
-            let forward = Forward::run(&policy, reference.as_ref(), &schedule, &batch, way)?;
-            let loss = objective(&spec.objective, &schedule, &forward, &batch)?;
-            let value = f64::from(loss.loss.to_scalar::<f32>()?);
-            ensure!(value.is_finite(), "the loss is not finite ({value}) at step {step}, micro-batch {part}");
+            let batch = dealer.deal(stand.number(step, part))?;
+            let (forward, loss) = trainee.run(&batch)?;
+            let value = loss.value()?;
+            if !value.is_finite() {
+                let what = format!("the loss is not finite ({value})");
+                let run = (&trainee, &mut dealer, &state);
+                return Err(broken::stop(&what, part, stand, spec, places, run, watcher)?);
+            }
             metrics.add(metric::LOSS, value);
             loss.metrics.iter().for_each(|&(name, value)| metrics.add(name, value));
-            forward.backward(&loss.loss, &variables, &mut gradients)?;
+            forward.backward(&(loss.loss * factor)?, variables, &mut gradients)?;
         }
         let rate = learning_rate(spec, step);
-        let norm = state
-            .optimiser
-            .update(&variables, &gradients, parts, rate)
-            .with_context(|| format!("at step {step}"))?;
-        if let Some(average) = state.average.as_mut() {
-            average.update(&variables)?;
+        let divisor = f64::from(parts) * factor;
+        let norm = state.optimiser.update_if_finite(masters, &gradients, divisor, rate)?;
+        drop(gradients);
+        let overflowed = !norm.is_finite();
+        if overflowed && !state.loss_scale.as_mut().is_some_and(LossScale::overflowed) {
+            let part = broken::find(&trainee, &mut dealer, stand, factor)?;
+            let (what, run) = ("the gradient is not finite", (&trainee, &mut dealer, &state));
+            return Err(broken::stop(what, part, stand, spec, places, run, watcher)?);
+        }
+        if overflowed {
+            tracing::warn!(
+                step,
+                "gradients overflow in f16 at a loss scale of {factor}: no update, half the scale"
+            );
+        } else {
+            metrics.add(metric::GRAD_NORM, norm);
+            state.loss_scale.iter_mut().for_each(LossScale::held);
+            trainee.policy.refresh()?;
+            if let Some(average) = state.average.as_mut() {
+                average.update(masters)?;
+            }
         }
         step += 1;
-        metrics.add(metric::GRAD_NORM, norm);
+        if state.loss_scale.is_some() {
+            metrics.add(metric::LOSS_SCALE, factor);
+            metrics.add(metric::OVERFLOWED, f64::from(u8::from(overflowed)));
+        }
         metrics.add(metric::LEARNING_RATE, rate);
         let pictures =
             f64::from(spec.batch_size * parts) * if spec.objective.is_preference() { 2.0 } else { 1.0 };
         metrics.add(metric::SAMPLES_PER_SECOND, pictures / begun.elapsed().as_secs_f64());
 
+        let last = step == spec.steps;
+        let due = last || (spec.checkpoint_every > 0 && step % spec.checkpoint_every == 0);
+        if due && !held_out.is_empty() {
+            let (loss, accuracy) = trainee.validate(&frozen(&trainee, &state, device)?, &held_out)?;
+            metrics.add(metric::VALIDATION_LOSS, loss);
+            accuracy.iter().for_each(|&value| metrics.add(metric::VALIDATION_ACCURACY, value));
+            state.note(step, loss);
+        }
         let asked = watcher.step(step, &metrics.values())?;
         if spec.sample_every > 0 && step % spec.sample_every == 0 {
             sampler.render(step, &state, watcher)?;
         }
-        let last = step == spec.steps;
-        let due = spec.checkpoint_every > 0 && step % spec.checkpoint_every == 0;
-        if last || due || asked.is_break() {
+        // The model first: a process that dies in between makes it again, since its state is the one before.
+        if due {
+            watcher.model(&save(spec, places, &trainee, &state, step)?)?;
+        }
+        if due || asked.is_break() {
             save_state(&places.run, spec, step, &state)?;
         }
-        if last || due {
-            let folder = places.run.join("models").join(format!("step-{step:07}"));
-            let model = save_model(&folder, &unet_folder.join("config.json"), &best(&state)?, spec, step)?;
-            watcher.model(&model)?;
+        if let (true, Some(keep)) = (due, spec.keep_checkpoints) {
+            let best = state.best.filter(|_| spec.keep_best).map(|(step, _)| step);
+            rotate(&places.models(), step, keep, best, watcher)?;
         }
         if asked.is_break() && !last {
             return Ok(Ending::Stopped(step));
@@ -169,15 +216,23 @@ pub fn train(
     Ok(Ending::Finished)
 }
 
-/// The network to train: the start checkpoint's, or drawn anew.
-fn open_policy(spec: &TrainSpec, folder: &Path, device: &Device) -> Result<(Unet, Variables)> {
-    if !spec.from_nothing {
-        return Ok(Unet::load(folder, device, true)?);
-    }
-    let config = Unet::config_of(folder)?;
-    let parameters = Parameters::random(spec.seed, device);
-    let unet = Unet::new(&parameters.root(), config)?;
-    Ok((unet, parameters.finish()?))
+/// Writes the weights that should generate as a model of the run.
+pub(super) fn save(
+    spec: &TrainSpec,
+    places: &Places,
+    trainee: &Trainee,
+    state: &State<'_>,
+    step: u32,
+) -> Result<SavedModel> {
+    let config = trainee.folder.join("config.json");
+    save_model(&folder_of(&places.models(), step), &config, &best(state)?, spec, step)
+}
+
+/// The network that the weights which should generate make, without variables.
+fn frozen(trainee: &Trainee, state: &State<'_>, device: &Device) -> Result<Unet> {
+    let unet = trainee.policy.unet();
+    let parameters = Parameters::of_tensors(best(state)?, device).in_type(unet.dtype());
+    Ok(Unet::new(&parameters.root(), unet.config().clone())?)
 }
 
 fn scaling_factor(folders: &Folders) -> Result<f64> {

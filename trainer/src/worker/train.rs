@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use diffusion::pipeline::Settings;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
 use domain::id::{JobId, ModelId};
-use domain::job::JobSpec;
+use domain::job::{JobSpec, JobState};
 use domain::model::Model;
 use domain::run::{MetricPoint, Run};
 use domain::train::TrainSpec;
@@ -148,6 +148,29 @@ impl Watcher for Queue<'_> {
                 rows.push(keep(&self.worker.catalogue, belongs, params, picture).await?);
             }
             Ok(self.worker.catalogue.store.insert_images(&rows, Some(self.claim)).await?)
+        })
+    }
+
+    fn retire(&mut self, step: u32) -> Result<bool> {
+        let store = &self.worker.catalogue.store;
+        self.worker.runtime.block_on(async {
+            let made = store.list_models_of_run(self.run.id).await?;
+            let Some(model) = made.into_iter().find(|m| m.step == Some(i64::from(step))) else {
+                return Ok(true); // a row went before and its files stayed
+            };
+            let id = model.id.to_string();
+            for state in [JobState::Queued, JobState::Running] {
+                let jobs = store.list_jobs(Some(state), u32::MAX).await?;
+                if jobs.iter().flat_map(|job| job.spec.models()).any(|name| name == model.name || name == id)
+                {
+                    return Ok(false);
+                }
+            }
+            match store.delete_model(model.id, self.claim).await {
+                Ok(()) => Ok(true),
+                Err(StoreError::Conflict(Conflict::ModelInUse)) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
         })
     }
 
