@@ -153,17 +153,18 @@ def original_unet(config):
     return {k: (s[0], "4|8|9", *s[2:]) if k == "input_blocks.0.0.weight" else s for k, s in theirs.items()}
 
 
-def original_vae():
+def original_vae(config=VAE):
     with torch.device("meta"):
-        network = AutoencoderKL(**VAE)
+        network = AutoencoderKL(**config)
+    finest = len(config["block_out_channels"]) - 1
     theirs = {}
     for key, shape in shapes(network).items():
         name = key.replace("mid_block.resnets.0", "mid.block_1").replace("mid_block.resnets.1", "mid.block_2")
         name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
         name = re.sub(r"down_blocks\.(\d)\.resnets", r"down.\1.block", name)
-        name = re.sub(r"up_blocks\.(\d)\.resnets", lambda m: f"up.{3 - int(m[1])}.block", name)
+        name = re.sub(r"up_blocks\.(\d)\.resnets", lambda m: f"up.{finest - int(m[1])}.block", name)
         name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", name)
-        name = re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{3 - int(m[1])}.upsample", name)
+        name = re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{finest - int(m[1])}.upsample", name)
         if "mid_block.attentions.0." in name:
             for ours, other in VAE_ATTENTION.items():
                 name = name.replace(f"mid_block.attentions.0.{ours}", f"mid.attn_1.{other}")

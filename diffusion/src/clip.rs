@@ -1,10 +1,11 @@
 //! CLIP's transformer and its text tower, under transformers' weight names. The image tower stands in the
 //! `evaluation` crate, made of the same [`Encoder`].
 
+use crate::Result;
 use crate::config::{self, ClipTextConfig};
 use crate::nn::{Activation, AttentionShape, Embedding, LayerNorm, Linear, attention};
-use crate::weights::{Init, Parameters, Scope, Variables};
-use crate::{Error, Result};
+use crate::torch_file::StoredTensor;
+use crate::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights, Variables};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
@@ -140,14 +141,13 @@ impl TextTower {
         })
     }
 
-    /// Reads `folder` (`config.json` and `model.safetensors`), as `text_encoder/` of a pipeline.
+    /// Reads `folder` (`config.json` and weights), as `text_encoder/` of a pipeline.
     ///
     /// # Errors
     /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Variables)> {
         let (parameters, config) = Self::open(folder, device)?;
-        let tower = Self::new(&parameters.root(), config)?;
-        Ok((tower, parameters.finish()?))
+        parameters.build(|scope| Self::new(scope, config.clone()))
     }
 
     /// As [`TextTower::load`], with the projection of pooled states (`text_projection`), as `text_encoder_2/` of
@@ -157,21 +157,27 @@ impl TextTower {
     /// As [`TextTower::load`].
     pub fn load_with_projection(folder: &Path, device: &Device) -> Result<(Self, Linear)> {
         let (parameters, config) = Self::open(folder, device)?;
-        let root = parameters.root();
-        let projection =
-            Linear::without_bias(&root.at("text_projection"), config.hidden_size, config.projection_dim)?;
-        let tower = Self::new(&root, config)?;
-        parameters.finish()?;
-        Ok((tower, projection))
+        let (built, _) = parameters.build(|root| {
+            let projection = root.at("text_projection");
+            let projection =
+                Linear::without_bias(&projection, config.hidden_size, config.projection_dim)?;
+            Ok((Self::new(root, config.clone())?, projection))
+        })?;
+        Ok(built)
     }
 
     fn open(folder: &Path, device: &Device) -> Result<(Parameters, ClipTextConfig)> {
         let config: ClipTextConfig = config::read(&folder.join("config.json"))?;
-        let weights = folder.join("model.safetensors");
-        if !weights.is_file() {
-            return Err(Error::format(&weights, "is not there: the folder needs the text tower's weights"));
-        }
-        Ok((Parameters::open(&weights, device, DType::F32, false)?, config))
+        let stored = Self::adapt(StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?)?;
+        Ok((Parameters::stored(stored, device, DType::F32, false), config))
+    }
+
+    /// Gives tensors the names that most files have.
+    ///
+    /// # Errors
+    /// The file has one under both.
+    pub fn adapt(stored: StoredWeights) -> Result<StoredWeights> {
+        stored.adapt(prefixed)
     }
 
     /// What it was built from.
@@ -232,6 +238,12 @@ impl TextTower {
         };
         ids.iter().position(|&id| id == end).unwrap_or(0)
     }
+}
+
+/// transformers since version 5.6 writes a text tower without the prefix that all published files have.
+fn prefixed(name: String, tensor: StoredTensor) -> (String, StoredTensor) {
+    let is_bare = ["embeddings.", "encoder.", "final_layer_norm."].iter().any(|part| name.starts_with(part));
+    (if is_bare { format!("text_model.{name}") } else { name }, tensor)
 }
 
 /// A parameter that is one vector, as the class token.

@@ -27,10 +27,17 @@ fn read_neutral<T: DeserializeOwned>(file: &Path, settings: &[Neutral]) -> Resul
     let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e))?;
     // Python writes an infinite number (`lambda_min_clipped` of samplers) as a word that JSON does not have.
     let text = text.replace(": -Infinity", ": null");
-    let config: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::format(file, e))?;
+    parse(serde_json::from_str(&text).map_err(|e| Error::format(file, e))?, file, settings)
+}
+
+/// The config of a JSON value, as if it were `file`'s.
+fn parse<T: DeserializeOwned>(config: serde_json::Value, file: &Path, settings: &[Neutral]) -> Result<T> {
     neutral::check(&config, settings, file)?;
     serde_path_to_error::deserialize(config).map_err(|e| Error::format(file, e))
 }
+
+/// What messages call a config that is in no file.
+const UNWRITTEN: &str = "config.json";
 
 /// `vae/config.json`.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,6 +80,17 @@ impl VaeConfig {
     /// It cannot be read, or the first setting that this network cannot obey.
     pub fn read(file: &Path) -> Result<Self> {
         let config: Self = read_neutral(file, neutral::VAE)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    /// As [`VaeConfig::read`], of what the file would hold.
+    ///
+    /// # Errors
+    /// The first setting that this network cannot obey.
+    pub fn of(config: serde_json::Value) -> Result<Self> {
+        let file = Path::new(UNWRITTEN);
+        let config: Self = parse(config, file, neutral::VAE)?;
         config.check(file)?;
         Ok(config)
     }

@@ -31,6 +31,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The same, of several tensors.
+    #[error("{origin}: {}", listed(problems, *more))]
+    Tensors {
+        /// The weights file, or the index of its shards.
+        origin: String,
+        /// Tensors, and what is wrong with each.
+        problems: Vec<(String, String)>,
+        /// How many more there are.
+        more: usize,
+    },
     /// A setting of a picture that cannot be had.
     #[error("{field}: {problem}")]
     Setting {
@@ -56,7 +66,20 @@ impl Error {
         Self::Setting { field, problem: problem.to_string() }
     }
 
+    pub(crate) fn tensor(origin: String, tensor: String, problem: String) -> Self {
+        Self::Tensor { origin, tensor, problem }
+    }
+
     pub(crate) fn file(file: &Path, source: std::io::Error) -> Self {
         Self::File { file: file.to_owned(), source }
     }
+}
+
+fn listed(problems: &[(String, String)], more: usize) -> String {
+    let mut text: Vec<String> =
+        problems.iter().map(|(tensor, problem)| format!("tensor {tensor:?} {problem}")).collect();
+    if more > 0 {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
 }

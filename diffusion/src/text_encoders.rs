@@ -7,6 +7,7 @@ use crate::config::{self, UnetConfig};
 use crate::nn::Linear;
 use crate::pipeline::Folders;
 use crate::tokenizer::Tokenizer;
+use crate::weights::{PartFiles, Stem};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -89,7 +90,8 @@ impl TextEncoders {
         let mut files = Vec::new();
         for [encoder, tokenizer] in parts {
             let encoder = folders.part(encoder)?;
-            files.extend(["config.json", "model.safetensors"].map(|name| encoder.join(name)));
+            files.push(encoder.join("config.json"));
+            files.extend(PartFiles::locate(&encoder, Stem::TRANSFORMER)?.files().iter().cloned());
             files.extend(Tokenizer::files(&folders.part(tokenizer)?));
         }
         Ok(files)

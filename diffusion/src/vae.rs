@@ -1,11 +1,12 @@
 //! AutoencoderKL, under diffusers' weight names: pictures to latents and back.
 
+use crate::Result;
 use crate::config::VaeConfig;
 use crate::nn::{AttentionShape, Conv2d, GroupNorm, Linear, attention, upsample_nearest};
 use crate::noise::Noise;
-use crate::unet::{ResnetBlock, ResnetShape, WEIGHTS_FILE};
-use crate::weights::{Parameters, Scope, Variables};
-use crate::{Error, Result};
+use crate::torch_file::StoredTensor;
+use crate::unet::{ResnetBlock, ResnetShape};
+use crate::weights::{Parameters, PartFiles, Scope, Stem, StoredWeights, Variables};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
@@ -64,13 +65,17 @@ impl Autoencoder {
     /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, device: &Device, trainable: bool) -> Result<(Self, Variables)> {
         let config = VaeConfig::read(&folder.join("config.json"))?;
-        let weights = folder.join(WEIGHTS_FILE);
-        if !weights.is_file() {
-            return Err(Error::format(&weights, "is not there: the folder needs the autoencoder's weights"));
-        }
-        let parameters = Parameters::open(&weights, device, DType::F32, trainable)?;
-        let vae = Self::new(&parameters.root(), config)?;
-        Ok((vae, parameters.finish()?))
+        let stored = Self::adapt(StoredWeights::open(&PartFiles::locate(folder, Stem::NETWORK)?)?)?;
+        Parameters::stored(stored, device, DType::F32, trainable)
+            .build(|scope| Self::new(scope, config.clone()))
+    }
+
+    /// Gives tensors of old files their names of today.
+    ///
+    /// # Errors
+    /// The file has one under both.
+    pub fn adapt(stored: StoredWeights) -> Result<StoredWeights> {
+        stored.adapt(renamed)
     }
 
     /// What it was built from.
@@ -105,6 +110,19 @@ impl Autoencoder {
             None => self.decoder.forward(latents),
         }
     }
+}
+
+/// The attention's layers as diffusers named them before version 0.17, and as it names them since.
+const RENAMED: [(&str, &str); 4] =
+    [("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")];
+
+fn renamed(name: String, tensor: StoredTensor) -> (String, StoredTensor) {
+    const ATTENTION: &str = ".mid_block.attentions.0.";
+    let new = RENAMED.iter().find_map(|(old, new)| {
+        let (before, after) = name.split_once(&format!("{ATTENTION}{old}."))?;
+        Some(format!("{before}{ATTENTION}{new}.{after}"))
+    });
+    (new.unwrap_or(name), tensor)
 }
 
 fn resnet(config: &VaeConfig, inputs: usize, outputs: usize) -> ResnetShape {

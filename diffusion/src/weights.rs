@@ -1,4 +1,10 @@
-//! Parameters: read from a safetensors file or drawn from a seed, checked by name and shape, and written back.
+//! Parameters: read from the files of a model or drawn from a seed, checked by name and shape, and written back.
+
+mod files;
+mod stored;
+
+pub use files::{PartFiles, Stem};
+pub use stored::StoredWeights;
 
 use crate::lora::Adapter;
 use crate::nn::LowRank;
@@ -8,7 +14,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a parameter begins when a network is trained from nothing.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +50,11 @@ pub struct Parameters {
 
 #[derive(Debug)]
 enum Source {
-    File(HashMap<String, Tensor>),
+    Files(StoredWeights),
+    Memory(BTreeMap<String, Tensor>),
     Seed(Box<Mutex<Noise>>),
+    /// No values: what is asked for is noted.
+    Nothing(Mutex<BTreeMap<String, Vec<usize>>>),
 }
 
 /// A network's trainable parameters by name. Cloning shares the values.
@@ -55,23 +64,24 @@ pub type Variables = BTreeMap<String, Var>;
 pub type Weights = BTreeMap<String, Tensor>;
 
 impl Parameters {
-    /// Of a safetensors file. With `trainable`, every parameter becomes a variable, kept in `dtype`.
+    /// Of a file of safetensors or torch. With `trainable`, every parameter becomes a variable, kept in `dtype`.
     ///
     /// # Errors
-    /// A file that cannot be read or is no whole safetensors file.
+    /// A file that cannot be read or is damaged.
     pub fn open(file: &Path, device: &Device, dtype: DType, trainable: bool) -> Result<Self> {
-        let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| {
-            Error::format(file, format!("is no whole safetensors file ({e}): copy or download it again"))
-        })?;
-        Ok(Self::new(file.display().to_string(), Source::File(tensors), device, dtype, trainable))
+        Ok(Self::stored(StoredWeights::open(&PartFiles::one(file))?, device, dtype, trainable))
+    }
+
+    /// Of the files of a part, read while the network is built.
+    #[must_use]
+    pub fn stored(stored: StoredWeights, device: &Device, dtype: DType, trainable: bool) -> Self {
+        Self::new(stored.origin().to_owned(), Source::Files(stored), device, dtype, trainable)
     }
 
     /// Of tensors at hand, frozen.
     #[must_use]
     pub fn of_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
-        let source = Source::File(tensors.into_iter().collect());
-        Self::new("weights in memory".to_owned(), source, device, DType::F32, false)
+        Self::new("weights in memory".to_owned(), Source::Memory(tensors), device, DType::F32, false)
     }
 
     /// The same, with the file that errors shall name.
@@ -127,6 +137,19 @@ impl Parameters {
         Scope { parameters: self, prefix: String::new() }
     }
 
+    /// Builds a network from all of these parameters. What the files lack or have too much is told before anything
+    /// is read, several at once.
+    ///
+    /// # Errors
+    /// Parameters that are missing, misshapen or left over.
+    pub fn build<N>(self, network: impl Fn(&Scope<'_>) -> Result<N>) -> Result<(N, Variables)> {
+        if let Source::Files(stored) = &self.source {
+            stored.check(&shapes_of(|scope| network(scope).map(drop))?)?;
+        }
+        let built = network(&self.root())?;
+        Ok((built, self.finish()?))
+    }
+
     /// Ends the building: every parameter of the file must have been used.
     ///
     /// # Errors
@@ -140,39 +163,37 @@ impl Parameters {
     /// # Errors
     /// As [`Parameters::finish`].
     pub fn finish_with_weights(self) -> Result<(Variables, Weights)> {
-        let taken = self.taken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Source::File(tensors) = &self.source {
-            // Old files carry this constant index; it is no parameter.
-            let unknown =
-                tensors.keys().filter(|k| !taken.contains_key(*k) && !k.ends_with("position_ids")).min();
-            if let Some(name) = unknown {
-                return Err(Error::Tensor {
-                    origin: self.origin,
-                    tensor: name.clone(),
-                    problem: "is in the file but not in the network that the config describes".to_owned(),
-                });
-            }
+        let taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let is_left = |name: &&str| !taken.contains_key(*name) && !stored::is_idle(name);
+        let left = match &self.source {
+            Source::Files(stored) => stored.shapes().map(|(name, _)| name).find(is_left),
+            Source::Memory(tensors) => tensors.keys().map(String::as_str).find(is_left),
+            Source::Seed(_) | Source::Nothing(_) => None,
+        };
+        if let Some(name) = left {
+            return Err(Error::tensor(self.origin, name.to_owned(), stored::EXTRA.to_owned()));
         }
-        let variables = self.variables.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok((variables, taken))
+        Ok((self.variables.into_inner().unwrap_or_else(PoisonError::into_inner), taken))
     }
 
     fn get(&self, name: String, shape: &[usize], init: Init) -> Result<Tensor> {
-        let bad =
-            |problem: String| Error::Tensor { origin: self.origin.clone(), tensor: name.clone(), problem };
         let value = match &self.source {
-            Source::File(tensors) => {
+            Source::Files(stored) => stored.read(&name, shape, self.dtype)?.to_device(&self.device)?,
+            Source::Memory(tensors) => {
+                let bad = |problem| Error::tensor(self.origin.clone(), name.clone(), problem);
                 let value = tensors.get(&name).ok_or_else(|| bad("is missing".to_owned()))?;
                 if value.dims() != shape {
-                    return Err(bad(format!(
-                        "has shape {:?} where the config asks for {shape:?}",
-                        value.dims()
-                    )));
+                    return Err(bad(stored::misshapen(value.dims(), shape)));
                 }
                 value.to_dtype(self.dtype)?.to_device(&self.device)?
             }
+            Source::Nothing(asked) => {
+                lock(asked).insert(name, shape.to_vec());
+                // One number stands for all: no memory is taken.
+                return Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?);
+            }
             Source::Seed(noise) => {
-                let mut noise = noise.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut noise = lock(noise);
                 let count = shape.iter().product();
                 let values = match init {
                     Init::Constant(c) => vec![c as f32; count],
@@ -187,16 +208,31 @@ impl Parameters {
         let value = if self.trainable {
             let variable = Var::from_tensor(&value)?;
             let value = variable.as_tensor().clone();
-            self.variables
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(name.clone(), variable);
+            lock(&self.variables).insert(name.clone(), variable);
             value
         } else {
             value
         };
-        self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name, value.clone());
+        lock(&self.taken).insert(name, value.clone());
         Ok(value)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names and shapes of the parameters that a network asks for, whose values `network` must not look at.
+///
+/// # Errors
+/// Those of `network`.
+pub fn shapes_of(network: impl FnOnce(&Scope<'_>) -> Result<()>) -> Result<BTreeMap<String, Vec<usize>>> {
+    let asked = Source::Nothing(Mutex::default());
+    let parameters = Parameters::new("a network's shape".to_owned(), asked, &Device::Cpu, DType::F32, false);
+    network(&parameters.root())?;
+    match parameters.source {
+        Source::Nothing(asked) => Ok(asked.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        _ => Ok(BTreeMap::new()),
     }
 }
 
@@ -242,6 +278,63 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, file: &Path) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let bytes = safetensors::serialize(cpu, Some(metadata)).map_err(|e| Error::format(file, e))?;
     write_atomically(file, &bytes)
+}
+
+/// Writes tensors of one type as [`save`] does, each asked for when its turn comes: never are two in memory.
+///
+/// # Errors
+/// The file cannot be written, `dtype` is neither F32 nor F16, or `tensor` fails or gives another shape.
+pub fn save_streamed(
+    shapes: &BTreeMap<String, Vec<usize>>,
+    dtype: DType,
+    file: &Path,
+    tensor: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
+) -> Result<()> {
+    let (name, width) = match dtype {
+        DType::F32 => ("F32", 4),
+        DType::F16 => ("F16", 2),
+        other => return Err(Error::format(file, format!("cannot be written in {other:?}: use F32 or F16"))),
+    };
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
+    let mut end = 0;
+    for (tensor, shape) in shapes {
+        let start = end;
+        end += width * shape.iter().product::<usize>();
+        let place = serde_json::json!({ "dtype": name, "shape": shape, "data_offsets": [start, end] });
+        header.insert(tensor.clone(), place);
+    }
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    // An error of the tensors' own, told as it is.
+    let mut failure = None;
+    let written = write_atomically_by(file, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for (name, shape) in shapes {
+            let values = tensor(name, shape).and_then(|tensor| Ok(tensor.to_dtype(dtype)?.flatten_all()?));
+            let bytes = values.and_then(|values| {
+                Ok(match dtype {
+                    DType::F16 => {
+                        values.to_vec1::<half::f16>()?.into_iter().flat_map(half::f16::to_le_bytes).collect()
+                    }
+                    _ => values.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>(),
+                })
+            });
+            match bytes {
+                Ok(bytes) if bytes.len() == width * shape.iter().product::<usize>() => {
+                    out.write_all(&bytes)?
+                }
+                Ok(_) => failure = Some(Error::format(file, format!("would have {name:?} in another shape"))),
+                Err(error) => failure = Some(error),
+            }
+            if failure.is_some() {
+                return Err(io::Error::other("a tensor cannot be had"));
+            }
+        }
+        Ok(())
+    });
+    failure.map_or(written, Err)
 }
 
 /// Writes a file so that it is there whole or not at all, also after a power cut.

@@ -2,12 +2,12 @@
 
 use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, Picture, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
+use diffusion::Result;
 use diffusion::clip::{Encoder, EncoderShape, TextTower, vector};
 use diffusion::config::{self, ClipConfig, ClipVisionConfig};
 use diffusion::nn::{Embedding, LayerNorm, Linear, conv2d};
 use diffusion::tokenizer::Tokenizer;
-use diffusion::weights::{Init, Parameters, Scope, Variables};
-use diffusion::{Error, Result};
+use diffusion::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights};
 use image::RgbImage;
 use serde::Deserialize;
 use std::path::Path;
@@ -156,22 +156,15 @@ impl ImageTower {
 }
 
 impl Clip {
-    /// Reads a CLIP folder (`config.json`, `model.safetensors`, `vocab.json`, `merges.txt`).
+    /// Reads a CLIP folder (`config.json`, weights, `vocab.json`, `merges.txt`).
     ///
     /// # Errors
     /// A part that is missing or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let config: ClipConfig = config::read(&folder.join("config.json"))?;
-        let weights = folder.join("model.safetensors");
-        if !weights.is_file() {
-            return Err(Error::Format {
-                file: weights,
-                problem: "is not there: the folder needs CLIP's weights".to_owned(),
-            });
-        }
-        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
-        let towers = Towers::new(&parameters.root(), config)?;
-        let _frozen: Variables = parameters.finish()?;
+        let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?;
+        let (towers, _) = Parameters::stored(stored, device, DType::F32, false)
+            .build(|scope| Towers::new(scope, config.clone()))?;
         let tokenizer = Tokenizer::load(folder)?;
         let preprocessor = folder.join("preprocessor_config.json");
         let PreprocessorConfig { image_mean, image_std } = if preprocessor.is_file() {

@@ -1,7 +1,8 @@
-//! Models that lie in the models folder: known from the start, under their folders' names.
+//! Models that lie in the models folder, bundled or imported: known from the start, under their folders' names.
 
 use crate::ambient;
 use anyhow::{Context, Result, ensure};
+use diffusion::layout::{MODEL_INDEX, Origin};
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::{Folders, read_defaults};
 use domain::id::ModelId;
@@ -26,8 +27,8 @@ struct Found {
 }
 
 impl Bundled {
-    /// Looks at every sub-folder with a `model_index.json` or a LoRA adapter and makes it a model unless it is one. A folder that cannot
-    /// be read is told and does not stop the others.
+    /// Looks at every sub-folder with a `model_index.json`, an `origin.json` that names a base, or a LoRA adapter, and
+    /// makes it a model unless it is one. A folder that cannot be read is told and does not stop the others.
     pub(crate) async fn register(store: &Store, models: &Path) -> Result<Self> {
         let mut bundled = Self::default();
         for (name, folder) in folders(models) {
@@ -39,7 +40,7 @@ impl Bundled {
             bundled.found.insert(name, outcome.map_err(|problem| format!("{problem:#}")));
         }
         if bundled.found.is_empty() {
-            tracing::warn!(folder = %models.display(), "no bundled model: no sub-folder has a model_index.json");
+            tracing::warn!(folder = %models.display(), "no bundled model: no sub-folder is in diffusers layout");
         }
         Ok(bundled)
     }
@@ -65,19 +66,29 @@ fn folders(models: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(models).into_iter().flatten().flatten();
     let mut folders: Vec<(String, PathBuf)> = entries
         .map(|entry| entry.path())
-        .filter(|folder| folder.join("model_index.json").is_file() || is_adapter(folder))
+        .filter(|folder| Origin::is_model(folder) || is_adapter(folder))
         .filter_map(|folder| Some((folder.file_name()?.to_str()?.to_owned(), folder)))
+        // An import that is not finished.
+        .filter(|(name, _)| !name.starts_with('.'))
         .collect();
-    folders.sort();
+    // Bases before what lies over them.
+    folders.sort_by_key(|(name, folder)| (!folder.join(MODEL_INDEX).is_file(), name.clone()));
     folders
 }
 
 async fn register(store: &Store, name: &str, folder: &Path) -> Result<Found> {
     ensure!(is_name(name), "the folder's name is no model name: use letters, digits, '-', '_' and '.'");
     let folder = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
-    let (_, description, sha256) = {
-        let folder = folder.clone();
-        tokio::task::spawn_blocking(move || look(&folder)).await??
+    let origin = Origin::read(&folder)?.unwrap_or_default();
+    let base = match &origin.base {
+        Some(base) => Some(store.get_model_by_name(base).await?.with_context(|| {
+            format!("its base {base:?} is no model here: import it, or put its folder beside this one")
+        })?),
+        None => None,
+    };
+    let (description, sha256) = {
+        let (folder, base) = (folder.clone(), Origin::base_of(&folder)?);
+        tokio::task::spawn_blocking(move || look(&folder, base.as_deref(), &origin)).await??
     };
     if let Some(row) = store.get_model_by_name(name).await? {
         ensure!(
@@ -95,7 +106,7 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<Found> {
         name: name.to_owned(),
         folder: folder.display().to_string(),
         sha256,
-        base_id: None,
+        base_id: base.map(|base| base.id),
         run_id: None,
         step: None,
         objective: None,
@@ -110,18 +121,25 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<Found> {
 }
 
 /// Reads what can be told without loading it: that its configs are understood, its description, its weights' name.
-fn look(folder: &Path) -> Result<(u32, String, String)> {
-    let (multiple, weights) = if is_adapter(folder) {
-        (1, folder.join(WEIGHTS_FILE))
+fn look(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, String)> {
+    let weights = if is_adapter(folder) {
+        vec![folder.join(WEIGHTS_FILE)]
     } else {
-        let (_, multiple) = read_defaults(folder, None)?;
-        (multiple, diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?.1)
+        read_defaults(folder, base)?;
+        // Shards one after the other, as if they were one file.
+        diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?.1.files().to_vec()
     };
     let mut hasher = Sha256::new();
-    let mut file = File::open(&weights).with_context(|| format!("reading {}", weights.display()))?;
-    std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", weights.display()))?;
+    for path in &weights {
+        let mut file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+        std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
+    }
     let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((multiple, description(folder), sha256))
+    let mut description = description(folder);
+    if description.is_empty() && !origin.source.is_empty() {
+        description = format!("Imported from {}.", origin.source);
+    }
+    Ok((description, sha256))
 }
 
 /// The first sentence line of the model card, if there is one.

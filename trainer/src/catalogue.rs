@@ -1,6 +1,7 @@
 //! Where models lie: bundled ones in the models folder, trained ones in the artifact store.
 
 use anyhow::{Context, Result};
+use diffusion::layout::Origin;
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Folders;
 use domain::model::Model;
@@ -36,7 +37,7 @@ impl Catalogue {
     fn folder(&self, model: &Model) -> Result<PathBuf> {
         // A bundled model's row may remember another checkout's path.
         let bundled = self.models.join(&model.name);
-        let is_there = ["model_index.json", WEIGHTS_FILE].iter().any(|file| bundled.join(file).is_file());
+        let is_there = Origin::is_model(&bundled) || bundled.join(WEIGHTS_FILE).is_file();
         if model.run_id.is_none() && is_there {
             return Ok(bundled);
         }

@@ -6,6 +6,8 @@ use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
 use trainer::command::convert::ConvertCommand;
 use trainer::command::doctor::DoctorCommand;
+use trainer::command::export::ExportCommand;
+use trainer::command::import::ImportCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -28,6 +30,10 @@ enum Command {
     Replay(ReplayCommand),
     /// Turn a file of torch or safetensors into safetensors, running nothing of it.
     Convert(ConvertCommand),
+    /// Take in a model: a folder, a checkpoint in one file, or a repository of the hub.
+    Import(Box<ImportCommand>),
+    /// Write a model as a folder that diffusers loads.
+    Export(ExportCommand),
     /// Say what this machine offers, and check that its devices compute what they should.
     Doctor(DoctorCommand),
     /// Work off the queue.
@@ -49,6 +55,8 @@ fn main() -> Result<()> {
         Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),

@@ -1,6 +1,6 @@
 //! `unet/config.json`, with the meaning that diffusers' `UNet2DConditionModel` gives every field.
 
-use super::{four, neutral, norm_eps, read_neutral, thirty_two, two, yes};
+use super::{UNWRITTEN, four, neutral, norm_eps, parse, read_neutral, thirty_two, two, yes};
 use crate::nn::Activation;
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
@@ -139,6 +139,17 @@ impl UnetConfig {
     /// It cannot be read, or the first setting that this network cannot obey.
     pub fn read(file: &Path) -> Result<Self> {
         let config: Self = read_neutral(file, neutral::UNET)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    /// As [`UnetConfig::read`], of what the file would hold.
+    ///
+    /// # Errors
+    /// The first setting that this network cannot obey.
+    pub fn of(config: serde_json::Value) -> Result<Self> {
+        let file = Path::new(UNWRITTEN);
+        let config: Self = parse(config, file, neutral::UNET)?;
         config.check(file)?;
         Ok(config)
     }

@@ -189,9 +189,13 @@ fn read(source: &Source) -> Checked<Content> {
         }
         // Protocols from 2 on begin so; 0 and 1 with an opcode of an integer.
         [0x80, ..] | [b'L' | b'I' | b'J' | b'K' | b'M', ..] => legacy::read(source).map(pickle),
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', _] => {
+            Err("is a pointer of Git LFS, not the file it stands for: `git lfs pull`, or download it again"
+                .to_owned())
+        }
         [0x1f, 0x8b, ..] => Err("is compressed by gzip: unpack it first".to_owned()),
         [0x89, b'H', b'D', b'F', ..] => Err("is an HDF5 file, not one of torch".to_owned()),
-        _ => Err("is neither a torch file nor safetensors".to_owned()),
+        _ => Err("is neither a torch file nor safetensors: copy or download it again".to_owned()),
     }
 }
 

@@ -79,6 +79,39 @@ impl StoredTensor {
         self.checked_size().unwrap_or(0)
     }
 
+    /// `count` rows of it from row `first` on: the elements whose first index is one of these.
+    #[must_use]
+    pub fn rows(&self, first: usize, count: usize) -> Option<Self> {
+        let mut part = self.clone();
+        let rows = part.shape.first_mut()?;
+        if first.checked_add(count)? > *rows {
+            return None;
+        }
+        *rows = count;
+        part.offset += part.strides.first()?.checked_mul(first as u64)?;
+        Some(part)
+    }
+
+    /// The transpose of a matrix.
+    #[must_use]
+    pub fn transposed(&self) -> Option<Self> {
+        let mut turned = self.clone();
+        turned.shape.reverse();
+        turned.strides.reverse();
+        (turned.shape.len() == 2).then_some(turned)
+    }
+
+    /// Without the last dimensions, as far as they are of one element; `at_least` dimensions stay.
+    #[must_use]
+    pub fn without_trailing_ones(&self, at_least: usize) -> Self {
+        let mut less = self.clone();
+        while less.shape.len() > at_least && less.shape.last() == Some(&1) {
+            less.shape.pop();
+            less.strides.pop();
+        }
+        less
+    }
+
     fn checked_size(&self) -> Option<u64> {
         // Sizes are multiplied without the zeros, so that a shape like [2^60, 2^60, 0] is refused like safetensors does.
         let all =

@@ -9,16 +9,16 @@ use crate::config::UnetConfig;
 use crate::lora::Adapter;
 use crate::nn::{Activation, Conv2d, GroupNorm};
 use crate::tape::{Keep, Pass, Tape};
-use crate::weights::{Parameters, Scope, Variables, Weights};
+use crate::weights::{Parameters, PartFiles, Scope, Stem, StoredWeights, Variables, Weights};
 use crate::{Error, Result};
 use blocks::{DownBlock, MidBlock, UpBlock};
 use candle_core::{DType, Device, Tensor};
 pub use embeddings::Added;
 use embeddings::{AddedEmbedding, TimeEmbedding};
 pub(crate) use resnet::{ResnetBlock, ResnetShape};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Name of the weights file in a folder in diffusers layout.
+/// Name of the weights file that we write in a folder in diffusers layout; others are read too ([`Stem::NETWORK`]).
 pub const WEIGHTS_FILE: &str = "diffusion_pytorch_model.safetensors";
 
 /// The UNet.
@@ -85,10 +85,9 @@ impl Unet {
     /// # Errors
     /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, device: &Device, trainable: bool) -> Result<(Self, Variables)> {
-        let (config, weights) = Self::files(folder)?;
-        let parameters = Parameters::open(&weights, device, DType::F32, trainable)?;
-        let unet = Self::new(&parameters.root(), config)?;
-        Ok((unet, parameters.finish()?))
+        let (config, files) = Self::files(folder)?;
+        Parameters::stored(StoredWeights::open(&files)?, device, DType::F32, trainable)
+            .build(|scope| Self::new(scope, config.clone()))
     }
 
     /// Reads `folder` frozen, to compute in `dtype`.
@@ -96,11 +95,9 @@ impl Unet {
     /// # Errors
     /// As [`Unet::load`].
     pub fn load_frozen(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
-        let (config, weights) = Self::files(folder)?;
-        let parameters = Parameters::open(&weights, device, dtype, false)?;
-        let unet = Self::new(&parameters.root(), config)?;
-        parameters.finish()?;
-        Ok(unet)
+        let (config, files) = Self::files(folder)?;
+        let parameters = Parameters::stored(StoredWeights::open(&files)?, device, dtype, false);
+        Ok(parameters.build(|scope| Self::new(scope, config.clone()))?.0)
     }
 
     /// Reads `folder`, frozen, also with every parameter by name; they share their memory with the network.
@@ -108,8 +105,8 @@ impl Unet {
     /// # Errors
     /// As [`Unet::load`].
     pub fn load_with_weights(folder: &Path, device: &Device) -> Result<(Self, Weights)> {
-        let (config, file) = Self::files(folder)?;
-        let parameters = Parameters::open(&file, device, DType::F32, false)?;
+        let (config, files) = Self::files(folder)?;
+        let parameters = Parameters::stored(StoredWeights::open(&files)?, device, DType::F32, false);
         let unet = Self::new(&parameters.root(), config)?;
         Ok((unet, parameters.finish_with_weights()?.1))
     }
@@ -130,18 +127,12 @@ impl Unet {
         Ok(unet)
     }
 
-    /// The config of `folder`, checked, and the path of its weights.
+    /// The config of `folder`, checked, and the files of its weights.
     ///
     /// # Errors
-    /// As [`Unet::load`], as far as configs go.
-    pub fn files(folder: &Path) -> Result<(UnetConfig, PathBuf)> {
-        let config = Self::config_of(folder)?;
-        let weights = folder.join(WEIGHTS_FILE);
-        if weights.is_file() {
-            Ok((config, weights))
-        } else {
-            Err(Error::format(&weights, "is not there: the folder needs the UNet's weights"))
-        }
+    /// As [`Unet::load`], as far as configs and the presence of files go.
+    pub fn files(folder: &Path) -> Result<(UnetConfig, PartFiles)> {
+        Ok((Self::config_of(folder)?, PartFiles::locate(folder, Stem::NETWORK)?))
     }
 
     /// The config of `folder`, checked.

@@ -17,7 +17,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// A copy of a fixture's folder, without its subfolders.
-fn copy(name: &str) -> TempDir {
+pub(crate) fn copy(name: &str) -> TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     for entry in std::fs::read_dir(folder(name)).expect("a fixture") {
         let file = entry.expect("an entry").path();
@@ -29,7 +29,7 @@ fn copy(name: &str) -> TempDir {
 }
 
 /// The error's text must have all of these.
-fn assert_names<T>(result: diffusion::Result<T>, words: &[&str]) {
+pub(crate) fn assert_names<T>(result: diffusion::Result<T>, words: &[&str]) {
     let Err(error) = result else { panic!("no error, where it should name {words:?}") };
     let error = error.to_string();
     for word in words {
@@ -37,7 +37,7 @@ fn assert_names<T>(result: diffusion::Result<T>, words: &[&str]) {
     }
 }
 
-fn load_unet(folder: &TempDir) -> diffusion::Result<()> {
+pub(crate) fn load_unet(folder: &TempDir) -> diffusion::Result<()> {
     Unet::load(folder.path(), &Device::Cpu, true).map(|_| ())
 }
 
@@ -51,7 +51,7 @@ fn change_weights(folder: &TempDir, change: impl FnOnce(&mut BTreeMap<String, Te
 }
 
 /// Sets fields of a JSON file; null removes.
-fn change_config(file: &Path, fields: Value) {
+pub(crate) fn change_config(file: &Path, fields: Value) {
     let mut config: Value =
         serde_json::from_slice(&std::fs::read(file).expect("a config")).expect("a config");
     for (field, value) in fields.as_object().expect("fields") {

@@ -9,6 +9,8 @@ mod loading;
 mod lora;
 mod pipeline;
 mod samplers;
+mod single_file;
+mod sources;
 mod text_tower;
 mod tokenizer;
 mod unet;

@@ -208,6 +208,26 @@ async fn registering_again_changes_nothing_and_other_weights_are_not_taken_for_t
     assert!(reply.text().contains("weights are others"), "{}", reply.text());
 }
 
+/// An imported UNet that names its base draws with the base's other parts; one whose base is unknown is told.
+#[tokio::test]
+async fn a_unet_alone_lies_over_the_base_that_it_names() {
+    let app = TestApp::start().await;
+    let models = app.folder.path().join("models");
+    for (name, base) in [("over", "tiny"), ("lost", "absent")] {
+        copy(&models.join("tiny/unet"), &models.join(name).join("unet"));
+        let origin = format!("{{\"source\": \"someone/else\", \"base\": \"{base}\"}}");
+        fs::write(models.join(name).join("origin.json"), origin).expect("room");
+    }
+    let app = TestApp::start_in(app.folder, &[]).await;
+    let whole = app.get("/generate?prompt=a+cat&seed=3&model=tiny").await.expect(200);
+    let over = app.get("/generate?prompt=a+cat&seed=3&model=over").await.expect(200);
+    assert_eq!(whole.bytes, over.bytes);
+    let row = app.model("over").await;
+    assert_eq!((row.base_id, row.description.as_str()), (Some(app.model("tiny").await.id), "Imported from someone/else."));
+    let reply = app.get("/generate?prompt=a&model=lost").await.expect(503);
+    assert!(reply.text().contains("absent"), "{}", reply.text());
+}
+
 #[tokio::test]
 async fn a_model_trained_from_a_trained_model_uses_the_first_ones_other_parts() {
     let app = TestApp::start().await;

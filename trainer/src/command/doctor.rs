@@ -10,10 +10,10 @@ use diffusion::device::{DeviceName, HAS_CUDA, gpus};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::tokenizer::Tokenizer;
-use diffusion::unet::{Unet, WEIGHTS_FILE};
+use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
-use diffusion::weights::Parameters;
-use std::path::{Path, PathBuf};
+use diffusion::weights::{Parameters, PartFiles, Stem, StoredWeights};
+use std::path::PathBuf;
 
 /// What to examine.
 #[derive(Debug, Args)]
@@ -102,10 +102,12 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
         results.push((name, tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?));
         Ok(())
     };
-    let open = |file: &Path, trainable| Parameters::open(file, device, dtype, trainable);
+    let open = |files: &PartFiles, trainable| -> Result<Parameters> {
+        Ok(Parameters::stored(StoredWeights::open(files)?, device, dtype, trainable))
+    };
 
     let folder = folders.part("text_encoder")?;
-    let parameters = open(&folder.join("model.safetensors"), false)?;
+    let parameters = open(&PartFiles::locate(&folder, Stem::TRANSFORMER)?, false)?;
     let text = TextTower::new(&parameters.root(), config::read(&folder.join("config.json"))?)?;
     let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
     let ids = TEXT.iter().map(|text| tokenizer.encode(text)).collect::<diffusion::Result<Vec<_>>>()?;
@@ -113,16 +115,16 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
     keep("text states", &states)?;
 
     let folder = folders.part("vae")?;
-    let parameters = open(&folder.join(WEIGHTS_FILE), false)?;
+    let parameters = open(&PartFiles::locate(&folder, Stem::NETWORK)?, false)?;
     let vae = Autoencoder::new(&parameters.root(), VaeConfig::read(&folder.join("config.json"))?)?;
-    let (config, file) = Unet::files(&folders.part("unet")?)?;
+    let (config, files) = Unet::files(&folders.part("unet")?)?;
     let side = config.sample_size * vae.config().downscale();
     let pictures = noise.normal_tensor((BATCH, vae.config().in_channels, side, side), device)?;
     let posterior = vae.encode(&pictures.clamp(-1.0, 1.0)?.to_dtype(dtype)?)?;
     keep("latents", &posterior.mean)?;
     keep("decoded picture", &vae.decode(&posterior.mean)?)?;
 
-    let parameters = open(&file, true)?;
+    let parameters = open(&files, true)?;
     let shape = (BATCH, config.in_channels, config.sample_size, config.sample_size);
     let unet = Unet::new(&parameters.root(), config)?;
     let variables = parameters.finish()?;

@@ -3,5 +3,7 @@
 pub mod bench;
 pub mod convert;
 pub mod doctor;
+pub mod export;
+pub mod import;
 pub mod replay;
 pub mod train;

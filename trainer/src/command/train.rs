@@ -8,6 +8,7 @@ use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
+use diffusion::layout::Origin;
 use diffusion::pipeline::{Folders, Settings};
 use diffusion::weights::write_atomically;
 use domain::run::metric;
@@ -64,14 +65,18 @@ impl TrainCommand {
         let spec = read_spec(&self.config)?;
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
-        let folders = |name: &str| {
+        let folders = |name: &str| -> Result<Folders> {
             let named = self.models.join(name);
             let folder = if named.is_dir() { named } else { PathBuf::from(name) };
-            Folders::new(&folder, self.base_parts.as_deref())
+            let base = match &self.base_parts {
+                Some(parts) => Some(parts.clone()),
+                None => Origin::base_of(&folder)?,
+            };
+            Ok(Folders::new(&folder, base.as_deref()))
         };
         let places = Places {
-            start: folders(&spec.base),
-            reference: spec.reference.as_deref().map(folders),
+            start: folders(&spec.base)?,
+            reference: spec.reference.as_deref().map(folders).transpose()?,
             run: self.out.clone().unwrap_or_else(|| Path::new("data/runs").join(&spec.name)),
             cache: self.cache.clone(),
         };

@@ -10,7 +10,7 @@ use diffusion::conditioning::EncodedText;
 use diffusion::pipeline::Folders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
-use diffusion::weights;
+use diffusion::weights::{self, PartFiles, Stem};
 use domain::train::DataSpec;
 use evaluation::clip::Clip;
 use sha2::{Digest, Sha256};
@@ -127,13 +127,14 @@ fn key(spec: &DataSpec, folders: &Folders, with_clip: bool) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(FORMAT);
     hash.update(serde_json::to_vec(spec)?);
-    let mut files = vec![
-        folders.part("vae")?.join("config.json"),
-        folders.part("vae")?.join(diffusion::unet::WEIGHTS_FILE),
-    ];
+    let weights = |part, stem| -> Result<Vec<PathBuf>> {
+        Ok(PartFiles::locate(&folders.part(part)?, stem)?.files().to_vec())
+    };
+    let mut files = vec![folders.part("vae")?.join("config.json")];
+    files.extend(weights("vae", Stem::NETWORK)?);
     files.extend(TextEncoders::files(folders)?);
     if with_clip {
-        files.push(folders.part("clip")?.join("model.safetensors"));
+        files.extend(weights("clip", Stem::TRANSFORMER)?);
     }
     for file in files {
         hash.update(file_sha256(&file)?);

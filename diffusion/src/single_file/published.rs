@@ -1,0 +1,170 @@
+//! What a single file does not say: the configs of the published models, from the diffusers folders of
+//! `stable-diffusion-v1-5/stable-diffusion-v1-5`, `stabilityai/stable-diffusion-2-1` and
+//! `stabilityai/stable-diffusion-xl-base-1.0`. Sizes in them are replaced by the file's own.
+
+use super::{Family, Part};
+use crate::config::Prediction;
+use crate::layout;
+use serde_json::{Value, json};
+
+/// diffusers' version whose defaults these configs rely on.
+const VERSION: &str = "0.35.0";
+
+/// Parts of names that tell other models, and which.
+pub(super) const FOREIGN: [(&str, &str); 8] = [
+    ("joint_blocks.", "Stable Diffusion 3"),
+    ("double_blocks.", "Flux"),
+    ("double_layers.", "AuraFlow"),
+    ("control_model.", "a ControlNet"),
+    ("lora_unet_", "a LoRA, which changes a model and is none"),
+    ("conditioner.embedders.0.model.text_projection", "the refiner of SDXL"),
+    ("edm_mean", "Playground v2.5"),
+    ("clip_txt_mapper.", "Stable Cascade"),
+];
+
+/// Tensors that many files carry and no network needs: tables of the noise schedule, indices, temperatures.
+const IDLE: [&str; 9] = [
+    "position_ids",
+    "logit_scale",
+    "attn_mask",
+    "first_stage_model.loss.",
+    "first_stage_model.model_ema.",
+    "vae.model_ema.",
+    "first_stage_model.quantize.",
+    "cond_stage_model.transformer.vision_model.",
+    "cond_stage_model.transformer.visual_projection.",
+];
+
+pub(super) fn is_idle(name: &str) -> bool {
+    IDLE.iter().any(|idle| name.ends_with(idle) || (idle.ends_with('.') && name.starts_with(idle)))
+}
+
+/// `unet/config.json`, to be completed.
+pub(super) fn unet(family: Family) -> Value {
+    let mut config = json!({
+        "_class_name": "UNet2DConditionModel",
+        "_diffusers_version": VERSION,
+        "act_fn": "silu",
+        "attention_head_dim": 8,
+        "center_input_sample": false,
+        "downsample_padding": 1,
+        "flip_sin_to_cos": true,
+        "freq_shift": 0,
+        "mid_block_scale_factor": 1,
+        "norm_eps": 1e-5,
+        "norm_num_groups": 32,
+        "sample_size": sample_size(family),
+    });
+    match family {
+        Family::StableDiffusion1 => {}
+        Family::StableDiffusion2 => config["upcast_attention"] = json!(true),
+        Family::StableDiffusionXl => {
+            config["addition_embed_type"] = json!("text_time");
+            config["addition_time_embed_dim"] = json!(256);
+        }
+    }
+    config
+}
+
+/// Side of the latents.
+fn sample_size(family: Family) -> u32 {
+    match family {
+        Family::StableDiffusion1 => 64,
+        Family::StableDiffusion2 => 96,
+        Family::StableDiffusionXl => 128,
+    }
+}
+
+/// `vae/config.json`, to be completed.
+pub(super) fn vae(family: Family) -> Value {
+    let mut config = json!({
+        "_class_name": "AutoencoderKL",
+        "_diffusers_version": VERSION,
+        "act_fn": "silu",
+        "in_channels": 3,
+        "norm_num_groups": 32,
+        "out_channels": 3,
+        "sample_size": 8 * sample_size(family),
+        "scaling_factor": 0.18215,
+    });
+    if family == Family::StableDiffusionXl {
+        config["scaling_factor"] = json!(0.13025);
+        config["force_upcast"] = json!(true);
+    }
+    config
+}
+
+/// `text_encoder/config.json`, to be completed; of OpenCLIP's towers, whose activation is the exact GELU.
+pub(super) fn text(open_clip: bool) -> Value {
+    json!({
+        "architectures": ["CLIPTextModel"],
+        "attention_dropout": 0.0,
+        "bos_token_id": 0,
+        "dropout": 0.0,
+        "eos_token_id": 2,
+        "hidden_act": if open_clip { "gelu" } else { "quick_gelu" },
+        "initializer_factor": 1.0,
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-5,
+        "model_type": "clip_text_model",
+        "pad_token_id": 1,
+        "projection_dim": if open_clip { 512 } else { 768 },
+    })
+}
+
+/// The other files of the folder.
+pub(super) fn configs(family: Family, prediction: Prediction, parts: &[Part]) -> Vec<(String, Value)> {
+    let mut schedule = json!({
+        "_diffusers_version": VERSION,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "clip_sample": false,
+        "num_train_timesteps": 1000,
+        "prediction_type": match prediction {
+            Prediction::Epsilon => "epsilon",
+            Prediction::VPrediction => "v_prediction",
+        },
+        "set_alpha_to_one": false,
+        "skip_prk_steps": true,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+        "trained_betas": null,
+    });
+    schedule["_class_name"] = json!(match family {
+        Family::StableDiffusion1 => "PNDMScheduler",
+        Family::StableDiffusion2 => "DDIMScheduler",
+        Family::StableDiffusionXl => "EulerDiscreteScheduler",
+    });
+    let mut configs = vec![("scheduler/scheduler_config.json".to_owned(), schedule)];
+    let tokenizer = |pad: &str| {
+        json!({
+            "bos_token": "<|startoftext|>",
+            "do_lower_case": true,
+            "eos_token": "<|endoftext|>",
+            "errors": "replace",
+            "model_max_length": 77,
+            "pad_token": pad,
+            "tokenizer_class": "CLIPTokenizer",
+            "unk_token": "<|endoftext|>",
+        })
+    };
+    let (first, second) = match family {
+        Family::StableDiffusion1 => ("<|endoftext|>", None),
+        Family::StableDiffusion2 => ("!", None),
+        Family::StableDiffusionXl => ("<|endoftext|>", Some("!")),
+    };
+    configs.push(("tokenizer/tokenizer_config.json".to_owned(), tokenizer(first)));
+    configs.extend(second.map(|pad| ("tokenizer_2/tokenizer_config.json".to_owned(), tokenizer(pad))));
+    let channels = parts.iter().find(|part| part.name == "unet").map(|part| &part.config["in_channels"]);
+    let class = match (channels.and_then(Value::as_u64), family) {
+        (Some(8), Family::StableDiffusion1) => "StableDiffusionInstructPix2PixPipeline",
+        (Some(9), Family::StableDiffusionXl) => "StableDiffusionXLInpaintPipeline",
+        (Some(9), _) => "StableDiffusionInpaintPipeline",
+        (_, Family::StableDiffusionXl) => "StableDiffusionXLPipeline",
+        (_, _) => "StableDiffusionPipeline",
+    };
+    let index = layout::model_index(class, configs[0].1["_class_name"].as_str().unwrap_or_default(), VERSION);
+    configs.push((layout::MODEL_INDEX.to_owned(), index));
+    configs
+}

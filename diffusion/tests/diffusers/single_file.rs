@@ -1,0 +1,171 @@
+//! Checkpoints in one file against diffusers' conversion, which `oracles/sources.py` ran.
+
+use crate::fixture::{folder, json};
+use diffusion::config::Prediction;
+use diffusion::single_file::{Family, Options, SingleFile, View, plan};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// A published model's tensors, by name in the file, with what becomes of them: part, new name and what is taken.
+fn published(name: &str) -> (Shapes, Vec<(String, [String; 3])>) {
+    let text = std::fs::read_to_string(folder("sources").join(name)).expect("a list");
+    let (mut shapes, mut becomes) = (Shapes::new(), vec![]);
+    let mut before = [String::new(), String::new()];
+    let name = |shared: &str, before: &str| -> String {
+        let (shared, rest) = shared.split_once(' ').expect("a name");
+        before[..shared.parse().expect("a number")].to_owned() + rest
+    };
+    for line in text.lines() {
+        let [shape, old, part, new, view] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        before = [name(old, &before[0]), name(new, &before[1])];
+        let [old, new] = before.clone();
+        let shape = shape.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().expect(line)).collect();
+        shapes.insert(old.clone(), shape);
+        becomes.push((old, [part.to_owned(), new, view.to_owned()]));
+    }
+    (shapes, becomes)
+}
+
+const VELOCITY: Options =
+    Options { prediction: Some(Prediction::VPrediction), average: false, unet_only: false };
+
+const PUBLISHED: [(&str, Family, Option<&str>); 3] = [
+    ("sd1.txt", Family::StableDiffusion1, Some("sd15")),
+    ("sd2.txt", Family::StableDiffusion2, Some("sd21")),
+    ("sdxl.txt", Family::StableDiffusionXl, Some("sdxl")),
+];
+
+/// Every tensor of the published models, at full size, becomes what diffusers makes of it, and the UNet's config is the
+/// published one.
+#[test]
+fn published_models_at_full_size() {
+    for (list, family, config) in PUBLISHED {
+        let (shapes, mut expected) = published(list);
+        let plan = plan(&shapes, VELOCITY).expect(list);
+        assert_eq!(plan.family, family);
+        let mut ours = vec![];
+        for part in &plan.parts {
+            for tensor in &part.tensors {
+                let view = match tensor.view {
+                    View::Whole => "whole".to_owned(),
+                    View::Third(i) => format!("third {i}"),
+                    View::Transposed => "transposed".to_owned(),
+                    View::Matrix => "matrix".to_owned(),
+                };
+                ours.push((tensor.old.clone(), [part.name.to_owned(), tensor.new.clone(), view]));
+            }
+        }
+        let left_out = |old: &String| (old.clone(), [String::from("left out"), String::new(), String::new()]);
+        let named: Vec<_> = ours.iter().map(|(old, _)| old.clone()).collect();
+        ours.extend(shapes.keys().filter(|old| !named.contains(old)).map(left_out));
+        ours.sort();
+        expected.iter_mut().filter(|(_, [_, new, _])| new.is_empty()).for_each(|(_, [part, _, view])| {
+            // The list says it in the place of the view.
+            *part = std::mem::take(view);
+        });
+        expected.sort();
+        assert_eq!(ours.len(), expected.len(), "{list}");
+        for (ours, theirs) in ours.iter().zip(&expected) {
+            assert_eq!(ours, theirs, "{list}");
+        }
+        let Some(config) = config else { continue };
+        let theirs = json(&format!("published/{config}/config.json"));
+        let ours = &plan.parts[0].config;
+        for (field, value) in ours.as_object().expect("a config") {
+            let neutral = ["_diffusers_version", "transformer_layers_per_block", "use_linear_projection"];
+            if theirs[field] != *value && !(theirs[field].is_null() && neutral.contains(&field.as_str())) {
+                assert_eq!(field, "_diffusers_version", "{config}: {value} is {} there", theirs[field]);
+            }
+        }
+        assert_eq!(ours["transformer_layers_per_block"], theirs["transformer_layers_per_block"], "{config}");
+    }
+}
+
+#[test]
+fn what_is_missing_misshapen_or_left_over_is_named() {
+    let (whole, _) = published("sd1.txt");
+    plan(&whole, Options::default()).expect("whole");
+    let problem = |change: &dyn Fn(&mut Shapes)| {
+        let mut shapes = whole.clone();
+        change(&mut shapes);
+        plan(&shapes, Options::default()).expect_err("a problem")
+    };
+    const NAME: &str = "model.diffusion_model.output_blocks.5.2.conv.weight";
+    let missing = problem(&|s| drop(s.remove(NAME)));
+    assert!(missing.contains(NAME) && missing.contains("missing"), "{missing}");
+    let misshapen = problem(&|s| drop(s.insert(NAME.to_owned(), vec![640, 640, 1, 1])));
+    assert!(misshapen.contains(NAME) && misshapen.contains("[640, 640, 1, 1]"), "{misshapen}");
+    let extra = problem(&|s| drop(s.insert("first_stage_model.more.weight".to_owned(), vec![1])));
+    assert!(extra.contains("first_stage_model.more.weight") && extra.contains("no place"), "{extra}");
+    let hostile = problem(&|s| {
+        s.insert("model.diffusion_model.input_blocks.99999999999.0.op.weight".to_owned(), vec![1]);
+    });
+    assert!(hostile.contains("99999999999"), "{hostile}");
+    for (prefix, words) in [("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text tower")] {
+        let without = problem(&|s| s.retain(|name, _| !name.starts_with(prefix)));
+        assert!(without.contains(words) && without.contains("over a base"), "{without}");
+    }
+    let lora = problem(&|s| drop(s.insert("lora_unet_down.weight".to_owned(), vec![1])));
+    assert!(lora.contains("LoRA"), "{lora}");
+    let nothing = plan(&Shapes::new(), Options::default()).expect_err("nothing");
+    assert!(nothing.contains("model.diffusion_model."), "{nothing}");
+    // What belongs to no part is no harm.
+    let mut more = whole.clone();
+    more.insert("embedding_manager.strings".to_owned(), vec![4]);
+    assert_eq!(plan(&more, Options::default()).expect("a plan").left_out[0], "embedding_manager.strings");
+    let (second, _) = published("sd2.txt");
+    let unknown = plan(&second, Options::default()).expect_err("no prediction");
+    assert!(unknown.contains("--prediction-type"), "{unknown}");
+    // The UNet alone is all that is asked of a file of the UNet alone.
+    let mut alone = second;
+    alone.retain(|name, _| name.starts_with("model.diffusion_model."));
+    let plan = plan(&alone, Options { unet_only: true, ..Options::default() }).expect("a UNet");
+    assert_eq!((plan.parts.len(), plan.family), (1, Family::StableDiffusion2));
+}
+
+fn sha256(file: &Path) -> String {
+    format!("{:x}", Sha256::digest(std::fs::read(file).expect("a file")))
+}
+
+/// Files of torch with all that training frameworks leave in them; the result is diffusers' to the byte.
+#[test]
+fn checkpoints_become_what_diffusers_makes_of_them() {
+    let expected = json("sources/expected.json");
+    for (name, parts) in [("sd1", 3), ("sd2", 3), ("sdxl", 4)] {
+        let file = folder("sources").join(format!("{name}.ckpt"));
+        for average in [false, true] {
+            let options = Options { average, ..VELOCITY };
+            if average && name != "sd1" {
+                let problem = SingleFile::open(&file, options).expect_err("no averages").to_string();
+                assert!(problem.contains("model_ema"), "{problem}");
+                continue;
+            }
+            let scratch = tempfile::tempdir().expect("a folder");
+            let single = SingleFile::open(&file, options).unwrap_or_else(|e| panic!("{e}"));
+            let mut written = 0;
+            single.write(scratch.path(), &mut |_| written += 1).expect("room");
+            assert_eq!((written, single.plan().parts.len()), (parts, parts));
+            assert_eq!(single.plan().has_average, name == "sd1");
+            for part in &single.plan().parts {
+                let weights = scratch.path().join(part.name).join(part.weights_file());
+                let key = if average && part.name == "unet" { "unet of averages" } else { part.name };
+                assert_eq!(sha256(&weights), expected[name][key].as_str().expect(key), "{name}'s {key}");
+            }
+            for (field, value) in expected[name]["config"].as_object().expect("a config") {
+                let ours = &single.plan().parts[0].config[field];
+                let is_default = ours.is_null() && *value == Value::from(1);
+                assert!(ours == value || is_default, "{name}: {field} is {ours} instead of {value}");
+            }
+            let schedule =
+                std::fs::read(scratch.path().join("scheduler/scheduler_config.json")).expect("a file");
+            let schedule: Value = serde_json::from_slice(&schedule).expect("JSON");
+            assert_eq!(schedule["prediction_type"], "v_prediction");
+        }
+    }
+}

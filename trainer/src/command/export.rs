@@ -1,0 +1,303 @@
+//! `export MODEL --out DIR`: a model as a folder that diffusers loads: its own parts and its base's together, or its
+//! UNet alone, with `model_index.json` and a model card. See docs/models.md.
+
+mod card;
+
+use crate::catalogue::Catalogue;
+use crate::report::Progress;
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use card::{Card, Trained};
+use clap::{Args, ValueEnum};
+use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index};
+use diffusion::noise::Noise;
+use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
+use diffusion::weights::{save, write_atomically};
+use domain::train::TrainSpec;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use store::{Artifacts, Store};
+
+/// diffusers' version whose layout this is.
+const VERSION: &str = "0.35.0";
+/// Seed of the card's picture.
+const SAMPLE_SEED: u64 = 1;
+
+/// What to export, and to where.
+#[derive(Debug, Args)]
+pub struct ExportCommand {
+    /// A model by name or id, or the folder of one (of `train`, of an import, of anything in diffusers layout).
+    model: String,
+    /// The folder to write; it must not be there yet.
+    #[arg(long)]
+    out: PathBuf,
+    /// Write the UNet alone.
+    #[arg(long)]
+    unet_only: bool,
+    /// Type of all weights. f16 halves the size and keeps 11 bits of each number.
+    #[arg(long, default_value = "f32")]
+    dtype: Type,
+    /// A prompt whose picture is drawn for the card, with the noise it began from.
+    #[arg(long)]
+    sample: Option<String>,
+    /// The folder with the parts that a given folder lacks. Default: the one that it names itself.
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// The database that server and workers share.
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite://data/diff-contrast.db"
+    )]
+    database_url: String,
+    /// Folder of pictures and checkpoints, shared with the server.
+    #[arg(long, env = "ARTIFACTS", default_value = "data/artifacts")]
+    artifacts: PathBuf,
+    /// Folder of models by name.
+    #[arg(long, env = "MODELS", default_value = "models")]
+    models: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Type {
+    F16,
+    F32,
+}
+
+/// What is known of the model.
+struct Found {
+    name: String,
+    folders: Folders,
+    /// Its own folder, with its spec or its origin.
+    own: PathBuf,
+    base: Option<String>,
+    step: Option<i64>,
+}
+
+impl ExportCommand {
+    /// # Errors
+    /// What went wrong, for people; nothing is left under the folder's name then.
+    pub fn run(self) -> Result<()> {
+        ensure!(
+            !self.out.exists(),
+            "{} is there already: name another folder, or remove it",
+            self.out.display()
+        );
+        let found = self.find()?;
+        let name = self.out.file_name().and_then(|name| name.to_str()).context("--out: name a folder")?;
+        let stage = self.out.with_file_name(format!(".{name}.part"));
+        if stage.exists() {
+            fs::remove_dir_all(&stage).with_context(|| format!("cannot remove {}", stage.display()))?;
+        }
+        if let Err(error) = self.write(&found, &stage) {
+            // The error is what matters.
+            let _ = fs::remove_dir_all(&stage);
+            return Err(error);
+        }
+        fs::rename(&stage, &self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
+        println!("{}: ready", self.out.display());
+        Ok(())
+    }
+
+    fn find(&self) -> Result<Found> {
+        let given = Path::new(&self.model);
+        let named = self.models.join(&self.model);
+        let folder = [given, &named].into_iter().find(|folder| folder.join("unet").is_dir());
+        if let Some(folder) = folder {
+            let folder =
+                folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
+            let spec = read_spec(&folder)?;
+            let base = match &self.base {
+                Some(base) => Some(base.clone()),
+                None => Origin::base_of(&folder)?
+                    // What `train` wrote names its base by name or path.
+                    .or_else(|| {
+                        spec.as_ref().map(|spec| self.models.join(&spec.base)).filter(|base| base.is_dir())
+                    }),
+            };
+            let step = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
+            let name = spec.map_or_else(|| self.model.clone(), |spec| spec.name);
+            let base_name =
+                base.as_ref().map(|base| base.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            return Ok(Found {
+                name,
+                folders: Folders::new(&folder, base.as_deref()),
+                own: folder,
+                base: base_name,
+                step,
+            });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let store = Store::connect(&self.database_url).await.with_context(|| {
+                format!("{} is no folder of a model, and the database cannot be asked for it", self.model)
+            })?;
+            let catalogue = Catalogue {
+                store,
+                artifacts: Artifacts::open(&self.artifacts)?,
+                models: self.models.clone(),
+            };
+            let (model, folders) = catalogue.find(&self.model).await?;
+            let base = match model.base_id {
+                Some(id) => catalogue.store.get_model(id).await?.map(|base| base.name),
+                None => None,
+            };
+            let own =
+                folders.part("unet")?.parent().map(Path::to_owned).context("the model has no folder")?;
+            Ok(Found { name: model.name, folders, own, base, step: model.step })
+        })
+    }
+
+    fn write(&self, found: &Found, stage: &Path) -> Result<()> {
+        let dtype = match self.dtype {
+            Type::F16 => DType::F16,
+            Type::F32 => DType::F32,
+        };
+        let mut classes = BTreeMap::new();
+        for (part, stem) in PARTS {
+            if self.unet_only && part != "unet" {
+                continue;
+            }
+            let from = match found.folders.part(part) {
+                Ok(from) => from,
+                // Only SDXL has two text towers.
+                Err(_) if part == "text_encoder_2" => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let mut bar = Progress::new(part, 100);
+            copy_part(&from, &stage.join(part), part, stem, dtype, &mut |done, all| {
+                bar.reach(100 * done / all.max(1));
+                Ok(())
+            })
+            .with_context(|| format!("{part} cannot be exported"))?;
+            bar.finish();
+            let config: Value = diffusion::config::read(&stage.join(part).join("config.json"))?;
+            classes.insert(part, config);
+        }
+        let schedule: Value = diffusion::config::read(&found.folders.part(SCHEDULE)?)?;
+        let class = if classes.contains_key("text_encoder_2") || takes_pooled_text(&classes["unet"]) {
+            "StableDiffusionXLPipeline"
+        } else {
+            "StableDiffusionPipeline"
+        };
+        if !self.unet_only {
+            for folder in ["tokenizer", "tokenizer_2", "scheduler"] {
+                if let Ok(from) = found.folders.part(folder) {
+                    copy_small(&from, &stage.join(folder))?;
+                }
+            }
+            let sampler = schedule["_class_name"].as_str().unwrap_or("DDIMScheduler");
+            write_json(&stage.join(MODEL_INDEX), &model_index(class, sampler, VERSION))?;
+            if let Ok(file) = found.folders.part("generation_config.json") {
+                copy_file(&file, &stage.join("generation_config.json"))?;
+            }
+        }
+        if let Some(prompt) = &self.sample {
+            ensure!(!self.unet_only, "--sample: a UNet alone draws nothing; export the whole model");
+            self.sample(stage, prompt)?;
+        }
+        let (defaults, _) = found.folders.defaults()?;
+        let trained =
+            read_spec(&found.own)?.map(|spec| Trained { spec, step: found.step, base: found.base.clone() });
+        let card = Card {
+            name: &found.name,
+            trained,
+            source: Origin::read(&found.own)?,
+            sha256: sha256(&stage.join("unet").join(PARTS[2].1.names()[0].as_str()))?,
+            class,
+            defaults,
+            half: self.dtype == Type::F16,
+            unet_only: self.unet_only,
+            sample: self.sample.clone(),
+        };
+        write_atomically(&stage.join("README.md"), card.render()?.as_bytes())?;
+        Ok(())
+    }
+
+    /// Draws the card's picture with what was written, and keeps the noise, so that others can draw it too.
+    fn sample(&self, stage: &Path, prompt: &str) -> Result<()> {
+        let model = TextToImage::load(stage, None, &Device::Cpu)?;
+        let defaults = *model.defaults();
+        let multiple = model.size_multiple();
+        let (height, width) = ((defaults.height / multiple) as usize, (defaults.width / multiple) as usize);
+        let shape = (1, model.unet().config().in_channels, height, width);
+        let noise = Noise::new(SAMPLE_SEED).normal_tensor(shape, &Device::Cpu)?;
+        let settings = Settings {
+            width: defaults.width,
+            height: defaults.height,
+            steps: defaults.steps,
+            guidance_scale: defaults.guidance_scale,
+            sampler: defaults.sampler,
+        };
+        let prompts =
+            [Prompt { prompt: prompt.to_owned(), negative_prompt: String::new(), seed: SAMPLE_SEED }];
+        let mut bar = Progress::new("sample", u64::from(defaults.steps));
+        let pictures = model.generate_from(&noise, &prompts, &settings, &mut |done, _| {
+            bar.reach(done as u64);
+            ControlFlow::Continue(())
+        })?;
+        bar.finish();
+        let picture = pictures.and_then(|pictures| pictures.into_iter().next()).context("no picture")?;
+        picture.save(stage.join("sample.png")).context("cannot write the sample")?;
+        save(
+            &BTreeMap::from([("noise".to_owned(), Tensor::clone(&noise))]),
+            &stage.join("sample.safetensors"),
+        )?;
+        let told = json!({
+            "prompt": prompt,
+            "width": settings.width,
+            "height": settings.height,
+            "num_inference_steps": settings.steps,
+            "guidance_scale": settings.guidance_scale,
+            "sampler": settings.sampler.as_str(),
+        });
+        write_json(&stage.join("sample.json"), &told)
+    }
+}
+
+fn takes_pooled_text(unet: &Value) -> bool {
+    unet["addition_embed_type"] == "text_time"
+}
+
+fn read_spec(folder: &Path) -> Result<Option<TrainSpec>> {
+    let file = folder.join("spec.json");
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is no spec", file.display()))
+}
+
+/// The files of a folder, which are small.
+fn copy_small(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
+        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            copy_file(&path, &to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    Ok(write_atomically(to, &bytes)?)
+}
+
+fn write_json(file: &Path, value: &Value) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(write_atomically(file, text.as_bytes())?)
+}
+
+fn sha256(file: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut reader = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    std::io::copy(&mut reader, &mut hash)?;
+    Ok(format!("{:x}", hash.finalize()))
+}

@@ -1,0 +1,230 @@
+//! Repositories of the hub, by the crate `hf-hub`, in the cache that Python's tools share. The crate reads no token and
+//! no wish to stay offline from the environment, and believes every download: that is done here.
+
+use crate::report::Progress;
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use hf_hub::api::Progress as Downloading;
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
+use hf_hub::{Cache, Repo, RepoType};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A connection that breaks is taken up again so often, where it broke.
+const RETRIES: usize = 5;
+/// Progress is told in these.
+const MEBIBYTE: usize = 1 << 20;
+
+/// The variables by which tools of the hub are set, each also a flag.
+#[derive(Clone, Debug, Args)]
+pub(super) struct HubSettings {
+    /// Folder of the hub's token and cache.
+    #[arg(long, env = "HF_HOME", help_heading = "The hub")]
+    hf_home: Option<PathBuf>,
+    /// Folder of the cache, where it is not `hub` in HF_HOME.
+    #[arg(long, env = "HF_HUB_CACHE", help_heading = "The hub")]
+    hf_hub_cache: Option<PathBuf>,
+    /// The hub's address, for a mirror.
+    #[arg(long, env = "HF_ENDPOINT", help_heading = "The hub")]
+    hf_endpoint: Option<String>,
+    /// The token for what is not for everybody; else the one of `huggingface-cli login`.
+    #[arg(long, env = "HF_TOKEN", hide_env_values = true, help_heading = "The hub")]
+    hf_token: Option<String>,
+    /// Ask nothing of the network: use what is in the cache (1, true, yes, on).
+    #[arg(long, env = "HF_HUB_OFFLINE", num_args = 0..=1, default_missing_value = "1", help_heading = "The hub")]
+    hf_hub_offline: Option<String>,
+}
+
+impl HubSettings {
+    fn is_offline(&self) -> bool {
+        let wish = self.hf_hub_offline.as_deref().unwrap_or_default().to_ascii_lowercase();
+        ["1", "true", "yes", "on"].contains(&wish.as_str())
+    }
+
+    fn cache(&self) -> Cache {
+        match (&self.hf_hub_cache, &self.hf_home) {
+            (Some(cache), _) if !cache.as_os_str().is_empty() => Cache::new(cache.clone()),
+            (_, Some(home)) if !home.as_os_str().is_empty() => Cache::new(home.join("hub")),
+            _ => Cache::default(),
+        }
+    }
+}
+
+/// The hub, or what is cached of it.
+pub(super) struct Hub {
+    /// None where the network is not to be asked.
+    api: Option<Api>,
+    cache: Cache,
+}
+
+/// A repository at one commit.
+pub(super) struct Snapshot {
+    name: String,
+    pub(super) commit: String,
+    /// Its files.
+    pub(super) names: BTreeSet<String>,
+    remote: Option<ApiRepo>,
+    folder: PathBuf,
+}
+
+impl Hub {
+    pub(super) fn new(settings: &HubSettings) -> Result<Self> {
+        let cache = settings.cache();
+        let api = if settings.is_offline() { None } else { Some(api(settings, &cache)?) };
+        Ok(Self { api, cache })
+    }
+
+    /// What a repository has at a revision: its commit and its files.
+    pub(super) fn snapshot(&self, name: &str, revision: &str) -> Result<Snapshot> {
+        let repository = Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned());
+        let root = self.cache.path().join(repository.folder_name());
+        let place = |commit: &str| root.join("snapshots").join(commit);
+        let Some(api) = &self.api else {
+            // A branch's commit is noted; a commit stands for itself.
+            let noted = fs::read_to_string(root.join("refs").join(revision));
+            let commit = noted.map_or_else(|_| revision.to_owned(), |commit| commit.trim().to_owned());
+            let folder = place(&commit);
+            ensure!(
+                folder.is_dir(),
+                "{name} at {revision} is not in the cache ({}), and HF_HUB_OFFLINE forbids to fetch it",
+                self.cache.path().display()
+            );
+            let names = super::names(&folder)?;
+            return Ok(Snapshot { name: name.to_owned(), commit, names, remote: None, folder });
+        };
+        let info = api.repo(repository.clone()).info().map_err(|error| explain(&error, name, revision))?;
+        ensure!(
+            info.sha.len() >= 7 && info.sha.chars().all(|c| c.is_ascii_alphanumeric()),
+            "{name}: the hub names {:?} as its commit, which is none",
+            info.sha
+        );
+        self.cache.repo(repository).create_ref(&info.sha).context("the hub's cache cannot be written")?;
+        let names: BTreeSet<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
+        if let Some(strange) = names.iter().find(|name| !is_inside(name)) {
+            bail!("{name}: the hub names a file {strange:?}, which would lie outside of its folder");
+        }
+        // All files of one commit, whatever is pushed meanwhile.
+        let remote = api.repo(Repo::with_revision(name.to_owned(), RepoType::Model, info.sha.clone()));
+        let folder = place(&info.sha);
+        Ok(Snapshot { name: name.to_owned(), commit: info.sha, names, remote: Some(remote), folder })
+    }
+}
+
+fn api(settings: &HubSettings, cache: &Cache) -> Result<Api> {
+    let mut builder = ApiBuilder::from_cache(cache.clone()).with_retries(RETRIES).with_progress(false);
+    if let Some(endpoint) = settings.hf_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
+        ensure!(
+            endpoint.starts_with("http://") || endpoint.starts_with("https://"),
+            "HF_ENDPOINT {endpoint:?}: use an address that begins with https://"
+        );
+        builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+    }
+    let home = settings.hf_home.as_deref().filter(|home| !home.as_os_str().is_empty());
+    let given =
+        settings.hf_token.as_deref().map(str::trim).filter(|token| !token.is_empty()).map(str::to_owned);
+    let logged_in =
+        home.and_then(|home| fs::read_to_string(home.join("token")).ok()).map(|t| t.trim().to_owned());
+    if let Some(token) = given.or(logged_in).filter(|token| !token.is_empty()) {
+        builder = builder.with_token(Some(token));
+    }
+    builder.build().context("no way to the hub")
+}
+
+impl Snapshot {
+    /// Where a file lies, after it was fetched if need be. What the hub names by its SHA-256 is held to it.
+    pub(super) fn fetch(&self, file: &str) -> Result<PathBuf> {
+        let path = self.folder.join(file);
+        if path.is_file() {
+            return Ok(path);
+        }
+        let Some(remote) = &self.remote else {
+            bail!(
+                "{}: {file} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: import once without",
+                self.name
+            );
+        };
+        let path = remote
+            .download_with_progress(file, Bar::new(file))
+            .map_err(|error| explain(&error, &format!("{}/{file}", self.name), &self.commit))?;
+        check(&path, file)?;
+        Ok(path)
+    }
+}
+
+/// Holds a fetched file to the SHA-256 that is its name in the cache, where it is one (large files).
+fn check(path: &Path, name: &str) -> Result<()> {
+    let blob = fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let wanted = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if wanted.len() != 64 || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    let mut hash = Sha256::new();
+    std::io::copy(&mut fs::File::open(&blob)?, &mut hash)?;
+    if format!("{:x}", hash.finalize()) != wanted {
+        fs::remove_file(path).and_then(|()| fs::remove_file(&blob))?;
+        bail!("{name} did not arrive as the hub has it (its SHA-256 differs): import it again");
+    }
+    Ok(())
+}
+
+fn is_inside(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// What an error of the hub means.
+fn explain(error: &ApiError, what: &str, revision: &str) -> anyhow::Error {
+    let text = error.to_string();
+    let status = |code: &str| text.contains(&format!("status: {code}"));
+    if status("401") || status("403") {
+        anyhow::anyhow!(
+            "{what}: the hub does not let us in ({text}): set HF_TOKEN to a token that may read it, accept its terms on \
+             its page, or look at the name"
+        )
+    } else if status("404") {
+        anyhow::anyhow!(
+            "{what}: the hub has no such thing at revision {revision}: look at the name and --revision"
+        )
+    } else if status("416") {
+        anyhow::anyhow!("{what}: a part of it in the cache (*.part) is no beginning of it: remove that file")
+    } else {
+        anyhow::anyhow!(
+            "{what}: {text}; what arrived is kept, and HF_HUB_OFFLINE=1 uses what is in the cache"
+        )
+    }
+}
+
+/// A file's way here.
+struct Bar {
+    name: String,
+    bar: Option<Progress>,
+    done: usize,
+}
+
+impl Bar {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), bar: None, done: 0 }
+    }
+}
+
+impl Downloading for Bar {
+    fn init(&mut self, size: usize, _: &str) {
+        self.done = 0;
+        self.bar
+            .get_or_insert_with(|| Progress::new(&format!("{} (MiB)", self.name), (size / MEBIBYTE) as u64));
+    }
+
+    fn update(&mut self, size: usize) {
+        self.done += size;
+        if let Some(bar) = &mut self.bar {
+            bar.reach((self.done / MEBIBYTE) as u64);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish();
+        }
+    }
+}

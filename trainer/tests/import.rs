@@ -1,0 +1,444 @@
+//! The commands `import` and `export` as people run them: from folders, single files and a stand-in of the hub on this
+//! machine, which answers over HTTP as the hub does.
+
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures").join(name)
+}
+
+/// Runs the program in a folder of its own; standard output and error, and whether it went well.
+fn run(arguments: &[&str], models: &Path, variables: &[(&str, &str)]) -> (String, String, bool) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+    for name in ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"] {
+        command.env_remove(name);
+    }
+    let output = command
+        .args(arguments)
+        .arg("--models")
+        .arg(models)
+        // Whatever is not told otherwise stays offline.
+        .env("HF_HOME", models.join("../hub"))
+        .env("HF_ENDPOINT", "http://127.0.0.1:9")
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the program");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (text(output.stdout), text(output.stderr), output.status.success())
+}
+
+fn succeed(arguments: &[&str], models: &Path, variables: &[(&str, &str)]) -> String {
+    let (stdout, stderr, ok) = run(arguments, models, variables);
+    assert!(ok, "{stderr}");
+    stdout
+}
+
+/// Fails, names all of these, and leaves the folder of models as it was.
+fn fail(arguments: &[&str], models: &Path, variables: &[(&str, &str)], words: &[&str]) {
+    let list = || {
+        let mut names: Vec<_> = fs::read_dir(models).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = list();
+    let (_, stderr, ok) = run(arguments, models, variables);
+    assert!(!ok, "it went well: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{stderr} does not name {word:?}");
+    }
+    assert_eq!(before, list(), "something was left");
+}
+
+/// The files of the fixture's model, as a repository would have them, by path.
+fn repository() -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for part in ["", "scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
+        for entry in fs::read_dir(fixture("model").join(part)).expect("a fixture") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if path.is_file() && !name.starts_with("expected") {
+                let name = if part.is_empty() { name } else { format!("{part}/{name}") };
+                files.insert(name, fs::read(path).expect("a file"));
+            }
+        }
+    }
+    // What is not wanted.
+    files.insert("safety_checker/model.safetensors".to_owned(), vec![1; 9]);
+    files.insert("unet/diffusion_pytorch_model.bin".to_owned(), vec![2; 9]);
+    files.insert("unet/diffusion_pytorch_model.non_ema.safetensors".to_owned(), vec![3; 9]);
+    let half = files["vae/diffusion_pytorch_model.safetensors"].clone();
+    files.insert("vae/diffusion_pytorch_model.fp16.safetensors".to_owned(), half);
+    files
+}
+
+fn write(files: &BTreeMap<String, Vec<u8>>, folder: &Path) {
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("room");
+        fs::write(path, bytes).expect("room");
+    }
+}
+
+fn tensors(file: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
+    let bytes = fs::read(file).expect("a file");
+    let read = SafeTensors::deserialize(&bytes).expect("safetensors");
+    read.tensors().into_iter().map(|(name, t)| (name, (t.dtype().to_string(), t.data().to_vec()))).collect()
+}
+
+#[test]
+fn a_folder_is_read_through_and_exported_again() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (source, models) = (scratch.path().join("source"), scratch.path().join("models"));
+    write(&repository(), &source);
+    let source_name = source.to_str().expect("a path");
+    let told = succeed(&["import", source_name, "--name", "tiny"], &models, &[]);
+    for words in ["unet: ", "of F16, diffusion_pytorch_model.safetensors", "vae: ", "text_encoder: ", "8 x 8 pixels"] {
+        assert!(told.contains(words), "{told}");
+    }
+    let tiny = models.join("tiny");
+    let origin: Value = serde_json::from_slice(&fs::read(tiny.join("origin.json")).expect("a file")).expect("JSON");
+    assert_eq!(origin, json!({ "source": source_name }));
+    assert!(!tiny.join("safety_checker").exists() && !tiny.join("unet/diffusion_pytorch_model.bin").exists());
+    fail(&["import", source_name, "--name", "tiny"], &models, &[], &["tiny", "there already"]);
+    fail(&["import", source_name, "--name", "a b"], &models, &[], &["--name"]);
+    fail(&["import", "nothing at all", "--name", "x"], &models, &[], &["nothing at all", "OWNER/NAME"]);
+    fail(&["import", source_name, "--name", "x", "--ema"], &models, &[], &["--ema", "one file"]);
+
+    // Whole, in both types; the numbers are the same.
+    let stored = tensors(&tiny.join("unet/diffusion_pytorch_model.safetensors"));
+    for dtype in ["f16", "f32"] {
+        let out = scratch.path().join(dtype);
+        let sample = ["--sample", "a red circle"];
+        let mut arguments = vec!["export", "tiny", "--out", out.to_str().expect("a path"), "--dtype", dtype];
+        arguments.extend(sample);
+        succeed(&arguments, &models, &[]);
+        let index: Value = serde_json::from_slice(&fs::read(out.join("model_index.json")).expect("a file")).expect("JSON");
+        assert_eq!(index["_class_name"], "StableDiffusionPipeline");
+        assert_eq!(index["scheduler"], json!(["diffusers", "DDIMScheduler"]));
+        assert_eq!(index["unet"], json!(["diffusers", "UNet2DConditionModel"]));
+        assert!(out.join("tokenizer/merges.txt").is_file() && out.join("sample.png").is_file());
+        let written = tensors(&out.join("unet/diffusion_pytorch_model.safetensors"));
+        assert_eq!(written.len(), stored.len());
+        for (name, (kind, bytes)) in &written {
+            assert_eq!(kind, &dtype.to_uppercase());
+            if dtype == "f16" {
+                assert_eq!(bytes, &stored[name].1, "{name}");
+            }
+        }
+        let card = fs::read_to_string(out.join("README.md")).expect("a card");
+        let unet = fs::read(out.join("unet/diffusion_pytorch_model.safetensors")).expect("weights");
+        for words in ["StableDiffusionPipeline.from_pretrained", &format!("{:x}", Sha256::digest(unet)), source_name] {
+            assert!(card.contains(words), "{card}");
+        }
+        fail(&arguments, &models, &[], &["there already"]);
+    }
+    // An export is a model like any other.
+    succeed(&["import", scratch.path().join("f32").to_str().expect("a path"), "--name", "again"], &models, &[]);
+}
+
+#[test]
+fn damage_is_named_and_leaves_nothing() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (source, models) = (scratch.path().join("source"), scratch.path().join("models"));
+    write(&repository(), &source);
+    fs::create_dir(&models).expect("room");
+    let import = ["import", source.to_str().expect("a path"), "--name", "x"];
+    let vae = source.join("vae/diffusion_pytorch_model.safetensors");
+    let whole = fs::read(&vae).expect("weights");
+    fs::write(&vae, &whole[..whole.len() - 3]).expect("room");
+    fail(&import, &models, &[], &["vae", "diffusion_pytorch_model.safetensors", "again"]);
+    // A number that is none, in half precision, at the end of the last tensor.
+    let mut broken = whole.clone();
+    let end = broken.len();
+    broken[end - 2..].copy_from_slice(&0x7e00_u16.to_le_bytes());
+    fs::write(&vae, &broken).expect("room");
+    fail(&import, &models, &[], &["vae", "tensor", "not finite"]);
+    fs::write(&vae, &whole).expect("room");
+    fs::remove_file(source.join("tokenizer/merges.txt")).expect("a file");
+    fail(&import, &models, &[], &["tokenizer/merges.txt"]);
+}
+
+#[test]
+fn a_unet_alone_lies_over_a_base() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, alone) = (scratch.path().join("models"), scratch.path().join("alone"));
+    write(&repository(), &models.join("tiny"));
+    let mut files = repository();
+    files.retain(|name, _| name.starts_with("unet/"));
+    write(&files, &alone);
+    let source = alone.to_str().expect("a path");
+    fail(&["import", source, "--name", "over"], &models, &[], &["--unet-only", "--base"]);
+    let over = ["import", source, "--name", "over", "--unet-only", "--base"];
+    fail(&[&over[..], &["absent"]].concat(), &models, &[], &["--base absent", "import it first"]);
+    let told = succeed(&[&over[..], &["tiny"]].concat(), &models, &[]);
+    assert!(told.contains("unet: ") && !told.contains("vae: "), "{told}");
+    let origin = fs::read_to_string(models.join("over/origin.json")).expect("a file");
+    assert!(origin.contains("\"base\": \"tiny\""), "{origin}");
+    // Over what lies over a base, it is that base.
+    succeed(&["import", source, "--name", "third", "--unet-only", "--base", "over"], &models, &[]);
+    assert_eq!(fs::read_to_string(models.join("third/origin.json")).expect("a file"), origin);
+    // Exported, it has the base's parts.
+    let out = scratch.path().join("out");
+    succeed(&["export", "over", "--out", out.to_str().expect("a path")], &models, &[]);
+    assert!(out.join("vae/diffusion_pytorch_model.safetensors").is_file());
+    let out = scratch.path().join("alone again");
+    succeed(&["export", "over", "--unet-only", "--out", out.to_str().expect("a path")], &models, &[]);
+    assert!(out.join("unet/config.json").is_file() && !out.join("vae").exists() && !out.join("model_index.json").exists());
+    // A UNet that reads other texts.
+    let config = alone.join("unet/config.json");
+    let mut other: Value = serde_json::from_slice(&fs::read(&config).expect("a config")).expect("JSON");
+    other["cross_attention_dim"] = json!(13);
+    fs::write(&config, other.to_string()).expect("room");
+    fail(&["import", source, "--name", "no", "--unet-only", "--base", "tiny"], &models, &[], &["tensor", "to_k"]);
+}
+
+#[test]
+fn a_checkpoint_in_one_file_gets_its_vocabulary_from_elsewhere() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let models = scratch.path().join("models");
+    fs::create_dir(&models).expect("room");
+    let file = fixture("sources/sd1.ckpt");
+    let file = file.to_str().expect("a path");
+    fail(&["import", file, "--name", "one"], &models, &[("HF_HUB_OFFLINE", "1")], &["--tokenizer", "vocab.json"]);
+    let tokenizer = scratch.path().join("tokenizer");
+    few_words(&tokenizer);
+    let one = ["import", file, "--name", "one", "--tokenizer", tokenizer.to_str().expect("a path")];
+    let told = succeed(&one, &models, &[("HF_HUB_OFFLINE", "1")]);
+    for words in ["Stable Diffusion 1 in one file", "moving averages", "unet: ", "128 x 128 pixels", "pndm", "the noise"] {
+        assert!(told.contains(words), "{told}");
+    }
+    assert!(models.join("one/tokenizer/vocab.json").is_file() && models.join("one/model_index.json").is_file());
+    let second = fixture("sources/sd2.ckpt");
+    let second = ["import", second.to_str().expect("a path"), "--name", "two", "--tokenizer", tokenizer.to_str().expect("a path")];
+    fail(&second, &models, &[], &["--prediction-type"]);
+    let told = succeed(&[&second[..], &["--prediction-type", "v_prediction"]].concat(), &models, &[]);
+    assert!(told.contains("the velocity"), "{told}");
+    let many = fixture("model/tokenizer");
+    let more = ["import", file, "--name", "more", "--tokenizer", many.to_str().expect("a path")];
+    fail(&more, &models, &[], &["vocab.json", "613", "600"]);
+}
+
+/// The fixture's vocabulary without its last merges: no more tokens than the small checkpoints know.
+fn few_words(folder: &Path) {
+    let from = fixture("model/tokenizer");
+    let merges = fs::read_to_string(from.join("merges.txt")).expect("merges");
+    let lines: Vec<&str> = merges.lines().collect();
+    let (kept, dropped) = lines.split_at(lines.len() - 20);
+    let dropped: Vec<String> = dropped.iter().map(|line| line.replace(' ', "")).collect();
+    let vocabulary: BTreeMap<String, u32> =
+        serde_json::from_slice(&fs::read(from.join("vocab.json")).expect("a vocabulary")).expect("JSON");
+    let stays = |token: &String| token.ends_with("oftext|>") || !dropped.contains(token);
+    let mut tokens: Vec<_> = vocabulary.into_iter().filter(|(token, _)| stays(token)).collect();
+    tokens.sort_by_key(|(_, id)| *id);
+    let renumbered: BTreeMap<String, usize> = tokens.into_iter().enumerate().map(|(i, (token, _))| (token, i)).collect();
+    fs::create_dir(folder).expect("room");
+    fs::write(folder.join("merges.txt"), kept.join("\n") + "\n").expect("room");
+    fs::write(folder.join("vocab.json"), json!(renumbered).to_string()).expect("room");
+}
+
+/// A card tells of the spec that made the model.
+#[test]
+fn a_trained_model_s_card_tells_how() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let models = scratch.path().join("models");
+    write(&repository(), &models.join("tiny"));
+    let trained = scratch.path().join("run/models/step-0000040");
+    let mut files = repository();
+    files.retain(|name, _| name.starts_with("unet/") && !name.ends_with(".bin") && !name.contains("non_ema"));
+    let spec = json!({
+        "name": "mine", "base": "tiny", "objective": {"kind": "diff_contrast", "beta": 2000.0, "tau": 0.1},
+        "data": {"source": "shapes", "set": "quality", "count": 256}, "steps": 50, "batch_size": 8,
+        "learning_rate": {"rate": 1e-5},
+    });
+    files.insert("spec.json".to_owned(), spec.to_string().into_bytes());
+    write(&files, &trained);
+    let out = scratch.path().join("out");
+    let arguments = ["export", trained.to_str().expect("a path"), "--out", out.to_str().expect("a path")];
+    succeed(&arguments, &models, &[]);
+    let card = fs::read_to_string(out.join("README.md")).expect("a card");
+    for words in ["# mine", "`diff_contrast` from `tiny`", "| beta | 2000", "| tau | 0.1 |", "| steps | 40 of 50 |", "quality", "batch_size = 8"] {
+        assert!(card.contains(words), "{words} is not in {card}");
+    }
+}
+
+/// What the stand-in was asked, and how it is to behave.
+#[derive(Default)]
+struct Hub {
+    repositories: BTreeMap<&'static str, BTreeMap<String, Vec<u8>>>,
+    /// Paths with the range that was asked.
+    asked: Mutex<Vec<(String, String)>>,
+    /// Break off the next large file in its middle.
+    breaks: Mutex<bool>,
+}
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const TOKEN: &str = "a-token";
+
+impl Hub {
+    /// Starts to answer; the address.
+    fn start(self) -> (Arc<Self>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let hub = Arc::new(self);
+        let answering = Arc::clone(&hub);
+        // Ends with the process of the test.
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let hub = Arc::clone(&answering);
+                std::thread::spawn(move || while hub.answer(&connection).is_some() {});
+            }
+        });
+        (hub, address)
+    }
+
+    /// One request; none where the connection is at its end.
+    fn answer(&self, connection: &TcpStream) -> Option<()> {
+        let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
+        let first = lines.next()?;
+        let path = first.split(' ').nth(1)?.to_owned();
+        let (mut range, mut token) = (String::new(), false);
+        for line in lines.take_while(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(": ").unwrap_or((&line, ""));
+            match name.to_ascii_lowercase().as_str() {
+                "range" => range = value.to_owned(),
+                "authorization" => token = value == format!("Bearer {TOKEN}"),
+                _ => {}
+            }
+        }
+        self.asked.lock().expect("a lock").push((path.clone(), range.clone()));
+        let (status, headers, body, end) = self.reply(&path, &range, token);
+        let mut out = connection;
+        let length = body.len();
+        write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n").ok()?;
+        out.write_all(&body[..end.min(length)]).ok()?;
+        if end < length {
+            connection.shutdown(std::net::Shutdown::Both).ok();
+            return None;
+        }
+        Some(())
+    }
+
+    /// Status, headers, body, and after how much of it the connection breaks.
+    fn reply(&self, path: &str, range: &str, token: bool) -> (&'static str, String, Vec<u8>, usize) {
+        let nothing = |status| (status, String::new(), vec![], 0);
+        if let Some(sha) = path.strip_prefix("/elsewhere/") {
+            let all = self.repositories.values().flat_map(BTreeMap::values);
+            let found = all.into_iter().find(|bytes| format!("{:x}", Sha256::digest(bytes)) == sha);
+            return found.map_or_else(|| nothing("404 Not Found"), |bytes| self.part(bytes, range, String::new()));
+        }
+        if !token {
+            return nothing("401 Unauthorized");
+        }
+        for (name, files) in &self.repositories {
+            if let Some(revision) = path.strip_prefix(&format!("/api/models/{name}/revision/")) {
+                if revision != "main" && revision != COMMIT {
+                    return nothing("404 Not Found");
+                }
+                let siblings: Vec<Value> = files.keys().map(|name| json!({ "rfilename": name })).collect();
+                let body = json!({ "sha": COMMIT, "siblings": siblings }).to_string().into_bytes();
+                let length = body.len();
+                return ("200 OK", "Content-Type: application/json\r\n".to_owned(), body, length);
+            }
+            let Some(file) = path.strip_prefix(&format!("/{name}/resolve/{COMMIT}/")) else { continue };
+            let Some(bytes) = files.get(file) else { return nothing("404 Not Found") };
+            let sha = format!("{:x}", Sha256::digest(bytes));
+            let commit = format!("X-Repo-Commit: {COMMIT}\r\n");
+            if file.ends_with(".safetensors") {
+                // Large files lie elsewhere.
+                let headers = format!(
+                    "{commit}X-Linked-Etag: \"{sha}\"\r\nX-Linked-Size: {}\r\nLocation: /elsewhere/{sha}\r\nETag: \"x\"\r\n",
+                    bytes.len()
+                );
+                let absolute = headers.replace("Location: /", &format!("Location: http://{}/", self.host()));
+                return ("302 Found", absolute, vec![], 0);
+            }
+            return self.part(bytes, range, format!("{commit}ETag: \"{}\"\r\n", &sha[..40]));
+        }
+        nothing("404 Not Found")
+    }
+
+    fn host(&self) -> String {
+        self.asked.lock().expect("a lock").iter().find_map(|(path, _)| path.strip_prefix("host ").map(str::to_owned)).expect("a host")
+    }
+
+    fn part(&self, bytes: &[u8], range: &str, headers: String) -> (&'static str, String, Vec<u8>, usize) {
+        let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+        let Some((start, last)) = bounds else { return ("200 OK", headers, bytes.to_vec(), bytes.len()) };
+        let start: usize = start.parse().expect("a number");
+        let end = last.parse::<usize>().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
+        let body = bytes[start..end].to_vec();
+        let headers = format!("{headers}Content-Range: bytes {start}-{}/{}\r\n", end - 1, bytes.len());
+        let whole = body.len();
+        let breaks = whole > 40_000 && std::mem::take(&mut *self.breaks.lock().expect("a lock"));
+        ("206 Partial Content", headers, body, if breaks { whole / 2 } else { whole })
+    }
+
+    fn asked(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.asked.lock().expect("a lock"))
+    }
+}
+
+#[test]
+fn repositories_of_the_hub() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, home) = (scratch.path().join("models"), scratch.path().join("home"));
+    fs::create_dir(&models).expect("room");
+    let mut alone = repository();
+    alone.retain(|name, _| name.starts_with("unet/"));
+    let repositories = BTreeMap::from([("someone/tiny", repository()), ("someone/alone", alone)]);
+    let (hub, address) = Hub { repositories, breaks: Mutex::new(true), ..Hub::default() }.start();
+    let host = format!("host {}", address.trim_start_matches("http://"));
+    hub.asked.lock().expect("a lock").push((host.clone(), String::new()));
+    let home = home.to_str().expect("a path");
+    let mut variables = vec![("HF_HOME", home), ("HF_ENDPOINT", address.as_str())];
+
+    let import = ["import", "someone/tiny", "--name", "tiny"];
+    fail(&import, &models, &variables, &["someone/tiny", "HF_TOKEN"]);
+    variables.push(("HF_TOKEN", TOKEN));
+    fail(&["import", "someone/absent", "--name", "tiny"], &models, &variables, &["someone/absent", "no such"]);
+    let other = [&import[..], &["--revision", "v9"]].concat();
+    fail(&other, &models, &variables, &["v9", "--revision"]);
+    hub.asked();
+    hub.asked.lock().expect("a lock").push((host.clone(), String::new()));
+
+    // The connection breaks in the middle of the largest file, and is taken up there.
+    let told = succeed(&import, &models, &variables);
+    assert!(told.contains("unet: "), "{told}");
+    let asked = hub.asked();
+    let resumed = asked.iter().any(|(path, range)| {
+        let from = range.strip_prefix("bytes=").and_then(|r| r.strip_suffix('-')).and_then(|r| r.parse::<u64>().ok());
+        path.contains("resolve") && from.is_some_and(|from| from > 0) || path.contains("elsewhere") && from.is_some_and(|from| from > 0)
+    });
+    assert!(resumed, "{asked:?}");
+    for unwanted in ["safety_checker", ".bin", "non_ema", ".fp16."] {
+        assert!(!asked.iter().any(|(path, _)| path.contains(unwanted)), "{unwanted} was fetched: {asked:?}");
+    }
+    let origin = fs::read_to_string(models.join("tiny/origin.json")).expect("a file");
+    assert!(origin.contains(COMMIT) && origin.contains("someone/tiny"), "{origin}");
+    let expected = tensors(&fixture("model/unet/diffusion_pytorch_model.safetensors"));
+    assert_eq!(tensors(&models.join("tiny/unet/diffusion_pytorch_model.safetensors")), expected);
+
+    // A UNet alone, over it; in half precision, where there is such.
+    hub.asked.lock().expect("a lock").push((host.clone(), String::new()));
+    let over = ["import", "someone/alone", "--name", "over", "--unet-only", "--base", "tiny"];
+    succeed(&over, &models, &variables);
+    succeed(&["import", "someone/tiny", "--name", "half", "--variant", "fp16"], &models, &variables);
+    assert!(models.join("half/vae/diffusion_pytorch_model.fp16.safetensors").is_file());
+    assert!(models.join("half/unet/diffusion_pytorch_model.safetensors").is_file());
+
+    // What is in the cache needs no hub; what is not is said.
+    hub.asked();
+    let offline = [("HF_HOME", home), ("HF_ENDPOINT", address.as_str()), ("HF_HUB_OFFLINE", "1")];
+    succeed(&["import", "someone/tiny", "--name", "cached"], &models, &offline);
+    fail(&["import", "someone/other", "--name", "none"], &models, &offline, &["someone/other", "HF_HUB_OFFLINE"]);
+    assert!(hub.asked().is_empty());
+}
