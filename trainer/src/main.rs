@@ -6,6 +6,7 @@ use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
 use trainer::command::convert::ConvertCommand;
 use trainer::command::doctor::DoctorCommand;
+use trainer::command::fid::FidCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -30,6 +31,8 @@ enum Command {
     Convert(ConvertCommand),
     /// Say what this machine offers, and check that its devices compute what they should.
     Doctor(DoctorCommand),
+    /// Tell how far two sets of pictures lie apart (FID).
+    Fid(FidCommand),
     /// Work off the queue.
     Worker(WorkerCommand),
     /// Make or look at the bundled model and its world.
@@ -50,6 +53,7 @@ fn main() -> Result<()> {
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Fid(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }

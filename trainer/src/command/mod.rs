@@ -3,5 +3,6 @@
 pub mod bench;
 pub mod convert;
 pub mod doctor;
+pub mod fid;
 pub mod replay;
 pub mod train;
