@@ -6,6 +6,7 @@ use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
 use trainer::command::convert::ConvertCommand;
 use trainer::command::doctor::DoctorCommand;
+use trainer::command::evaluate::EvaluateCommand;
 use trainer::command::fid::FidCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
@@ -31,6 +32,8 @@ enum Command {
     Convert(ConvertCommand),
     /// Say what this machine offers, and check that its devices compute what they should.
     Doctor(DoctorCommand),
+    /// Compare models on the same prompts and noise, as a config file says.
+    Evaluate(EvaluateCommand),
     /// Tell how far two sets of pictures lie apart (FID).
     Fid(FidCommand),
     /// Work off the queue.
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
         Command::Fid(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod convert;
 pub mod doctor;
+pub mod evaluate;
 pub mod fid;
 pub mod replay;
 pub mod train;
