@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use diffusion::nn::{
-    Activation, AttentionShape, GroupNormShape, attention, conv2d, geglu, group_norm, layer_norm, linear,
-    upsample_nearest,
+    Activation, AttentionShape, ConvolutionShape, GroupNormShape, attention, conv2d, convolve, geglu,
+    group_norm, layer_norm, linear, upsample_nearest,
 };
 use diffusion::noise::Noise;
 
@@ -60,6 +60,26 @@ fn convolution() {
             &name,
             &[&[batch, inputs, height, width], &[outputs, inputs, kernel, kernel], &[outputs]],
             |t| conv2d(&t[0], &t[1], &t[2], stride, padding),
+        );
+    }
+}
+
+#[test]
+fn convolution_with_oblong_kernels() {
+    for (batch, size, kernel, stride, padding, relu) in [
+        (2, [9, 11], [1, 7], 1, [0, 3], false),
+        (2, [9, 11], [7, 1], 1, [3, 0], true),
+        (5, [8, 8], [3, 1], 1, [1, 0], true), // several pictures in a tile
+        (2, [9, 10], [3, 2], 2, [1, 0], true),
+        (2, [9, 7], [3, 3], 1, [2, 1], false),
+        (1, [40, 33], [1, 3], 1, [0, 1], true), // several tiles in a picture
+        (3, [7, 5], [1, 1], 1, [0, 0], true),
+    ] {
+        let shape = ConvolutionShape { stride, padding, relu };
+        compare(
+            &format!("convolution {batch} {size:?} {kernel:?} {shape:?}"),
+            &[&[batch, 5, size[0], size[1]], &[6, 5, kernel[0], kernel[1]], &[6]],
+            |t| convolve(&t[0], &t[1], &t[2], shape),
         );
     }
 }

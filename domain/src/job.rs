@@ -27,7 +27,7 @@ impl JobSpec {
             Self::Train(spec) => {
                 std::iter::once(&spec.base).chain(&spec.reference).map(String::as_str).collect()
             }
-            Self::Evaluate(spec) => vec![&spec.model],
+            Self::Evaluate(spec) => spec.all_models(),
         }
     }
 
@@ -45,7 +45,7 @@ impl JobSpec {
     pub fn name(&self) -> &str {
         match self {
             Self::Train(spec) => &spec.name,
-            Self::Evaluate(spec) => &spec.model,
+            Self::Evaluate(spec) => spec.all_models().first().copied().unwrap_or_default(),
         }
     }
 
@@ -54,7 +54,7 @@ impl JobSpec {
     pub fn validate(&self) -> Result<(), crate::problem::Problems> {
         match self {
             Self::Train(spec) => spec.validate(),
-            Self::Evaluate(spec) => spec.validate(),
+            Self::Evaluate(spec) => spec.validate_job(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod cache;
 pub mod clip;
+pub mod fid;
+pub mod inception;
 pub mod preprocess;
 pub mod rewards;
 pub mod text;

@@ -8,6 +8,8 @@ use trainer::command::convert::ConvertCommand;
 use trainer::command::doctor::DoctorCommand;
 use trainer::command::export::ExportCommand;
 use trainer::command::import::ImportCommand;
+use trainer::command::evaluate::EvaluateCommand;
+use trainer::command::fid::FidCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -36,6 +38,10 @@ enum Command {
     Export(ExportCommand),
     /// Say what this machine offers, and check that its devices compute what they should.
     Doctor(DoctorCommand),
+    /// Compare models on the same prompts and noise, as a config file says.
+    Evaluate(EvaluateCommand),
+    /// Tell how far two sets of pictures lie apart (FID).
+    Fid(FidCommand),
     /// Work off the queue.
     Worker(WorkerCommand),
     /// Make or look at the bundled model and its world.
@@ -58,6 +64,8 @@ fn main() -> Result<()> {
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+        Command::Fid(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }

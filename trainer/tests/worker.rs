@@ -113,14 +113,9 @@ async fn checkpoints_rotate_with_their_rows() {
     let spec =
         TrainSpec { keep_checkpoints: Some(1), sample_every: 0, evaluate_prompts: 0, ..spec("turn", 6) };
     let training = house.enqueue(&JobSpec::Train(spec)).await;
-    let waiting = JobSpec::Evaluate(EvaluateSpec {
-        model: "turn-step2".to_owned(),
-        prompts: PromptSpec::ShapesHeldOut { count: 1 },
-        seed: 0,
-        steps: Some(2),
-        guidance_scale: None,
-        sampler: None,
-    });
+    let prompts = PromptSpec::ShapesHeldOut { count: 1 };
+    let waiting =
+        JobSpec::Evaluate(EvaluateSpec { steps: Some(2), ..EvaluateSpec::of("turn-step2", prompts) });
     let waiting = house.enqueue(&waiting).await;
     assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
     for job in [training, waiting] {
@@ -140,14 +135,9 @@ async fn checkpoints_rotate_with_their_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_becomes_a_run_a_model_and_an_evaluation() {
     let house = House::new().await;
-    let evaluation = JobSpec::Evaluate(EvaluateSpec {
-        model: "shapes".to_owned(),
-        prompts: PromptSpec::ShapesHeldOut { count: 3 },
-        seed: 0,
-        steps: Some(4),
-        guidance_scale: None,
-        sampler: None,
-    });
+    let prompts = PromptSpec::ShapesHeldOut { count: 3 };
+    let evaluation =
+        JobSpec::Evaluate(EvaluateSpec { steps: Some(4), ..EvaluateSpec::of("shapes", prompts) });
     let first = house.enqueue(&evaluation).await;
     let training = house.enqueue(&JobSpec::Train(spec("small", 4))).await;
     let status = house.worker(&["--until-empty"]).wait().expect("the worker ends");
@@ -218,4 +208,31 @@ async fn a_job_that_cannot_be_done_fails_with_the_reason() {
     let job = house.store.get_job(job).await.expect("the store").expect("the job");
     assert_eq!(job.state, JobState::Failed);
     assert!(job.error.as_deref().is_some_and(|e| e.contains("nobody")), "{job:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_models_are_compared_in_a_report_among_the_artifacts() {
+    let house = House::new().await;
+    let twin = Model {
+        id: ModelId::new(now(), entropy().expect("entropy")),
+        name: "twin".to_owned(),
+        ..house.store.get_model(house.base).await.expect("the store").expect("the model")
+    };
+    house.store.insert_model(&twin, None).await.expect("a model");
+    let prompts = PromptSpec::ShapesHeldOut { count: 3 };
+    let spec = EvaluateSpec {
+        models: vec!["twin".to_owned()],
+        steps: Some(2),
+        ..EvaluateSpec::of("shapes", prompts)
+    };
+    let job = house.enqueue(&JobSpec::Evaluate(spec)).await;
+    assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let done = house.store.get_job(job).await.expect("the store").expect("the job");
+    assert_eq!((done.state, done.progress), (JobState::Succeeded, 6), "{done:?}");
+    let folder = house.scratch.path().join(format!("artifacts/evaluations/{job}"));
+    let report = std::fs::read_to_string(folder.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["comparisons"][0]["model"], "twin");
+    assert_eq!(report["comparisons"][0]["overall"]["ties"], 3);
+    assert!(std::fs::read_to_string(folder.join("report.html")).expect("a page").contains("twin"));
 }

@@ -16,19 +16,38 @@ use std::cell::RefCell;
 /// # Errors
 /// Shapes that do not fit.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    convolve(x, weight, bias, ConvolutionShape { stride, padding: [padding; 2], relu: false })
+}
+
+/// How a convolution moves, and what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvolutionShape {
+    /// Pixels between patches, both ways.
+    pub stride: usize,
+    /// Zeros above and below, and left and right.
+    pub padding: [usize; 2],
+    /// Negative results become 0, in the same pass.
+    pub relu: bool,
+}
+
+/// As [`conv2d`], for kernels that need not be square, (outputs, inputs, height, width).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: ConvolutionShape) -> Result<Tensor> {
     let x = x.contiguous()?;
-    if !has_own_kernel(&x) {
-        let y = x.conv2d(weight, padding, stride, 1, 1)?;
-        return y.broadcast_add(&bias.reshape((1, (), 1, 1))?);
+    if has_own_kernel(&x) {
+        return x.apply_op3(weight, bias, Convolution(shape));
     }
-    x.apply_op3(weight, bias, Convolution { stride, padding })
+    let ConvolutionShape { stride, padding: [vertical, horizontal], relu } = shape;
+    // The stock operation knows one padding for both ways.
+    let x = x.pad_with_zeros(2, vertical, vertical)?.pad_with_zeros(3, horizontal, horizontal)?;
+    let y = x.conv2d(weight, 0, stride, 1, 1)?.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
+    if relu { y.relu() } else { Ok(y) }
 }
 
 #[derive(Clone, Copy)]
-struct Convolution {
-    stride: usize,
-    padding: usize,
-}
+struct Convolution(ConvolutionShape);
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
@@ -38,33 +57,47 @@ struct Sizes {
     height: usize,
     width: usize,
     outputs: usize,
-    kernel: usize,
+    /// Height and width.
+    kernel: [usize; 2],
     stride: usize,
-    padding: usize,
+    /// Above and below, left and right.
+    padding: [usize; 2],
+    relu: bool,
     out_height: usize,
     out_width: usize,
 }
 
 impl Sizes {
     fn new(op: Convolution, x: &[usize], weight: &[usize]) -> Result<Self> {
-        let (&[batch, inputs, height, width], &[outputs, weight_inputs, kernel, kernel_width]) = (x, weight)
+        let (&[batch, inputs, height, width], &[outputs, weight_inputs, kernel_height, kernel_width]) =
+            (x, weight)
         else {
             bail!(
-                "convolution: needs a picture (batch, channels, height, width), not {x:?}, and a square kernel"
+                "convolution: needs a picture (batch, channels, height, width) and a kernel (outputs, inputs, \
+                 height, width), not {x:?} and {weight:?}"
             )
         };
-        let Convolution { stride, padding } = op;
-        if inputs != weight_inputs
-            || kernel != kernel_width
-            || height + 2 * padding < kernel
-            || width + 2 * padding < kernel
-            || padding >= kernel
-        {
-            bail!("convolution: weight {weight:?} with padding {padding} does not fit the picture {x:?}");
+        let ConvolutionShape { stride, padding, relu } = op.0;
+        let kernel = [kernel_height, kernel_width];
+        let fits = |side: usize, i: usize| side + 2 * padding[i] >= kernel[i] && padding[i] < kernel[i];
+        if inputs != weight_inputs || !fits(height, 0) || !fits(width, 1) {
+            bail!("convolution: weight {weight:?} with padding {padding:?} does not fit the picture {x:?}");
         }
-        let out = |side: usize| (side + 2 * padding - kernel) / stride + 1;
-        let (out_height, out_width) = (out(height), out(width));
-        Ok(Self { batch, inputs, height, width, outputs, kernel, stride, padding, out_height, out_width })
+        let out = |side: usize, i: usize| (side + 2 * padding[i] - kernel[i]) / stride + 1;
+        let (out_height, out_width) = (out(height, 0), out(width, 1));
+        Ok(Self {
+            batch,
+            inputs,
+            height,
+            width,
+            outputs,
+            kernel,
+            stride,
+            padding,
+            relu,
+            out_height,
+            out_width,
+        })
     }
 
     fn pixels(&self) -> usize {
@@ -73,7 +106,12 @@ impl Sizes {
 
     /// Values of one unrolled patch.
     fn patch(&self) -> usize {
-        self.inputs * self.kernel * self.kernel
+        self.inputs * self.area()
+    }
+
+    /// Values of a patch in one channel.
+    fn area(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
     }
 
     fn picture(&self) -> usize {
@@ -82,7 +120,7 @@ impl Sizes {
 
     /// Whether unrolling would only copy.
     fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == 0
+        self.kernel == [1, 1] && self.stride == 1 && self.padding == [0, 0]
     }
 }
 
@@ -148,9 +186,9 @@ fn unroll(s: &Sizes, x: &[f32], tile: Tile, c0: usize, c1: usize, columns: &mut 
         let picture = &x[(tile.first + p) * s.picture()..][..s.picture()];
         for c in c0..c1 {
             let channel = &picture[c * s.height * s.width..][..s.height * s.width];
-            for ky in 0..s.kernel {
-                for kx in 0..s.kernel {
-                    let row = ((c - c0) * s.kernel + ky) * s.kernel + kx;
+            for ky in 0..s.kernel[0] {
+                for kx in 0..s.kernel[1] {
+                    let row = (c - c0) * s.area() + ky * s.kernel[1] + kx;
                     let out = &mut columns[row * pixels + p * per_picture..][..per_picture];
                     for (y, out) in (tile.y0..tile.y1).zip(out.chunks_exact_mut(s.out_width)) {
                         unroll_row(s, channel, y * s.stride + ky, kx, out);
@@ -164,22 +202,23 @@ fn unroll(s: &Sizes, x: &[f32], tile: Tile, c0: usize, c1: usize, columns: &mut 
 /// One row of output pixels of one kernel element; `padded_y` counts from the padding's first row.
 #[inline]
 fn unroll_row(s: &Sizes, channel: &[f32], padded_y: usize, kx: usize, out: &mut [f32]) {
-    if padded_y < s.padding || padded_y - s.padding >= s.height {
+    let [above, left] = s.padding;
+    if padded_y < above || padded_y - above >= s.height {
         out.fill(0.0);
         return;
     }
-    let line = &channel[(padded_y - s.padding) * s.width..][..s.width];
+    let line = &channel[(padded_y - above) * s.width..][..s.width];
     if s.stride == 1 {
-        // out[i] = line[i + kx - padding] where that exists
-        let begin = s.padding.saturating_sub(kx).min(out.len());
-        let end = (s.width + s.padding - kx).min(out.len()).max(begin);
+        // out[i] = line[i + kx - left] where that exists
+        let begin = left.saturating_sub(kx).min(out.len());
+        let end = (s.width + left - kx).min(out.len()).max(begin);
         out[..begin].fill(0.0);
-        out[begin..end].copy_from_slice(&line[begin + kx - s.padding..end + kx - s.padding]);
+        out[begin..end].copy_from_slice(&line[begin + kx - left..end + kx - left]);
         out[end..].fill(0.0);
     } else {
         for (i, out) in out.iter_mut().enumerate() {
             let x = i * s.stride + kx;
-            *out = if x < s.padding || x - s.padding >= s.width { 0.0 } else { line[x - s.padding] };
+            *out = if x < left || x - left >= s.width { 0.0 } else { line[x - left] };
         }
     }
 }
@@ -217,6 +256,13 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
                     unsafe { output.multiply(start, pixels, accumulate, weight, patches, threads) };
                 });
             }
+            if s.relu {
+                for o in 0..s.outputs {
+                    // SAFETY: as above; the product is done.
+                    let values = unsafe { output.part(start + o * pixels, here) };
+                    values.iter_mut().for_each(|v| *v = at_least(*v, 0.0));
+                }
+            }
         } else {
             with_scratch((patch + s.outputs) * here, |scratch| {
                 let (columns, product) = scratch.split_at_mut(patch * here);
@@ -228,7 +274,8 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
                         // SAFETY: channel o of a picture of this tile: no other tile has it.
                         let to = unsafe { output.part(start + (p * s.outputs + o) * pixels, per_picture) };
                         let b = bias.map_or(0.0, |bias| bias[o]);
-                        to.iter_mut().zip(from).for_each(|(t, &f)| *t = f + b);
+                        let least = if s.relu { 0.0 } else { f32::NEG_INFINITY };
+                        to.iter_mut().zip(from).for_each(|(t, &f)| *t = at_least(f + b, least));
                     }
                 }
             });
@@ -242,12 +289,18 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
     y
 }
 
+/// The larger of the two; what is no number stays none.
+fn at_least(value: f32, least: f32) -> f32 {
+    if value < least { least } else { value }
+}
+
 /// Gradient of the input.
 fn backward_to_input(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
     if s.stride == 1 {
         return backward_by_flipping(s, gradient, weight);
     }
-    let (pixels, patch, area) = (s.pixels(), s.patch(), s.kernel * s.kernel);
+    let (pixels, patch, area) = (s.pixels(), s.patch(), s.area());
+    let [above, left] = s.padding;
     let mut dx = vec![0.0; s.batch * s.picture()];
     let weight = Matrix::new(weight, s.outputs, patch).transposed();
     dx.par_chunks_mut(s.picture()).zip(gradient.par_chunks(s.outputs * pixels)).for_each(|(dx, gradient)| {
@@ -256,18 +309,18 @@ fn backward_to_input(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
             multiply(columns, pixels, false, 1.0, weight, gradient, Threads::Caller);
             // Rolls patches back up: each value returns to the pixel it was copied from.
             for (row, columns) in columns.chunks_exact(pixels).enumerate() {
-                let (c, ky, kx) = (row / area, row / s.kernel % s.kernel, row % s.kernel);
+                let (c, ky, kx) = (row / area, row % area / s.kernel[1], row % s.kernel[1]);
                 let channel = &mut dx[c * s.height * s.width..][..s.height * s.width];
                 for (y, columns) in columns.chunks_exact(s.out_width).enumerate() {
                     let padded_y = y * s.stride + ky;
-                    if padded_y < s.padding || padded_y - s.padding >= s.height {
+                    if padded_y < above || padded_y - above >= s.height {
                         continue;
                     }
-                    let line = &mut channel[(padded_y - s.padding) * s.width..][..s.width];
+                    let line = &mut channel[(padded_y - above) * s.width..][..s.width];
                     for (i, &v) in columns.iter().enumerate() {
                         let x = i * s.stride + kx;
-                        if x >= s.padding && x - s.padding < s.width {
-                            line[x - s.padding] += v;
+                        if x >= left && x - left < s.width {
+                            line[x - left] += v;
                         }
                     }
                 }
@@ -279,7 +332,7 @@ fn backward_to_input(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
 
 /// With stride 1 the input's gradient is a convolution of the output's with the kernel turned by 180 degrees.
 fn backward_by_flipping(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-    let area = s.kernel * s.kernel;
+    let area = s.area();
     let mut turned = vec![0.0; weight.len()];
     for (o, weight) in weight.chunks_exact(s.patch()).enumerate() {
         for (c, kernel) in weight.chunks_exact(area).enumerate() {
@@ -294,7 +347,8 @@ fn backward_by_flipping(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32>
         width: s.out_width,
         out_height: s.height,
         out_width: s.width,
-        padding: s.kernel - 1 - s.padding,
+        padding: [s.kernel[0] - 1 - s.padding[0], s.kernel[1] - 1 - s.padding[1]],
+        relu: false,
         ..*s
     };
     forward(&back, gradient, &turned, None)
@@ -302,7 +356,7 @@ fn backward_by_flipping(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32>
 
 /// Gradient of the weight. Threads share out the input channels: each sums over all pixels in the same order.
 fn backward_to_weight(s: &Sizes, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (pixels, area) = (s.pixels(), s.kernel * s.kernel);
+    let (pixels, area) = (s.pixels(), s.area());
     let tiles = tiles(s);
     // Channels per task: wide enough for the product, at least as many tasks as a laptop has cores.
     let per_task = s.inputs.div_ceil(4).max(16.min(s.inputs));
@@ -377,10 +431,11 @@ impl CustomOp3 for Convolution {
         x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
-        _y: &Tensor,
+        y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let s = Sizes::new(*self, x.dims(), weight.dims())?;
+        let gradient = if s.relu { (gradient * y.gt(0.0)?.to_dtype(y.dtype())?)? } else { gradient.clone() };
         let gradient = gradient.contiguous()?;
         let (dx, dw, db) = slices::with_all([x, weight, &gradient], |[xs, ws, gs]| {
             let dx = x.track_op().then(|| backward_to_input(&s, gs, ws));

@@ -25,7 +25,7 @@ mod vector;
 
 pub use activation::{Activation, geglu};
 pub use attention::{AttentionShape, attention};
-pub use convolution::conv2d;
+pub use convolution::{ConvolutionShape, conv2d, convolve};
 pub use group_norm::{GroupNormShape, group_norm};
 pub use layer_norm::layer_norm;
 pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};

@@ -9,6 +9,7 @@
 mod archive;
 mod input;
 mod legacy;
+mod load;
 mod names;
 mod pickle;
 mod rebuild;

@@ -50,7 +50,12 @@ fn table(board: Leaderboard) -> impl IntoView {
         (low.min(rating.low), high.max(rating.high))
     });
     let scale = if low < high { (low, high) } else { (900.0, 1100.0) };
-    let rows = board.rows.into_iter().map(|row| standing(row, scale)).collect_view();
+    // A column for each metric that anybody was scored by: nobody has the files of all.
+    let metrics: Vec<Metric> = Metric::ALL
+        .into_iter()
+        .filter(|&metric| board.rows.iter().any(|row| row.scores.iter().any(|score| score.metric == metric)))
+        .collect();
+    let rows = board.rows.into_iter().map(|row| standing(row, scale, &metrics)).collect_view();
     view! {
         <p class="soft">{count(board.votes, "vote", "votes")}" by "{count(board.raters, "rater", "raters")}</p>
         <table class="cards-on-phone leaderboard">
@@ -60,7 +65,7 @@ fn table(board: Leaderboard) -> impl IntoView {
                     <th>"Model"</th>
                     <th>"Rating by people"</th>
                     <th class="figure">"Win rate"</th>
-                    {Metric::ALL.map(|metric| view! { <th class="figure">{metric.label()}</th> }).into_iter().collect_view()}
+                    {metrics.iter().map(|metric| view! { <th class="figure">{metric.label()}</th> }).collect_view()}
                 </tr>
             </thead>
             <tbody>{rows}</tbody>
@@ -69,14 +74,14 @@ fn table(board: Leaderboard) -> impl IntoView {
     .into_any()
 }
 
-fn standing(row: LeaderboardRow, scale: (f64, f64)) -> impl IntoView {
-    let scores = Metric::ALL
-        .map(|metric| {
+fn standing(row: LeaderboardRow, scale: (f64, f64), metrics: &[Metric]) -> impl IntoView + use<> {
+    let scores = metrics
+        .iter()
+        .map(|&metric| {
             let score = row.scores.iter().find(|score| score.metric == metric);
             let text = score.map_or_else(|| "–".to_owned(), score_text);
             view! { <td data-label=metric.label() class="figure">{text}</td> }
         })
-        .into_iter()
         .collect_view();
     view! {
         <tr>
@@ -125,6 +130,6 @@ fn win_rate(rate: WinRate) -> impl IntoView {
 pub(crate) fn score_text(score: &ModelScore) -> String {
     match score.metric {
         Metric::ShapeAndColour => format!("{} ± {:.1}", percent(score.mean), score.half_width * 100.0),
-        Metric::ClipScore => format!("{:.3} ± {:.3}", score.mean, score.half_width),
+        _ => format!("{:.3} ± {:.3}", score.mean, score.half_width),
     }
 }

@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod convert;
 pub mod doctor;
+pub mod evaluate;
+pub mod fid;
 pub mod export;
 pub mod import;
 pub mod replay;

@@ -1,48 +1,57 @@
-//! An evaluation job: pictures of prompts, scored. What an earlier attempt made is kept.
+//! An evaluation job: pictures of prompts by one model or several, scored. What an earlier attempt made is kept. Several
+//! models are compared in a report among the artifacts, `evaluations/JOB/report.html`.
 
 use super::lease::Lease;
 use super::pictures::{Belongs, keep, params};
 use super::{Outcome, Worker};
-use anyhow::{Context, Error, Result};
+use crate::recipes::evaluate::judges::Judges;
+use crate::recipes::evaluate::page::{page, table};
+use crate::recipes::evaluate::prompts::{Task, tasks};
+use crate::recipes::evaluate::report::{EvaluationReport, Scored};
+use crate::recipes::evaluate::{BATCH, distance, score, settings};
+use anyhow::{Context, Result};
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
+use domain::evaluate::EvaluateSpec;
 use domain::model::Model;
-use evaluation::clip::Clip;
-use image::RgbImage;
-use shapes::Picture;
-use shapes::judge::judge;
-use shapes::world::{HeldOutPrompt, held_out_prompts};
+use image::ImageFormat;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use store::{Claim, ImageScore};
 
-/// Pictures generated together.
-const BATCH: usize = 8;
-/// Seed of the choice among held-out prompts: the same for every model, so that they can be compared.
-const PROMPT_SEED: u64 = 777;
-
-/// A prompt, and what the bundled world's rule needs to judge a picture of it.
-struct Task {
-    prompt: String,
-    held_out: Option<HeldOutPrompt>,
+/// One of the job's models, with how it draws.
+struct Drawn {
+    model: Model,
+    settings: Settings,
 }
 
 impl Worker {
     pub(super) fn evaluate(&self, claim: &Claim, spec: &EvaluateSpec, lease: &Lease) -> Result<Outcome> {
-        let (model, folders) = self.runtime.block_on(self.catalogue.find(&spec.model)).context("model")?;
-        let pipeline = TextToImage::open(&folders, &self.device)?;
-        let clip = clip_of(&folders, &self.device)?;
-        let settings = settings(spec, &pipeline)?;
-        let tasks = tasks(&spec.prompts);
-        let total = i64::try_from(tasks.len())?;
+        let tasks = tasks(&spec.prompts).context("prompts")?;
+        let names = spec.all_models();
+        let total = i64::try_from(names.len() * tasks.len())?;
         lease.progress(0, total);
-        for (i, tasks) in tasks.chunks(BATCH).enumerate() {
-            let first = spec.seed + (i * BATCH) as u64;
-            let finished =
-                self.batch(claim, lease, &model, &pipeline, clip.as_ref(), &settings, tasks, first)?;
-            if !finished {
-                return Ok(self.interrupted(lease));
+        let (_, judging) = self.runtime.block_on(self.catalogue.find(spec.baseline())).context("baseline")?;
+        let cache = self.cache.join("scores");
+        let mut judges = Judges::of(&judging, &spec.rewards, &cache, &self.device)?;
+        let mut drawn = Vec::new();
+        for name in names {
+            let (model, folders) = self.runtime.block_on(self.catalogue.find(name)).context("model")?;
+            let pipeline = TextToImage::open(&folders, &self.device)?;
+            let settings = settings(spec, pipeline.defaults())?;
+            let before = drawn.len() * tasks.len();
+            for (i, batch) in tasks.chunks(BATCH).enumerate() {
+                let first = spec.seed + (i * BATCH) as u64;
+                let finished =
+                    self.batch(claim, lease, &model, &pipeline, &mut judges, &settings, batch, first)?;
+                if !finished {
+                    return Ok(self.interrupted(lease));
+                }
+                lease.progress(i64::try_from(before + i * BATCH + batch.len())?, total);
             }
-            lease.progress(i64::try_from(i * BATCH + tasks.len())?, total);
+            drawn.push(Drawn { model, settings });
+        }
+        if drawn.len() > 1 || spec.fid.is_some() {
+            self.report(claim, spec, &tasks, &mut judges, &judging, &drawn)?;
         }
         Ok(Outcome::Done)
     }
@@ -55,7 +64,7 @@ impl Worker {
         lease: &Lease,
         model: &Model,
         pipeline: &TextToImage,
-        clip: Option<&Clip>,
+        judges: &mut Judges,
         settings: &Settings,
         tasks: &[Task],
         first_seed: u64,
@@ -81,75 +90,78 @@ impl Worker {
             if self.must_stop(lease) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let Some(pictures) = pictures else { return Ok(false) };
-        let texts: Vec<&str> = missing.iter().map(|(task, _)| task.prompt.as_str()).collect();
-        let similarities = match clip {
-            Some(clip) if !pictures.is_empty() => {
-                clip.scores(&pictures, &texts)?.into_iter().map(Some).collect()
-            }
-            _ => vec![None; pictures.len()],
-        };
+        let asked: Vec<&Task> = missing.iter().map(|(task, _)| *task).collect();
+        let found = judges.scores(&asked, &pictures)?;
         self.runtime.block_on(async {
-            let (mut rows, mut scores) = (Vec::new(), Vec::new());
-            for (((task, params), picture), similarity) in
-                missing.into_iter().zip(&pictures).zip(similarities)
-            {
-                let row = keep(&self.catalogue, Belongs::Model(model.id), params, picture).await?;
-                if let Some(value) = similarity {
-                    scores.push(ImageScore {
-                        image_id: row.id,
-                        metric: Metric::ClipScore,
-                        value: f64::from(value),
-                    });
-                }
-                if let Some(right) = task.held_out.as_ref().and_then(|asked| shows(asked, picture)) {
-                    let value = f64::from(u8::from(right));
-                    scores.push(ImageScore { image_id: row.id, metric: Metric::ShapeAndColour, value });
-                }
-                rows.push(row);
+            let mut rows = Vec::new();
+            for ((_, params), picture) in missing.into_iter().zip(&pictures) {
+                rows.push(keep(&self.catalogue, Belongs::Model(model.id), params, picture).await?);
             }
+            let of_metric = |(&metric, values): (&_, &Vec<Option<f64>>)| -> Vec<ImageScore> {
+                let known = rows.iter().zip(values);
+                known
+                    .filter_map(|(row, &value)| Some(ImageScore { image_id: row.id, metric, value: value? }))
+                    .collect()
+            };
+            let scores: Vec<ImageScore> = found.iter().flat_map(of_metric).collect();
             store.insert_images(&rows, Some(claim)).await?;
             store.put_scores(&scores, Some(claim)).await?;
             Ok(true)
         })
     }
-}
 
-/// The model's own CLIP, if it has one.
-fn clip_of(folders: &Folders, device: &candle_core::Device) -> Result<Option<Clip>> {
-    match folders.part("clip") {
-        Ok(folder) => Ok(Some(Clip::load(&folder, device)?)),
-        Err(_) => Ok(None),
-    }
-}
-
-fn settings(spec: &EvaluateSpec, pipeline: &TextToImage) -> Result<Settings> {
-    let defaults = pipeline.defaults();
-    Ok(Settings {
-        width: defaults.width,
-        height: defaults.height,
-        steps: spec.steps.unwrap_or(defaults.steps),
-        guidance_scale: spec.guidance_scale.unwrap_or(defaults.guidance_scale),
-        sampler: match spec.sampler {
-            Some(sampler) => sampler.as_str().parse().map_err(Error::msg)?,
-            None => defaults.sampler,
-        },
-    })
-}
-
-fn tasks(prompts: &PromptSpec) -> Vec<Task> {
-    match prompts {
-        PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, PROMPT_SEED)
-            .into_iter()
-            .map(|asked| Task { prompt: asked.caption.clone(), held_out: Some(asked) })
-            .collect(),
-        PromptSpec::List { prompts } => {
-            prompts.iter().map(|prompt| Task { prompt: prompt.clone(), held_out: None }).collect()
+    /// Compares the models by the pictures that are kept, all judged by the same.
+    fn report(
+        &self,
+        claim: &Claim,
+        spec: &EvaluateSpec,
+        tasks: &[Task],
+        judges: &mut Judges,
+        judging: &Folders,
+        drawn: &[Drawn],
+    ) -> Result<()> {
+        let bytes = |drawn: &Drawn, k: usize| -> Result<(PathBuf, Vec<u8>)> {
+            let params = params(&drawn.settings, &tasks[k].prompt, spec.seed + k as u64)?;
+            self.runtime.block_on(async {
+                let found = self.catalogue.store.find_evaluation_image(drawn.model.id, &params).await?;
+                let artifact = found.context("a picture that was just made is gone")?.artifact;
+                let bytes = self.catalogue.artifacts.get(&artifact).await?;
+                let path = self.catalogue.artifacts.path(&artifact)?;
+                Ok((path, bytes.with_context(|| format!("the artifact {artifact} is gone"))?))
+            })
+        };
+        let mut scored = Vec::new();
+        for of in drawn {
+            let scores = score(judges, tasks, |k| {
+                let (_, bytes) = bytes(of, k)?;
+                Ok(image::load_from_memory_with_format(&bytes, ImageFormat::Png)?.to_rgb8())
+            })?;
+            let fid = match &spec.fid {
+                None => None,
+                Some(reference) => {
+                    let files = (0..tasks.len()).map(|k| Ok(bytes(of, k)?.0)).collect::<Result<Vec<_>>>()?;
+                    Some(distance(reference, files, judging, spec.seed, &self.device).context("fid")?)
+                }
+            };
+            let (model, sha256) = (of.model.name.clone(), of.model.sha256.clone());
+            scored.push(Scored { model, sha256, scores, fid });
         }
+        let baseline = self.runtime.block_on(self.catalogue.find(spec.baseline()))?.0.name;
+        let report = EvaluationReport::new(tasks, spec.seed, &baseline, &scored);
+        let gallery = |model: &str, k: usize| -> Result<Vec<u8>> {
+            let of = drawn.iter().find(|of| of.model.name == model);
+            Ok(bytes(of.with_context(|| format!("{model:?} is not among the models"))?, k)?.1)
+        };
+        let files = [
+            ("report.json", serde_json::to_vec_pretty(&report)?),
+            ("scores.csv", table(tasks, spec.seed, &scored).into_bytes()),
+            ("report.html", page(&report, &gallery)?.into_bytes()),
+        ];
+        let key = format!("evaluations/{}", claim.job.id);
+        for (name, bytes) in files {
+            self.runtime.block_on(self.catalogue.artifacts.put(&format!("{key}/{name}"), bytes))?;
+        }
+        tracing::info!(job = %claim.job.id, "report: {}", self.catalogue.artifacts.path(&key)?.display());
+        Ok(())
     }
-}
-
-/// Whether a picture shows the asked shape and colour; `None` if it is not of the bundled world's size.
-fn shows(asked: &HeldOutPrompt, picture: &RgbImage) -> Option<bool> {
-    let picture = Picture::from_pixels(picture.as_raw().clone())?;
-    Some(judge(&picture).satisfies(asked))
 }

@@ -2,12 +2,12 @@
 
 use crate::ambient::{entropy, now};
 use crate::catalogue::Catalogue;
-use anyhow::{Context, Error, Result};
+use crate::recipes::evaluate::png;
+use anyhow::{Error, Result};
 use diffusion::pipeline::Settings;
 use domain::id::{ImageId, ModelId, RunId};
 use domain::image::{GenerationParams, Image, Purpose};
-use image::{ImageFormat, RgbImage};
-use std::io::Cursor;
+use image::RgbImage;
 
 /// Where a picture belongs.
 #[derive(Clone, Copy)]
@@ -27,9 +27,7 @@ pub(super) async fn keep(
 ) -> Result<Image> {
     let id = ImageId::new(now(), entropy()?);
     let artifact = format!("images/{id}.png");
-    let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).context("cannot write a PNG")?;
-    catalogue.artifacts.put(&artifact, bytes.into_inner()).await?;
+    catalogue.artifacts.put(&artifact, png(picture)?).await?;
     let (model_id, run_id, step, purpose) = match belongs {
         Belongs::Run(run, step) => (None, Some(run), Some(step), Purpose::Sample),
         Belongs::Model(model) => (Some(model), None, None, Purpose::Evaluation),

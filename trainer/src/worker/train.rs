@@ -70,14 +70,8 @@ impl Worker {
         if spec.evaluate_prompts == 0 {
             return Ok(());
         }
-        let spec = JobSpec::Evaluate(EvaluateSpec {
-            model: model.to_owned(),
-            prompts: PromptSpec::ShapesHeldOut { count: spec.evaluate_prompts },
-            seed: 0,
-            steps: None,
-            guidance_scale: None,
-            sampler: None,
-        });
+        let prompts = PromptSpec::ShapesHeldOut { count: spec.evaluate_prompts };
+        let spec = JobSpec::Evaluate(EvaluateSpec::of(model, prompts));
         let id = JobId::new(now(), entropy()?);
         self.runtime.block_on(self.catalogue.store.enqueue_job(id, &spec, now()))?;
         Ok(())

@@ -1,0 +1,124 @@
+//! Pools of 3 x 3 pixels. candle's have no padding, and theirs would count it.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// A way to pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pool {
+    /// The mean of the pixels that are there; height and width stay.
+    Average,
+    /// The largest of the pixels that are there; height and width stay.
+    Maximum,
+    /// The largest of every second 3 x 3 pixels; no padding.
+    Reduce,
+}
+
+/// Pools (batch, channels, height, width), which must not be negative (it follows a ReLU).
+pub(super) fn pool(x: &Tensor, pool: Pool) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    if x.device().is_cpu() && x.dtype() == DType::F32 {
+        return x.apply_op1_no_bwd(&pool);
+    }
+    match pool {
+        Pool::Reduce => x.max_pool2d_with_stride(3, 2),
+        // Padding with zeros changes no maximum where nothing is negative.
+        Pool::Maximum => padded(&x)?.max_pool2d_with_stride(3, 1),
+        Pool::Average => {
+            let (_, _, height, width) = x.dims4()?;
+            let there = Tensor::ones((1, 1, height, width), x.dtype(), x.device())?;
+            let sum = padded(&x)?.avg_pool2d_with_stride(3, 1)?;
+            sum.broadcast_div(&padded(&there)?.avg_pool2d_with_stride(3, 1)?)
+        }
+    }
+}
+
+fn padded(x: &Tensor) -> Result<Tensor> {
+    x.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)
+}
+
+impl Pool {
+    /// Pixels of the result along a side of this many.
+    fn output(self, side: usize) -> usize {
+        match self {
+            Self::Average | Self::Maximum => side,
+            Self::Reduce => (side - 3) / 2 + 1,
+        }
+    }
+
+    /// The pixels that the i-th result is of.
+    fn window(self, i: usize, side: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::Average | Self::Maximum => i.saturating_sub(1)..(i + 2).min(side),
+            Self::Reduce => 2 * i..2 * i + 3,
+        }
+    }
+
+    /// One plane: first down, into a line, then across. Compares as torch does: what is no number stays none.
+    fn plane(self, x: &[f32], width: usize, line: &mut [f32], out: &mut [f32]) {
+        let height = x.len() / width;
+        let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+        for (y, out) in out.chunks_exact_mut(self.output(width)).enumerate() {
+            let rows = self.window(y, height);
+            line.copy_from_slice(&x[rows.start * width..][..width]);
+            for row in x[..rows.end * width].chunks_exact(width).skip(rows.start + 1) {
+                if self == Self::Average {
+                    line.iter_mut().zip(row).for_each(|(l, &v)| *l += v);
+                } else {
+                    line.iter_mut().zip(row).for_each(|(l, &v)| *l = larger(*l, v));
+                }
+            }
+            for (i, out) in out.iter_mut().enumerate() {
+                let columns = self.window(i, width);
+                let count = (rows.len() * columns.len()) as f32;
+                let values = &line[columns];
+                *out = if self == Self::Average {
+                    values.iter().sum::<f32>() / count
+                } else {
+                    values.iter().copied().fold(values[0], larger)
+                };
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Pool {
+    fn name(&self) -> &'static str {
+        "pool"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, channels, height, width) = layout.shape().dims4()?;
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("pool: not contiguous") };
+        if height < 3 || width < 3 {
+            bail!("pool: {height} x {width} pixels are fewer than 3 x 3");
+        }
+        let x = &storage.as_slice::<f32>()?[start..end];
+        let (out_height, out_width) = (self.output(height), self.output(width));
+        let mut out = vec![0f32; batch * channels * out_height * out_width];
+        out.par_chunks_mut(out_height * out_width)
+            .zip(x.par_chunks(height * width))
+            .for_each_init(|| vec![0f32; width], |line, (out, x)| self.plane(x, width, line, out));
+        Ok((CpuStorage::F32(out), (batch, channels, out_height, out_width).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pool, pool};
+    use candle_core::{DType, Device, Result};
+    use diffusion::noise::Noise;
+
+    #[test]
+    fn ours_is_the_composition_of_stock_operations() -> Result<()> {
+        let x = Noise::new(3).normal_tensor((2, 3, 9, 7), &Device::Cpu)?.relu()?;
+        for kind in [Pool::Average, Pool::Maximum, Pool::Reduce] {
+            let ours = pool(&x, kind)?;
+            let stock = pool(&x.to_dtype(DType::F64)?, kind)?.to_dtype(DType::F32)?;
+            assert_eq!(ours.dims(), stock.dims());
+            let off = (ours - stock)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(off < 1e-6, "{kind:?} is off by {off}");
+        }
+        Ok(())
+    }
+}

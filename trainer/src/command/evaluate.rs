@@ -1,0 +1,107 @@
+//! `evaluate SPEC.toml`: an evaluation without server or database.
+
+use crate::recipes::evaluate::report::EvaluationReport;
+use crate::recipes::evaluate::{Candidate, evaluate};
+use crate::report::Progress;
+use crate::stop::StopSignal;
+use anyhow::{Context, Result};
+use clap::Args;
+use diffusion::device::DeviceName;
+use diffusion::pipeline::Folders;
+use domain::evaluate::EvaluateSpec;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// What to evaluate, and where.
+#[derive(Debug, Args)]
+pub struct EvaluateCommand {
+    /// A TOML file with an evaluate spec (see trainer/configs). A model is a name in the models folder, a folder, or
+    /// NAME=FOLDER.
+    config: PathBuf,
+    /// The evaluation's folder: pictures and reports. One that was stopped goes on from there.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Folder of models by name.
+    #[arg(long, default_value = "models")]
+    models: PathBuf,
+    /// Folder with the parts that a model's own lacks.
+    #[arg(long)]
+    base_parts: Option<PathBuf>,
+    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    device: DeviceName,
+}
+
+impl EvaluateCommand {
+    /// # Errors
+    /// What went wrong, for people.
+    pub fn run(self) -> Result<()> {
+        let file = self.config.display();
+        let text = std::fs::read_to_string(&self.config).with_context(|| format!("cannot read {file}"))?;
+        let mut spec: EvaluateSpec =
+            toml::from_str(&text).with_context(|| format!("{file} is no evaluate spec"))?;
+        spec.validate().with_context(|| format!("{file} asks for something impossible"))?;
+        let candidates: Vec<Candidate> =
+            spec.all_models().into_iter().map(|model| self.candidate(model)).collect();
+        // The report calls models by their names, not by where they lie.
+        let name = |model: &str| self.candidate(model).name;
+        spec.baseline = Some(name(spec.baseline()));
+        spec.models = candidates.iter().map(|candidate| candidate.name.clone()).collect();
+        spec.model = String::new();
+
+        let stem = self.config.file_stem().unwrap_or_default();
+        let out = self.out.clone().unwrap_or_else(|| Path::new("data/evaluations").join(stem));
+        std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+        let stop = StopSignal::listen()?;
+        let mut bar: Option<Progress> = None;
+        let report = evaluate(&spec, &candidates, &out, &self.device.open()?, &mut |done, total| {
+            bar.get_or_insert_with(|| Progress::new("pictures", total as u64)).reach(done as u64);
+            if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if let Some(bar) = &bar {
+            bar.finish();
+        }
+        match report {
+            None => println!("stopped: the same command goes on from here"),
+            Some(report) => {
+                print(&report);
+                println!("{}", out.join("report.html").display());
+            }
+        }
+        Ok(())
+    }
+
+    fn candidate(&self, model: &str) -> Candidate {
+        let (name, place) = model.split_once('=').unwrap_or((model, model));
+        let named = self.models.join(place);
+        let folder = if named.is_dir() { named } else { PathBuf::from(place) };
+        Candidate { name: name.to_owned(), folders: Folders::new(&folder, self.base_parts.as_deref()) }
+    }
+}
+
+fn print(report: &EvaluationReport) {
+    for model in &report.models {
+        for metric in &model.metrics {
+            let (label, mean, median) = (metric.metric.label(), metric.mean, metric.median);
+            println!("{}: {label} {mean:.4}, median {median:.4}, of {} pictures", model.model, metric.count);
+        }
+        if let Some(fid) = &model.fid {
+            println!("{}: {} {:.4}", model.model, fid.metric, fid.frechet);
+        }
+    }
+    for comparison in &report.comparisons {
+        let wins = &comparison.overall;
+        println!(
+            "{} against {} by {}: win rate {:.1}% [{:.1}, {:.1}], {} wins, {} ties, {} losses",
+            comparison.model,
+            report.baseline,
+            comparison.metric.label(),
+            100.0 * wins.win_rate.value,
+            100.0 * wins.win_rate.low,
+            100.0 * wins.win_rate.high,
+            wins.wins,
+            wins.ties,
+            wins.losses
+        );
+    }
+}

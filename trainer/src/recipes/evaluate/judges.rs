@@ -1,0 +1,108 @@
+//! What pictures are scored by.
+
+use super::prompts::Task;
+use anyhow::{Context, Error, Result};
+use candle_core::Device;
+use diffusion::pipeline::Folders;
+use domain::evaluate::{Metric, RewardSpec};
+use evaluation::cache::CachedReward;
+use evaluation::clip::Clip;
+use evaluation::preprocess::Picture as Seen;
+use evaluation::rewards::{Reward, RewardFiles};
+use image::RgbImage;
+use shapes::Picture;
+use shapes::judge::judge;
+use shapes::world::HeldOutPrompt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Scores of some pictures: of each metric one per picture, none where the metric has nothing to say.
+pub type Scores = BTreeMap<Metric, Vec<Option<f64>>>;
+
+/// Everything that judges.
+#[derive(Debug)]
+pub struct Judges {
+    clip: Option<Clip>,
+    rewards: Vec<(Metric, CachedReward)>,
+}
+
+impl Judges {
+    /// Those that a model brings, its CLIP, if it has one, and the bundled world's rule; and reward models, whose scores are
+    /// kept in `cache`.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged.
+    pub fn of(folders: &Folders, rewards: &[RewardSpec], cache: &Path, device: &Device) -> Result<Self> {
+        let clip = match folders.part("clip") {
+            Ok(folder) => Some(Clip::load(&folder, device)?),
+            Err(_) => None,
+        };
+        let open = |spec: &RewardSpec| -> Result<(Metric, CachedReward)> {
+            // The two crates may not know each other: they meet in the names.
+            let kind = spec.metric.as_str().parse().map_err(Error::msg)?;
+            let path = |path: &Option<String>| path.as_ref().map(PathBuf::from);
+            let files = RewardFiles {
+                weights: PathBuf::from(&spec.weights),
+                vocabulary: path(&spec.vocabulary),
+                backbone: path(&spec.backbone),
+            };
+            let reward = Reward::open(kind, &files, device).with_context(|| spec.metric.label())?;
+            Ok((spec.metric, CachedReward::open(cache, reward)?))
+        };
+        Ok(Self { clip, rewards: rewards.iter().map(open).collect::<Result<_>>()? })
+    }
+
+    /// Scores pictures, each of its own task.
+    ///
+    /// # Errors
+    /// The networks'.
+    pub fn scores(&mut self, tasks: &[&Task], pictures: &[RgbImage]) -> Result<Scores> {
+        let mut scores = Scores::new();
+        if pictures.is_empty() {
+            return Ok(scores);
+        }
+        let prompts: Vec<&str> = tasks.iter().map(|task| task.prompt.as_str()).collect();
+        let known = |values: Vec<f32>| -> Vec<Option<f64>> {
+            values.into_iter().map(|value| Some(f64::from(value))).collect()
+        };
+        if let Some(clip) = &self.clip {
+            scores.insert(Metric::ClipScore, known(clip.scores(pictures, &prompts)?));
+        }
+        let seen = pictures.iter().map(|picture| {
+            let (width, height) = (picture.width() as usize, picture.height() as usize);
+            Seen::of_bytes(width, height, 3, picture.as_raw().clone()).context("a picture of no pixels")
+        });
+        let seen = seen.collect::<Result<Vec<Seen>>>()?;
+        for (metric, reward) in &mut self.rewards {
+            scores.insert(*metric, known(reward.scores(&seen, &prompts)?));
+        }
+        let rule = |(task, picture): (&&Task, &RgbImage)| {
+            let right = task.held_out.as_ref().and_then(|asked| shows(asked, picture))?;
+            Some(f64::from(u8::from(right)))
+        };
+        let rule: Vec<Option<f64>> = tasks.iter().zip(pictures).map(rule).collect();
+        if rule.iter().any(Option::is_some) {
+            scores.insert(Metric::ShapeAndColour, rule);
+        }
+        Ok(scores)
+    }
+}
+
+/// Whether a picture shows the asked shape and colour; `None` if it is not of the bundled world's size.
+fn shows(asked: &HeldOutPrompt, picture: &RgbImage) -> Option<bool> {
+    let picture = Picture::from_pixels(picture.as_raw().clone())?;
+    Some(judge(&picture).satisfies(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::evaluate::Metric;
+    use evaluation::rewards::RewardKind;
+
+    #[test]
+    fn every_reward_model_of_the_contract_is_there_and_every_one_that_is_there_is_in_the_contract() {
+        let ours: Vec<&str> =
+            Metric::ALL.into_iter().filter(|metric| metric.is_reward()).map(Metric::as_str).collect();
+        assert_eq!(ours, RewardKind::ALL.map(RewardKind::as_str));
+    }
+}

@@ -1,0 +1,118 @@
+//! The report for people: one page with everything in it, and a table for spreadsheets.
+
+use super::prompts::Task;
+use super::report::{Comparison, EvaluationReport, Extreme, Scored};
+use anyhow::{Context, Result};
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write;
+
+/// The PNG file of a model's picture of a prompt.
+pub type Gallery<'a> = &'a dyn Fn(&str, usize) -> Result<Vec<u8>>;
+
+#[derive(Template)]
+#[template(path = "evaluation.html")]
+struct Page<'a> {
+    report: &'a EvaluationReport,
+    sections: Vec<Section<'a>>,
+    categories: bool,
+}
+
+/// A comparison with its pictures.
+struct Section<'a> {
+    comparison: &'a Comparison,
+    baseline: &'a str,
+    won: Vec<Pair<'a>>,
+    lost: Vec<Pair<'a>>,
+}
+
+/// Two pictures of one prompt.
+struct Pair<'a> {
+    extreme: &'a Extreme,
+    ours: String,
+    theirs: String,
+}
+
+/// The page.
+///
+/// # Errors
+/// A picture that cannot be read.
+pub fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<String> {
+    let address = |model: &str, index: usize| -> Result<String> {
+        Ok(format!("data:image/png;base64,{}", STANDARD.encode(gallery(model, index)?)))
+    };
+    let mut sections = Vec::new();
+    for comparison in &report.comparisons {
+        let pairs = |extremes: &'a [Extreme]| -> Result<Vec<Pair<'a>>> {
+            let mut pairs = Vec::new();
+            for extreme in extremes {
+                let ours = address(&comparison.model, extreme.index)?;
+                pairs.push(Pair { extreme, ours, theirs: address(&report.baseline, extreme.index)? });
+            }
+            Ok(pairs)
+        };
+        let (won, lost) = (pairs(&comparison.won_most)?, pairs(&comparison.lost_most)?);
+        sections.push(Section { comparison, baseline: &report.baseline, won, lost });
+    }
+    let categories = report.comparisons.iter().any(|comparison| !comparison.categories.is_empty());
+    Page { report, sections, categories }.render().context("the report's page")
+}
+
+/// Every score, a line each.
+#[must_use]
+pub fn table(tasks: &[Task], seed: u64, scored: &[Scored]) -> String {
+    let mut text = "model,index,category,prompt,seed,metric,score\n".to_owned();
+    for Scored { model, scores, .. } in scored {
+        for (metric, scores) in scores {
+            for (i, (task, score)) in tasks.iter().zip(scores).enumerate() {
+                let Some(score) = score else { continue };
+                let (model, category, prompt) = (cell(model), cell(&task.category), cell(&task.prompt));
+                let seed = seed + i as u64;
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{model},{i},{category},{prompt},{seed},{},{score}", metric.as_str());
+            }
+        }
+    }
+    text
+}
+
+/// A value that may hold a comma, a quotation mark or a line's end (RFC 4180).
+fn cell(value: &str) -> String {
+    if value.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", value.replace('"', "\"\""))
+    } else {
+        value.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cell, page};
+    use crate::recipes::evaluate::prompts::Task;
+    use crate::recipes::evaluate::report::{EvaluationReport, Scored};
+    use domain::evaluate::Metric;
+
+    #[test]
+    fn cells_are_quoted_where_they_must_be() {
+        assert_eq!(cell("plain"), "plain");
+        assert_eq!(cell("a \"b\", c"), "\"a \"\"b\"\", c\"");
+    }
+
+    #[test]
+    fn the_page_holds_its_pictures_and_lets_no_prompt_be_markup() {
+        let task = Task { prompt: "<b>bold</b>".to_owned(), category: "c".to_owned(), held_out: None };
+        let scored = |model: &str, score| Scored {
+            model: model.to_owned(),
+            sha256: "0".to_owned(),
+            scores: [(Metric::ClipScore, vec![Some(score)])].into(),
+            fid: None,
+        };
+        let models = [scored("base", 0.1), scored("tuned", 0.2)];
+        let report = EvaluationReport::new(&[task], 0, "base", &models);
+        let page = page(&report, &|model, i| Ok(format!("{model} {i}").into_bytes())).expect("a page");
+        assert_eq!(page.matches("data:image/png;base64,").count(), 2);
+        assert!(page.contains("&#60;b&#62;bold") && !page.contains("<b>bold"), "{page}");
+        assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
+    }
+}

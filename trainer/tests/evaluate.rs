@@ -1,0 +1,103 @@
+//! `evaluate` on the bundled model, by the real program: the report's three forms, and that a killed evaluation goes on to the
+//! same bytes.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = r#"
+models = ["shapes", "twin=MODELS/shapes", "other=OTHER"]
+steps = 3
+seed = 5
+prompts = { source = "shapes_held_out", count = 18 }
+fid = { reference = "shapes:winter:24:3" }
+"#;
+
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+
+fn command(config: &Path, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+    command
+        .arg("evaluate")
+        .arg(config)
+        .args(["--models", MODELS, "--base-parts", concat!(env!("CARGO_MANIFEST_DIR"), "/../models/shapes")])
+        .arg("--out")
+        .arg(out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A model that differs from the bundled one in its weights.
+fn other(folder: &Path) {
+    let bundled = Path::new(MODELS).join("shapes/unet");
+    let unet = folder.join("unet");
+    std::fs::create_dir_all(&unet).expect("a folder");
+    std::fs::copy(bundled.join("config.json"), unet.join("config.json")).expect("copied");
+    let name = "diffusion_pytorch_model.safetensors";
+    let device = candle_core::Device::Cpu;
+    let weights = candle_core::safetensors::load(bundled.join(name), &device).expect("weights");
+    let scaled = |t: &candle_core::Tensor| (t * 0.97).expect("scaled");
+    let weights = weights.iter().map(|(name, t)| (name.clone(), scaled(t))).collect();
+    diffusion::weights::save(&weights, &unet.join(name)).expect("saved");
+}
+
+#[test]
+fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| scratch.path().join(name);
+    other(&at("other"));
+    let text = CONFIG.replace("MODELS", MODELS).replace("OTHER", &at("other").display().to_string());
+    std::fs::write(at("spec.toml"), text).expect("written");
+
+    let output = command(&at("spec.toml"), &at("whole")).output().expect("the program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut killed = command(&at("spec.toml"), &at("killed")).spawn().expect("the program");
+    let begun = Instant::now();
+    while !at("killed/pictures/01/00007.png").is_file() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "no picture came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed.kill().expect("killed");
+    killed.wait().expect("its end");
+    assert!(!at("killed/report.html").exists(), "it was done before it could be killed");
+    // As if it had died while it wrote: one picture of a batch is missing.
+    std::fs::remove_file(at("killed/pictures/01/00003.png")).expect("removed");
+    let output = command(&at("spec.toml"), &at("killed")).output().expect("the program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["report.json", "scores.csv", "report.html"] {
+        let read = |folder: &str| std::fs::read(at(folder).join(name)).expect("a report");
+        assert!(read("whole") == read("killed"), "{name} differs");
+    }
+
+    let report = std::fs::read(at("whole/report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!((&report["prompts"], &report["baseline"]), (&18.into(), &"shapes".into()));
+    // The same weights draw the same pictures from the same noise; other weights do not.
+    let comparisons = report["comparisons"].as_array().expect("comparisons");
+    let of = |model: &str, metric: &str| {
+        let found = comparisons.iter().find(|c| c["model"] == model && c["metric"] == metric);
+        found.unwrap_or_else(|| panic!("{model} is not compared by {metric}"))
+    };
+    assert_eq!(of("twin", "clip_score")["overall"]["ties"], 18);
+    assert_eq!(of("twin", "shape_and_colour")["overall"]["win_rate"]["value"], 0.5);
+    assert_ne!(of("other", "clip_score")["overall"]["ties"], 18);
+    assert!(!of("other", "clip_score")["categories"].as_object().expect("categories").is_empty());
+    let fid = &report["models"][2]["fid"];
+    assert!(fid["metric"].as_str().expect("a name").contains("not FID"), "{fid}");
+    assert_eq!(report["models"][0]["fid"]["frechet"], report["models"][1]["fid"]["frechet"]);
+    let table = std::fs::read_to_string(at("whole/scores.csv")).expect("a table");
+    assert_eq!(table.lines().count(), 1 + 3 * 2 * 18);
+
+    // The folder is this evaluation's.
+    std::fs::write(
+        at("spec.toml"),
+        CONFIG.replace("seed = 5", "seed = 6").replace(", \"other=OTHER\"", "").replace("MODELS", MODELS),
+    )
+    .expect("written");
+    let output = command(&at("spec.toml"), &at("whole")).output().expect("the program");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && complaint.contains("another spec"), "{complaint}");
+}
