@@ -2,12 +2,15 @@
 //! everything compiles to wasm: server, worker, pages and command line share these definitions.
 
 pub mod api;
+pub mod data;
+pub mod dataset;
 pub mod evaluate;
 pub mod id;
 pub mod image;
 pub mod job;
 pub mod model;
 pub mod preference;
+pub mod prepare;
 pub mod problem;
 pub mod ranking;
 pub mod run;

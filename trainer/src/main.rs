@@ -6,6 +6,8 @@ use trainer::bundle::ShapesCommand;
 use trainer::command::bench::BenchCommand;
 use trainer::command::convert::ConvertCommand;
 use trainer::command::doctor::DoctorCommand;
+use trainer::command::export_votes::ExportVotesCommand;
+use trainer::command::prepare::PrepareCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -22,6 +24,10 @@ struct Arguments {
 enum Command {
     /// Train a model as a config file says.
     Train(TrainCommand),
+    /// Encode a set once, for all runs that learn from it.
+    Prepare(PrepareCommand),
+    /// Write the team's votes as a set that others can train on.
+    ExportVotes(ExportVotesCommand),
     /// Repeat a step on request, to be timed beside a peer.
     Bench(BenchCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
@@ -46,6 +52,8 @@ fn main() -> Result<()> {
         .init();
     match Arguments::parse().command {
         Command::Train(command) => command.run(),
+        Command::Prepare(command) => command.run(),
+        Command::ExportVotes(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),

@@ -3,6 +3,7 @@
 use crate::checkpoint::{SavedModel, State, load_state, save_model, save_state};
 use crate::data::batch::Dealer;
 use crate::data::encoded::EncodedSet;
+use crate::data::votes::as_files;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
 use crate::recipes::broken::{self, Stand};
 use crate::recipes::rotate::{folder_of, rotate};
@@ -103,7 +104,7 @@ pub fn train(
     let trainee = Trainee::open(spec, places, device)?;
     let needs_clip = matches!(spec.objective, Objective::DiffContrast { .. } | Objective::Rpo { .. });
     let set = EncodedSet::prepare(
-        &spec.data,
+        &as_files(&spec.data, &places.run)?,
         &places.start,
         needs_clip,
         &places.cache,
