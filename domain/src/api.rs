@@ -50,6 +50,16 @@ pub mod path {
     pub const MATCHUP_VOTE: &str = "/api/v1/matchups/{id}/vote";
     /// Votes, newest first.
     pub const VOTES: &str = "/api/v1/votes";
+    /// Votes as a set to train on.
+    pub const VOTES_EXPORT: &str = "/api/v1/votes/export";
+    /// Sets of pairs.
+    pub const DATASETS: &str = "/api/v1/datasets";
+    /// Pairs of a set.
+    pub const DATASET_PAIRS: &str = "/api/v1/datasets/{name}/pairs";
+    /// One pair.
+    pub const DATASET_PAIR: &str = "/api/v1/datasets/{name}/pairs/{index}";
+    /// One picture of a pair; `{side}` is `winner` or `loser`.
+    pub const DATASET_PICTURE: &str = "/api/v1/datasets/{name}/pairs/{index}/{side}";
     /// Ratings and scores.
     pub const LEADERBOARD: &str = "/api/v1/leaderboard";
     /// The OpenAPI document.
@@ -386,4 +396,51 @@ pub struct RunDetail {
 #[must_use]
 pub fn run_page(id: RunId) -> String {
     format!("/runs/{id}")
+}
+
+/// A set of pairs, or of captioned pictures.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// Its name: of a set of the bundled world `shapes-` and the set, `votes`, or its folder's.
+    pub name: String,
+    /// What it is, in a few words.
+    pub description: String,
+    /// Rows, dropped ones included; none where only reading it all would tell.
+    pub rows: Option<u64>,
+    /// Why it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A pair of a set.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetPair {
+    /// Its place among the set's pairs, counted from 0.
+    pub index: u64,
+    /// What the pictures were to show.
+    pub prompt: String,
+    /// The row it comes from.
+    pub source: String,
+    /// Who made winner and loser, where the set says so.
+    pub models: [Option<String>; 2],
+    /// Address of the winner, or of the only picture.
+    pub winner_url: String,
+    /// Address of the loser.
+    pub loser_url: Option<String>,
+}
+
+/// Some pairs of a set.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetPairs {
+    /// The set.
+    pub dataset: DatasetSummary,
+    /// In the order of training.
+    pub items: Vec<DatasetPair>,
+    /// Where to go on; none at the end.
+    pub next: Option<u64>,
+    /// The rows read for this answer, and those left out.
+    pub report: crate::dataset::ReadReport,
 }

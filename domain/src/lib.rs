@@ -2,6 +2,8 @@
 //! everything compiles to wasm: server, worker, pages and command line share these definitions.
 
 pub mod api;
+pub mod data;
+pub mod dataset;
 pub mod evaluate;
 pub mod id;
 pub mod image;
@@ -9,6 +11,7 @@ pub mod job;
 pub mod lora;
 pub mod model;
 pub mod preference;
+pub mod prepare;
 pub mod problem;
 pub mod ranking;
 pub mod run;

@@ -81,3 +81,29 @@ pub struct Vote {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }
+
+/// A picture that was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedPicture {
+    /// Its id.
+    pub id: ImageId,
+    /// Where its bytes lie.
+    pub artifact: String,
+    /// Name of the model that made it.
+    pub model: String,
+}
+
+/// A vote with what it was cast on: what becomes a preference pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedVote {
+    /// The prompt of both pictures.
+    pub prompt: String,
+    /// Left and right.
+    pub pictures: [JudgedPicture; 2],
+    /// The answer.
+    pub choice: Choice,
+    /// By whom.
+    pub rater_id: RaterId,
+    /// When.
+    pub created_at: Timestamp,
+}

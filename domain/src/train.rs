@@ -4,6 +4,7 @@ mod memory;
 mod precision;
 
 use crate::lora::LoraSpec;
+pub use crate::data::{DataSpec, ShapesSet};
 use crate::problem::Problems;
 pub use memory::MemorySpec;
 pub use precision::{Moments, Precision};
@@ -211,50 +212,6 @@ pub enum ErrorSpace {
 impl ErrorSpace {
     fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// What a run learns from.
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
-pub enum DataSpec {
-    /// The bundled world, drawn from a seed.
-    Shapes {
-        /// Which set of it.
-        set: ShapesSet,
-        /// Pictures or pairs.
-        count: u32,
-        /// Of the drawing.
-        #[serde(default)]
-        seed: u64,
-    },
-}
-
-/// The sets of the bundled world.
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShapesSet {
-    /// Captioned pictures, no pairs.
-    Pictures,
-    /// Captioned pictures of one centred object, no pairs: the first lesson.
-    Centred,
-    /// The loser is a picked original, the winner the same picture in Van Gogh's manner.
-    VanGogh,
-    /// The winner is a pencil sketch.
-    Sketch,
-    /// The winner is snowed in.
-    Winter,
-    /// Two pictures of a caption, one degraded or wrong about it.
-    Quality,
-}
-
-impl ShapesSet {
-    /// Whether the set holds pairs.
-    #[must_use]
-    pub fn has_pairs(self) -> bool {
-        !matches!(self, Self::Pictures | Self::Centred)
     }
 }
 
@@ -506,16 +463,16 @@ impl TrainSpec {
             "error_space",
             format!("objective {} compares no errors: leave error_space out", self.objective.kind()),
         );
-        let DataSpec::Shapes { set, count, seed } = &self.data;
-        p.require((1..=1_000_000).contains(count), "data.count", "use 1 to 1000000");
+        self.data.validate(&mut p);
+        if let DataSpec::Shapes { count, .. } = &self.data {
+            p.require(
+                count.saturating_sub(self.validation_examples) >= self.batch_size,
+                "data.count",
+                "use at least one batch beside validation_examples (incomplete ones are dropped)",
+            );
+        }
         p.require(
-            count.saturating_sub(self.validation_examples) >= self.batch_size,
-            "data.count",
-            "use at least one batch beside validation_examples (incomplete ones are dropped)",
-        );
-        p.require(*seed <= MAX_SEED, "data.seed", format!("use 0 to {MAX_SEED}"));
-        p.require(
-            set.has_pairs() || matches!(self.objective, Objective::Denoise { .. }),
+            self.data.has_pairs() || matches!(self.objective, Objective::Denoise { .. }),
             "data.set",
             format!(
                 "objective {} needs pairs: use van_gogh, sketch, winter or quality",

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
-    domain::api::{Leaderboard, ModelSummary, RunDetail},
+    domain::api::{DatasetPair, DatasetPairs, DatasetSummary, Leaderboard, ModelSummary, RunDetail},
     serde_json::Value,
 };
 
@@ -84,6 +84,33 @@ pub(crate) async fn run(id: RunId) -> Answer<RunDetail> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn models() -> Answer<Page<ModelSummary>> {
     get(path::MODELS).await
+}
+
+/// Sets of pairs.
+#[cfg(feature = "ssr")]
+pub(crate) async fn datasets() -> Answer<Page<DatasetSummary>> {
+    get(path::DATASETS).await
+}
+
+/// Pairs of a set from a place on, whose prompt and model contain these texts.
+#[cfg(feature = "ssr")]
+pub(crate) async fn dataset_pairs(name: &str, from: u64, prompt: &str, model: &str) -> Answer<DatasetPairs> {
+    use crate::format::query;
+    let address = path::DATASET_PAIRS.replace("{name}", &segment(name));
+    get(&format!("{address}?from={from}&prompt={}&model={}", query(prompt), query(model))).await
+}
+
+/// One pair of a set.
+#[cfg(feature = "ssr")]
+pub(crate) async fn dataset_pair(name: &str, index: u64) -> Answer<DatasetPair> {
+    let address = path::DATASET_PAIR.replace("{name}", &segment(name));
+    get(&address.replace("{index}", &index.to_string())).await
+}
+
+/// A name as a piece of a path.
+#[cfg(feature = "ssr")]
+fn segment(name: &str) -> String {
+    crate::format::query(name).replace('+', "%20")
 }
 
 /// Ratings and scores.

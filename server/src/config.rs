@@ -28,6 +28,9 @@ pub struct Config {
     /// Folder whose sub-folders are models in diffusers layout.
     #[arg(long, env = "MODELS", default_value = "models")]
     pub models: PathBuf,
+    /// Folder whose sub-folders are sets of pairs, or sets that were prepared from them.
+    #[arg(long, env = "DATASETS", default_value = "data/datasets")]
+    pub datasets: PathBuf,
     /// Folder of the browser's bundle, as `cargo xtask frontend` makes it.
     #[arg(long, env = "SITE", default_value = "target/site")]
     pub site: PathBuf,
@@ -50,6 +53,12 @@ pub struct Config {
     /// Longest side of a picture in pixels.
     #[arg(long, env = "LARGEST_SIDE", default_value_t = 1024)]
     pub largest_side: u32,
+    /// Refuse prompts with words of the built-in list: sexual content and gore.
+    #[arg(long, env = "PROMPT_FILTER")]
+    pub prompt_filter: bool,
+    /// Refuse prompts with these words or phrases, too; commas between them.
+    #[arg(long, env = "REFUSED_TERMS", value_delimiter = ',')]
+    pub refused_terms: Vec<String>,
     /// The model that a request without one means.
     #[arg(long, env = "DEFAULT_MODEL", default_value = "shapes")]
     pub default_model: String,

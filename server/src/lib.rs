@@ -9,6 +9,7 @@ mod extract;
 mod generator;
 mod rater;
 mod routes;
+mod shelf;
 mod site;
 mod state;
 

@@ -3,6 +3,9 @@
 use crate::bundled::Bundled;
 use crate::config::Config;
 use crate::generator::Generator;
+use crate::shelf::Shelf;
+use datasets::prompt_filter::PromptFilter;
+use domain::data::PromptFilterSpec;
 use std::path::Path;
 use std::sync::Arc;
 use store::{Artifacts, Store};
@@ -14,6 +17,8 @@ pub struct AppState {
     pub(crate) artifacts: Artifacts,
     pub(crate) generator: Generator,
     pub(crate) bundled: Arc<Bundled>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) prompt_filter: Arc<PromptFilter>,
     pub(crate) access_token: Option<Arc<str>>,
     pub(crate) default_model: Arc<str>,
     pub(crate) largest_side: u32,
@@ -40,6 +45,11 @@ impl AppState {
                 config.batch_size.map(|size| size as usize),
             )?,
             bundled: Arc::new(bundled),
+            prompt_filter: Arc::new(PromptFilter::new(&PromptFilterSpec {
+                built_in: config.prompt_filter,
+                terms: config.refused_terms.clone(),
+            })),
+            shelf: Arc::new(Shelf::new(&config.datasets)),
             access_token: config.token().map(Arc::from),
             default_model: config.default_model.as_str().into(),
             largest_side: config.largest_side,

@@ -7,6 +7,7 @@ pub mod judge;
 
 mod picture;
 pub mod quality;
+pub mod set;
 pub mod sheet;
 pub mod style;
 pub mod vocabulary;

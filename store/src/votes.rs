@@ -4,8 +4,8 @@ use crate::db::{Store, in_transaction, limit, micros, read, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
 use domain::api::VoteRecord;
-use domain::id::{MatchupId, ModelId, RaterId, VoteId};
-use domain::preference::Vote;
+use domain::id::{ImageId, MatchupId, ModelId, RaterId, VoteId};
+use domain::preference::{JudgedPicture, JudgedVote, Vote};
 use domain::ranking::Tally;
 use uuid::Uuid;
 
@@ -67,7 +67,56 @@ impl TryFrom<VoteRow> for VoteRecord {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct JudgedRow {
+    id: Uuid,
+    prompt: String,
+    left_image: Uuid,
+    left_artifact: String,
+    left_model: String,
+    right_image: Uuid,
+    right_artifact: String,
+    right_model: String,
+    choice: String,
+    rater_id: Uuid,
+    created_at: Timestamp,
+}
+
+impl TryFrom<JudgedRow> for JudgedVote {
+    type Error = StoreError;
+    fn try_from(row: JudgedRow) -> Result<Self, StoreError> {
+        let picture = |id, artifact, model| JudgedPicture { id: ImageId(id), artifact, model };
+        Ok(Self {
+            prompt: row.prompt,
+            pictures: [
+                picture(row.left_image, row.left_artifact, row.left_model),
+                picture(row.right_image, row.right_artifact, row.right_model),
+            ],
+            choice: read(row.choice.parse(), "votes", "choice", row.id)?,
+            rater_id: RaterId(row.rater_id),
+            created_at: row.created_at,
+        })
+    }
+}
+
 impl Store {
+    /// Every vote with the pictures it was cast on, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn judged_votes(&self) -> Result<Vec<JudgedVote>, StoreError> {
+        let rows: Vec<JudgedRow> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, m.prompt, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
+             r.id AS right_image, r.artifact AS right_artifact, b.name AS right_model, v.choice, v.rater_id, v.created_at \
+             FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
+             JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
+             ORDER BY v.id")
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter().map(JudgedVote::try_from).collect()
+    }
+
     /// Counts a vote.
     ///
     /// # Errors

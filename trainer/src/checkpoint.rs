@@ -1,6 +1,6 @@
 //! What a run leaves on disk: its state, from which it resumes bit for bit, and models, which generate.
 
-use crate::data::encoded::file_sha256;
+use crate::data::key::file_sha256;
 use crate::optim::{LossScale, MovingAverage, Optimiser};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};

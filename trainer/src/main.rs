@@ -10,6 +10,8 @@ use trainer::command::export::ExportCommand;
 use trainer::command::import::ImportCommand;
 use trainer::command::evaluate::EvaluateCommand;
 use trainer::command::fid::FidCommand;
+use trainer::command::export_votes::ExportVotesCommand;
+use trainer::command::prepare::PrepareCommand;
 use trainer::command::replay::ReplayCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
@@ -26,6 +28,10 @@ struct Arguments {
 enum Command {
     /// Train a model as a config file says.
     Train(TrainCommand),
+    /// Encode a set once, for all runs that learn from it.
+    Prepare(PrepareCommand),
+    /// Write the team's votes as a set that others can train on.
+    ExportVotes(ExportVotesCommand),
     /// Repeat a step on request, to be timed beside a peer.
     Bench(BenchCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
@@ -58,6 +64,8 @@ fn main() -> Result<()> {
         .init();
     match Arguments::parse().command {
         Command::Train(command) => command.run(),
+        Command::Prepare(command) => command.run(),
+        Command::ExportVotes(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),

@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: our trainer and PyTorch + diffusers on the same weights, shapes and batch, step by step in
 //! turn, so that a busy moment of the machine hits both. The figure is the median of the rounds' ratios.
 
+mod data;
+
 use crate::deployment;
 use crate::process;
 use crate::steps::Steps;
@@ -16,7 +18,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 /// What `bench` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A training step, a batch of pictures, or a step of Diff-contrast beside one of Diffusion-DPO.
+    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, or reading pairs.
     task: Task,
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
@@ -36,6 +38,9 @@ pub(crate) struct Options {
     /// The model, a folder in diffusers layout.
     #[arg(long, default_value = "models/shapes")]
     model: PathBuf,
+    /// Size of the shard that `data` reads, made under target/ when it is not there.
+    #[arg(long, default_value_t = 2.0)]
+    gigabytes: f64,
     /// Threads of both; all cores when absent.
     #[arg(long)]
     threads: Option<NonZero<usize>>,
@@ -49,6 +54,7 @@ enum Task {
     Train,
     Generate,
     Objectives,
+    Data,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -78,6 +84,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         (Some(python), _) => python.clone(),
         (None, _) => steps.take("PyTorch and diffusers from PyPI", || virtual_environment(&workspace))?,
     };
+    if matches!(options.task, Task::Data) {
+        steps.take("rounds", || data::run(&workspace, &python, options))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // Both programs, as `demo` builds them: alone, the trainer's dependencies would be compiled once more with fewer
     // features.
     steps.take("release build", || deployment::build(&workspace))?;
@@ -97,6 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             theirs.arg(workspace.root.join("xtask/bench/bench.py")).arg(task);
             ["our trainer", "PyTorch"]
         }
+        Task::Data => bail!("is measured otherwise"),
     };
     let model = match options.shape {
         Some(Shape::Sd15Half) => workspace.root.join("xtask/bench/shapes/sd15-half"),
@@ -181,6 +192,8 @@ struct Stepper {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    /// Pairs that the last step read, where it reads pairs.
+    pairs: Option<u64>,
 }
 
 impl Stepper {
@@ -192,7 +205,7 @@ impl Stepper {
             .with_context(|| format!("starting {name}"))?;
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().context("no standard output")?);
-        let mut stepper = Self { name, child, input, output };
+        let mut stepper = Self { name, child, input, output, pairs: None };
         let first = stepper.line()?;
         ensure!(first == "ready", "{name} said {first:?} instead of `ready`");
         Ok(stepper)
@@ -206,8 +219,10 @@ impl Stepper {
         writeln!(input, "step").with_context(|| format!("asking {} for a step", self.name))?;
         let line = self.line()?;
         let mut numbers = line.split_whitespace().map(str::parse::<f64>);
-        match (numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(seconds)), Some(Ok(peak_bytes)), None) => Ok(Measured { seconds, peak_bytes }),
+        let measured = (numbers.next(), numbers.next());
+        self.pairs = line.split_whitespace().nth(2).and_then(|pairs| pairs.parse().ok());
+        match measured {
+            (Some(Ok(seconds)), Some(Ok(peak_bytes))) => Ok(Measured { seconds, peak_bytes }),
             _ => bail!("{} said {line:?} instead of seconds and bytes", self.name),
         }
     }

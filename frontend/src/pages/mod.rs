@@ -1,6 +1,8 @@
 //! The pages, drawn on the server. Each loads what it shows before a byte is sent, so that all of them read
 //! without JavaScript.
 
+mod dataset;
+mod datasets;
 mod docs;
 mod generate;
 mod judge;
@@ -32,6 +34,9 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
                 <Route path=path!("/models") view=models::Models ssr=SsrMode::Async />
+                <Route path=path!("/datasets") view=datasets::Datasets ssr=SsrMode::Async />
+                <Route path=path!("/datasets/:name") view=dataset::DatasetPage ssr=SsrMode::Async />
+                <Route path=path!("/datasets/:name/:index") view=dataset::PairPage ssr=SsrMode::Async />
                 <Route path=path!("/playground") view=generate::Generate ssr=SsrMode::Async />
                 <Route path=path!("/judge") view=judge::JudgePage ssr=SsrMode::Async />
                 <Route path=path!("/leaderboard") view=leaderboard::LeaderboardPage ssr=SsrMode::Async />

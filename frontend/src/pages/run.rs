@@ -88,11 +88,23 @@ fn made(models: Vec<Model>) -> impl IntoView {
     }
 }
 
+/// What a run learns from, in a few words.
+fn data(spec: &DataSpec) -> String {
+    match spec {
+        DataSpec::Shapes { set, count, .. } => {
+            let set = serde_json::to_value(set).ok().and_then(|v| v.as_str().map(str::to_owned));
+            format!("{}, {count}", set.unwrap_or_default())
+        }
+        DataSpec::PickAPic(of) => of.folder.clone(),
+        DataSpec::Folder(of) | DataSpec::WebDataset(of) => of.folder.clone(),
+        DataSpec::Prepared(of) => of.folder.clone(),
+        DataSpec::Votes(_) => "the team's votes".to_owned(),
+    }
+}
+
 fn asked(spec: &TrainSpec) -> impl IntoView + use<> {
-    let DataSpec::Shapes { set, count, .. } = &spec.data;
-    let set = serde_json::to_value(set).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let mut facts: Vec<(&str, String)> = vec![
-        ("Data", format!("{set}, {count}")),
+        ("Data", data(&spec.data)),
         ("Updates", spec.steps.to_string()),
         ("Batch", format!("{} × {} accumulated", spec.batch_size, spec.gradient_accumulation)),
         ("Learning rate", number(spec.effective_rate())),

@@ -9,8 +9,9 @@ use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
 
 /// Address, name and icon of the main pages.
-const PAGES: [(&str, &str, &str); 5] = [
+const PAGES: [(&str, &str, &str); 6] = [
     ("/runs", "Runs", "M3 15l4-5 3 3 7-9"),
+    ("/datasets", "Data", "M3 4h6v12H3zM11 4h6v12h-6zM3 12l2-2 4 4M11 12l2-2 4 4"),
     ("/models", "Models", "M4 4h5v5H4zM11 4h5v5h-5zM4 11h5v5H4zM11 11h5v5h-5z"),
     ("/playground", "Generate", "M10 3l1.8 5.2L17 10l-5.2 1.8L10 17l-1.8-5.2L3 10l5.2-1.8z"),
     ("/judge", "Judge", "M3 5h6v10H3zM11 5h6v10h-6z"),

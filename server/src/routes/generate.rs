@@ -92,6 +92,12 @@ async fn generate(
     let count = request.num_images.unwrap_or(1);
     let mut params = params(request, &defaults)?;
     check(&params, multiple, state.largest_side, count, as_json)?;
+    if let Some(term) = state.prompt_filter.refuses(&params.prompt) {
+        return Err(ApiError::field(
+            "prompt",
+            format!("this server draws nothing with {term:?}: say it otherwise"),
+        ));
+    }
 
     let seeds: Vec<u64> = (params.seed..).take(count as usize).collect();
     let prompts = seeds.iter().map(|&seed| prompt(&params, seed)).collect();

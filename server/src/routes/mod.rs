@@ -1,5 +1,6 @@
 //! One file per resource. A route and its documentation are registered together, so that neither is without the other.
 
+mod datasets;
 mod generate;
 mod health;
 mod images;
@@ -9,12 +10,14 @@ mod matchups;
 mod models;
 mod runs;
 mod votes;
+mod votes_export;
 
 use crate::error::ApiError;
 use crate::state::AppState;
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::api::{ErrorBody, path};
+use domain::data::VotesPer;
 use serde::Deserialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,10 +34,11 @@ const LONGEST_LIST: u32 = 500;
         title = "Diff-contrast",
         description = "Train text-to-image models on human preferences, generate with them, judge and rank them."
     ),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, VotesPer, votes_export::Format, votes_export::Ties)),
     tags(
         (name = "generation", description = "Pictures from prompts"),
         (name = "training", description = "Jobs, runs and the models they make"),
+        (name = "data", description = "Sets of preference pairs"),
         (name = "judging", description = "Matchups, votes and ratings"),
         (name = "operation", description = "Is it up?"),
     )
@@ -62,6 +66,11 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(matchups::side))
         .routes(routes!(votes::cast))
         .routes(routes!(votes::list))
+        .routes(routes!(votes_export::export))
+        .routes(routes!(datasets::list))
+        .routes(routes!(datasets::pairs))
+        .routes(routes!(datasets::one))
+        .routes(routes!(datasets::picture))
         .routes(routes!(leaderboard::leaderboard))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

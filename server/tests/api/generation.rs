@@ -247,3 +247,14 @@ async fn a_model_trained_from_a_trained_model_uses_the_first_ones_other_parts() 
     let last = app.get("/generate?prompt=a+cat&seed=3&model=grandchild").await.expect(200);
     assert_eq!(first.bytes, last.bytes);
 }
+
+#[tokio::test]
+async fn refused_prompts_are_not_drawn() {
+    let app = TestApp::start_with(&["--prompt-filter", "--refused-terms", "blood bath,clown"]).await;
+    for prompt in ["a+nude+in+oil", "a+Cl0wn", "blood+bath!"] {
+        app.get(&format!("/generate?prompt={prompt}&steps=1")).await.refuses(422, "prompt");
+    }
+    app.get("/generate?prompt=a+bath&steps=1").await.expect(200);
+    // Whoever asks for no filter has none.
+    TestApp::start().await.get("/generate?prompt=a+clown&steps=1").await.expect(200);
+}

@@ -283,6 +283,8 @@ pub(crate) fn config(folder: &Path, arguments: &[&str]) -> Config {
         &path("artifacts"),
         "--models",
         &path("models"),
+        "--datasets",
+        &path("datasets"),
         "--site",
         &format!("{root}/target/site"),
         "--static",

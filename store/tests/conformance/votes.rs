@@ -14,6 +14,7 @@ on_both_databases!(
     another_raters_matchup_cannot_be_voted_on,
     votes_are_listed_newest_first_with_the_models_names,
     tallies_count_for_the_model_whatever_its_side,
+    judged_votes_carry_their_pictures,
 );
 
 /// Two models with pictures of the prompt, and a matchup of them for anybody.
@@ -144,4 +145,27 @@ async fn tallies_count_for_the_model_whatever_its_side(mut world: World) {
     assert_eq!(world.store.tallies().await.unwrap(), [pair]);
     assert_eq!(pair.total(), 18);
     assert_eq!(Tally::from(pair), Tally { a, b, wins_a: 9, wins_b: 2, ties: 7 });
+}
+
+async fn judged_votes_carry_their_pictures(mut world: World) {
+    assert_eq!(world.store.judged_votes().await.unwrap(), []);
+    let matchup = open_matchup(&mut world, "p").await;
+    let names = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+    let (first, second) = (world.rater().await, world.rater().await);
+    world.vote(&matchup, first, Choice::Left).await;
+    world.vote(&matchup, second, Choice::BothBad).await;
+    let votes = world.store.judged_votes().await.unwrap();
+    assert_eq!(
+        votes.iter().map(|v| (v.rater_id, v.choice)).collect::<Vec<_>>(),
+        [(first, Choice::Left), (second, Choice::BothBad)]
+    );
+    for vote in &votes {
+        assert_eq!(vote.prompt, "p");
+        assert_eq!([vote.pictures[0].id, vote.pictures[1].id], [matchup.left, matchup.right]);
+        assert_eq!([&vote.pictures[0].model, &vote.pictures[1].model], [&names.0, &names.1]);
+        for picture in &vote.pictures {
+            let image = world.store.get_image(picture.id).await.unwrap().unwrap();
+            assert_eq!(picture.artifact, image.artifact);
+        }
+    }
 }

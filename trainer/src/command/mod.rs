@@ -7,5 +7,7 @@ pub mod evaluate;
 pub mod fid;
 pub mod export;
 pub mod import;
+pub mod export_votes;
+pub mod prepare;
 pub mod replay;
 pub mod train;

@@ -1,44 +1,39 @@
-//! A set as its encoders see it: posteriors of pictures, states of captions, CLIP embeddings. Encoded once and
-//! cached under a name made of everything that decides the content, so that a changed model or set is another
-//! file and nothing stale is ever read.
+//! A set as its encoders see it, read from its shards where they lie: nothing of it is ever held whole.
 
-use super::pictures::to_tensor;
-use super::sets::{Example, draw};
-use anyhow::{Context, Result, ensure};
+use super::encoder::{CAPTIONS, POOLED, STATES};
+use super::prepare::{MANIFEST, Plan, needed, shard_name};
+use super::shard::{Shard, stack};
+use crate::data::key::Part;
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
 use diffusion::pipeline::Folders;
-use diffusion::text_encoders::TextEncoders;
-use diffusion::vae::Autoencoder;
-use diffusion::weights::{self, PartFiles, Stem};
-use domain::train::DataSpec;
-use evaluation::clip::Clip;
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use domain::data::DataSpec;
+use domain::prepare::{DEFAULT_SHARD_SIZE, Manifest, PictureSpec};
+use std::path::Path;
 
-/// An encoded set, on the CPU.
+/// An encoded set.
 #[derive(Debug)]
 pub struct EncodedSet {
-    tensors: BTreeMap<String, Tensor>,
+    shards: Vec<Parts>,
     count: usize,
+    has_losers: bool,
 }
 
-/// Changes when the layout of the file does.
-const FORMAT: &str = "4";
-/// Text states of captions, and their pooled text where the model's UNet reads it.
-const STATES: &str = "text";
-const POOLED: &str = "pooled";
-/// The captions themselves, as a JSON list in the order of their rows.
-const CAPTIONS: &str = "captions";
-/// Pictures or captions encoded at a time.
-const CHUNK: usize = 64;
+/// The files of one shard, and how many rows lie before it.
+#[derive(Debug)]
+struct Parts {
+    files: Vec<Shard>,
+    examples_before: usize,
+    captions_before: usize,
+}
 
 impl EncodedSet {
-    /// Of the cache, or drawn, encoded and cached. `report` hears of examples encoded, of all.
+    /// The set that a spec names: one that was prepared, or one that is encoded now, once, below `cache`. `report` hears
+    /// of examples encoded, of all (0 where nobody knows).
     ///
     /// # Errors
-    /// A model part that cannot be read, or a cache that cannot be written.
+    /// A set or model that cannot be read, or was prepared with other encoders.
     pub fn prepare(
         spec: &DataSpec,
         folders: &Folders,
@@ -47,23 +42,46 @@ impl EncodedSet {
         device: &Device,
         report: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
-        let file = cache.join(format!("{}.safetensors", key(spec, folders, with_clip)?));
-        if file.is_file() {
-            match candle_core::safetensors::load(&file, &Device::Cpu) {
-                Ok(tensors) => return Self::new(tensors.into_iter().collect()),
-                // A damaged cache is no reason to fail: it is made anew.
-                Err(error) => tracing::warn!(file = %file.display(), %error, "cannot read the cache"),
-            }
+        if let DataSpec::Prepared(prepared) = spec {
+            let folder = Path::new(&prepared.folder);
+            let manifest = read_manifest(folder)?;
+            check_encoders(&manifest, folders, with_clip)
+                .with_context(|| format!("data.folder: {}", folder.display()))?;
+            return Self::open(folder, &manifest);
         }
-        let examples = draw(spec);
-        let set = Self::new(encode(&examples, folders, with_clip, device, report)?)?;
-        weights::save(&set.tensors, &file)?;
-        Ok(set)
+        let shard_size = DEFAULT_SHARD_SIZE as usize;
+        let plan = Plan::new(spec, &PictureSpec::default(), shard_size, with_clip, folders)?;
+        let folder = cache.join(plan.cache_name());
+        let manifest = plan.carry_out(&folder, folders, device, report)?;
+        Self::open(&folder, &manifest)
     }
 
-    fn new(tensors: BTreeMap<String, Tensor>) -> Result<Self> {
-        let count = tensors.get("winner.mean").context("the encoded set has no pictures")?.dim(0)?;
-        Ok(Self { tensors, count })
+    /// Opens the shards of a folder.
+    ///
+    /// # Errors
+    /// One is missing or damaged.
+    pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self> {
+        let (mut shards, mut count, mut captions) = (Vec::new(), 0, 0);
+        let there: Vec<Part> = needed(true).filter(|part| manifest.parts.contains_key(part.name())).collect();
+        for (number, &examples) in manifest.examples.iter().enumerate() {
+            if examples == 0 {
+                continue;
+            }
+            let files = there.iter().map(|&part| Shard::open(&folder.join(shard_name(part, number))));
+            let shard = Parts {
+                files: files.collect::<Result<_>>()?,
+                examples_before: count,
+                captions_before: captions,
+            };
+            let rows = shard.of("winner.mean")?.rows_of("winner.mean");
+            ensure!(rows == examples as usize, "shard {number} has {rows} examples instead of {examples}");
+            count += rows;
+            captions += shard.of(STATES)?.rows_of(STATES);
+            shards.push(shard);
+        }
+        ensure!(count > 0, "the set has no example that can be used: {}", manifest.report);
+        let has_losers = shards.iter().all(|shard| shard.of("loser.mean").is_ok());
+        Ok(Self { shards, count, has_losers })
     }
 
     /// Examples.
@@ -81,16 +99,24 @@ impl EncodedSet {
     /// Whether every example has a loser.
     #[must_use]
     pub fn has_losers(&self) -> bool {
-        self.tensors.contains_key("loser.mean")
+        self.has_losers
     }
 
-    /// Rows of a tensor.
+    /// Rows of a tensor: of captions' tensors (`text`, `pooled`, `clip.text`) by the rows that [`Self::captions_of`]
+    /// gives, of the others by examples.
     ///
     /// # Errors
     /// The set was encoded without it.
     pub fn rows(&self, name: &str, indices: &[u32]) -> Result<Tensor> {
-        let tensor = self.tensors.get(name).with_context(|| format!("the encoded set has no {name}"))?;
-        Ok(tensor.index_select(&Tensor::new(indices, &Device::Cpu)?, 0)?)
+        let of_captions = matches!(name, STATES | POOLED | "clip.text");
+        let first = self.shards.first().context("the encoded set is empty")?.of(name)?;
+        let row = first.row_shape(name)?;
+        let mut values = Vec::with_capacity(indices.len() * row.iter().product::<usize>());
+        for &index in indices {
+            let (shard, local) = self.find(index as usize, of_captions)?;
+            shard.of(name)?.add_row(name, local, &mut values)?;
+        }
+        stack(values, indices.len(), row)
     }
 
     /// What the text encoders made of some captions, by their rows; row 0 is the empty caption.
@@ -98,125 +124,89 @@ impl EncodedSet {
     /// # Errors
     /// There is no such row.
     pub fn text(&self, rows: &[u32]) -> Result<EncodedText> {
-        let pooled = self.tensors.contains_key(POOLED).then(|| self.rows(POOLED, rows));
+        let pooled = self.has(POOLED).then(|| self.rows(POOLED, rows));
         Ok(EncodedText { states: self.rows(STATES, rows)?, pooled: pooled.transpose()? })
     }
 
-    /// Which row of the captions' tensors belongs to each example.
+    /// Whether the encoders made such a tensor.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.shards.first().is_some_and(|shard| shard.of(name).is_ok())
+    }
+
+    /// Which row of the captions' tensors belongs to each example. Row 0 is the empty caption.
     ///
     /// # Errors
-    /// candle's.
+    /// There is no such example.
     pub fn captions_of(&self, indices: &[u32]) -> Result<Vec<u32>> {
-        Ok(self.rows("caption", indices)?.to_vec1()?)
+        indices
+            .iter()
+            .map(|&index| {
+                let (shard, local) = self.find(index as usize, false)?;
+                let row = shard.captions_before + shard.of("caption")?.number("caption", local)? as usize;
+                u32::try_from(row).context("too many captions")
+            })
+            .collect()
     }
 
     /// The captions of examples.
     ///
     /// # Errors
-    /// candle's, or a damaged list.
+    /// There is no such example, or a damaged list.
     pub fn caption_texts(&self, indices: &[u32]) -> Result<Vec<String>> {
-        let list = self.tensors.get(CAPTIONS).context("the encoded set has no captions")?.to_vec1::<u8>()?;
-        let list: Vec<String> = serde_json::from_slice(&list).context("the encoded set's captions")?;
-        let rows = self.captions_of(indices)?;
-        rows.iter().map(|&row| list.get(row as usize).cloned().context("a caption is missing")).collect()
+        indices
+            .iter()
+            .map(|&index| {
+                let (shard, local) = self.find(index as usize, false)?;
+                let row = shard.of("caption")?.number("caption", local)?;
+                let list = shard.of(CAPTIONS)?.bytes(CAPTIONS)?;
+                let list: Vec<String> = serde_json::from_slice(list).context("the encoded set's captions")?;
+                list.get(row as usize).cloned().context("a caption is missing")
+            })
+            .collect()
+    }
+
+    /// The shard of a row, and the row's place in it.
+    fn find(&self, row: usize, of_captions: bool) -> Result<(&Parts, usize)> {
+        let before = |shard: &Parts| if of_captions { shard.captions_before } else { shard.examples_before };
+        let after = self.shards.partition_point(|shard| before(shard) <= row);
+        let shard = self.shards.get(after.wrapping_sub(1)).context("the encoded set is empty")?;
+        Ok((shard, row - before(shard)))
     }
 }
 
-/// SHA-256 of everything that decides the content.
-fn key(spec: &DataSpec, folders: &Folders, with_clip: bool) -> Result<String> {
-    let mut hash = Sha256::new();
-    hash.update(FORMAT);
-    hash.update(serde_json::to_vec(spec)?);
-    let weights = |part, stem| -> Result<Vec<PathBuf>> {
-        Ok(PartFiles::locate(&folders.part(part)?, stem)?.files().to_vec())
-    };
-    let mut files = vec![folders.part("vae")?.join("config.json")];
-    files.extend(weights("vae", Stem::NETWORK)?);
-    files.extend(TextEncoders::files(folders)?);
-    if with_clip {
-        files.extend(weights("clip", Stem::TRANSFORMER)?);
+impl Parts {
+    /// The file with such a tensor.
+    fn of(&self, name: &str) -> Result<&Shard> {
+        let found = self.files.iter().find(|file| file.has(name));
+        found.with_context(|| format!("the encoded set has no {name}"))
     }
-    for file in files {
-        hash.update(file_sha256(&file)?);
-    }
-    Ok(format!("{:x}", hash.finalize()))
 }
 
-/// SHA-256 of a file, in hex.
+/// Reads the manifest of a prepared set.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn file_sha256(file: &PathBuf) -> Result<String> {
-    let mut hash = Sha256::new();
-    let mut reader = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-    std::io::copy(&mut reader, &mut hash).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(format!("{:x}", hash.finalize()))
+/// There is none, or it is damaged.
+pub fn read_manifest(folder: &Path) -> Result<Manifest> {
+    let file = folder.join(MANIFEST);
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}: has prepare finished there?", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no manifest of prepare", file.display()))
 }
 
-fn encode(
-    examples: &[Example],
-    folders: &Folders,
-    with_clip: bool,
-    device: &Device,
-    report: &mut dyn FnMut(usize, usize) -> Result<()>,
-) -> Result<BTreeMap<String, Tensor>> {
-    ensure!(!examples.is_empty(), "the set is empty");
-    let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
-    let text_encoders = TextEncoders::open(folders, device)?;
-    let clip = with_clip.then(|| Clip::load(&folders.part("clip")?, device)).transpose()?;
-
-    // Captions repeat: each is encoded once. Row 0 is the empty caption, for dropout.
-    let mut captions = vec![""];
-    let mut row_of: HashMap<&str, u32> = HashMap::from([("", 0)]);
-    let mut caption_rows = Vec::with_capacity(examples.len());
-    for example in examples {
-        let next = u32::try_from(captions.len()).context("too many captions")?;
-        let row = *row_of.entry(&example.caption).or_insert(next);
-        if row == next {
-            captions.push(&example.caption);
-        }
-        caption_rows.push(row);
-    }
-    let mut parts: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
-    let mut keep = |name: &str, t: Tensor| -> Result<()> {
-        parts.entry(name.to_owned()).or_default().push(t.detach().to_device(&Device::Cpu)?);
-        Ok(())
-    };
-    for chunk in captions.chunks(4 * CHUNK) {
-        let EncodedText { states, pooled } = text_encoders.encode(chunk)?;
-        keep(STATES, states)?;
-        if let Some(pooled) = pooled {
-            keep(POOLED, pooled)?;
-        }
-        if let Some(clip) = &clip {
-            keep("clip.text", clip.text_features(chunk)?)?;
+/// Whether a prepared set was made by the model's own encoders.
+fn check_encoders(manifest: &Manifest, folders: &Folders, with_clip: bool) -> Result<()> {
+    for part in [Some(Part::Latents), Some(Part::Text), with_clip.then_some(Part::Clip)].into_iter().flatten()
+    {
+        let Some(made) = manifest.parts.get(part.name()) else {
+            bail!("was prepared without {}: prepare it again with clip = true", part.name());
+        };
+        for (name, sha256) in part.encoder(folders)? {
+            ensure!(
+                made.encoder.get(&name) == Some(&sha256),
+                "was prepared with another {name} than the base has: prepare it again for this base"
+            );
         }
     }
-    for (i, chunk) in examples.chunks(CHUNK).enumerate() {
-        let mut sides = vec![("winner", chunk.iter().map(|e| &e.winner).collect::<Vec<_>>())];
-        let losers: Vec<_> = chunk.iter().filter_map(|e| e.loser.as_ref()).collect();
-        if losers.len() == chunk.len() {
-            sides.push(("loser", losers));
-        }
-        for (side, pictures) in sides {
-            let posterior = vae.encode(&to_tensor(pictures.iter().copied(), device)?)?;
-            keep(&format!("{side}.mean"), posterior.mean)?;
-            keep(&format!("{side}.log_variance"), posterior.log_variance)?;
-            if let Some(clip) = &clip {
-                let images: Vec<_> = pictures.iter().map(|p| p.to_image()).collect();
-                keep(&format!("clip.{side}"), clip.image_features(&images)?)?;
-            }
-        }
-        report((i * CHUNK + chunk.len()).min(examples.len()), examples.len())?;
-    }
-    let mut tensors = parts
-        .into_iter()
-        .map(|(name, parts)| Ok((name, Tensor::cat(&parts, 0)?)))
-        .collect::<Result<BTreeMap<_, _>>>()?;
-    let list = serde_json::to_vec(&captions)?;
-    let length = list.len();
-    tensors.insert(CAPTIONS.to_owned(), Tensor::from_vec(list, length, &Device::Cpu)?);
-    let count = caption_rows.len();
-    tensors.insert("caption".to_owned(), Tensor::from_vec(caption_rows, count, &Device::Cpu)?);
-    Ok(tensors)
+    Ok(())
 }

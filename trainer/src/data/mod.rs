@@ -1,6 +1,12 @@
-//! What runs learn from: drawn, encoded once, cached, dealt in batches.
+//! What runs learn from: drawn or read, encoded once, kept in shards, dealt in batches.
 
 pub mod batch;
 pub mod encoded;
+pub mod encoder;
+pub mod examples;
+pub mod key;
 pub mod pictures;
+pub mod prepare;
 pub mod sets;
+pub mod shard;
+pub mod votes;

@@ -4,6 +4,7 @@ use crate::checkpoint::{SavedModel, State, load_state, save_state};
 use crate::collective::Collective;
 use crate::data::batch::Dealer;
 use crate::data::encoded::EncodedSet;
+use crate::data::votes::as_files;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
 use crate::policy::Policy;
 use crate::recipes::broken::{self, Stand};
@@ -126,7 +127,7 @@ pub fn train_together(
         collective.agree(false)?;
     }
     let set = EncodedSet::prepare(
-        &spec.data,
+        &as_files(&spec.data, &places.run)?,
         &places.start,
         needs_clip,
         &places.cache,

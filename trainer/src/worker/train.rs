@@ -5,9 +5,11 @@ use super::pictures::{Belongs, keep, params};
 use super::{Outcome, Worker};
 use crate::ambient::{entropy, now};
 use crate::checkpoint::SavedModel;
+use crate::data::votes::write_votes;
 use crate::recipes::train::{Ending, Places, SAMPLE_SEED, Watcher, train};
 use anyhow::{Context, Result};
 use diffusion::pipeline::Settings;
+use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
 use domain::id::{JobId, ModelId};
 use domain::job::{JobSpec, JobState};
@@ -34,6 +36,9 @@ impl Worker {
         let key = format!("runs/{}", run.id);
         let places =
             Places { start, reference, run: self.catalogue.artifacts.path(&key)?, cache: self.cache.clone() };
+        if let DataSpec::Votes(votes) = &spec.data {
+            self.runtime.block_on(write_votes(&self.catalogue, votes, &places.run))?;
+        }
         let mut queue = Queue {
             worker: self,
             claim,

@@ -1,0 +1,50 @@
+//! The files of a split, by their names.
+
+use crate::error::ReadError;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The split that is meant when none is named.
+const DEFAULT: &str = "train";
+
+/// The parquet files of a folder, or of its folder `data`, in the order of their names. A file belongs to the split that
+/// its name begins with: `train-00000-of-00645-abc.parquet`, `validation_unique.parquet`.
+pub(super) fn find(folder: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, ReadError> {
+    let mut files = parquet_files(folder)?;
+    if files.is_empty() && folder.join("data").is_dir() {
+        files = parquet_files(&folder.join("data"))?;
+    }
+    files.sort_unstable();
+    if files.is_empty() {
+        return Err(ReadError::format(folder, "holds no .parquet file, nor does a folder data in it"));
+    }
+    let of_split = |split: &str| -> Vec<PathBuf> {
+        files.iter().filter(|file| split_of(file) == split).cloned().collect()
+    };
+    let found = of_split(split.unwrap_or(DEFAULT));
+    match split {
+        _ if !found.is_empty() => Ok(found),
+        None => Ok(files),
+        Some(split) => {
+            let there: BTreeSet<String> = files.iter().map(|file| split_of(file)).collect();
+            let there = there.into_iter().collect::<Vec<_>>().join(", ");
+            Err(ReadError::format(folder, format!("has no split {split:?}; there are: {there}")))
+        }
+    }
+}
+
+fn split_of(file: &Path) -> String {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    name.split('-').next().unwrap_or_default().to_owned()
+}
+
+fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| ReadError::file(folder, e))? {
+        let path = entry.map_err(|e| ReadError::file(folder, e))?.path();
+        if path.extension().is_some_and(|ending| ending == "parquet") && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,56 @@
+//! Parquet files in the columns of Pick-a-Pic v2, read page by page.
+//!
+//! The rule: a row is a pair if somebody said which picture is better (labels 1 and 0), it has a prompt, and both
+//! pictures are there. Ties (0.5 and 0.5), rows without a label (`has_label` false, or a label that is null) and labels
+//! that contradict each other are left out.
+
+mod column;
+mod files;
+mod guard;
+pub mod label;
+mod shard;
+mod write;
+
+pub use write::{Record, Writer};
+
+use crate::error::ReadError;
+use crate::lanes::{self, Lanes};
+use domain::data::PickAPicSpec;
+use shard::Shard;
+use std::path::{Path, PathBuf};
+
+/// Memory that reading may take, in bytes: decides how many files are read at a time.
+const MEMORY: u64 = 400 << 20;
+
+/// The files of a spec, in the order of their names.
+///
+/// # Errors
+/// There are none.
+pub fn files(spec: &PickAPicSpec) -> Result<Vec<PathBuf>, ReadError> {
+    files::find(Path::new(&spec.folder), spec.split.as_deref())
+}
+
+/// Rows of all files, as their footers say.
+///
+/// # Errors
+/// A footer that cannot be read.
+pub fn rows(spec: &PickAPicSpec) -> Result<u64, ReadError> {
+    let folder = Path::new(&spec.folder);
+    files(spec)?.iter().map(|file| Ok(Shard::open(folder, file)?.rows())).sum()
+}
+
+/// Opens a folder.
+///
+/// # Errors
+/// It holds no such files, or the first of them has other columns: a clear word on what is missing.
+pub fn open(spec: &PickAPicSpec) -> Result<Lanes, ReadError> {
+    let folder = Path::new(&spec.folder);
+    let files = files(spec)?;
+    // What is wrong with a whole set is wrong with its first file, and shows before anything else is done.
+    let Some(first) = files.first() else { return Err(ReadError::format(folder, "holds no .parquet file")) };
+    let per_lane = Shard::open(folder, first)?.memory().max(1);
+    let count = usize::try_from(MEMORY / per_lane).unwrap_or(lanes::MOST);
+    let words: Vec<String> = spec.only_models.iter().map(|word| word.to_lowercase()).collect();
+    let folder = folder.to_owned();
+    Ok(Lanes::start(files, count, move |file, emit| Shard::open(&folder, file)?.read(&words, emit)))
+}

@@ -1,0 +1,117 @@
+//! The pairs of a set, one after the other, and the account of what was left out.
+
+use crate::error::ReadError;
+use crate::pair::{PreferencePair, Row};
+use crate::prompt_filter::PromptFilter;
+use crate::{folder, pick_a_pic, webdataset};
+use domain::data::{DataSpec, PromptFilterSpec};
+use domain::dataset::{Dropped, ReadReport, Reason};
+use std::path::Path;
+
+type Source = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
+
+/// Pairs of a set, in an order that depends on its files alone.
+pub struct Pairs {
+    rows: Source,
+    filter: Option<PromptFilter>,
+    left: u64,
+    report: ReadReport,
+}
+
+impl std::fmt::Debug for Pairs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pairs")
+            .field("left", &self.left)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pairs {
+    /// Of rows from anywhere.
+    pub fn new(
+        rows: impl Iterator<Item = Result<Row, ReadError>> + Send + 'static,
+        filter: Option<&PromptFilterSpec>,
+        max_pairs: Option<u32>,
+    ) -> Self {
+        Self {
+            rows: Box::new(rows),
+            filter: filter.map(PromptFilter::new),
+            left: max_pairs.map_or(u64::MAX, u64::from),
+            report: ReadReport::default(),
+        }
+    }
+
+    /// Of the files that a spec names; none if it names no files.
+    ///
+    /// # Errors
+    /// No set lies there.
+    pub fn open(spec: &DataSpec) -> Result<Option<Self>, ReadError> {
+        Ok(match spec {
+            DataSpec::PickAPic(spec) => {
+                Some(Self::new(pick_a_pic::open(spec)?, spec.prompt_filter.as_ref(), spec.max_pairs))
+            }
+            DataSpec::Folder(spec) => Some(Self::new(
+                folder::open(Path::new(&spec.folder))?,
+                spec.prompt_filter.as_ref(),
+                spec.max_pairs,
+            )),
+            DataSpec::WebDataset(spec) => Some(Self::new(
+                webdataset::open(Path::new(&spec.folder))?,
+                spec.prompt_filter.as_ref(),
+                spec.max_pairs,
+            )),
+            DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Prepared(_) => None,
+        })
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn report(&self) -> &ReadReport {
+        &self.report
+    }
+
+    fn row(&mut self, row: Row) -> Option<PreferencePair> {
+        let pair = match row {
+            Row::Pair(pair) => pair,
+            Row::Dropped(dropped) => {
+                self.report.drop_rows(dropped);
+                return None;
+            }
+        };
+        if let Some(term) = self.filter.as_ref().and_then(|filter| filter.refuses(&pair.prompt)) {
+            let detail = format!("the prompt has {term:?}");
+            self.report.drop_rows(Dropped {
+                reason: Reason::FilteredPrompt,
+                source: pair.source,
+                rows: 1,
+                detail,
+            });
+            return None;
+        }
+        self.report.keep();
+        self.left -= 1;
+        Some(pair)
+    }
+}
+
+impl Iterator for Pairs {
+    type Item = Result<PreferencePair, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left > 0 {
+            match self.rows.next()? {
+                Ok(row) => {
+                    if let Some(pair) = self.row(row) {
+                        return Some(Ok(pair));
+                    }
+                }
+                Err(error) => {
+                    self.left = 0;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,104 @@
+//! What encoding a set is asked to do, and the account of what was encoded.
+
+use crate::data::DataSpec;
+use crate::dataset::ReadReport;
+use crate::problem::Problems;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An encoding of a set, once for all runs.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareSpec {
+    /// The model whose encoders are used: its name, or a folder in diffusers layout.
+    pub base: String,
+    /// What is encoded.
+    pub data: DataSpec,
+    /// The folder that is made.
+    pub out: String,
+    /// Encode by CLIP as well, as Diff-contrast and RPO need it.
+    #[serde(default = "yes")]
+    pub clip: bool,
+    /// How pictures become tensors.
+    #[serde(default)]
+    pub picture: PictureSpec,
+    /// Pairs (or pictures) in a shard: what is lost at most when the encoding is interrupted.
+    #[serde(default = "shard_size")]
+    pub shard_size: u32,
+}
+
+/// How pictures become tensors.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PictureSpec {
+    /// Width in pixels; the model's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Height in pixels; the model's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+}
+
+fn yes() -> bool {
+    true
+}
+fn shard_size() -> u32 {
+    DEFAULT_SHARD_SIZE
+}
+
+/// Of specs that do not say.
+pub const DEFAULT_SHARD_SIZE: u32 = 256;
+
+impl PrepareSpec {
+    /// # Errors
+    /// Every field that cannot be accepted, with the remedy.
+    pub fn validate(&self) -> Result<(), Problems> {
+        let mut p = Problems::default();
+        p.require(!self.base.trim().is_empty(), "base", "name the model whose encoders are used");
+        p.require(!self.out.trim().is_empty(), "out", "name the folder to make");
+        self.data.validate(&mut p);
+        p.require(
+            !matches!(self.data, DataSpec::Prepared(_)),
+            "data.source",
+            "the set is prepared already: name what it was prepared from",
+        );
+        p.require((1..=65_536).contains(&self.shard_size), "shard_size", "use 1 to 65536");
+        for (field, side) in [("picture.width", self.picture.width), ("picture.height", self.picture.height)]
+        {
+            p.require(side.is_none_or(|side| (8..=4096).contains(&side)), field, "use 8 to 4096");
+        }
+        p.into_result()
+    }
+}
+
+/// `manifest.json` of an encoded set.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What was encoded.
+    pub data: DataSpec,
+    /// Width and height of the pictures.
+    pub size: [u32; 2],
+    /// Rows read and dropped, damaged pictures included.
+    pub report: ReadReport,
+    /// Examples in each shard.
+    pub examples: Vec<u32>,
+    /// What the encoders made: latents, text states, CLIP features.
+    pub parts: BTreeMap<String, ManifestPart>,
+}
+
+/// What one of the encoders made of a set.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPart {
+    /// SHA-256 of everything that decides the content: another key is another encoding.
+    pub key: String,
+    /// SHA-256 of each file of the encoder.
+    pub encoder: BTreeMap<String, String>,
+    /// SHA-256 of each shard, by its name.
+    pub shards: BTreeMap<String, String>,
+}

@@ -1,0 +1,133 @@
+//! Sets of pairs: listed, looked at, searched; and votes written as one.
+
+use crate::support::TestApp;
+use datasets::rows::Pairs;
+use domain::data::{DataSpec, PickAPicSpec};
+use domain::dataset::Reason;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A folder of three pairs, one of them broken.
+fn folder_set(folder: &Path) {
+    fs::create_dir_all(folder).expect("made");
+    let mut lines = String::new();
+    for (index, prompt) in ["a Red cat", "a dog", "a red <b>hen</b>"].iter().enumerate() {
+        for (side, level) in [("w", 200), ("l", 30)] {
+            let picture = image::RgbImage::from_pixel(9, 7, image::Rgb([level, index as u8, 0]));
+            picture.save(folder.join(format!("{index}{side}.png"))).expect("saved");
+        }
+        let loser = if index == 1 { "../outside.png".to_owned() } else { format!("{index}l.png") };
+        let line = serde_json::json!({ "prompt": prompt, "winner": format!("{index}w.png"), "loser": loser });
+        lines += &format!("{line}\n");
+    }
+    fs::write(folder.join("pairs.jsonl"), lines).expect("written");
+}
+
+fn names(reply: &Value) -> Vec<&str> {
+    reply["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| item["name"].as_str().expect("a name"))
+        .collect()
+}
+
+#[tokio::test]
+async fn sets_are_listed_and_their_pairs_shown() {
+    let app = TestApp::start().await;
+    folder_set(&app.folder.path().join("datasets/mine"));
+    fs::create_dir_all(app.folder.path().join("datasets/empty")).expect("made");
+    let sets = app.get("/api/v1/datasets").await.expect(200).json();
+    assert_eq!(names(&sets)[5..], ["shapes-quality", "votes", "empty", "mine"]);
+    let of =
+        |name: &str| sets["items"].as_array().expect("items").iter().find(|s| s["name"] == name).cloned();
+    assert_eq!(of("mine").expect("the set")["rows"], 3);
+    assert!(of("empty").expect("the set")["problem"].as_str().is_some_and(|p| p.contains("pairs.jsonl")));
+
+    let pairs = app.get("/api/v1/datasets/mine/pairs").await.expect(200).json();
+    assert_eq!(pairs["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(pairs["report"]["dropped"]["missing_image"], 1);
+    assert!(pairs["report"]["named"][0]["detail"].as_str().is_some_and(|d| d.contains("leads out")));
+    let found = app.get("/api/v1/datasets/mine/pairs?prompt=RED&from=1").await.expect(200).json();
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(found["items"][0]["index"], 1);
+    for side in ["winner_url", "loser_url"] {
+        let address = found["items"][0][side].as_str().expect("an address");
+        let picture = app.get(address).await.expect(200);
+        assert_eq!(picture.header("content-type"), "image/png");
+        let level = image::load_from_memory(&picture.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0;
+        assert_eq!(level, [if side == "winner_url" { 200 } else { 30 }, 2, 0]);
+    }
+    app.get("/api/v1/datasets/mine/pairs/2").await.expect(404);
+    app.get("/api/v1/datasets/mine/pairs/1/middle").await.expect(404);
+    app.get("/api/v1/datasets/..%2F..%2Fetc/pairs").await.expect(404);
+    app.get("/api/v1/datasets/mine/pairs?limit=0").await.refuses(422, "limit");
+    app.get("/api/v1/datasets/empty/pairs").await.expect(503);
+
+    let page = app.get("/datasets").await.expect(200).text();
+    assert!(
+        page.contains("mine") && page.contains("shapes-winter") && page.contains("pairs.jsonl"),
+        "{page}"
+    );
+    let page = app.get("/datasets/mine?prompt=red").await.expect(200).text();
+    assert!(page.contains("a red &lt;b&gt;hen&lt;/b&gt;") && page.contains("missing image"), "{page}");
+    let page = app.get("/datasets/mine/1").await.expect(200).text();
+    assert!(page.contains("pairs.jsonl row 2") && page.contains("/pairs/1/loser"), "{page}");
+    app.get("/datasets/none").await.expect(404);
+}
+
+#[tokio::test]
+async fn the_bundled_world_can_be_looked_at() {
+    let app = TestApp::start().await;
+    let first = app.get("/api/v1/datasets/shapes-winter/pairs?limit=2").await.expect(200).json();
+    assert_eq!(first["next"], 2);
+    let second = app.get("/api/v1/datasets/shapes-winter/pairs?limit=2&from=2").await.expect(200).json();
+    assert_ne!(first["items"][0]["prompt"], second["items"][0]["prompt"]);
+    let winner = app.get("/api/v1/datasets/shapes-winter/pairs/3/winner").await.expect(200).bytes;
+    let drawn = shapes::set::entry(shapes::set::Set::Winter, 0, 3).winner.to_png().expect("a PNG");
+    assert!(winner == drawn);
+    let alone = app.get("/api/v1/datasets/shapes-pictures/pairs?limit=1").await.expect(200).json();
+    assert_eq!(alone["items"][0]["loser_url"], Value::Null);
+}
+
+#[tokio::test]
+async fn votes_are_exported_and_read_again() {
+    let app = TestApp::start().await;
+    app.pairs(6).await;
+    app.votes(6).await;
+    let export = app.get("/api/v1/votes/export").await.expect(200);
+    assert!(export.header("content-disposition").contains("votes.parquet"));
+    let scratch = tempfile::tempdir().expect("a folder");
+    fs::write(scratch.path().join("votes.parquet"), &export.bytes).expect("written");
+    let folder = scratch.path().to_string_lossy().into_owned();
+    let set = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });
+    let mut pairs = Pairs::open(&set).expect("opens").expect("a set");
+    let mut count = 0;
+    for pair in &mut pairs {
+        let pair = pair.expect("a pair");
+        assert_eq!(pair.models[0].as_deref(), Some("tuned-contrast"));
+        let blue = image::load_from_memory(&pair.winner).expect("a PNG").to_rgb8().get_pixel(0, 0).0;
+        assert_eq!(blue, [40, 40, 220]);
+        count += 1;
+    }
+    assert_eq!((count, pairs.report().dropped[&Reason::Tie]), (4, 2));
+
+    let lines = app.get("/api/v1/votes/export?format=jsonl&ties=drop&per=vote").await.expect(200).text();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 4);
+    let picture = app.get(lines[0]["image_0_url"].as_str().expect("an address")).await.expect(200);
+    assert_eq!(picture.header("content-type"), "image/png");
+    app.get("/api/v1/votes/export?models=tuned-contrast&format=jsonl")
+        .await
+        .expect(200)
+        .text()
+        .is_empty()
+        .then_some(())
+        .expect("both models must be named");
+    app.get("/api/v1/votes/export?since=yesterday").await.refuses(400, "since");
+
+    let shown = app.get("/api/v1/datasets/votes/pairs").await.expect(200).json();
+    assert_eq!(shown["items"].as_array().map(Vec::len), Some(4));
+    app.get(shown["items"][0]["winner_url"].as_str().expect("an address")).await.expect(200);
+}

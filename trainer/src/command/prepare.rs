@@ -1,0 +1,74 @@
+//! `prepare SPEC.toml`: encodes a set once, for all runs that learn from it.
+
+use crate::data::prepare::Plan;
+use crate::report::Progress;
+use crate::stop::StopSignal;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use diffusion::device::DeviceName;
+use diffusion::pipeline::Folders;
+use domain::prepare::{Manifest, PrepareSpec};
+use std::path::{Path, PathBuf};
+
+/// What to encode, and where models lie.
+#[derive(Debug, Args)]
+pub struct PrepareCommand {
+    /// A TOML file with a prepare spec (see docs/data.md).
+    config: PathBuf,
+    /// Folder of models by name, for `base`, which may also be a path.
+    #[arg(long, default_value = "models")]
+    models: PathBuf,
+    /// Folder with the parts that the base's own lacks.
+    #[arg(long)]
+    base_parts: Option<PathBuf>,
+    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    device: DeviceName,
+}
+
+/// Reads a spec.
+///
+/// # Errors
+/// The file cannot be read, is no spec, or asks for something impossible.
+pub fn read_spec(file: &Path) -> Result<PrepareSpec> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let spec: PrepareSpec =
+        toml::from_str(&text).with_context(|| format!("{} is no prepare spec", file.display()))?;
+    spec.validate().with_context(|| format!("{} asks for something impossible", file.display()))?;
+    Ok(spec)
+}
+
+impl PrepareCommand {
+    /// # Errors
+    /// What went wrong, for people.
+    pub fn run(self) -> Result<()> {
+        let spec = read_spec(&self.config)?;
+        let named = self.models.join(&spec.base);
+        let base = if named.is_dir() { named } else { PathBuf::from(&spec.base) };
+        let folders = Folders::new(&base, self.base_parts.as_deref());
+        let stop = StopSignal::listen()?;
+        let mut bar: Option<Progress> = None;
+        let plan = Plan::new(&spec.data, &spec.picture, spec.shard_size as usize, spec.clip, &folders)?;
+        let manifest =
+            plan.carry_out(Path::new(&spec.out), &folders, &self.device.open()?, &mut |done, of| {
+                bar.get_or_insert_with(|| Progress::new("encoding", of as u64)).reach(done as u64);
+                ensure!(!stop.received(), "stopped; the same command goes on from the last whole shard");
+                Ok(())
+            })?;
+        if let Some(bar) = &bar {
+            bar.finish();
+        }
+        describe(Path::new(&spec.out), &manifest);
+        Ok(())
+    }
+}
+
+fn describe(out: &Path, manifest: &Manifest) {
+    println!("{}: {}", out.display(), manifest.report);
+    for dropped in &manifest.report.named {
+        println!("  {dropped}");
+    }
+    for (part, made) in &manifest.parts {
+        println!("  {part}: {} shards, key {:.12}", made.shards.len(), made.key);
+    }
+}

@@ -1,0 +1,145 @@
+//! The examples of a set in portions: drawn, or read from files and decoded.
+
+use super::sets;
+use anyhow::{Result, bail};
+use datasets::pair::PreferencePair;
+use datasets::picture::decode;
+use datasets::rows::Pairs;
+use domain::data::{DataSpec, ShapesSet};
+use domain::dataset::{Dropped, ReadReport, Reason};
+use image::RgbImage;
+use rayon::prelude::*;
+
+/// A captioned picture, and the worse picture of the pair where there is one.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// What the picture shows.
+    pub caption: String,
+    /// The picture, or the winner of the pair.
+    pub winner: RgbImage,
+    /// The loser.
+    pub loser: Option<RgbImage>,
+}
+
+/// A set, from its first example on.
+#[derive(Debug)]
+pub enum Examples {
+    /// The bundled world.
+    Drawn {
+        /// Which set.
+        set: ShapesSet,
+        /// Of the drawing.
+        seed: u64,
+        /// Examples.
+        count: u64,
+        /// The next one.
+        next: u64,
+    },
+    /// Pairs in files.
+    Read(Box<Pairs>),
+}
+
+/// Some examples, one after the other.
+#[derive(Debug, Default)]
+pub struct Portion {
+    /// Rows that were taken, sound or not; fewer than asked for at the set's end.
+    pub taken: usize,
+    /// Those whose pictures could be decoded.
+    pub examples: Vec<Example>,
+    /// The others.
+    pub damaged: Vec<Dropped>,
+}
+
+impl Examples {
+    /// Opens a set.
+    ///
+    /// # Errors
+    /// There is none where the spec says, or it cannot be read here.
+    pub fn open(spec: &DataSpec) -> Result<Self> {
+        if let DataSpec::Shapes { set, count, seed } = *spec {
+            return Ok(Self::Drawn { set, seed, count: u64::from(count), next: 0 });
+        }
+        match Pairs::open(spec)? {
+            Some(pairs) => Ok(Self::Read(Box::new(pairs))),
+            None => bail!(
+                "data.source: {} holds no pictures to encode; votes lie in the database: submit the run as a job, or \
+                 write them to a file with export-votes",
+                spec.source()
+            ),
+        }
+    }
+
+    /// The next `count` examples, decoded in parallel.
+    ///
+    /// # Errors
+    /// The set cannot be read any further.
+    pub fn take(&mut self, count: usize) -> Result<Portion> {
+        match self {
+            Self::Drawn { set, seed, count: all, next } => {
+                let end = (*next + count as u64).min(*all);
+                let examples = sets::draw(*set, *seed, *next..end);
+                *next = end;
+                Ok(Portion { taken: examples.len(), examples, damaged: Vec::new() })
+            }
+            Self::Read(pairs) => {
+                let pairs: Vec<PreferencePair> = pairs.by_ref().take(count).collect::<Result<_, _>>()?;
+                let taken = pairs.len();
+                let decoded: Vec<Result<Example, Dropped>> = pairs.into_par_iter().map(example).collect();
+                let mut portion = Portion { taken, ..Portion::default() };
+                for outcome in decoded {
+                    match outcome {
+                        Ok(example) => portion.examples.push(example),
+                        Err(dropped) => portion.damaged.push(dropped),
+                    }
+                }
+                Ok(portion)
+            }
+        }
+    }
+
+    /// Passes over the next `count` examples and says how many there were.
+    ///
+    /// # Errors
+    /// The set cannot be read any further.
+    pub fn skip(&mut self, count: usize) -> Result<usize> {
+        match self {
+            Self::Drawn { count: all, next, .. } => {
+                let end = (*next + count as u64).min(*all);
+                let skipped = (end - *next) as usize;
+                *next = end;
+                Ok(skipped)
+            }
+            Self::Read(pairs) => {
+                let mut skipped = 0;
+                for pair in pairs.by_ref().take(count) {
+                    pair?;
+                    skipped += 1;
+                }
+                Ok(skipped)
+            }
+        }
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn report(&self) -> ReadReport {
+        match self {
+            Self::Drawn { next, .. } => ReadReport { rows: *next, pairs: *next, ..ReadReport::default() },
+            Self::Read(pairs) => pairs.report().clone(),
+        }
+    }
+}
+
+fn example(pair: PreferencePair) -> Result<Example, Dropped> {
+    let picture = |name: &str, bytes: &[u8]| {
+        decode(bytes).map_err(|problem| Dropped {
+            reason: Reason::DamagedImage,
+            source: pair.source.clone(),
+            rows: 1,
+            detail: format!("the {name} {problem}"),
+        })
+    };
+    let winner = picture("winner", &pair.winner)?;
+    let loser = picture("loser", &pair.loser)?;
+    Ok(Example { caption: pair.prompt, winner, loser: Some(loser) })
+}

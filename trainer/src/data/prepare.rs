@@ -1,0 +1,256 @@
+//! Encodes a set into shards, each written whole. What is there already and current is kept, so that an encoding that
+//! was killed goes on where it stood, and ends in the same bytes.
+
+use super::encoder::Encoder;
+use super::examples::{Examples, Portion};
+use super::key::{Part, cut, file_sha256};
+use super::shard::{self, Label};
+use anyhow::{Context, Result, ensure};
+use candle_core::Device;
+use datasets::files::rows_of;
+use diffusion::pipeline::Folders;
+use diffusion::weights::write_atomically;
+use domain::data::DataSpec;
+use domain::dataset::Dropped;
+use domain::prepare::{Manifest, ManifestPart, PictureSpec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+/// The manifest's name.
+pub const MANIFEST: &str = "manifest.json";
+/// Held by whoever encodes into the folder.
+const LOCK: &str = "prepare.lock";
+/// Time between looks at a lock that somebody else holds.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The ending of shards.
+const ENDING: &str = ".safetensors";
+
+/// Name of a part's shard.
+#[must_use]
+pub fn shard_name(part: Part, number: usize) -> String {
+    format!("{}-{number:05}{ENDING}", part.name())
+}
+
+/// What is to be made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    data: DataSpec,
+    size: [u32; 2],
+    shard_size: usize,
+    parts: Vec<(Part, ManifestPart)>,
+}
+
+impl Plan {
+    /// Reads what decides the content: the set's files and the model's encoders.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or the pictures' size does not suit the model.
+    pub fn new(
+        data: &DataSpec,
+        picture: &PictureSpec,
+        shard_size: usize,
+        with_clip: bool,
+        folders: &Folders,
+    ) -> Result<Self> {
+        let size = size_of(picture, folders)?;
+        let cut = cut(data, shard_size)?;
+        let mut parts = Vec::new();
+        for part in needed(with_clip) {
+            let encoder = part.encoder(folders)?;
+            let key = part.key(&cut, size, &encoder)?;
+            parts.push((part, ManifestPart { key, encoder, shards: BTreeMap::new() }));
+        }
+        Ok(Self { data: data.clone(), size, shard_size, parts })
+    }
+
+    /// Name of its folder in a cache: the same with and without CLIP, so that both share the rest.
+    #[must_use]
+    pub fn cache_name(&self) -> String {
+        let keys = self.parts.iter().filter(|(part, _)| *part != Part::Clip);
+        keys.map(|(_, made)| made.key.get(..20).unwrap_or_default()).collect::<Vec<_>>().join("-")
+    }
+
+    /// Makes `folder` hold the encoded set. `report` hears of examples done, of all (0 where nobody knows); its error
+    /// ends the work, and what is done stays.
+    ///
+    /// # Errors
+    /// A set or model that cannot be read, a folder that cannot be written, or what `report` returns.
+    pub fn carry_out(
+        mut self,
+        folder: &Path,
+        folders: &Folders,
+        device: &Device,
+        report: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Manifest> {
+        if let Some(manifest) = current(folder, &self.parts)? {
+            return Ok(manifest);
+        }
+        // Runs that begin together would encode the same shards: one does, the others wait and find them.
+        let total = usize::try_from(rows_of(&self.data).unwrap_or(0))?;
+        let _lock = lock(folder, &mut || report(0, total.max(1)))?;
+        if let Some(manifest) = current(folder, &self.parts)? {
+            return Ok(manifest);
+        }
+        let mut examples = Examples::open(&self.data)?;
+        let mut encoder = Encoder::new(folders, device, self.size);
+        let (mut counts, mut damaged, mut done) = (Vec::new(), Vec::new(), 0);
+        for number in 0.. {
+            let shard =
+                one_shard(folder, number, self.shard_size, &mut self.parts, &mut examples, &mut encoder)?;
+            if shard.taken == 0 {
+                break;
+            }
+            done += shard.taken;
+            counts.push(shard.examples);
+            damaged.extend(shard.damaged);
+            report(done, total.max(done))?;
+            if shard.taken < self.shard_size {
+                break;
+            }
+        }
+        report(done, done)?;
+        let mut account = examples.report();
+        damaged.into_iter().for_each(|dropped| account.take_back(dropped));
+        ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
+        let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();
+        let manifest =
+            Manifest { data: self.data, size: self.size, report: account, examples: counts, parts };
+        let mut text = serde_json::to_vec_pretty(&manifest)?;
+        text.push(b'\n');
+        write_atomically(&folder.join(MANIFEST), &text)?;
+        sweep(folder, &manifest)?;
+        Ok(manifest)
+    }
+}
+
+/// The parts of a set.
+pub(super) fn needed(with_clip: bool) -> impl Iterator<Item = Part> {
+    [Some(Part::Latents), Some(Part::Text), with_clip.then_some(Part::Clip)].into_iter().flatten()
+}
+
+/// Waits until nobody else encodes into the folder. `waiting` is called now and then; its error ends the wait.
+fn lock(folder: &Path, waiting: &mut dyn FnMut() -> Result<()>) -> Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let file = folder.join(LOCK);
+    let open = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    loop {
+        match open.try_lock() {
+            Ok(()) => return Ok(open),
+            Err(TryLockError::WouldBlock) => {
+                waiting()?;
+                std::thread::sleep(PAUSE);
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", file.display()));
+            }
+        }
+    }
+}
+
+/// What one shard holds.
+struct Made {
+    taken: usize,
+    examples: u32,
+    damaged: Vec<Dropped>,
+}
+
+/// The parts of one shard: kept where they are current, encoded where they are not.
+fn one_shard(
+    folder: &Path,
+    number: usize,
+    shard_size: usize,
+    parts: &mut [(Part, ManifestPart)],
+    examples: &mut Examples,
+    encoder: &mut Encoder<'_>,
+) -> Result<Made> {
+    let mut known: Option<Label> = None;
+    let mut missing = BTreeSet::new();
+    for (part, made) in parts.iter() {
+        match shard::label(&folder.join(shard_name(*part, number)))? {
+            Some(label) if label.key == made.key => known = Some(label),
+            _ => drop(missing.insert(*part)),
+        }
+    }
+    let made = match known {
+        Some(label) if missing.is_empty() => {
+            let taken = examples.skip(label.taken)?;
+            ensure!(taken == label.taken, "the set has become shorter while it was read");
+            Made { taken, examples: label.examples, damaged: label.damaged }
+        }
+        _ => {
+            let Portion { taken, examples, damaged } = examples.take(shard_size)?;
+            for (part, made) in parts.iter().filter(|(part, _)| missing.contains(part)) {
+                if examples.is_empty() {
+                    break;
+                }
+                let label = Label {
+                    key: made.key.clone(),
+                    taken,
+                    examples: u32::try_from(examples.len())?,
+                    damaged: damaged.clone(),
+                };
+                let tensors = encoder.encode(*part, &examples)?;
+                shard::write(&folder.join(shard_name(*part, number)), &label, &tensors)?;
+            }
+            Made { taken, examples: u32::try_from(examples.len())?, damaged }
+        }
+    };
+    if made.examples > 0 {
+        for (part, manifest) in parts.iter_mut() {
+            let name = shard_name(*part, number);
+            let sha256 = file_sha256(&folder.join(&name))?;
+            manifest.shards.insert(name, sha256);
+        }
+    }
+    Ok(made)
+}
+
+/// The manifest that is there, if it is of the very parts and all its shards are there.
+fn current(folder: &Path, parts: &[(Part, ManifestPart)]) -> Result<Option<Manifest>> {
+    let Ok(text) = std::fs::read(folder.join(MANIFEST)) else { return Ok(None) };
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return Ok(None) };
+    for (part, wanted) in parts {
+        let Some(made) = manifest.parts.get(part.name()) else { return Ok(None) };
+        if made.key != wanted.key {
+            return Ok(None);
+        }
+        for name in made.shards.keys() {
+            if shard::label(&folder.join(name))?.is_none_or(|label| label.key != made.key) {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(manifest))
+}
+
+/// Removes shards of the manifest's parts that it does not name, as a longer set leaves them, and halves of shards whose
+/// writer was killed.
+fn sweep(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let named: BTreeSet<&String> = manifest.parts.values().flat_map(|part| part.shards.keys()).collect();
+    let listing = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    for entry in listing {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let of_part = name.split('-').next().is_some_and(|part| manifest.parts.contains_key(part));
+        let half = name.ends_with(".part");
+        if half || (of_part && name.ends_with(ENDING) && !named.contains(&name)) {
+            std::fs::remove_file(entry.path()).with_context(|| format!("cannot remove {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Width and height of the pictures: as asked, or the model's own.
+fn size_of(picture: &PictureSpec, folders: &Folders) -> Result<[u32; 2]> {
+    let (defaults, multiple) = folders.defaults()?;
+    let size = [picture.width.unwrap_or(defaults.width), picture.height.unwrap_or(defaults.height)];
+    ensure!(
+        size.iter().all(|side| side % multiple == 0 && *side > 0),
+        "picture: {} x {} is no multiple of {multiple}, as the model's autoencoder needs it",
+        size[0],
+        size[1]
+    );
+    Ok(size)
+}

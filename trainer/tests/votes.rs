@@ -1,0 +1,215 @@
+//! Votes become a training run's data: straight from the store by the worker, and through an exported file.
+
+use datasets::rows::Pairs;
+use domain::data::{DataSpec, PickAPicSpec};
+use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
+use domain::image::{GenerationParams, Image, Purpose, Sampler};
+use domain::job::{JobSpec, JobState};
+use domain::model::Model;
+use domain::preference::{Choice, Vote};
+use domain::train::TrainSpec;
+use rand::SeedableRng;
+use rand_chacha::ChaCha12Rng;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use store::{Artifacts, Store};
+use trainer::ambient::{entropy, now};
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
+}
+
+fn entropy_now() -> [u8; 10] {
+    entropy().expect("entropy")
+}
+
+struct House {
+    scratch: tempfile::TempDir,
+    store: Store,
+    artifacts: Artifacts,
+}
+
+impl House {
+    async fn new() -> Self {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", scratch.path().join("house.db").display());
+        let store = Store::connect(&url).await.expect("a store");
+        let artifacts = Artifacts::open(scratch.path().join("artifacts")).expect("artifacts");
+        Self { scratch, store, artifacts }
+    }
+
+    async fn model(&self, name: &str) -> ModelId {
+        let folder = models().join("shapes").canonicalize().expect("the bundled model");
+        let model = Model {
+            id: ModelId::new(now(), entropy_now()),
+            name: name.to_owned(),
+            folder: folder.display().to_string(),
+            sha256: "bundled".to_owned(),
+            base_id: None,
+            run_id: None,
+            step: None,
+            objective: None,
+            description: String::new(),
+            created_at: now(),
+        };
+        self.store.insert_model(&model, None).await.expect("a model");
+        model.id
+    }
+
+    async fn picture(&self, model: ModelId, prompt: &str, picture: &shapes::Picture) -> ImageId {
+        let id = ImageId::new(now(), entropy_now());
+        let artifact = format!("images/{id}.png");
+        self.artifacts.put(&artifact, picture.to_png().expect("a PNG")).await.expect("kept");
+        let params = GenerationParams {
+            prompt: prompt.to_owned(),
+            negative_prompt: String::new(),
+            seed: 1,
+            steps: 1,
+            guidance_scale: 1.0,
+            width: 64,
+            height: 64,
+            sampler: Sampler::Ddim,
+        };
+        let image = Image {
+            id,
+            model_id: Some(model),
+            run_id: None,
+            step: None,
+            purpose: Purpose::Evaluation,
+            params,
+            artifact,
+            created_at: now(),
+        };
+        self.store.insert_images(&[image], None).await.expect("a picture");
+        id
+    }
+
+    /// `good` wins every pair but each third, which is a tie.
+    async fn vote(&self, pairs: u64) {
+        let [good, bad] = [self.model("good").await, self.model("bad").await];
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        for seed in 0..pairs {
+            let pair = shapes::quality::quality_pair(seed);
+            let a = self.picture(good, &pair.caption, &pair.winner).await;
+            let b = self.picture(bad, &pair.caption, &pair.loser).await;
+            let matchup = self.store.create_matchup(a, b, now(), &mut rng).await.expect("a matchup");
+            let rater_id = RaterId::new(now(), entropy_now());
+            self.store.ensure_rater(rater_id, now()).await.expect("a rater");
+            let choice = match (seed % 3, matchup.left == a) {
+                (2, _) => Choice::Tie,
+                (_, true) => Choice::Left,
+                (_, false) => Choice::Right,
+            };
+            let id = VoteId::new(now(), entropy_now());
+            let vote = Vote { id, matchup_id: matchup.id, rater_id, choice, created_at: now() };
+            self.store.cast_vote(&vote).await.expect("counted");
+        }
+    }
+
+    fn trainer(&self, command: &str, arguments: &[&str]) -> Command {
+        let mut trainer = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+        trainer
+            .arg(command)
+            .args(arguments)
+            .env("DATABASE_URL", format!("sqlite://{}", self.scratch.path().join("house.db").display()))
+            .env("ARTIFACTS", self.scratch.path().join("artifacts"))
+            .env("MODELS", models())
+            .env("CACHE", self.scratch.path().join("cache"));
+        trainer
+    }
+}
+
+fn spec(name: &str, data: &str) -> String {
+    format!(
+        "name = '{name}'\nbase = 'good'\nsteps = 2\nbatch_size = 2\ncaption_dropout = 0.0\n\
+         objective = {{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }}\n\
+         learning_rate = {{ rate = 1e-4 }}\ndata = {data}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_are_exported_read_again_and_trained_on() {
+    let house = House::new().await;
+    let train: TrainSpec = toml::from_str(&spec("on-votes", "{ source = 'votes' }")).expect("a spec");
+    train.validate().expect("a valid spec");
+    let enqueue = async || {
+        let id = JobId::new(now(), entropy_now());
+        house.store.enqueue_job(id, &JobSpec::Train(train.clone()), now()).await.expect("enqueued");
+        id
+    };
+    let state = async |job: JobId| house.store.get_job(job).await.expect("the store").expect("the job");
+
+    // Without votes the job says so.
+    let too_early = {
+        house.model("lonely").await;
+        let id = JobId::new(now(), entropy_now());
+        let spec = TrainSpec { base: "lonely".into(), name: "too-early".into(), ..train.clone() };
+        house.store.enqueue_job(id, &JobSpec::Train(spec), now()).await.expect("enqueued");
+        id
+    };
+    assert!(house.trainer("worker", &["--until-empty"]).status().expect("the worker").success());
+    let job = state(too_early).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.error.as_deref().is_some_and(|error| error.contains("collect votes first")), "{job:?}");
+
+    house.vote(9).await;
+    // Straight from the store.
+    let job = enqueue().await;
+    assert!(house.trainer("worker", &["--until-empty"]).status().expect("the worker").success());
+    let job = state(job).await;
+    assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+    let runs = house.scratch.path().join("artifacts/runs");
+    let written = std::fs::read_dir(runs).expect("runs").map(|run| run.expect("a run").path());
+    let written: Vec<PathBuf> = written.map(|run| run.join("votes")).filter(|votes| votes.is_dir()).collect();
+    assert_eq!(written.len(), 1);
+
+    // Through a file that anybody may take along.
+    let exported = house.scratch.path().join("exported");
+    std::fs::create_dir(&exported).expect("made");
+    let file = exported.join("votes.parquet");
+    let output =
+        house.trainer("export-votes", &[file.to_str().expect("a path")]).output().expect("export-votes");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("9 rows, 3 ties"), "{told}");
+    assert!(
+        std::fs::read(&file).expect("the export")
+            == std::fs::read(written[0].join("votes.parquet")).expect("the run's"),
+        "the run learnt from the very rows that are exported"
+    );
+    let folder = exported.to_string_lossy().into_owned();
+    let set = DataSpec::PickAPic(PickAPicSpec { folder: folder.clone(), ..PickAPicSpec::default() });
+    let pairs =
+        Pairs::open(&set).expect("opens").expect("a set").collect::<Result<Vec<_>, _>>().expect("pairs");
+    assert_eq!(pairs.len(), 6);
+    for pair in &pairs {
+        assert_eq!(pair.models, [Some("good".to_owned()), Some("bad".to_owned())]);
+        let seed =
+            (0..9).find(|&seed| shapes::quality::quality_pair(seed).caption == pair.prompt).expect("a seed");
+        assert_eq!(
+            &*pair.winner,
+            shapes::quality::quality_pair(seed).winner.to_png().expect("a PNG").as_slice()
+        );
+    }
+    let config = house.scratch.path().join("config.toml");
+    let data = format!("{{ source = 'pick_a_pic', folder = '{folder}' }}");
+    std::fs::write(&config, spec("on-export", &data).replace("'good'", "'shapes'")).expect("written");
+    let run = house.scratch.path().join("run");
+    let status = house
+        .trainer("train", &[config.to_str().expect("a path")])
+        .arg("--models")
+        .arg(models())
+        .arg("--out")
+        .arg(&run)
+        .arg("--cache")
+        .arg(house.scratch.path().join("cache"))
+        .status()
+        .expect("train");
+    assert!(status.success());
+    // The same pairs, the same seed: the same weights.
+    let weights = |folder: &Path| {
+        std::fs::read(folder.join("models/step-0000002/unet/diffusion_pytorch_model.safetensors"))
+            .expect("a model")
+    };
+    let from_store = written[0].parent().expect("the run's folder");
+    assert!(weights(from_store) == weights(&run), "votes train otherwise than their export");
+}
