@@ -7,6 +7,7 @@
 
 pub mod clip;
 pub mod config;
+pub mod controlnet;
 pub mod device;
 mod error;
 pub mod nn;
