@@ -4,4 +4,5 @@ pub mod cache;
 pub mod clip;
 pub mod preprocess;
 pub mod rewards;
+pub mod safety_checker;
 pub mod text;
