@@ -1,12 +1,14 @@
 //! The `config.json` files of a folder in diffusers layout, as far as our networks obey them. A setting that
 //! would change the network and is not supported is an error that names it, never ignored.
 
+mod controlnet;
 mod neutral;
 mod schedule;
 mod unet;
 
 use crate::nn::Activation;
 use crate::{Error, Result};
+pub use controlnet::{ControlNetConfig, HintsConfig};
 use neutral::Neutral;
 pub use schedule::{Prediction, ScheduleConfig, Spacing};
 use serde::Deserialize;

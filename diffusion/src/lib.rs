@@ -8,6 +8,7 @@
 pub mod clip;
 pub mod conditioning;
 pub mod config;
+pub mod controlnet;
 pub mod device;
 mod error;
 pub mod layout;

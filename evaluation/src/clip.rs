@@ -17,9 +17,27 @@ use std::path::Path;
 pub struct Clip {
     towers: Towers,
     tokenizer: Tokenizer,
-    mean: [f32; 3],
-    deviation: [f32; 3],
+    normalisation: Normalisation,
     device: Device,
+}
+
+/// What is taken off pixels and what they are divided by, channel by channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normalisation {
+    pub(crate) mean: [f32; 3],
+    pub(crate) deviation: [f32; 3],
+}
+
+impl Normalisation {
+    /// Of a folder's `preprocessor_config.json`; OpenAI's where there is none.
+    pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
+        let file = folder.map(|folder| folder.join("preprocessor_config.json")).filter(|file| file.is_file());
+        let PreprocessorConfig { image_mean, image_std } = match file {
+            Some(file) => config::read(&file)?,
+            None => PreprocessorConfig { image_mean: CLIP_MEAN, image_std: CLIP_DEVIATION },
+        };
+        Ok(Self { mean: image_mean, deviation: image_std })
+    }
 }
 
 /// Both networks.
@@ -100,7 +118,7 @@ impl Towers {
 
 /// The picture's network (`vision_model`): patches, class token, transformer.
 #[derive(Debug)]
-struct ImageTower {
+pub(crate) struct ImageTower {
     class: Tensor,
     patches: Tensor,
     no_bias: Tensor,
@@ -112,7 +130,7 @@ struct ImageTower {
 }
 
 impl ImageTower {
-    fn new(scope: &Scope<'_>, config: ClipVisionConfig) -> Result<Self> {
+    pub(crate) fn new(scope: &Scope<'_>, config: ClipVisionConfig) -> Result<Self> {
         let (width, patch) = (config.hidden_size, config.patch_size);
         let embeddings = scope.at("embeddings");
         let shape = EncoderShape {
@@ -144,7 +162,7 @@ impl ImageTower {
     }
 
     /// (batch, 3, side, side) to (batch, width).
-    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = conv2d(pixels, &self.patches, &self.no_bias, self.config.patch_size, 0)?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let (batch, _, width) = patches.dims3()?;
@@ -166,13 +184,8 @@ impl Clip {
         let (towers, _) = Parameters::stored(stored, device, DType::F32, false)
             .build(|scope| Towers::new(scope, config.clone()))?;
         let tokenizer = Tokenizer::load(folder)?;
-        let preprocessor = folder.join("preprocessor_config.json");
-        let PreprocessorConfig { image_mean, image_std } = if preprocessor.is_file() {
-            config::read(&preprocessor)?
-        } else {
-            PreprocessorConfig { image_mean: clip_mean(), image_std: clip_deviation() }
-        };
-        Ok(Self { towers, tokenizer, mean: image_mean, deviation: image_std, device: device.clone() })
+        let normalisation = Normalisation::read(Some(folder))?;
+        Ok(Self { towers, tokenizer, normalisation, device: device.clone() })
     }
 
     /// L2-normalised features of pictures, (pictures, shared width), prepared as transformers does.
@@ -182,8 +195,8 @@ impl Clip {
     pub fn image_features(&self, pictures: &[RgbImage]) -> Result<Tensor> {
         let pictures: Vec<Picture> = pictures.iter().cloned().map(Picture::from).collect();
         let side = self.towers.image_size();
-        let normalisation = (self.mean, self.deviation);
-        let pixels = Preprocessing::Transformers.normalised(&pictures, side, normalisation, &self.device)?;
+        let Normalisation { mean, deviation } = self.normalisation;
+        let pixels = Preprocessing::Transformers.normalised(&pictures, side, (mean, deviation), &self.device)?;
         normalised(&self.towers.image_features(&pixels)?)
     }
 

@@ -6,4 +6,5 @@ pub mod fid;
 pub mod inception;
 pub mod preprocess;
 pub mod rewards;
+pub mod safety_checker;
 pub mod text;

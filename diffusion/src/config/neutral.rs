@@ -33,6 +33,10 @@ pub(super) const UNET: &[Neutral] = &[
     ("timestep_post_act", "null"),
 ];
 
+/// Beside the UNet's.
+pub(super) const CONTROLNET: &[Neutral] =
+    &[("controlnet_conditioning_channel_order", "\"rgb\""), ("global_pool_conditions", "false")];
+
 pub(super) const VAE: &[Neutral] = &[
     ("act_fn", "\"silu\""),
     ("down_block_types", "\"DownEncoderBlock2D\""),

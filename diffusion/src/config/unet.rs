@@ -154,7 +154,7 @@ impl UnetConfig {
         Ok(config)
     }
 
-    fn check(&self, file: &Path) -> Result<()> {
+    pub(super) fn check(&self, file: &Path) -> Result<()> {
         let blocks = self.block_out_channels.len();
         let refuse = |field: &str, problem: &str| Err(Error::format(file, format!("{field}: {problem}")));
         if blocks == 0 || self.down_block_types.len() != blocks || self.up_block_types.len() != blocks {

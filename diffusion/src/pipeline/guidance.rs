@@ -10,7 +10,7 @@ pub(super) struct Guidance(pub(super) f64);
 
 impl Guidance {
     /// Whether the unprompted prediction counts at all. Where it does not, it is not made.
-    fn is_on(self) -> bool {
+    pub(super) fn is_on(self) -> bool {
         (self.0 - 1.0).abs() > f64::EPSILON
     }
 

@@ -83,14 +83,14 @@ impl Layers {
 
 /// A block that halves the picture, except the last.
 #[derive(Debug)]
-pub(super) struct DownBlock {
+pub(crate) struct DownBlock {
     layers: Layers,
     downsample: Option<Conv2d>,
 }
 
 impl DownBlock {
     /// Pushes the channels of what it will leave for the way up.
-    pub(super) fn new(
+    pub(crate) fn new(
         scope: &Scope<'_>,
         config: &UnetConfig,
         i: usize,
@@ -115,7 +115,7 @@ impl DownBlock {
         })
     }
 
-    pub(super) fn forward<'a>(
+    pub(crate) fn forward<'a>(
         &'a self,
         tape: &mut Tape<'a>,
         x: &Tensor,
@@ -138,13 +138,13 @@ impl DownBlock {
 
 /// Residual, attention, residual; without attention, one residual; or nothing.
 #[derive(Debug)]
-pub(super) struct MidBlock {
+pub(crate) struct MidBlock {
     layers: Option<Layers>,
     last: Option<ResnetBlock>,
 }
 
 impl MidBlock {
-    pub(super) fn new(scope: &Scope<'_>, config: &UnetConfig, channels: usize) -> Result<Self> {
+    pub(crate) fn new(scope: &Scope<'_>, config: &UnetConfig, channels: usize) -> Result<Self> {
         let shape = resnet(config, channels, channels);
         let block = config.block_out_channels.len() - 1;
         let attends = config.attends_middle();
@@ -157,7 +157,7 @@ impl MidBlock {
         })
     }
 
-    pub(super) fn forward<'a>(
+    pub(crate) fn forward<'a>(
         &'a self,
         tape: &mut Tape<'a>,
         x: &Tensor,

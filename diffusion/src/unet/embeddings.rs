@@ -61,13 +61,13 @@ impl Waves {
 
 /// Sinusoids of the timestep, then two linear layers.
 #[derive(Debug)]
-pub(super) struct TimeEmbedding {
+pub(crate) struct TimeEmbedding {
     waves: Waves,
     perceptron: Perceptron,
 }
 
 impl TimeEmbedding {
-    pub(super) fn new(scope: &Scope<'_>, config: &UnetConfig) -> Result<Self> {
+    pub(crate) fn new(scope: &Scope<'_>, config: &UnetConfig) -> Result<Self> {
         let width = config.block_out_channels[0];
         Ok(Self {
             waves: Waves::new(config, width),
@@ -76,7 +76,7 @@ impl TimeEmbedding {
     }
 
     /// (batch) to (batch, width).
-    pub(super) fn forward(&self, timesteps: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, timesteps: &Tensor) -> Result<Tensor> {
         self.perceptron.forward(&self.waves.of(timesteps)?)
     }
 }

@@ -11,10 +11,12 @@ use crate::nn::{Activation, Conv2d, GroupNorm};
 use crate::tape::{Keep, Pass, Tape};
 use crate::weights::{Parameters, PartFiles, Scope, Stem, StoredWeights, Variables, Weights};
 use crate::{Error, Result};
-use blocks::{DownBlock, MidBlock, UpBlock};
+use blocks::UpBlock;
+pub(crate) use blocks::{DownBlock, MidBlock};
 use candle_core::{DType, Device, Tensor};
 pub use embeddings::Added;
-use embeddings::{AddedEmbedding, TimeEmbedding};
+use embeddings::AddedEmbedding;
+pub(crate) use embeddings::TimeEmbedding;
 pub(crate) use resnet::{ResnetBlock, ResnetShape};
 use std::path::Path;
 
@@ -33,6 +35,15 @@ pub struct Unet {
     norm_out: GroupNorm,
     conv_out: Conv2d,
     config: UnetConfig,
+}
+
+/// What another network (a ControlNet) adds to a UNet's states.
+#[derive(Clone, Debug)]
+pub struct Residuals {
+    /// For each state that the way down leaves for the way up, from the first convolution on.
+    pub down: Vec<Tensor>,
+    /// For the middle's.
+    pub mid: Tensor,
 }
 
 impl Unet {
@@ -175,7 +186,21 @@ impl Unet {
         text: &Tensor,
         added: Option<&Added>,
     ) -> Result<Tensor> {
-        self.steps(&mut Tape::new(Keep::Graph), latents, timesteps, text, added)
+        self.steps(&mut Tape::new(Keep::Graph), latents, timesteps, text, added, None)
+    }
+
+    /// As [`Unet::forward`], with what a ControlNet adds on the way.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or residuals of a UNet with other blocks.
+    pub fn forward_with_residuals(
+        &self,
+        latents: &Tensor,
+        timesteps: &Tensor,
+        text: &Tensor,
+        residuals: &Residuals,
+    ) -> Result<Tensor> {
+        self.steps(&mut Tape::new(Keep::Graph), latents, timesteps, text, None, Some(residuals))
     }
 
     /// As [`Unet::forward_with`], keeping for the way back what the caller says. Gradients reach the parameters only.
@@ -194,7 +219,7 @@ impl Unet {
             return Err(wrong("a pass that keeps inputs only has no way back into the text: keep the graph"));
         }
         let mut tape = Tape::new(keep);
-        let prediction = self.steps(&mut tape, latents, timesteps, text, added)?;
+        let prediction = self.steps(&mut tape, latents, timesteps, text, added, None)?;
         tape.finish(prediction)
     }
 
@@ -205,6 +230,7 @@ impl Unet {
         timesteps: &Tensor,
         text: &Tensor,
         added: Option<&Added>,
+        residuals: Option<&Residuals>,
     ) -> Result<Tensor> {
         let added = added.cloned();
         let time = tape.run(&[timesteps], move |t| {
@@ -217,6 +243,9 @@ impl Unet {
             x = block.forward(tape, &x, &time, text, &mut skips)?;
         }
         x = self.mid.forward(tape, &x, &time, text)?;
+        if let Some(residuals) = residuals {
+            x = residuals.add(&mut skips, &x)?;
+        }
         for block in &self.up {
             x = block.forward(tape, &x, &time, text, &mut skips)?;
         }
@@ -232,6 +261,22 @@ impl Unet {
             (Some(_), None) => Err(wrong("this UNet needs pooled text and time ids (text_time)")),
             (None, Some(_)) => Err(wrong("this UNet takes neither pooled text nor time ids")),
         }
+    }
+}
+
+impl Residuals {
+    /// Adds to what the way down left; returns the middle's sum.
+    fn add(&self, skips: &mut [Tensor], mid: &Tensor) -> Result<Tensor> {
+        if self.down.len() != skips.len() {
+            let (has, needed) = (self.down.len(), skips.len());
+            return Err(wrong(&format!(
+                "the ControlNet has {has} outputs on the way down, the UNet takes {needed}"
+            )));
+        }
+        for (skip, residual) in skips.iter_mut().zip(&self.down) {
+            *skip = (&*skip + residual)?;
+        }
+        Ok((mid + &self.mid)?)
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod autoencoder;
 mod candle;
+mod controlnet;
+mod editors;
 mod fixture;
 mod kinds;
 mod loading;

@@ -1,0 +1,80 @@
+//! The safety checker against diffusers' (`oracles/editors.py`): every score and verdict.
+
+use candle_core::{Device, Tensor};
+use evaluation::safety_checker::{SafetyChecker, Verdict};
+use image::RgbImage;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/safety_checker")
+}
+
+fn expected() -> (HashMap<String, Tensor>, Vec<Value>) {
+    let tensors = candle_core::safetensors::load(folder().join("expected.safetensors"), &Device::Cpu);
+    let text = std::fs::read_to_string(folder().join("expected.json")).expect("a fixture");
+    (tensors.expect("a fixture"), serde_json::from_str(&text).expect("a fixture"))
+}
+
+#[test]
+fn scores_and_verdicts_are_those_of_diffusers() {
+    let (tensors, theirs) = expected();
+    let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
+    let ours = checker.verdicts(&tensors["pixels"]).expect("verdicts");
+    assert_eq!(ours.len(), theirs.len());
+    let (mut lifted, mut unsafe_pictures) = (0, 0);
+    for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        for (field, scores) in [("special", &ours.special), ("concepts", &ours.concepts)] {
+            let theirs: Vec<f32> = serde_json::from_value(theirs[field].clone()).expect("scores");
+            assert_eq!(scores.len(), theirs.len(), "picture {i}, {field}");
+            for (ours, theirs) in scores.iter().zip(&theirs) {
+                // They have three digits; a cosine on the border may fall to either side of it.
+                assert!((ours - theirs).abs() < 1.1e-3, "picture {i}, {field}: {ours} instead of {theirs}");
+            }
+        }
+        assert_eq!(ours.is_unsafe(), theirs["unsafe"].as_bool().expect("a verdict"), "picture {i}");
+        unsafe_pictures += usize::from(ours.is_unsafe());
+        let cared_for = ours.special.iter().any(|&score| score > 0.0);
+        lifted += usize::from(cared_for && ours.concepts[3] > 0.0 && ours.concepts[3] <= 0.01);
+    }
+    assert!(unsafe_pictures > 0 && unsafe_pictures < ours.len());
+    assert!(lifted > 0, "no picture shows that special care adds to later scores");
+}
+
+/// Cosines within 1e-4, which the rounded scores would hide.
+#[test]
+fn cosines_are_those_of_diffusers() {
+    let (tensors, _) = expected();
+    let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
+    let (special, concepts) = checker.cosines(&tensors["pixels"]).expect("cosines");
+    for (name, ours) in [("special_care_embeds", special), ("concept_embeds", concepts)] {
+        let theirs = tensors[&format!("{name}.cosines")].to_vec2::<f32>().expect("cosines");
+        for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
+            assert!((ours - theirs).abs() < 1e-4, "{name}: {ours} instead of {theirs}");
+        }
+    }
+}
+
+#[test]
+fn pictures_of_any_size_are_checked_one_by_one_or_together() {
+    let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
+    let picture = |width, height| {
+        RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 5) as u8, (y * 7) as u8, (x * y) as u8]))
+    };
+    let pictures = [picture(28, 28), picture(50, 31), picture(9, 40)];
+    let together = checker.check(&pictures).expect("verdicts");
+    let alone: Vec<Verdict> =
+        pictures.iter().flat_map(|p| checker.check(std::slice::from_ref(p)).expect("a verdict")).collect();
+    assert_eq!(together, alone);
+    assert_ne!(together[0], together[1]);
+    assert!(checker.check(&[]).expect("none").is_empty());
+}
+
+#[test]
+fn a_folder_without_weights_is_an_error_that_names_them() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    std::fs::copy(folder().join("config.json"), scratch.path().join("config.json")).expect("copied");
+    let error = SafetyChecker::load(scratch.path(), None, &Device::Cpu).expect_err("no weights").to_string();
+    assert!(error.contains("model.safetensors"), "{error}");
+}
