@@ -159,8 +159,7 @@ impl TextTower {
         let (parameters, config) = Self::open(folder, device)?;
         let (built, _) = parameters.build(|root| {
             let projection = root.at("text_projection");
-            let projection =
-                Linear::without_bias(&projection, config.hidden_size, config.projection_dim)?;
+            let projection = Linear::without_bias(&projection, config.hidden_size, config.projection_dim)?;
             Ok((Self::new(root, config.clone())?, projection))
         })?;
         Ok(built)

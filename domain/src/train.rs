@@ -3,8 +3,8 @@
 mod memory;
 mod precision;
 
-use crate::lora::LoraSpec;
 pub use crate::data::{DataSpec, ShapesSet};
+use crate::lora::LoraSpec;
 use crate::problem::Problems;
 pub use memory::MemorySpec;
 pub use precision::{Moments, Precision};

@@ -196,7 +196,8 @@ impl Clip {
         let pictures: Vec<Picture> = pictures.iter().cloned().map(Picture::from).collect();
         let side = self.towers.image_size();
         let Normalisation { mean, deviation } = self.normalisation;
-        let pixels = Preprocessing::Transformers.normalised(&pictures, side, (mean, deviation), &self.device)?;
+        let pixels =
+            Preprocessing::Transformers.normalised(&pictures, side, (mean, deviation), &self.device)?;
         normalised(&self.towers.image_features(&pixels)?)
     }
 

@@ -19,7 +19,9 @@ fn fixture(name: &str) -> PathBuf {
 /// Runs the program in a folder of its own; standard output and error, and whether it went well.
 fn run(arguments: &[&str], models: &Path, variables: &[(&str, &str)]) -> (String, String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
-    for name in ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"] {
+    for name in
+        ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"]
+    {
         command.env_remove(name);
     }
     let output = command
@@ -45,7 +47,8 @@ fn succeed(arguments: &[&str], models: &Path, variables: &[(&str, &str)]) -> Str
 /// Fails, names all of these, and leaves the folder of models as it was.
 fn fail(arguments: &[&str], models: &Path, variables: &[(&str, &str)], words: &[&str]) {
     let list = || {
-        let mut names: Vec<_> = fs::read_dir(models).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(models).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
         names.sort();
         names
     };
@@ -101,11 +104,14 @@ fn a_folder_is_read_through_and_exported_again() {
     write(&repository(), &source);
     let source_name = source.to_str().expect("a path");
     let told = succeed(&["import", source_name, "--name", "tiny"], &models, &[]);
-    for words in ["unet: ", "of F16, diffusion_pytorch_model.safetensors", "vae: ", "text_encoder: ", "8 x 8 pixels"] {
+    for words in
+        ["unet: ", "of F16, diffusion_pytorch_model.safetensors", "vae: ", "text_encoder: ", "8 x 8 pixels"]
+    {
         assert!(told.contains(words), "{told}");
     }
     let tiny = models.join("tiny");
-    let origin: Value = serde_json::from_slice(&fs::read(tiny.join("origin.json")).expect("a file")).expect("JSON");
+    let origin: Value =
+        serde_json::from_slice(&fs::read(tiny.join("origin.json")).expect("a file")).expect("JSON");
     assert_eq!(origin, json!({ "source": source_name }));
     assert!(!tiny.join("safety_checker").exists() && !tiny.join("unet/diffusion_pytorch_model.bin").exists());
     fail(&["import", source_name, "--name", "tiny"], &models, &[], &["tiny", "there already"]);
@@ -121,7 +127,8 @@ fn a_folder_is_read_through_and_exported_again() {
         let mut arguments = vec!["export", "tiny", "--out", out.to_str().expect("a path"), "--dtype", dtype];
         arguments.extend(sample);
         succeed(&arguments, &models, &[]);
-        let index: Value = serde_json::from_slice(&fs::read(out.join("model_index.json")).expect("a file")).expect("JSON");
+        let index: Value =
+            serde_json::from_slice(&fs::read(out.join("model_index.json")).expect("a file")).expect("JSON");
         assert_eq!(index["_class_name"], "StableDiffusionPipeline");
         assert_eq!(index["scheduler"], json!(["diffusers", "DDIMScheduler"]));
         assert_eq!(index["unet"], json!(["diffusers", "UNet2DConditionModel"]));
@@ -136,13 +143,19 @@ fn a_folder_is_read_through_and_exported_again() {
         }
         let card = fs::read_to_string(out.join("README.md")).expect("a card");
         let unet = fs::read(out.join("unet/diffusion_pytorch_model.safetensors")).expect("weights");
-        for words in ["StableDiffusionPipeline.from_pretrained", &format!("{:x}", Sha256::digest(unet)), source_name] {
+        for words in
+            ["StableDiffusionPipeline.from_pretrained", &format!("{:x}", Sha256::digest(unet)), source_name]
+        {
             assert!(card.contains(words), "{card}");
         }
         fail(&arguments, &models, &[], &["there already"]);
     }
     // An export is a model like any other.
-    succeed(&["import", scratch.path().join("f32").to_str().expect("a path"), "--name", "again"], &models, &[]);
+    succeed(
+        &["import", scratch.path().join("f32").to_str().expect("a path"), "--name", "again"],
+        &models,
+        &[],
+    );
 }
 
 #[test]
@@ -192,13 +205,22 @@ fn a_unet_alone_lies_over_a_base() {
     assert!(out.join("vae/diffusion_pytorch_model.safetensors").is_file());
     let out = scratch.path().join("alone again");
     succeed(&["export", "over", "--unet-only", "--out", out.to_str().expect("a path")], &models, &[]);
-    assert!(out.join("unet/config.json").is_file() && !out.join("vae").exists() && !out.join("model_index.json").exists());
+    assert!(
+        out.join("unet/config.json").is_file()
+            && !out.join("vae").exists()
+            && !out.join("model_index.json").exists()
+    );
     // A UNet that reads other texts.
     let config = alone.join("unet/config.json");
     let mut other: Value = serde_json::from_slice(&fs::read(&config).expect("a config")).expect("JSON");
     other["cross_attention_dim"] = json!(13);
     fs::write(&config, other.to_string()).expect("room");
-    fail(&["import", source, "--name", "no", "--unet-only", "--base", "tiny"], &models, &[], &["tensor", "to_k"]);
+    fail(
+        &["import", source, "--name", "no", "--unet-only", "--base", "tiny"],
+        &models,
+        &[],
+        &["tensor", "to_k"],
+    );
 }
 
 #[test]
@@ -208,17 +230,38 @@ fn a_checkpoint_in_one_file_gets_its_vocabulary_from_elsewhere() {
     fs::create_dir(&models).expect("room");
     let file = fixture("sources/sd1.ckpt");
     let file = file.to_str().expect("a path");
-    fail(&["import", file, "--name", "one"], &models, &[("HF_HUB_OFFLINE", "1")], &["--tokenizer", "vocab.json"]);
+    fail(
+        &["import", file, "--name", "one"],
+        &models,
+        &[("HF_HUB_OFFLINE", "1")],
+        &["--tokenizer", "vocab.json"],
+    );
     let tokenizer = scratch.path().join("tokenizer");
     few_words(&tokenizer);
     let one = ["import", file, "--name", "one", "--tokenizer", tokenizer.to_str().expect("a path")];
     let told = succeed(&one, &models, &[("HF_HUB_OFFLINE", "1")]);
-    for words in ["Stable Diffusion 1 in one file", "moving averages", "unet: ", "128 x 128 pixels", "pndm", "the noise"] {
+    for words in [
+        "Stable Diffusion 1 in one file",
+        "moving averages",
+        "unet: ",
+        "128 x 128 pixels",
+        "pndm",
+        "the noise",
+    ] {
         assert!(told.contains(words), "{told}");
     }
-    assert!(models.join("one/tokenizer/vocab.json").is_file() && models.join("one/model_index.json").is_file());
+    assert!(
+        models.join("one/tokenizer/vocab.json").is_file() && models.join("one/model_index.json").is_file()
+    );
     let second = fixture("sources/sd2.ckpt");
-    let second = ["import", second.to_str().expect("a path"), "--name", "two", "--tokenizer", tokenizer.to_str().expect("a path")];
+    let second = [
+        "import",
+        second.to_str().expect("a path"),
+        "--name",
+        "two",
+        "--tokenizer",
+        tokenizer.to_str().expect("a path"),
+    ];
     fail(&second, &models, &[], &["--prediction-type"]);
     let told = succeed(&[&second[..], &["--prediction-type", "v_prediction"]].concat(), &models, &[]);
     assert!(told.contains("the velocity"), "{told}");
@@ -239,7 +282,8 @@ fn few_words(folder: &Path) {
     let stays = |token: &String| token.ends_with("oftext|>") || !dropped.contains(token);
     let mut tokens: Vec<_> = vocabulary.into_iter().filter(|(token, _)| stays(token)).collect();
     tokens.sort_by_key(|(_, id)| *id);
-    let renumbered: BTreeMap<String, usize> = tokens.into_iter().enumerate().map(|(i, (token, _))| (token, i)).collect();
+    let renumbered: BTreeMap<String, usize> =
+        tokens.into_iter().enumerate().map(|(i, (token, _))| (token, i)).collect();
     fs::create_dir(folder).expect("room");
     fs::write(folder.join("merges.txt"), kept.join("\n") + "\n").expect("room");
     fs::write(folder.join("vocab.json"), json!(renumbered).to_string()).expect("room");
@@ -265,7 +309,15 @@ fn a_trained_model_s_card_tells_how() {
     let arguments = ["export", trained.to_str().expect("a path"), "--out", out.to_str().expect("a path")];
     succeed(&arguments, &models, &[]);
     let card = fs::read_to_string(out.join("README.md")).expect("a card");
-    for words in ["# mine", "`diff_contrast` from `tiny`", "| beta | 2000", "| tau | 0.1 |", "| steps | 40 of 50 |", "quality", "batch_size = 8"] {
+    for words in [
+        "# mine",
+        "`diff_contrast` from `tiny`",
+        "| beta | 2000",
+        "| tau | 0.1 |",
+        "| steps | 40 of 50 |",
+        "quality",
+        "batch_size = 8",
+    ] {
         assert!(card.contains(words), "{words} is not in {card}");
     }
 }
@@ -333,7 +385,8 @@ impl Hub {
         if let Some(sha) = path.strip_prefix("/elsewhere/") {
             let all = self.repositories.values().flat_map(BTreeMap::values);
             let found = all.into_iter().find(|bytes| format!("{:x}", Sha256::digest(bytes)) == sha);
-            return found.map_or_else(|| nothing("404 Not Found"), |bytes| self.part(bytes, range, String::new()));
+            return found
+                .map_or_else(|| nothing("404 Not Found"), |bytes| self.part(bytes, range, String::new()));
         }
         if !token {
             return nothing("401 Unauthorized");
@@ -367,7 +420,12 @@ impl Hub {
     }
 
     fn host(&self) -> String {
-        self.asked.lock().expect("a lock").iter().find_map(|(path, _)| path.strip_prefix("host ").map(str::to_owned)).expect("a host")
+        self.asked
+            .lock()
+            .expect("a lock")
+            .iter()
+            .find_map(|(path, _)| path.strip_prefix("host ").map(str::to_owned))
+            .expect("a host")
     }
 
     fn part(&self, bytes: &[u8], range: &str, headers: String) -> (&'static str, String, Vec<u8>, usize) {
@@ -404,7 +462,12 @@ fn repositories_of_the_hub() {
     let import = ["import", "someone/tiny", "--name", "tiny"];
     fail(&import, &models, &variables, &["someone/tiny", "HF_TOKEN"]);
     variables.push(("HF_TOKEN", TOKEN));
-    fail(&["import", "someone/absent", "--name", "tiny"], &models, &variables, &["someone/absent", "no such"]);
+    fail(
+        &["import", "someone/absent", "--name", "tiny"],
+        &models,
+        &variables,
+        &["someone/absent", "no such"],
+    );
     let other = [&import[..], &["--revision", "v9"]].concat();
     fail(&other, &models, &variables, &["v9", "--revision"]);
     hub.asked();
@@ -415,8 +478,12 @@ fn repositories_of_the_hub() {
     assert!(told.contains("unet: "), "{told}");
     let asked = hub.asked();
     let resumed = asked.iter().any(|(path, range)| {
-        let from = range.strip_prefix("bytes=").and_then(|r| r.strip_suffix('-')).and_then(|r| r.parse::<u64>().ok());
-        path.contains("resolve") && from.is_some_and(|from| from > 0) || path.contains("elsewhere") && from.is_some_and(|from| from > 0)
+        let from = range
+            .strip_prefix("bytes=")
+            .and_then(|r| r.strip_suffix('-'))
+            .and_then(|r| r.parse::<u64>().ok());
+        path.contains("resolve") && from.is_some_and(|from| from > 0)
+            || path.contains("elsewhere") && from.is_some_and(|from| from > 0)
     });
     assert!(resumed, "{asked:?}");
     for unwanted in ["safety_checker", ".bin", "non_ema", ".fp16."] {
@@ -439,6 +506,11 @@ fn repositories_of_the_hub() {
     hub.asked();
     let offline = [("HF_HOME", home), ("HF_ENDPOINT", address.as_str()), ("HF_HUB_OFFLINE", "1")];
     succeed(&["import", "someone/tiny", "--name", "cached"], &models, &offline);
-    fail(&["import", "someone/other", "--name", "none"], &models, &offline, &["someone/other", "HF_HUB_OFFLINE"]);
+    fail(
+        &["import", "someone/other", "--name", "none"],
+        &models,
+        &offline,
+        &["someone/other", "HF_HUB_OFFLINE"],
+    );
     assert!(hub.asked().is_empty());
 }

@@ -223,7 +223,10 @@ async fn a_unet_alone_lies_over_the_base_that_it_names() {
     let over = app.get("/generate?prompt=a+cat&seed=3&model=over").await.expect(200);
     assert_eq!(whole.bytes, over.bytes);
     let row = app.model("over").await;
-    assert_eq!((row.base_id, row.description.as_str()), (Some(app.model("tiny").await.id), "Imported from someone/else."));
+    assert_eq!(
+        (row.base_id, row.description.as_str()),
+        (Some(app.model("tiny").await.id), "Imported from someone/else.")
+    );
     let reply = app.get("/generate?prompt=a&model=lost").await.expect(503);
     assert!(reply.text().contains("absent"), "{}", reply.text());
 }

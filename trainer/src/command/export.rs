@@ -234,8 +234,7 @@ impl ExportCommand {
             guidance_scale: defaults.guidance_scale,
             sampler: defaults.sampler,
         };
-        let prompts =
-            [Prompt { prompt: prompt.to_owned(), negative_prompt: String::new(), seed: SAMPLE_SEED }];
+        let prompts = [Prompt { prompt: prompt.to_owned(), negative_prompt: None, seed: SAMPLE_SEED }];
         let mut bar = Progress::new("sample", u64::from(defaults.steps));
         let pictures = model.generate_from(&noise, &prompts, &settings, &mut |done, _| {
             bar.reach(done as u64);

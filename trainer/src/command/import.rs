@@ -251,7 +251,7 @@ impl ImportCommand {
         }
         let fetch = || {
             let snapshot = Hub::new(&self.hub)?.snapshot(VOCABULARY, "main")?;
-            VOCABULARY_FILES.into_iter().map(|file| Ok((file, snapshot.fetch(file)?))).collect()
+            VOCABULARY_FILES.into_iter().map(|file| Ok((file, snapshot.fetch(file)?))).collect::<Result<_>>()
         };
         fetch().context(
             "a single file has no vocabulary, and the hub's cannot be had: give --tokenizer with a folder that has \

@@ -133,6 +133,10 @@ impl Watcher for Silent {
         Ok(())
     }
 
+    fn retire(&mut self, _: u32) -> Result<bool> {
+        Ok(false)
+    }
+
     fn model(&mut self, _: &SavedModel) -> Result<()> {
         Ok(())
     }

@@ -51,8 +51,7 @@ impl Part {
             Self::Latents => of("vae", Stem::NETWORK, &["config.json"])?,
             Self::Text => TextEncoders::files(folders)?,
             Self::Clip => {
-                let mut files =
-                    of("clip", Stem::TRANSFORMER, &["config.json", "vocab.json", "merges.txt"])?;
+                let mut files = of("clip", Stem::TRANSFORMER, &["config.json", "vocab.json", "merges.txt"])?;
                 let preprocessor = folders.part("clip")?.join("preprocessor_config.json");
                 files.extend(preprocessor.is_file().then_some(preprocessor));
                 files

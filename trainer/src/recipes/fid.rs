@@ -70,8 +70,11 @@ fn of_shapes(text: &str) -> Result<Side> {
         "seed": words.next().map_or(Ok(0), str::parse::<u64>)?,
     });
     ensure!(words.next().is_none(), "it has too many parts: shapes:SET:COUNT:SEED");
-    let spec: DataSpec = serde_json::from_value(spec)?;
-    Ok(Side::Pictures(draw(&spec).iter().map(|example| example.winner.to_image()).collect()))
+    let DataSpec::Shapes { set, count, seed } = serde_json::from_value(spec)? else {
+        bail!("only sets of the bundled world are drawn: shapes:SET:COUNT:SEED");
+    };
+    let examples = draw(set, seed, 0..u64::from(count));
+    Ok(Side::Pictures(examples.into_iter().map(|example| example.winner).collect()))
 }
 
 /// How to compare.

@@ -8,7 +8,7 @@ pub mod page;
 pub mod prompts;
 pub mod report;
 
-use crate::data::encoded::file_sha256;
+use crate::data::key::file_sha256;
 use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
@@ -190,7 +190,7 @@ fn draw(
 }
 
 fn prompt(spec: &EvaluateSpec, task: &Task, index: usize) -> Prompt {
-    Prompt { prompt: task.prompt.clone(), negative_prompt: String::new(), seed: spec.seed + index as u64 }
+    Prompt { prompt: task.prompt.clone(), negative_prompt: None, seed: spec.seed + index as u64 }
 }
 
 /// A picture as a PNG file.
