@@ -137,7 +137,7 @@ fn a_model_is_an_adapter_over_its_base() {
         };
         let prompt = Prompt {
             prompt: "a red circle".to_owned(),
-            negative_prompt: String::new(),
+            negative_prompt: None,
             seed: trainer::recipes::train::SAMPLE_SEED,
         };
         let drawn = pipeline.generate(&[prompt], &settings, &mut |_, _| ControlFlow::Continue(()));

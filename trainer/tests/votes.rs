@@ -69,6 +69,7 @@ impl House {
             width: 64,
             height: 64,
             sampler: Sampler::Ddim,
+            lora: Vec::new(),
         };
         let image = Image {
             id,

@@ -184,7 +184,7 @@ impl Part {
             let model = model.as_deref().unwrap_or_default().to_lowercase();
             only_models.iter().any(|word| model.contains(word))
         };
-        if !only_models.is_empty() && !(wanted(&first) && wanted(&second)) {
+        if !only_models.is_empty() && (!wanted(&first) || !wanted(&second)) {
             let by = |model: Option<String>| model.unwrap_or_else(|| "nobody".to_owned());
             let detail = format!("is by {} and {}", by(first), by(second));
             return Row::dropped(Reason::OtherModel, source, detail);

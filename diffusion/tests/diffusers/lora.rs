@@ -11,11 +11,7 @@ use std::path::Path;
 
 /// A frozen UNet's parameters.
 fn weights(base: &str) -> Weights {
-    let (config, file) = Unet::files(&folder(base)).expect(base);
-    let parameters =
-        Parameters::open(&file, &Device::Cpu, candle_core::DType::F32, false).expect("parameters");
-    Unet::new(&parameters.root(), config).expect(base);
-    parameters.finish_with_weights().expect(base).1
+    Unet::load_with_weights(&folder(base), &Device::Cpu).expect(base).1
 }
 
 fn networks(weights: &Weights) -> BTreeMap<Network, Layers> {
