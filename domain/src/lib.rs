@@ -15,6 +15,7 @@ pub mod prepare;
 pub mod problem;
 pub mod ranking;
 pub mod run;
+pub mod style;
 pub mod train;
 
 /// A moment, to the microsecond (what both databases keep).

@@ -15,4 +15,5 @@ pub mod policy;
 pub mod recipes;
 pub mod report;
 pub mod stop;
+pub mod style;
 pub mod worker;

@@ -13,6 +13,7 @@ use trainer::command::fid::FidCommand;
 use trainer::command::import::ImportCommand;
 use trainer::command::prepare::PrepareCommand;
 use trainer::command::replay::ReplayCommand;
+use trainer::command::style::StyleCommand;
 use trainer::command::train::TrainCommand;
 use trainer::worker::WorkerCommand;
 
@@ -30,6 +31,8 @@ enum Command {
     Train(TrainCommand),
     /// Encode a set once, for all runs that learn from it.
     Prepare(PrepareCommand),
+    /// Make a set of pairs in which pictures lose against their edited versions.
+    Style(StyleCommand),
     /// Write the team's votes as a set that others can train on.
     ExportVotes(ExportVotesCommand),
     /// Repeat a step on request, to be timed beside a peer.
@@ -65,6 +68,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Train(command) => command.run(),
         Command::Prepare(command) => command.run(),
+        Command::Style(command) => command.run(),
         Command::ExportVotes(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),

@@ -10,4 +10,5 @@ pub mod fid;
 pub mod import;
 pub mod prepare;
 pub mod replay;
+pub mod style;
 pub mod train;

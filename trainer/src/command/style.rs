@@ -1,0 +1,63 @@
+//! `style SPEC.toml`: makes a set of pairs in which a picture loses against its edited version.
+
+use crate::report::Progress;
+use crate::stop::StopSignal;
+use crate::style::{ModelFolders, make};
+use anyhow::{Context, Result};
+use clap::Args;
+use datasets::files::rows_of;
+use diffusion::device::DeviceName;
+use domain::style::StyleSpec;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// What to make, and where models lie.
+#[derive(Debug, Args)]
+pub struct StyleCommand {
+    /// A TOML file with a style spec (see docs/style.md).
+    config: PathBuf,
+    /// Folder of models by name, for `editor.model` and `editor.controlnet`, which may also be paths.
+    #[arg(long, default_value = "models")]
+    models: PathBuf,
+    /// Folder with the parts that the model's own lacks.
+    #[arg(long)]
+    base_parts: Option<PathBuf>,
+    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, env = "DEVICE", default_value_t)]
+    device: DeviceName,
+}
+
+/// Reads a spec.
+///
+/// # Errors
+/// The file cannot be read, is no spec, or asks for something impossible.
+pub fn read_spec(file: &Path) -> Result<StyleSpec> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let spec: StyleSpec =
+        toml::from_str(&text).with_context(|| format!("{} is no style spec", file.display()))?;
+    spec.validate().with_context(|| format!("{} asks for something impossible", file.display()))?;
+    Ok(spec)
+}
+
+impl StyleCommand {
+    /// # Errors
+    /// What went wrong, for people.
+    pub fn run(self) -> Result<()> {
+        let spec = read_spec(&self.config)?;
+        let models = ModelFolders { models: self.models, base_parts: self.base_parts };
+        let stop = StopSignal::listen()?;
+        let mut bar = Progress::new(spec.editor.kind(), rows_of(&spec.data).unwrap_or(0));
+        let manifest = make(&spec, &models, &self.device.open()?, &mut |done| {
+            bar.reach(done as u64);
+            if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        bar.finish();
+        if let Some(report) = &manifest.report {
+            println!("{}: {report}", spec.out);
+            for dropped in &report.named {
+                println!("  {dropped}");
+            }
+        }
+        Ok(())
+    }
+}
