@@ -130,6 +130,11 @@ fn win_rate(rate: WinRate) -> impl IntoView {
 pub(crate) fn score_text(score: &ModelScore) -> String {
     match score.metric {
         Metric::ShapeAndColour => format!("{} ± {:.1}", percent(score.mean), score.half_width * 100.0),
-        _ => format!("{:.3} ± {:.3}", score.mean, score.half_width),
+        Metric::HpsV20 | Metric::HpsV21 | Metric::PickScore | Metric::Aesthetic => {
+            format!("{:.2} ± {:.2}", score.mean, score.half_width)
+        }
+        Metric::ClipScore | Metric::ClipScoreH14 | Metric::ClipScoreL14 | Metric::ImageReward => {
+            format!("{:.3} ± {:.3}", score.mean, score.half_width)
+        }
     }
 }
