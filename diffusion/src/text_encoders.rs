@@ -25,9 +25,9 @@ pub struct TextEncoders {
 #[derive(Debug)]
 enum Encoders {
     /// SD 1.5 and 2.1: the states after the final norm.
-    One(Encoder),
+    One(Box<Encoder>),
     /// SDXL: the penultimate states of both side by side, and the second one's pooled state, projected.
-    Two(Encoder, Encoder, Linear),
+    Two(Box<(Encoder, Encoder, Linear)>),
 }
 
 #[derive(Debug)]
@@ -71,9 +71,9 @@ impl TextEncoders {
             // diffusers' default for models with two text encoders.
             let zeros = model_index(folders)?.force_zeros_for_empty_prompt.unwrap_or(true);
             let no_text = if zeros { NoText::Zeros } else { NoText::Empty };
-            (Encoders::Two(first, second, projection), no_text)
+            (Encoders::Two(Box::new((first, second, projection))), no_text)
         } else {
-            (Encoders::One(first), NoText::Empty)
+            (Encoders::One(Box::new(first)), NoText::Empty)
         };
         Ok(Self { encoders, tokens, no_text, device: device.clone() })
     }
@@ -137,7 +137,8 @@ impl TextEncoders {
             Encoders::One(encoder) => {
                 Ok(EncodedText { states: encoder.tower.forward(&encoder.ids(texts)?)?, pooled: None })
             }
-            Encoders::Two(first, second, projection) => {
+            Encoders::Two(both) => {
+                let (first, second, projection) = &**both;
                 let states = first.tower.penultimate(&first.ids(texts)?)?;
                 let ids = second.ids(texts)?;
                 let penultimate = second.tower.penultimate(&ids)?;
@@ -194,7 +195,8 @@ impl TextEncoders {
     fn widths(&self) -> [usize; 2] {
         match &self.encoders {
             Encoders::One(encoder) => [encoder.tower.config().hidden_size, 0],
-            Encoders::Two(first, second, _) => {
+            Encoders::Two(both) => {
+                let (first, second, _) = &**both;
                 let (first, second) = (first.tower.config(), second.tower.config());
                 [first.hidden_size + second.hidden_size, second.projection_dim]
             }

@@ -314,15 +314,15 @@ impl EvaluateSpec {
             let field = format!("rewards.{i}");
             p.require(
                 reward.metric.is_reward(),
-                &format!("{field}.metric"),
+                format!("{field}.metric"),
                 "is scored without files of its own: name a reward model",
             );
             p.require(
                 self.rewards[..i].iter().all(|other| other.metric != reward.metric),
-                &format!("{field}.metric"),
+                format!("{field}.metric"),
                 "is there twice",
             );
-            p.require(!reward.weights.is_empty(), &format!("{field}.weights"), "name its published weights");
+            p.require(!reward.weights.is_empty(), format!("{field}.weights"), "name its published weights");
         }
         if let Some(fid) = &self.fid {
             p.require(!fid.reference.is_empty(), "fid.reference", "name what to compare with");
@@ -353,7 +353,7 @@ impl EvaluateSpec {
         for (i, reward) in self.rewards.iter().enumerate() {
             let paths = [Some(&reward.weights), reward.vocabulary.as_ref(), reward.backbone.as_ref()];
             let all_inside = paths.into_iter().flatten().all(|path| inside(path));
-            p.require(all_inside, &format!("rewards.{i}"), remedy);
+            p.require(all_inside, format!("rewards.{i}"), remedy);
         }
         if let Some(fid) = &self.fid {
             p.require(inside(&fid.reference), "fid.reference", remedy);

@@ -121,7 +121,7 @@ impl SafetyChecker {
     /// # Errors
     /// Shapes that do not fit.
     pub fn verdicts(&self, pixels: &Tensor) -> Result<Vec<Verdict>> {
-        let (special, concepts) = self.cosines(pixels)?;
+        let [special, concepts] = self.cosines(pixels)?;
         Ok(special.iter().zip(&concepts).map(|(special, concepts)| self.verdict(special, concepts)).collect())
     }
 
@@ -129,9 +129,9 @@ impl SafetyChecker {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn cosines(&self, pixels: &Tensor) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    pub fn cosines(&self, pixels: &Tensor) -> Result<[Vec<Vec<f32>>; 2]> {
         let features = unit(&self.visual_projection.forward(&self.tower.forward(pixels)?)?)?;
-        Ok((self.special.cosines(&features)?, self.concepts.cosines(&features)?))
+        Ok([self.special.cosines(&features)?, self.concepts.cosines(&features)?])
     }
 
     /// diffusers' logic: whatever is of special care adds to every score after it, of either kind.

@@ -47,7 +47,7 @@ fn scores_and_verdicts_are_those_of_diffusers() {
 fn cosines_are_those_of_diffusers() {
     let (tensors, _) = expected();
     let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
-    let (special, concepts) = checker.cosines(&tensors["pixels"]).expect("cosines");
+    let [special, concepts] = checker.cosines(&tensors["pixels"]).expect("cosines");
     for (name, ours) in [("special_care_embeds", special), ("concept_embeds", concepts)] {
         let theirs = tensors[&format!("{name}.cosines")].to_vec2::<f32>().expect("cosines");
         for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {

@@ -128,7 +128,7 @@ impl Collective {
     pub fn share(&self, parts: u32) -> Result<Range<u32>> {
         let world = u32::try_from(self.world)?;
         ensure!(
-            parts % world == 0,
+            parts.is_multiple_of(world),
             "gradient_accumulation: {parts} micro-batches cannot be divided among {world} processes evenly; use a \
              multiple of {world}"
         );

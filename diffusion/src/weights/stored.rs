@@ -171,8 +171,11 @@ pub(super) fn is_idle(name: &str) -> bool {
     name.ends_with("position_ids")
 }
 
-/// Appends elements as f32. All fit into it, but for the last bits of f64.
-fn widen(dtype: Dtype) -> Option<fn(&[u8], &mut Vec<f32>)> {
+/// Appends elements as f32.
+type Widen = fn(&[u8], &mut Vec<f32>);
+
+/// How elements become f32. All fit into it, but for the last bits of f64.
+fn widen(dtype: Dtype) -> Option<Widen> {
     Some(match dtype {
         Dtype::F32 => |bytes, values| extend(bytes, values, f32::from_le_bytes),
         Dtype::F64 => |bytes, values| extend(bytes, values, |b| f64::from_le_bytes(b) as f32),

@@ -96,7 +96,7 @@ fn an_edit_depends_on_its_seed_its_texts_and_its_picture_and_not_on_its_batch() 
     let together = make(&[first.clone(), second.clone()], &usual);
     assert_eq!(
         together,
-        [make(std::slice::from_ref(&first), &usual), make(&[second.clone()], &usual)].concat()
+        [make(std::slice::from_ref(&first), &usual), make(std::slice::from_ref(&second), &usual)].concat()
     );
     for other in [
         Edit { seed: 1, ..first.clone() },
@@ -106,7 +106,7 @@ fn an_edit_depends_on_its_seed_its_texts_and_its_picture_and_not_on_its_batch() 
     ] {
         assert_ne!(make(&[other], &usual)[0], together[0]);
     }
-    assert_ne!(make(&[first.clone()], &settings(3, 7.5, 2.0))[0], together[0]);
+    assert_ne!(make(std::slice::from_ref(&first), &settings(3, 7.5, 2.0))[0], together[0]);
     assert!(make(&[], &usual).is_empty());
     let mut calls = 0;
     let stopped = editor.edit(&[first], &usual, &mut |_, _| {
@@ -125,7 +125,7 @@ fn sides_are_rounded_down_and_what_does_not_fit_is_an_error() {
     let edit = edits(&expected).swap_remove(0);
     let mut go_on = |_, _| ControlFlow::Continue(());
     let odd = Edit { picture: pictures(&expected, "odd").swap_remove(0), ..edit.clone() };
-    let made = editor.edit(&[odd.clone()], &settings(1, 7.5, 1.5), &mut go_on).expect("pictures");
+    let made = editor.edit(std::slice::from_ref(&odd), &settings(1, 7.5, 1.5), &mut go_on).expect("pictures");
     assert_eq!(made.expect("not stopped")[0].dimensions(), (38, 20));
     let error = editor.edit(&[odd, edit.clone()], &settings(1, 7.5, 1.5), &mut go_on).expect_err("two sizes");
     assert!(error.to_string().contains("one size"), "{error}");
@@ -193,11 +193,14 @@ fn a_query_depends_on_the_pair_and_not_on_its_batch() {
     let second =
         Query { picture: settings.example[0].clone(), prompt: "snow".to_owned(), seed: 6, ..first.clone() };
     let together = make(&[first.clone(), second.clone()], &settings);
-    assert_eq!(together, [make(&[first.clone()], &settings), make(&[second], &settings)].concat());
+    assert_eq!(
+        together,
+        [make(std::slice::from_ref(&first), &settings), make(&[second], &settings)].concat()
+    );
     assert_eq!(together[0].dimensions(), (16, 24));
     let [source, target] = settings.example.clone();
     let turned = QuerySettings { example: [target, source], ..settings.clone() };
-    assert_ne!(make(&[first.clone()], &turned)[0], together[0]);
+    assert_ne!(make(std::slice::from_ref(&first), &turned)[0], together[0]);
     let odd = QuerySettings { width: 15, ..settings };
     let error = editor.edit(&[first], &odd, &mut |_, _| ControlFlow::Continue(())).expect_err("a bad size");
     assert!(error.to_string().contains("multiples of 2"), "{error}");

@@ -40,7 +40,7 @@ impl DoctorCommand {
     /// A device that is not there, a model that cannot be read, or results that rounding does not explain.
     pub fn run(self) -> Result<()> {
         let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
-        println!("{} {}", "diff-contrast-trainer", env!("CARGO_PKG_VERSION"));
+        println!("diff-contrast-trainer {}", env!("CARGO_PKG_VERSION"));
         println!("built for: {}", if HAS_CUDA { "CPU and CUDA" } else { "CPU (no feature cuda)" });
         let [all, free] = ["MemTotal:", "MemAvailable:"].map(|field| memory(field).map(gigabytes));
         println!(
