@@ -160,6 +160,8 @@ def encoded(made):
     """Text states, and pooled text where there is any."""
     if hasattr(made, "text_encoder_2"):
         states, _, pooled, _ = made.encode_prompt(TEXTS, do_classifier_free_guidance=False)
+        apart = torch.pdist(pooled).min().item()
+        assert apart > 0.1, "texts that pool alike tell nothing about where they are pooled"
         return {"states": states, "pooled": pooled}
     return {"states": made.encode_prompt(TEXTS, "cpu", 1, False)[0]}
 
@@ -198,9 +200,17 @@ def fixture(name, make, tokens, merges):
     print(f"{sum(f.stat().st_size for f in folder.rglob('*') if f.is_file())} bytes in {name}/")
 
 
+def published_order(tokens):
+    """The start and end tokens last, as in CLIP's vocabulary: old configs mean the end token by the largest id. Among
+    the texts that `vocabulary` learns from are these tokens' own names, so that merges make them earlier."""
+    marks = [vocabulary.START, vocabulary.END]
+    return {token: i for i, token in enumerate([t for t in tokens if t not in marks] + marks)}
+
+
 def main():
     torch.set_num_threads(1)
     tokens, merges = vocabulary.learn(prompts.PROMPTS)
+    tokens = published_order(tokens)
     for name, make in (("sd21", sd21), ("sdxl", sdxl)):
         shutil.rmtree(FIXTURES / name, ignore_errors=True)
         with torch.no_grad():

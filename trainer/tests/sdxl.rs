@@ -96,7 +96,13 @@ fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
     for way in [Way { two_pass: true, ..way }, Way { keep: Keep::Inputs, ..way }] {
         for (name, gradient) in gradients(&world, way) {
             let off: Vec<f32> = gradient.iter().zip(&plain[&name]).map(|(a, b)| a - b).collect();
-            assert!(norm(&off) < 1e-5 * norm(&gradient) + 1e-7 * all, "{name} with {way:?}");
+            let (off, size) = (norm(&off), norm(&gradient));
+            if way.two_pass {
+                // Pictures run one by one round differently, and what cancels leaves the rounding of the whole.
+                assert!(off < 3e-4 * size + 1e-7 * all, "{name}: off by {off:e} of {size:e}, all {all:e}");
+            } else {
+                assert_eq!(off, 0.0, "{name}: running blocks again changes no bit");
+            }
         }
     }
 }

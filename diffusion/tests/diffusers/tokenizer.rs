@@ -60,5 +60,5 @@ fn which_file_names_the_padding() {
         *tokenizer.encode("a").expect("any text").last().expect("padding")
     };
     assert_eq!(padding(""), 0);
-    assert_eq!(padding(r#", "added_tokens_decoder": {}"#), 611);
+    assert_eq!(padding(r#", "added_tokens_decoder": {}"#), 612);
 }
