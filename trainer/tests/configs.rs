@@ -7,18 +7,10 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)
 }
 
-/// A config's spec. Pictures of published sets are asked for by folder; whatever else a source may say is its reader's
-/// affair, so a set of the bundled world stands in for it here.
+/// A config's spec.
 fn read(file: &Path) -> TrainSpec {
     let text = std::fs::read_to_string(file).expect("a config");
-    let mut table: toml::Table = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let data = table["data"].as_table().expect("data");
-    if data["source"].as_str() == Some("pick_a_pic") {
-        assert!(data["folder"].as_str().is_some_and(|folder| folder.starts_with("data/")));
-        let stand_in = "source = 'shapes'\nset = 'winter'\ncount = 1000000";
-        table.insert("data".to_owned(), toml::Value::Table(toml::from_str(stand_in).expect("a set")));
-    }
-    let spec: TrainSpec = table.try_into().unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let spec: TrainSpec = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     spec.validate().unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     spec
 }
