@@ -37,6 +37,7 @@ pub enum EditorSpec {
         style: ClassicalStyle,
     },
     /// By an instruction (the paper's Van Gogh set).
+    #[serde(rename = "instruct_pix2pix")]
     InstructPix2Pix(InstructPix2PixSpec),
     /// As an example pair shows (the paper's Sketch and Winter sets).
     PromptDiffusion(PromptDiffusionSpec),

@@ -135,6 +135,10 @@ async fn generate(
 async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> {
     let name = name.unwrap_or(&state.default_model);
     state.store.find_model(name).await?.ok_or_else(|| {
+        // A folder that is there and could not become a model says why.
+        if let Some(Err(problem)) = state.bundled.folder(name) {
+            return ApiError::unavailable(format!("Model {name:?} cannot be used: {problem}."));
+        }
         let shown: String = name.chars().take(100).collect();
         ApiError::field(
             "model",

@@ -286,7 +286,9 @@ mod tests {
         for name in ["first", "second"] {
             let largest =
                 (numbers(&state[&format!("w.{name}.largest")]), numbers(&wide(&format!("{name}.largest"))));
-            assert!(largest.0.iter().zip(&largest.1).all(|(a, b)| (a - b).abs() <= 1e-6 * b), "{name}");
+            let off = largest.0.iter().zip(&largest.1).map(|(a, b)| (a - b).abs() / b).fold(0.0, f32::max);
+            // It takes 1 - beta in f32: of 1 - 0.999 that leaves 0.001000047.
+            assert!(off <= if name == "first" { 1e-6 } else { 5e-5 }, "{name}: off by {off}");
             let codes = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<u8>()).expect("codes");
             let (ours, theirs) = (codes(&state[&format!("w.{name}")]), codes(&fixture[name]));
             let same = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
