@@ -37,7 +37,9 @@ fn finish(process: Child) {
 }
 
 fn weights(run: &Path) -> Vec<u8> {
-    std::fs::read(run.join("models/step-0000006/unet/diffusion_pytorch_model.safetensors")).expect("a model")
+    let model = run.join("models/step-0000006");
+    let network = std::fs::read(model.join("unet/diffusion_pytorch_model.safetensors"));
+    network.or_else(|_| std::fs::read(model.join("pytorch_lora_weights.safetensors"))).expect("a model")
 }
 
 /// Every point of the curves but how fast it was, which no two runs share.
@@ -77,6 +79,11 @@ fn killed_while_checkpoints_rotate() {
 #[test]
 fn killed_with_moments_in_16_bits() {
     check("memory = { checkpoint_activations = true }\noptimizer = { kind = 'adam_w', moments = 'bf16' }");
+}
+
+#[test]
+fn killed_while_an_adapter_trains() {
+    check("ema_decay = 0.9\nlora = { rank = 2 }");
 }
 
 /// `KILLS` says how often; a few by default.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The PNG file of a model's picture of a prompt.
@@ -17,6 +18,8 @@ struct Page<'a> {
     report: &'a EvaluationReport,
     sections: Vec<Section<'a>>,
     categories: bool,
+    /// What to bear in mind about the distances, each once.
+    warnings: BTreeSet<&'a str>,
 }
 
 /// A comparison with its pictures.
@@ -56,7 +59,9 @@ pub fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<St
         sections.push(Section { comparison, baseline: &report.baseline, won, lost });
     }
     let categories = report.comparisons.iter().any(|comparison| !comparison.categories.is_empty());
-    Page { report, sections, categories }.render().context("the report's page")
+    let distances = report.models.iter().filter_map(|model| model.fid.as_ref());
+    let warnings = distances.flat_map(|fid| &fid.warnings).map(String::as_str).collect();
+    Page { report, sections, categories, warnings }.render().context("the report's page")
 }
 
 /// Every score, a line each.
