@@ -3,11 +3,11 @@
 
 use super::denoise::{FRESH_NOISE, denoise, draw};
 use super::pictures::{resized, to_tensor};
-use super::texts::Texts;
 use super::{Folders, to_images};
 use crate::noise::Noise;
 use crate::sampler::{Sampler, SamplerKind};
 use crate::schedule::Schedule;
+use crate::text_encoders::TextEncoders;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
 use crate::{Error, Result};
@@ -21,7 +21,7 @@ use std::path::Path;
 pub struct InstructPix2Pix {
     unet: Unet,
     vae: Autoencoder,
-    texts: Texts,
+    text_encoders: TextEncoders,
     schedule: Schedule,
     sampler: SamplerKind,
     device: Device,
@@ -88,10 +88,10 @@ impl InstructPix2Pix {
             );
             return Err(Error::format(&unet_folder.join("config.json"), problem));
         }
-        let texts = Texts::open(&folders, device)?;
+        let text_encoders = TextEncoders::open(&folders, device)?;
         let schedule = folders.schedule()?;
         let sampler = SamplerKind::of(schedule.config()).map_err(|problem| Error::format(folder, problem))?;
-        Ok(Self { unet, vae, texts, schedule, sampler, device: device.clone() })
+        Ok(Self { unet, vae, text_encoders, schedule, sampler, device: device.clone() })
     }
 
     /// The sampler that the model's authors chose: Euler ancestral in the published one.
@@ -150,7 +150,7 @@ impl InstructPix2Pix {
         } else {
             instructions.collect()
         };
-        let text = self.texts.states(&texts)?;
+        let text = self.text_encoders.encode(&texts)?.states;
         denoise(&sampler, noise, fresh_noise, progress, |seen, t| {
             let seen = if settings.is_guided() { seen.repeat((3, 1, 1, 1))? } else { seen.clone() };
             let timesteps = Tensor::full(t as f32, seen.dim(0)?, &self.device)?;

@@ -7,7 +7,6 @@ mod instruct_pix2pix;
 mod pictures;
 mod prompt_diffusion;
 mod text_to_image;
-mod texts;
 
 pub use instruct_pix2pix::{Edit, EditSettings, InstructPix2Pix};
 pub use prompt_diffusion::{HintScale, PromptDiffusion, Query, QuerySettings, size_for};

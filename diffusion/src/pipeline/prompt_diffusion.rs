@@ -4,12 +4,12 @@
 use super::denoise::{FRESH_NOISE, denoise, draw};
 use super::guidance::Guidance;
 use super::pictures::{resized, to_tensor};
-use super::texts::Texts;
 use super::{Folders, to_images};
 use crate::controlnet::ControlNet;
 use crate::noise::Noise;
 use crate::sampler::{Sampler, SamplerKind};
 use crate::schedule::Schedule;
+use crate::text_encoders::TextEncoders;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ pub struct PromptDiffusion {
     unet: Unet,
     controlnet: ControlNet,
     vae: Autoencoder,
-    texts: Texts,
+    text_encoders: TextEncoders,
     schedule: Schedule,
     device: Device,
 }
@@ -113,9 +113,9 @@ impl PromptDiffusion {
                 ),
             ));
         }
-        let texts = Texts::open(folders, device)?;
+        let text_encoders = TextEncoders::open(folders, device)?;
         let schedule = folders.schedule()?;
-        Ok(Self { unet, controlnet, vae, texts, schedule, device: device.clone() })
+        Ok(Self { unet, controlnet, vae, text_encoders, schedule, device: device.clone() })
     }
 
     /// One picture per query, each from its own seed's noise. `progress` hears of each step (done, of all) and can
@@ -165,7 +165,7 @@ impl PromptDiffusion {
         let guidance = Guidance(settings.guidance_scale);
         let negative = batch.iter().filter(|_| guidance.is_on()).map(|query| query.negative_prompt.as_str());
         let texts: Vec<&str> = negative.chain(batch.iter().map(|query| query.prompt.as_str())).collect();
-        let text = self.texts.states(&texts)?;
+        let text = self.text_encoders.encode(&texts)?.states;
         let branches = texts.len() / batch.len().max(1);
         let pair = self.pair(settings)?.repeat((batch.len(), 1, 1, 1))?;
         let queries = self.hints(batch.iter().map(|query| &query.picture), settings)?;

@@ -1,8 +1,9 @@
 //! The three common ways to compute FID. They give different numbers for the same pictures, so a number without its
 //! mode says little.
 
-use super::resize::{pillow_bicubic, tensorflow_bilinear, torch_bilinear};
+use super::resize::{tensorflow_bilinear, torch_bilinear};
 use crate::inception::SIDE;
+use crate::preprocess::{Filter, Window, resize_f32};
 use image::RgbImage;
 use std::str::FromStr;
 
@@ -47,7 +48,13 @@ impl Mode {
                     seen.extend(torch_bilinear(&plane, width, height, SIDE).iter().map(|v| 2.0 * v - 1.0));
                 }
                 Self::CleanFid => {
-                    let resized = pillow_bicubic(&plane, width, height, SIDE);
+                    let resized = resize_f32(
+                        &plane,
+                        (width, height),
+                        (SIDE, SIDE),
+                        Window::whole((SIDE, SIDE)),
+                        Filter::Bicubic,
+                    );
                     seen.extend(resized.iter().map(|v| (v.clamp(0.0, 255.0) - 128.0) / 128.0));
                 }
                 Self::TorchFidelity => {

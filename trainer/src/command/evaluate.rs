@@ -1,5 +1,6 @@
 //! `evaluate SPEC.toml`: an evaluation without server or database.
 
+use super::spec;
 use crate::recipes::evaluate::report::EvaluationReport;
 use crate::recipes::evaluate::{Candidate, evaluate};
 use crate::report::Progress;
@@ -36,11 +37,7 @@ impl EvaluateCommand {
     /// # Errors
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
-        let file = self.config.display();
-        let text = std::fs::read_to_string(&self.config).with_context(|| format!("cannot read {file}"))?;
-        let mut spec: EvaluateSpec =
-            toml::from_str(&text).with_context(|| format!("{file} is no evaluate spec"))?;
-        spec.validate().with_context(|| format!("{file} asks for something impossible"))?;
+        let mut spec = spec::read(&self.config, "evaluate", EvaluateSpec::validate)?;
         let candidates: Vec<Candidate> =
             spec.all_models().into_iter().map(|model| self.candidate(model)).collect();
         // The report calls models by their names, not by where they lie.

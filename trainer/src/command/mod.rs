@@ -10,5 +10,6 @@ pub mod fid;
 pub mod import;
 pub mod prepare;
 pub mod replay;
+mod spec;
 pub mod style;
 pub mod train;

@@ -1,9 +1,10 @@
 //! `prepare SPEC.toml`: encodes a set once, for all runs that learn from it.
 
+use super::spec;
 use crate::data::prepare::Plan;
 use crate::report::Progress;
 use crate::stop::StopSignal;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use diffusion::device::DeviceName;
 use diffusion::pipeline::Folders;
@@ -26,23 +27,11 @@ pub struct PrepareCommand {
     device: DeviceName,
 }
 
-/// Reads a spec.
-///
-/// # Errors
-/// The file cannot be read, is no spec, or asks for something impossible.
-pub fn read_spec(file: &Path) -> Result<PrepareSpec> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let spec: PrepareSpec =
-        toml::from_str(&text).with_context(|| format!("{} is no prepare spec", file.display()))?;
-    spec.validate().with_context(|| format!("{} asks for something impossible", file.display()))?;
-    Ok(spec)
-}
-
 impl PrepareCommand {
     /// # Errors
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
-        let spec = read_spec(&self.config)?;
+        let spec = spec::read(&self.config, "prepare", PrepareSpec::validate)?;
         let named = self.models.join(&spec.base);
         let base = if named.is_dir() { named } else { PathBuf::from(&spec.base) };
         let folders = Folders::new(&base, self.base_parts.as_deref());

@@ -1,15 +1,16 @@
 //! `style SPEC.toml`: makes a set of pairs in which a picture loses against its edited version.
 
+use super::spec;
 use crate::report::Progress;
 use crate::stop::StopSignal;
 use crate::style::{ModelFolders, make};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use datasets::files::rows_of;
 use diffusion::device::DeviceName;
 use domain::style::StyleSpec;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to make, and where models lie.
 #[derive(Debug, Args)]
@@ -27,23 +28,11 @@ pub struct StyleCommand {
     device: DeviceName,
 }
 
-/// Reads a spec.
-///
-/// # Errors
-/// The file cannot be read, is no spec, or asks for something impossible.
-pub fn read_spec(file: &Path) -> Result<StyleSpec> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let spec: StyleSpec =
-        toml::from_str(&text).with_context(|| format!("{} is no style spec", file.display()))?;
-    spec.validate().with_context(|| format!("{} asks for something impossible", file.display()))?;
-    Ok(spec)
-}
-
 impl StyleCommand {
     /// # Errors
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
-        let spec = read_spec(&self.config)?;
+        let spec = spec::read(&self.config, "style", StyleSpec::validate)?;
         let models = ModelFolders { models: self.models, base_parts: self.base_parts };
         let stop = StopSignal::listen()?;
         let mut bar = Progress::new(spec.editor.kind(), rows_of(&spec.data).unwrap_or(0));

@@ -1,5 +1,6 @@
 //! `train CONFIG.toml`: a run without server or database. Curves go to `metrics.jsonl` in the run's folder.
 
+use super::spec;
 use crate::checkpoint::SavedModel;
 use crate::collective::Membership;
 use crate::recipes::train::{Ending, Places, Watcher, train_together};
@@ -46,23 +47,11 @@ pub struct TrainCommand {
     membership: Membership,
 }
 
-/// Reads a spec.
-///
-/// # Errors
-/// The file cannot be read, is no spec, or asks for something impossible.
-pub fn read_spec(file: &Path) -> Result<TrainSpec> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let spec: TrainSpec =
-        toml::from_str(&text).with_context(|| format!("{} is no train spec", file.display()))?;
-    spec.validate().with_context(|| format!("{} asks for something impossible", file.display()))?;
-    Ok(spec)
-}
-
 impl TrainCommand {
     /// # Errors
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
-        let spec = read_spec(&self.config)?;
+        let spec = spec::read(&self.config, "train", TrainSpec::validate)?;
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
         let folders = |name: &str| -> Result<Folders> {
