@@ -11,6 +11,7 @@ pub mod config;
 pub mod controlnet;
 pub mod device;
 mod error;
+pub mod gradients;
 pub mod layout;
 pub mod lora;
 pub mod nn;

@@ -5,10 +5,11 @@
 //! back then runs one step again at a time: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), or
 //! nothing, where only the result counts.
 
-use crate::weights::Variables;
+use crate::gradients::GradientSums;
 use crate::{Error, Result};
 use candle_core::{Tensor, TensorId, Var};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What is kept of a forward pass for the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,20 +104,18 @@ impl Pass<'_> {
         &self.output
     }
 
-    /// Gradients of `loss`, a scalar function of the output, for those of `variables` that it reaches.
+    /// Adds the gradients of `loss`, a scalar function of the output, to `sums`.
     ///
     /// # Errors
     /// candle's; a pass that kept nothing.
-    pub fn backward(self, loss: &Tensor, variables: &Variables) -> Result<BTreeMap<String, Tensor>> {
-        let mut store = loss.backward()?;
-        let mut found = BTreeMap::new();
+    pub fn backward(self, loss: &Tensor, sums: &Arc<GradientSums>) -> Result<()> {
+        let mut store = sums.backward(loss)?;
         let Some((leaf, last)) = self.leaf else {
             if self.tape.keep == Keep::Nothing {
                 let problem = "a pass that kept nothing has no way back".to_owned();
                 return Err(Error::Candle(candle_core::Error::Msg(problem)));
             }
-            collect(&mut store, variables, &mut found)?;
-            return Ok(found);
+            return Ok(());
         };
         let mut gradients = HashMap::new();
         if let Some(gradient) = store.remove(&leaf) {
@@ -145,36 +144,16 @@ impl Pass<'_> {
                     reached = (reached + (leaf.as_tensor() * sent)?.sum_all()?)?;
                 }
             }
-            let mut store = reached.backward()?;
+            let mut store = sums.backward(&reached)?;
             drop(reached);
             for (id, leaf) in leaves {
                 if let Some(gradient) = store.remove(&leaf) {
                     gradients.insert(id, gradient.detach());
                 }
             }
-            collect(&mut store, variables, &mut found)?;
         }
-        Ok(found)
+        Ok(())
     }
-}
-
-/// Takes the gradients of variables out of a store, detached, or their graphs would stay alive.
-fn collect(
-    store: &mut candle_core::backprop::GradStore,
-    variables: &Variables,
-    found: &mut BTreeMap<String, Tensor>,
-) -> Result<()> {
-    for (name, variable) in variables {
-        let Some(gradient) = store.remove(variable) else { continue };
-        let gradient = gradient.detach();
-        match found.get_mut(name) {
-            Some(sum) => *sum = (&*sum + gradient)?,
-            None => {
-                found.insert(name.clone(), gradient);
-            }
-        }
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for Tape<'_> {

@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use diffusion::conditioning::Conditioning;
 use diffusion::config::Prediction;
+use diffusion::gradients::GradientSums;
 use diffusion::schedule::Schedule;
 use diffusion::tape::{Keep, Pass};
 use diffusion::unet::Unet;
@@ -24,7 +25,8 @@ use domain::train::{ErrorSpace, TrainSpec};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Shards of a micro-batch in one pass: as many as a small machine has cores.
+/// Shards of a micro-batch in one pass: as many as a small machine has cores. Of three or more, the order in which their
+/// gradients are added would need a rule.
 const SHARDS: usize = 2;
 
 /// How the networks are run.
@@ -163,28 +165,25 @@ impl<'a> Forward<'a> {
             .iter()
             .map(|leaf| Ok(slopes.get(leaf).context("the loss does not depend on the errors")?.detach()))
             .collect::<Result<Vec<_>>>()?;
-        let back = |shard: &Shard, (pass, errors): (Pass<'_>, Tensor)| -> Result<_> {
+        let sums = GradientSums::of(variables);
+        let back = |shard: &Shard, (pass, errors): (Pass<'_>, Tensor)| -> Result<()> {
             let (first, count) = (shard.examples.start, shard.examples.len());
             let sides = &slopes[shard.sides.clone()];
             let sides =
                 sides.iter().map(|s| s.narrow(0, first, count)).collect::<candle_core::Result<Vec<_>>>()?;
             let slopes = Tensor::cat(&sides, 0)?.to_device(errors.device())?;
-            Ok(pass.backward(&(errors * slopes)?.sum_all()?, variables)?)
+            Ok(pass.backward(&(errors * slopes)?.sum_all()?, &sums)?)
         };
         match self.policy {
             Evaluated::Passed(passed) => {
-                let found = self
-                    .shards
-                    .par_iter()
-                    .zip(passed)
-                    .map(|(shard, passed)| back(shard, passed))
-                    .collect::<Result<Vec<_>>>()?;
-                found.into_iter().try_for_each(|found| gradients.add_found(found, variables))
+                self.shards.par_iter().zip(passed).try_for_each(|(shard, passed)| back(shard, passed))
             }
-            Evaluated::Again(policy) => self.shards.iter().try_for_each(|shard| {
-                gradients.add_found(back(shard, shard.pass(policy, self.schedule, self.way)?)?, variables)
-            }),
-        }
+            Evaluated::Again(policy) => self
+                .shards
+                .iter()
+                .try_for_each(|shard| back(shard, shard.pass(policy, self.schedule, self.way)?)),
+        }?;
+        gradients.add_found(sums.take()?, variables)
     }
 }
 

@@ -6,6 +6,7 @@ use super::disjoint::Disjoint;
 use super::matmul::{Matrix, Threads, multiply};
 use super::vector::{sum, vectorized};
 use super::{has_own_kernel, slices};
+use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -334,12 +335,12 @@ fn backward_to_input(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
 fn backward_by_flipping(s: &Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
     let area = s.area();
     let mut turned = vec![0.0; weight.len()];
-    for (o, weight) in weight.chunks_exact(s.patch()).enumerate() {
-        for (c, kernel) in weight.chunks_exact(area).enumerate() {
-            let to = &mut turned[(c * s.outputs + o) * area..][..area];
+    turned.par_chunks_mut(s.outputs * area).enumerate().for_each(|(c, turned)| {
+        for (o, to) in turned.chunks_exact_mut(area).enumerate() {
+            let kernel = &weight[o * s.patch() + c * area..][..area];
             to.iter_mut().rev().zip(kernel).for_each(|(t, &k)| *t = k);
         }
-    }
+    });
     let back = Sizes {
         inputs: s.outputs,
         outputs: s.inputs,
@@ -361,44 +362,35 @@ fn backward_to_weight(s: &Sizes, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     // Channels per task: wide enough for the product, at least as many tasks as a laptop has cores.
     let per_task = s.inputs.div_ceil(4).max(16.min(s.inputs));
     let tasks: Vec<usize> = (0..s.inputs).step_by(per_task).collect();
-    let parts: Vec<Vec<f32>> = tasks
-        .par_iter()
-        .map(|&c0| {
-            let c1 = (c0 + per_task).min(s.inputs);
-            let rows = (c1 - c0) * area;
-            let mut part = vec![0.0; s.outputs * rows];
-            for (i, &tile) in tiles.iter().enumerate() {
-                let per_picture = (tile.y1 - tile.y0) * s.out_width;
-                let here = per_picture * tile.pictures;
-                with_scratch((rows + s.outputs) * here, |scratch| {
-                    let (columns, gathered) = scratch.split_at_mut(rows * here);
-                    unroll(s, x, tile, c0, c1, columns);
-                    let from = &gradient[tile.first * s.outputs * pixels..];
-                    let g = if tile.pictures == 1 {
-                        Matrix::with_stride(&from[tile.y0 * s.out_width..], s.outputs, here, pixels)
-                    } else {
-                        for p in 0..tile.pictures {
-                            for o in 0..s.outputs {
-                                gathered[o * here + p * per_picture..][..per_picture]
-                                    .copy_from_slice(&from[(p * s.outputs + o) * pixels..][..per_picture]);
-                            }
-                        }
-                        Matrix::new(gathered, s.outputs, here)
-                    };
-                    let columns = Matrix::new(columns, rows, here).transposed();
-                    multiply(&mut part, rows, i > 0, 1.0, g, columns, Threads::Caller);
-                });
-            }
-            part
-        })
-        .collect();
     let mut dw = vec![0.0; s.outputs * s.patch()];
-    for (&c0, part) in tasks.iter().zip(&parts) {
-        let rows = part.len() / s.outputs;
-        for (o, part) in part.chunks_exact(rows).enumerate() {
-            dw[o * s.patch() + c0 * area..][..rows].copy_from_slice(part);
+    let output = Disjoint::new(&mut dw);
+    tasks.par_iter().for_each(|&c0| {
+        let c1 = (c0 + per_task).min(s.inputs);
+        let rows = (c1 - c0) * area;
+        for (i, &tile) in tiles.iter().enumerate() {
+            let per_picture = (tile.y1 - tile.y0) * s.out_width;
+            let here = per_picture * tile.pictures;
+            with_scratch((rows + s.outputs) * here, |scratch| {
+                let (columns, gathered) = scratch.split_at_mut(rows * here);
+                unroll(s, x, tile, c0, c1, columns);
+                let from = &gradient[tile.first * s.outputs * pixels..];
+                let g = if tile.pictures == 1 {
+                    Matrix::with_stride(&from[tile.y0 * s.out_width..], s.outputs, here, pixels)
+                } else {
+                    for p in 0..tile.pictures {
+                        for o in 0..s.outputs {
+                            gathered[o * here + p * per_picture..][..per_picture]
+                                .copy_from_slice(&from[(p * s.outputs + o) * pixels..][..per_picture]);
+                        }
+                    }
+                    Matrix::new(gathered, s.outputs, here)
+                };
+                let columns = Matrix::new(columns, rows, here).transposed();
+                // SAFETY: the columns of these input channels: no other task writes them.
+                unsafe { output.multiply(c0 * area, s.patch(), i > 0, g, columns, Threads::Caller) };
+            });
         }
-    }
+    });
     dw
 }
 
@@ -456,7 +448,7 @@ impl CustomOp3 for Convolution {
         })?;
         Ok((
             dx.map(|v| slices::tensor(v, x.shape())).transpose()?,
-            dw.map(|v| slices::tensor(v, weight.shape())).transpose()?,
+            dw.map(|v| leave(weight, v)).transpose()?.flatten(),
             db.map(|v| slices::tensor(v, bias.shape())).transpose()?,
         ))
     }

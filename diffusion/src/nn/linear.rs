@@ -2,6 +2,7 @@
 
 use super::matmul::{Matrix, Threads, multiply};
 use super::{has_own_kernel, slices};
+use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// `x`: (.., inputs); `weight`: (outputs, inputs); `bias`: (outputs). Returns (.., outputs).
@@ -80,7 +81,7 @@ fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Te
     })?;
     Ok((
         to_x.map(|v| slices::tensor(v, x.shape())).transpose()?,
-        to_weight.map(|v| slices::tensor(v, weight.shape())).transpose()?,
+        to_weight.map(|v| leave(weight, v)).transpose()?.flatten(),
     ))
 }
 

@@ -1,8 +1,9 @@
 //! What one network makes of the pictures, one at a time: its errors without a graph, and the gradient of a weighted
 //! sum of them with the graph of one picture in memory (method.md section 1's way of memory for one image).
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
+use diffusion::gradients::GradientSums;
 use diffusion::unet::{Added, Unet};
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ pub(super) fn gradients(
 ) -> Result<BTreeMap<String, Tensor>> {
     // The largest slope is taken out, since slopes of almost certain pairs would underflow on the way.
     let unit = slopes.iter().fold(0f64, |a, s| a.max(s.abs()));
-    let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
+    let sums = GradientSums::of(variables);
     for (picture, slope) in pictures.iter().zip(slopes) {
         if *slope == 0.0 {
             continue;
@@ -68,20 +69,15 @@ pub(super) fn gradients(
         let scale = 2.0 / off.len() as f64 * (slope / unit);
         let direction: Vec<f32> = off.iter().map(|d| (d * scale) as f32).collect();
         let direction = Tensor::from_vec(direction, prediction.shape(), &Device::Cpu)?;
-        let mut store = (prediction * direction)?.sum_all()?.backward()?;
-        for (name, variable) in variables {
-            let gradient = store.remove(variable).with_context(|| format!("no gradient reaches {name}"))?;
-            let sum = match sums.remove(name) {
-                Some(sum) => (sum + gradient)?,
-                None => gradient,
-            };
-            sums.insert(name.clone(), sum.detach());
-        }
+        sums.backward(&(prediction * direction)?.sum_all()?)?;
     }
+    let mut sums = sums.take()?;
+    let none_counts = slopes.iter().all(|&slope| slope == 0.0);
     for (name, variable) in variables {
         let gradient = match sums.remove(name) {
             Some(sum) => scaled(&sum, unit)?,
-            None => variable.zeros_like()?,
+            None if none_counts => variable.zeros_like()?,
+            None => bail!("no gradient reaches {name}"),
         };
         let largest = gradient.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
         ensure!(
