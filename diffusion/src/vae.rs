@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::VaeConfig;
-use crate::nn::{AttentionShape, Conv2d, GroupNorm, Linear, attention, upsample_nearest};
+use crate::nn::{AttentionShape, Conv2d, GroupNorm, Linear, attention, transpose, upsample_nearest};
 use crate::noise::Noise;
 use crate::torch_file::StoredTensor;
 use crate::unet::{ResnetBlock, ResnetShape};
@@ -295,15 +295,10 @@ impl PixelAttention {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = x.dims4()?;
-        let h = self
-            .norm
-            .forward(x)?
-            .reshape((batch, channels, height * width))?
-            .transpose(1, 2)?
-            .contiguous()?;
+        let h = transpose(&self.norm.forward(x)?.reshape((batch, channels, height * width))?)?;
         let (q, k, v) = (self.to_q.forward(&h)?, self.to_k.forward(&h)?, self.to_v.forward(&h)?);
         let h = attention(&q, &k, &v, AttentionShape { heads: 1, causal: false })?;
-        let h = self.to_out.forward(&h)?.transpose(1, 2)?.contiguous()?;
+        let h = transpose(&self.to_out.forward(&h)?)?;
         Ok((h.reshape((batch, channels, height, width))? + x)?)
     }
 }

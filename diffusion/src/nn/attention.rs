@@ -124,27 +124,36 @@ impl Sizes {
         Matrix::with_stride(&values[start..], rows, self.size(), self.width)
     }
 
-    /// Softmax of a block's scaled scores, in place of `p` (rows, keys); `first` is the block's first query.
-    fn probabilities(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32]) {
+    /// exp(score - largest score) of a block, in place of `p` (rows, keys), and in `inverse` what each row has to be
+    /// multiplied by to sum to 1; `first` is the block's first query.
+    fn exponentials(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32], inverse: &mut [f32]) {
         multiply(p, self.keys, false, self.scale(), q, k.transposed(), Threads::Caller);
         vectorized(
             #[inline(always)]
             || {
-                for (i, row) in p[..q.rows * self.keys].chunks_exact_mut(self.keys).enumerate() {
+                let rows = p[..q.rows * self.keys].chunks_exact_mut(self.keys).zip(inverse.iter_mut());
+                for (i, (row, inverse)) in rows.enumerate() {
                     let seen = if self.causal { first + i + 1 } else { self.keys };
                     let (row, hidden) = row.split_at_mut(seen);
                     hidden.fill(0.0);
                     let largest = max(row);
-                    for v in row.iter_mut() {
-                        *v = exp(*v - largest);
-                    }
-                    let inverse = 1.0 / sum(row.len(), |j| row[j]);
-                    for v in row.iter_mut() {
-                        *v *= inverse;
-                    }
+                    *inverse = 1.0
+                        / sum(row.len(), |j| {
+                            row[j] = exp(row[j] - largest);
+                            row[j]
+                        });
                 }
             },
         );
+    }
+
+    /// Softmax of a block's scaled scores, in place of `p` (rows, keys).
+    fn probabilities(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32]) {
+        let mut inverse = [0.0; BLOCK];
+        self.exponentials(q, k, first, p, &mut inverse);
+        for (row, inverse) in p[..q.rows * self.keys].chunks_exact_mut(self.keys).zip(inverse) {
+            row.iter_mut().for_each(|v| *v *= inverse);
+        }
     }
 }
 
@@ -175,11 +184,18 @@ impl CustomOp3 for AttentionShape {
                 let rows = BLOCK.min(s.queries - first);
                 let from = s.start(batch, s.queries, head) + first * s.width;
                 let keys = s.start(batch, s.keys, head);
-                s.probabilities(s.rows(q, from, rows), s.rows(k, keys, s.keys), first, p);
+                let mut inverse = [0.0; BLOCK];
+                s.exponentials(s.rows(q, from, rows), s.rows(k, keys, s.keys), first, p, &mut inverse);
                 let p = Matrix::new(p, rows, s.keys);
                 // SAFETY: this block's rows of this head's columns: no other task writes them.
                 unsafe {
                     output.multiply(from, s.width, false, p, s.rows(v, keys, s.keys), Threads::Caller);
+                }
+                // The few values of a result are scaled in place of its many probabilities.
+                for (row, inverse) in inverse.iter().take(rows).enumerate() {
+                    // SAFETY: as above.
+                    let row = unsafe { output.part(from + row * s.width, s.size()) };
+                    row.iter_mut().for_each(|v| *v *= inverse);
                 }
             },
         );

@@ -119,6 +119,22 @@ impl Sizes {
         self.inputs * self.height * self.width
     }
 
+    /// The weight's columns for input channels `c0..c1`.
+    fn of_channels<'a>(&self, weight: &'a [f32], c0: usize, c1: usize) -> Matrix<'a> {
+        Matrix::with_stride(&weight[c0 * self.area()..], self.outputs, (c1 - c0) * self.area(), self.patch())
+    }
+
+    /// Goes through the input channels, as many at a time as leave the columns of `pixels` pixels in a core's cache.
+    fn by_channels(&self, pixels: usize, threads: Threads, mut f: impl FnMut(usize, usize)) {
+        let fitting = match threads {
+            Threads::Caller => (COLUMNS / (self.area() * pixels)).clamp(1, self.inputs),
+            Threads::Pool => self.inputs,
+        };
+        for c0 in (0..self.inputs).step_by(fitting) {
+            f(c0, (c0 + fitting).min(self.inputs));
+        }
+    }
+
     /// Whether unrolling would only copy.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == 1 && self.padding == [0, 0]
@@ -137,6 +153,9 @@ struct Tile {
 
 /// Output pixels of a tile at most: enough for the product's blocking, small enough for the caches.
 const TILE_PIXELS: usize = 512;
+
+/// Values of unrolled columns at a time: half a megabyte, which the second cache of a core holds beside the weight.
+const COLUMNS: usize = 1 << 17;
 
 /// Splits the output. Independent of the number of threads, so that results are too.
 fn tiles(s: &Sizes) -> Vec<Tile> {
@@ -226,12 +245,12 @@ fn unroll_row(s: &Sizes, channel: &[f32], padded_y: usize, kx: usize, out: &mut 
 
 /// `out` (outputs, pixels of the tile) = weight x patches of the tile.
 fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let (pixels, patch) = (s.pixels(), s.patch());
-    let mut y = vec![0.0; s.batch * s.outputs * pixels];
+    let pixels = s.pixels();
+    let len = s.batch * s.outputs * pixels;
+    let mut y = Vec::new();
     let tiles = tiles(s);
     let threads = if tiles.len() > 1 { Threads::Caller } else { Threads::Pool };
-    let output = Disjoint::new(&mut y);
-    let weight = Matrix::new(weight, s.outputs, patch);
+    let output = Disjoint::of_room(&mut y, len);
     let run = |tile: &Tile| {
         let per_picture = (tile.y1 - tile.y0) * s.out_width;
         let here = per_picture * tile.pictures;
@@ -240,21 +259,28 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
             if let Some(bias) = bias {
                 for (o, &b) in bias.iter().enumerate() {
                     // SAFETY: this tile's pixels of output channel o: no other tile has them.
-                    unsafe { output.part(start + o * pixels, here) }.fill(b);
+                    unsafe { output.write(start + o * pixels, std::iter::repeat_n(b, here)) };
                 }
             }
             let accumulate = bias.is_some();
             if s.is_pointwise() {
                 let picture = &x[tile.first * s.picture()..][..s.picture()];
                 let patches = Matrix::with_stride(&picture[tile.y0 * s.out_width..], s.inputs, here, pixels);
+                let weight = s.of_channels(weight, 0, s.inputs);
                 // SAFETY: as above, over all output channels.
                 unsafe { output.multiply(start, pixels, accumulate, weight, patches, threads) };
             } else {
-                with_scratch(patch * here, |columns| {
-                    unroll(s, x, *tile, 0, s.inputs, columns);
-                    let patches = Matrix::new(columns, patch, here);
-                    // SAFETY: as above.
-                    unsafe { output.multiply(start, pixels, accumulate, weight, patches, threads) };
+                s.by_channels(here, threads, |c0, c1| {
+                    let rows = (c1 - c0) * s.area();
+                    with_scratch(rows * here, |columns| {
+                        unroll(s, x, *tile, c0, c1, columns);
+                        let patches = Matrix::new(columns, rows, here);
+                        let weight = s.of_channels(weight, c0, c1);
+                        // SAFETY: as above.
+                        unsafe {
+                            output.multiply(start, pixels, accumulate || c0 > 0, weight, patches, threads);
+                        }
+                    });
                 });
             }
             if s.relu {
@@ -265,18 +291,31 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
                 }
             }
         } else {
-            with_scratch((patch + s.outputs) * here, |scratch| {
-                let (columns, product) = scratch.split_at_mut(patch * here);
-                unroll(s, x, *tile, 0, s.inputs, columns);
-                multiply(product, here, false, 1.0, weight, Matrix::new(columns, patch, here), threads);
+            with_scratch(s.outputs * here, |product| {
+                s.by_channels(here, threads, |c0, c1| {
+                    let rows = (c1 - c0) * s.area();
+                    with_scratch(rows * here, |columns| {
+                        unroll(s, x, *tile, c0, c1, columns);
+                        let weight = s.of_channels(weight, c0, c1);
+                        multiply(
+                            product,
+                            here,
+                            c0 > 0,
+                            1.0,
+                            weight,
+                            Matrix::new(columns, rows, here),
+                            threads,
+                        );
+                    });
+                });
                 for p in 0..tile.pictures {
                     for o in 0..s.outputs {
                         let from = &product[o * here + p * per_picture..][..per_picture];
-                        // SAFETY: channel o of a picture of this tile: no other tile has it.
-                        let to = unsafe { output.part(start + (p * s.outputs + o) * pixels, per_picture) };
                         let b = bias.map_or(0.0, |bias| bias[o]);
                         let least = if s.relu { 0.0 } else { f32::NEG_INFINITY };
-                        to.iter_mut().zip(from).for_each(|(t, &f)| *t = at_least(f + b, least));
+                        let values = from.iter().map(|&f| at_least(f + b, least));
+                        // SAFETY: channel o of a picture of this tile: no other tile has it.
+                        unsafe { output.write(start + (p * s.outputs + o) * pixels, values) };
                     }
                 }
             });
@@ -287,6 +326,9 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
     } else {
         tiles.iter().for_each(run)
     }
+    // SAFETY: room for as many was reserved; the tiles cover all pixels of all pictures, and each tile wrote all its
+    // outputs.
+    unsafe { y.set_len(len) };
     y
 }
 

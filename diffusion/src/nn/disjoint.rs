@@ -22,10 +22,31 @@ impl<'a> Disjoint<'a> {
         Self { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
+    /// The room for `len` values that `buffer` is given: nothing has been written there yet. Zeros for large outputs would
+    /// cost a pass over memory on one thread.
+    pub(super) fn of_room(buffer: &'a mut Vec<f32>, len: usize) -> Self {
+        buffer.clear();
+        buffer.reserve_exact(len);
+        Self { start: buffer.spare_capacity_mut().as_mut_ptr().cast(), len, buffer: PhantomData }
+    }
+
+    /// Writes these values from `offset` on.
+    ///
+    /// # Safety
+    /// Nobody else may touch what is written meanwhile.
+    pub(super) unsafe fn write(&self, offset: usize, values: impl ExactSizeIterator<Item = f32>) {
+        assert!(offset + values.len() <= self.len);
+        // No more than it said: the length is a promise that safe code may break.
+        for (i, value) in (offset..self.len).zip(values) {
+            // SAFETY: in bounds by the range; unaliased by the caller's promise.
+            unsafe { self.start.add(i).write(value) }
+        }
+    }
+
     /// The `len` values from `offset`.
     ///
     /// # Safety
-    /// No other reference to these values may exist while the result lives.
+    /// No other reference to these values may exist while the result lives, and they must have been written before.
     #[expect(clippy::mut_from_ref, reason = "that is the point; see the safety contract")]
     pub(super) unsafe fn part(&self, offset: usize, len: usize) -> &mut [f32] {
         assert!(offset + len <= self.len);

@@ -1,6 +1,6 @@
 //! The affine map y = x W^T + b.
 
-use super::matmul::{Matrix, Threads, multiply};
+use super::matmul::{Matrix, multiply_in_parts};
 use super::{has_own_kernel, slices};
 use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -35,13 +35,13 @@ struct WithoutBias;
 
 fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize) -> Vec<f32> {
     let rows = x.len() / inputs;
-    let mut y = vec![0.0; rows * outputs];
-    if let Some(bias) = bias {
-        y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-    }
+    let mut y = match bias {
+        Some(bias) => bias.repeat(rows),
+        None => vec![0.0; rows * outputs],
+    };
     if rows > 0 {
         let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).transposed());
-        multiply(&mut y, outputs, bias.is_some(), 1.0, x, w, Threads::Pool);
+        multiply_in_parts(&mut y, bias.is_some(), x, w);
     }
     y
 }
@@ -61,20 +61,12 @@ fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Te
         let g = Matrix::new(gs, rows, outputs);
         let to_x = x.track_op().then(|| {
             let mut dx = vec![0.0; rows * inputs];
-            multiply(&mut dx, inputs, false, 1.0, g, Matrix::new(ws, outputs, inputs), Threads::Pool);
+            multiply_in_parts(&mut dx, false, g, Matrix::new(ws, outputs, inputs));
             dx
         });
         let to_weight = weight.track_op().then(|| {
             let mut dw = vec![0.0; outputs * inputs];
-            multiply(
-                &mut dw,
-                inputs,
-                false,
-                1.0,
-                g.transposed(),
-                Matrix::new(xs, rows, inputs),
-                Threads::Pool,
-            );
+            multiply_in_parts(&mut dw, false, g.transposed(), Matrix::new(xs, rows, inputs));
             dw
         });
         (to_x, to_weight)

@@ -20,6 +20,7 @@ mod low_rank;
 mod matmul;
 mod norm;
 mod slices;
+mod transpose;
 mod upsample;
 mod vector;
 
@@ -32,6 +33,7 @@ pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use linear::linear;
 pub use low_rank::{Factor, LowRank, Misfit};
 pub use norm::squared_sum;
+pub use transpose::transpose;
 pub use upsample::upsample_nearest;
 
 use candle_core::{DType, Tensor};

@@ -1,7 +1,7 @@
 //! The spatial transformer: pixels attend to each other and to the text.
 
 use crate::Result;
-use crate::nn::{AttentionShape, GroupNorm, LayerNorm, Linear, attention, geglu};
+use crate::nn::{AttentionShape, GroupNorm, LayerNorm, Linear, attention, geglu, transpose};
 use crate::weights::Scope;
 use candle_core::Tensor;
 
@@ -58,12 +58,12 @@ impl SpatialTransformer {
     pub(super) fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
         let (batch, channels, height, width) = x.dims4()?;
         // (batch, channels, pixels) -> (batch, pixels, channels)
-        let h = self.norm.forward(x)?.reshape((batch, channels, height * width))?.transpose(1, 2)?;
+        let h = transpose(&self.norm.forward(x)?.reshape((batch, channels, height * width))?)?;
         let mut h = self.proj_in.forward(&h)?;
         for block in &self.blocks {
             h = block.forward(&h, text)?;
         }
-        let h = self.proj_out.forward(&h)?.transpose(1, 2)?.contiguous()?;
+        let h = transpose(&self.proj_out.forward(&h)?)?;
         Ok((h.reshape((batch, channels, height, width))? + x)?)
     }
 }

@@ -1,0 +1,71 @@
+//! Exchanging channels and pixels.
+
+use super::{has_own_kernel, slices};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// `x`: (batch, m, n). Returns (batch, n, m), contiguous. candle's copy does it on one thread.
+///
+/// # Errors
+/// Other than three dimensions.
+pub fn transpose(x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    x.dims3()?;
+    if has_own_kernel(&x) { x.apply_op1(Transpose) } else { x.transpose(1, 2)?.contiguous() }
+}
+
+struct Transpose;
+
+/// Rows that one task writes, and columns that it takes from a line at a time: a cache line's worth of both.
+const SIDE: usize = 16;
+
+fn transposed(x: &[f32], m: usize, n: usize) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    y.par_chunks_mut(m * n).zip(x.par_chunks(m * n)).for_each(|(y, x)| {
+        y.par_chunks_mut(SIDE * m).enumerate().for_each(|(block, y)| {
+            let first = block * SIDE;
+            for from in (0..m).step_by(SIDE) {
+                for (j, y) in y.chunks_exact_mut(m).enumerate() {
+                    for i in from..(from + SIDE).min(m) {
+                        y[i] = x[i * n + first + j];
+                    }
+                }
+            }
+        });
+    });
+    y
+}
+
+impl CustomOp1 for Transpose {
+    fn name(&self) -> &'static str {
+        "transpose"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, m, n) = layout.shape().dims3()?;
+        Ok((CpuStorage::F32(transposed(slices::of_storage(x, layout)?, m, n)), (batch, n, m).into()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        transpose(gradient).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::transpose;
+    use candle_core::{Device, Tensor};
+
+    #[test]
+    fn equals_the_stock_operation() {
+        for (m, n) in [(1, 1), (3, 5), (16, 16), (17, 40), (40, 33)] {
+            let x = Tensor::arange(0f32, (2 * m * n) as f32, &Device::Cpu).expect("numbers");
+            let x = x.reshape((2, m, n)).expect("three dimensions");
+            let values = |t: Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
+            let stock = x.transpose(1, 2).and_then(|t| t.contiguous()).expect("transposed");
+            let ours = transpose(&x).expect("transposed");
+            assert_eq!(ours.dims(), stock.dims());
+            assert_eq!(values(ours), values(stock));
+        }
+    }
+}
