@@ -2,7 +2,9 @@
 
 use crate::Result;
 use crate::config::VaeConfig;
-use crate::nn::{AttentionShape, Conv2d, GroupNorm, Linear, attention, transpose, upsample_nearest};
+use crate::nn::{
+    AttentionShape, Conv2d, GroupNorm, Linear, attention, residual, transpose, upsample_nearest,
+};
 use crate::noise::Noise;
 use crate::torch_file::StoredTensor;
 use crate::unet::{ResnetBlock, ResnetShape};
@@ -299,6 +301,6 @@ impl PixelAttention {
         let (q, k, v) = (self.to_q.forward(&h)?, self.to_k.forward(&h)?, self.to_v.forward(&h)?);
         let h = attention(&q, &k, &v, AttentionShape { heads: 1, causal: false })?;
         let h = transpose(&self.to_out.forward(&h)?)?;
-        Ok((h.reshape((batch, channels, height, width))? + x)?)
+        Ok(residual(x, &h.reshape((batch, channels, height, width))?)?)
     }
 }

@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "heads write interleaved columns of the output")]
 
 use super::disjoint::Disjoint;
-use super::matmul::{Matrix, Threads, multiply};
+use super::matmul::Matrix;
+use super::narrow::Panels;
 use super::vector::{exp, max, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
@@ -88,7 +89,9 @@ fn stock(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Te
 }
 
 /// Queries of one block.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
+/// As many tasks at least as a machine may have cores, where there are as many blocks.
+const TASKS: usize = 64;
 
 /// The sizes of one attention, and where a head's values lie.
 #[derive(Clone, Copy)]
@@ -126,8 +129,9 @@ impl Sizes {
 
     /// exp(score - largest score) of a block, in place of `p` (rows, keys), and in `inverse` what each row has to be
     /// multiplied by to sum to 1; `first` is the block's first query.
-    fn exponentials(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32], inverse: &mut [f32]) {
-        multiply(p, self.keys, false, self.scale(), q, k.transposed(), Threads::Caller);
+    fn exponentials(&self, q: Matrix<'_>, keys: &Panels, first: usize, p: &mut [f32], inverse: &mut [f32]) {
+        // SAFETY: borrowed exclusively.
+        unsafe { keys.multiply(&Disjoint::new(p), 0, self.keys, false, self.scale(), q) };
         vectorized(
             #[inline(always)]
             || {
@@ -137,20 +141,20 @@ impl Sizes {
                     let (row, hidden) = row.split_at_mut(seen);
                     hidden.fill(0.0);
                     let largest = max(row);
-                    *inverse = 1.0
-                        / sum(row.len(), |j| {
-                            row[j] = exp(row[j] - largest);
-                            row[j]
-                        });
+                    // Two loops: the sum's would keep the exponentials from being vectorised.
+                    for v in row.iter_mut() {
+                        *v = exp(*v - largest);
+                    }
+                    *inverse = 1.0 / sum(row.len(), |j| row[j]);
                 }
             },
         );
     }
 
     /// Softmax of a block's scaled scores, in place of `p` (rows, keys).
-    fn probabilities(&self, q: Matrix<'_>, k: Matrix<'_>, first: usize, p: &mut [f32]) {
+    fn probabilities(&self, q: Matrix<'_>, keys: &Panels, first: usize, p: &mut [f32]) {
         let mut inverse = [0.0; BLOCK];
-        self.exponentials(q, k, first, p, &mut inverse);
+        self.exponentials(q, keys, first, p, &mut inverse);
         for (row, inverse) in p[..q.rows * self.keys].chunks_exact_mut(self.keys).zip(inverse) {
             row.iter_mut().for_each(|v| *v *= inverse);
         }
@@ -176,26 +180,33 @@ impl CustomOp3 for AttentionShape {
         let v = slices::of_storage(v, v_layout)?;
         let mut y = vec![0.0; q.len()];
         let output = Disjoint::new(&mut y);
+        // Heads are tasks; of few heads, several blocks of queries each, which then copy the keys each for themselves.
         let blocks = s.queries.div_ceil(BLOCK);
-        (0..s.batch * s.heads * blocks).into_par_iter().for_each_init(
-            || vec![0.0; BLOCK.min(s.queries) * s.keys],
-            |p, i| {
-                let (batch, head, first) = (i / blocks / s.heads, i / blocks % s.heads, i % blocks * BLOCK);
-                let rows = BLOCK.min(s.queries - first);
-                let from = s.start(batch, s.queries, head) + first * s.width;
-                let keys = s.start(batch, s.keys, head);
-                let mut inverse = [0.0; BLOCK];
-                s.exponentials(s.rows(q, from, rows), s.rows(k, keys, s.keys), first, p, &mut inverse);
-                let p = Matrix::new(p, rows, s.keys);
-                // SAFETY: this block's rows of this head's columns: no other task writes them.
-                unsafe {
-                    output.multiply(from, s.width, false, p, s.rows(v, keys, s.keys), Threads::Caller);
-                }
-                // The few values of a result are scaled in place of its many probabilities.
-                for (row, inverse) in inverse.iter().take(rows).enumerate() {
-                    // SAFETY: as above.
-                    let row = unsafe { output.part(from + row * s.width, s.size()) };
-                    row.iter_mut().for_each(|v| *v *= inverse);
+        let per_task = (s.batch * s.heads * blocks / TASKS).clamp(1, blocks);
+        let tasks = blocks.div_ceil(per_task);
+        (0..s.batch * s.heads * tasks).into_par_iter().for_each_init(
+            || (vec![0.0; BLOCK.min(s.queries) * s.keys], Panels::default(), Panels::default()),
+            |(p, keys, values), i| {
+                let (batch, head) = (i / tasks / s.heads, i / tasks % s.heads);
+                let at_keys = s.start(batch, s.keys, head);
+                keys.fill(s.rows(k, at_keys, s.keys).transposed());
+                values.fill(s.rows(v, at_keys, s.keys));
+                for block in (i % tasks * per_task..blocks).take(per_task) {
+                    let first = block * BLOCK;
+                    let rows = BLOCK.min(s.queries - first);
+                    let from = s.start(batch, s.queries, head) + first * s.width;
+                    let mut inverse = [0.0; BLOCK];
+                    s.exponentials(s.rows(q, from, rows), keys, first, p, &mut inverse);
+                    // SAFETY: this block's rows of this head's columns: no other task writes them.
+                    unsafe {
+                        values.multiply(&output, from, s.width, false, 1.0, Matrix::new(p, rows, s.keys));
+                    }
+                    // The few values of a result are scaled in place of its many probabilities.
+                    for (row, inverse) in inverse.iter().take(rows).enumerate() {
+                        // SAFETY: as above.
+                        let row = unsafe { output.part(from + row * s.width, s.size()) };
+                        row.iter_mut().for_each(|v| *v *= inverse);
+                    }
                 }
             },
         );
@@ -218,30 +229,29 @@ impl CustomOp3 for AttentionShape {
         slices::with_all([q, k, v, y, &gradient], |[q, k, v, y, g]| {
             let block = BLOCK.min(s.queries) * s.keys;
             (0..s.batch * s.heads).into_par_iter().for_each_init(
-                || (vec![0.0; block], vec![0.0; block]),
-                |(p, dp), i| {
+                || (vec![0.0; block], vec![0.0; block], [(); 5].map(|()| Panels::default())),
+                |(p, dp, [keys_across, values_across, keys, queries_here, gradient_here]), i| {
                     let (batch, head) = (i / s.heads, i % s.heads);
                     let at_keys = s.start(batch, s.keys, head);
-                    let (keys, values) = (s.rows(k, at_keys, s.keys), s.rows(v, at_keys, s.keys));
+                    let (k, v) = (s.rows(k, at_keys, s.keys), s.rows(v, at_keys, s.keys));
+                    keys_across.fill(k.transposed());
+                    values_across.fill(v.transposed());
+                    keys.fill(k);
                     for first in (0..s.queries).step_by(BLOCK) {
                         let rows = BLOCK.min(s.queries - first);
                         let from = s.start(batch, s.queries, head) + first * s.width;
                         let (queries, gradient) = (s.rows(q, from, rows), s.rows(g, from, rows));
-                        s.probabilities(queries, keys, first, p);
-                        multiply(dp, s.keys, false, 1.0, gradient, values.transposed(), Threads::Caller);
-                        // dV += P^T dY
-                        let probabilities = Matrix::new(p, rows, s.keys);
-                        // SAFETY: this head's columns of this sequence: no other task writes them.
+                        queries_here.fill(queries);
+                        gradient_here.fill(gradient);
+                        s.probabilities(queries, keys_across, first, p);
+                        // SAFETY: borrowed exclusively.
                         unsafe {
-                            to_v.multiply(
-                                at_keys,
-                                s.width,
-                                true,
-                                probabilities.transposed(),
-                                gradient,
-                                Threads::Caller,
-                            );
+                            values_across.multiply(&Disjoint::new(dp), 0, s.keys, false, 1.0, gradient);
                         }
+                        // dV += P^T dY
+                        let across = Matrix::new(p, rows, s.keys).transposed();
+                        // SAFETY: this head's columns of this sequence: no other task writes them.
+                        unsafe { gradient_here.multiply(&to_v, at_keys, s.width, true, 1.0, across) };
                         // dS = P o (dP - rowsum(dY o Y)) / sqrt(size), in place of dP
                         vectorized(
                             #[inline(always)]
@@ -260,15 +270,8 @@ impl CustomOp3 for AttentionShape {
                         let scores = Matrix::new(dp, rows, s.keys);
                         // SAFETY: as above.
                         unsafe {
-                            to_q.multiply(from, s.width, false, scores, keys, Threads::Caller);
-                            to_k.multiply(
-                                at_keys,
-                                s.width,
-                                true,
-                                scores.transposed(),
-                                queries,
-                                Threads::Caller,
-                            );
+                            keys.multiply(&to_q, from, s.width, false, 1.0, scores);
+                            queries_here.multiply(&to_k, at_keys, s.width, true, 1.0, scores.transposed());
                         }
                     }
                 },

@@ -1,6 +1,6 @@
 //! The affine map y = x W^T + b.
 
-use super::matmul::{Matrix, multiply_in_parts};
+use super::matmul::{Matrix, product};
 use super::{has_own_kernel, slices};
 use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -35,15 +35,10 @@ struct WithoutBias;
 
 fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize) -> Vec<f32> {
     let rows = x.len() / inputs;
-    let mut y = match bias {
-        Some(bias) => bias.repeat(rows),
-        None => vec![0.0; rows * outputs],
-    };
-    if rows > 0 {
-        let (x, w) = (Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).transposed());
-        multiply_in_parts(&mut y, bias.is_some(), x, w);
+    if rows == 0 {
+        return Vec::new();
     }
-    y
+    product(Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).transposed(), bias)
 }
 
 fn shape(x: &Layout, outputs: usize) -> Shape {
@@ -59,16 +54,9 @@ fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Te
     let rows = x.elem_count() / inputs;
     let (to_x, to_weight) = slices::with_all([x, weight, gradient], |[xs, ws, gs]| {
         let g = Matrix::new(gs, rows, outputs);
-        let to_x = x.track_op().then(|| {
-            let mut dx = vec![0.0; rows * inputs];
-            multiply_in_parts(&mut dx, false, g, Matrix::new(ws, outputs, inputs));
-            dx
-        });
-        let to_weight = weight.track_op().then(|| {
-            let mut dw = vec![0.0; outputs * inputs];
-            multiply_in_parts(&mut dw, false, g.transposed(), Matrix::new(xs, rows, inputs));
-            dw
-        });
+        let to_x = x.track_op().then(|| product(g, Matrix::new(ws, outputs, inputs), None));
+        let to_weight =
+            weight.track_op().then(|| product(g.transposed(), Matrix::new(xs, rows, inputs), None));
         (to_x, to_weight)
     })?;
     Ok((

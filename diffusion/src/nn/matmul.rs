@@ -4,6 +4,7 @@
 use super::disjoint::Disjoint;
 use gemm::Parallelism;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A view of a matrix: value (i, j) lies at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy)]
@@ -27,10 +28,34 @@ impl<'a> Matrix<'a> {
         Self::with_stride(data, rows, columns, columns)
     }
 
-    /// Rows `from..to`.
-    fn narrow_rows(self, from: usize, to: usize) -> Self {
-        assert!(from < to && to <= self.rows);
-        Self { data: &self.data[from * self.row_stride..], rows: to - from, ..self }
+    /// Value (i, j).
+    #[inline(always)]
+    pub(super) fn value(&self, i: usize, j: usize) -> f32 {
+        self.data[i * self.row_stride + j * self.column_stride]
+    }
+
+    /// Row `i`, where rows are contiguous.
+    #[inline(always)]
+    pub(super) fn row(&self, i: usize) -> &'a [f32] {
+        &self.data[i * self.row_stride..][..self.columns]
+    }
+
+    /// Column `j`, where columns are contiguous.
+    #[inline(always)]
+    pub(super) fn column(&self, j: usize) -> &'a [f32] {
+        &self.data[j * self.column_stride..][..self.rows]
+    }
+
+    /// Whether rows are contiguous; else columns are.
+    #[inline(always)]
+    pub(super) fn by_rows(&self) -> bool {
+        self.column_stride == 1
+    }
+
+    /// Some of the rows.
+    fn narrow_rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start < rows.end && rows.end <= self.rows);
+        Self { data: &self.data[rows.start * self.row_stride..], rows: rows.len(), ..self }
     }
 
     /// The same values, rows and columns exchanged.
@@ -69,26 +94,40 @@ pub(super) fn multiply(
     unsafe { multiply_raw(out.as_mut_ptr(), row_stride, accumulate, scale, a, b, threads) }
 }
 
-/// `out = scale a b`, or `out += scale a b`, by every thread of the pool: the output is cut along its longer side, since the
+/// `a b`, with `bias` added to every row, by every thread of the pool: the product is cut along its longer side, since the
 /// `gemm` crate packs operands on one thread. The cuts depend on the sizes alone, and so do the results.
-pub(super) fn multiply_in_parts(out: &mut [f32], accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
-    let columns = b.columns;
-    let longer = a.rows.max(columns);
+pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    let (rows, columns) = (a.rows, b.columns);
+    assert!(bias.is_none_or(|bias| bias.len() == columns));
+    let longer = rows.max(columns);
     let part = longer.div_ceil((longer / PART).clamp(1, PARTS)).next_multiple_of(16);
-    if part >= longer {
-        return multiply(out, columns, accumulate, 1.0, a, b, Threads::Pool);
-    }
-    let output = Disjoint::new(out);
-    (0..longer.div_ceil(part)).into_par_iter().for_each(|i| {
+    let threads = if part >= longer { Threads::Pool } else { Threads::Caller };
+    let mut product = Vec::new();
+    let output = Disjoint::of_room(&mut product, rows * columns);
+    let compute = |i: usize| {
         let (from, to) = (i * part, ((i + 1) * part).min(longer));
-        let (offset, a, b) = if a.rows >= columns {
-            (from * columns, a.narrow_rows(from, to), b)
-        } else {
-            (from, a, b.transposed().narrow_rows(from, to).transposed())
-        };
-        // SAFETY: these rows or columns of the output: no other part has them.
-        unsafe { output.multiply(offset, columns, accumulate, a, b, Threads::Caller) };
-    });
+        let (these, those) = if rows >= columns { (from..to, 0..columns) } else { (0..rows, from..to) };
+        // SAFETY: these rows and columns of the output: no other part has them.
+        unsafe {
+            if let Some(bias) = bias {
+                for row in these.clone() {
+                    output.write(row * columns + those.start, bias[those.clone()].iter().copied());
+                }
+            }
+            let offset = these.start * columns + those.start;
+            let a = a.narrow_rows(these);
+            let b = b.transposed().narrow_rows(those).transposed();
+            output.multiply(offset, columns, bias.is_some(), a, b, threads);
+        }
+    };
+    if part >= longer {
+        compute(0)
+    } else {
+        (0..longer.div_ceil(part)).into_par_iter().for_each(compute)
+    }
+    // SAFETY: room for as many was reserved, and the parts cover it.
+    unsafe { product.set_len(rows * columns) };
+    product
 }
 
 /// Rows or columns of a part at least, and the most parts of a product.

@@ -18,7 +18,9 @@ mod layers;
 mod linear;
 mod low_rank;
 mod matmul;
+mod narrow;
 mod norm;
+mod residual;
 mod slices;
 mod transpose;
 mod upsample;
@@ -33,6 +35,7 @@ pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use linear::linear;
 pub use low_rank::{Factor, LowRank, Misfit};
 pub use norm::squared_sum;
+pub use residual::residual;
 pub use transpose::transpose;
 pub use upsample::upsample_nearest;
 

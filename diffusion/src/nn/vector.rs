@@ -57,7 +57,8 @@ pub(super) fn exp(x: f32) -> f32 {
     // NaN passes through the clamp by comparison and reaches the caller as NaN.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
-    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
     let r = n.mul_add(-0.693_359_375, x);
     let r = n.mul_add(2.121_944_4e-4, r);
     let mut p = 1.987_569_15e-4_f32;
@@ -67,8 +68,9 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 1.666_666_55e-1);
     p = p.mul_add(r, 5.000_000_1e-1);
     let y = p.mul_add(r * r, r) + 1.0;
-    // SAFETY-free 2^n: n is within [-126, 127] by the clamp; a NaN casts to 0 and stays NaN through y.
-    f32::from_bits(((n as i32 + 127) << 23) as u32) * y
+    // 2^n from the lowest bits of the rounded sum, which are those of n: a cast to an integer saturates, and is done lane
+    // by lane. n is within [-126, 127] by the clamp; what is no number stays none through y.
+    f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23)) * y
 }
 
 /// 1 / (1 + e^-x).

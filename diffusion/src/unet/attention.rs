@@ -1,7 +1,7 @@
 //! The spatial transformer: pixels attend to each other and to the text.
 
 use crate::Result;
-use crate::nn::{AttentionShape, GroupNorm, LayerNorm, Linear, attention, geglu, transpose};
+use crate::nn::{AttentionShape, GroupNorm, LayerNorm, Linear, attention, geglu, residual, transpose};
 use crate::weights::Scope;
 use candle_core::Tensor;
 
@@ -64,7 +64,7 @@ impl SpatialTransformer {
             h = block.forward(&h, text)?;
         }
         let h = transpose(&self.proj_out.forward(&h)?)?;
-        Ok((h.reshape((batch, channels, height, width))? + x)?)
+        Ok(residual(x, &h.reshape((batch, channels, height, width))?)?)
     }
 }
 
@@ -97,10 +97,10 @@ impl TransformerBlock {
     /// `x`: (batch, pixels, width).
     fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
         let h = self.norm1.forward(x)?;
-        let x = (self.attn1.forward(&h, &h)? + x)?;
-        let x = (self.attn2.forward(&self.norm2.forward(&x)?, text)? + x)?;
+        let x = residual(x, &self.attn1.forward(&h, &h)?)?;
+        let x = residual(&x, &self.attn2.forward(&self.norm2.forward(&x)?, text)?)?;
         let h = self.widen.forward(&self.norm3.forward(&x)?)?;
-        Ok((self.narrow.forward(&geglu(&h)?)? + x)?)
+        Ok(residual(&x, &self.narrow.forward(&geglu(&h)?)?)?)
     }
 }
 

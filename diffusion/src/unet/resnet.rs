@@ -1,7 +1,7 @@
 //! The residual block, with (UNet) or without (autoencoder) a timestep embedding.
 
 use crate::Result;
-use crate::nn::{Conv2d, GroupNorm, Linear};
+use crate::nn::{Conv2d, GroupNorm, Linear, residual};
 use crate::weights::Scope;
 use candle_core::Tensor;
 
@@ -50,8 +50,8 @@ impl ResnetBlock {
         }
         let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
         match &self.shortcut {
-            Some(shortcut) => Ok((shortcut.forward(x)? + h)?),
-            None => Ok((x + h)?),
+            Some(shortcut) => Ok(residual(&shortcut.forward(x)?, &h)?),
+            None => Ok(residual(x, &h)?),
         }
     }
 }
