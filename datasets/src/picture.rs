@@ -45,6 +45,16 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(if picture.color().has_alpha() { over_white(&picture) } else { picture.into_rgb8() })
 }
 
+/// Bytes that a picture file and its pixels take, by its own word; of what is no picture, the file's alone. Decoding
+/// bounds what it may claim.
+#[must_use]
+pub fn decoded_bytes(bytes: &[u8]) -> u64 {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok();
+    let (width, height) = reader.and_then(|reader| reader.into_dimensions().ok()).unwrap_or_default();
+    let pixels = u64::from(width.min(LONGEST_SIDE)) * u64::from(height.min(LONGEST_SIDE));
+    3 * pixels + bytes.len() as u64
+}
+
 fn over_white(picture: &DynamicImage) -> RgbImage {
     let picture = picture.to_rgba8();
     let mut over = RgbImage::new(picture.width(), picture.height());
@@ -85,7 +95,7 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, decoded_bytes};
     use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
     use std::io::Cursor;
 
@@ -118,6 +128,15 @@ mod tests {
         for length in 0..whole.len() - 16 {
             assert!(decode(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
         }
+    }
+
+    #[test]
+    fn a_picture_is_weighed_before_it_is_decoded() {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+            let whole = file(&waves(), format);
+            assert_eq!(decoded_bytes(&whole), 3 * 40 * 24 + whole.len() as u64);
+        }
+        assert_eq!(decoded_bytes(b"no picture"), 10);
     }
 
     #[test]

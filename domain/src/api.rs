@@ -78,7 +78,7 @@ pub struct ErrorBody {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorDetail {
-    /// A fixed word for programs: `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `unavailable`, `internal`.
+    /// A fixed word for programs: `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `flagged`, `unavailable`, `internal`.
     pub code: String,
     /// A sentence for people, with the remedy.
     pub message: String,
@@ -132,6 +132,9 @@ pub struct GenerateRequest {
 pub struct GenerateResponse {
     /// The pictures.
     pub images: Vec<GeneratedImage>,
+    /// Seeds of the pictures that the server's safety checker holds back; absent for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flagged: Vec<u64>,
     /// The model's name.
     pub model: String,
     /// SHA-256 of its weights, in hex.

@@ -37,6 +37,8 @@ pub enum Reason {
     MissingImage,
     /// A picture cannot be decoded, or is too large to be.
     DamagedImage,
+    /// The safety checker flags a picture.
+    FlaggedImage,
     /// A picture is not by one of the models asked for.
     OtherModel,
     /// The prompt filter refuses it.
@@ -49,13 +51,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tie,
         Self::NoLabel,
         Self::BadLabel,
         Self::NoPrompt,
         Self::MissingImage,
         Self::DamagedImage,
+        Self::FlaggedImage,
         Self::OtherModel,
         Self::FilteredPrompt,
         Self::WrongType,
@@ -72,6 +75,7 @@ impl Reason {
             Self::NoPrompt => "no prompt",
             Self::MissingImage => "missing image",
             Self::DamagedImage => "damaged image",
+            Self::FlaggedImage => "flagged image",
             Self::OtherModel => "other model",
             Self::FilteredPrompt => "filtered prompt",
             Self::WrongType => "wrong type",

@@ -23,6 +23,9 @@ pub struct PrepareSpec {
     /// How pictures become tensors.
     #[serde(default)]
     pub picture: PictureSpec,
+    /// Which pictures are left out, each with its pair; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_filter: Option<ImageFilterSpec>,
     /// Pairs (or pictures) in a shard: what is lost at most when the encoding is interrupted.
     #[serde(default = "shard_size")]
     pub shard_size: u32,
@@ -39,6 +42,15 @@ pub struct PictureSpec {
     /// Height in pixels; the model's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
+}
+
+/// Which pictures are refused: those that Stable Diffusion's safety checker flags.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageFilterSpec {
+    /// The checker's folder, as `safety_checker` of a pipeline: `config.json` and `model.safetensors`.
+    pub safety_checker: String,
 }
 
 fn yes() -> bool {
@@ -64,6 +76,11 @@ impl PrepareSpec {
             "data.source",
             "the set is prepared already: name what it was prepared from",
         );
+        p.require(
+            self.image_filter.as_ref().is_none_or(|filter| !filter.safety_checker.trim().is_empty()),
+            "image_filter.safety_checker",
+            "name the checker's folder, or leave the filter out",
+        );
         p.require((1..=65_536).contains(&self.shard_size), "shard_size", "use 1 to 65536");
         for (field, side) in [("picture.width", self.picture.width), ("picture.height", self.picture.height)]
         {
@@ -82,7 +99,10 @@ pub struct Manifest {
     pub data: DataSpec,
     /// Width and height of the pictures.
     pub size: [u32; 2],
-    /// Rows read and dropped, damaged pictures included.
+    /// SHA-256 of each file of the safety checker that the pictures were held to; empty if they were held to none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_filter: BTreeMap<String, String>,
+    /// Rows read and dropped, damaged and flagged pictures included.
     pub report: ReadReport,
     /// Examples in each shard.
     pub examples: Vec<u32>,

@@ -11,10 +11,14 @@ use diffusion::weights::{Init, Parameters, Scope};
 use diffusion::{Error, Result};
 use image::RgbImage;
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a picture of special care adds to every later score.
 const ADJUSTMENT: f32 = 0.01;
+/// The files of a checker's folder, and the one that says how pictures are prepared for it.
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const PREPROCESSOR: &str = "preprocessor_config.json";
 /// As published.
 const CONCEPTS: usize = 17;
 const SPECIAL_CONCEPTS: usize = 3;
@@ -63,14 +67,31 @@ struct CheckerConfig {
 }
 
 impl SafetyChecker {
+    /// The files that decide what the checker of a folder says.
+    #[must_use]
+    pub fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut files = vec![folder.join(CONFIG), folder.join(WEIGHTS)];
+        files.extend(feature_extractor(folder).map(|folder| folder.join(PREPROCESSOR)));
+        files
+    }
+
+    /// Reads a checker's folder as pipelines have it: how pictures are prepared lies in the folder itself, or in the
+    /// folder `feature_extractor` beside it.
+    ///
+    /// # Errors
+    /// As for [`SafetyChecker::load`].
+    pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+        Self::load(folder, feature_extractor(folder).as_deref(), device)
+    }
+
     /// Reads a checker's folder (`config.json`, `model.safetensors`), and how pictures are prepared from the
     /// `preprocessor_config.json` of `feature_extractor` where there is one.
     ///
     /// # Errors
     /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, feature_extractor: Option<&Path>, device: &Device) -> Result<Self> {
-        let config: CheckerConfig = config::read(&folder.join("config.json"))?;
-        let weights = folder.join("model.safetensors");
+        let config: CheckerConfig = config::read(&folder.join(CONFIG))?;
+        let weights = folder.join(WEIGHTS);
         if !weights.is_file() {
             let problem = "is not there: the folder needs the safety checker's weights".to_owned();
             return Err(Error::Format { file: weights, problem });
@@ -164,6 +185,12 @@ impl Concepts {
     fn cosines(&self, features: &Tensor) -> Result<Vec<Vec<f32>>> {
         Ok(features.matmul(&self.directions.t()?)?.to_vec2()?)
     }
+}
+
+/// The folder of a checker's `preprocessor_config.json`, if there is one.
+fn feature_extractor(folder: &Path) -> Option<PathBuf> {
+    let beside = folder.parent().map(|pipeline| pipeline.join("feature_extractor"));
+    [Some(folder.to_owned()), beside].into_iter().flatten().find(|folder| folder.join(PREPROCESSOR).is_file())
 }
 
 /// Rows scaled to length 1, as torch's `normalize`.

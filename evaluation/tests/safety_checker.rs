@@ -78,3 +78,27 @@ fn a_folder_without_weights_is_an_error_that_names_them() {
     let error = SafetyChecker::load(scratch.path(), None, &Device::Cpu).expect_err("no weights").to_string();
     assert!(error.contains("model.safetensors"), "{error}");
 }
+
+/// Pipelines say in `feature_extractor`, beside the checker, how pictures are prepared for it.
+#[test]
+fn a_pipelines_feature_extractor_is_obeyed() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let checker = scratch.path().join("safety_checker");
+    std::fs::create_dir(&checker).expect("a folder");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(folder().join(name), checker.join(name)).expect("copied");
+    }
+    let verdicts = || {
+        let picture = RgbImage::from_fn(28, 28, |x, y| image::Rgb([(x * 5) as u8, (y * 7) as u8, 90]));
+        SafetyChecker::open(&checker, &Device::Cpu).expect("opens").check(&[picture]).expect("a verdict")
+    };
+    assert_eq!(SafetyChecker::files(&checker).len(), 2);
+    let before = verdicts();
+    let beside = scratch.path().join("feature_extractor");
+    std::fs::create_dir(&beside).expect("a folder");
+    let file = beside.join("preprocessor_config.json");
+    std::fs::write(&file, r#"{"image_mean": [0.1, 0.2, 0.3], "image_std": [1.0, 0.5, 0.2]}"#)
+        .expect("written");
+    assert_eq!(SafetyChecker::files(&checker).last(), Some(&file));
+    assert_ne!(verdicts(), before);
+}

@@ -2,7 +2,7 @@
 
 use diffusion::device::DeviceName;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The site and its HTTP API.
 #[derive(Clone, Debug, clap::Parser)]
@@ -59,6 +59,9 @@ pub struct Config {
     /// Refuse prompts with these words or phrases, too; commas between them.
     #[arg(long, env = "REFUSED_TERMS", value_delimiter = ',')]
     pub refused_terms: Vec<String>,
+    /// Hold back pictures that Stable Diffusion's safety checker flags: its folder, as `safety_checker` of a pipeline.
+    #[arg(long, env = "SAFETY_CHECKER")]
+    pub safety_checker: Option<PathBuf>,
     /// The model that a request without one means.
     #[arg(long, env = "DEFAULT_MODEL", default_value = "shapes")]
     pub default_model: String,
@@ -69,6 +72,11 @@ impl Config {
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         self.access_token.as_deref().map(str::trim).filter(|token| !token.is_empty())
+    }
+
+    /// The checker's folder, unless it is empty.
+    pub(crate) fn checker(&self) -> Option<&Path> {
+        self.safety_checker.as_deref().filter(|folder| !folder.as_os_str().is_empty())
     }
 
     /// # Errors

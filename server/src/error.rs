@@ -68,6 +68,16 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    /// The safety checker holds back all that was drawn.
+    pub(crate) fn flagged(seeds: &[u64]) -> Self {
+        let seeds = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "The safety checker of this server flags what was drawn (seed {seeds}), and it is not sent: take another \
+             seed, or say it otherwise."
+        );
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "flagged", message)
+    }
+
     pub(crate) fn queue_full() -> Self {
         let message = "Too many pictures wait already: try again in a moment.";
         Self { retry_after: Some(2), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message) }

@@ -1,17 +1,19 @@
 //! The one thread that owns the models. Requests wait in a bounded queue that says no when it is full; those that fit
 //! together become one batch; those whose client has left are dropped, between two steps if need be.
 
+use anyhow::Context;
 use candle_core::Device;
 use diffusion::device::DeviceName;
 use diffusion::lora::Adapter;
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use domain::id::ModelId;
+use evaluation::safety_checker::SafetyChecker;
 use image::{ImageFormat, RgbImage};
 use std::collections::VecDeque;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -63,10 +65,10 @@ pub(crate) struct Order {
     pub(crate) settings: Settings,
 }
 
-/// Pictures as PNG files, without metadata.
+/// Pictures as PNG files, without metadata; none where the safety checker flags one.
 #[derive(Debug)]
 pub(crate) struct Drawn {
-    pub(crate) pictures: Vec<Vec<u8>>,
+    pub(crate) pictures: Vec<Option<Vec<u8>>>,
     pub(crate) seconds: f64,
 }
 
@@ -113,16 +115,23 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory, a batch has at
-    /// most `batch` pictures, or what suits the device.
+    /// most `batch` pictures, or what suits the device. What the safety checker in a folder flags is held back.
+    ///
+    /// # Errors
+    /// A device or checker that cannot be opened.
     pub(crate) fn start(
         device: DeviceName,
         queue_size: usize,
         loaded: usize,
         batch: Option<usize>,
+        checker: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let (queue, incoming) = mpsc::channel(queue_size);
         let stopping = Arc::new(AtomicBool::new(false));
         let device = device.open()?;
+        let checker = checker
+            .map(|folder| SafetyChecker::open(folder, &device).context("SAFETY_CHECKER"))
+            .transpose()?;
         let suitable = if device.is_cpu() { BATCH_ON_CPU } else { BATCH_ON_GPU };
         let mut owner = Owner {
             device,
@@ -131,6 +140,7 @@ impl Generator {
             waiting: VecDeque::new(),
             models: Vec::new(),
             loaded,
+            checker,
             stopping: Arc::clone(&stopping),
         };
         std::thread::Builder::new().name("generator".into()).spawn(move || owner.work())?;
@@ -165,6 +175,7 @@ struct Owner {
     loaded: usize,
     /// Most pictures in a batch.
     batch: usize,
+    checker: Option<SafetyChecker>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -188,9 +199,10 @@ impl Owner {
                 Err(Refusal::Stopping)
             } else {
                 let models = &mut self.models;
+                let checker = self.checker.as_ref();
                 // A panic in one request must not take the others' thread with it.
                 catch_unwind(AssertUnwindSafe(|| {
-                    draw(models, self.loaded, self.batch, &self.device, &orders, &wanted)
+                    draw(models, self.loaded, self.batch, checker, &self.device, &orders, &wanted)
                 }))
                 .unwrap_or_else(|_| Err(Refusal::Failed("panicked".into())))
             };
@@ -231,15 +243,17 @@ impl Owner {
     }
 }
 
-/// Draws all pictures of orders that fit together, one PNG file each, in the order of the orders.
+/// Draws all pictures of orders that fit together, one PNG file each, in the order of the orders; none for what the
+/// checker flags.
 fn draw(
     models: &mut Vec<Loaded>,
     loaded: usize,
     batch: usize,
+    checker: Option<&SafetyChecker>,
     device: &Device,
     orders: &[Order],
     wanted: &dyn Fn() -> bool,
-) -> Result<Vec<Vec<u8>>, Refusal> {
+) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
     let Order { model, worn, settings, .. } = &orders[0];
     let prompts: Vec<Prompt> = orders.iter().flat_map(|order| order.prompts.clone()).collect();
     let model = load(models, loaded, device, model)?;
@@ -255,8 +269,12 @@ fn draw(
                 error => Refusal::Failed(error.to_string()),
             })?
             .ok_or(Refusal::Stopping)?;
-        for picture in &pictures {
-            files.push(png(picture).map_err(|error| Refusal::Failed(error.to_string()))?);
+        let verdicts = checker.map(|checker| checker.check(&pictures)).transpose();
+        let verdicts = verdicts.map_err(|error| Refusal::Failed(error.to_string()))?;
+        for (i, picture) in pictures.iter().enumerate() {
+            let flagged = verdicts.as_ref().is_some_and(|verdicts| verdicts[i].is_unsafe());
+            let file = (!flagged).then(|| png(picture)).transpose();
+            files.push(file.map_err(|error| Refusal::Failed(error.to_string()))?);
         }
     }
     Ok(files)
@@ -337,7 +355,7 @@ fn png(picture: &RgbImage) -> image::ImageResult<Vec<u8>> {
 }
 
 /// Hands each order its own pictures.
-fn deliver(batch: Vec<Ticket>, outcome: Result<Vec<Vec<u8>>, Refusal>, seconds: f64) {
+fn deliver(batch: Vec<Ticket>, outcome: Result<Vec<Option<Vec<u8>>>, Refusal>, seconds: f64) {
     let mut pictures = outcome.map(Vec::into_iter);
     for Ticket { order, answer, .. } in batch {
         let drawn = match &mut pictures {

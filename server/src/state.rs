@@ -30,7 +30,7 @@ impl AppState {
     /// Opens database and artifacts, registers the bundled models, starts the generator's thread.
     ///
     /// # Errors
-    /// A database or folder that cannot be opened.
+    /// A database, folder or safety checker that cannot be opened.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let store = Store::connect(&config.database_url).await?;
         let artifacts = Artifacts::open(&config.artifacts)?;
@@ -43,6 +43,7 @@ impl AppState {
                 config.queue_size as usize,
                 config.loaded_models as usize,
                 config.batch_size.map(|size| size as usize),
+                config.checker(),
             )?,
             bundled: Arc::new(bundled),
             prompt_filter: Arc::new(PromptFilter::new(&PromptFilterSpec {

@@ -8,9 +8,11 @@ use diffusion::pipeline::Folders;
 use diffusion::tokenizer::Tokenizer;
 use diffusion::vae::Autoencoder;
 use domain::data::DataSpec;
-use domain::prepare::{Manifest, PictureSpec};
+use domain::dataset::Reason;
+use domain::prepare::{ImageFilterSpec, Manifest, PictureSpec};
+use evaluation::safety_checker::SafetyChecker;
 use image::{ImageFormat, RgbImage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,7 +47,16 @@ fn folder_set(folder: &Path, pairs: u64) -> DataSpec {
 }
 
 fn prepare(out: &Path, data: &DataSpec, folders: &Folders) -> Result<Manifest> {
-    let plan = Plan::new(data, &PictureSpec::default(), 4, true, folders)?;
+    prepare_with(out, data, None, folders)
+}
+
+fn prepare_with(
+    out: &Path,
+    data: &DataSpec,
+    filter: Option<&ImageFilterSpec>,
+    folders: &Folders,
+) -> Result<Manifest> {
+    let plan = Plan::new(data, &PictureSpec::default(), filter, 4, true, folders)?;
     plan.carry_out(out, folders, &Device::Cpu, &mut |_, _| Ok(()))
 }
 
@@ -171,6 +182,114 @@ fn a_change_invalidates_what_it_must_and_nothing_else() {
         problem.contains("text_encoder/config.json") && problem.contains("prepare it again"),
         "{problem}"
     );
+}
+
+/// A safety checker of random weights whose first concept has this threshold, and all others none that is ever passed.
+fn checker(folder: &Path, threshold: f32) -> ImageFilterSpec {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../evaluation/tests/fixtures/safety_checker");
+    std::fs::create_dir_all(folder).expect("a folder");
+    std::fs::copy(fixture.join("config.json"), folder.join("config.json")).expect("copied");
+    let mut tensors: HashMap<String, Tensor> =
+        candle_core::safetensors::load(fixture.join("model.safetensors"), &Device::Cpu).expect("weights");
+    for (name, first) in [("concept_embeds_weights", threshold), ("special_care_embeds_weights", 2.0)] {
+        let mut thresholds = vec![2f32; tensors[name].elem_count()];
+        thresholds[0] = first;
+        let count = thresholds.len();
+        tensors.insert(name.into(), Tensor::from_vec(thresholds, count, &Device::Cpu).expect("a tensor"));
+    }
+    candle_core::safetensors::save(&tensors, folder.join("model.safetensors")).expect("saved");
+    ImageFilterSpec { safety_checker: folder.display().to_string() }
+}
+
+#[test]
+fn flagged_pictures_are_left_out_and_named() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let source = scratch.path().join("set");
+    std::fs::create_dir(&source).expect("made");
+    let data = folder_set(&source, 11);
+    let folders = Folders::new(&bundled(), None);
+
+    // What the checker sees of each pair's two pictures; row 3 is damaged.
+    let folder = scratch.path().join("safety_checker");
+    let open = checker(&folder, 0.0);
+    let network = SafetyChecker::open(&folder, &Device::Cpu).expect("opens");
+    let cosine =
+        |picture: &shapes::Picture| network.check(&[picture.to_image()]).expect("a verdict")[0].concepts[0];
+    let pairs: Vec<_> =
+        (0..11u64).filter(|&row| row != 3).map(|row| (row, shapes::quality::quality_pair(row))).collect();
+    let cosines: Vec<_> =
+        pairs.iter().map(|(row, pair)| (*row, [cosine(&pair.winner), cosine(&pair.loser)])).collect();
+    let mut sorted: Vec<f32> = cosines.iter().map(|(_, [winner, loser])| winner.max(*loser)).collect();
+    sorted.sort_by(f32::total_cmp);
+    // In the widest gap of the middle, so that rounding decides nothing.
+    let middle = (2..8).max_by(|&a, &b| (sorted[a + 1] - sorted[a]).total_cmp(&(sorted[b + 1] - sorted[b])));
+    let middle = middle.expect("a gap");
+    let threshold = f32::midpoint(sorted[middle], sorted[middle + 1]);
+    let filter = checker(&folder, threshold);
+    assert_eq!(filter, open);
+    let flagged: Vec<u64> = cosines
+        .iter()
+        .filter(|(_, cosines)| cosines.iter().any(|&cosine| cosine > threshold))
+        .map(|(row, _)| *row)
+        .collect();
+    assert!((2..=7).contains(&flagged.len()), "{sorted:?}");
+
+    let out = scratch.path().join("out");
+    let manifest = prepare_with(&out, &data, Some(&filter), &folders).expect("encodes");
+    let named = |manifest: &Manifest| -> Vec<u64> {
+        let of = manifest.report.named.iter().filter(|dropped| dropped.reason == Reason::FlaggedImage);
+        of.map(|dropped| dropped.source.row).collect()
+    };
+    assert_eq!(named(&manifest), flagged);
+    assert_eq!(manifest.report.pairs as usize, 10 - flagged.len());
+    assert_eq!(manifest.report.dropped[&Reason::DamagedImage], 1);
+    assert_eq!(manifest.image_filter.keys().collect::<Vec<_>>(), ["config.json", "model.safetensors"]);
+    let set = EncodedSet::open(&out, &manifest).expect("opens");
+    let rows: Vec<u32> = (0..set.len() as u32).collect();
+    let kept = pairs.iter().filter(|(row, _)| !flagged.contains(row)).map(|(_, pair)| pair.caption.clone());
+    assert_eq!(set.caption_texts(&rows).expect("captions"), kept.collect::<Vec<_>>());
+
+    // The same again makes nothing anew; another checker makes all anew, and none is another set.
+    let before = written(&out);
+    assert_eq!(prepare_with(&out, &data, Some(&filter), &folders).expect("is there"), manifest);
+    assert_eq!(written(&out), before);
+    let mild = checker(&folder, 2.0);
+    let second = prepare_with(&out, &data, Some(&mild), &folders).expect("encodes");
+    assert_eq!((named(&second), second.report.pairs), (vec![], 10));
+    for (part, made) in &manifest.parts {
+        assert_ne!(made.key, second.parts[part].key, "{part}");
+        assert_eq!(made.encoder, second.parts[part].encoder, "{part}");
+    }
+    let none = prepare(&out, &data, &folders).expect("encodes");
+    assert!(none.image_filter.is_empty() && none.parts["latents"].key != second.parts["latents"].key);
+    std::fs::remove_file(folder.join("model.safetensors")).expect("removed");
+    let problem = format!("{:#}", prepare_with(&out, &data, Some(&mild), &folders).expect_err("no weights"));
+    assert!(
+        problem.contains("image_filter.safety_checker") && problem.contains("model.safetensors"),
+        "{problem}"
+    );
+}
+
+/// As people give it: in the spec's file, with the dropped rows told, of drawn sets as well.
+#[test]
+fn the_image_filter_is_a_setting_of_the_spec() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let filter = checker(&scratch.path().join("safety_checker"), -2.0);
+    let config = scratch.path().join("spec.toml");
+    let spec = |checker: &str| {
+        let text = format!(
+            "base = 'shapes'\nout = '{}'\nclip = false\nimage_filter = {{ safety_checker = '{checker}' }}\n\
+             data = {{ source = 'shapes', set = 'winter', count = 5, seed = 9 }}",
+            scratch.path().join("out").display()
+        );
+        std::fs::write(&config, text).expect("written");
+        let output = start(&config).wait_with_output().expect("its end");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let all = spec(&filter.safety_checker);
+    assert!(all.contains("0 pairs of 5 rows, 5 flagged image"), "{all}");
+    assert!(spec(" ").contains("image_filter.safety_checker"));
 }
 
 fn start(config: &Path) -> Child {

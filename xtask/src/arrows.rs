@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("evaluation", &["diffusion"]),
     ("trainer", &["domain", "store", "datasets", "diffusion", "evaluation", "shapes"]),
     ("frontend", &["domain"]),
-    ("server", &["domain", "store", "datasets", "diffusion", "frontend", "shapes"]),
+    ("server", &["domain", "store", "datasets", "diffusion", "evaluation", "frontend", "shapes"]),
     ("xtask", &[]),
 ];
 

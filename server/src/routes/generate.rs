@@ -47,7 +47,7 @@ const RANDOM_SEEDS: u64 = 1 << 32;
     ),
     responses(
         (status = 200, content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
-        (status = 422, description = "A field cannot be accepted", body = ErrorBody),
+        (status = 422, description = "A field cannot be accepted, or the safety checker flags all that was drawn (code `flagged`)", body = ErrorBody),
         (status = 429, description = "The queue is full", body = ErrorBody),
         (status = 503, description = "The model cannot be used", body = ErrorBody),
     ))]
@@ -65,7 +65,7 @@ pub(crate) async fn by_query(
 #[utoipa::path(post, path = path::GENERATE, tag = "generation", request_body = GenerateRequest,
     responses(
         (status = 200, content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
-        (status = 422, description = "A field cannot be accepted", body = ErrorBody),
+        (status = 422, description = "A field cannot be accepted, or the safety checker flags all that was drawn (code `flagged`)", body = ErrorBody),
         (status = 429, description = "The queue is full", body = ErrorBody),
         (status = 503, description = "The model cannot be used", body = ErrorBody),
     ))]
@@ -105,19 +105,30 @@ async fn generate(
     params.lora = told;
     let order = Order { model: files, worn, prompts, settings: settings(&params)? };
     let Drawn { pictures, seconds } = state.generator.draw(order).await.map_err(refused)?;
-    let images = keep(state, &model, &params, &seeds, &pictures).await?;
+    let (mut sound, mut flagged) = (Vec::new(), Vec::new());
+    for (seed, picture) in seeds.into_iter().zip(pictures) {
+        match picture {
+            Some(picture) => sound.push((seed, picture)),
+            None => flagged.push(seed),
+        }
+    }
+    if sound.is_empty() && !flagged.is_empty() {
+        return Err(ApiError::flagged(&flagged));
+    }
+    let images = keep(state, &model, &params, &sound).await?;
     if as_json {
-        let images = images.iter().zip(&pictures).map(|(image, picture)| GeneratedImage {
+        let images = images.iter().zip(&sound).map(|(image, (seed, picture))| GeneratedImage {
             id: image.id,
             b64: STANDARD.encode(picture),
-            seed: image.params.seed,
+            seed: *seed,
         });
         let images = images.collect();
-        let Model { name, sha256, .. } = model;
-        return Ok(Json(GenerateResponse { images, model: name, model_sha256: sha256, params, seconds })
-            .into_response());
+        let Model { name: model, sha256: model_sha256, .. } = model;
+        let response = GenerateResponse { images, flagged, model, model_sha256, params, seconds };
+        return Ok(Json(response).into_response());
     }
-    let picture = pictures.into_iter().next().ok_or_else(|| ApiError::internal("no picture was drawn"))?;
+    let first = sound.into_iter().next();
+    let (_, picture) = first.ok_or_else(|| ApiError::internal("no picture was drawn"))?;
     let facts = [
         ("x-seed", params.seed.to_string()),
         ("x-model", model.name),
@@ -229,12 +240,11 @@ async fn keep(
     state: &AppState,
     model: &Model,
     params: &GenerationParams,
-    seeds: &[u64],
-    pictures: &[Vec<u8>],
+    pictures: &[(u64, Vec<u8>)],
 ) -> Result<Vec<Image>, ApiError> {
     let now = ambient::now();
     let mut images = Vec::with_capacity(pictures.len());
-    for (&seed, picture) in seeds.iter().zip(pictures) {
+    for (seed, picture) in pictures {
         let id = ImageId::new(now, ambient::entropy());
         let artifact = format!("images/{id}.png");
         state.artifacts.put(&artifact, picture.clone()).await?;
@@ -244,7 +254,7 @@ async fn keep(
             run_id: None,
             step: None,
             purpose: Purpose::Generation,
-            params: GenerationParams { seed, ..params.clone() },
+            params: GenerationParams { seed: *seed, ..params.clone() },
             artifact,
             created_at: now,
         });

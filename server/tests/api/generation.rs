@@ -1,16 +1,20 @@
 //! Pictures from prompts, by the tiny model.
 
-use crate::support::{SIDE, TestApp, copy};
+use crate::support::{SIDE, TestApp, config, copy};
 use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use candle_core::{Device, Tensor};
 use domain::id::ModelId;
 use domain::image::Sampler;
 use domain::model::Model;
+use evaluation::safety_checker::SafetyChecker;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use server::AppState;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 
 async fn as_json(app: &TestApp, body: Value) -> Value {
     let request = Request::post("/generate")
@@ -260,4 +264,85 @@ async fn refused_prompts_are_not_drawn() {
     app.get("/generate?prompt=a+bath&steps=1").await.expect(200);
     // Whoever asks for no filter has none.
     TestApp::start().await.get("/generate?prompt=a+clown&steps=1").await.expect(200);
+}
+
+/// A safety checker of random weights whose first concept has this threshold, and all others none that is ever passed.
+fn checker(folder: &Path, threshold: f32) -> String {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../evaluation/tests/fixtures/safety_checker");
+    copy(Path::new(fixture), folder);
+    let weights = folder.join("model.safetensors");
+    let mut tensors: HashMap<String, Tensor> =
+        candle_core::safetensors::load(&weights, &Device::Cpu).expect("weights");
+    for (name, first) in [("concept_embeds_weights", threshold), ("special_care_embeds_weights", 2.0)] {
+        let mut thresholds = vec![2f32; tensors[name].elem_count()];
+        thresholds[0] = first;
+        let count = thresholds.len();
+        tensors.insert(name.into(), Tensor::from_vec(thresholds, count, &Device::Cpu).expect("a tensor"));
+    }
+    candle_core::safetensors::save(&tensors, weights).expect("saved");
+    folder.display().to_string()
+}
+
+#[tokio::test]
+async fn what_the_safety_checker_flags_is_neither_sent_nor_kept() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("safety_checker");
+
+    // Nothing passes.
+    let app = TestApp::start_with(&["--safety-checker", &checker(&folder, -2.0)]).await;
+    let reply = app.get("/generate?prompt=a+cat&seed=7").await.expect(422);
+    let error = &reply.json()["error"];
+    let message = error["message"].as_str().expect("a sentence");
+    assert_eq!(error["code"], "flagged");
+    assert!(message.contains("seed 7") && message.contains("another seed"), "{message}");
+    let kept = app.get("/api/v1/images").await.expect(200).json();
+    assert_eq!(kept["items"], json!([]));
+
+    // Everything passes, and is the same as without a checker.
+    let free = TestApp::start().await;
+    let four = json!({ "prompt": "a cat", "seed": 5, "num_images": 4 });
+    let unguarded = as_json(&free, four.clone()).await;
+    assert_eq!(unguarded.get("flagged"), None);
+    let app = TestApp::start_with(&["--safety-checker", &checker(&folder, 2.0)]).await;
+    assert_eq!(as_json(&app, four.clone()).await["images"][3]["b64"], unguarded["images"][3]["b64"]);
+
+    // Of several, some: the others are sent, and those held back are told.
+    let checker_folder = checker(&folder, 0.0);
+    let network = SafetyChecker::open(&folder, &Device::Cpu).expect("opens");
+    let pictures = unguarded["images"].as_array().expect("a list").iter().map(|image| {
+        let png = STANDARD.decode(image["b64"].as_str().expect("base64")).expect("base64");
+        image::load_from_memory(&png).expect("a PNG").into_rgb8()
+    });
+    let verdicts = network.check(&pictures.collect::<Vec<_>>()).expect("verdicts");
+    let mut cosines: Vec<(f32, u64)> = verdicts.iter().map(|v| v.concepts[0]).zip(5u64..).collect();
+    cosines.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let widest = (0..3)
+        .max_by(|&a, &b| (cosines[a + 1].0 - cosines[a].0).total_cmp(&(cosines[b + 1].0 - cosines[b].0)));
+    let widest = widest.expect("a gap");
+    checker(&folder, f32::midpoint(cosines[widest].0, cosines[widest + 1].0));
+    let app = TestApp::start_with(&["--safety-checker", &checker_folder]).await;
+    let answer = as_json(&app, four).await;
+    let seeds = |from: &[(f32, u64)]| {
+        let mut seeds: Vec<u64> = from.iter().map(|(_, seed)| *seed).collect();
+        seeds.sort_unstable();
+        seeds
+    };
+    assert_eq!(answer["flagged"], json!(seeds(&cosines[widest + 1..])));
+    let images = answer["images"].as_array().expect("a list");
+    let sent: Vec<u64> = images.iter().map(|image| image["seed"].as_u64().expect("a seed")).collect();
+    assert_eq!(sent, seeds(&cosines[..=widest]));
+    for image in images {
+        let place = image["seed"].as_u64().expect("a seed") - 5;
+        assert_eq!(image["b64"], unguarded["images"][place as usize]["b64"]);
+    }
+    let kept = app.get("/api/v1/images").await.expect(200).json();
+    assert_eq!(kept["items"].as_array().map(Vec::len), Some(sent.len()));
+}
+
+#[tokio::test]
+async fn a_server_without_its_safety_checker_does_not_start() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let config = config(scratch.path(), &["--safety-checker", "/nowhere/safety_checker"]);
+    let problem = format!("{:#}", AppState::open(&config).await.expect_err("no checker"));
+    assert!(problem.contains("SAFETY_CHECKER") && problem.contains("/nowhere/safety_checker"), "{problem}");
 }

@@ -37,7 +37,14 @@ impl PrepareCommand {
         let folders = Folders::new(&base, self.base_parts.as_deref());
         let stop = StopSignal::listen()?;
         let mut bar: Option<Progress> = None;
-        let plan = Plan::new(&spec.data, &spec.picture, spec.shard_size as usize, spec.clip, &folders)?;
+        let plan = Plan::new(
+            &spec.data,
+            &spec.picture,
+            spec.image_filter.as_ref(),
+            spec.shard_size as usize,
+            spec.clip,
+            &folders,
+        )?;
         let manifest =
             plan.carry_out(Path::new(&spec.out), &folders, &self.device.open()?, &mut |done, of| {
                 bar.get_or_insert_with(|| Progress::new("encoding", of as u64)).reach(done as u64);

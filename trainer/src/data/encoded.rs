@@ -50,7 +50,7 @@ impl EncodedSet {
             return Self::open(folder, &manifest);
         }
         let shard_size = DEFAULT_SHARD_SIZE as usize;
-        let plan = Plan::new(spec, &PictureSpec::default(), shard_size, with_clip, folders)?;
+        let plan = Plan::new(spec, &PictureSpec::default(), None, shard_size, with_clip, folders)?;
         let folder = cache.join(plan.cache_name());
         let manifest = plan.carry_out(&folder, folders, device, report)?;
         Self::open(&folder, &manifest)

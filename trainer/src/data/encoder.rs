@@ -12,7 +12,7 @@ use diffusion::vae::Autoencoder;
 use evaluation::clip::Clip;
 use image::RgbImage;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -38,9 +38,19 @@ pub struct Encoder<'a> {
     clip: Option<Clip>,
 }
 
+/// What the encoders made so far of the examples of one shard: of their pictures. Texts are kept until all are there.
+#[derive(Debug)]
+pub struct Encoding {
+    examples: usize,
+    captions: Captions,
+    made: BTreeMap<Part, Chunks>,
+}
+
 /// Captions repeat: each is encoded once. Row 0 is the empty one, for dropout.
-struct Captions<'a> {
-    different: Vec<&'a str>,
+#[derive(Debug)]
+struct Captions {
+    different: Vec<String>,
+    row_of: HashMap<String, u32>,
     rows: Vec<u32>,
 }
 
@@ -51,75 +61,102 @@ impl<'a> Encoder<'a> {
         Self { folders, device, size, vae: None, text: None, clip: None }
     }
 
-    /// What one part's encoder makes of examples.
+    /// Encodes the pictures of further examples, so that nobody has to hold all of a shard's pictures at a time.
     ///
     /// # Errors
     /// A part of the model that is missing, or candle's.
-    pub fn encode(&mut self, part: Part, examples: &[Example]) -> Result<Tensors> {
-        match part {
-            Part::Latents => self.latents(examples),
-            Part::Text => self.text(examples),
-            Part::Clip => self.clip(examples),
+    pub fn add(&mut self, encoding: &mut Encoding, examples: &[Example]) -> Result<()> {
+        for (&part, chunks) in &mut encoding.made {
+            match part {
+                Part::Latents => self.latents(examples, chunks)?,
+                Part::Clip => self.clip_pictures(examples, chunks)?,
+                Part::Text => {}
+            }
         }
+        encoding.examples += examples.len();
+        examples.iter().try_for_each(|example| encoding.captions.add(&example.caption))
     }
 
-    fn latents(&mut self, examples: &[Example]) -> Result<Tensors> {
+    /// What the encoders made of all examples that were added, the texts included.
+    ///
+    /// # Errors
+    /// As for [`Encoder::add`].
+    pub fn finish(&mut self, encoding: Encoding) -> Result<BTreeMap<Part, Tensors>> {
+        let Encoding { captions, made, .. } = encoding;
+        made.into_iter()
+            .map(|(part, mut chunks)| {
+                match part {
+                    Part::Latents => {}
+                    Part::Text => self.text(&captions, &mut chunks)?,
+                    Part::Clip => self.clip_texts(&captions, &mut chunks)?,
+                }
+                let mut tensors = chunks.join()?;
+                if part == Part::Text {
+                    tensors.extend(captions.tensors()?);
+                }
+                Ok((part, tensors))
+            })
+            .collect()
+    }
+
+    fn latents(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
         let [width, height] = self.size;
         let vae = match &mut self.vae {
             Some(vae) => vae,
             none => none.insert(Autoencoder::load(&self.folders.part("vae")?, self.device, false)?.0),
         };
         let chunk = (PIXELS / (width as usize * height as usize)).max(1);
-        let mut parts = Parts::default();
         for (side, pictures) in sides(examples) {
             for pictures in pictures.chunks(chunk) {
                 let fitted: Vec<RgbImage> = pictures.par_iter().map(|p| cover(p, width, height)).collect();
                 let posterior = vae.encode(&images_to_tensor(&fitted, self.device)?)?;
-                parts.keep(&format!("{side}.mean"), &posterior.mean)?;
-                parts.keep(&format!("{side}.log_variance"), &posterior.log_variance)?;
+                chunks.keep(&format!("{side}.mean"), &posterior.mean)?;
+                chunks.keep(&format!("{side}.log_variance"), &posterior.log_variance)?;
             }
         }
-        parts.finish()
+        Ok(())
     }
 
-    fn text(&mut self, examples: &[Example]) -> Result<Tensors> {
+    fn text(&mut self, captions: &Captions, chunks: &mut Chunks) -> Result<()> {
         let encoders = match &mut self.text {
             Some(encoders) => encoders,
             none => none.insert(TextEncoders::open(self.folders, self.device)?),
         };
-        let captions = Captions::of(examples)?;
-        let mut parts = Parts::default();
-        for chunk in captions.different.chunks(CHUNK) {
-            let EncodedText { states, pooled } = encoders.encode(chunk)?;
-            parts.keep(STATES, &states)?;
-            pooled.iter().try_for_each(|pooled| parts.keep(POOLED, pooled))?;
+        for texts in captions.different.chunks(CHUNK) {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let EncodedText { states, pooled } = encoders.encode(&texts)?;
+            chunks.keep(STATES, &states)?;
+            pooled.iter().try_for_each(|pooled| chunks.keep(POOLED, pooled))?;
         }
-        let count = captions.rows.len();
-        let mut tensors = parts.finish()?;
-        let list = serde_json::to_vec(&captions.different)?;
-        let length = list.len();
-        tensors.insert(CAPTIONS.to_owned(), Tensor::from_vec(list, length, &Device::Cpu)?);
-        tensors.insert("caption".to_owned(), Tensor::from_vec(captions.rows, count, &Device::Cpu)?);
-        Ok(tensors)
+        Ok(())
     }
 
-    fn clip(&mut self, examples: &[Example]) -> Result<Tensors> {
-        let clip = match &mut self.clip {
-            Some(clip) => clip,
-            none => none.insert(Clip::load(&self.folders.part("clip")?, self.device)?),
-        };
-        let mut parts = Parts::default();
-        for chunk in Captions::of(examples)?.different.chunks(CHUNK) {
-            parts.keep("clip.text", &clip.text_features(chunk)?)?;
+    fn clip_texts(&mut self, captions: &Captions, chunks: &mut Chunks) -> Result<()> {
+        let clip = self.clip()?;
+        for texts in captions.different.chunks(CHUNK) {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            chunks.keep("clip.text", &clip.text_features(&texts)?)?;
         }
-        // Of the whole picture, neither resized nor cut for the autoencoder.
+        Ok(())
+    }
+
+    /// Of the whole pictures, neither resized nor cut for the autoencoder.
+    fn clip_pictures(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
+        let clip = self.clip()?;
         for (side, pictures) in sides(examples) {
             for pictures in pictures.chunks(CHUNK) {
                 let pictures: Vec<RgbImage> = pictures.iter().map(|&p| p.clone()).collect();
-                parts.keep(&format!("clip.{side}"), &clip.image_features(&pictures)?)?;
+                chunks.keep(&format!("clip.{side}"), &clip.image_features(&pictures)?)?;
             }
         }
-        parts.finish()
+        Ok(())
+    }
+
+    fn clip(&mut self) -> Result<&Clip> {
+        Ok(match &mut self.clip {
+            Some(clip) => clip,
+            none => none.insert(Clip::load(&self.folders.part("clip")?, self.device)?),
+        })
     }
 }
 
@@ -133,34 +170,64 @@ fn sides(examples: &[Example]) -> Vec<(&'static str, Vec<&RgbImage>)> {
     sides
 }
 
-impl<'a> Captions<'a> {
-    fn of(examples: &'a [Example]) -> Result<Self> {
-        let mut different = vec![""];
-        let mut row_of: HashMap<&str, u32> = HashMap::from([("", 0)]);
-        let mut rows = Vec::with_capacity(examples.len());
-        for example in examples {
-            let next = u32::try_from(different.len()).context("too many captions")?;
-            let row = *row_of.entry(&example.caption).or_insert(next);
-            if row == next {
-                different.push(&example.caption);
+impl Encoding {
+    /// Of the parts that are to be made.
+    #[must_use]
+    pub fn of(parts: &BTreeSet<Part>) -> Self {
+        let empty = String::new();
+        let captions = Captions {
+            different: vec![empty.clone()],
+            row_of: HashMap::from([(empty, 0)]),
+            rows: Vec::new(),
+        };
+        let made = parts.iter().map(|&part| (part, Chunks::default())).collect();
+        Self { examples: 0, captions, made }
+    }
+
+    /// Examples added so far.
+    #[must_use]
+    pub fn examples(&self) -> usize {
+        self.examples
+    }
+}
+
+impl Captions {
+    fn add(&mut self, caption: &str) -> Result<()> {
+        let row = match self.row_of.get(caption) {
+            Some(&row) => row,
+            None => {
+                let row = u32::try_from(self.different.len()).context("too many captions")?;
+                self.different.push(caption.to_owned());
+                self.row_of.insert(caption.to_owned(), row);
+                row
             }
-            rows.push(row);
-        }
-        Ok(Self { different, rows })
+        };
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Which caption belongs to each example, and the captions themselves.
+    fn tensors(&self) -> Result<Tensors> {
+        let list = serde_json::to_vec(&self.different)?;
+        let (length, count) = (list.len(), self.rows.len());
+        Ok(BTreeMap::from([
+            (CAPTIONS.to_owned(), Tensor::from_vec(list, length, &Device::Cpu)?),
+            ("caption".to_owned(), Tensor::from_vec(self.rows.clone(), count, &Device::Cpu)?),
+        ]))
     }
 }
 
 /// Chunks of tensors, to be joined.
-#[derive(Default)]
-struct Parts(BTreeMap<String, Vec<Tensor>>);
+#[derive(Debug, Default)]
+struct Chunks(BTreeMap<String, Vec<Tensor>>);
 
-impl Parts {
+impl Chunks {
     fn keep(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
         self.0.entry(name.to_owned()).or_default().push(tensor.detach().to_device(&Device::Cpu)?);
         Ok(())
     }
 
-    fn finish(self) -> Result<Tensors> {
+    fn join(self) -> Result<Tensors> {
         self.0.into_iter().map(|(name, parts)| Ok((name, Tensor::cat(&parts, 0)?))).collect()
     }
 }

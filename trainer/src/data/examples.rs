@@ -3,12 +3,16 @@
 use super::sets;
 use anyhow::{Result, bail};
 use datasets::pair::PreferencePair;
-use datasets::picture::decode;
+use datasets::picture::{decode, decoded_bytes};
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, ShapesSet};
-use domain::dataset::{Dropped, ReadReport, Reason};
+use domain::dataset::{Dropped, ReadReport, Reason, Source};
 use image::RgbImage;
 use rayon::prelude::*;
+
+/// Pictures of a portion, in bytes of their pixels: what is decoded at a time, whatever their size. Far above a shard of
+/// the bundled world.
+const PORTION: u64 = 64 << 20;
 
 /// A captioned picture, and the worse picture of the pair where there is one.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub struct Example {
     pub winner: RgbImage,
     /// The loser.
     pub loser: Option<RgbImage>,
+    /// Where it comes from.
+    pub source: Source,
 }
 
 /// A set, from its first example on.
@@ -42,12 +48,12 @@ pub enum Examples {
 /// Some examples, one after the other.
 #[derive(Debug, Default)]
 pub struct Portion {
-    /// Rows that were taken, sound or not; fewer than asked for at the set's end.
+    /// Rows that were taken, sound or not; none at the set's end.
     pub taken: usize,
-    /// Those whose pictures could be decoded.
+    /// Those that can be used.
     pub examples: Vec<Example>,
     /// The others.
-    pub damaged: Vec<Dropped>,
+    pub dropped: Vec<Dropped>,
 }
 
 impl Examples {
@@ -69,7 +75,7 @@ impl Examples {
         }
     }
 
-    /// The next `count` examples, decoded in parallel.
+    /// The next examples, decoded in parallel: at most `count`, and fewer where their pictures are large.
     ///
     /// # Errors
     /// The set cannot be read any further.
@@ -79,17 +85,25 @@ impl Examples {
                 let end = (*next + count as u64).min(*all);
                 let examples = sets::draw(*set, *seed, *next..end);
                 *next = end;
-                Ok(Portion { taken: examples.len(), examples, damaged: Vec::new() })
+                Ok(Portion { taken: examples.len(), examples, dropped: Vec::new() })
             }
             Self::Read(pairs) => {
-                let pairs: Vec<PreferencePair> = pairs.by_ref().take(count).collect::<Result<_, _>>()?;
-                let taken = pairs.len();
-                let decoded: Vec<Result<Example, Dropped>> = pairs.into_par_iter().map(example).collect();
+                let (mut read, mut bytes) = (Vec::new(), 0);
+                for pair in pairs.by_ref().take(count) {
+                    let pair = pair?;
+                    bytes += decoded_bytes(&pair.winner) + decoded_bytes(&pair.loser);
+                    read.push(pair);
+                    if bytes >= PORTION {
+                        break;
+                    }
+                }
+                let taken = read.len();
+                let decoded: Vec<Result<Example, Dropped>> = read.into_par_iter().map(example).collect();
                 let mut portion = Portion { taken, ..Portion::default() };
                 for outcome in decoded {
                     match outcome {
                         Ok(example) => portion.examples.push(example),
-                        Err(dropped) => portion.damaged.push(dropped),
+                        Err(dropped) => portion.dropped.push(dropped),
                     }
                 }
                 Ok(portion)
@@ -141,5 +155,5 @@ fn example(pair: PreferencePair) -> Result<Example, Dropped> {
     };
     let winner = picture("winner", &pair.winner)?;
     let loser = picture("loser", &pair.loser)?;
-    Ok(Example { caption: pair.prompt, winner, loser: Some(loser) })
+    Ok(Example { caption: pair.prompt, winner, loser: Some(loser), source: pair.source })
 }

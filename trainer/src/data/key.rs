@@ -15,7 +15,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Changes when the layout of shards does.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// What one encoder makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +100,14 @@ pub fn cut(data: &DataSpec, shard_size: usize) -> Result<String> {
         .map(|(file, end)| (file.rsplit('/').next().unwrap_or_default().to_owned(), end))
         .collect();
     sha256_of(&(FORMAT, without_folder(data), shard_size, names))
+}
+
+/// The same with the files of the filter that decides which of its pictures are left out, where there is one.
+///
+/// # Errors
+/// serde's.
+pub fn held_to(cut: String, filter: &BTreeMap<String, String>) -> Result<String> {
+    if filter.is_empty() { Ok(cut) } else { sha256_of(&(cut, filter)) }
 }
 
 fn without_folder(data: &DataSpec) -> DataSpec {

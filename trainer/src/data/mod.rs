@@ -4,6 +4,7 @@ pub mod batch;
 pub mod encoded;
 pub mod encoder;
 pub mod examples;
+pub mod image_filter;
 pub mod key;
 pub mod pictures;
 pub mod prepare;

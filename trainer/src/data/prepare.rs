@@ -1,9 +1,10 @@
 //! Encodes a set into shards, each written whole. What is there already and current is kept, so that an encoding that
 //! was killed goes on where it stood, and ends in the same bytes.
 
-use super::encoder::Encoder;
-use super::examples::{Examples, Portion};
-use super::key::{Part, cut, file_sha256};
+use super::encoder::{Encoder, Encoding};
+use super::examples::Examples;
+use super::image_filter::{self, ImageFilter};
+use super::key::{Part, cut, file_sha256, held_to};
 use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -12,10 +13,10 @@ use diffusion::pipeline::Folders;
 use diffusion::weights::write_atomically;
 use domain::data::DataSpec;
 use domain::dataset::Dropped;
-use domain::prepare::{Manifest, ManifestPart, PictureSpec};
+use domain::prepare::{ImageFilterSpec, Manifest, ManifestPart, PictureSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The manifest's name.
@@ -38,31 +39,37 @@ pub fn shard_name(part: Part, number: usize) -> String {
 pub struct Plan {
     data: DataSpec,
     size: [u32; 2],
+    image_filter: Option<ImageFilterSpec>,
+    /// SHA-256 of the filter's files.
+    filter_files: BTreeMap<String, String>,
     shard_size: usize,
     parts: Vec<(Part, ManifestPart)>,
 }
 
 impl Plan {
-    /// Reads what decides the content: the set's files and the model's encoders.
+    /// Reads what decides the content: the set's files, the filter's and the model's encoders.
     ///
     /// # Errors
     /// One of them cannot be read, or the pictures' size does not suit the model.
     pub fn new(
         data: &DataSpec,
         picture: &PictureSpec,
+        image_filter: Option<&ImageFilterSpec>,
         shard_size: usize,
         with_clip: bool,
         folders: &Folders,
     ) -> Result<Self> {
         let size = size_of(picture, folders)?;
-        let cut = cut(data, shard_size)?;
+        let filter_files = image_filter.map(image_filter::hashes).transpose()?.unwrap_or_default();
+        let cut = held_to(cut(data, shard_size)?, &filter_files)?;
         let mut parts = Vec::new();
         for part in needed(with_clip) {
             let encoder = part.encoder(folders)?;
             let key = part.key(&cut, size, &encoder)?;
             parts.push((part, ManifestPart { key, encoder, shards: BTreeMap::new() }));
         }
-        Ok(Self { data: data.clone(), size, shard_size, parts })
+        let (data, image_filter) = (data.clone(), image_filter.cloned());
+        Ok(Self { data, size, image_filter, filter_files, shard_size, parts })
     }
 
     /// Name of its folder in a cache: the same with and without CLIP, so that both share the rest.
@@ -95,16 +102,17 @@ impl Plan {
         }
         let mut examples = Examples::open(&self.data)?;
         let mut encoder = Encoder::new(folders, device, self.size);
-        let (mut counts, mut damaged, mut done) = (Vec::new(), Vec::new(), 0);
+        let mut filter = self.image_filter.as_ref().map(|spec| ImageFilter::new(spec, device));
+        let (mut counts, mut dropped, mut done) = (Vec::new(), Vec::new(), 0);
         for number in 0.. {
-            let shard =
-                one_shard(folder, number, self.shard_size, &mut self.parts, &mut examples, &mut encoder)?;
+            let at = Place { folder, number, size: self.shard_size };
+            let shard = one_shard(&at, &mut self.parts, &mut examples, filter.as_mut(), &mut encoder)?;
             if shard.taken == 0 {
                 break;
             }
             done += shard.taken;
             counts.push(shard.examples);
-            damaged.extend(shard.damaged);
+            dropped.extend(shard.dropped);
             report(done, total.max(done))?;
             if shard.taken < self.shard_size {
                 break;
@@ -112,11 +120,17 @@ impl Plan {
         }
         report(done, done)?;
         let mut account = examples.report();
-        damaged.into_iter().for_each(|dropped| account.take_back(dropped));
+        dropped.into_iter().for_each(|dropped| account.take_back(dropped));
         ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();
-        let manifest =
-            Manifest { data: self.data, size: self.size, report: account, examples: counts, parts };
+        let manifest = Manifest {
+            data: self.data,
+            size: self.size,
+            image_filter: self.filter_files,
+            report: account,
+            examples: counts,
+            parts,
+        };
         let mut text = serde_json::to_vec_pretty(&manifest)?;
         text.push(b'\n');
         write_atomically(&folder.join(MANIFEST), &text)?;
@@ -149,26 +163,38 @@ fn lock(folder: &Path, waiting: &mut dyn FnMut() -> Result<()>) -> Result<File> 
     }
 }
 
+/// Where a shard lies, its number, and the rows that it stands for at most.
+struct Place<'a> {
+    folder: &'a Path,
+    number: usize,
+    size: usize,
+}
+
+impl Place<'_> {
+    fn file(&self, part: Part) -> PathBuf {
+        self.folder.join(shard_name(part, self.number))
+    }
+}
+
 /// What one shard holds.
 struct Made {
     taken: usize,
     examples: u32,
-    damaged: Vec<Dropped>,
+    dropped: Vec<Dropped>,
 }
 
 /// The parts of one shard: kept where they are current, encoded where they are not.
 fn one_shard(
-    folder: &Path,
-    number: usize,
-    shard_size: usize,
+    at: &Place<'_>,
     parts: &mut [(Part, ManifestPart)],
     examples: &mut Examples,
+    filter: Option<&mut ImageFilter>,
     encoder: &mut Encoder<'_>,
 ) -> Result<Made> {
     let mut known: Option<Label> = None;
     let mut missing = BTreeSet::new();
     for (part, made) in parts.iter() {
-        match shard::label(&folder.join(shard_name(*part, number)))? {
+        match shard::label(&at.file(*part))? {
             Some(label) if label.key == made.key => known = Some(label),
             _ => drop(missing.insert(*part)),
         }
@@ -177,34 +203,58 @@ fn one_shard(
         Some(label) if missing.is_empty() => {
             let taken = examples.skip(label.taken)?;
             ensure!(taken == label.taken, "the set has become shorter while it was read");
-            Made { taken, examples: label.examples, damaged: label.damaged }
+            Made { taken, examples: label.examples, dropped: label.dropped }
         }
         _ => {
-            let Portion { taken, examples, damaged } = examples.take(shard_size)?;
-            for (part, made) in parts.iter().filter(|(part, _)| missing.contains(part)) {
-                if examples.is_empty() {
-                    break;
+            let (made, encoding) = encode(at.size, &missing, examples, filter, encoder)?;
+            if made.examples > 0 {
+                let mut tensors = encoder.finish(encoding)?;
+                for (part, manifest) in parts.iter() {
+                    let Some(tensors) = tensors.remove(part) else { continue };
+                    let label = Label {
+                        key: manifest.key.clone(),
+                        taken: made.taken,
+                        examples: made.examples,
+                        dropped: made.dropped.clone(),
+                    };
+                    shard::write(&at.file(*part), &label, &tensors)?;
                 }
-                let label = Label {
-                    key: made.key.clone(),
-                    taken,
-                    examples: u32::try_from(examples.len())?,
-                    damaged: damaged.clone(),
-                };
-                let tensors = encoder.encode(*part, &examples)?;
-                shard::write(&folder.join(shard_name(*part, number)), &label, &tensors)?;
             }
-            Made { taken, examples: u32::try_from(examples.len())?, damaged }
+            made
         }
     };
     if made.examples > 0 {
         for (part, manifest) in parts.iter_mut() {
-            let name = shard_name(*part, number);
-            let sha256 = file_sha256(&folder.join(&name))?;
-            manifest.shards.insert(name, sha256);
+            let sha256 = file_sha256(&at.file(*part))?;
+            manifest.shards.insert(shard_name(*part, at.number), sha256);
         }
     }
     Ok(made)
+}
+
+/// What the encoders make of the next `size` rows, portion by portion.
+fn encode(
+    size: usize,
+    parts: &BTreeSet<Part>,
+    examples: &mut Examples,
+    mut filter: Option<&mut ImageFilter>,
+    encoder: &mut Encoder<'_>,
+) -> Result<(Made, Encoding)> {
+    let mut encoding = Encoding::of(parts);
+    let (mut taken, mut dropped) = (0, Vec::new());
+    while taken < size {
+        let mut portion = examples.take(size - taken)?;
+        if portion.taken == 0 {
+            break;
+        }
+        if let Some(filter) = &mut filter {
+            filter.sift(&mut portion)?;
+        }
+        encoder.add(&mut encoding, &portion.examples)?;
+        taken += portion.taken;
+        dropped.extend(portion.dropped);
+    }
+    Ok((Made { taken, examples: u32::try_from(encoding.examples())?, dropped }, encoding))
 }
 
 /// The manifest that is there, if it is of the very parts and all its shards are there.

@@ -1,6 +1,7 @@
 //! The sets of the bundled world, as runs use them.
 
 use super::examples::Example;
+use domain::dataset::Source;
 use domain::train::ShapesSet;
 use rayon::prelude::*;
 use shapes::Picture;
@@ -21,7 +22,8 @@ pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
     let draw = |index| {
         let entry = entry(set, seed, index);
         let loser = entry.loser.as_ref().map(Picture::to_image);
-        Example { caption: entry.caption, winner: entry.winner.to_image(), loser }
+        let source = Source { file: format!("seed {seed}"), row: index };
+        Example { caption: entry.caption, winner: entry.winner.to_image(), loser, source }
     };
     which.into_par_iter().map(draw).collect()
 }

@@ -23,8 +23,8 @@ pub struct Label {
     pub taken: usize,
     /// Examples.
     pub examples: u32,
-    /// The rows whose pictures could not be decoded.
-    pub damaged: Vec<Dropped>,
+    /// The rows whose pictures cannot be used.
+    pub dropped: Vec<Dropped>,
 }
 
 /// Its place in the file's metadata. One entry alone: the order of several would differ from run to run.

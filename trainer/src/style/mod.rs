@@ -79,7 +79,7 @@ pub fn make(
         if portion.taken == 0 {
             break;
         }
-        damaged.extend(portion.damaged);
+        damaged.extend(portion.dropped);
         for example in portion.examples {
             let pair = Made { row, caption: example.caption.clone(), edit_seed: edit_seed(spec.seed, row) };
             if !files(out, row).iter().all(|file| file.is_file()) {
