@@ -1,6 +1,7 @@
 """Inception's features, Frechet and kernel distances by pytorch-fid, clean-fid and torch-fidelity: evaluation/tests/fixtures/fid/.
 
     python oracles/fid.py                              # writes the fixtures
+    python oracles/fid.py published                    # only what `write` adds as files of torch and Pillow
     python oracles/fid.py weights FILE [--legacy]      # a published-format file of full-size made-up weights (95 MB)
     python oracles/fid.py check                        # numpy reads the statistics that our program wrote
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 FIXTURES = Path(__file__).parent.parent / "evaluation" / "tests" / "fixtures" / "fid"
 # Width and height: enlarged, as it is, shrunk unequally.
@@ -39,15 +40,19 @@ def picture(name: str, width: int, height: int) -> np.ndarray:
     return np.floor(draw(name, width * height * 3) * 256).astype(np.uint8).reshape(height, width, 3)
 
 
-def weights() -> dict[str, torch.Tensor]:
-    """Full-size weights under the published names, of a scale that keeps activations alive."""
+def shapes() -> dict[str, torch.Tensor]:
+    """The published names, with tensors of the right shapes."""
     import torchvision
 
-    shapes = torchvision.models.inception_v3(
+    return torchvision.models.inception_v3(
         weights=None, aux_logits=False, num_classes=1008, init_weights=False
     ).state_dict()
+
+
+def weights() -> dict[str, torch.Tensor]:
+    """Full-size weights under the published names, of a scale that keeps activations alive."""
     state = {}
-    for name, tensor in shapes.items():
+    for name, tensor in shapes().items():
         u = draw(name, tensor.numel())
         if name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(0)
@@ -63,6 +68,47 @@ def weights() -> dict[str, torch.Tensor]:
             values = (2 * u - 1) * np.sqrt(6 / fan_in)
         state[name] = torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape)
     return state
+
+
+def overlapping_weights() -> dict[str, torch.Tensor]:
+    """Full-size weights in files of few bytes: every tensor is a view of one short storage, so its values overlap."""
+    base = torch.from_numpy((2 * draw("overlapping", 8192) - 1).astype(np.float32))
+    positive = torch.from_numpy((0.5 + draw("overlapping positive", 4096)).astype(np.float32))
+    state = {}
+    for place, (name, tensor) in enumerate(shapes().items()):
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.tensor(0)
+        elif tensor.dim() > 1:
+            # Steps that divide nothing, so that rows do not repeat each other.
+            strides = [3, 5, 1, 2] if tensor.dim() == 4 else [3, 1]
+            fan_in = tensor[0].numel()
+            if tensor.dim() == 4:
+                name_of_gain = name.replace("conv.weight", "bn.weight")
+                gain = torch.tensor(float(np.sqrt(6 / fan_in)), dtype=torch.float32)
+                state[name_of_gain] = gain.expand(tensor.shape[0])
+            state[name] = base.as_strided(tensor.shape, strides, place)
+        elif name not in state:
+            source = positive if name.endswith("running_var") else base
+            state[name] = source.as_strided(tensor.shape, [1], place)
+    return {name: state[name] for name in shapes()}
+
+
+def published():
+    """Inception's file as torch writes it now and wrote it then, and one picture in all formats that pytorch-fid lists."""
+    from PIL import Image
+
+    state = overlapping_weights()
+    for file, zipped in [("inception-zip.pth", True), ("inception-legacy.pth", False)]:
+        torch.save(state, FIXTURES / file, _use_new_zipfile_serialization=zipped)
+    pixels = picture("formats", 12, 9)
+    colour = Image.fromarray(pixels)
+    folder = FIXTURES / "formats"
+    folder.mkdir(exist_ok=True)
+    for ending in ["bmp", "png", "ppm", "tif", "tiff", "webp"]:
+        options = {"webp": {"lossless": True}, "tiff": {"compression": "tiff_lzw"}}.get(ending, {})
+        colour.save(folder / f"colour.{ending}", **options)
+    Image.fromarray(pixels[:, :, 0]).save(folder / "grey.pgm")
+    return network_of(state)(picture("published", 80, 60))
 
 
 def features(name: str, count: int, width: int) -> np.ndarray:
@@ -88,6 +134,20 @@ def frechet(a: np.ndarray, b: np.ndarray) -> list[float]:
     ]
 
 
+def network_of(state):
+    """pytorch-fid's network on a state dict: a function from uint8 pictures (height, width, 3)."""
+    import pytorch_fid.inception
+
+    pytorch_fid.inception.load_state_dict_from_url = lambda *_args, **_kwargs: state
+    network = pytorch_fid.inception.InceptionV3([pytorch_fid.inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()
+
+    @torch.no_grad()
+    def features(pixels):
+        return network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float().div(255))[0][0, :, 0, 0].numpy()
+
+    return features
+
+
 def networks():
     """Each package's own network on the made-up weights: functions from uint8 pictures (height, width, 3)."""
     import pytorch_fid.inception
@@ -97,7 +157,6 @@ def networks():
     state = weights()
     pytorch_fid.inception.load_state_dict_from_url = lambda *_args, **_kwargs: state
     block = pytorch_fid.inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]
-    network = pytorch_fid.inception.InceptionV3([block]).eval()
     # What clean-fid's own network (NVIDIA's file of the same weights) does after resizing.
     bare = pytorch_fid.inception.InceptionV3([block], resize_input=False, normalize_input=False).eval()
     path = Path("/tmp") / "inception-of-the-oracle.pth"
@@ -110,10 +169,6 @@ def networks():
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
 
     @torch.no_grad()
-    def pytorch(pixels):
-        return network(tensor(pixels).float().div(255))[0][0, :, 0, 0].numpy()
-
-    @torch.no_grad()
     def clean(pixels):
         return bare((tensor(resize(pixels)) - 128) / 128)[0][0, :, 0, 0].numpy()
 
@@ -121,7 +176,7 @@ def networks():
     def fid(pixels):
         return fidelity(tensor(pixels))[0][0].numpy()
 
-    return {"pytorch-fid": pytorch, "clean-fid": clean, "torch-fidelity": fid}
+    return {"pytorch-fid": network_of(state), "clean-fid": clean, "torch-fidelity": fid}
 
 
 def write():
@@ -132,6 +187,7 @@ def write():
     for mode, network in networks().items():
         rows = [network(picture(f"picture {w}x{h}", w, h)) for w, h in SIZES]
         expected[f"features.{mode}"] = np.stack(rows).astype(np.float32)
+    expected["features.published"] = published().astype(np.float32)
     for name, width, counts in [("full", 64, (300, 200)), ("singular", 64, (20, 30)), ("wide", 512, (40, 900))]:
         a, b = (features(f"{name} {side}", n, width) for side, n in zip("ab", counts))
         expected[f"frechet.{name}"] = np.array(frechet(a, b))
@@ -173,6 +229,11 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
             write()
+        case ["published"]:
+            rows = published()
+            print(rows.min(), rows.mean(), rows.max(), rows.std())
+            file = FIXTURES / "expected.safetensors"
+            save_file(load_file(file) | {"features.published": rows.astype(np.float32)}, file)
         case ["weights", file, *rest]:
             torch.save(weights(), file, _use_new_zipfile_serialization="--legacy" not in rest)
         case ["check"]:

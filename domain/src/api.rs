@@ -1,7 +1,7 @@
 //! Bodies and paths of the HTTP API, shared by the server that answers and the pages that ask.
 
 use crate::Timestamp;
-use crate::evaluate::Metric;
+use crate::evaluate::{Metric, ReportFile};
 use crate::id::{ImageId, JobId, MatchupId, ModelId, RunId, VoteId};
 use crate::image::{GenerationParams, Sampler};
 use crate::job::{Job, JobSpec, JobState};
@@ -20,6 +20,8 @@ pub mod path {
     pub const JOBS: &str = "/api/v1/jobs";
     /// One job.
     pub const JOB: &str = "/api/v1/jobs/{id}";
+    /// A file of an evaluation's report; `{file}` is `report.html`, `report.json` or `scores.csv`.
+    pub const JOB_REPORT: &str = "/api/v1/jobs/{id}/report/{file}";
     /// Ask a job to stop (POST).
     pub const JOB_CANCEL: &str = "/api/v1/jobs/{id}/cancel";
     /// Runs, newest first.
@@ -393,6 +395,12 @@ pub struct RunDetail {
     pub job: Job,
     /// The models it has made, oldest first.
     pub models: Vec<Model>,
+}
+
+/// Where a file of an evaluation job's report is.
+#[must_use]
+pub fn report_url(job: JobId, file: ReportFile) -> String {
+    path::JOB_REPORT.replace("{id}", &job.to_string()).replace("{file}", file.name())
 }
 
 /// The address of a run's page.

@@ -1,5 +1,6 @@
 //! What an evaluation is asked to do: pictures of prompts by one model or several, and their scores.
 
+use crate::id::JobId;
 use crate::image::Sampler;
 use crate::problem::Problems;
 use crate::train::MAX_SEED;
@@ -58,6 +59,10 @@ pub struct RewardSpec {
     /// Only for the aesthetic predictor: the weights of OpenAI's ViT-L/14, on which it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backbone: Option<String>,
+    /// Only for HPSv2 and the CLIP score by ViT-H/14, which resize tensors: with antialiasing, as torchvision does since
+    /// 0.17. False when absent, as the published figures were made; scores of the two do not compare.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub antialias: bool,
 }
 
 /// What the models' pictures are held against as a whole.
@@ -187,6 +192,12 @@ impl Metric {
         !matches!(self, Self::ClipScore | Self::ShapeAndColour)
     }
 
+    /// Whether its pictures are resized as tensors, with antialiasing or without.
+    #[must_use]
+    pub fn resizes_tensors(self) -> bool {
+        matches!(self, Self::HpsV20 | Self::HpsV21 | Self::ClipScoreH14)
+    }
+
     /// The word in bodies and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -224,6 +235,59 @@ impl std::str::FromStr for Metric {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|m| m.as_str() == s).ok_or_else(|| format!("{s:?} is no metric"))
+    }
+}
+
+/// A form in which an evaluation's report is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportFile {
+    /// One page with everything in it.
+    Page,
+    /// The same figures for programs.
+    Figures,
+    /// Every score, a line each.
+    Scores,
+}
+
+impl ReportFile {
+    /// All forms.
+    pub const ALL: [Self; 3] = [Self::Page, Self::Figures, Self::Scores];
+
+    /// The file's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Page => "report.html",
+            Self::Figures => "report.json",
+            Self::Scores => "scores.csv",
+        }
+    }
+
+    /// What a browser is told that it is.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Page => "text/html; charset=utf-8",
+            Self::Figures => "application/json",
+            Self::Scores => "text/csv; charset=utf-8",
+        }
+    }
+
+    /// The artifact in which a worker keeps it.
+    #[must_use]
+    pub fn artifact(self, job: JobId) -> String {
+        format!("evaluations/{job}/{}", self.name())
+    }
+}
+
+impl std::str::FromStr for ReportFile {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|file| file.name() == s)
+            .ok_or_else(|| format!("{s:?} is no file of a report: use {}", names()))
     }
 }
 
@@ -323,6 +387,11 @@ impl EvaluateSpec {
                 "is there twice",
             );
             p.require(!reward.weights.is_empty(), format!("{field}.weights"), "name its published weights");
+            p.require(
+                !reward.antialias || reward.metric.resizes_tensors(),
+                format!("{field}.antialias"),
+                "is for hps_v2_0, hps_v2_1 and clip_score_h14 only: leave it out",
+            );
         }
         if let Some(fid) = &self.fid {
             p.require(!fid.reference.is_empty(), "fid.reference", "name what to compare with");
@@ -373,6 +442,31 @@ mod tests {
             assert_eq!(serde_json::to_value(metric).expect("a word"), metric.as_str());
             assert_eq!(metric.as_str().parse(), Ok(metric));
         }
+    }
+
+    /// serde tells all words of the enum, whatever `ALL` says: a metric that is missing there is found here.
+    #[test]
+    fn no_metric_is_missing_in_the_list_of_all() {
+        let error = serde_json::from_str::<Metric>("\"none\"").expect_err("no metric").to_string();
+        let words: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(words, Metric::ALL.map(Metric::as_str), "{error}");
+    }
+
+    #[test]
+    fn antialiasing_is_off_and_only_for_those_who_resize_tensors() {
+        let spec = |metric: &str| {
+            read(&format!(
+                r#"{{"model": "a", "prompts": {{"source": "text", "file": "p.txt"}},
+                "rewards": [{{"metric": "{metric}", "weights": "x", "antialias": true}}]}}"#
+            ))
+        };
+        spec("hps_v2_1").validate().expect("HPSv2 knows it");
+        let problems = spec("pick_score").validate().expect_err("PickScore resizes as Pillow does");
+        assert_eq!(problems.0[0].field, "rewards.0.antialias");
+        let off = r#"{"metric":"hps_v2_1","weights":"x"}"#;
+        let reward: super::RewardSpec = serde_json::from_str(off).expect("a reward model");
+        assert!(!reward.antialias);
+        assert_eq!(serde_json::to_string(&reward).expect("text"), off);
     }
 
     #[test]

@@ -29,8 +29,7 @@ impl CachedReward {
     /// # Errors
     /// It cannot be read or made.
     pub fn open(folder: &Path, reward: Reward) -> Result<Self> {
-        let name =
-            format!("{}-v{VERSION}-{}.scores", reward.kind().as_str(), hash([reward.sha256().as_bytes()]));
+        let name = format!("{}-v{VERSION}-{}.scores", reward.identity(), hash([reward.sha256().as_bytes()]));
         let file = folder.join(name);
         let failed = |source| Error::File { file: file.clone(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;

@@ -90,6 +90,32 @@ fn features_and_scores_are_the_reference_implementations() {
     }
 }
 
+/// torchvision before and after 0.17 gives other tensors, so other scores, which a cache must tell apart.
+#[test]
+fn antialiasing_is_a_choice_of_those_who_resize_tensors() {
+    let (pictures, prompts) = asked();
+    let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in RewardKind::ALL {
+        let smooth = open(kind).with_antialias();
+        let tensors = matches!(kind, RewardKind::HpsV20 | RewardKind::HpsV21 | RewardKind::ClipScoreH14);
+        if !tensors {
+            let refusal = smooth.expect_err("Pillow always antialiases").to_string();
+            assert!(refusal.contains("antialias") && refusal.contains(kind.as_str()), "{refusal}");
+            assert!(!open(kind).statement().contains("antialias"));
+            continue;
+        }
+        let smooth = smooth.expect("a score");
+        assert!(smooth.statement().contains("with antialiasing"), "{}", smooth.statement());
+        assert!(open(kind).statement().contains("without antialiasing"));
+        let mut rough = CachedReward::open(folder.path(), open(kind)).expect("a cache");
+        let rough = rough.scores(&pictures, &prompts).expect("scores");
+        let mut smooth = CachedReward::open(folder.path(), smooth).expect("a cache");
+        assert!(smooth.is_empty(), "the other way's scores are not its own");
+        assert_ne!(smooth.scores(&pictures, &prompts).expect("scores"), rough, "{}", kind.as_str());
+    }
+}
+
 /// How many go through together, and in which company, changes nothing but the last bits.
 #[test]
 fn batches_do_not_change_scores() {

@@ -235,4 +235,6 @@ async fn several_models_are_compared_in_a_report_among_the_artifacts() {
     assert_eq!(report["comparisons"][0]["model"], "twin");
     assert_eq!(report["comparisons"][0]["overall"]["ties"], 3);
     assert!(std::fs::read_to_string(folder.join("report.html")).expect("a page").contains("twin"));
+    let statement = report["statements"]["clip_score"].as_str().expect("what the number is");
+    assert!(statement.contains("cosine") && statement.contains("baseline"), "{statement}");
 }

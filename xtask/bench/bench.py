@@ -7,13 +7,12 @@ the two are driven in turn, so that a busy moment of the machine hits both.
 
 import argparse
 import json
-import resource
-import sys
-import time
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
+from steps import answer
 
 GUIDANCE_SCALE = 5.0
 
@@ -99,15 +98,7 @@ def main():
             arguments.model, arguments.batch, arguments.side, arguments.random_weights, arguments.steps
         )
 
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if line.strip() != "step":
-            sys.exit(f"expected `step`, got {line!r}")
-        began = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - began
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(f"{seconds:.6f} {peak_bytes}", flush=True)
+    answer(step)
 
 
 main()

@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: our trainer and PyTorch + diffusers on the same weights, shapes and batch, step by step in
-//! turn, so that a busy moment of the machine hits both. The figure is the median of the rounds' ratios.
+//! `cargo xtask bench`: our trainer and PyTorch's packages on the same weights, shapes and batch, step by step in turn, so
+//! that a busy moment of the machine hits both. The figure is the median of the rounds' ratios.
 
 mod data;
+mod score;
 
 use crate::deployment;
 use crate::process;
@@ -18,7 +19,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 /// What `bench` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, or reading pairs.
+    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, reading pairs, scoring
+    /// pictures, or their Inception features.
     task: Task,
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
@@ -29,7 +31,7 @@ pub(crate) struct Options {
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: u32,
-    /// Random weights of a published model's shape, in place of `--model`.
+    /// Random weights of a published model's shape, in place of `--model`; of `score`, vit-l-14 when absent.
     #[arg(long)]
     shape: Option<Shape>,
     /// Side of the latents; the model's own when absent.
@@ -44,17 +46,19 @@ pub(crate) struct Options {
     /// Threads of both; all cores when absent.
     #[arg(long)]
     threads: Option<NonZero<usize>>,
-    /// A Python that has torch and diffusers; one is made from PyPI under target/ when absent.
+    /// A Python that has xtask/bench/requirements.txt; one is made from PyPI under target/ when absent.
     #[arg(long)]
     python: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Task {
     Train,
     Generate,
     Objectives,
     Data,
+    Score,
+    Fid,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -62,6 +66,12 @@ enum Shape {
     /// Stable Diffusion 1.5 with half the channels.
     #[value(name = "sd15-half")]
     Sd15Half,
+    /// OpenAI's CLIP ViT-L/14: its CLIP score.
+    #[value(name = "vit-l-14")]
+    VitL14,
+    /// LAION's CLIP ViT-H/14: HPSv2.
+    #[value(name = "vit-h-14")]
+    VitH14,
 }
 
 const WARM_UP: usize = 2;
@@ -82,17 +92,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let python = match (&options.python, options.task) {
         (_, Task::Objectives) => PathBuf::new(),
         (Some(python), _) => python.clone(),
-        (None, _) => steps.take("PyTorch and diffusers from PyPI", || virtual_environment(&workspace))?,
+        (None, _) => steps.take("PyTorch's packages from PyPI", || virtual_environment(&workspace))?,
     };
-    if matches!(options.task, Task::Data) {
+    if options.task == Task::Data {
         steps.take("rounds", || data::run(&workspace, &python, options))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let scored = match options.task {
+        Task::Score | Task::Fid => Some(score::Scored::of(options)?),
+        _ => None,
+    };
     // Both programs, as `demo` builds them: alone, the trainer's dependencies would be compiled once more with fewer
     // features.
     steps.take("release build", || deployment::build(&workspace))?;
 
     let trainer = || Command::new(workspace.target.join("release/diff-contrast-trainer"));
+    if let Some(scored) = scored {
+        score::run(scored, &workspace, &python, trainer(), options, threads, &mut steps)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (mut ours, mut theirs) = (trainer(), trainer());
     let names = match options.task {
         Task::Objectives => {
@@ -107,10 +125,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             theirs.arg(workspace.root.join("xtask/bench/bench.py")).arg(task);
             ["our trainer", "PyTorch"]
         }
-        Task::Data => bail!("is measured otherwise"),
+        Task::Data | Task::Score | Task::Fid => bail!("is measured otherwise"),
     };
     let model = match options.shape {
         Some(Shape::Sd15Half) => workspace.root.join("xtask/bench/shapes/sd15-half"),
+        Some(Shape::VitL14 | Shape::VitH14) => bail!("--shape: this one scores pictures; use sd15-half"),
         None => workspace.root.join(&options.model),
     };
     for command in [&mut ours, &mut theirs] {
@@ -118,11 +137,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             .arg("--model")
             .arg(&model)
             .args(["--batch", &options.batch.to_string(), "--steps", &options.steps.to_string()])
-            .args(["--threads", &threads.to_string()])
             .args(options.shape.map(|_| "--random-weights"))
-            .args(options.side.map(|side| format!("--side={side}")))
-            .env("RAYON_NUM_THREADS", threads.to_string())
-            .env("OMP_NUM_THREADS", threads.to_string());
+            .args(options.side.map(|side| format!("--side={side}")));
+        limit_threads(command, threads);
     }
     let (mut ours, mut theirs) = steps.take("both load the model", || {
         Ok((Stepper::start(names[0], &mut ours)?, Stepper::start(names[1], &mut theirs)?))
@@ -130,6 +147,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let rounds = steps.take("rounds", || rounds(&mut ours, &mut theirs, options.rounds))?;
     print(names, &model, options, threads, &rounds);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells a program how many threads to take, in all the ways that one listens to.
+fn limit_threads(command: &mut Command, threads: usize) {
+    let threads = threads.to_string();
+    command.args(["--threads", &threads]).env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
 }
 
 fn rounds(ours: &mut Stepper, theirs: &mut Stepper, count: usize) -> Result<Vec<(Measured, Measured)>> {
@@ -192,8 +215,8 @@ struct Stepper {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-    /// Pairs that the last step read, where it reads pairs.
-    pairs: Option<u64>,
+    /// What the last step came to, where both programs must come to the same.
+    result: Option<f64>,
 }
 
 impl Stepper {
@@ -205,7 +228,7 @@ impl Stepper {
             .with_context(|| format!("starting {name}"))?;
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().context("no standard output")?);
-        let mut stepper = Self { name, child, input, output, pairs: None };
+        let mut stepper = Self { name, child, input, output, result: None };
         let first = stepper.line()?;
         ensure!(first == "ready", "{name} said {first:?} instead of `ready`");
         Ok(stepper)
@@ -220,7 +243,7 @@ impl Stepper {
         let line = self.line()?;
         let mut numbers = line.split_whitespace().map(str::parse::<f64>);
         let measured = (numbers.next(), numbers.next());
-        self.pairs = line.split_whitespace().nth(2).and_then(|pairs| pairs.parse().ok());
+        self.result = numbers.next().transpose().ok().flatten();
         match measured {
             (Some(Ok(seconds)), Some(Ok(peak_bytes))) => Ok(Measured { seconds, peak_bytes }),
             _ => bail!("{} said {line:?} instead of seconds and bytes", self.name),

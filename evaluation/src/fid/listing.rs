@@ -1,7 +1,8 @@
 //! Pictures of a folder, by pytorch-fid's rule.
 
 use super::FidError;
-use image::{ImageReader, RgbImage};
+use crate::preprocess::Picture;
+use image::RgbImage;
 use std::path::{Path, PathBuf};
 
 /// pytorch-fid's extensions, in small letters only, as there.
@@ -46,11 +47,9 @@ pub fn pictures_of(folder: &Path, deep: bool) -> Result<Vec<PathBuf>, FidError> 
 /// # Errors
 /// A file that cannot be read or decoded.
 pub fn open_picture(file: &Path) -> Result<RgbImage, FidError> {
-    let decoded = ImageReader::open(file)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| FidError::file(file, e))?
-        .decode();
-    decoded.map(|picture| picture.to_rgb8()).map_err(|e| {
-        FidError::file(file, format!("is no picture that can be decoded ({e}): remove or replace it"))
-    })
+    let bytes = std::fs::read(file).map_err(|e| FidError::file(file, e))?;
+    let picture = Picture::decode(&bytes, file)?;
+    let (width, height) = picture.size();
+    RgbImage::from_raw(width as u32, height as u32, picture.rgb().into_owned())
+        .ok_or_else(|| FidError::file(file, "has fewer pixels than its size says: remove or replace it"))
 }

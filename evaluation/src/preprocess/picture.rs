@@ -35,7 +35,7 @@ enum Samples {
 }
 
 impl Picture {
-    /// Reads a file's bytes: PNG of every kind, JPEG.
+    /// Reads a file's bytes: PNG of every kind, JPEG, BMP, PNM, TIFF, WebP.
     ///
     /// # Errors
     /// They are no whole picture, or more pixels than Pillow would take; `origin` is named.
@@ -51,9 +51,14 @@ impl Picture {
             .with_guessed_format()
             .map_err(|e| bad(e.to_string()))?
             .into_dimensions()
-            .map_err(|e| bad(format!("is no picture (PNG and JPEG are read): {e}")))?;
+            .map_err(|e| {
+                bad(format!(
+                    "is no picture (PNG, JPEG, BMP, PNM, TIFF and WebP are read): {e}; remove or replace it"
+                ))
+            })?;
         check_size(u64::from(width), u64::from(height)).map_err(bad)?;
-        let picture = reader.decode().map_err(|e| bad(format!("is no whole picture: {e}")))?;
+        let picture =
+            reader.decode().map_err(|e| bad(format!("is no whole picture: {e}; remove or replace it")))?;
         Ok(Self::from(picture))
     }
 

@@ -59,6 +59,16 @@ impl ClipReward {
         })
     }
 
+    /// Whether it resizes pictures as torch does, with antialiasing or without; Pillow always antialiases.
+    pub(super) fn resizes_tensors(&self) -> bool {
+        matches!(self.preprocessing, Preprocessing::Hps { .. })
+    }
+
+    /// Resizes tensors with antialiasing from now on.
+    pub(super) fn antialias(&mut self) {
+        self.preprocessing = Preprocessing::Hps { antialias: true };
+    }
+
     pub(super) fn logit_scale(&self) -> Result<f32> {
         Ok(self.towers.logit_scale().exp()?.to_scalar()?)
     }

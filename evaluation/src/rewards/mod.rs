@@ -69,12 +69,12 @@ impl RewardKind {
     pub fn statement(self) -> &'static str {
         match self {
             Self::HpsV20 => {
-                "HPSv2 v2.0 (ViT-H/14): 100 x cosine of picture and prompt in f32, not clamped; longer side resized \
-                 without antialias, black border. The package's score() is the hundredth of it"
+                "HPSv2 v2.0 (ViT-H/14): 100 x cosine of picture and prompt in f32, not clamped; longer side resized as \
+                 a tensor, black border. The package's score() is the hundredth of it"
             }
             Self::HpsV21 => {
-                "HPSv2 v2.1 (ViT-H/14): 100 x cosine of picture and prompt in f32, not clamped; longer side resized \
-                 without antialias, black border. Not comparable with v2.0"
+                "HPSv2 v2.1 (ViT-H/14): 100 x cosine of picture and prompt in f32, not clamped; longer side resized as \
+                 a tensor, black border. Not comparable with v2.0"
             }
             Self::PickScore => {
                 "PickScore v1 (ViT-H/14): 100 x cosine of picture and prompt, not clamped; the package multiplies by \
@@ -135,6 +135,7 @@ pub struct Reward {
     model: Model,
     sha256: String,
     batch: usize,
+    antialias: bool,
 }
 
 #[derive(Debug)]
@@ -174,7 +175,7 @@ impl Reward {
         if let (RewardKind::Aesthetic, Some(backbone)) = (kind, &files.backbone) {
             sha256.push_str(&weights::sha256(&weights::file_of(backbone)?)?);
         }
-        Ok(Self { kind, model, sha256, batch: BATCH })
+        Ok(Self { kind, model, sha256, batch: BATCH, antialias: false })
     }
 
     /// The same with another number of pictures that go through a network together. It changes speed and memory only.
@@ -182,6 +183,43 @@ impl Reward {
     pub fn with_batch(mut self, batch: usize) -> Self {
         self.batch = batch.max(1);
         self
+    }
+
+    /// The same with pictures resized with antialiasing, as torchvision does by itself since 0.17. Without this it is the
+    /// older way, in which the published figures were made.
+    ///
+    /// # Errors
+    /// It resizes as Pillow does, which always antialiases.
+    pub fn with_antialias(mut self) -> Result<Self> {
+        match &mut self.model {
+            Model::Clip(clip) if clip.resizes_tensors() => clip.antialias(),
+            _ => {
+                return Err(Error::Setting {
+                    field: "antialias",
+                    problem: format!("{} knows one way to resize: leave it out", self.kind.as_str()),
+                });
+            }
+        }
+        self.antialias = true;
+        Ok(self)
+    }
+
+    /// What the number is ([`RewardKind::statement`]), how its pictures are resized where there is a choice, and by which
+    /// weights.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        let way = match (&self.model, self.antialias) {
+            (_, true) => "; resized with antialiasing",
+            (Model::Clip(clip), false) if clip.resizes_tensors() => "; resized without antialiasing",
+            _ => "",
+        };
+        format!("{}{way}. Weights {}", self.kind.statement(), self.sha256)
+    }
+
+    /// Which it is and how it resizes, as a part of file names.
+    pub(crate) fn identity(&self) -> String {
+        let way = if self.antialias { "-antialias" } else { "" };
+        format!("{}{way}", self.kind.as_str())
     }
 
     /// Which it is.

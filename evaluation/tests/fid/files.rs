@@ -1,7 +1,7 @@
 //! Statistics files of numpy, and pictures of a folder.
 
 use crate::fixture;
-use crate::formula::features;
+use crate::formula::{features, picture};
 use evaluation::fid::{Statistics, open_picture, pictures_of, read_statistics, write_statistics};
 use image::{GrayImage, Luma, Rgba, RgbaImage};
 use std::path::Path;
@@ -47,6 +47,23 @@ fn what_is_no_statistics_file_is_refused_with_the_remedy() {
     let mut huge = whole.clone();
     huge[place..place + 8].copy_from_slice(b"(9**9,9)");
     assert!(refused("huge.npz", &huge).contains("sigma"));
+}
+
+/// One picture as Pillow writes it in every format that pytorch-fid lists, all without loss.
+#[test]
+fn pictures_open_in_every_format_that_is_listed() {
+    let files = pictures_of(&fixture("formats"), false).expect("pictures");
+    let endings: Vec<&str> =
+        files.iter().map(|file| file.extension().map_or("", |e| e.to_str().unwrap_or(""))).collect();
+    assert_eq!(endings, ["bmp", "png", "ppm", "tif", "tiff", "webp", "pgm"]);
+    let colour = picture("formats", 12, 9);
+    let mut grey = colour.clone();
+    grey.pixels_mut().for_each(|pixel| pixel.0 = [pixel.0[0]; 3]);
+    for file in files {
+        let opened = open_picture(&file).unwrap_or_else(|e| panic!("{e}"));
+        let right = if file.ends_with("grey.pgm") { &grey } else { &colour };
+        assert!(opened == *right, "{} is not what Pillow wrote", file.display());
+    }
 }
 
 #[test]

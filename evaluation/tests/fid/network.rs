@@ -1,7 +1,7 @@
 //! The network at full size, and what each mode shows it.
 
-use crate::expected;
 use crate::formula::{picture, weights};
+use crate::{expected, fixture};
 use candle_core::{DType, Device, Tensor};
 use evaluation::fid::{Extractor, Mode, extract};
 use evaluation::inception::Inception;
@@ -36,6 +36,20 @@ fn features_of_every_mode_are_the_reference_packages() {
             eprintln!("{} of {size:?}: off by {off:.1e}", mode.as_str());
             assert!(off < 1e-4, "{} of {size:?} is off by {off:e}", mode.as_str());
         }
+    }
+}
+
+/// As torch writes it now and wrote it when Inception was published; every tensor is a view of one short storage, so that
+/// full size takes few bytes.
+#[test]
+fn files_that_torch_wrote_in_either_format_give_pytorch_fids_features() {
+    let theirs = expected("features.published").reshape((1, ())).expect("a row");
+    for name in ["inception-zip.pth", "inception-legacy.pth"] {
+        let inception = Inception::load(&fixture(name), &Device::Cpu).expect(name);
+        let extractor = Extractor::Inception(Box::new(inception), Mode::PytorchFid);
+        let ours = extractor.features(&[picture("published", 80, 60)]).expect("features");
+        let off = relative(&ours, &theirs, 0).expect("numbers");
+        assert!(off < 1e-4, "{name} is off by {off:e}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod badge;
 pub(crate) mod copy_line;
+pub(crate) mod evaluations;
 pub(crate) mod job_queue;
 pub(crate) mod judge;
 pub(crate) mod note;

@@ -1,7 +1,8 @@
-//! The table of runs, kept fresh.
+//! The table of runs, with the queue and the evaluations around it, kept fresh.
 
 use crate::api;
 use crate::components::badge::{ObjectiveBadge, StateBadge};
+use crate::components::evaluations::{Evaluations, reported};
 use crate::components::job_queue::{JobQueue, queue};
 use crate::components::poll::poll;
 use crate::format::{duration, moment, number, percent};
@@ -12,10 +13,11 @@ use leptos::prelude::*;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// The queue and all runs. Asks often while there is work and now and then otherwise, since more may come.
+/// All runs, the queue and the evaluations. Asks often while there is work and now and then otherwise, since more may come.
 #[island]
 pub(crate) fn RunTable(runs: Page<RunSummary>, jobs: Page<Job>) -> impl IntoView {
     let runs = RwSignal::new(runs.items);
+    let evaluations = RwSignal::new(reported(&jobs.items));
     let jobs = RwSignal::new(queue(jobs.items));
     let asked = StoredValue::new(0u32);
     poll(Duration::from_millis(1500), move || async move {
@@ -27,6 +29,7 @@ pub(crate) fn RunTable(runs: Page<RunSummary>, jobs: Page<Job>) -> impl IntoView
                 runs.set(page.items);
             }
             if let Ok(page) = api::jobs().await {
+                evaluations.set(reported(&page.items));
                 jobs.set(queue(page.items));
             }
         }
@@ -51,6 +54,7 @@ pub(crate) fn RunTable(runs: Page<RunSummary>, jobs: Page<Job>) -> impl IntoView
             </table>
         </Show>
         <JobQueue jobs />
+        <Evaluations jobs=evaluations />
     }
 }
 

@@ -1,26 +1,36 @@
 //! All models.
 
-use crate::api::{self, image_url};
+use crate::api::{self, Answer, image_url};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::copy_line::CopyLine;
+use crate::components::evaluations::{ReportLink, reported};
 use crate::components::note::Empty;
 use crate::format::{moment, query};
 use crate::pages::leaderboard::score_text;
 use crate::pages::{Head, loaded, origin};
 use domain::api::{ModelSummary, Page, run_page};
+use domain::evaluate::ReportFile;
+use domain::job::{Job, JobSpec};
 use domain::model::Model;
 use leptos::prelude::*;
+
+/// Reports that a card links.
+const MOST_REPORTS: usize = 5;
 
 /// A card for each.
 #[component]
 pub(crate) fn Models() -> impl IntoView {
     view! {
         <Head title="Models" lead="Checkpoints that can generate: the bundled one and those that runs have made." />
-        {loaded(api::models(), models)}
+        {loaded(load(), models)}
     }
 }
 
-fn models(page: Page<ModelSummary>) -> impl IntoView {
+async fn load() -> Answer<(Page<ModelSummary>, Page<Job>)> {
+    Ok((api::models().await?, api::jobs().await?))
+}
+
+fn models((page, jobs): (Page<ModelSummary>, Page<Job>)) -> impl IntoView {
     if page.items.is_empty() {
         return view! {
             <Empty title="No models yet">
@@ -29,10 +39,12 @@ fn models(page: Page<ModelSummary>) -> impl IntoView {
         }
         .into_any();
     }
-    view! { <div class="model-cards">{page.items.into_iter().map(card).collect_view()}</div> }.into_any()
+    let evaluations = reported(&jobs.items);
+    let cards = page.items.into_iter().map(|summary| card(summary, &evaluations)).collect_view();
+    view! { <div class="model-cards">{cards}</div> }.into_any()
 }
 
-fn card(summary: ModelSummary) -> impl IntoView {
+fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
     let ModelSummary { model, base_name, samples, scores, problem } = summary;
     let usable = problem.is_none();
     // Whole rows of four, if there is one.
@@ -55,6 +67,7 @@ fn card(summary: ModelSummary) -> impl IntoView {
     let run = model.run_id.map(|run| {
         view! { ", " <a href=run_page(run)>{model.step.map_or_else(|| "its run".to_owned(), |step| format!("step {step}"))}</a> }
     });
+    let reports = reports(&model, evaluations);
     view! {
         <article class="model-card" id=model.name.clone()>
             <div class="mosaic" aria-hidden="true">{pictures}</div>
@@ -69,7 +82,7 @@ fn card(summary: ModelSummary) -> impl IntoView {
                 </p>
                 {(!model.description.is_empty()).then(|| view! { <p>{model.description.clone()}</p> })}
                 {problem.map(|problem| view! { <div class="note bad"><p>{problem}</p></div> })}
-                <dl class="facts">{scores}{identity(&model)}</dl>
+                <dl class="facts">{scores}{identity(&model)}{reports}</dl>
                 {usable.then(|| view! {
                     <CopyLine text=curl />
                     <p><a class="button" href=format!("/playground?model={}", query(&model.name))>"Generate with it"</a></p>
@@ -77,6 +90,25 @@ fn card(summary: ModelSummary) -> impl IntoView {
             </div>
         </article>
     }
+}
+
+/// Evaluations that name the model, newest first; nothing if there is none.
+fn reports(model: &Model, evaluations: &[Job]) -> impl IntoView + use<> {
+    let id = model.id.to_string();
+    let names_it = |job: &&Job| match &job.spec {
+        JobSpec::Evaluate(spec) => spec.all_models().iter().any(|name| *name == model.name || *name == id),
+        JobSpec::Train(_) => false,
+    };
+    let links: Vec<_> = evaluations
+        .iter()
+        .filter(names_it)
+        .take(MOST_REPORTS)
+        .map(|job| {
+            let when = job.finished_at.map_or_else(|| "report".to_owned(), moment);
+            view! { <div><ReportLink job=job.id file=ReportFile::Page text=when /></div> }
+        })
+        .collect();
+    (!links.is_empty()).then(|| view! { <div><dt>"Evaluations"</dt><dd>{links}</dd></div> })
 }
 
 /// Which weights these are; nothing for a folder that could not become a model.

@@ -6,10 +6,11 @@ use crate::extract::{Id, JobBody, Query};
 use crate::routes::limit;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use domain::api::{ErrorBody, JobAccepted, Page, path};
+use domain::evaluate::ReportFile;
 use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
 use domain::problem::Problems;
@@ -73,6 +74,40 @@ pub(crate) async fn cancel(State(state): State<AppState>, Id(id): Id<JobId>) -> 
     job.map(Json).ok_or_else(|| ApiError::not_found("job"))
 }
 
+/// The report is made of prompts and names that others wrote: should one ever escape its quoting, no script runs, nothing is
+/// fetched or sent, and the page is a stranger to this site.
+const REPORT_POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+
+/// A file of an evaluation's report
+///
+/// `report.html` is one page with everything in it, `report.json` the same figures, `scores.csv` every score.
+#[utoipa::path(get, path = path::JOB_REPORT, tag = "training",
+    params(("id" = Uuid, Path), ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`")),
+    responses((status = 200, content_type = "text/html", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn report(
+    State(state): State<AppState>,
+    Path((id, file)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let missing = || ApiError::not_found("report: a job has one when it is an evaluation and has succeeded");
+    let id: JobId = id.parse().map_err(|_| missing())?;
+    let file: ReportFile = file.parse().map_err(|_| missing())?;
+    let bytes = state.artifacts.get(&file.artifact(id)).await?.ok_or_else(missing)?;
+    let disposition = match file {
+        ReportFile::Page => "inline".to_owned(),
+        ReportFile::Figures | ReportFile::Scores => {
+            format!("attachment; filename=\"evaluation-{id}-{}\"", file.name())
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, file.media_type().to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+        (header::CONTENT_SECURITY_POLICY, REPORT_POLICY.to_owned()),
+        // A job that is claimed again writes it again.
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
 /// Tells now what would fail the job later. A base or reference that is no name is a folder on the worker.
 async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
     let named: Vec<(&str, &str)> = match spec {
@@ -80,7 +115,10 @@ async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
             .into_iter()
             .filter_map(|(field, name)| name.filter(|name| is_name(name)).map(|name| (field, name.as_str())))
             .collect(),
-        JobSpec::Evaluate(spec) => vec![("model", &spec.model)],
+        JobSpec::Evaluate(spec) => {
+            let field = |name: &str| if name == spec.model { "model" } else { "models" };
+            spec.all_models().into_iter().map(|name| (field(name), name)).collect()
+        }
     };
     let mut problems = Problems::default();
     for (field, name) in named {

@@ -52,6 +52,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(jobs::list, jobs::submit))
         .routes(routes!(jobs::one))
         .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::report))
         .routes(routes!(runs::list))
         .routes(routes!(runs::one))
         .routes(routes!(runs::metrics))

@@ -61,6 +61,27 @@ async fn full_pages_read_without_javascript() {
 }
 
 #[tokio::test]
+async fn reports_are_linked_where_their_models_are() {
+    let app = TestApp::start().await;
+    app.sibling("tuned", "diffusion_dpo").await;
+    app.sibling("aloof", "sft").await;
+    let job = app.evaluation(&["tiny", "tuned"], "<!doctype html>").await;
+    let link = |file: &str| format!("href=\"/api/v1/jobs/{job}/report/{file}\"");
+    let runs = app.get("/runs").await.expect(200).text();
+    for file in ["report.html", "report.json", "scores.csv"] {
+        assert!(runs.contains(&link(file)), "no link to {file}: {runs}");
+    }
+    let models = app.get("/models").await.expect(200).text();
+    let card = |name: &str| {
+        let from = models.find(&format!("id=\"{name}\"")).expect("a card");
+        models[from..].split("</article>").next().expect("its text").to_owned()
+    };
+    for (name, linked) in [("tiny", true), ("tuned", true), ("aloof", false)] {
+        assert_eq!(card(name).contains(&link("report.html")), linked, "{name}: {}", card(name));
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_a_404_page() {
     let app = TestApp::start().await;
     for path in ["/no-such-page", "/runs/0199c5a8-7d3e-7f00-8000-0123456789ab", "/runs/garbage"] {

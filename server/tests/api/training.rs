@@ -30,6 +30,42 @@ async fn an_evaluation_is_queued() {
 }
 
 #[tokio::test]
+async fn an_evaluation_of_several_models_names_those_that_are_not_there() {
+    let app = TestApp::start().await;
+    app.sibling("tuned", "diffusion_dpo").await;
+    let body = |models: &[&str]| json!({ "kind": "evaluate", "models": models, "prompts": { "source": "shapes_held_out", "count": 4 } });
+    app.post("/api/v1/jobs", body(&["tiny", "tuned"]).to_string()).await.expect(202);
+    app.post("/api/v1/jobs", body(&["tiny", "nobody"]).to_string()).await.refuses(422, "models");
+}
+
+/// A report's page is made of what others wrote, so it is served as a stranger: no script, no request, no origin.
+#[tokio::test]
+async fn a_report_is_served_in_its_three_forms_and_nothing_else_is() {
+    let app = TestApp::start().await;
+    let page = "<!doctype html><title>Evaluation</title>";
+    let job = app.evaluation(&["tiny"], page).await;
+    let address = |file: &str| format!("/api/v1/jobs/{job}/report/{file}");
+    let report = app.get(&address("report.html")).await.expect(200);
+    assert_eq!(report.text(), page);
+    assert_eq!(report.header("content-type"), "text/html; charset=utf-8");
+    let policy = report.header("content-security-policy");
+    assert!(policy.starts_with("sandbox; default-src 'none';") && !policy.contains("allow-"), "{policy}");
+    assert_eq!(report.header("x-content-type-options"), "nosniff");
+    for (file, kind) in [("report.json", "application/json"), ("scores.csv", "text/csv; charset=utf-8")] {
+        let reply = app.get(&address(file)).await.expect(200);
+        assert_eq!(reply.header("content-type"), kind);
+        let disposition = reply.header("content-disposition");
+        assert_eq!(disposition, format!("attachment; filename=\"evaluation-{job}-{file}\""));
+    }
+    for file in ["evaluation.json", "..%2f..%2fimages", "report.html%00", ""] {
+        app.get(&address(file)).await.expect(404);
+    }
+    app.get("/api/v1/jobs/0199c5a8-7d3e-7f00-8000-0123456789ab/report/report.html").await.expect(404);
+    let missing = app.get("/api/v1/jobs/..%2f..%2fx/report/report.html").await.expect(404).json();
+    assert_eq!(missing["error"]["code"], "not_found");
+}
+
+#[tokio::test]
 async fn a_run_shows_its_curves_from_a_step_on_and_its_samples() {
     let app = TestApp::start().await;
     app.run("watched", 10, None).await;

@@ -5,7 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use clap::Parser;
 use domain::Timestamp;
-use domain::evaluate::Metric;
+use domain::evaluate::{Metric, ReportFile};
 use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::JobSpec;
@@ -182,6 +182,25 @@ impl TestApp {
         let score = ImageScore { image_id: id, metric: Metric::ShapeAndColour, value: 1.0 };
         self.store.put_scores(&[score], None).await.expect("a score");
         image
+    }
+
+    /// An evaluation of these models that has succeeded and left a report, as a worker would; its id.
+    pub(crate) async fn evaluation(&self, models: &[&str], page: &str) -> JobId {
+        let prompts = serde_json::json!({"source": "shapes_held_out", "count": 2});
+        let spec = serde_json::json!({"kind": "evaluate", "models": models, "prompts": prompts});
+        let spec: JobSpec = serde_json::from_value(spec).expect("a spec");
+        let now = self.now();
+        let id = JobId::new(now, self.entropy());
+        self.store.enqueue_job(id, &spec, now).await.expect("a job");
+        let lease = Duration::from_secs(3600);
+        let claim = self.store.claim_job("test", Uuid::from_u128(self.born.get().into()), now, lease).await;
+        let claim = claim.expect("a query").expect("the job");
+        let bytes = [page, "{\"prompts\": 2}", "model,score\n"];
+        for (file, bytes) in ReportFile::ALL.into_iter().zip(bytes) {
+            self.artifacts.put(&file.artifact(id), bytes.into()).await.expect("a file");
+        }
+        self.store.finish_job(&claim, self.now(), &Ending::Succeeded).await.expect("ended");
+        id
     }
 
     /// A run with curves and one sample picture, claimed as a worker would; `ending` ends it.

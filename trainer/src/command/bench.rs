@@ -1,6 +1,9 @@
 //! `bench`: one step at a time on request, so that `cargo xtask bench` can drive us and a peer in turn. Prints
-//! `ready`, then answers each line `step` with `<seconds> <peak bytes of memory>`. Inputs are random numbers of the
-//! model's shapes; `xtask/bench/bench.py` does the same work.
+//! `ready`, then answers each line `step` with `<seconds> <peak bytes of memory>`, and the number that the work came to
+//! where both must come to the same. `xtask/bench/bench.py` does the same work on random numbers of the model's shapes,
+//! `xtask/bench/score.py` on the same pictures.
+
+mod score;
 
 use crate::data::batch::Batch;
 use crate::forward::{Forward, Way};
@@ -20,6 +23,7 @@ use diffusion::unet::{Added, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec};
+use evaluation::rewards::RewardKind;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -32,12 +36,15 @@ const FEATURES: usize = 768;
 #[derive(Debug, Args)]
 pub struct BenchCommand {
     task: Task,
-    /// A folder in diffusers layout.
+    /// A folder in diffusers layout; of `score` and `fid`, one that `xtask/bench/score.py make` made.
     #[arg(long)]
     model: PathBuf,
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// What `score` scores by.
+    #[arg(long, default_value = "clip_score_l14")]
+    reward: RewardKind,
     /// What `train` minimises.
     #[arg(long, default_value = "denoise")]
     objective: Minimised,
@@ -65,6 +72,8 @@ pub struct BenchCommand {
 enum Task {
     Train,
     Generate,
+    Score,
+    Fid,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -101,6 +110,8 @@ impl BenchCommand {
         let mut step = match self.task {
             Task::Train => self.train()?,
             Task::Generate => self.generate()?,
+            Task::Score => score::score(&self.model, self.reward, self.batch)?,
+            Task::Fid => score::fid(&self.model, self.batch)?,
         };
         println!("ready");
         std::io::stdout().flush()?;
@@ -110,8 +121,8 @@ impl BenchCommand {
                 bail!("expected `step`, got {line:?}");
             }
             let begun = Instant::now();
-            step()?;
-            println!("{:.6} {}", begun.elapsed().as_secs_f64(), peak_memory());
+            let result = step()?.map_or(String::new(), |result| format!(" {result}"));
+            println!("{:.6} {}{result}", begun.elapsed().as_secs_f64(), peak_memory());
             std::io::stdout().flush()?;
         }
         Ok(())
@@ -172,7 +183,7 @@ impl BenchCommand {
 
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
     /// AdamW.
-    fn train(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
+    fn train(&self) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
         let folders = Folders::new(&self.model, None);
         let (unet, variables) = self.unet(&folders, true)?;
         let asked = self.objective.asked();
@@ -207,12 +218,12 @@ impl BenchCommand {
             forward.backward(&loss, &variables, &mut gradients)?;
             optimiser.update(&variables, &gradients, 1, 1e-6)?;
             loss.to_scalar::<f32>()?;
-            Ok(())
+            Ok(None)
         }))
     }
 
     /// One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
-    fn generate(&self) -> Result<Box<dyn FnMut() -> Result<()>>> {
+    fn generate(&self) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
         let folders = Folders::new(&self.model, None);
         let (unet, _) = self.unet(&folders, false)?;
         let vae = self.autoencoder(&folders)?;
@@ -237,7 +248,7 @@ impl BenchCommand {
                 .to_dtype(DType::F32)?
                 .to_scalar::<f32>()
                 .context("the sum of the pictures")?;
-            Ok(())
+            Ok(None)
         }))
     }
 }

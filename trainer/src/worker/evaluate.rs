@@ -1,5 +1,5 @@
-//! An evaluation job: pictures of prompts by one model or several, scored. What an earlier attempt made is kept. Several
-//! models are compared in a report among the artifacts, `evaluations/JOB/report.html`.
+//! An evaluation job: pictures of prompts by one model or several, scored, and compared in a report among the artifacts
+//! (`domain::evaluate::ReportFile`). What an earlier attempt made is kept.
 
 use super::lease::Lease;
 use super::pictures::{Belongs, keep, params};
@@ -11,7 +11,7 @@ use crate::recipes::evaluate::report::{EvaluationReport, Scored};
 use crate::recipes::evaluate::{BATCH, distance, score, settings};
 use anyhow::{Context, Result};
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use domain::evaluate::EvaluateSpec;
+use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::model::Model;
 use image::ImageFormat;
 use std::ops::ControlFlow;
@@ -50,9 +50,7 @@ impl Worker {
             }
             drawn.push(Drawn { model, settings });
         }
-        if drawn.len() > 1 || spec.fid.is_some() {
-            self.report(claim, spec, &tasks, &mut judges, &judging, &drawn)?;
-        }
+        self.report(claim, spec, &tasks, &mut judges, &judging, &drawn)?;
         Ok(Outcome::Done)
     }
 
@@ -148,20 +146,21 @@ impl Worker {
         }
         let baseline = self.runtime.block_on(self.catalogue.find(spec.baseline()))?.0.name;
         let report = EvaluationReport::new(tasks, spec.seed, &baseline, &scored);
+        let report = report.with_statements(judges.statements());
         let gallery = |model: &str, k: usize| -> Result<Vec<u8>> {
             let of = drawn.iter().find(|of| of.model.name == model);
             Ok(bytes(of.with_context(|| format!("{model:?} is not among the models"))?, k)?.1)
         };
         let files = [
-            ("report.json", serde_json::to_vec_pretty(&report)?),
-            ("scores.csv", table(tasks, spec.seed, &scored).into_bytes()),
-            ("report.html", page(&report, &gallery)?.into_bytes()),
+            (ReportFile::Figures, serde_json::to_vec_pretty(&report)?),
+            (ReportFile::Scores, table(tasks, spec.seed, &scored).into_bytes()),
+            (ReportFile::Page, page(&report, &gallery)?.into_bytes()),
         ];
-        let key = format!("evaluations/{}", claim.job.id);
-        for (name, bytes) in files {
-            self.runtime.block_on(self.catalogue.artifacts.put(&format!("{key}/{name}"), bytes))?;
+        for (file, bytes) in files {
+            let key = file.artifact(claim.job.id);
+            self.runtime.block_on(self.catalogue.artifacts.put(&key, bytes))?;
+            tracing::info!(job = %claim.job.id, "report: {}", self.catalogue.artifacts.path(&key)?.display());
         }
-        tracing::info!(job = %claim.job.id, "report: {}", self.catalogue.artifacts.path(&key)?.display());
         Ok(())
     }
 }

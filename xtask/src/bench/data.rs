@@ -32,13 +32,13 @@ pub(super) fn run(workspace: &Workspace, python: &Path, options: &Options) -> Re
     let mut ours = Stepper::start("our reader", &mut ours)?;
     let mut theirs = Stepper::start("datasets", &mut theirs)?;
     let rounds = rounds(&mut ours, &mut theirs, options.rounds)?;
-    let pairs = ours.pairs;
+    let pairs = ours.result;
     ensure!(
-        pairs.is_some() && pairs == theirs.pairs,
+        pairs.is_some() && pairs == theirs.result,
         "the readers found {pairs:?} and {:?} pairs",
-        theirs.pairs
+        theirs.result
     );
-    let pairs = pairs.unwrap_or(0) as f64;
+    let pairs = pairs.unwrap_or_default();
     let of = |value: fn(&super::Measured) -> f64| {
         let ours = median(rounds.iter().map(|round| value(&round.0)).collect());
         (ours, median(rounds.iter().map(|round| value(&round.1)).collect()))

@@ -46,10 +46,24 @@ impl Judges {
                 vocabulary: path(&spec.vocabulary),
                 backbone: path(&spec.backbone),
             };
-            let reward = Reward::open(kind, &files, device).with_context(|| spec.metric.label())?;
+            let reward = Reward::open(kind, &files, device)
+                .and_then(|reward| if spec.antialias { reward.with_antialias() } else { Ok(reward) })
+                .with_context(|| spec.metric.label())?;
             Ok((spec.metric, CachedReward::open(cache, reward)?))
         };
         Ok(Self { clip, rewards: rewards.iter().map(open).collect::<Result<_>>()? })
+    }
+
+    /// What each metric's number is, for the report.
+    #[must_use]
+    pub fn statements(&self) -> BTreeMap<Metric, String> {
+        let by_clip = "cosine of picture and prompt by the baseline's own CLIP, neither scaled nor clamped; not comparable \
+                       with figures by other networks";
+        let by_rule =
+            "1 where the picture shows the asked shape and colour by the bundled world's rule, 0 elsewhere";
+        let clip = self.clip.iter().map(|_| (Metric::ClipScore, by_clip.to_owned()));
+        let rewards = self.rewards.iter().map(|(metric, cached)| (*metric, cached.reward().statement()));
+        clip.chain([(Metric::ShapeAndColour, by_rule.to_owned())]).chain(rewards).collect()
     }
 
     /// Scores pictures, each of its own task.

@@ -15,7 +15,7 @@ use candle_core::Device;
 use diffusion::pipeline::{Defaults, Folders, Prompt, Settings, TextToImage};
 use diffusion::unet::WEIGHTS_FILE;
 use diffusion::weights::write_atomically;
-use domain::evaluate::{EvaluateSpec, FidSpec};
+use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
 use evaluation::fid::open_picture;
 use image::{ImageFormat, RgbImage};
 use judges::{Judges, Scores};
@@ -112,6 +112,7 @@ pub fn evaluate(
         scored.push(Scored { model: candidate.name.clone(), sha256, scores, fid: distance });
     }
     let report = EvaluationReport::new(&tasks, spec.seed, baseline, &scored);
+    let report = report.with_statements(judges.statements());
     let name = |model: &str| candidates.iter().position(|candidate| candidate.name == model);
     let gallery = |model: &str, k: usize| -> Result<Vec<u8>> {
         let i = name(model).with_context(|| format!("{model:?} is not among the models"))?;
@@ -130,9 +131,10 @@ fn write_report(
     gallery: Gallery<'_>,
     out: &Path,
 ) -> Result<()> {
-    write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(report)?)?;
-    write_atomically(&out.join("scores.csv"), table(tasks, report.seed, scored).as_bytes())?;
-    write_atomically(&out.join("report.html"), page(report, gallery)?.as_bytes())?;
+    let path = |file: ReportFile| out.join(file.name());
+    write_atomically(&path(ReportFile::Figures), &serde_json::to_vec_pretty(report)?)?;
+    write_atomically(&path(ReportFile::Scores), table(tasks, report.seed, scored).as_bytes())?;
+    write_atomically(&path(ReportFile::Page), page(report, gallery)?.as_bytes())?;
     Ok(())
 }
 

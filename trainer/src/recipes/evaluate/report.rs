@@ -40,6 +40,8 @@ pub struct EvaluationReport {
     pub comparisons: Vec<Comparison>,
     /// Each two metrics.
     pub agreements: Vec<Agreement>,
+    /// What the numbers of each metric are: network, scale, weights.
+    pub statements: BTreeMap<Metric, String>,
 }
 
 /// One model by itself.
@@ -163,7 +165,19 @@ impl EvaluationReport {
             models: models.iter().map(|scored| summary(tasks, scored)).collect(),
             comparisons,
             agreements: reference.map(|reference| agreements(models, reference)).unwrap_or_default(),
+            statements: BTreeMap::new(),
         }
+    }
+
+    /// The same with what the judges say of the metrics that are in it.
+    #[must_use]
+    pub fn with_statements(mut self, mut statements: BTreeMap<Metric, String>) -> Self {
+        let found = |metric: &Metric| {
+            self.models.iter().any(|model| model.metrics.iter().any(|found| found.metric == *metric))
+        };
+        statements.retain(|metric, _| found(metric));
+        self.statements = statements;
+        self
     }
 }
 

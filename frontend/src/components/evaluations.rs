@@ -1,0 +1,75 @@
+//! Evaluations that have ended, with their reports.
+
+use crate::format::moment;
+use domain::api::report_url;
+use domain::evaluate::{EvaluateSpec, ReportFile};
+use domain::id::JobId;
+use domain::job::{Job, JobSpec, JobState};
+use leptos::prelude::*;
+
+/// Those of a list that have a report.
+pub(crate) fn reported(jobs: &[Job]) -> Vec<Job> {
+    let has_report =
+        |job: &&Job| job.state == JobState::Succeeded && matches!(job.spec, JobSpec::Evaluate(_));
+    jobs.iter().filter(has_report).cloned().collect()
+}
+
+/// A list of them; nothing if there is none.
+#[component]
+pub(crate) fn Evaluations(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
+    move || {
+        let rows = jobs.get().iter().filter_map(row).collect_view();
+        (!rows.is_empty()).then(|| {
+            view! {
+                <section aria-labelledby="evaluations">
+                    <h2 id="evaluations">"Evaluations"</h2>
+                    <table class="cards-on-phone">
+                        <thead>
+                            <tr>
+                                <th>"Models"</th>
+                                <th>"Report"</th>
+                                <th class="figure">"Pictures"</th>
+                                <th class="figure">"Ended"</th>
+                            </tr>
+                        </thead>
+                        <tbody>{rows}</tbody>
+                    </table>
+                </section>
+            }
+        })
+    }
+}
+
+fn row(job: &Job) -> Option<impl IntoView + use<>> {
+    let JobSpec::Evaluate(spec) = &job.spec else { return None };
+    Some(view! {
+        <tr>
+            <td class="lead">{models(spec)}</td>
+            <td data-label="Report">
+                <ReportLink job=job.id file=ReportFile::Page text="Report" /> " · "
+                <ReportLink job=job.id file=ReportFile::Figures text="JSON" /> " · "
+                <ReportLink job=job.id file=ReportFile::Scores text="CSV" />
+            </td>
+            <td data-label="Pictures" class="figure">{job.total}</td>
+            <td data-label="Ended" class="figure soft">{job.finished_at.map(moment)}</td>
+        </tr>
+    })
+}
+
+/// The models in the order of the spec, the one that the others are compared with marked where there are others.
+fn models(spec: &EvaluateSpec) -> impl IntoView + use<> {
+    let all = spec.all_models();
+    let several = all.len() > 1;
+    let name = |name: &str| {
+        let baseline =
+            (several && name == spec.baseline()).then(|| view! { " " <span class="badge">"baseline"</span> });
+        view! { <div>{name.to_owned()}{baseline}</div> }
+    };
+    all.into_iter().map(name).collect_view()
+}
+
+/// A link to one form of a report.
+#[component]
+pub(crate) fn ReportLink(job: JobId, file: ReportFile, #[prop(into)] text: String) -> impl IntoView {
+    view! { <a href=report_url(job, file)>{text}</a> }
+}

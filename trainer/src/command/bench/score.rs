@@ -1,0 +1,66 @@
+//! What `bench score` and `bench fid` repeat: a batch of pictures in memory, from their levels to scores or features.
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device};
+use evaluation::fid::{Extractor, Mode};
+use evaluation::inception::Inception;
+use evaluation::preprocess::Picture;
+use evaluation::rewards::{Reward, RewardFiles, RewardKind};
+use image::{Rgb, RgbImage};
+use std::path::Path;
+
+/// Names in the folder that `xtask/bench/score.py make` makes.
+const WEIGHTS: &str = "weights.pt";
+const VOCABULARY: &str = "bpe_simple_vocab_16e6.txt.gz";
+/// Side of the pictures, as Stable Diffusion 1.5 draws them.
+const SIDE: u32 = 512;
+
+/// The mean score of as many pictures, each with its own prompt.
+///
+/// # Errors
+/// Weights that cannot be read.
+pub(super) fn score(
+    folder: &Path,
+    kind: RewardKind,
+    batch: usize,
+) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
+    let files = RewardFiles {
+        weights: folder.join(WEIGHTS),
+        vocabulary: Some(folder.join(VOCABULARY)),
+        ..RewardFiles::default()
+    };
+    let reward = Reward::open(kind, &files, &Device::Cpu)?.with_batch(batch);
+    let pictures: Vec<Picture> = (0..batch).map(picture).map(Picture::from).collect();
+    let prompts: Vec<String> = (0..batch).map(prompt).collect();
+    Ok(Box::new(move || {
+        let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        let scores = reward.scores(&pictures, &prompts)?;
+        Ok(Some(scores.iter().map(|&score| f64::from(score)).sum::<f64>() / scores.len() as f64))
+    }))
+}
+
+/// The mean of the features that pytorch-fid compares.
+///
+/// # Errors
+/// Weights that cannot be read.
+pub(super) fn fid(folder: &Path, batch: usize) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
+    let inception = Inception::load(&folder.join(WEIGHTS), &Device::Cpu)?;
+    let extractor = Extractor::Inception(Box::new(inception), Mode::PytorchFid);
+    let pictures: Vec<RgbImage> = (0..batch).map(picture).collect();
+    Ok(Box::new(move || {
+        let mean = extractor.features(&pictures)?.to_dtype(DType::F64)?.mean_all()?.to_scalar();
+        mean.map(Some).context("the mean of the features")
+    }))
+}
+
+/// The i-th picture: ramps and a pattern, the same as `score.py`'s.
+fn picture(i: usize) -> RgbImage {
+    let i = i as u32;
+    RgbImage::from_fn(SIDE, SIDE, |x, y| {
+        Rgb([0, 1, 2].map(|c| (((x * (i % 5 + 1)) ^ (y * (c + 1))) + 31 * i) as u8))
+    })
+}
+
+fn prompt(i: usize) -> String {
+    format!("number {i}: a watercolour of a lighthouse on a cliff above a stormy sea, seen from a small boat")
+}

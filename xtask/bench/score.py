@@ -1,0 +1,132 @@
+"""The Python side of `cargo xtask bench score` and `bench fid`: open_clip and pytorch-fid on the same files and pictures.
+
+    python score.py make NAME FOLDER                   # random weights of full size: vit-l-14, vit-h-14 or inception
+    python score.py run NAME FOLDER --batch N --threads N
+
+A step takes pictures in memory to their scores or features, preparation included; `diff-contrast-trainer bench` does the
+same on the same weights, and each answers with the mean, which has to agree.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from steps import answer
+
+# Side of the pictures, as Stable Diffusion 1.5 draws them.
+SIDE = 512
+# OpenAI's ViT-L/14 is the CLIP score of most tables; HPSv2 is LAION's ViT-H/14 with other weights.
+OPEN_CLIP = {"vit-l-14": "ViT-L-14-quickgelu", "vit-h-14": "ViT-H-14"}
+
+
+def picture(i: int) -> Image.Image:
+    """Ramps and a pattern, the same as our side's."""
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.uint32)
+    channels = [((x * (i % 5 + 1)) ^ (y * (c + 1))) + 31 * i for c in range(3)]
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+def prompt(i: int) -> str:
+    return f"number {i}: a watercolour of a lighthouse on a cliff above a stormy sea, seen from a small boat"
+
+
+def inception(state: dict):
+    """pytorch-fid's network of a state dict in place of the published one."""
+    import pytorch_fid.inception as published
+
+    published.load_state_dict_from_url = lambda *_arguments, **_options: state
+    return published.InceptionV3([published.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()
+
+
+def make(name: str, folder: Path):
+    torch.manual_seed(0)
+    if name == "inception":
+        import torchvision
+
+        network = torchvision.models.inception_v3(
+            weights=None, aux_logits=False, num_classes=1008, init_weights=False
+        )
+        for module in network.modules():
+            # Keeps activations alive through all layers: denormal numbers would be slow to compute with.
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        state = network.state_dict()
+    else:
+        import open_clip
+
+        state = open_clip.create_model(OPEN_CLIP[name]).state_dict()
+    making = folder.with_name(folder.name + ".making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    torch.save(state, making / "weights.pt")
+    if name != "inception":
+        vocabulary = "bpe_simple_vocab_16e6.txt.gz"
+        shutil.copyfile(Path(open_clip.__file__).parent / vocabulary, making / vocabulary)
+    making.rename(folder)
+
+
+def fid_step(folder: Path, batch: int):
+    """As pytorch-fid's `get_activations`: pictures to tensors, then the network, which resizes them itself."""
+    from torchvision.transforms.functional import to_tensor
+
+    network = inception(torch.load(folder / "weights.pt"))
+    pictures = [picture(i) for i in range(batch)]
+
+    @torch.inference_mode()
+    def step():
+        return network(torch.stack([to_tensor(picture) for picture in pictures]))[0].double().mean().item()
+
+    return step
+
+
+def score_step(name: str, folder: Path, batch: int):
+    """The cosine of each picture with its prompt; HPSv2's is multiplied by 100."""
+    import open_clip
+    from torchvision.transforms.functional import to_tensor
+
+    model = open_clip.create_model(OPEN_CLIP[name]).eval()
+    model.load_state_dict(torch.load(folder / "weights.pt"))
+    tokenize = open_clip.get_tokenizer(OPEN_CLIP[name])
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in [open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD])
+    as_openai = open_clip.image_transform(224, is_train=False)
+
+    def as_hps(picture):
+        # torchvision's resizing of tensors as it was when HPSv2 was published: no antialiasing.
+        small = torch.nn.functional.interpolate(to_tensor(picture)[None], size=(224, 224), mode="bicubic")[0]
+        return (small - mean) / deviation
+
+    prepare, scale = (as_hps, 100.0) if name == "vit-h-14" else (as_openai, 1.0)
+    pictures = [picture(i) for i in range(batch)]
+    prompts = [prompt(i) for i in range(batch)]
+
+    @torch.inference_mode()
+    def step():
+        seen = model.encode_image(torch.stack([prepare(picture) for picture in pictures]), normalize=True)
+        told = model.encode_text(tokenize(prompts), normalize=True)
+        return (scale * (seen * told).sum(dim=1)).double().mean().item()
+
+    return step
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["make", "run"])
+    parser.add_argument("name", choices=[*OPEN_CLIP, "inception"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.action == "make":
+        make(arguments.name, arguments.folder)
+    elif arguments.name == "inception":
+        answer(fid_step(arguments.folder, arguments.batch))
+    else:
+        answer(score_step(arguments.name, arguments.folder, arguments.batch))
+
+
+main()
