@@ -5,13 +5,14 @@ use crate::error::ReadError;
 use crate::pair::Row;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Most files read at a time.
 pub const MOST: usize = 4;
-/// Rows that a lane reads ahead.
+/// Rows that a lane reads ahead, and bytes of their pictures; a row that is larger goes alone.
 const AHEAD: usize = 16;
+pub(crate) const AHEAD_BYTES: usize = 16 << 20;
 
 /// Is given rows as they are read. `Break` says that nobody wants more.
 pub type Emit<'a> = dyn FnMut(Row) -> ControlFlow<()> + 'a;
@@ -22,8 +23,49 @@ type ReadFile = dyn Fn(&PathBuf, &mut Emit<'_>) -> Result<(), ReadError> + Send 
 /// Files being read. Dropping it ends the reading.
 #[derive(Debug)]
 pub struct Lanes {
-    lanes: Vec<Receiver<Result<Row, ReadError>>>,
+    lanes: Vec<Lane>,
     next: usize,
+}
+
+/// What one lane has read ahead.
+#[derive(Debug)]
+struct Lane {
+    rows: Receiver<Result<Row, ReadError>>,
+    room: Arc<Room>,
+}
+
+/// Bytes read ahead and not yet taken; none once nobody will take them.
+#[derive(Debug)]
+struct Room {
+    held: Mutex<Option<usize>>,
+    changed: Condvar,
+}
+
+impl Room {
+    /// Waits until so many bytes have room.
+    fn enter(&self, bytes: usize) -> ControlFlow<()> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |held: &mut Option<usize>| held.is_some_and(|held| held > 0 && held + bytes > AHEAD_BYTES);
+        let mut held = self.changed.wait_while(held, full).unwrap_or_else(PoisonError::into_inner);
+        match &mut *held {
+            Some(held) => {
+                *held += bytes;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Option<usize>)) {
+        change(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.room.set(|held| *held = None);
+    }
 }
 
 impl Lanes {
@@ -39,8 +81,12 @@ impl Lanes {
             .map(|lane| {
                 let (sender, receiver) = sync_channel(AHEAD);
                 let (files, read) = (Arc::clone(&files), Arc::clone(&read));
-                std::thread::spawn(move || run(files.iter().skip(lane).step_by(count), &*read, &sender));
-                receiver
+                let room = Arc::new(Room { held: Mutex::new(Some(0)), changed: Condvar::new() });
+                let own = Arc::clone(&room);
+                std::thread::spawn(move || {
+                    run(files.iter().skip(lane).step_by(count), &*read, &sender, &room);
+                });
+                Lane { rows: receiver, room: own }
             })
             .collect();
         Self { lanes, next: 0 }
@@ -51,15 +97,13 @@ fn run<'a>(
     files: impl Iterator<Item = &'a PathBuf>,
     read: &ReadFile,
     sender: &SyncSender<Result<Row, ReadError>>,
+    room: &Room,
 ) {
     for file in files {
         let mut wanted = true;
-        let ended = read(file, &mut |row| match sender.send(Ok(row)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => {
-                wanted = false;
-                ControlFlow::Break(())
-            }
+        let ended = read(file, &mut |row| {
+            wanted = room.enter(row.bytes()).is_continue() && sender.send(Ok(row)).is_ok();
+            if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         if let Err(error) = ended {
             // Whoever listens stops at the first error; if nobody does, nobody misses it.
@@ -78,8 +122,11 @@ impl Iterator for Lanes {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.lanes.is_empty() {
             self.next %= self.lanes.len();
-            match self.lanes[self.next].recv() {
+            let lane = &self.lanes[self.next];
+            match lane.rows.recv() {
                 Ok(row) => {
+                    let bytes = row.as_ref().map_or(0, Row::bytes);
+                    lane.room.set(|held| *held = held.map(|held| held.saturating_sub(bytes)));
                     self.next += 1;
                     return Some(row);
                 }

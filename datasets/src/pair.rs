@@ -28,6 +28,14 @@ pub enum Row {
 }
 
 impl Row {
+    /// Bytes of its pictures.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Pair(pair) => pair.winner.len() + pair.loser.len(),
+            Self::Dropped(_) => 0,
+        }
+    }
+
     /// One row that gives none.
     pub(crate) fn dropped(reason: Reason, source: Source, detail: impl Into<String>) -> Self {
         Self::Dropped(Dropped { reason, source, rows: 1, detail: detail.into() })

@@ -65,8 +65,15 @@ impl ShapesSet {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PickAPicSpec {
-    /// Folder of the files, or of a `data` folder with them.
+    /// Folder of the files, or of a `data` folder with them. With `hub`, a folder of the repository; its own when absent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
+    /// A set's repository on the hub, OWNER/NAME: its files are fetched once, into the hub's cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+    /// Branch, tag or commit of the repository; `main` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Files of this split alone, as `train` or `validation_unique`; `train` when absent, and all files where none is
     /// named by a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,6 +173,50 @@ impl Default for PromptFilterSpec {
     }
 }
 
+/// Whether a name may name a repository of the hub: OWNER/NAME.
+#[must_use]
+pub fn is_repository(name: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    matches!(name.split_once('/'), Some((owner, name)) if part(owner) && part(name))
+}
+
+impl PickAPicSpec {
+    fn validate_place(&self, p: &mut Problems) {
+        let is_inside = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        match &self.hub {
+            Some(hub) => {
+                p.require(is_repository(hub), "data.hub", "use a repository's name, OWNER/NAME");
+                p.require(
+                    self.folder.is_empty() || is_inside(&self.folder),
+                    "data.folder",
+                    "with data.hub, use a folder of the repository, as data, or leave it out",
+                );
+                p.require(
+                    self.revision.as_deref().is_none_or(is_inside),
+                    "data.revision",
+                    "use a branch, tag or commit, or leave it out for main",
+                );
+            }
+            None => {
+                p.require(
+                    !self.folder.trim().is_empty(),
+                    "data.folder",
+                    "name the folder that holds the set, or its repository as data.hub",
+                );
+                p.require(
+                    self.revision.is_none(),
+                    "data.revision",
+                    "is of a repository: name it as data.hub",
+                );
+            }
+        }
+    }
+}
+
 /// Terms of a prompt filter, at most.
 const MOST_TERMS: usize = 10_000;
 
@@ -229,7 +280,7 @@ impl DataSpec {
                 p.require(*seed <= MAX_SEED, "data.seed", format!("use 0 to {MAX_SEED}"));
             }
             Self::PickAPic(spec) => {
-                folder(p, &spec.folder);
+                spec.validate_place(p);
                 most(p, spec.max_pairs);
                 filter(p, &spec.prompt_filter);
                 let is_split = |s: &str| {

@@ -9,6 +9,7 @@ pub mod command;
 pub mod data;
 pub mod forward;
 pub mod host;
+mod hub;
 pub mod objectives;
 pub mod optim;
 pub mod policy;

@@ -4,12 +4,20 @@
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use diffusion::clip::TextTower;
+use diffusion::conditioning::Conditioning;
+use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
+use diffusion::schedule::Schedule;
+use diffusion::tape::Keep;
 use diffusion::tokenizer::Tokenizer;
+use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
+use diffusion::weights::{Parameters, Variables};
 use domain::data::DataSpec;
 use domain::dataset::Reason;
 use domain::prepare::{ImageFilterSpec, Manifest, PictureSpec};
+use domain::train::{ErrorSpace, Objective, OptimizerSpec, TrainSpec};
+use evaluation::clip::Clip;
 use evaluation::safety_checker::SafetyChecker;
 use image::{ImageFormat, RgbImage};
 use std::collections::{BTreeMap, HashMap};
@@ -17,9 +25,13 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+use trainer::data::batch::{Batch, Dealer};
 use trainer::data::encoded::EncodedSet;
 use trainer::data::pictures::images_to_tensor;
 use trainer::data::prepare::Plan;
+use trainer::forward::{Forward, Way};
+use trainer::optim::{Gradients, Optimiser};
+use trainer::recipes::objective::objective;
 
 fn bundled() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes")
@@ -290,6 +302,108 @@ fn the_image_filter_is_a_setting_of_the_spec() {
     let all = spec(&filter.safety_checker);
     assert!(all.contains("0 pairs of 5 rows, 5 flagged image"), "{all}");
     assert!(spec(" ").contains("image_filter.safety_checker"));
+}
+
+/// A training run's networks, and the losses of its steps on whatever batches it is given.
+struct Learner {
+    policy: Unet,
+    variables: Variables,
+    reference: Unet,
+    optimiser: Optimiser,
+}
+
+impl Learner {
+    fn new(folders: &Folders) -> Self {
+        let folder = folders.part("unet").expect("a UNet");
+        let (policy, variables) = Unet::load(&folder, &Device::Cpu, true).expect("the policy");
+        // Not the policy, or the first loss would be ln 2 whatever the pictures are.
+        let weaker = |variable: &Tensor| (variable * 0.98).expect("a tensor");
+        let weights = variables.iter().map(|(name, of)| (name.clone(), weaker(&of.as_detached_tensor())));
+        let weights = Parameters::of_tensors(weights.collect(), &Device::Cpu);
+        let reference = Unet::new(&weights.root(), policy.config().clone()).expect("the reference");
+        let optimiser = Optimiser::new(&OptimizerSpec::default(), &variables).expect("an optimiser");
+        Self { policy, variables, reference, optimiser }
+    }
+
+    fn step(&mut self, asked: &Objective, schedule: &Schedule, batch: &Batch) -> f32 {
+        let way = Way { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
+        let forward =
+            Forward::run(&self.policy, Some(&self.reference), schedule, batch, way).expect("forward");
+        let loss = objective(asked, schedule, &forward, batch).expect("a loss").loss;
+        let mut gradients = Gradients::default();
+        forward.backward(&loss, &self.variables, &mut gradients).expect("backward");
+        self.optimiser.update(&self.variables, &gradients, 1, 1e-4).expect("an update");
+        loss.to_scalar().expect("a number")
+    }
+}
+
+/// Four steps from shards, and four whose pictures and captions go through the encoders at each step: the same losses.
+#[test]
+fn training_from_shards_is_training_from_pictures() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let source = scratch.path().join("set");
+    std::fs::create_dir(&source).expect("made");
+    let data = folder_set(&source, 11);
+    let folders = Folders::new(&bundled(), None);
+    let out = scratch.path().join("out");
+    let manifest = prepare(&out, &data, &folders).expect("encodes");
+    let set = EncodedSet::open(&out, &manifest).expect("opens");
+    let spec: TrainSpec = toml::from_str(&format!(
+        "name = 'both'\nbase = 'shapes'\nsteps = 4\nbatch_size = 3\nseed = 5\ncaption_dropout = 0.0\n\
+         objective = {{ kind = 'diff_contrast', beta = 20.0, tau = 0.5 }}\nlearning_rate = {{ rate = 1e-4 }}\n\
+         data = {{ source = 'prepared', folder = '{}' }}",
+        out.display()
+    ))
+    .expect("a spec");
+
+    let schedule = folders.schedule().expect("a schedule");
+    let (vae, _) = Autoencoder::load(&bundled().join("vae"), &Device::Cpu, false).expect("a VAE");
+    let (text, _) = TextTower::load(&bundled().join("text_encoder"), &Device::Cpu).expect("a text tower");
+    let tokenizer = Tokenizer::load(&bundled().join("tokenizer")).expect("a tokenizer");
+    let clip = Clip::load(&bundled().join("clip"), &Device::Cpu).expect("CLIP");
+    let mut dealer = Dealer::new(&set, &spec, &schedule, vae.config(), &Device::Cpu).expect("a dealer");
+    let (mut from_shards, mut from_pictures) = (Learner::new(&folders), Learner::new(&folders));
+    for number in 0..4 {
+        let dealt = dealer.deal(number).expect("a batch");
+        // Row 3 of the set is damaged and gives no example.
+        let seeds = dealt.examples.iter().map(|&row| u64::from(row) + u64::from(row >= 3));
+        let pairs: Vec<_> = seeds.map(shapes::quality::quality_pair).collect();
+        // The draws of micro-batch `number`, in their order: dropouts, timesteps, posteriors, noise.
+        let mut noise = Noise::stream(spec.seed, (2 << 60) + number);
+        for _ in &pairs {
+            noise.uniform();
+        }
+        let timesteps = pairs.iter().map(|_| noise.below(schedule.timesteps())).collect();
+        let sides = [0, 1].map(|side| {
+            let pictures: Vec<RgbImage> =
+                pairs.iter().map(|pair| [&pair.winner, &pair.loser][side].to_image()).collect();
+            let posterior =
+                vae.encode(&images_to_tensor(&pictures, &Device::Cpu).expect("a tensor")).expect("encodes");
+            let draw = noise.normal_tensor(posterior.mean.shape().clone(), &Device::Cpu).expect("noise");
+            let deviation = (posterior.log_variance * 0.5).and_then(|half| half.exp()).expect("a tensor");
+            let latents = (posterior.mean + (deviation * draw).expect("a tensor")).expect("a tensor");
+            let latents = (latents * vae.config().scaling_factor).expect("a tensor");
+            (latents, clip.image_features(&pictures).expect("features"))
+        });
+        let [(winner, of_winners), (loser, of_losers)] = sides;
+        let captions: Vec<&str> = pairs.iter().map(|pair| pair.caption.as_str()).collect();
+        let ids: Vec<_> = captions.iter().map(|caption| tokenizer.encode(caption).expect("ids")).collect();
+        let of_captions = clip.text_features(&captions).expect("features");
+        let made = Batch {
+            noise: noise.normal_tensor(winner.shape().clone(), &Device::Cpu).expect("noise"),
+            winner,
+            loser: Some(loser),
+            timesteps,
+            conditioning: Conditioning { text: text.forward(&ids).expect("states"), added: None },
+            examples: dealt.examples.clone(),
+            clip: Some([of_winners, of_losers, of_captions]),
+        };
+        assert_eq!(made.timesteps, dealt.timesteps);
+        let ours = from_shards.step(&spec.objective, &schedule, &dealt);
+        let theirs = from_pictures.step(&spec.objective, &schedule, &made);
+        assert!((ours - theirs).abs() <= 1e-5, "step {number}: {ours} from shards, {theirs} from pictures");
+        assert!((ours - std::f32::consts::LN_2).abs() > 1e-3, "step {number}: {ours} tells nothing");
+    }
 }
 
 fn start(config: &Path) -> Child {

@@ -19,8 +19,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 /// What `bench` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, reading pairs, scoring
-    /// pictures, or their Inception features.
+    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, reading pairs, a step on
+    /// what was prepared beside one that encodes its pictures first, scoring pictures, or their Inception features.
     task: Task,
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
@@ -57,6 +57,7 @@ enum Task {
     Generate,
     Objectives,
     Data,
+    Prepared,
     Score,
     Fid,
 }
@@ -90,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let threads = options.threads.map_or_else(std::thread::available_parallelism, Ok)?.get();
     let mut steps = Steps::new();
     let python = match (&options.python, options.task) {
-        (_, Task::Objectives) => PathBuf::new(),
+        (_, Task::Objectives | Task::Prepared) => PathBuf::new(),
         (Some(python), _) => python.clone(),
         (None, _) => steps.take("PyTorch's packages from PyPI", || virtual_environment(&workspace))?,
     };
@@ -117,6 +118,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             ours.args(["bench", "train", "--objective", "diff_contrast"]);
             theirs.args(["bench", "train", "--objective", "diffusion_dpo"]);
             ["Diff-contrast", "Diffusion-DPO"]
+        }
+        Task::Prepared => {
+            ours.args(["bench", "train", "--objective", "diff_contrast"]);
+            theirs.args(["bench", "train", "--objective", "diff_contrast", "--from-pictures"]);
+            ["prepared", "from pictures"]
         }
         Task::Train | Task::Generate => {
             let task = if matches!(options.task, Task::Train) { "train" } else { "generate" };

@@ -113,6 +113,11 @@ fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) ->
     if one_crate.is_none_or(|name| name == "server") {
         command.env("CHROMIUM", system::chromium()?);
     }
+    if one_crate == Some("server") {
+        // With all crates it is built for its own tests.
+        let trainer = ["build", "--package", "trainer", "--bin", "diff-contrast-trainer"];
+        process::run(cargo().current_dir(&workspace.root).args(trainer))?;
+    }
     let status = process::run_lines(&mut command, |line| {
         println!("{line}");
         if let Some(Tally { passed, failed }) = result_line(line) {

@@ -2,6 +2,7 @@
 
 use super::guard::Guarded;
 use bytes::Bytes;
+use parquet::basic::Compression;
 use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType};
@@ -9,6 +10,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Values of a column.
@@ -37,14 +39,19 @@ pub(super) fn find(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
 
 impl Column {
     pub(super) fn open(file: &Arc<Guarded>, group: &RowGroupMetaData, index: usize) -> Result<Self> {
-        let chunk = group.column(index);
+        let mut chunk = Cow::Borrowed(group.column(index));
+        let mut file = Arc::clone(file);
+        if chunk.compression() == Compression::SNAPPY {
+            file = Arc::new(file.unpacking());
+            let plain = chunk.into_owned().into_builder().set_compression(Compression::UNCOMPRESSED);
+            chunk = Cow::Owned(plain.build()?);
+        }
         let description: ColumnDescPtr = chunk.column_descr_ptr();
         if description.max_rep_level() > 0 {
             return Err(ParquetError::General("is a list".to_owned()));
         }
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        let pages: Box<dyn PageReader> =
-            Box::new(SerializedPageReader::new(Arc::clone(file), chunk, rows, None)?);
+        let pages: Box<dyn PageReader> = Box::new(SerializedPageReader::new(file, &chunk, rows, None)?);
         let present = description.max_def_level();
         Ok(Self { reader: get_column_reader(description, pages), present })
     }

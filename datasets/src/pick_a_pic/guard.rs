@@ -1,13 +1,16 @@
 //! A parquet file whose pages are weighed before they are unpacked: the reader allocates what a page's header claims,
-//! and a few hostile bytes can claim gigabytes.
+//! and a few hostile bytes can claim gigabytes. Pages of pictures that snappy has packed are unpacked here, as they are
+//! read: the reader's own way holds a page twice.
 
+use super::snappy;
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Largest page, in bytes, packed or unpacked. Pages of Pick-a-Pic hold up to about a thousand pictures.
 pub(super) const LARGEST_PAGE: usize = 256 << 20;
@@ -15,6 +18,8 @@ pub(super) const LARGEST_PAGE: usize = 256 << 20;
 const LONGEST_HEADER: usize = 1 << 20;
 /// Bytes in which a header usually ends.
 const USUAL_HEADER: usize = 16 << 10;
+/// Bytes of a packed page read at a time.
+const READ: usize = 256 << 10;
 /// What the error of a page that is too large begins with.
 pub(super) const TOO_LARGE: &str = "a page of";
 
@@ -23,12 +28,54 @@ pub(super) const TOO_LARGE: &str = "a page of";
 pub(super) struct Guarded {
     file: Arc<File>,
     length: u64,
+    /// Where pages are unpacked here: those whose headers were read, by where they begin.
+    unpacks: Option<Layouts>,
 }
+
+type Layouts = Arc<Mutex<HashMap<u64, Layout>>>;
 
 impl Guarded {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), length })
+        Ok(Self { file: Arc::new(file), length, unpacks: None })
+    }
+
+    /// The same file, for a column that snappy has packed: pages come unpacked, as if the column were not packed.
+    /// (A page's checksum is of its packed bytes: the parquet crate is built without looking at it.)
+    pub(super) fn unpacking(&self) -> Self {
+        Self { file: Arc::clone(&self.file), length: self.length, unpacks: Some(Layouts::default()) }
+    }
+
+    fn unpacked(&self, start: u64, length: usize, layout: Layout) -> io::Result<Vec<u8>> {
+        let (plain, unpacked) = (layout.plain as usize, layout.unpacked as usize);
+        if plain > length || plain > unpacked || unpacked > LARGEST_PAGE {
+            return Err(io::Error::other("a page's header makes no sense"));
+        }
+        let mut bytes = vec![0; unpacked];
+        let mut page =
+            BufReader::with_capacity(READ, Span { file: &self.file, at: start, end: start + length as u64 });
+        page.read_exact(&mut bytes[..plain])?;
+        // Of a page without values there is nothing to unpack.
+        if plain < unpacked {
+            snappy::unpack(&mut page, &mut bytes[plain..])?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// A part of a file, from its beginning on.
+struct Span<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Span<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let wanted = into.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let length = self.file.read_at(&mut into[..wanted], self.at)?;
+        self.at += length as u64;
+        Ok(length)
     }
 }
 
@@ -43,16 +90,25 @@ impl ChunkReader for Guarded {
 
     /// The page reader reads headers from here, and nothing else.
     fn get_read(&self, start: u64) -> Result<Header> {
-        Ok(Header { file: Arc::clone(&self.file), start, bytes: None, at: 0 })
+        Ok(Header { file: Arc::clone(&self.file), unpacks: self.unpacks.clone(), start, bytes: None, at: 0 })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         if length > LARGEST_PAGE {
             return Err(ParquetError::General(too_large(length as u64)));
         }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
+        let known = self
+            .unpacks
+            .as_ref()
+            .and_then(|pages| pages.lock().unwrap_or_else(PoisonError::into_inner).remove(&start));
+        match known {
+            Some(layout) if layout.packed => Ok(self.unpacked(start, length, layout)?.into()),
+            _ => {
+                let mut bytes = vec![0; length];
+                self.file.read_exact_at(&mut bytes, start)?;
+                Ok(bytes.into())
+            }
+        }
     }
 }
 
@@ -64,6 +120,7 @@ fn too_large(bytes: u64) -> String {
 #[derive(Debug)]
 pub(super) struct Header {
     file: Arc<File>,
+    unpacks: Option<Layouts>,
     start: u64,
     bytes: Option<Vec<u8>>,
     at: usize,
@@ -82,10 +139,18 @@ impl Header {
                 }
             }
             bytes.truncate(length);
-            let size = Thrift { bytes: &bytes, at: 0 }.unpacked_size();
-            match size {
-                Some(size) if size > LARGEST_PAGE as u64 => return Err(io::Error::other(too_large(size))),
-                Some(_) => return Ok(bytes),
+            let mut thrift = Thrift { bytes: &bytes, at: 0 };
+            match thrift.layout() {
+                Some(Layout { unpacked, .. }) if unpacked > LARGEST_PAGE as u64 => {
+                    return Err(io::Error::other(too_large(unpacked)));
+                }
+                Some(layout) => {
+                    if let Some(pages) = &self.unpacks {
+                        let start = self.start + thrift.at as u64;
+                        pages.lock().unwrap_or_else(PoisonError::into_inner).insert(start, layout);
+                    }
+                    return Ok(bytes);
+                }
                 None if length < wanted || wanted >= LONGEST_HEADER => {
                     return Err(io::Error::other("a page's header makes no sense"));
                 }
@@ -108,7 +173,18 @@ impl Read for Header {
     }
 }
 
-/// As much of thrift's compact protocol as it takes to find one number and to pass over all else.
+/// How a page lies in the file, as its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// Bytes of it unpacked: the largest of the header's claims.
+    unpacked: u64,
+    /// Bytes before the packed ones that are as they are: the levels in pages of the second version.
+    plain: u64,
+    /// Whether the others are packed, if the column is.
+    packed: bool,
+}
+
+/// As much of thrift's compact protocol as it takes to find a few numbers and to pass over all else.
 /// <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>
 struct Thrift<'a> {
     bytes: &'a [u8],
@@ -117,31 +193,62 @@ struct Thrift<'a> {
 
 /// Deepest nesting: headers have three levels.
 const DEEPEST: u32 = 8;
-/// `PageHeader.uncompressed_page_size`.
+/// Fields of `PageHeader`: `uncompressed_page_size`, `data_page_header_v2`.
 const UNPACKED_SIZE: i64 = 2;
+const SECOND_VERSION: i64 = 8;
+/// Fields of `DataPageHeaderV2`: the lengths of both kinds of levels, `is_compressed`.
+const LEVELS: [i64; 2] = [5, 6];
+const IS_PACKED: i64 = 7;
+/// Types of fields: true, false, a number, a struct.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const NUMBER: u8 = 5;
+const STRUCT: u8 = 12;
 
 impl Thrift<'_> {
-    /// The largest of a header's claims on the unpacked size; none if the header does not end.
-    fn unpacked_size(&mut self) -> Option<u64> {
-        let mut largest = 0;
+    /// What a header says of its page; none if the header does not end.
+    fn layout(&mut self) -> Option<Layout> {
+        let mut layout = Layout { unpacked: 0, plain: 0, packed: true };
         let mut field = 0;
         loop {
-            let byte = self.byte()?;
-            let kind = byte & 15;
-            if kind == 0 {
-                return Some(largest);
-            }
-            field = match byte >> 4 {
-                0 => self.zigzag()?,
-                delta => field + i64::from(delta),
-            };
-            if field == UNPACKED_SIZE && kind == 5 {
-                // A negative size is refused by the reader itself.
-                largest = largest.max(u64::try_from(self.zigzag()?).unwrap_or(0));
-            } else {
-                self.skip(kind, DEEPEST)?;
+            match (self.field(&mut field)?, field) {
+                (0, _) => return Some(layout),
+                (NUMBER, UNPACKED_SIZE) => layout.unpacked = layout.unpacked.max(self.size()?),
+                (STRUCT, SECOND_VERSION) => self.second_version(&mut layout)?,
+                (kind, _) => self.skip(kind, DEEPEST)?,
             }
         }
+    }
+
+    fn second_version(&mut self, layout: &mut Layout) -> Option<()> {
+        let mut field = 0;
+        loop {
+            match (self.field(&mut field)?, field) {
+                (0, _) => return Some(()),
+                (NUMBER, number) if LEVELS.contains(&number) => {
+                    layout.plain = layout.plain.saturating_add(self.size()?);
+                }
+                (kind @ (TRUE | FALSE), IS_PACKED) => layout.packed = kind == TRUE,
+                (kind, _) => self.skip(kind, DEEPEST)?,
+            }
+        }
+    }
+
+    /// The type of a struct's next field, 0 at its end; `field` becomes its number.
+    fn field(&mut self, field: &mut i64) -> Option<u8> {
+        let byte = self.byte()?;
+        if byte & 15 != 0 {
+            *field = match byte >> 4 {
+                0 => self.zigzag()?,
+                delta => field.saturating_add(i64::from(delta)),
+            };
+        }
+        Some(byte & 15)
+    }
+
+    /// A size; a negative one, which the reader itself refuses, is 0.
+    fn size(&mut self) -> Option<u64> {
+        Some(u64::try_from(self.zigzag()?).unwrap_or(0))
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -221,10 +328,21 @@ impl Thrift<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Thrift;
+    use super::{Layout, Thrift};
 
     fn size(bytes: &[u8]) -> Option<u64> {
-        Thrift { bytes, at: 0 }.unpacked_size()
+        Thrift { bytes, at: 0 }.layout().map(|layout| layout.unpacked)
+    }
+
+    #[test]
+    fn levels_of_the_second_version_are_told_from_what_is_packed() {
+        // Type 3, unpacked 300, packed 100, then at field 8 a header with 9 values, levels of 5 and 2 bytes, not packed.
+        let header = [
+            0x15, 0x06, 0x15, 0xD8, 0x04, 0x15, 0xC8, 0x01, 0x5C, 0x15, 0x12, 0x45, 0x0A, 0x15, 0x04, 0x12,
+            0x00, 0x00,
+        ];
+        let layout = Thrift { bytes: &header, at: 0 }.layout();
+        assert_eq!(layout, Some(Layout { unpacked: 300, plain: 7, packed: false }));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod files;
 mod guard;
 pub mod label;
 mod shard;
+mod snappy;
 mod write;
 
 pub use write::{Record, Writer};
@@ -19,7 +20,7 @@ use domain::data::PickAPicSpec;
 use shard::Shard;
 use std::path::{Path, PathBuf};
 
-/// Memory that reading may take, in bytes: decides how many files are read at a time.
+/// Memory that reading may take, in bytes: decides how many files are read at a time. One is read in any case.
 const MEMORY: u64 = 400 << 20;
 
 /// The files of a spec, in the order of their names.
@@ -27,7 +28,34 @@ const MEMORY: u64 = 400 << 20;
 /// # Errors
 /// There are none.
 pub fn files(spec: &PickAPicSpec) -> Result<Vec<PathBuf>, ReadError> {
+    if let Some(hub) = &spec.hub {
+        let problem = "lies on the hub: only diff-contrast-trainer fetches sets; name the folder of one that was fetched";
+        return Err(ReadError::format(Path::new(hub), problem));
+    }
     files::find(Path::new(&spec.folder), spec.split.as_deref())
+}
+
+/// Those of a repository's files that [`files`] finds once they are fetched, in the order of their names.
+///
+/// # Errors
+/// There are none.
+pub fn files_among<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    spec: &PickAPicSpec,
+) -> Result<Vec<String>, ReadError> {
+    let names: Vec<&Path> = names.into_iter().map(Path::new).collect();
+    let found = files::among(Path::new(&spec.folder), &names, spec.split.as_deref());
+    let whole = spec.hub.as_deref().unwrap_or_default();
+    let found = found.map_err(|problem| ReadError::format(&Path::new(whole).join(&spec.folder), problem))?;
+    Ok(found.iter().map(|file| file.to_string_lossy().into_owned()).collect())
+}
+
+/// Looks whether a file has the columns.
+///
+/// # Errors
+/// What it lacks, or it is no parquet file.
+pub fn check(file: &Path) -> Result<(), ReadError> {
+    Shard::open(Path::new(""), file).map(drop)
 }
 
 /// Rows of all files, as their footers say.
@@ -46,10 +74,14 @@ pub fn rows(spec: &PickAPicSpec) -> Result<u64, ReadError> {
 pub fn open(spec: &PickAPicSpec) -> Result<Lanes, ReadError> {
     let folder = Path::new(&spec.folder);
     let files = files(spec)?;
-    // What is wrong with a whole set is wrong with its first file, and shows before anything else is done.
+    // What is wrong with a whole set is wrong with its first file, and shows before anything else is done; what is wrong
+    // with another, when that is read.
     let Some(first) = files.first() else { return Err(ReadError::format(folder, "holds no .parquet file")) };
-    let per_lane = Shard::open(folder, first)?.memory().max(1);
-    let count = usize::try_from(MEMORY / per_lane).unwrap_or(lanes::MOST);
+    let mut per_lane = Shard::open(folder, first)?.memory();
+    for file in files.iter().skip(1) {
+        per_lane = per_lane.max(Shard::open(folder, file).map_or(0, |shard| shard.memory()));
+    }
+    let count = usize::try_from(MEMORY / (per_lane + lanes::AHEAD_BYTES as u64)).unwrap_or(lanes::MOST);
     let words: Vec<String> = spec.only_models.iter().map(|word| word.to_lowercase()).collect();
     let folder = folder.to_owned();
     Ok(Lanes::start(files, count, move |file, emit| Shard::open(&folder, file)?.read(&words, emit)))

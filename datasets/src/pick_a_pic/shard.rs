@@ -8,9 +8,9 @@ use crate::lanes::Emit;
 use crate::pair::{PreferencePair, Row};
 use bytes::Bytes;
 use domain::dataset::{Dropped, Reason, Source};
-use parquet::basic::Type;
+use parquet::basic::{Compression, Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -18,8 +18,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows read at a time.
-const ROWS: usize = 32;
+/// Rows read at a time, at most, and the bytes of pictures that they are meant to have.
+const ROWS: u64 = 32;
+const PART: u64 = 16 << 20;
 /// Largest footer, in bytes: that of a file with a hundred thousand column chunks.
 const LARGEST_FOOTER: u32 = 64 << 20;
 
@@ -57,19 +58,22 @@ impl Shard {
     /// Rows, as the footer has it.
     pub(super) fn rows(&self) -> u64 {
         let groups = self.metadata.row_groups().iter();
-        groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).fold(0, u64::saturating_add)
+        groups.map(rows_of).fold(0, u64::saturating_add)
     }
 
-    /// Bytes that reading takes at most, as the footer has it: of one row group both columns of pictures, and one of
-    /// them packed.
+    /// Bytes that reading takes at most, as the footer has it: of one row group both columns of pictures, one of them
+    /// packed where it is not unpacked as it is read, and the rows at hand.
     pub(super) fn memory(&self) -> u64 {
         let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0).min(2 * LARGEST_PAGE as u64);
         let groups = self.metadata.row_groups().iter();
         let sizes = groups.map(|group| {
             let chunks = self.columns.pictures.map(|index| group.column(index));
             let unpacked: u64 = chunks.iter().map(|chunk| size(chunk.uncompressed_size())).sum();
-            let packed = chunks.iter().map(|chunk| size(chunk.compressed_size())).max();
-            unpacked + packed.unwrap_or(0)
+            let streamed =
+                |compression| matches!(compression, Compression::SNAPPY | Compression::UNCOMPRESSED);
+            let held = chunks.iter().filter(|chunk| !streamed(chunk.compression()));
+            let packed = held.map(|chunk| size(chunk.compressed_size())).max();
+            unpacked + packed.unwrap_or(0) + PART.max(unpacked / rows_of(group).max(1))
         });
         sizes.max().unwrap_or(0)
     }
@@ -78,7 +82,7 @@ impl Shard {
     pub(super) fn read(&self, only_models: &[String], emit: &mut Emit<'_>) -> Result<(), ReadError> {
         let mut first = 0;
         for group in 0..self.metadata.num_row_groups() {
-            let rows = u64::try_from(self.metadata.row_group(group).num_rows()).unwrap_or(0);
+            let rows = rows_of(self.metadata.row_group(group));
             let mut done = 0;
             let ended = guarded(|| self.read_group(group, first, only_models, &mut done, emit));
             match ended {
@@ -115,7 +119,11 @@ impl Shard {
         emit: &mut Emit<'_>,
     ) -> ParquetResult<ControlFlow<()>> {
         let group = self.metadata.row_group(group);
-        let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+        let rows = rows_of(group);
+        let unpacked = self.columns.pictures.map(|index| group.column(index).uncompressed_size());
+        let per_row =
+            unpacked.iter().map(|&size| u64::try_from(size).unwrap_or(0)).sum::<u64>() / rows.max(1);
+        let at_a_time = (PART / per_row.max(1)).clamp(1, ROWS);
         let open = |index: usize| Column::open(&self.file, group, index);
         let open_if = |index: Option<usize>| index.map(open).transpose();
         let c = &self.columns;
@@ -125,7 +133,7 @@ impl Shard {
         let mut models = [open_if(c.models[0])?, open_if(c.models[1])?];
         let mut has_label = open_if(c.has_label)?;
         while *done < rows {
-            let count = ROWS.min(usize::try_from(rows - *done).unwrap_or(ROWS));
+            let count = at_a_time.min(rows - *done) as usize;
             let part = Part {
                 captions: bytes(&mut caption, "caption", count)?,
                 labels: [
@@ -152,6 +160,11 @@ impl Shard {
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Rows of a group; a negative number is none.
+fn rows_of(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.num_rows()).unwrap_or(0)
 }
 
 /// Some rows, column by column.

@@ -11,8 +11,9 @@ use parquet::schema::parser::parse_message_type;
 use std::io::Write;
 use std::sync::Arc;
 
-/// Rows of a row group: with pictures of a megabyte, some ten megabytes of memory.
+/// Rows of a row group, and the bytes of pictures with which it ends early.
 const GROUP: usize = 64;
+const GROUP_BYTES: usize = 32 << 20;
 
 /// The columns, in the published order.
 const SCHEMA: &str = "message schema {
@@ -60,6 +61,7 @@ pub struct Record {
 pub struct Writer<W: Write + Send> {
     file: SerializedFileWriter<W>,
     waiting: Vec<Record>,
+    waiting_bytes: usize,
     written: i64,
 }
 
@@ -77,7 +79,7 @@ impl<W: Write + Send> Writer<W> {
             .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
             .build();
         let file = SerializedFileWriter::new(into, schema, Arc::new(properties))?;
-        Ok(Self { file, waiting: Vec::new(), written: 0 })
+        Ok(Self { file, waiting: Vec::new(), waiting_bytes: 0, written: 0 })
     }
 
     /// One row more.
@@ -85,8 +87,10 @@ impl<W: Write + Send> Writer<W> {
     /// # Errors
     /// It cannot be written.
     pub fn write(&mut self, record: Record) -> Result<()> {
+        self.waiting_bytes += record.pictures.iter().map(Bytes::len).sum::<usize>();
         self.waiting.push(record);
-        if self.waiting.len() == GROUP { self.flush() } else { Ok(()) }
+        let full = self.waiting.len() == GROUP || self.waiting_bytes >= GROUP_BYTES;
+        if full { self.flush() } else { Ok(()) }
     }
 
     /// Ends the file and gives back what it was written into.
@@ -103,6 +107,7 @@ impl<W: Write + Send> Writer<W> {
             return Ok(());
         }
         let records = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
         let mut group = self.file.next_row_group()?;
         let text = |of: &dyn Fn(&Record) -> Option<&str>| -> Vec<Option<ByteArray>> {
             records.iter().map(|r| of(r).map(ByteArray::from)).collect()

@@ -95,7 +95,7 @@ fn data(spec: &DataSpec) -> String {
             let set = serde_json::to_value(set).ok().and_then(|v| v.as_str().map(str::to_owned));
             format!("{}, {count}", set.unwrap_or_default())
         }
-        DataSpec::PickAPic(of) => of.folder.clone(),
+        DataSpec::PickAPic(of) => of.hub.clone().unwrap_or_else(|| of.folder.clone()),
         DataSpec::Folder(of) | DataSpec::WebDataset(of) => of.folder.clone(),
         DataSpec::Prepared(of) => of.folder.clone(),
         DataSpec::Votes(_) => "the team's votes".to_owned(),

@@ -6,8 +6,13 @@ mod chromium;
 mod support;
 
 use chromium::Chromium;
+use datasets::rows::Pairs;
+use domain::data::{DataSpec, PickAPicSpec};
+use domain::preference::Choice;
 use domain::run::MetricPoint;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use store::{Claim, Ending};
 use support::TestApp;
 use tokio::runtime::Handle;
@@ -165,4 +170,90 @@ async fn a_run_is_watched_live_and_cancelled() {
     .await
     .expect("the browser");
     assert!(app.store.get_job(job).await.expect("a query").expect("the job").cancel_requested);
+}
+
+/// The trainer lies beside the server; it speaks to it through database and artifacts alone.
+fn trainer(app: &TestApp, arguments: &[&str]) -> String {
+    let program =
+        Path::new(env!("CARGO_BIN_EXE_diff-contrast-server")).with_file_name("diff-contrast-trainer");
+    assert!(program.is_file(), "{} is missing: run `cargo xtask test`", program.display());
+    let output = Command::new(program)
+        .args(arguments)
+        .env("DATABASE_URL", format!("sqlite://{}", app.folder.path().join("test.db").display()))
+        .env("ARTIFACTS", app.folder.path().join("artifacts"))
+        .output()
+        .expect("the trainer");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The whole way: judged in a browser, exported, read again, and learnt from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
+    let (address, app, _) = site().await;
+    tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        browser.open(&format!("{address}/judge"), DESKTOP, false);
+        browser.wait_for(AWAKE);
+        for key in ["ArrowLeft", "ArrowRight", "ArrowDown", "ArrowRight", "ArrowLeft", "ArrowRight"] {
+            browser.press(key);
+            browser.wait_for("!!document.querySelector('.reveal')");
+            browser.press("Enter");
+            browser.wait_for("!document.querySelector('.reveal')");
+        }
+        assert_eq!(browser.complaints(), Vec::<String>::new());
+    })
+    .await
+    .expect("the browser");
+
+    let exported = app.folder.path().join("exported");
+    fs::create_dir(&exported).expect("a folder");
+    let file = exported.join("votes.parquet");
+    let told = trainer(&app, &["export-votes", file.to_str().expect("a path")]);
+    assert!(told.contains("6 rows, 1 ties"), "{told}");
+
+    // Oldest first, as the votes are; the tie gives no pair.
+    let folder = exported.to_str().expect("a path").to_owned();
+    let set = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });
+    let read: Vec<_> =
+        Pairs::open(&set).expect("opens").expect("a set").map(|pair| pair.expect("a pair")).collect();
+    let votes = app.store.judged_votes().await.expect("votes");
+    let decided: Vec<_> = votes.iter().filter(|vote| vote.choice != Choice::Tie).collect();
+    assert_eq!((votes.len(), read.len(), decided.len()), (6, 5, 5));
+    for (pair, vote) in read.iter().zip(&decided) {
+        let winner = usize::from(vote.choice == Choice::Right);
+        let [winner, loser] = [&vote.pictures[winner], &vote.pictures[1 - winner]];
+        assert_eq!(pair.prompt, vote.prompt);
+        assert_eq!(pair.models, [Some(winner.model.clone()), Some(loser.model.clone())]);
+        for (bytes, picture) in [(&pair.winner, winner), (&pair.loser, loser)] {
+            let kept = app.artifacts.get(&picture.artifact).await.expect("the disk").expect("a picture");
+            assert!(**bytes == *kept);
+        }
+    }
+
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+    let (config, run) = (app.folder.path().join("config.toml"), app.folder.path().join("run"));
+    let spec = format!(
+        "name = 'on-votes'\nbase = 'shapes'\nsteps = 3\nbatch_size = 2\n\
+         objective = {{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }}\nlearning_rate = {{ rate = 1e-4 }}\n\
+         data = {{ source = 'pick_a_pic', folder = '{}' }}",
+        exported.display()
+    );
+    fs::write(&config, spec).expect("a config");
+    let cache = app.folder.path().join("cache");
+    let [config, run_folder, cache] = [&config, &run, &cache].map(|path| path.to_str().expect("a path"));
+    trainer(&app, &["train", config, "--models", models, "--out", run_folder, "--cache", cache]);
+    let curves = fs::read_to_string(run.join("metrics.jsonl")).expect("curves");
+    let losses: Vec<f64> = curves
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["loss"].as_f64().expect("a loss")
+        })
+        .collect();
+    // Policy and reference are one at first.
+    assert!(losses.len() == 3 && (losses[0] - std::f64::consts::LN_2).abs() < 1e-4, "{losses:?}");
+    assert!(losses[1..].iter().all(|loss| loss.is_finite() && (loss - losses[0]).abs() > 1e-6), "{losses:?}");
+    let weights =
+        |folder: &Path| fs::read(folder.join("unet/diffusion_pytorch_model.safetensors")).expect("weights");
+    assert!(weights(&run.join("models/step-0000003")) != weights(&Path::new(models).join("shapes")));
 }

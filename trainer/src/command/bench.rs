@@ -6,6 +6,10 @@
 mod score;
 
 use crate::data::batch::Batch;
+use crate::data::encoder::{Encoder, Encoding};
+use crate::data::examples::Example;
+use crate::data::key::Part;
+use crate::data::sets::draw;
 use crate::forward::{Forward, Way};
 use crate::host::peak_memory;
 use crate::optim::{Gradients, Optimiser};
@@ -13,6 +17,7 @@ use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
+use datasets::picture::decode;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::noise::Noise;
@@ -22,9 +27,12 @@ use diffusion::tape::Keep;
 use diffusion::unet::{Added, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
-use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec};
+use domain::dataset::Source;
+use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec, ShapesSet};
 use evaluation::rewards::RewardKind;
-use std::io::Write;
+use image::{ImageFormat, RgbImage};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -60,6 +68,10 @@ pub struct BenchCommand {
     /// Trains running blocks again on the way back (`memory.checkpoint_activations` of a spec).
     #[arg(long)]
     checkpoint_activations: bool,
+    /// Trains from picture files: each step decodes and encodes its pictures and captions first, as it would have to if
+    /// nothing were prepared. For objectives with pairs.
+    #[arg(long)]
+    from_pictures: bool,
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: usize,
@@ -99,6 +111,9 @@ impl Minimised {
     }
 }
 
+/// One step, and the number that it came to.
+type Step<'a> = Box<dyn FnMut() -> Result<Option<f64>> + 'a>;
+
 impl BenchCommand {
     /// # Errors
     /// A model that cannot be read, or a peer that speaks otherwise.
@@ -107,9 +122,10 @@ impl BenchCommand {
             let pool = candle_core::utils::get_num_threads();
             anyhow::ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
         }
+        let folders = Folders::new(&self.model, None);
         let mut step = match self.task {
-            Task::Train => self.train()?,
-            Task::Generate => self.generate()?,
+            Task::Train => self.train(&folders)?,
+            Task::Generate => self.generate(&folders)?,
             Task::Score => score::score(&self.model, self.reward, self.batch)?,
             Task::Fid => score::fid(&self.model, self.batch)?,
         };
@@ -183,12 +199,11 @@ impl BenchCommand {
 
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
     /// AdamW.
-    fn train(&self) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
-        let folders = Folders::new(&self.model, None);
-        let (unet, variables) = self.unet(&folders, true)?;
+    fn train<'a>(&self, folders: &'a Folders) -> Result<Step<'a>> {
+        let (unet, variables) = self.unet(folders, true)?;
         let asked = self.objective.asked();
         let reference = match asked.is_preference() {
-            true => Some(self.unet(&folders, false)?.0),
+            true => Some(self.unet(folders, false)?.0),
             false => None,
         };
         let schedule = folders.schedule()?;
@@ -196,7 +211,7 @@ impl BenchCommand {
         let (latents, conditioning) = self.inputs(&unet, &mut noise)?;
         let mut like = |shape: &Shape| noise.normal_tensor(shape.clone(), &Device::Cpu);
         let features = Shape::from((self.batch, FEATURES));
-        let batch = Batch {
+        let mut batch = Batch {
             noise: like(latents.shape())?,
             loser: reference.is_some().then(|| like(latents.shape())).transpose()?,
             clip: Some([like(&features)?, like(&features)?, like(&features)?]),
@@ -211,7 +226,11 @@ impl BenchCommand {
             error_space: ErrorSpace::default(),
         };
         let mut optimiser = Optimiser::new(&OptimizerSpec::default(), &variables)?;
+        let mut pictures = self.from_pictures.then(|| Pictures::draw(folders, self.batch)).transpose()?;
         Ok(Box::new(move || {
+            if let Some(pictures) = &mut pictures {
+                pictures.encode_into(&mut batch)?;
+            }
             let forward = Forward::run(&unet, reference.as_ref(), &schedule, &batch, way)?;
             let loss = objective(&asked, &schedule, &forward, &batch)?.loss;
             let mut gradients = Gradients::default();
@@ -223,10 +242,9 @@ impl BenchCommand {
     }
 
     /// One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
-    fn generate(&self) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
-        let folders = Folders::new(&self.model, None);
-        let (unet, _) = self.unet(&folders, false)?;
-        let vae = self.autoencoder(&folders)?;
+    fn generate(&self, folders: &Folders) -> Result<Step<'static>> {
+        let (unet, _) = self.unet(folders, false)?;
+        let vae = self.autoencoder(folders)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
         let (noise, told) = self.inputs(&unet, &mut Noise::new(0))?;
         let told = told.repeat(2)?;
@@ -251,4 +269,61 @@ impl BenchCommand {
             Ok(None)
         }))
     }
+}
+
+/// Pairs as they lie in a set of files, and the encoders that make a batch of them.
+struct Pictures<'a> {
+    encoder: Encoder<'a>,
+    scale: f64,
+    /// Captions, and PNG files of winners and losers.
+    pairs: Vec<(String, [Vec<u8>; 2])>,
+}
+
+impl<'a> Pictures<'a> {
+    /// Pairs of the bundled world, scaled to the model's size when they are encoded.
+    fn draw(folders: &'a Folders, count: usize) -> Result<Self> {
+        let (defaults, _) = folders.defaults()?;
+        let pairs = draw(ShapesSet::Quality, 0, 0..count as u64).into_iter().map(|example| {
+            let loser = example.loser.context("a set without losers")?;
+            let files = [png(&example.winner)?, png(&loser)?];
+            Ok((example.caption, files))
+        });
+        Ok(Self {
+            pairs: pairs.collect::<Result<_>>()?,
+            scale: VaeConfig::read(&folders.part("vae")?.join("config.json"))?.scaling_factor,
+            encoder: Encoder::new(folders, &Device::Cpu, [defaults.width, defaults.height]),
+        })
+    }
+
+    /// Latents, text states and features of the pairs in place of those that the batch has.
+    fn encode_into(&mut self, batch: &mut Batch) -> Result<()> {
+        let decoded = |file: &Vec<u8>| decode(file).map_err(anyhow::Error::msg);
+        let examples = self.pairs.iter().zip(0..).map(|((caption, [winner, loser]), row)| {
+            let source = Source { file: "seed 0".to_owned(), row };
+            Ok(Example {
+                caption: caption.clone(),
+                winner: decoded(winner)?,
+                loser: Some(decoded(loser)?),
+                source,
+            })
+        });
+        let examples: Vec<Example> = examples.collect::<Result<_>>()?;
+        let mut encoding = Encoding::of(&[Part::Latents, Part::Text, Part::Clip].into());
+        self.encoder.add(&mut encoding, &examples)?;
+        let made: BTreeMap<String, Tensor> = self.encoder.finish(encoding)?.into_values().flatten().collect();
+        let of = |name: &str| made.get(name).with_context(|| format!("the encoders make no {name}"));
+        let captions = of("caption")?;
+        batch.winner = (of("winner.mean")? * self.scale)?;
+        batch.loser = Some((of("loser.mean")? * self.scale)?);
+        batch.conditioning.text = of("text")?.index_select(captions, 0)?;
+        let texts = of("clip.text")?.index_select(captions, 0)?;
+        batch.clip = Some([of("clip.winner")?.clone(), of("clip.loser")?.clone(), texts]);
+        Ok(())
+    }
+}
+
+fn png(picture: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
 }

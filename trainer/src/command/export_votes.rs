@@ -72,7 +72,7 @@ impl ExportVotesCommand {
                 pairs.retain(|pair| !pair.is_tie());
             }
             ensure!(!pairs.is_empty(), "there is no vote to write");
-            write(&catalogue, &pairs, &self.out).await?;
+            write(&catalogue, &pairs, &self.out)?;
             let kept = if self.drop_ties { "left out" } else { "among them" };
             println!("{}: {} rows, {ties} ties {kept}", self.out.display(), pairs.len());
             catalogue.store.close().await;

@@ -3,8 +3,8 @@
 //! only when every part has been read through. See docs/models.md.
 
 mod choose;
-mod hub;
 
+use crate::hub::{Hub, HubSettings, RepoType, names};
 use crate::report::Progress;
 use anyhow::{Context, Result, bail, ensure};
 use choose::{Precision, Wanted, gather};
@@ -15,8 +15,8 @@ use diffusion::pipeline::Folders;
 use diffusion::single_file::{Options, SingleFile};
 use diffusion::tokenizer::Tokenizer;
 use diffusion::weights::write_atomically;
+use domain::data::is_repository;
 use domain::train::is_name;
-use hub::{Hub, HubSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 const VOCABULARY: &str = "openai/clip-vit-large-patch14";
 /// The vocabulary's files.
 const VOCABULARY_FILES: [&str; 2] = ["vocab.json", "merges.txt"];
+
+/// Where diffusers has its files: in a folder, and in the folders in it.
+const LEVELS: usize = 2;
 
 /// What to import.
 #[derive(Debug, Args)]
@@ -141,7 +144,7 @@ impl ImportCommand {
         } else if source.is_dir() {
             self.only_of_repositories("a folder")?;
             self.only_of_single_files()?;
-            let names = names(source)?;
+            let names = names(source, LEVELS)?;
             gather(&names, wanted, stage, &mut |name| Ok(source.join(name)))
                 .with_context(|| source.display().to_string())?;
         } else {
@@ -151,7 +154,7 @@ impl ImportCommand {
                 self.source
             );
             let hub = Hub::new(&self.hub)?;
-            let snapshot = hub.snapshot(&self.source, &self.revision)?;
+            let snapshot = hub.snapshot(RepoType::Model, &self.source, &self.revision)?;
             origin.revision = Some(snapshot.commit.clone());
             if let Some(file) = &self.file {
                 ensure!(
@@ -250,7 +253,7 @@ impl ImportCommand {
             return Ok(VOCABULARY_FILES.map(|file| (file, folder.join(file))).to_vec());
         }
         let fetch = || {
-            let snapshot = Hub::new(&self.hub)?.snapshot(VOCABULARY, "main")?;
+            let snapshot = Hub::new(&self.hub)?.snapshot(RepoType::Model, VOCABULARY, "main")?;
             VOCABULARY_FILES.into_iter().map(|file| Ok((file, snapshot.fetch(file)?))).collect::<Result<_>>()
         };
         fetch().context(
@@ -324,32 +327,6 @@ fn check_fit(folders: &Folders) -> Result<()> {
         unet.cross_attention_dim
     );
     Ok(())
-}
-
-/// All files below a folder, by their paths in it.
-fn names(folder: &Path) -> Result<BTreeSet<String>> {
-    // Two levels: that is where diffusers has its files.
-    let mut names = BTreeSet::new();
-    let list = |folder: &Path| -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        Ok(entries.collect::<std::io::Result<Vec<_>>>()?.into_iter().map(|entry| entry.path()).collect())
-    };
-    for path in list(folder)? {
-        let files = if path.is_dir() { list(&path)? } else { vec![path] };
-        names.extend(
-            files.iter().filter_map(|file| Some(file.strip_prefix(folder).ok()?.to_str()?.to_owned())),
-        );
-    }
-    Ok(names)
-}
-
-fn is_repository(name: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    matches!(name.split_once('/'), Some((owner, name)) if part(owner) && part(name))
 }
 
 /// Refuses a folder without what a whole model needs.

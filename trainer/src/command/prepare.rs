@@ -1,7 +1,9 @@
 //! `prepare SPEC.toml`: encodes a set once, for all runs that learn from it.
 
 use super::spec;
+use crate::data::fetched::fetch;
 use crate::data::prepare::Plan;
+use crate::hub::HubSettings;
 use crate::report::Progress;
 use crate::stop::StopSignal;
 use anyhow::{Result, ensure};
@@ -25,6 +27,8 @@ pub struct PrepareCommand {
     /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
+    #[command(flatten)]
+    hub: HubSettings,
 }
 
 impl PrepareCommand {
@@ -36,9 +40,13 @@ impl PrepareCommand {
         let base = if named.is_dir() { named } else { PathBuf::from(&spec.base) };
         let folders = Folders::new(&base, self.base_parts.as_deref());
         let stop = StopSignal::listen()?;
+        let data = fetch(&spec.data, &self.hub, &mut || {
+            ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
+            Ok(())
+        })?;
         let mut bar: Option<Progress> = None;
         let plan = Plan::new(
-            &spec.data,
+            &data,
             &spec.picture,
             spec.image_filter.as_ref(),
             spec.shard_size as usize,

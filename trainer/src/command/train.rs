@@ -3,6 +3,8 @@
 use super::spec;
 use crate::checkpoint::SavedModel;
 use crate::collective::Membership;
+use crate::data::fetched::fetch_for;
+use crate::hub::HubSettings;
 use crate::recipes::train::{Ending, Places, Watcher, train_together};
 use crate::report::Progress;
 use crate::stop::StopSignal;
@@ -45,6 +47,8 @@ pub struct TrainCommand {
     allow_tf32: bool,
     #[command(flatten)]
     membership: Membership,
+    #[command(flatten)]
+    hub: HubSettings,
 }
 
 impl TrainCommand {
@@ -83,13 +87,18 @@ impl TrainCommand {
         if !collective.leads() {
             return train_together(&spec, &places, &device, &collective, &mut Silent).map(drop);
         }
+        let stop = StopSignal::listen()?;
+        fetch_for(&spec.data, &places.run, &self.hub, &mut || {
+            ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
+            Ok(())
+        })?;
         let mut terminal = Terminal {
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
             encoding: None,
             pictures_per_step: f64::from(spec.pictures_per_step()),
             curves: None,
             run: places.run.clone(),
-            stop: StopSignal::listen()?,
+            stop,
         };
         match train_together(&spec, &places, &device, &collective, &mut terminal)? {
             Ending::Finished => terminal.progress.note("finished"),

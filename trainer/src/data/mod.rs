@@ -4,6 +4,7 @@ pub mod batch;
 pub mod encoded;
 pub mod encoder;
 pub mod examples;
+pub(crate) mod fetched;
 pub mod image_filter;
 pub mod key;
 pub mod pictures;

@@ -1,12 +1,13 @@
 //! The team's votes as files, for a run to read like any other set. They are written once, when the run begins: what is
 //! voted later must not change a run that goes on.
 
+use super::fetched;
 use crate::catalogue::Catalogue;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use datasets::votes::{JudgedPair, judged, write_parquet_file};
 use domain::data::{DataSpec, PickAPicSpec, VotesSpec};
-use std::collections::HashMap;
+use domain::preference::JudgedPicture;
 use std::io;
 use std::path::Path;
 
@@ -14,12 +15,16 @@ use std::path::Path;
 const FOLDER: &str = "votes";
 const FILE: &str = "votes.parquet";
 
-/// The spec of what a run reads: of votes, the files that were written for it.
+/// The spec of what a run reads: of votes, the files that were written for it; of a repository, those that were fetched.
 ///
 /// # Errors
-/// Nobody wrote any.
+/// Nobody wrote or fetched any.
 pub fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
-    let DataSpec::Votes(votes) = data else { return Ok(data.clone()) };
+    let votes = match data {
+        DataSpec::Votes(votes) => votes,
+        DataSpec::PickAPic(PickAPicSpec { hub: Some(_), .. }) => return fetched::files_of(run),
+        other => return Ok(other.clone()),
+    };
     let folder = run.join(FOLDER);
     ensure!(
         folder.join(FILE).is_file(),
@@ -49,25 +54,18 @@ pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) ->
         pairs.len()
     );
     std::fs::create_dir_all(run.join(FOLDER)).with_context(|| format!("cannot make {}", run.display()))?;
-    write(catalogue, &pairs, &file).await
+    write(catalogue, &pairs, &file)
 }
 
-/// Writes judged pairs with their pictures.
+/// Writes judged pairs with their pictures, of which a few are held at a time.
 ///
 /// # Errors
 /// A picture is gone, or the file cannot be written.
-pub async fn write(catalogue: &Catalogue, pairs: &[JudgedPair], file: &Path) -> Result<()> {
-    let mut pictures: HashMap<&str, Bytes> = HashMap::new();
-    for picture in pairs.iter().flat_map(|pair| &pair.pictures) {
-        if !pictures.contains_key(picture.artifact.as_str()) {
-            let bytes = catalogue.artifacts.get(&picture.artifact).await?;
-            let bytes = bytes.with_context(|| format!("the picture {} is gone", picture.artifact))?;
-            pictures.insert(&picture.artifact, bytes.into());
-        }
-    }
-    let fetch = |picture: &domain::preference::JudgedPicture| {
-        let found = pictures.get(picture.artifact.as_str()).cloned();
-        found.ok_or_else(|| io::Error::other("a picture that nobody asked for"))
+pub fn write(catalogue: &Catalogue, pairs: &[JudgedPair], file: &Path) -> Result<()> {
+    let fetch = |picture: &JudgedPicture| {
+        let path = catalogue.artifacts.path(&picture.artifact).map_err(io::Error::other)?;
+        let gone = |error| io::Error::other(format!("the picture {} is gone: {error}", picture.artifact));
+        std::fs::read(path).map(Bytes::from).map_err(gone)
     };
     write_parquet_file(file, pairs, fetch).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -8,6 +8,7 @@ mod train;
 
 use crate::ambient::{entropy, now};
 use crate::catalogue::Catalogue;
+use crate::hub::HubSettings;
 use crate::stop::StopSignal;
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -47,6 +48,8 @@ pub struct WorkerCommand {
     /// Ends when the queue is empty instead of waiting.
     #[arg(long)]
     until_empty: bool,
+    #[command(flatten)]
+    hub: HubSettings,
 }
 
 /// Time for which a claim holds without a heartbeat.
@@ -59,6 +62,7 @@ struct Worker {
     runtime: Runtime,
     catalogue: Catalogue,
     cache: PathBuf,
+    hub: HubSettings,
     device: Device,
     stop: StopSignal,
 }
@@ -92,7 +96,8 @@ impl WorkerCommand {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
         });
-        let worker = Worker { runtime, catalogue, cache: self.cache.clone(), device, stop };
+        let worker =
+            Worker { runtime, catalogue, cache: self.cache.clone(), hub: self.hub.clone(), device, stop };
         tracing::info!(name, device = ?worker.device, "waiting for jobs");
         while !stop.received() {
             let token = uuid::Uuid::from_bytes(entropy()?);

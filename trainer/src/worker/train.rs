@@ -5,9 +5,10 @@ use super::pictures::{Belongs, keep, params};
 use super::{Outcome, Worker};
 use crate::ambient::{entropy, now};
 use crate::checkpoint::SavedModel;
+use crate::data::fetched::fetch_for;
 use crate::data::votes::write_votes;
 use crate::recipes::train::{Ending, Places, SAMPLE_SEED, Watcher, train};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use diffusion::pipeline::Settings;
 use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
@@ -39,6 +40,10 @@ impl Worker {
         if let DataSpec::Votes(votes) = &spec.data {
             self.runtime.block_on(write_votes(&self.catalogue, votes, &places.run))?;
         }
+        let fetched = fetch_for(&spec.data, &places.run, &self.hub, &mut || {
+            ensure!(!self.must_stop(lease), "stopped while the set was fetched");
+            Ok(())
+        });
         let mut queue = Queue {
             worker: self,
             claim,
@@ -51,7 +56,7 @@ impl Worker {
             flushed: Instant::now(),
             last: None,
         };
-        let ending = match train(spec, &places, &self.device, &mut queue) {
+        let ending = match fetched.and_then(|()| train(spec, &places, &self.device, &mut queue)) {
             // What was interrupted before its first step, or while its lease was taken away, has not failed.
             Err(interruption) if self.must_stop(lease) => {
                 tracing::info!(job = %claim.job.id, "interrupted: {interruption:#}");
@@ -113,7 +118,7 @@ impl Queue<'_> {
 
 impl Watcher for Queue<'_> {
     fn encoding(&mut self, _done: usize, _of: usize) -> Result<()> {
-        anyhow::ensure!(!self.worker.must_stop(self.lease), "stopped while the set was being encoded");
+        ensure!(!self.worker.must_stop(self.lease), "stopped while the set was being encoded");
         Ok(())
     }
 

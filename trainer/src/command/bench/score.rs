@@ -1,5 +1,6 @@
 //! What `bench score` and `bench fid` repeat: a batch of pictures in memory, from their levels to scores or features.
 
+use super::Step;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use evaluation::fid::{Extractor, Mode};
@@ -23,7 +24,7 @@ pub(super) fn score(
     folder: &Path,
     kind: RewardKind,
     batch: usize,
-) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
+) -> Result<Step<'static>> {
     let files = RewardFiles {
         weights: folder.join(WEIGHTS),
         vocabulary: Some(folder.join(VOCABULARY)),
@@ -43,7 +44,7 @@ pub(super) fn score(
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub(super) fn fid(folder: &Path, batch: usize) -> Result<Box<dyn FnMut() -> Result<Option<f64>>>> {
+pub(super) fn fid(folder: &Path, batch: usize) -> Result<Step<'static>> {
     let inception = Inception::load(&folder.join(WEIGHTS), &Device::Cpu)?;
     let extractor = Extractor::Inception(Box::new(inception), Mode::PytorchFid);
     let pictures: Vec<RgbImage> = (0..batch).map(picture).collect();

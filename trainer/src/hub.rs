@@ -4,9 +4,10 @@
 use crate::report::Progress;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+pub(crate) use hf_hub::RepoType;
 use hf_hub::api::Progress as Downloading;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Cache, Repo};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,12 +15,14 @@ use std::path::{Path, PathBuf};
 
 /// A connection that breaks is taken up again so often, where it broke.
 const RETRIES: usize = 5;
+/// Folders in folders that are looked through for a repository's files.
+const LEVELS: usize = 4;
 /// Progress is told in these.
 const MEBIBYTE: usize = 1 << 20;
 
 /// The variables by which tools of the hub are set, each also a flag.
 #[derive(Clone, Debug, Args)]
-pub(super) struct HubSettings {
+pub(crate) struct HubSettings {
     /// Folder of the hub's token and cache.
     #[arg(long, env = "HF_HOME", help_heading = "The hub")]
     hf_home: Option<PathBuf>,
@@ -53,32 +56,33 @@ impl HubSettings {
 }
 
 /// The hub, or what is cached of it.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     /// None where the network is not to be asked.
     api: Option<Api>,
     cache: Cache,
 }
 
 /// A repository at one commit.
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     name: String,
-    pub(super) commit: String,
+    pub(crate) commit: String,
     /// Its files.
-    pub(super) names: BTreeSet<String>,
+    pub(crate) names: BTreeSet<String>,
     remote: Option<ApiRepo>,
-    folder: PathBuf,
+    /// Where they lie once they are fetched.
+    pub(crate) folder: PathBuf,
 }
 
 impl Hub {
-    pub(super) fn new(settings: &HubSettings) -> Result<Self> {
+    pub(crate) fn new(settings: &HubSettings) -> Result<Self> {
         let cache = settings.cache();
         let api = if settings.is_offline() { None } else { Some(api(settings, &cache)?) };
         Ok(Self { api, cache })
     }
 
-    /// What a repository has at a revision: its commit and its files.
-    pub(super) fn snapshot(&self, name: &str, revision: &str) -> Result<Snapshot> {
-        let repository = Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned());
+    /// What a repository of a kind has at a revision: its commit and its files.
+    pub(crate) fn snapshot(&self, kind: RepoType, name: &str, revision: &str) -> Result<Snapshot> {
+        let repository = Repo::with_revision(name.to_owned(), kind, revision.to_owned());
         let root = self.cache.path().join(repository.folder_name());
         let place = |commit: &str| root.join("snapshots").join(commit);
         let Some(api) = &self.api else {
@@ -91,7 +95,7 @@ impl Hub {
                 "{name} at {revision} is not in the cache ({}), and HF_HUB_OFFLINE forbids to fetch it",
                 self.cache.path().display()
             );
-            let names = super::names(&folder)?;
+            let names = names(&folder, LEVELS)?;
             return Ok(Snapshot { name: name.to_owned(), commit, names, remote: None, folder });
         };
         let info = api.repo(repository.clone()).info().map_err(|error| explain(&error, name, revision))?;
@@ -106,7 +110,7 @@ impl Hub {
             bail!("{name}: the hub names a file {strange:?}, which would lie outside of its folder");
         }
         // All files of one commit, whatever is pushed meanwhile.
-        let remote = api.repo(Repo::with_revision(name.to_owned(), RepoType::Model, info.sha.clone()));
+        let remote = api.repo(Repo::with_revision(name.to_owned(), kind, info.sha.clone()));
         let folder = place(&info.sha);
         Ok(Snapshot { name: name.to_owned(), commit: info.sha, names, remote: Some(remote), folder })
     }
@@ -134,14 +138,14 @@ fn api(settings: &HubSettings, cache: &Cache) -> Result<Api> {
 
 impl Snapshot {
     /// Where a file lies, after it was fetched if need be. What the hub names by its SHA-256 is held to it.
-    pub(super) fn fetch(&self, file: &str) -> Result<PathBuf> {
+    pub(crate) fn fetch(&self, file: &str) -> Result<PathBuf> {
         let path = self.folder.join(file);
         if path.is_file() {
             return Ok(path);
         }
         let Some(remote) = &self.remote else {
             bail!(
-                "{}: {file} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: import once without",
+                "{}: {file} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: do this once without",
                 self.name
             );
         };
@@ -164,7 +168,7 @@ fn check(path: &Path, name: &str) -> Result<()> {
     std::io::copy(&mut fs::File::open(&blob)?, &mut hash)?;
     if format!("{:x}", hash.finalize()) != wanted {
         fs::remove_file(path).and_then(|()| fs::remove_file(&blob))?;
-        bail!("{name} did not arrive as the hub has it (its SHA-256 differs): import it again");
+        bail!("{name} did not arrive as the hub has it (its SHA-256 differs): try again");
     }
     Ok(())
 }
@@ -184,7 +188,7 @@ fn explain(error: &ApiError, what: &str, revision: &str) -> anyhow::Error {
         )
     } else if status("404") {
         anyhow::anyhow!(
-            "{what}: the hub has no such thing at revision {revision}: look at the name and --revision"
+            "{what}: the hub has no such thing at revision {revision}: look at the name and the revision"
         )
     } else if status("416") {
         anyhow::anyhow!("{what}: a part of it in the cache (*.part) is no beginning of it: remove that file")
@@ -193,6 +197,27 @@ fn explain(error: &ApiError, what: &str, revision: &str) -> anyhow::Error {
             "{what}: {text}; what arrived is kept, and HF_HUB_OFFLINE=1 uses what is in the cache"
         )
     }
+}
+
+/// All files below a folder, by their paths in it, through so many levels of folders.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(crate) fn names(folder: &Path, levels: usize) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let mut folders = vec![(folder.to_owned(), 1)];
+    while let Some((within, level)) = folders.pop() {
+        let entries = fs::read_dir(&within).with_context(|| format!("cannot read {}", within.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.extend((level < levels).then_some((path, level + 1)));
+            } else {
+                names.extend(path.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned));
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// A file's way here.

@@ -1,0 +1,111 @@
+//! Sets of the hub as files: all of a split is fetched into the hub's cache, once, and read there as in any folder.
+
+use crate::hub::{Hub, HubSettings, RepoType};
+use anyhow::{Context, Result};
+use datasets::pick_a_pic;
+use diffusion::weights::write_atomically;
+use domain::data::{DataSpec, PickAPicSpec};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What a run fetched, in its own folder.
+const FILE: &str = "fetched.json";
+/// The revision that is meant when none is named.
+const REVISION: &str = "main";
+
+/// A set of the hub as files.
+#[derive(Debug, Deserialize, Serialize)]
+struct Fetched {
+    /// The repository's commit: a run that goes on learns from the same one, whatever was pushed meanwhile.
+    commit: String,
+    /// The files.
+    data: PickAPicSpec,
+}
+
+/// A spec with the files in place of a repository, which are fetched; any other spec as it is. `between` is called
+/// before each file; its error ends the work, and what is there stays.
+///
+/// # Errors
+/// The repository cannot be had or holds no such set, or what `between` returns.
+pub(crate) fn fetch(
+    data: &DataSpec,
+    settings: &HubSettings,
+    between: &mut dyn FnMut() -> Result<()>,
+) -> Result<DataSpec> {
+    match data {
+        DataSpec::PickAPic(spec) if spec.hub.is_some() => {
+            let revision = spec.revision.as_deref().unwrap_or(REVISION);
+            Ok(DataSpec::PickAPic(at(spec, revision, settings, between)?.data))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// Fetches what a run learns from, where its spec names a repository. A run that goes on keeps its commit.
+///
+/// # Errors
+/// As for [`fetch`], or the run's folder cannot be written.
+pub(crate) fn fetch_for(
+    data: &DataSpec,
+    run: &Path,
+    settings: &HubSettings,
+    between: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let DataSpec::PickAPic(spec @ PickAPicSpec { hub: Some(_), .. }) = data else { return Ok(()) };
+    let known = of_run(run)?;
+    if known.as_ref().is_some_and(|known| pick_a_pic::files(&known.data).is_ok()) {
+        return Ok(());
+    }
+    let revision = known.as_ref().map(|known| known.commit.as_str());
+    let revision = revision.or(spec.revision.as_deref()).unwrap_or(REVISION);
+    let fetched = at(spec, revision, settings, between)?;
+    std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
+    Ok(write_atomically(&run.join(FILE), &serde_json::to_vec_pretty(&fetched)?)?)
+}
+
+/// The files that were fetched for a run.
+///
+/// # Errors
+/// None were.
+pub(super) fn files_of(run: &Path) -> Result<DataSpec> {
+    let fetched = of_run(run)?.with_context(|| {
+        format!(
+            "data.hub: nothing was fetched into {}: begin the run with diff-contrast-trainer",
+            run.display()
+        )
+    })?;
+    Ok(DataSpec::PickAPic(fetched.data))
+}
+
+fn of_run(run: &Path) -> Result<Option<Fetched>> {
+    let file = run.join(FILE);
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let fetched = serde_json::from_slice(&text);
+    Ok(Some(fetched.with_context(|| format!("{} is damaged: remove it", file.display()))?))
+}
+
+fn at(
+    spec: &PickAPicSpec,
+    revision: &str,
+    settings: &HubSettings,
+    between: &mut dyn FnMut() -> Result<()>,
+) -> Result<Fetched> {
+    let name = spec.hub.as_deref().unwrap_or_default();
+    let snapshot = Hub::new(settings)?.snapshot(RepoType::Dataset, name, revision).context("data.hub")?;
+    let files =
+        pick_a_pic::files_among(snapshot.names.iter().map(String::as_str), spec).context("data.hub")?;
+    for (i, file) in files.iter().enumerate() {
+        between()?;
+        let path = snapshot.fetch(file).context("data.hub")?;
+        if i == 0 {
+            // What is wrong with a whole set shows before the rest of it is fetched.
+            pick_a_pic::check(&path).context("data.hub")?;
+        }
+    }
+    let folder = snapshot.folder.join(&spec.folder).to_string_lossy().into_owned();
+    let data = PickAPicSpec { folder, hub: None, revision: None, ..spec.clone() };
+    Ok(Fetched { commit: snapshot.commit, data })
+}
