@@ -72,7 +72,7 @@ def weights() -> dict[str, torch.Tensor]:
 
 def overlapping_weights() -> dict[str, torch.Tensor]:
     """Full-size weights in files of few bytes: every tensor is a view of one short storage, so its values overlap."""
-    base = torch.from_numpy((2 * draw("overlapping", 8192) - 1).astype(np.float32))
+    base = torch.from_numpy((2 * draw("overlapping", 12288) - 1).astype(np.float32))
     positive = torch.from_numpy((0.5 + draw("overlapping positive", 4096)).astype(np.float32))
     state = {}
     for place, (name, tensor) in enumerate(shapes().items()):

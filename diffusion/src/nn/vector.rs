@@ -13,6 +13,12 @@ pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     ARCH.dispatch(f)
 }
 
+/// Runs what is written for vectors of a length that only this machine tells.
+#[inline(always)]
+pub(super) fn with_simd<T: pulp::WithSimd>(f: T) -> T::Output {
+    ARCH.dispatch(f)
+}
+
 const LANES: usize = 16;
 
 /// Sum of `f(0) + ... + f(n - 1)` in a fixed order that vectorises: 16 partial sums.

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use diffusion::Result;
-use diffusion::nn::{ConvolutionShape, convolve};
+use diffusion::nn::{ConvolutionShape, FrozenConvolution};
 use diffusion::weights::{Init, Scope};
 
 /// torchvision's for Inception.
@@ -10,11 +10,7 @@ const EPSILON: f64 = 1e-3;
 
 /// The normalisation is folded into the convolution: with frozen statistics both are one affine map.
 #[derive(Debug)]
-pub(super) struct Unit {
-    weight: Tensor,
-    bias: Tensor,
-    shape: ConvolutionShape,
-}
+pub(super) struct Unit(FrozenConvolution);
 
 impl Unit {
     pub(super) fn new(
@@ -36,11 +32,8 @@ impl Unit {
         let scale = (gain / (variance + EPSILON)?.sqrt()?)?;
         let bias = (shift - (mean * &scale)?)?;
         let weight = weight.to_dtype(DType::F64)?.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?;
-        Ok(Self {
-            weight: weight.to_dtype(DType::F32)?,
-            bias: bias.to_dtype(DType::F32)?,
-            shape: ConvolutionShape { stride, padding, relu: true },
-        })
+        let shape = ConvolutionShape { stride, padding, relu: true };
+        Ok(Self(FrozenConvolution::new(weight.to_dtype(DType::F32)?, bias.to_dtype(DType::F32)?, shape)?))
     }
 
     /// Of single pixels.
@@ -60,7 +53,7 @@ impl Unit {
 
     /// (batch, inputs, height, width) to (batch, outputs, height', width').
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(convolve(x, &self.weight, &self.bias, self.shape)?)
+        Ok(self.0.forward(x)?)
     }
 }
 
