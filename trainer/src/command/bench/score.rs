@@ -20,11 +20,7 @@ const SIDE: u32 = 512;
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub(super) fn score(
-    folder: &Path,
-    kind: RewardKind,
-    batch: usize,
-) -> Result<Step<'static>> {
+pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize) -> Result<Step<'static>> {
     let files = RewardFiles {
         weights: folder.join(WEIGHTS),
         vocabulary: Some(folder.join(VOCABULARY)),
