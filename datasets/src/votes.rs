@@ -31,7 +31,8 @@ pub struct JudgedPair {
 pub fn judged(votes: &[JudgedVote], spec: &VotesSpec) -> Vec<JudgedPair> {
     let named = |picture: &JudgedPicture| spec.models.is_empty() || spec.models.contains(&picture.model);
     let wanted = votes.iter().filter(|vote| {
-        vote.pictures.iter().all(named)
+        vote.question == spec.question
+            && vote.pictures.iter().all(named)
             && spec.since.is_none_or(|since| vote.created_at >= since)
             && spec.until.is_none_or(|until| vote.created_at < until)
     });
@@ -175,7 +176,7 @@ mod tests {
     use domain::data::{DataSpec, PickAPicSpec, VotesPer, VotesSpec};
     use domain::dataset::Reason;
     use domain::id::{ImageId, RaterId};
-    use domain::preference::{Choice, JudgedPicture, JudgedVote};
+    use domain::preference::{Choice, JudgedPicture, JudgedVote, Question};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_timestamp(1_700_000_000 + second, 0).expect("a moment")
@@ -189,6 +190,7 @@ mod tests {
         };
         JudgedVote {
             prompt: format!("prompt {}", pictures[0].min(pictures[1])),
+            question: Question::Overall,
             pictures: pictures.map(picture),
             choice,
             rater_id: RaterId::new(at(second), [second as u8; 10]),
@@ -218,6 +220,23 @@ mod tests {
         assert_eq!(labels(&late), [[0.0, 1.0], [1.0, 0.0]]);
         let one = VotesSpec { models: vec!["model-1".into()], ..VotesSpec::default() };
         assert!(labels(&one).is_empty(), "both models must be named");
+    }
+
+    #[test]
+    fn answers_to_different_questions_are_never_counted_together() {
+        let asked = |question, second, choice| JudgedVote { question, ..vote(second, [1, 2], choice) };
+        let votes = [
+            asked(Question::Overall, 1, Choice::Left),
+            asked(Question::Alignment, 2, Choice::Right),
+            asked(Question::Alignment, 3, Choice::Right),
+        ];
+        let labels = |question| {
+            let spec = VotesSpec { question, ..VotesSpec::default() };
+            judged(&votes, &spec).iter().map(|pair| pair.labels).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(Question::Overall), [[1.0, 0.0]]);
+        assert_eq!(labels(Question::Alignment), [[0.0, 1.0]]);
+        assert!(labels(Question::Appeal).is_empty());
     }
 
     #[test]

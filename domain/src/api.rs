@@ -7,7 +7,7 @@ use crate::image::{GenerationParams, Sampler};
 use crate::job::{Job, JobSpec, JobState};
 use crate::lora::LoraUse;
 use crate::model::Model;
-use crate::preference::Choice;
+use crate::preference::{Choice, Question};
 use crate::problem::Problem;
 use crate::run::{MetricPoint, Run};
 use serde::{Deserialize, Serialize};
@@ -252,6 +252,9 @@ pub struct ModelScore {
 pub struct BlindMatchup {
     /// The matchup.
     pub id: MatchupId,
+    /// What is asked of the pictures.
+    #[serde(default)]
+    pub question: Question,
     /// What both pictures were to show.
     pub prompt: String,
     /// Address of the left picture.
@@ -266,6 +269,9 @@ pub struct BlindMatchup {
 pub struct NextMatchup {
     /// It, or none when this rater has judged everything there is.
     pub matchup: Option<BlindMatchup>,
+    /// What was asked for.
+    #[serde(default)]
+    pub question: Question,
     /// Votes of this rater so far.
     pub votes_cast: i64,
 }
@@ -279,6 +285,9 @@ pub struct MatchupRequest {
     pub image_a: ImageId,
     /// Another of the same prompt by another model.
     pub image_b: ImageId,
+    /// What raters are asked of them.
+    #[serde(default)]
+    pub question: Question,
 }
 
 /// Body of a vote.
@@ -316,6 +325,9 @@ pub struct VoteRecord {
     pub matchup_id: MatchupId,
     /// The prompt judged.
     pub prompt: String,
+    /// What was asked.
+    #[serde(default)]
+    pub question: Question,
     /// Name of the left model.
     pub left_model: String,
     /// Name of the right model.
@@ -331,6 +343,9 @@ pub struct VoteRecord {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leaderboard {
+    /// What the votes answer.
+    #[serde(default)]
+    pub question: Question,
     /// Best first.
     pub rows: Vec<LeaderboardRow>,
     /// All votes counted.

@@ -1,6 +1,7 @@
 //! What a run learns from.
 
 use crate::Timestamp;
+use crate::preference::Question;
 use crate::problem::Problems;
 use crate::train::MAX_SEED;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,9 @@ pub struct VotesSpec {
     /// What becomes a row.
     #[serde(default)]
     pub per: VotesPer,
+    /// What the raters were asked.
+    #[serde(default)]
+    pub question: Question,
     /// Matchups whose both models are among these; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,

@@ -5,6 +5,66 @@ use crate::id::{ImageId, MatchupId, RaterId, VoteId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
+/// What raters are asked of two pictures of a prompt: the three questions of Diffusion-DPO's study of people (its
+/// section 5.1), in our words. Answers to different questions are never counted together.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Which is better for the prompt, all in all.
+    #[default]
+    Overall,
+    /// Which looks better, whatever the prompt is.
+    Appeal,
+    /// Which fits the prompt better, however it looks.
+    Alignment,
+}
+
+impl Question {
+    /// All questions.
+    pub const ALL: [Self; 3] = [Self::Overall, Self::Appeal, Self::Alignment];
+
+    /// The word in bodies, queries and columns.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overall => "overall",
+            Self::Appeal => "appeal",
+            Self::Alignment => "alignment",
+        }
+    }
+
+    /// In a word or two.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Overall => "Overall",
+            Self::Appeal => "Visual appeal",
+            Self::Alignment => "Prompt alignment",
+        }
+    }
+
+    /// As raters read it, above the prompt.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Overall => "Which picture shows this better?",
+            Self::Appeal => "Whatever it was to show: which picture looks better?",
+            Self::Alignment => "However it looks: which picture keeps closer to these words?",
+        }
+    }
+}
+
+impl FromStr for Question {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|x| x.as_str() == s)
+            .ok_or_else(|| format!("{s:?} is no question: use overall, appeal or alignment"))
+    }
+}
+
 /// Two pictures of one prompt, left and right fixed when it is made.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +73,8 @@ pub struct Matchup {
     pub id: MatchupId,
     /// The prompt of both.
     pub prompt: String,
+    /// What is asked of them.
+    pub question: Question,
     /// The picture on the left.
     pub left: ImageId,
     /// The picture on the right.
@@ -98,6 +160,8 @@ pub struct JudgedPicture {
 pub struct JudgedVote {
     /// The prompt of both pictures.
     pub prompt: String,
+    /// What was asked.
+    pub question: Question,
     /// Left and right.
     pub pictures: [JudgedPicture; 2],
     /// The answer.

@@ -7,6 +7,7 @@ use domain::api::{
 };
 use domain::id::{JobId, RunId};
 use domain::job::Job;
+use domain::preference::Question;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
@@ -64,9 +65,13 @@ pub(crate) async fn generate(request: &GenerateRequest) -> Answer<GenerateRespon
     post(path::GENERATE, request).await
 }
 
-/// The next matchup of this rater.
-pub(crate) async fn next_matchup() -> Answer<NextMatchup> {
-    get(path::MATCHUP_NEXT).await
+/// The next matchup of this rater by a question.
+pub(crate) async fn next_matchup(question: Question) -> Answer<NextMatchup> {
+    get(&asked(path::MATCHUP_NEXT, question)).await
+}
+
+fn asked(path: &str, question: Question) -> String {
+    format!("{path}?question={}", question.as_str())
 }
 
 /// Votes.
@@ -115,8 +120,8 @@ fn segment(name: &str) -> String {
 
 /// Ratings and scores.
 #[cfg(feature = "ssr")]
-pub(crate) async fn leaderboard() -> Answer<Leaderboard> {
-    get(path::LEADERBOARD).await
+pub(crate) async fn leaderboard(question: Question) -> Answer<Leaderboard> {
+    get(&asked(path::LEADERBOARD, question)).await
 }
 
 /// The OpenAPI document.

@@ -1,11 +1,11 @@
 //! Two pictures for a rater to judge: asked for by somebody, or drawn where votes are fewest.
 
-use crate::db::{Store, micros, with_db};
+use crate::db::{Store, micros, read, with_db};
 use crate::error::{StoreError, missing};
 use domain::Timestamp;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId};
 use domain::image::Image;
-use domain::preference::Matchup;
+use domain::preference::{Matchup, Question};
 use domain::problem::Problems;
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -16,22 +16,25 @@ use uuid::Uuid;
 struct MatchupRow {
     id: Uuid,
     prompt: String,
+    question: String,
     left_image: Uuid,
     right_image: Uuid,
     rater_id: Option<Uuid>,
     created_at: Timestamp,
 }
 
-impl From<MatchupRow> for Matchup {
-    fn from(row: MatchupRow) -> Self {
-        Self {
+impl TryFrom<MatchupRow> for Matchup {
+    type Error = StoreError;
+    fn try_from(row: MatchupRow) -> Result<Self, StoreError> {
+        Ok(Self {
             id: MatchupId(row.id),
             prompt: row.prompt,
+            question: read(row.question.parse(), "matchups", "question", row.id)?,
             left: ImageId(row.left_image),
             right: ImageId(row.right_image),
             rater_id: row.rater_id.map(RaterId),
             created_at: row.created_at,
-        }
+        })
     }
 }
 
@@ -44,6 +47,7 @@ impl Store {
         &self,
         image_a: ImageId,
         image_b: ImageId,
+        question: Question,
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Matchup, StoreError> {
@@ -52,7 +56,7 @@ impl Store {
         let (a, b) = (self.get_image(image_a).await?, self.get_image(image_b).await?);
         let prompt = shared_prompt(a.as_ref(), b.as_ref())?;
         let (left, right) = if swap { (image_b, image_a) } else { (image_a, image_b) };
-        let matchup = Matchup { id, prompt, left, right, rater_id: None, created_at: micros(now) };
+        let matchup = Matchup { id, prompt, question, left, right, rater_id: None, created_at: micros(now) };
         self.insert_matchup(&matchup).await?;
         Ok(matchup)
     }
@@ -63,11 +67,11 @@ impl Store {
     /// The database's.
     pub async fn get_matchup(&self, id: MatchupId) -> Result<Option<Matchup>, StoreError> {
         let row: Option<MatchupRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT id, prompt, left_image, right_image, rater_id, created_at FROM matchups WHERE id = $1")
+            "SELECT id, prompt, question, left_image, right_image, rater_id, created_at FROM matchups WHERE id = $1")
             .bind(id.0)
             .fetch_optional(pool)
             .await?);
-        Ok(row.map(Matchup::from))
+        row.map(Matchup::try_from).transpose()
     }
 
     /// The names of the left and the right model: for the answer to a vote, never before.
@@ -86,33 +90,41 @@ impl Store {
 
     /// What a rater judges next: a matchup drawn for them before and not judged; else one that somebody asked for; else
     /// a new one, of two models with the fewest votes against each other and a prompt at random. None when there is
-    /// nothing left. `only` restricts it to matchups between these models; empty does not.
+    /// nothing left. All that was asked with other questions is as if it were not there. `only` restricts it to matchups
+    /// between these models; empty does not.
     ///
     /// # Errors
     /// `Missing` if the rater is.
     pub async fn next_matchup<R: Rng>(
         &self,
         rater: RaterId,
+        question: Question,
         only: &[ModelId],
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
-        match self.waiting_matchup(rater, only).await? {
+        match self.waiting_matchup(rater, question, only).await? {
             Some(matchup) => Ok(Some(matchup)),
-            None => self.draw_matchup(rater, only, now, rng).await,
+            None => self.draw_matchup(rater, question, only, now, rng).await,
         }
     }
 
-    async fn waiting_matchup(&self, rater: RaterId, only: &[ModelId]) -> Result<Option<Matchup>, StoreError> {
+    async fn waiting_matchup(
+        &self,
+        rater: RaterId,
+        question: Question,
+        only: &[ModelId],
+    ) -> Result<Option<Matchup>, StoreError> {
         // Those drawn for the rater come first, then those for anybody, each in the order they were made.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.id, l.model_id, r.model_id \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
-             WHERE (m.rater_id = $1 OR m.rater_id IS NULL) \
+             WHERE (m.rater_id = $1 OR m.rater_id IS NULL) AND m.question = $3 \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
              ORDER BY CASE WHEN m.rater_id IS NULL THEN 1 ELSE 0 END, m.id LIMIT $2")
             .bind(rater.0)
             .bind(if only.is_empty() { 1_i64 } else { i64::MAX })
+            .bind(question.as_str())
             .fetch_all(pool)
             .await?);
         let wanted = |model: Uuid| only.is_empty() || only.contains(&ModelId(model));
@@ -125,12 +137,13 @@ impl Store {
     async fn draw_matchup<R: Rng>(
         &self,
         rater: RaterId,
+        question: Question,
         only: &[ModelId],
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
-        let judged = self.judged_images(rater).await?;
-        for (model_a, model_b) in self.pairs_by_votes(only, rng).await? {
+        let judged = self.judged_images(rater, question).await?;
+        for (model_a, model_b) in self.pairs_by_votes(question, only, rng).await? {
             // The two models first, then the prompt: this reads two models' pictures, never all with all. They are
             // joined here because a planner without statistics (a table just filled) may compare each with each.
             let mut of_b: HashMap<String, Vec<Uuid>> = HashMap::new();
@@ -149,6 +162,7 @@ impl Store {
             let matchup = Matchup {
                 id: MatchupId::new(now, rng.random()),
                 prompt: image.params.prompt,
+                question,
                 left,
                 right,
                 rater_id: Some(rater),
@@ -170,12 +184,17 @@ impl Store {
             .await?))
     }
 
-    /// Left and right pictures of everything a rater has judged.
-    async fn judged_images(&self, rater: RaterId) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+    /// Left and right pictures of everything a rater has judged by a question.
+    async fn judged_images(
+        &self,
+        rater: RaterId,
+        question: Question,
+    ) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
         let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.left_image, m.right_image FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-             WHERE v.rater_id = $1")
+             WHERE v.rater_id = $1 AND m.question = $2")
             .bind(rater.0)
+            .bind(question.as_str())
             .fetch_all(pool)
             .await?);
         Ok(rows.into_iter().collect())
@@ -184,6 +203,7 @@ impl Store {
     /// Pairs of models with comparable pictures, fewest votes first, in random order among equals.
     async fn pairs_by_votes<R: Rng>(
         &self,
+        question: Question,
         only: &[ModelId],
         rng: &mut R,
     ) -> Result<Vec<(ModelId, ModelId)>, StoreError> {
@@ -197,7 +217,7 @@ impl Store {
             .map(|(a, b)| (ModelId(a), ModelId(b)))
             .filter(|(a, b)| wanted(a) && wanted(b))
             .collect();
-        let tallies = self.tallies().await?;
+        let tallies = self.tallies(question).await?;
         let votes: HashMap<_, _> = tallies.iter().map(|pair| ((pair.a, pair.b), pair.total())).collect();
         pairs.shuffle(rng);
         pairs.sort_by_key(|pair| votes.get(pair).copied().unwrap_or(0));
@@ -206,10 +226,11 @@ impl Store {
 
     async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {
         with_db!(self, pool => sqlx::query(
-            "INSERT INTO matchups (id, prompt, left_image, right_image, rater_id, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)")
+            "INSERT INTO matchups (id, prompt, question, left_image, right_image, rater_id, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(matchup.id.0)
             .bind(&matchup.prompt)
+            .bind(matchup.question.as_str())
             .bind(matchup.left.0)
             .bind(matchup.right.0)
             .bind(matchup.rater_id.map(|id| id.0))

@@ -5,7 +5,7 @@ use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
 use domain::api::VoteRecord;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId, VoteId};
-use domain::preference::{JudgedPicture, JudgedVote, Vote};
+use domain::preference::{JudgedPicture, JudgedVote, Question, Vote};
 use domain::ranking::Tally;
 use uuid::Uuid;
 
@@ -46,6 +46,7 @@ struct VoteRow {
     id: Uuid,
     matchup_id: Uuid,
     prompt: String,
+    question: String,
     left_model: String,
     right_model: String,
     choice: String,
@@ -59,6 +60,7 @@ impl TryFrom<VoteRow> for VoteRecord {
             id: VoteId(row.id),
             matchup_id: MatchupId(row.matchup_id),
             prompt: row.prompt,
+            question: read(row.question.parse(), "matchups", "question", row.id)?,
             left_model: row.left_model,
             right_model: row.right_model,
             choice: read(row.choice.parse(), "votes", "choice", row.id)?,
@@ -71,6 +73,7 @@ impl TryFrom<VoteRow> for VoteRecord {
 struct JudgedRow {
     id: Uuid,
     prompt: String,
+    question: String,
     left_image: Uuid,
     left_artifact: String,
     left_model: String,
@@ -88,6 +91,7 @@ impl TryFrom<JudgedRow> for JudgedVote {
         let picture = |id, artifact, model| JudgedPicture { id: ImageId(id), artifact, model };
         Ok(Self {
             prompt: row.prompt,
+            question: read(row.question.parse(), "matchups", "question", row.id)?,
             pictures: [
                 picture(row.left_image, row.left_artifact, row.left_model),
                 picture(row.right_image, row.right_artifact, row.right_model),
@@ -106,7 +110,7 @@ impl Store {
     /// The database's.
     pub async fn judged_votes(&self) -> Result<Vec<JudgedVote>, StoreError> {
         let rows: Vec<JudgedRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT v.id, m.prompt, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
+            "SELECT v.id, m.prompt, m.question, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
              r.id AS right_image, r.artifact AS right_artifact, b.name AS right_model, v.choice, v.rater_id, v.created_at \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
@@ -157,7 +161,7 @@ impl Store {
     /// The database's.
     pub async fn list_votes(&self, at_most: u32) -> Result<Vec<VoteRecord>, StoreError> {
         let rows: Vec<VoteRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT v.id, v.matchup_id, m.prompt, a.name AS left_model, b.name AS right_model, v.choice, v.created_at \
+            "SELECT v.id, v.matchup_id, m.prompt, m.question, a.name AS left_model, b.name AS right_model, v.choice, v.created_at \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
@@ -182,7 +186,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn tallies(&self) -> Result<Vec<PairVotes>, StoreError> {
+    pub async fn tallies(&self, question: Question) -> Result<Vec<PairVotes>, StoreError> {
         let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
             "SELECT model_a, model_b, \
              COUNT(CASE WHEN winner = model_a THEN 1 END), COUNT(CASE WHEN winner = model_b THEN 1 END), \
@@ -192,8 +196,10 @@ impl Store {
                    CASE WHEN l.model_id < r.model_id THEN r.model_id ELSE l.model_id END AS model_b, \
                    CASE v.choice WHEN 'left' THEN l.model_id WHEN 'right' THEN r.model_id END AS winner \
                    FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-                   JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image) AS judged \
+                   JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
+                   WHERE m.question = $1) AS judged \
              GROUP BY model_a, model_b ORDER BY model_a, model_b")
+            .bind(question.as_str())
             .fetch_all(pool)
             .await?);
         let pair = |(a, b, wins_a, wins_b, ties, both_bad)| PairVotes {

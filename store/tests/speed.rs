@@ -6,7 +6,7 @@ use domain::Timestamp;
 use domain::id::{ImageId, ModelId, RaterId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::model::Model;
-use domain::preference::{Choice, Vote};
+use domain::preference::{Choice, Question, Vote};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
@@ -73,7 +73,8 @@ async fn a_draw_among_50_models_of_3200_pictures_is_quick() {
     let all = Instant::now();
     for _ in 0..200 {
         let draw = Instant::now();
-        let matchup = store.next_matchup(rater, &[], now, &mut rng).await.unwrap().unwrap();
+        let matchup =
+            store.next_matchup(rater, Question::Overall, &[], now, &mut rng).await.unwrap().unwrap();
         draws.push(draw.elapsed());
         let vote = Vote {
             id: VoteId::new(now, rng.random()),
@@ -92,7 +93,10 @@ async fn a_draw_among_50_models_of_3200_pictures_is_quick() {
         all.elapsed()
     );
     let tallies = Instant::now();
-    assert_eq!(store.tallies().await.unwrap().iter().map(store::PairVotes::total).sum::<i64>(), 200);
+    assert_eq!(
+        store.tallies(Question::Overall).await.unwrap().iter().map(store::PairVotes::total).sum::<i64>(),
+        200
+    );
     println!("tallies in {:.2?}", tallies.elapsed());
     assert!(median < Duration::from_millis(200), "{median:?}");
 }

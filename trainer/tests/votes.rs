@@ -6,7 +6,7 @@ use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{JobSpec, JobState};
 use domain::model::Model;
-use domain::preference::{Choice, Vote};
+use domain::preference::{Choice, Question, Vote};
 use domain::train::TrainSpec;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
@@ -93,7 +93,8 @@ impl House {
             let pair = shapes::quality::quality_pair(seed);
             let a = self.picture(good, &pair.caption, &pair.winner).await;
             let b = self.picture(bad, &pair.caption, &pair.loser).await;
-            let matchup = self.store.create_matchup(a, b, now(), &mut rng).await.expect("a matchup");
+            let matchup =
+                self.store.create_matchup(a, b, Question::Overall, now(), &mut rng).await.expect("a matchup");
             let rater_id = RaterId::new(now(), entropy_now());
             self.store.ensure_rater(rater_id, now()).await.expect("a rater");
             let choice = match (seed % 3, matchup.left == a) {

@@ -90,7 +90,7 @@ impl Desk {
             match api::vote(&matchup, &VoteRequest { choice }).await {
                 Ok(response) => self.reveal(response),
                 // Already counted, in another tab or by a double press: nothing is lost, go on.
-                Err(failure) if failure.status == 409 => match api::next_matchup().await {
+                Err(failure) if failure.status == 409 => match api::next_matchup(matchup.question).await {
                     Ok(next) => self.show(next),
                     Err(failure) => self.fail(failure),
                 },
@@ -137,7 +137,7 @@ impl Desk {
 /// Two pictures of a prompt and the four answers.
 #[component]
 fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
-    let BlindMatchup { id, prompt, left_url, right_url } = matchup;
+    let BlindMatchup { id, question, prompt, left_url, right_url } = matchup;
     let submit = move |event: SubmitEvent| {
         // The buttons' clicks do the work; this only keeps the browser on the page.
         event.prevent_default();
@@ -150,7 +150,7 @@ fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
         <form method="post" action="/judge/vote" on:submit=submit>
             <input type="hidden" name="matchup" value=id.to_string() />
             <p class="question">
-                <span class="soft">"Which picture shows this better?"</span>
+                <span class="soft">{question.text()}</span>
                 <strong>{prompt}</strong>
             </p>
             <div class="sides">

@@ -2,16 +2,19 @@
 
 use crate::api;
 use crate::components::judge::Judge;
+use crate::components::questions::{Questions, asked};
 use crate::pages::loaded;
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// The next pair of this visitor.
+/// The next pair of this visitor, by the question that the address names.
 #[component]
 pub(crate) fn JudgePage() -> impl IntoView {
+    let question = asked();
     view! {
         <Title text="Judge" />
         <h1 class="visually-hidden">"Judge"</h1>
-        {loaded(api::next_matchup(), |initial| view! { <Judge initial /> })}
+        <Questions page="/judge" current=question />
+        {loaded(api::next_matchup(question), |initial| view! { <Judge initial /> })}
     }
 }

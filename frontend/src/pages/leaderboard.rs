@@ -3,6 +3,7 @@
 use crate::api;
 use crate::components::badge::ObjectiveBadge;
 use crate::components::note::Empty;
+use crate::components::questions::{Questions, asked};
 use crate::format::{count, percent};
 use crate::pages::{Head, loaded};
 use domain::api::{Leaderboard, LeaderboardRow, ModelScore, Rating, WinRate};
@@ -12,15 +13,17 @@ use leptos::prelude::*;
 /// The table and what its numbers mean.
 #[component]
 pub(crate) fn LeaderboardPage() -> impl IntoView {
+    let question = asked();
     view! {
         <Head title="Leaderboard" lead="What people prefer, beside what machines measure." />
-        {loaded(api::leaderboard(), table)}
+        <Questions page="/leaderboard" current=question />
+        {loaded(api::leaderboard(question), table)}
         <section class="prose" aria-labelledby="measured">
             <h2 id="measured">"What is measured"</h2>
             <dl class="terms">
                 <dt>"Rating"</dt>
                 <dd>
-                    "A Bradley-Terry rating from all votes on the Elo scale: 1000 is the mean, and 100 points more mean about 64 wins in 100. \
+                    "A Bradley-Terry rating from all votes by the chosen question on the Elo scale: 1000 is the mean, and 100 points more mean about 64 wins in 100. \
                      The bar is its 95% interval. Ties and “both bad” count as half a win for each side."
                 </dd>
                 <dt>"Rank"</dt>

@@ -1,7 +1,8 @@
 //! Ratings by people beside scores by machines: one query of tallies, then arithmetic. Nothing is stored that can be recomputed.
 
 use crate::error::ApiError;
-use crate::routes::LONGEST_LIST;
+use crate::extract::Query;
+use crate::routes::{Asked, LONGEST_LIST};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -12,9 +13,13 @@ use store::PairVotes;
 /// Ratings and scores
 ///
 /// Models with votes first, best rated first; then those that have scores only. What was neither judged nor scored is absent.
-#[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", responses((status = 200, body = Leaderboard)))]
-pub(crate) async fn leaderboard(State(state): State<AppState>) -> Result<Json<Leaderboard>, ApiError> {
-    let tallies = state.store.tallies().await?;
+#[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", params(Asked),
+    responses((status = 200, body = Leaderboard)))]
+pub(crate) async fn leaderboard(
+    State(state): State<AppState>,
+    Query(Asked { question }): Query<Asked>,
+) -> Result<Json<Leaderboard>, ApiError> {
+    let tallies = state.store.tallies(question).await?;
     let votes = tallies.iter().map(PairVotes::total).sum();
     let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
     let standings = standings(&tallies);
@@ -42,5 +47,5 @@ pub(crate) async fn leaderboard(State(state): State<AppState>) -> Result<Json<Le
     for row in rows.iter_mut().filter(|row| row.rating.is_none()) {
         row.rank = next_rank;
     }
-    Ok(Json(Leaderboard { rows, votes, raters: state.store.count_raters().await? }))
+    Ok(Json(Leaderboard { question, rows, votes, raters: state.store.count_raters().await? }))
 }

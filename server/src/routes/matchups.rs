@@ -2,9 +2,9 @@
 
 use crate::ambient;
 use crate::error::ApiError;
-use crate::extract::Body;
+use crate::extract::{Body, Query};
 use crate::rater::Rater;
-use crate::routes::images;
+use crate::routes::{Asked, images};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::api::{BlindMatchup, ErrorBody, MatchupRequest, NextMatchup, path};
 use domain::id::{MatchupId, RaterId};
-use domain::preference::Matchup;
+use domain::preference::{Matchup, Question};
 
 /// Make a matchup of two pictures
 ///
@@ -24,19 +24,24 @@ pub(crate) async fn create(
     Body(request): Body<MatchupRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let (now, mut generator) = (ambient::now(), ambient::generator());
-    let matchup = state.store.create_matchup(request.image_a, request.image_b, now, &mut generator).await?;
+    let matchup = state
+        .store
+        .create_matchup(request.image_a, request.image_b, request.question, now, &mut generator)
+        .await?;
     Ok((StatusCode::CREATED, Json(blind(matchup))))
 }
 
 /// What to judge next
 ///
 /// The same until it is judged. The cookie `rater` tells who asks.
-#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", responses((status = 200, body = NextMatchup)))]
+#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", params(Asked),
+    responses((status = 200, body = NextMatchup)))]
 pub(crate) async fn next(
     State(state): State<AppState>,
     rater: Rater,
+    Query(Asked { question }): Query<Asked>,
 ) -> Result<(Rater, Json<NextMatchup>), ApiError> {
-    Ok((rater, Json(next_of(&state, rater.id).await?)))
+    Ok((rater, Json(next_of(&state, rater.id, question).await?)))
 }
 
 /// One side's bytes
@@ -60,14 +65,28 @@ pub(crate) async fn side(
 }
 
 /// What a rater judges next, and how much they have judged.
-pub(crate) async fn next_of(state: &AppState, rater: RaterId) -> Result<NextMatchup, ApiError> {
+pub(crate) async fn next_of(
+    state: &AppState,
+    rater: RaterId,
+    question: Question,
+) -> Result<NextMatchup, ApiError> {
     let mut generator = ambient::generator();
-    let matchup = state.store.next_matchup(rater, &[], ambient::now(), &mut generator).await?;
-    Ok(NextMatchup { matchup: matchup.map(blind), votes_cast: state.store.count_votes(rater).await? })
+    let matchup = state.store.next_matchup(rater, question, &[], ambient::now(), &mut generator).await?;
+    Ok(NextMatchup {
+        matchup: matchup.map(blind),
+        question,
+        votes_cast: state.store.count_votes(rater).await?,
+    })
 }
 
 fn blind(matchup: Matchup) -> BlindMatchup {
     let side =
         |side: &str| path::MATCHUP_SIDE.replace("{id}", &matchup.id.to_string()).replace("{side}", side);
-    BlindMatchup { id: matchup.id, left_url: side("left"), right_url: side("right"), prompt: matchup.prompt }
+    BlindMatchup {
+        id: matchup.id,
+        question: matchup.question,
+        left_url: side("left"),
+        right_url: side("right"),
+        prompt: matchup.prompt,
+    }
 }

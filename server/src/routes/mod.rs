@@ -18,6 +18,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use domain::api::{ErrorBody, path};
 use domain::data::VotesPer;
+use domain::preference::Question;
 use serde::Deserialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,7 +35,7 @@ const LONGEST_LIST: u32 = 500;
         title = "Diff-contrast",
         description = "Train text-to-image models on human preferences, generate with them, judge and rank them."
     ),
-    components(schemas(ErrorBody, VotesPer, votes_export::Format, votes_export::Ties)),
+    components(schemas(ErrorBody, Question, VotesPer, votes_export::Format, votes_export::Ties)),
     tags(
         (name = "generation", description = "Pictures from prompts"),
         (name = "training", description = "Jobs, runs and the models they make"),
@@ -89,6 +90,16 @@ pub(crate) fn api(state: AppState) -> Router {
 struct Limit {
     /// At most this many, 1 to 500; 100 when absent.
     limit: Option<u32>,
+}
+
+/// `?question=`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Asked {
+    /// What raters are asked: `overall` (the default), `appeal` or `alignment`.
+    #[serde(default)]
+    question: Question,
 }
 
 /// The limit asked for, if it can be accepted.

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use domain::api::{ErrorBody, Page, VoteRecord, VoteRequest, VoteResponse, path};
 use domain::id::{MatchupId, RaterId, VoteId};
-use domain::preference::{Choice, Vote};
+use domain::preference::{Choice, Question, Vote};
 
 /// Vote
 ///
@@ -31,7 +31,8 @@ pub(crate) async fn cast(
     let vote_id = count(&state, rater.id, matchup, choice).await?;
     let names = state.store.matchup_model_names(matchup).await?;
     let (left_model, right_model) = names.ok_or_else(|| ApiError::not_found("matchup"))?;
-    let next = next_of(&state, rater.id).await?;
+    let asked = state.store.get_matchup(matchup).await?.ok_or_else(|| ApiError::not_found("matchup"))?;
+    let next = next_of(&state, rater.id, asked.question).await?;
     let response = VoteResponse { vote_id, choice, left_model, right_model, next };
     Ok((StatusCode::CREATED, rater, Json(response)))
 }
@@ -54,7 +55,12 @@ pub(crate) async fn by_form(
         .and_then(|choice| choice.parse())
         .map_err(|message| ApiError::field("choice", message))?;
     count(&state, rater.id, matchup, choice).await?;
-    Ok((rater, Redirect::to("/judge")))
+    let asked = state.store.get_matchup(matchup).await?.ok_or_else(|| ApiError::not_found("matchup"))?;
+    let address = match asked.question {
+        Question::Overall => "/judge".to_owned(),
+        other => format!("/judge?question={}", other.as_str()),
+    };
+    Ok((rater, Redirect::to(&address)))
 }
 
 /// Votes, newest first

@@ -12,6 +12,7 @@ use datasets::votes::{JudgedPair, judged, line, write_parquet};
 use domain::Timestamp;
 use domain::api::{ErrorBody, path};
 use domain::data::{VotesPer, VotesSpec};
+use domain::preference::Question;
 use serde::Deserialize;
 use std::io::{self, Write};
 use store::Artifacts;
@@ -33,6 +34,9 @@ pub(crate) struct Which {
     /// `pair` (the default: what most raters said of two pictures) or `vote`.
     #[serde(default)]
     per: VotesPer,
+    /// What the raters were asked: `overall` (the default), `appeal` or `alignment`.
+    #[serde(default)]
+    question: Question,
     /// Only pairs whose both models are among these names, with commas between them.
     models: Option<String>,
     /// Votes cast at this moment or later.
@@ -75,6 +79,7 @@ pub(crate) async fn export(
     let names = which.models.as_deref().unwrap_or_default().split(',').map(str::trim);
     let spec = VotesSpec {
         per: which.per,
+        question: which.question,
         models: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         since: which.since,
         until: which.until,

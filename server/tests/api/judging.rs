@@ -122,3 +122,29 @@ async fn a_form_votes_without_javascript() {
     let page = app.get_as(&cookie, "/judge").await.expect(200).text();
     assert!(page.contains("You have judged every pair"), "{page}");
 }
+
+/// A question has its own page, its own pairs, its own export and its own leaderboard.
+#[tokio::test]
+async fn questions_are_asked_and_counted_apart() {
+    let app = TestApp::start().await;
+    app.pairs(1).await;
+    let (cookie, overall) = sit_down(&app).await;
+    assert_eq!(overall["matchup"]["question"], "overall");
+    let page = app.get_as(&cookie, "/judge?question=appeal").await.expect(200).text();
+    assert!(page.contains("which picture looks better?") && page.contains("aria-current=\"page\""), "{page}");
+    let next = app.get_as(&cookie, "/api/v1/matchups/next?question=appeal").await.expect(200).json();
+    let id = next["matchup"]["id"].as_str().expect("a matchup");
+    let vote = app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), r#"{"choice":"left"}"#).await;
+    let vote = vote.expect(201).json();
+    assert_eq!((&vote["next"]["matchup"], &vote["next"]["question"]), (&Value::Null, &json!("appeal")));
+
+    for (question, votes) in [("", 0), ("?question=overall", 0), ("?question=appeal", 1)] {
+        let board = app.get(&format!("/api/v1/leaderboard{question}")).await.expect(200).json();
+        assert_eq!(board["votes"], votes, "{question}");
+    }
+    let export = |question: &str| format!("/api/v1/votes/export?format=jsonl&question={question}");
+    assert_eq!(app.get(&export("overall")).await.expect(200).text(), "");
+    assert_eq!(app.get(&export("appeal")).await.expect(200).text().lines().count(), 1);
+    app.get(&export("which")).await.expect(400);
+    app.get("/api/v1/leaderboard?question=which").await.expect(400);
+}

@@ -10,7 +10,7 @@ use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::JobSpec;
 use domain::model::Model;
-use domain::preference::{Choice, Vote};
+use domain::preference::{Choice, Question, Vote};
 use domain::run::MetricPoint;
 use rand::SeedableRng;
 use serde_json::Value;
@@ -268,7 +268,7 @@ impl TestApp {
         let rater = RaterId::new(self.now(), [7; 10]);
         self.store.ensure_rater(rater, self.now()).await.expect("a rater");
         for index in 0..count {
-            let matchup = self.store.next_matchup(rater, &[], self.now(), &mut draw).await;
+            let matchup = self.store.next_matchup(rater, Question::Overall, &[], self.now(), &mut draw).await;
             let matchup = matchup.expect("a query").expect("a matchup");
             let (left, _) =
                 self.store.matchup_model_names(matchup.id).await.expect("a query").expect("names");

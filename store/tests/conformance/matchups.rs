@@ -4,7 +4,7 @@ use crate::world::{World, on_both_databases};
 use domain::id::{ImageId, MatchupId, RaterId};
 use domain::image::Purpose;
 use domain::model::Model;
-use domain::preference::{Choice, Matchup};
+use domain::preference::{Choice, Matchup, Question};
 use std::collections::{BTreeSet, HashMap};
 use store::StoreError;
 
@@ -15,6 +15,7 @@ on_both_databases!(
     an_open_matchup_is_shown_again_until_judged,
     a_matchup_asked_for_comes_before_a_drawn_one_for_every_rater,
     everything_comparable_is_judged_once_and_then_nothing_is_left,
+    questions_are_judged_apart,
     the_fewest_votes_come_first,
     only_pictures_of_equal_params_are_drawn,
     a_draw_can_be_restricted_to_models,
@@ -36,7 +37,7 @@ async fn evaluate(world: &mut World, models: &[&Model], prompts: &[&str]) {
 
 async fn ask(world: &mut World, a: ImageId, b: ImageId) -> Result<Matchup, StoreError> {
     let now = world.tick();
-    world.store.create_matchup(a, b, now, &mut world.rng).await
+    world.store.create_matchup(a, b, Question::Overall, now, &mut world.rng).await
 }
 
 async fn models_of(world: &World, matchup: &Matchup) -> BTreeSet<String> {
@@ -203,4 +204,37 @@ async fn a_repeated_evaluation_does_not_confuse_the_draw(mut world: World) {
         world.vote(&matchup, rater, Choice::Left).await;
     }
     assert_eq!(drawn.len(), 2);
+}
+
+/// The same pictures come again with another question, and its votes count for that alone.
+async fn questions_are_judged_apart(mut world: World) {
+    let (a, b) = (world.model("a").await, world.model("b").await);
+    evaluate(&mut world, &[&a, &b], &["p"]).await;
+    let rater = world.rater().await;
+    let overall = world.next_matchup(rater, &[]).await.unwrap();
+    assert_eq!(overall.question, Question::Overall);
+    world.vote(&overall, rater, Choice::Left).await;
+    assert_eq!(world.next_matchup(rater, &[]).await, None);
+
+    let now = world.tick();
+    let alignment = world.next_asked(rater, Question::Alignment, &[], now).await.unwrap();
+    assert_eq!((alignment.question, pictures(&alignment)), (Question::Alignment, pictures(&overall)));
+    assert_eq!(world.store.get_matchup(alignment.id).await.unwrap().as_ref(), Some(&alignment));
+    // Open, but asked otherwise.
+    assert_eq!(world.next_matchup(rater, &[]).await, None);
+    world.vote(&alignment, rater, Choice::BothBad).await;
+    assert_eq!(world.next_asked(rater, Question::Alignment, &[], now).await, None);
+
+    for (question, ties) in [(Question::Overall, 0), (Question::Alignment, 1)] {
+        let tallies = world.store.tallies(question).await.unwrap();
+        assert_eq!((tallies.len(), tallies[0].total(), tallies[0].both_bad), (1, 1, ties), "{question:?}");
+    }
+    assert_eq!(world.store.tallies(Question::Appeal).await.unwrap(), []);
+    let asked: Vec<_> = world.store.judged_votes().await.unwrap().iter().map(|vote| vote.question).collect();
+    assert_eq!(asked, [Question::Overall, Question::Alignment]);
+    let listed = world.store.list_votes(10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|vote| vote.question).collect::<Vec<_>>(),
+        [Question::Alignment, Question::Overall]
+    );
 }

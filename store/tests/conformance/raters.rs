@@ -2,7 +2,7 @@
 
 use crate::world::{World, on_both_databases};
 use domain::id::RaterId;
-use domain::preference::Choice;
+use domain::preference::{Choice, Question};
 use store::StoreError;
 
 on_both_databases!(a_rater_is_made_once, only_raters_who_voted_are_counted, an_unknown_rater_draws_nothing);
@@ -35,6 +35,6 @@ async fn an_unknown_rater_draws_nothing(mut world: World) {
     world.evaluation_image(&a, "p").await;
     world.evaluation_image(&b, "p").await;
     let unknown = RaterId::new(world.now, [0; 10]);
-    let refused = world.store.next_matchup(unknown, &[], world.now, &mut world.rng).await;
+    let refused = world.store.next_matchup(unknown, Question::Overall, &[], world.now, &mut world.rng).await;
     assert!(matches!(refused, Err(StoreError::Missing("rater"))), "{refused:?}");
 }

@@ -3,7 +3,7 @@
 use crate::world::{World, on_both_databases};
 use domain::api::VoteRecord;
 use domain::id::{MatchupId, RaterId};
-use domain::preference::{Choice, Matchup};
+use domain::preference::{Choice, Matchup, Question};
 use domain::ranking::Tally;
 use store::{Conflict, PairVotes, StoreError};
 
@@ -29,7 +29,7 @@ async fn open_matchup(world: &mut World, prompt: &str) -> Matchup {
     let x = world.evaluation_image(&models[0], prompt).await;
     let y = world.evaluation_image(&models[1], prompt).await;
     let now = world.tick();
-    world.store.create_matchup(x.id, y.id, now, &mut world.rng).await.unwrap()
+    world.store.create_matchup(x.id, y.id, Question::Overall, now, &mut world.rng).await.unwrap()
 }
 
 async fn a_second_vote_on_a_matchup_is_a_conflict(mut world: World) {
@@ -107,6 +107,7 @@ async fn votes_are_listed_newest_first_with_the_models_names(mut world: World) {
             id: vote.id,
             matchup_id: matchup.id,
             prompt: choice.as_str().to_owned(),
+            question: Question::Overall,
             left_model,
             right_model,
             choice,
@@ -119,7 +120,7 @@ async fn votes_are_listed_newest_first_with_the_models_names(mut world: World) {
 }
 
 async fn tallies_count_for_the_model_whatever_its_side(mut world: World) {
-    assert_eq!(world.store.tallies().await.unwrap(), []);
+    assert_eq!(world.store.tallies(Question::Overall).await.unwrap(), []);
     // 9 votes for a, 2 for b, 4 ties, 3 both bad, on pictures whose sides fall at random.
     let mut sides = [0, 0];
     for n in 0..18 {
@@ -142,7 +143,7 @@ async fn tallies_count_for_the_model_whatever_its_side(mut world: World) {
     let a = world.store.get_model_by_name("a").await.unwrap().unwrap().id;
     let b = world.store.get_model_by_name("b").await.unwrap().unwrap().id;
     let pair = PairVotes { a, b, wins_a: 9, wins_b: 2, ties: 4, both_bad: 3 };
-    assert_eq!(world.store.tallies().await.unwrap(), [pair]);
+    assert_eq!(world.store.tallies(Question::Overall).await.unwrap(), [pair]);
     assert_eq!(pair.total(), 18);
     assert_eq!(Tally::from(pair), Tally { a, b, wins_a: 9, wins_b: 2, ties: 7 });
 }

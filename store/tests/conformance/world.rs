@@ -6,7 +6,7 @@ use domain::id::{ImageId, JobId, ModelId, RaterId, RunId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{Job, JobSpec};
 use domain::model::Model;
-use domain::preference::{Choice, Matchup, Vote};
+use domain::preference::{Choice, Matchup, Question, Vote};
 use domain::run::Run;
 use domain::train::TrainSpec;
 use rand::{Rng, SeedableRng};
@@ -184,9 +184,19 @@ impl World {
         rater
     }
 
+    pub(crate) async fn next_asked(
+        &mut self,
+        rater: RaterId,
+        question: Question,
+        only: &[ModelId],
+        now: Timestamp,
+    ) -> Option<Matchup> {
+        self.store.next_matchup(rater, question, only, now, &mut self.rng).await.expect("no error")
+    }
+
     pub(crate) async fn next_matchup(&mut self, rater: RaterId, only: &[ModelId]) -> Option<Matchup> {
         let now = self.tick();
-        self.store.next_matchup(rater, only, now, &mut self.rng).await.expect("no error")
+        self.next_asked(rater, Question::default(), only, now).await
     }
 
     pub(crate) fn new_vote(&mut self, matchup: &Matchup, rater: RaterId, choice: Choice) -> Vote {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use datasets::votes::judged;
 use domain::Timestamp;
 use domain::data::{VotesPer, VotesSpec};
+use domain::preference::Question;
 use std::path::PathBuf;
 use store::{Artifacts, Store};
 
@@ -18,6 +19,9 @@ pub struct ExportVotesCommand {
     /// A row for two pictures with what most raters said, or for every vote.
     #[arg(long, value_enum, default_value_t = Per::Pair)]
     per: Per,
+    /// What the raters were asked: overall, appeal or alignment.
+    #[arg(long, default_value = "overall")]
+    question: Question,
     /// Only pairs whose both models are named; may be given several times.
     #[arg(long = "model")]
     models: Vec<String>,
@@ -53,6 +57,7 @@ impl ExportVotesCommand {
                 Per::Pair => VotesPer::Pair,
                 Per::Vote => VotesPer::Vote,
             },
+            question: self.question,
             models: self.models,
             since: self.since,
             until: self.until,
