@@ -12,10 +12,6 @@ use std::str::FromStr;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a spec is held once, not in lists; a box would be in everyone's way"
-)]
 pub enum JobSpec {
     /// Train a model; its run has curves and ends in a model.
     Train(TrainSpec),

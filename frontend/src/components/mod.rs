@@ -8,7 +8,6 @@ pub(crate) mod judge;
 pub(crate) mod note;
 pub(crate) mod playground;
 mod poll;
-pub(crate) mod questions;
 mod run_charts;
 pub(crate) mod run_live;
 mod run_samples;

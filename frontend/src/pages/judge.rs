@@ -2,8 +2,8 @@
 
 use crate::api;
 use crate::components::judge::Judge;
-use crate::components::questions::{Questions, asked};
 use crate::pages::loaded;
+use crate::pages::questions::{Questions, asked};
 use leptos::prelude::*;
 use leptos_meta::Title;
 

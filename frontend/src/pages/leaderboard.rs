@@ -3,8 +3,8 @@
 use crate::api;
 use crate::components::badge::ObjectiveBadge;
 use crate::components::note::Empty;
-use crate::components::questions::{Questions, asked};
 use crate::format::{count, percent};
+use crate::pages::questions::{Questions, asked};
 use crate::pages::{Head, loaded};
 use domain::api::{Leaderboard, LeaderboardRow, ModelScore, Rating, WinRate};
 use domain::evaluate::Metric;

@@ -9,6 +9,7 @@ mod judge;
 mod leaderboard;
 mod models;
 mod not_found;
+mod questions;
 mod run;
 mod runs;
 mod shell;

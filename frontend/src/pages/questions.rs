@@ -5,14 +5,14 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 
 /// The question that the address names; the first where it names none.
-pub(crate) fn asked() -> Question {
+pub(super) fn asked() -> Question {
     let named = use_query_map().with_untracked(|fields| fields.get("question"));
     named.and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
 /// Links to the same page with each question.
 #[component]
-pub(crate) fn Questions(page: &'static str, current: Question) -> impl IntoView {
+pub(super) fn Questions(page: &'static str, current: Question) -> impl IntoView {
     let links = Question::ALL.into_iter().map(|question| {
         let current = (question == current).then_some("page");
         let address = format!("{page}?question={}", question.as_str());
