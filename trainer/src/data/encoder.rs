@@ -2,7 +2,7 @@
 
 use super::examples::Example;
 use super::key::Part;
-use super::pictures::{cover, images_to_tensor};
+use super::pictures::{Frame, images_to_tensor};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
@@ -10,7 +10,7 @@ use diffusion::pipeline::Folders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
 use evaluation::clip::Clip;
-use image::RgbImage;
+use image::{RgbImage, imageops};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,6 +20,8 @@ pub type Tensors = BTreeMap<String, Tensor>;
 /// Text states of captions, and their pooled text where the model's UNet reads it.
 pub(super) const STATES: &str = "text";
 pub(super) const POOLED: &str = "pooled";
+/// 1 for each example that must not be mirrored, since its caption names a side; 0 for the others.
+pub(super) const SIDED: &str = "sided";
 /// The captions themselves, as a JSON list in the order of their rows.
 pub(super) const CAPTIONS: &str = "captions";
 /// Pixels encoded at a time: 64 pictures of the bundled world, one of Stable Diffusion.
@@ -32,7 +34,7 @@ const CHUNK: usize = 64;
 pub struct Encoder<'a> {
     folders: &'a Folders,
     device: &'a Device,
-    size: [u32; 2],
+    frame: Frame,
     vae: Option<Autoencoder>,
     text: Option<TextEncoders>,
     clip: Option<Clip>,
@@ -45,10 +47,10 @@ struct Captions<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Of a model; pictures become `size` (width, height).
+    /// Of a model; of pictures, what `frame` shows is encoded.
     #[must_use]
-    pub fn new(folders: &'a Folders, device: &'a Device, size: [u32; 2]) -> Self {
-        Self { folders, device, size, vae: None, text: None, clip: None }
+    pub fn new(folders: &'a Folders, device: &'a Device, frame: Frame) -> Self {
+        Self { folders, device, frame, vae: None, text: None, clip: None }
     }
 
     /// What one part's encoder makes of examples.
@@ -58,25 +60,52 @@ impl<'a> Encoder<'a> {
     pub fn encode(&mut self, part: Part, examples: &[Example]) -> Result<Tensors> {
         match part {
             Part::Latents => self.latents(examples),
+            Part::Mirrored => self.mirrored(examples),
             Part::Text => self.text(examples),
             Part::Clip => self.clip(examples),
         }
     }
 
     fn latents(&mut self, examples: &[Example]) -> Result<Tensors> {
-        let [width, height] = self.size;
+        let frame = self.frame;
+        let mut tensors = self.posteriors(examples, "", |picture, row| frame.cut(picture, row))?;
+        for (side, pictures) in sides(examples) {
+            let places = pictures.iter().zip(examples).flat_map(|(p, e)| frame.place(p, e.row).numbers());
+            let places = Tensor::from_iter(places, &Device::Cpu)?.reshape((examples.len(), ()))?;
+            tensors.insert(format!("{side}.place"), places);
+        }
+        Ok(tensors)
+    }
+
+    fn mirrored(&mut self, examples: &[Example]) -> Result<Tensors> {
+        let frame = self.frame;
+        let turned = |picture: &RgbImage, row| imageops::flip_horizontal(&frame.cut(picture, row));
+        let mut tensors = self.posteriors(examples, ".mirrored", turned)?;
+        let sided = examples.iter().map(|e| u32::from(names_a_side(&e.caption)));
+        tensors.insert(SIDED.to_owned(), Tensor::from_iter(sided, &Device::Cpu)?);
+        Ok(tensors)
+    }
+
+    /// Of what `seen` makes of each picture and its example's row; `of` ends the sides' names.
+    fn posteriors(
+        &mut self,
+        examples: &[Example],
+        of: &str,
+        seen: impl Fn(&RgbImage, u64) -> RgbImage + Sync,
+    ) -> Result<Tensors> {
         let vae = match &mut self.vae {
             Some(vae) => vae,
             none => none.insert(Autoencoder::load(&self.folders.part("vae")?, self.device, false)?.0),
         };
-        let chunk = (PIXELS / (width as usize * height as usize)).max(1);
+        let chunk = (PIXELS / (self.frame.width as usize * self.frame.height as usize)).max(1);
         let mut parts = Parts::default();
         for (side, pictures) in sides(examples) {
-            for pictures in pictures.chunks(chunk) {
-                let fitted: Vec<RgbImage> = pictures.par_iter().map(|p| cover(p, width, height)).collect();
+            for (pictures, examples) in pictures.chunks(chunk).zip(examples.chunks(chunk)) {
+                let rows = pictures.par_iter().zip(examples);
+                let fitted: Vec<RgbImage> = rows.map(|(picture, e)| seen(picture, e.row)).collect();
                 let posterior = vae.encode(&images_to_tensor(&fitted, self.device)?)?;
-                parts.keep(&format!("{side}.mean"), &posterior.mean)?;
-                parts.keep(&format!("{side}.log_variance"), &posterior.log_variance)?;
+                parts.keep(&format!("{side}{of}.mean"), &posterior.mean)?;
+                parts.keep(&format!("{side}{of}.log_variance"), &posterior.log_variance)?;
             }
         }
         parts.finish()
@@ -121,6 +150,12 @@ impl<'a> Encoder<'a> {
         }
         parts.finish()
     }
+}
+
+/// Whether a caption would become wrong of a mirrored picture: it has one of the words that say on which side things are.
+fn names_a_side(caption: &str) -> bool {
+    let mut words = caption.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| ["left", "right"].iter().any(|side| word.eq_ignore_ascii_case(side)))
 }
 
 /// The winners, and the losers where every example has one.

@@ -13,6 +13,8 @@ use rayon::prelude::*;
 /// A captioned picture, and the worse picture of the pair where there is one.
 #[derive(Clone, Debug)]
 pub struct Example {
+    /// Its place in the set, damaged rows counted.
+    pub row: u64,
     /// What the picture shows.
     pub caption: String,
     /// The picture, or the winner of the pair.
@@ -36,7 +38,12 @@ pub enum Examples {
         next: u64,
     },
     /// Pairs in files.
-    Read(Box<Pairs>),
+    Read {
+        /// Those to come.
+        pairs: Box<Pairs>,
+        /// The place of the next one.
+        next: u64,
+    },
 }
 
 /// Some examples, one after the other.
@@ -60,7 +67,7 @@ impl Examples {
             return Ok(Self::Drawn { set, seed, count: u64::from(count), next: 0 });
         }
         match Pairs::open(spec)? {
-            Some(pairs) => Ok(Self::Read(Box::new(pairs))),
+            Some(pairs) => Ok(Self::Read { pairs: Box::new(pairs), next: 0 }),
             None => bail!(
                 "data.source: {} holds no pictures to encode; votes lie in the database: submit the run as a job, or \
                  write them to a file with export-votes",
@@ -81,10 +88,13 @@ impl Examples {
                 *next = end;
                 Ok(Portion { taken: examples.len(), examples, damaged: Vec::new() })
             }
-            Self::Read(pairs) => {
+            Self::Read { pairs, next } => {
                 let pairs: Vec<PreferencePair> = pairs.by_ref().take(count).collect::<Result<_, _>>()?;
-                let taken = pairs.len();
-                let decoded: Vec<Result<Example, Dropped>> = pairs.into_par_iter().map(example).collect();
+                let (first, taken) = (*next, pairs.len());
+                *next += taken as u64;
+                let decode = |(i, pair)| example(first + i as u64, pair);
+                let decoded: Vec<Result<Example, Dropped>> =
+                    pairs.into_par_iter().enumerate().map(decode).collect();
                 let mut portion = Portion { taken, ..Portion::default() };
                 for outcome in decoded {
                     match outcome {
@@ -109,12 +119,13 @@ impl Examples {
                 *next = end;
                 Ok(skipped)
             }
-            Self::Read(pairs) => {
+            Self::Read { pairs, next } => {
                 let mut skipped = 0;
                 for pair in pairs.by_ref().take(count) {
                     pair?;
                     skipped += 1;
                 }
+                *next += skipped as u64;
                 Ok(skipped)
             }
         }
@@ -125,12 +136,12 @@ impl Examples {
     pub fn report(&self) -> ReadReport {
         match self {
             Self::Drawn { next, .. } => ReadReport { rows: *next, pairs: *next, ..ReadReport::default() },
-            Self::Read(pairs) => pairs.report().clone(),
+            Self::Read { pairs, .. } => pairs.report().clone(),
         }
     }
 }
 
-fn example(pair: PreferencePair) -> Result<Example, Dropped> {
+fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
     let picture = |name: &str, bytes: &[u8]| {
         decode(bytes).map_err(|problem| Dropped {
             reason: Reason::DamagedImage,
@@ -141,5 +152,5 @@ fn example(pair: PreferencePair) -> Result<Example, Dropped> {
     };
     let winner = picture("winner", &pair.winner)?;
     let loser = picture("loser", &pair.loser)?;
-    Ok(Example { caption: pair.prompt, winner, loser: Some(loser) })
+    Ok(Example { row, caption: pair.prompt, winner, loser: Some(loser) })
 }

@@ -21,7 +21,7 @@ pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
     let draw = |index| {
         let entry = entry(set, seed, index);
         let loser = entry.loser.as_ref().map(Picture::to_image);
-        Example { caption: entry.caption, winner: entry.winner.to_image(), loser }
+        Example { row: index, caption: entry.caption, winner: entry.winner.to_image(), loser }
     };
     which.into_par_iter().map(draw).collect()
 }
