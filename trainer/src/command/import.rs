@@ -4,6 +4,7 @@
 
 mod choose;
 mod hub;
+mod silence;
 
 use crate::report::Progress;
 use anyhow::{Context, Result, bail, ensure};
