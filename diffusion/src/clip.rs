@@ -146,17 +146,25 @@ impl TextTower {
     /// # Errors
     /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Variables)> {
-        let (parameters, config) = Self::open(folder, device)?;
+        Self::load_in(folder, device, DType::F32)
+    }
+
+    /// As [`TextTower::load`], to compute in `dtype`.
+    ///
+    /// # Errors
+    /// As [`TextTower::load`].
+    pub fn load_in(folder: &Path, device: &Device, dtype: DType) -> Result<(Self, Variables)> {
+        let (parameters, config) = Self::open(folder, device, dtype)?;
         parameters.build(|scope| Self::new(scope, config.clone()))
     }
 
-    /// As [`TextTower::load`], with the projection of pooled states (`text_projection`), as `text_encoder_2/` of
+    /// As [`TextTower::load_in`], with the projection of pooled states (`text_projection`), as `text_encoder_2/` of
     /// SDXL's.
     ///
     /// # Errors
     /// As [`TextTower::load`].
-    pub fn load_with_projection(folder: &Path, device: &Device) -> Result<(Self, Linear)> {
-        let (parameters, config) = Self::open(folder, device)?;
+    pub fn load_with_projection(folder: &Path, device: &Device, dtype: DType) -> Result<(Self, Linear)> {
+        let (parameters, config) = Self::open(folder, device, dtype)?;
         let (built, _) = parameters.build(|root| {
             let projection = root.at("text_projection");
             let projection = Linear::without_bias(&projection, config.hidden_size, config.projection_dim)?;
@@ -165,10 +173,10 @@ impl TextTower {
         Ok(built)
     }
 
-    fn open(folder: &Path, device: &Device) -> Result<(Parameters, ClipTextConfig)> {
+    fn open(folder: &Path, device: &Device, dtype: DType) -> Result<(Parameters, ClipTextConfig)> {
         let config: ClipTextConfig = config::read(&folder.join("config.json"))?;
         let stored = Self::adapt(StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?)?;
-        Ok((Parameters::stored(stored, device, DType::F32, false), config))
+        Ok((Parameters::stored(stored, device, dtype, false), config))
     }
 
     /// Gives tensors the names that most files have.

@@ -88,12 +88,20 @@ impl Conditioning {
         self.each(|t| t.narrow(0, first, count))
     }
 
-    /// All of it, `times` times over.
+    /// Several, one after another: all with pooled text and time ids, or all without.
     ///
     /// # Errors
-    /// candle's.
-    pub fn repeat(&self, times: usize) -> Result<Self> {
-        self.each(|t| Tensor::cat(&vec![t; times], 0))
+    /// There is none, or they are of several models.
+    pub fn join(parts: &[Self]) -> Result<Self> {
+        let join = |of: &dyn Fn(&Self) -> Option<Tensor>| {
+            Tensor::cat(&parts.iter().filter_map(of).collect::<Vec<_>>(), 0)
+        };
+        let added = parts.iter().any(|part| part.added.is_some()).then(|| {
+            let pooled = join(&|part| part.added.as_ref().map(|added| added.pooled.clone()))?;
+            let time_ids = join(&|part| part.added.as_ref().map(|added| added.time_ids.clone()))?;
+            Ok::<_, candle_core::Error>(Added { pooled, time_ids })
+        });
+        Ok(Self { text: join(&|part| Some(part.text.clone()))?, added: added.transpose()? })
     }
 
     /// # Errors

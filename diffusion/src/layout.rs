@@ -2,6 +2,7 @@
 
 use crate::clip::TextTower;
 use crate::config::{self, ClipTextConfig};
+use crate::pipeline::Folders;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
 use crate::weights::{PartFiles, Stem, StoredWeights, save_streamed, shapes_of, write_atomically};
@@ -163,6 +164,22 @@ pub fn copy_part(
         done += shape.iter().product::<usize>() as u64;
         report(done, all)?;
         stored.read(name, shape, dtype)
+    })
+}
+
+/// Writes the UNet of a model as [`copy_part`] writes a part, with the adapters of the model fused into it. All of it is in
+/// memory meanwhile.
+///
+/// # Errors
+/// The UNet or an adapter is damaged, they do not fit together, or it cannot be written.
+pub fn write_fused(folders: &Folders, to: &Path, dtype: candle_core::DType) -> Result<()> {
+    let config = folders.part("unet")?.join("config.json");
+    let config = std::fs::read(&config).map_err(|e| Error::file(&config, e))?;
+    let (_, weights) = folders.unet(&candle_core::Device::Cpu)?;
+    write_atomically(&to.join("config.json"), &config)?;
+    let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+    save_streamed(&shapes, dtype, &to.join(&Stem::NETWORK.names()[0]), &mut |name, _| {
+        Ok(weights[name].to_dtype(dtype)?)
     })
 }
 

@@ -20,6 +20,7 @@ pub struct TextEncoders {
     tokens: usize,
     no_text: NoText,
     device: Device,
+    dtype: DType,
 }
 
 #[derive(Debug)]
@@ -61,11 +62,20 @@ impl TextEncoders {
     /// # Errors
     /// A part that is missing or damaged, or parts that do not fit together.
     pub fn open(folders: &Folders, device: &Device) -> Result<Self> {
-        let (tower, _) = TextTower::load(&folders.part(FIRST[0])?, device)?;
+        Self::open_in(folders, device, DType::F32)
+    }
+
+    /// As [`TextEncoders::open`], to compute in `dtype`.
+    ///
+    /// # Errors
+    /// As [`TextEncoders::open`].
+    pub fn open_in(folders: &Folders, device: &Device, dtype: DType) -> Result<Self> {
+        let (tower, _) = TextTower::load_in(&folders.part(FIRST[0])?, device, dtype)?;
         let first = Encoder::new(folders, FIRST, tower)?;
         let tokens = first.tokenizer.length();
         let (encoders, no_text) = if has_second(folders) {
-            let (tower, projection) = TextTower::load_with_projection(&folders.part(SECOND[0])?, device)?;
+            let folder = folders.part(SECOND[0])?;
+            let (tower, projection) = TextTower::load_with_projection(&folder, device, dtype)?;
             let second = Encoder::new(folders, SECOND, tower)?;
             second.check_length(tokens, folders)?;
             // diffusers' default for models with two text encoders.
@@ -75,7 +85,7 @@ impl TextEncoders {
         } else {
             (Encoders::One(Box::new(first)), NoText::Empty)
         };
-        Ok(Self { encoders, tokens, no_text, device: device.clone() })
+        Ok(Self { encoders, tokens, no_text, device: device.clone(), dtype })
     }
 
     /// The files that decide what texts become.
@@ -173,8 +183,8 @@ impl TextEncoders {
             .collect();
         let [width, pooled_width] = self.widths();
         let zeros = EncodedText {
-            states: Tensor::zeros((1, self.tokens, width), DType::F32, &self.device)?,
-            pooled: Some(Tensor::zeros((1, pooled_width), DType::F32, &self.device)?),
+            states: Tensor::zeros((1, self.tokens, width), self.dtype, &self.device)?,
+            pooled: Some(Tensor::zeros((1, pooled_width), self.dtype, &self.device)?),
         };
         if given.is_empty() {
             return zeros.rows(&rows);

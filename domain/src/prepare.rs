@@ -42,6 +42,40 @@ pub struct PictureSpec {
     /// Height in pixels; the model's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
+    /// Which part of a picture that is wider or higher than that is kept.
+    #[serde(default, skip_serializing_if = "Crop::is_default")]
+    pub crop: Crop,
+    /// Encode every picture turned left to right as well, for runs with `horizontal_flip`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirrored: bool,
+}
+
+/// Which part of a picture is kept, once it is resized until it just covers the size asked for.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Crop {
+    /// The middle.
+    #[default]
+    Centre,
+    /// One drawn by the pair's row in the set when the set is encoded, and the same in every epoch; winner and loser at
+    /// the same relative place. (The reference scripts draw it anew in every epoch.)
+    Random,
+}
+
+impl Crop {
+    /// The word in specs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Centre => "centre",
+            Self::Random => "random",
+        }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Which pictures are refused: those that Stable Diffusion's safety checker flags.
@@ -99,6 +133,9 @@ pub struct Manifest {
     pub data: DataSpec,
     /// Width and height of the pictures.
     pub size: [u32; 2],
+    /// Which part of each picture was kept.
+    #[serde(default, skip_serializing_if = "Crop::is_default")]
+    pub crop: Crop,
     /// SHA-256 of each file of the safety checker that the pictures were held to; empty if they were held to none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub image_filter: BTreeMap<String, String>,
@@ -106,7 +143,7 @@ pub struct Manifest {
     pub report: ReadReport,
     /// Examples in each shard.
     pub examples: Vec<u32>,
-    /// What the encoders made: latents, text states, CLIP features.
+    /// What the encoders made: latents, latents of mirrored pictures, text states, CLIP features.
     pub parts: BTreeMap<String, ManifestPart>,
 }
 

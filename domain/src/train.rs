@@ -1,12 +1,15 @@
 //! What a training run is asked to do: the same type is config file, request body, column and checkpoint manifest.
 
 mod memory;
+mod pictures;
 mod precision;
 
 pub use crate::data::{DataSpec, ShapesSet};
 use crate::lora::LoraSpec;
+use crate::prepare::{Crop, PictureSpec};
 use crate::problem::Problems;
 pub use memory::MemorySpec;
+pub use pictures::{HorizontalFlip, MicroConditioningSpec};
 pub use precision::{Moments, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +54,15 @@ pub struct TrainSpec {
     /// Chance that a caption is replaced by the empty one, so that guidance keeps working.
     #[serde(default = "caption_dropout")]
     pub caption_dropout: f64,
+    /// Which pictures are turned left to right now and then.
+    #[serde(default, skip_serializing_if = "HorizontalFlip::is_off")]
+    pub horizontal_flip: HorizontalFlip,
+    /// Which part of a picture that is wider or higher than the model's is learnt from.
+    #[serde(default, skip_serializing_if = "Crop::is_default")]
+    pub crop: Crop,
+    /// What SDXL is told of a picture's sizes.
+    #[serde(default, skip_serializing_if = "MicroConditioningSpec::is_default")]
+    pub micro_conditioning: MicroConditioningSpec,
     /// Noise and timestep shared by winner and loser, or by the whole micro-batch.
     #[serde(default)]
     pub noise: NoiseSharing,
@@ -403,6 +415,12 @@ impl TrainSpec {
     pub fn effective_rate(&self) -> f64 {
         let LearningRateSpec { rate, scale, .. } = self.learning_rate;
         if scale { rate * f64::from(self.batch_size) * f64::from(self.gradient_accumulation) } else { rate }
+    }
+
+    /// How the pictures of a set become tensors for this run.
+    #[must_use]
+    pub fn picture(&self) -> PictureSpec {
+        PictureSpec { crop: self.crop, mirrored: !self.horizontal_flip.is_off(), ..PictureSpec::default() }
     }
 
     /// Pictures that one update sees: two per pair.

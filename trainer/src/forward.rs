@@ -216,16 +216,19 @@ impl Shard {
     }
 }
 
-/// These examples of a micro-batch on these sides. Sides share noise, timesteps and conditioning.
+/// These examples of a micro-batch on these sides. Sides share noise and timesteps.
 fn shard(batch: &Batch, sides: Range<usize>, examples: Range<usize>) -> Result<Shard> {
     let part = |t: &Tensor| t.narrow(0, examples.start, examples.len());
     let repeat = |t: &Tensor| Tensor::cat(&vec![part(t)?; sides.len()], 0);
     let latents = std::iter::once(&batch.winner).chain(&batch.loser);
     let latents = latents.skip(sides.start).take(sides.len()).map(part);
+    let told = batch.conditioning.iter().skip(sides.start).take(sides.len());
+    let told: Vec<_> =
+        told.map(|told| told.narrow(examples.start, examples.len())).collect::<diffusion::Result<_>>()?;
     Ok(Shard {
         latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
         noise: repeat(&batch.noise)?,
-        conditioning: batch.conditioning.narrow(examples.start, examples.len())?.repeat(sides.len())?,
+        conditioning: Conditioning::join(&told)?,
         timesteps: batch.timesteps[examples.clone()].repeat(sides.len()),
         sides,
         examples,

@@ -1,22 +1,27 @@
 //! Repositories of the hub, by the crate `hf-hub`, in the cache that Python's tools share. The crate reads no token and
 //! no wish to stay offline from the environment, and believes every download: that is done here.
 
+mod silence;
+
 use crate::report::Progress;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 pub(crate) use hf_hub::RepoType;
-use hf_hub::api::Progress as Downloading;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 use sha2::{Digest, Sha256};
+use silence::{Event, unless_silent};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A connection that breaks is taken up again so often, where it broke.
 const RETRIES: usize = 5;
 /// Folders in folders that are looked through for a repository's files.
 const LEVELS: usize = 4;
+/// Seconds without a byte that are borne unless told otherwise: as long as a loaded mirror may take to begin.
+const PATIENCE: u64 = 60;
 /// Progress is told in these.
 const MEBIBYTE: usize = 1 << 20;
 
@@ -38,6 +43,15 @@ pub(crate) struct HubSettings {
     /// Ask nothing of the network: use what is in the cache (1, true, yes, on).
     #[arg(long, env = "HF_HUB_OFFLINE", num_args = 0..=1, default_missing_value = "1", help_heading = "The hub")]
     hf_hub_offline: Option<String>,
+    /// Seconds without a byte after which a download is given up.
+    #[arg(
+        long,
+        env = "HF_HUB_DOWNLOAD_TIMEOUT",
+        default_value_t = PATIENCE,
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        help_heading = "The hub"
+    )]
+    hf_hub_download_timeout: u64,
 }
 
 impl HubSettings {
@@ -60,6 +74,7 @@ pub(crate) struct Hub {
     /// None where the network is not to be asked.
     api: Option<Api>,
     cache: Cache,
+    patience: Duration,
 }
 
 /// A repository at one commit.
@@ -68,16 +83,17 @@ pub(crate) struct Snapshot {
     pub(crate) commit: String,
     /// Its files.
     pub(crate) names: BTreeSet<String>,
-    remote: Option<ApiRepo>,
+    remote: Option<(Api, Repo)>,
     /// Where they lie once they are fetched.
     pub(crate) folder: PathBuf,
+    patience: Duration,
 }
 
 impl Hub {
     pub(crate) fn new(settings: &HubSettings) -> Result<Self> {
         let cache = settings.cache();
         let api = if settings.is_offline() { None } else { Some(api(settings, &cache)?) };
-        Ok(Self { api, cache })
+        Ok(Self { api, cache, patience: Duration::from_secs(settings.hf_hub_download_timeout) })
     }
 
     /// What a repository of a kind has at a revision: its commit and its files.
@@ -96,9 +112,13 @@ impl Hub {
                 self.cache.path().display()
             );
             let names = names(&folder, LEVELS)?;
-            return Ok(Snapshot { name: name.to_owned(), commit, names, remote: None, folder });
+            let (name, patience) = (name.to_owned(), self.patience);
+            return Ok(Snapshot { name, commit, names, remote: None, folder, patience });
         };
-        let info = api.repo(repository.clone()).info().map_err(|error| explain(&error, name, revision))?;
+        let asked = api.repo(repository.clone());
+        let info = unless_silent(self.patience, move |_| asked.info(), |_| {})
+            .map_err(|_| stalled(name, self.patience))?
+            .map_err(|error| explain(&error, name, revision))?;
         ensure!(
             info.sha.len() >= 7 && info.sha.chars().all(|c| c.is_ascii_alphanumeric()),
             "{name}: the hub names {:?} as its commit, which is none",
@@ -110,9 +130,10 @@ impl Hub {
             bail!("{name}: the hub names a file {strange:?}, which would lie outside of its folder");
         }
         // All files of one commit, whatever is pushed meanwhile.
-        let remote = api.repo(Repo::with_revision(name.to_owned(), kind, info.sha.clone()));
-        let folder = place(&info.sha);
-        Ok(Snapshot { name: name.to_owned(), commit: info.sha, names, remote: Some(remote), folder })
+        let remote = Repo::with_revision(name.to_owned(), kind, info.sha.clone());
+        let remote = Some((api.clone(), remote));
+        let (name, folder) = (name.to_owned(), place(&info.sha));
+        Ok(Snapshot { name, commit: info.sha, names, remote, folder, patience: self.patience })
     }
 }
 
@@ -143,15 +164,18 @@ impl Snapshot {
         if path.is_file() {
             return Ok(path);
         }
-        let Some(remote) = &self.remote else {
+        let Some((api, repository)) = &self.remote else {
             bail!(
                 "{}: {file} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: do this once without",
                 self.name
             );
         };
-        let path = remote
-            .download_with_progress(file, Bar::new(file))
-            .map_err(|error| explain(&error, &format!("{}/{file}", self.name), &self.commit))?;
+        let what = format!("{}/{file}", self.name);
+        let (remote, asked, mut bar) = (api.repo(repository.clone()), file.to_owned(), Bar::new(file));
+        let download = move |reporter| remote.download_with_progress(&asked, reporter);
+        let path = unless_silent(self.patience, download, |event| bar.hear(event))
+            .map_err(|_| stalled(&what, self.patience))?
+            .map_err(|error| explain(&error, &what, &self.commit))?;
         check(&path, file)?;
         Ok(path)
     }
@@ -220,6 +244,16 @@ pub(crate) fn names(folder: &Path, levels: usize) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// What it means that the hub is silent.
+fn stalled(what: &str, patience: Duration) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{what}: the hub sent nothing for {} s, the connection has stalled: run the same command again, which goes on where \
+         this one stood; HF_HUB_DOWNLOAD_TIMEOUT sets how long to wait, HF_ENDPOINT another address, and \
+         HF_HUB_OFFLINE=1 uses what is in the cache",
+        patience.as_secs()
+    )
+}
+
 /// A file's way here.
 struct Bar {
     name: String,
@@ -231,25 +265,21 @@ impl Bar {
     fn new(name: &str) -> Self {
         Self { name: name.to_owned(), bar: None, done: 0 }
     }
-}
 
-impl Downloading for Bar {
-    fn init(&mut self, size: usize, _: &str) {
-        self.done = 0;
-        self.bar
-            .get_or_insert_with(|| Progress::new(&format!("{} (MiB)", self.name), (size / MEBIBYTE) as u64));
-    }
-
-    fn update(&mut self, size: usize) {
-        self.done += size;
-        if let Some(bar) = &mut self.bar {
-            bar.reach((self.done / MEBIBYTE) as u64);
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish();
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Begun(size) => {
+                self.done = 0;
+                let name = format!("{} (MiB)", self.name);
+                self.bar.get_or_insert_with(|| Progress::new(&name, (size / MEBIBYTE) as u64));
+            }
+            Event::Arrived(size) => {
+                self.done += size;
+                if let Some(bar) = &mut self.bar {
+                    bar.reach((self.done / MEBIBYTE) as u64);
+                }
+            }
+            Event::Finished => self.bar.iter().for_each(Progress::finish),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every config of the project is a spec that can be asked for, and those of the paper say what the paper says.
 
-use domain::train::{Objective, OptimizerSpec, TrainSpec};
+use domain::prepare::Crop;
+use domain::train::{HorizontalFlip, MicroConditioningSpec, Objective, OptimizerSpec, TrainSpec};
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
@@ -44,6 +45,11 @@ fn the_papers_configs_say_what_the_paper_says() {
         let (batch, accumulation) = if sdxl { (8, 8) } else { (16, 4) };
         assert_eq!((spec.batch_size, spec.gradient_accumulation), (batch, accumulation * 8), "{name}");
         assert_eq!(matches!(spec.optimizer, OptimizerSpec::Adafactor { .. }), sdxl, "{name}");
+        // Diffusion-DPO's script, to which the paper's code is an addition.
+        let flips = (spec.horizontal_flip, spec.crop);
+        assert_eq!(flips, (HorizontalFlip::PerPicture, Crop::Centre), "{name}");
+        let told = if sdxl { MicroConditioningSpec::Whole } else { MicroConditioningSpec::Picture };
+        assert_eq!(spec.micro_conditioning, told, "{name}");
         match spec.objective {
             Objective::Sft {} => assert!(sft, "{name}"),
             Objective::DiffContrast { beta, tau, .. } => {

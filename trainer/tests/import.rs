@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures").join(name)
@@ -21,9 +22,16 @@ fn fixture(name: &str) -> PathBuf {
 /// Runs the program in a folder of its own; standard output and error, and whether it went well.
 fn run(arguments: &[&str], models: &Path, variables: &[(&str, &str)]) -> (String, String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
-    for name in
-        ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"]
-    {
+    for name in [
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_HUB_OFFLINE",
+        "HF_HUB_DOWNLOAD_TIMEOUT",
+        "http_proxy",
+        "HTTP_PROXY",
+    ] {
         command.env_remove(name);
     }
     let output = command
@@ -392,4 +400,45 @@ fn repositories_of_the_hub() {
         &["someone/other", "HF_HUB_OFFLINE"],
     );
     assert!(hub.asked().is_empty());
+}
+
+/// A hub that accepts and says nothing, and one that falls silent in the middle of a file: an end after the time that was
+/// set, by name; and the next import goes on where this one stood.
+#[test]
+fn a_hub_that_falls_silent_is_given_up() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, home) = (scratch.path().join("models"), scratch.path().join("home"));
+    fs::create_dir(&models).expect("room");
+    let repositories = BTreeMap::from([("someone/tiny", repository())]);
+    let (hub, address) = Hub { repositories, ..Hub::default() }.start();
+    let host = || {
+        let host = format!("host {}", address.trim_start_matches("http://"));
+        hub.asked.lock().expect("a lock").push((host, String::new()));
+    };
+    host();
+    let home = home.to_str().expect("a path");
+    let address = address.as_str();
+    let variables =
+        [("HF_HOME", home), ("HF_ENDPOINT", address), ("HF_TOKEN", TOKEN), ("HF_HUB_DOWNLOAD_TIMEOUT", "2")];
+    let import = ["import", "someone/tiny", "--name", "tiny"];
+    for (path, after, what) in [
+        ("/api/models/", 0, "someone/tiny: "),
+        ("/elsewhere/", 0, ".safetensors: "),
+        ("/elsewhere/", 20_000, ".safetensors: "),
+    ] {
+        *hub.silent.lock().expect("a lock") = Some((path, after));
+        let begun = Instant::now();
+        fail(&import, &models, &variables, &[what, "nothing for 2 s", "HF_HUB_DOWNLOAD_TIMEOUT", "again"]);
+        assert!(begun.elapsed() < Duration::from_secs(60), "it waited {:?}", begun.elapsed());
+    }
+    *hub.silent.lock().expect("a lock") = None;
+    hub.asked();
+    host();
+    succeed(&import, &models, &variables);
+    let asked = hub.asked();
+    assert!(asked.iter().any(|(_, range)| range == "bytes=20000-"), "{asked:?}");
+    let expected = tensors(&fixture("model/unet/diffusion_pytorch_model.safetensors"));
+    assert_eq!(tensors(&models.join("tiny/unet/diffusion_pytorch_model.safetensors")), expected);
+    let wrong = [("HF_HUB_DOWNLOAD_TIMEOUT", "0")];
+    fail(&import, &models, &wrong, &["--hf-hub-download-timeout", "1..=3600"]);
 }

@@ -186,7 +186,8 @@ fn a_change_invalidates_what_it_must_and_nothing_else() {
         toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
     let cache = scratch.path().join("cache");
     let open = |folders: &Folders| {
-        EncodedSet::prepare(&prepared, folders, true, &cache, &Device::Cpu, &mut |_, _| Ok(()))
+        let as_it_is = PictureSpec::default();
+        EncodedSet::prepare(&prepared, &as_it_is, folders, true, &cache, &Device::Cpu, &mut |_, _| Ok(()))
     };
     assert_eq!(open(&folders).expect("opens").len(), 4);
     let problem = format!("{:#}", open(&Folders::new(&bundled(), None)).expect_err("another text encoder"));
@@ -404,6 +405,59 @@ fn training_from_shards_is_training_from_pictures() {
         assert!((ours - theirs).abs() <= 1e-5, "step {number}: {ours} from shards, {theirs} from pictures");
         assert!((ours - std::f32::consts::LN_2).abs() > 1e-3, "step {number}: {ours} tells nothing");
     }
+}
+
+/// Mirrored pictures are a part of their own: asking for them makes them and nothing else. Another part of each picture
+/// makes latents anew, and no text.
+#[test]
+fn pictures_of_another_kind_are_made_and_nothing_else() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folders = Folders::new(&bundled(), None);
+    let data: DataSpec = toml::from_str("source = 'shapes'\nset = 'winter'\ncount = 6").expect("a spec");
+    let out = scratch.path().join("out");
+    let of = |picture: &str| -> PictureSpec { toml::from_str(picture).expect("a spec") };
+    let make = |picture: &PictureSpec| {
+        let plan = Plan::new(&data, picture, None, 4, false, &folders).expect("a plan");
+        let name = plan.cache_name();
+        (plan.carry_out(&out, &folders, &Device::Cpu, &mut |_, _| Ok(())).expect("encodes"), name)
+    };
+    let (plain, plain_name) = make(&of(""));
+    let before = written(&out);
+    let (mirrored, mirrored_name) = make(&of("mirrored = true"));
+    assert_eq!(plain_name, mirrored_name, "a run with and one without share a folder");
+    assert_eq!(mirrored.parts["latents"], plain.parts["latents"]);
+    let after = written(&out);
+    let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+    assert_eq!(new, ["mirrored-00000.safetensors", "mirrored-00001.safetensors"]);
+    for (name, time) in &before {
+        assert_eq!(after[name] != *time, name == "manifest.json", "{name}");
+    }
+
+    // What was prepared so is opened so, and for nothing else.
+    let prepared: DataSpec =
+        toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
+    let open = |picture: &str| {
+        let cache = scratch.path().join("cache");
+        let picture = of(picture);
+        EncodedSet::prepare(&prepared, &picture, &folders, false, &cache, &Device::Cpu, &mut |_, _| Ok(()))
+    };
+    open("").expect("opens");
+    open("mirrored = true").expect("opens");
+    let refused = |picture: &str, remedy: &str| {
+        let problem = format!("{:#}", open(picture).expect_err("another"));
+        assert!(problem.contains("data.folder") && problem.contains(remedy), "{problem}");
+    };
+    refused("crop = 'random'", "picture.crop = \"random\"");
+
+    let (random, _) = make(&of("crop = 'random'"));
+    let last = written(&out);
+    for (name, time) in &after {
+        let anew = name.starts_with("latents-") || name == "manifest.json";
+        assert_eq!(last[name] != *time, anew, "{name}");
+    }
+    assert_eq!(random.parts["text"], plain.parts["text"]);
+    refused("crop = 'random'\nmirrored = true", "picture.mirrored = true");
+    refused("", "crop = \"random\"");
 }
 
 fn start(config: &Path) -> Child {

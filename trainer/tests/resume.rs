@@ -143,6 +143,16 @@ fn the_other_preference_objectives() {
 }
 
 #[test]
+fn mirrored_now_and_then() {
+    let more = "horizontal_flip = 'per_picture'";
+    check(&spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "quality", more));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
+    let sdxl = Folders::new(&folder, Some(&bundled()));
+    let more = "horizontal_flip = 'per_pair'\ncrop = 'random'";
+    check_of(&sdxl, &spec("{ kind = 'sft' }", "winter", more), 3);
+}
+
+#[test]
 fn in_less_memory() {
     check(&spec(
         "{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }",

@@ -49,9 +49,16 @@ impl World {
         );
         let spec: TrainSpec = toml::from_str(&text).expect("a spec");
         let cache = tempfile::tempdir().expect("a folder");
-        let set =
-            EncodedSet::prepare(&spec.data, &folders, true, cache.path(), &Device::Cpu, &mut |_, _| Ok(()))
-                .expect("encodes");
+        let set = EncodedSet::prepare(
+            &spec.data,
+            &spec.picture(),
+            &folders,
+            true,
+            cache.path(),
+            &Device::Cpu,
+            &mut |_, _| Ok(()),
+        )
+        .expect("encodes");
         let schedule = folders.schedule().expect("a schedule");
         let vae = folders.part("vae").expect("a VAE").join("config.json");
         let vae = VaeConfig::read(&vae).expect("a config");
@@ -113,7 +120,7 @@ fn a_dropped_caption_is_the_empty_one_in_states_and_pooled_text() {
     let dropped = World::new(1.0);
     let encoders = TextEncoders::open(&kept.folders, &Device::Cpu).expect("text encoders");
     let empty = encoders.encode(&["", "", ""]).expect("encodes");
-    let told = |world: &World| world.dealer().deal(0).expect("a batch").conditioning;
+    let told = |world: &World| world.dealer().deal(0).expect("a batch").conditioning.swap_remove(0);
     let Conditioning { text, added } = told(&dropped);
     let added = added.expect("pooled text");
     assert_eq!(numbers(&text), numbers(&empty.states));

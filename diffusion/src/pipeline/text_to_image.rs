@@ -111,6 +111,12 @@ impl Folders {
         Self { folder: folder.to_owned(), bases }
     }
 
+    /// The model's own folder.
+    #[must_use]
+    pub fn own(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where a part (`unet`, `vae`, ...) or file lies.
     ///
     /// # Errors

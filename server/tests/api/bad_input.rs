@@ -95,6 +95,11 @@ async fn a_spec_is_refused_by_field_and_nothing_is_queued() {
     let mut unknown = train_spec("refused");
     unknown["colour_of_money"] = json!(1);
     app.post("/api/v1/jobs", unknown.to_string()).await.refuses(400, "colour_of_money");
+    for field in ["horizontal_flip", "crop", "micro_conditioning"] {
+        let mut sideways = train_spec("refused");
+        sideways[field] = json!("sideways");
+        app.post("/api/v1/jobs", sideways.to_string()).await.refuses(400, field);
+    }
     assert_eq!(app.get("/api/v1/jobs").await.expect(200).json()["items"], json!([]));
 }
 

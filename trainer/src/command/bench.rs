@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 use datasets::picture::decode;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
+use diffusion::lora::{Adapter, Layers};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
@@ -28,6 +29,7 @@ use diffusion::unet::{Added, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::dataset::Source;
+use domain::lora::LoraSpec;
 use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec, ShapesSet};
 use evaluation::rewards::RewardKind;
 use image::{ImageFormat, RgbImage};
@@ -72,6 +74,9 @@ pub struct BenchCommand {
     /// nothing were prepared. For objectives with pairs.
     #[arg(long)]
     from_pictures: bool,
+    /// Trains an adapter of this rank over the frozen model instead of all weights (`lora.rank` of a spec).
+    #[arg(long)]
+    lora: Option<u32>,
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: usize,
@@ -167,6 +172,29 @@ impl BenchCommand {
         Ok((latents, Conditioning { text, added }))
     }
 
+    /// The UNet under a new adapter, the adapter's numbers, and the reference, which shares the frozen weights.
+    fn adapted(
+        &self,
+        rank: u32,
+        folders: &Folders,
+        with_reference: bool,
+    ) -> Result<(Unet, Variables, Option<Unet>)> {
+        let (config, base) = if self.random_weights {
+            let (unet, variables) = self.unet(folders, true)?;
+            (unet.config().clone(), weights::values(&variables, DType::F32)?)
+        } else {
+            let (unet, weights) = folders.unet(&Device::Cpu)?;
+            (unet.config().clone(), weights)
+        };
+        let spec = LoraSpec { rank, ..LoraSpec::default() };
+        let layers = Layers::of(&base);
+        let new = Adapter::fresh(&layers, &spec.targets, rank as usize, spec.alpha(), 0)?;
+        let (adapter, variables) = new.trainable()?;
+        let over = |adapter: &Adapter| Unet::of_weights(config.clone(), &base, adapter, &Device::Cpu);
+        let reference = with_reference.then(|| over(&Adapter::default())).transpose()?;
+        Ok((over(&adapter)?, variables, reference))
+    }
+
     /// The model's UNet, or one drawn from its config.
     fn unet(&self, folders: &Folders, trainable: bool) -> Result<(Unet, Variables)> {
         let folder = folders.part("unet")?;
@@ -200,11 +228,14 @@ impl BenchCommand {
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
     /// AdamW.
     fn train<'a>(&self, folders: &'a Folders) -> Result<Step<'a>> {
-        let (unet, variables) = self.unet(folders, true)?;
         let asked = self.objective.asked();
-        let reference = match asked.is_preference() {
-            true => Some(self.unet(folders, false)?.0),
-            false => None,
+        let (unet, variables, reference) = match self.lora {
+            None => {
+                let (unet, variables) = self.unet(folders, true)?;
+                let reference = asked.is_preference().then(|| self.unet(folders, false)).transpose()?;
+                (unet, variables, reference.map(|(reference, _)| reference))
+            }
+            Some(rank) => self.adapted(rank, folders, asked.is_preference())?,
         };
         let schedule = folders.schedule()?;
         let mut noise = Noise::new(0);
@@ -217,7 +248,7 @@ impl BenchCommand {
             clip: Some([like(&features)?, like(&features)?, like(&features)?]),
             winner: latents,
             timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
-            conditioning,
+            conditioning: vec![conditioning; 1 + usize::from(reference.is_some())],
             examples: (0..self.batch as u32).collect(),
         };
         let way = Way {
@@ -247,7 +278,7 @@ impl BenchCommand {
         let vae = self.autoencoder(folders)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
         let (noise, told) = self.inputs(&unet, &mut Noise::new(0))?;
-        let told = told.repeat(2)?;
+        let told = Conditioning::join(&[told.clone(), told])?;
         let batch = self.batch;
         Ok(Box::new(move || {
             let mut denoising = sampler.start(&noise)?;

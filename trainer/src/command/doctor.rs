@@ -4,12 +4,12 @@
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
-use diffusion::clip::TextTower;
-use diffusion::config::{self, VaeConfig};
+use diffusion::conditioning::MicroConditioning;
+use diffusion::config::VaeConfig;
 use diffusion::device::{DeviceName, HAS_CUDA, gpus};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
-use diffusion::tokenizer::Tokenizer;
+use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{Parameters, PartFiles, Stem, StoredWeights};
@@ -106,18 +106,16 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
         Ok(Parameters::stored(StoredWeights::open(files)?, device, dtype, trainable))
     };
 
-    let folder = folders.part("text_encoder")?;
-    let parameters = open(&PartFiles::locate(&folder, Stem::TRANSFORMER)?, false)?;
-    let text = TextTower::new(&parameters.root(), config::read(&folder.join("config.json"))?)?;
-    let tokenizer = Tokenizer::load(&folders.part("tokenizer")?)?;
-    let ids = TEXT.iter().map(|text| tokenizer.encode(text)).collect::<diffusion::Result<Vec<_>>>()?;
-    let states = text.forward(&ids)?;
-    keep("text states", &states)?;
+    let encoders = TextEncoders::open_in(folders, device, dtype)?;
+    let text = encoders.encode(&TEXT)?;
+    keep("text states", &text.states)?;
+    text.pooled.iter().try_for_each(|pooled| keep("pooled text", pooled))?;
 
     let folder = folders.part("vae")?;
     let parameters = open(&PartFiles::locate(&folder, Stem::NETWORK)?, false)?;
     let vae = Autoencoder::new(&parameters.root(), VaeConfig::read(&folder.join("config.json"))?)?;
     let (config, files) = Unet::files(&folders.part("unet")?)?;
+    encoders.check(&config).map_err(|problem| anyhow::anyhow!("unet/config.json: {problem}"))?;
     let side = config.sample_size * vae.config().downscale();
     let pictures = noise.normal_tensor((BATCH, vae.config().in_channels, side, side), device)?;
     let posterior = vae.encode(&pictures.clamp(-1.0, 1.0)?.to_dtype(dtype)?)?;
@@ -131,7 +129,9 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
     let latents = noise.normal_tensor(shape, device)?.to_dtype(dtype)?;
     let target = noise.normal_tensor(shape, device)?.to_dtype(dtype)?;
     let timesteps = Tensor::new(&[21f32, 977.0], device)?;
-    let prediction = unet.forward(&latents, &timesteps, &states.to_dtype(dtype)?)?;
+    let whole = MicroConditioning::whole(side as u32, side as u32);
+    let told = text.of_pictures(&[whole; BATCH])?;
+    let prediction = unet.forward_with(&latents, &timesteps, &told.text, told.added.as_ref())?;
     keep("prediction", &prediction)?;
     let slopes = (prediction - target)?.sqr()?.mean_all()?.backward()?;
     let gradients = variables

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use card::{Card, Trained};
 use clap::{Args, ValueEnum};
-use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index};
+use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index, write_fused};
+use diffusion::lora::WEIGHTS_FILE;
 use diffusion::noise::Noise;
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use diffusion::weights::{save, write_atomically};
@@ -24,6 +25,8 @@ use store::{Artifacts, Store};
 
 /// diffusers' version whose layout this is.
 const VERSION: &str = "0.35.0";
+/// The entry of SDXL's `model_index.json` that says what stands for a negative prompt which is not there.
+const NO_TEXT_IS_ZEROS: &str = "force_zeros_for_empty_prompt";
 /// Seed of the card's picture.
 const SAMPLE_SEED: u64 = 1;
 
@@ -73,8 +76,6 @@ enum Type {
 struct Found {
     name: String,
     folders: Folders,
-    /// Its own folder, with its spec or its origin.
-    own: PathBuf,
     base: Option<String>,
     step: Option<i64>,
 }
@@ -107,30 +108,18 @@ impl ExportCommand {
     fn find(&self) -> Result<Found> {
         let given = Path::new(&self.model);
         let named = self.models.join(&self.model);
-        let folder = [given, &named].into_iter().find(|folder| folder.join("unet").is_dir());
+        let is_model = |folder: &&Path| folder.join("unet").is_dir() || folder.join(WEIGHTS_FILE).is_file();
+        let folder = [given, &named].into_iter().find(is_model);
         if let Some(folder) = folder {
             let folder =
                 folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
             let spec = read_spec(&folder)?;
-            let base = match &self.base {
-                Some(base) => Some(base.clone()),
-                None => Origin::base_of(&folder)?
-                    // What `train` wrote names its base by name or path.
-                    .or_else(|| {
-                        spec.as_ref().map(|spec| self.models.join(&spec.base)).filter(|base| base.is_dir())
-                    }),
-            };
+            let bases = self.bases(&folder)?;
             let step = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
             let name = spec.map_or_else(|| self.model.clone(), |spec| spec.name);
-            let base_name =
-                base.as_ref().map(|base| base.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            return Ok(Found {
-                name,
-                folders: Folders::new(&folder, base.as_deref()),
-                own: folder,
-                base: base_name,
-                step,
-            });
+            let base = bases.first().and_then(|base| base.file_name());
+            let base = base.map(|base| base.to_string_lossy().into_owned());
+            return Ok(Found { name, folders: Folders::over(&folder, bases), base, step });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -147,10 +136,32 @@ impl ExportCommand {
                 Some(id) => catalogue.store.get_model(id).await?.map(|base| base.name),
                 None => None,
             };
-            let own =
-                folders.part("unet")?.parent().map(Path::to_owned).context("the model has no folder")?;
-            Ok(Found { name: model.name, folders, own, base, step: model.step })
+            Ok(Found { name: model.name, folders, base, step: model.step })
         })
+    }
+
+    /// The folders with the parts that a folder lacks, nearest first: that of its base, of its base's base, and so on.
+    fn bases(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut bases = Vec::new();
+        let mut next = match &self.base {
+            Some(base) => Some(base.clone()),
+            None => self.base_of(folder)?,
+        };
+        while let Some(base) = next {
+            ensure!(!bases.contains(&base), "{} descends from itself", base.display());
+            next = self.base_of(&base)?;
+            bases.push(base);
+        }
+        Ok(bases)
+    }
+
+    /// The folder of the base that a folder names: as an import, or as what `train` wrote, by name or path.
+    fn base_of(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        if let Some(base) = Origin::base_of(folder)? {
+            return Ok(Some(base));
+        }
+        let Some(spec) = read_spec(folder)? else { return Ok(None) };
+        Ok([self.models.join(&spec.base), PathBuf::from(&spec.base)].into_iter().find(|base| base.is_dir()))
     }
 
     fn write(&self, found: &Found, stage: &Path) -> Result<()> {
@@ -169,6 +180,12 @@ impl ExportCommand {
                 Err(_) if part == "text_encoder_2" => continue,
                 Err(error) => return Err(error.into()),
             };
+            if part == "unet" && !found.folders.adapters().is_empty() {
+                write_fused(&found.folders, &stage.join(part), dtype)
+                    .context("the UNet cannot be exported with its adapters")?;
+                classes.insert(part, diffusion::config::read(&stage.join(part).join("config.json"))?);
+                continue;
+            }
             let mut bar = Progress::new(part, 100);
             copy_part(&from, &stage.join(part), part, stem, dtype, &mut |done, all| {
                 bar.reach(100 * done / all.max(1));
@@ -186,13 +203,27 @@ impl ExportCommand {
             "StableDiffusionPipeline"
         };
         if !self.unet_only {
+            ensure!(
+                classes.contains_key("text_encoder_2") == takes_pooled_text(&classes["unet"]),
+                "the UNet and its text encoders are of two kinds of model: name the base that it belongs to with --base"
+            );
             for folder in ["tokenizer", "tokenizer_2", "scheduler"] {
                 if let Ok(from) = found.folders.part(folder) {
                     copy_small(&from, &stage.join(folder))?;
                 }
             }
             let sampler = schedule["_class_name"].as_str().unwrap_or("DDIMScheduler");
-            write_json(&stage.join(MODEL_INDEX), &model_index(class, sampler, VERSION))?;
+            let mut index = model_index(class, sampler, VERSION);
+            if let Ok(file) = found.folders.part(MODEL_INDEX) {
+                // The one entry that says how the model was trained and not what its parts are.
+                let source: Value = diffusion::config::read(&file)?;
+                if let (Some(told), Some(entry)) =
+                    (source.get(NO_TEXT_IS_ZEROS), index.get_mut(NO_TEXT_IS_ZEROS))
+                {
+                    *entry = told.clone();
+                }
+            }
+            write_json(&stage.join(MODEL_INDEX), &index)?;
             if let Ok(file) = found.folders.part("generation_config.json") {
                 copy_file(&file, &stage.join("generation_config.json"))?;
             }
@@ -202,12 +233,15 @@ impl ExportCommand {
             self.sample(stage, prompt)?;
         }
         let (defaults, _) = found.folders.defaults()?;
-        let trained =
-            read_spec(&found.own)?.map(|spec| Trained { spec, step: found.step, base: found.base.clone() });
+        let trained = read_spec(found.folders.own())?.map(|spec| Trained {
+            spec,
+            step: found.step,
+            base: found.base.clone(),
+        });
         let card = Card {
             name: &found.name,
             trained,
-            source: Origin::read(&found.own)?,
+            source: Origin::read(found.folders.own())?,
             sha256: sha256(&stage.join("unet").join(PARTS[2].1.names()[0].as_str()))?,
             class,
             defaults,

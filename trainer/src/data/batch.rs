@@ -2,13 +2,13 @@
 //! number, so that a resumed run needs no saved generator and repeats an undisturbed one.
 
 use super::encoded::EncodedSet;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use diffusion::conditioning::{Conditioning, MicroConditioning};
+use diffusion::conditioning::Conditioning;
 use diffusion::config::VaeConfig;
 use diffusion::noise::Noise;
 use diffusion::schedule::Schedule;
-use domain::train::{NoiseSharing, Objective, TrainSpec};
+use domain::train::{HorizontalFlip, MicroConditioningSpec, NoiseSharing, Objective, TrainSpec};
 use std::collections::HashSet;
 
 /// One micro-batch of M examples, on the training device.
@@ -22,8 +22,9 @@ pub struct Batch {
     pub noise: Tensor,
     /// Timestep of each pair.
     pub timesteps: Vec<usize>,
-    /// What the networks are told of each pair: its caption, or the empty one where that was dropped.
-    pub conditioning: Conditioning,
+    /// What the networks are told of each picture, for each side: the pair's caption, or the empty one where that was
+    /// dropped, and by SDXL's the sizes of the side's own picture.
+    pub conditioning: Vec<Conditioning>,
     /// Which examples of the set these are.
     pub examples: Vec<u32>,
     /// CLIP features, (M, width) each: of winners, losers and the undropped captions.
@@ -35,6 +36,10 @@ const ORDER: u64 = 1 << 60;
 const DRAWS: u64 = 2 << 60;
 const HELD_OUT: u64 = 3 << 60;
 const VALIDATION: u64 = 4 << 60;
+const FLIPS: u64 = 5 << 60;
+
+/// Winners and losers of a set.
+const SIDES: [&str; 2] = ["winner", "loser"];
 
 /// Deals a set in micro-batches.
 #[derive(Debug)]
@@ -99,12 +104,14 @@ impl<'a> Dealer<'a> {
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         let first = (number % per_epoch) as usize * m;
-        let picked = order[first..first + m].iter().map(|&i| self.learnt[i]).collect();
+        let picked: Vec<u32> = order[first..first + m].iter().map(|&i| self.learnt[i]).collect();
+        let mirrored = self.flips(&picked, Noise::stream(self.spec.seed, FLIPS + number))?;
         let noise = Noise::stream(self.spec.seed, DRAWS + number);
-        self.assemble(picked, noise, self.spec.caption_dropout)
+        self.assemble(picked, &mirrored, noise, self.spec.caption_dropout)
     }
 
-    /// The examples held out, in micro-batches that are the same whenever they are asked for, no caption dropped.
+    /// The examples held out, in micro-batches that are the same whenever they are asked for, no caption dropped and no
+    /// picture mirrored.
     ///
     /// # Errors
     /// candle's.
@@ -112,7 +119,9 @@ impl<'a> Dealer<'a> {
         let batches = self.held_out.chunks_exact(self.spec.batch_size as usize).zip(0..);
         batches
             .map(|(picked, i)| {
-                self.assemble(picked.to_vec(), Noise::stream(self.spec.seed, VALIDATION + i), 0.0)
+                let as_they_are = vec![false; picked.len()];
+                let noise = Noise::stream(self.spec.seed, VALIDATION + i);
+                self.assemble(picked.to_vec(), &[as_they_are.clone(), as_they_are], noise, 0.0)
             })
             .collect()
     }
@@ -128,16 +137,30 @@ impl<'a> Dealer<'a> {
         Ok(format!("examples {}", named.collect::<Vec<_>>().join(", ")))
     }
 
-    fn assemble(&self, picked: Vec<u32>, mut noise: Noise, caption_dropout: f64) -> Result<Batch> {
+    /// `mirrored`: which winners and which losers are turned left to right.
+    fn assemble(
+        &self,
+        picked: Vec<u32>,
+        mirrored: &[Vec<bool>; 2],
+        mut noise: Noise,
+        caption_dropout: f64,
+    ) -> Result<Batch> {
         let captions = self.set.captions_of(&picked)?;
         let kept: Vec<u32> =
             captions.iter().map(|&row| if noise.uniform() < caption_dropout { 0 } else { row }).collect();
         let timesteps = self.timesteps(picked.len(), &mut noise);
-        let winner = self.latents("winner", &picked, &mut noise)?;
-        let loser = match self.spec.objective.is_preference() {
-            true => Some(self.latents("loser", &picked, &mut noise)?),
-            false => None,
-        };
+        let sides = if self.spec.objective.is_preference() { 2 } else { 1 };
+        let (mut latents, mut conditioning) = (Vec::new(), Vec::new());
+        for (side, mirrored) in SIDES.into_iter().zip(mirrored).take(sides) {
+            latents.push(self.latents(side, &picked, mirrored, &mut noise)?);
+            let pictures = match self.spec.micro_conditioning {
+                MicroConditioningSpec::Picture => self.set.pictures(side, &picked, mirrored)?,
+                MicroConditioningSpec::Whole => vec![self.set.whole(); picked.len()],
+            };
+            conditioning.push(self.set.text(&kept)?.of_pictures(&pictures)?.to_device(self.device)?);
+        }
+        let mut latents = latents.into_iter();
+        let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());
         let clip = match self.spec.objective {
             Objective::DiffContrast { .. } | Objective::Rpo { .. } => Some([
                 self.set.rows("clip.winner", &picked)?,
@@ -146,8 +169,6 @@ impl<'a> Dealer<'a> {
             ]),
             _ => None,
         };
-        let pictures = vec![self.picture(&winner)?; picked.len()];
-        let conditioning = self.set.text(&kept)?.of_pictures(&pictures)?.to_device(self.device)?;
         Ok(Batch {
             noise: noise.normal_tensor(winner.shape().clone(), self.device)?,
             winner,
@@ -159,21 +180,29 @@ impl<'a> Dealer<'a> {
         })
     }
 
+    /// Which winners and which losers are turned left to right.
+    fn flips(&self, picked: &[u32], mut noise: Noise) -> Result<[Vec<bool>; 2]> {
+        let flip = self.spec.horizontal_flip;
+        let as_they_are = || vec![false; picked.len()];
+        if flip == HorizontalFlip::Off {
+            return Ok([as_they_are(), as_they_are()]);
+        }
+        let mut mirrored = [Vec::new(), Vec::new()];
+        for may_be in self.set.may_be_mirrored(picked)? {
+            let [winner, loser] = [noise.uniform() < 0.5, noise.uniform() < 0.5];
+            let loser = if flip == HorizontalFlip::PerPair { winner } else { loser };
+            mirrored[0].push(may_be && winner);
+            mirrored[1].push(may_be && loser);
+        }
+        Ok(mirrored)
+    }
+
     /// A draw from the posterior, scaled.
-    fn latents(&self, side: &str, picked: &[u32], noise: &mut Noise) -> Result<Tensor> {
-        let mean = self.set.rows(&format!("{side}.mean"), picked)?;
-        let log_variance = self.set.rows(&format!("{side}.log_variance"), picked)?;
+    fn latents(&self, side: &str, picked: &[u32], mirrored: &[bool], noise: &mut Noise) -> Result<Tensor> {
+        let [mean, log_variance] = self.set.posteriors(side, picked, mirrored)?;
         let draw = noise.normal_tensor(mean.shape().clone(), &Device::Cpu)?;
         let latents = (mean + ((log_variance * 0.5)?.exp()? * draw)?)?;
         Ok((latents * self.vae.scaling_factor)?.to_device(self.device)?)
-    }
-
-    /// What SDXL is told of each picture: that it is whole, as the scripts that trained the published models with
-    /// preferences have it.
-    fn picture(&self, latents: &Tensor) -> Result<MicroConditioning> {
-        let (_, _, height, width) = latents.dims4()?;
-        let pixels = |side: usize| (side * self.vae.downscale()) as u32;
-        Ok(MicroConditioning::whole(pixels(height), pixels(width)))
     }
 
     /// Uniform over all timesteps. Pre-training spreads a batch evenly over them (the same distribution for each

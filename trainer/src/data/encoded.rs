@@ -1,12 +1,13 @@
 //! A set as its encoders see it, read from its shards where they lie: nothing of it is ever held whole.
 
-use super::encoder::{CAPTIONS, POOLED, STATES};
+use super::encoder::{CAPTIONS, POOLED, SIDED, STATES};
+use super::pictures::Place;
 use super::prepare::{MANIFEST, Plan, needed, shard_name};
 use super::shard::{Shard, stack};
 use crate::data::key::Part;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
-use diffusion::conditioning::EncodedText;
+use diffusion::conditioning::{EncodedText, MicroConditioning};
 use diffusion::pipeline::Folders;
 use domain::data::DataSpec;
 use domain::prepare::{DEFAULT_SHARD_SIZE, Manifest, PictureSpec};
@@ -18,6 +19,8 @@ pub struct EncodedSet {
     shards: Vec<Parts>,
     count: usize,
     has_losers: bool,
+    /// Width and height of the pictures, in pixels.
+    size: [u32; 2],
 }
 
 /// The files of one shard, and how many rows lie before it.
@@ -33,9 +36,10 @@ impl EncodedSet {
     /// of examples encoded, of all (0 where nobody knows).
     ///
     /// # Errors
-    /// A set or model that cannot be read, or was prepared with other encoders.
+    /// A set or model that cannot be read, or was prepared with other encoders or another part of each picture.
     pub fn prepare(
         spec: &DataSpec,
+        picture: &PictureSpec,
         folders: &Folders,
         with_clip: bool,
         cache: &Path,
@@ -45,12 +49,12 @@ impl EncodedSet {
         if let DataSpec::Prepared(prepared) = spec {
             let folder = Path::new(&prepared.folder);
             let manifest = read_manifest(folder)?;
-            check_encoders(&manifest, folders, with_clip)
+            check_encoders(&manifest, picture, folders, with_clip)
                 .with_context(|| format!("data.folder: {}", folder.display()))?;
             return Self::open(folder, &manifest);
         }
         let shard_size = DEFAULT_SHARD_SIZE as usize;
-        let plan = Plan::new(spec, &PictureSpec::default(), None, shard_size, with_clip, folders)?;
+        let plan = Plan::new(spec, picture, None, shard_size, with_clip, folders)?;
         let folder = cache.join(plan.cache_name());
         let manifest = plan.carry_out(&folder, folders, device, report)?;
         Self::open(&folder, &manifest)
@@ -62,7 +66,8 @@ impl EncodedSet {
     /// One is missing or damaged.
     pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self> {
         let (mut shards, mut count, mut captions) = (Vec::new(), 0, 0);
-        let there: Vec<Part> = needed(true).filter(|part| manifest.parts.contains_key(part.name())).collect();
+        let there: Vec<Part> =
+            needed(true, true).filter(|part| manifest.parts.contains_key(part.name())).collect();
         for (number, &examples) in manifest.examples.iter().enumerate() {
             if examples == 0 {
                 continue;
@@ -81,7 +86,7 @@ impl EncodedSet {
         }
         ensure!(count > 0, "the set has no example that can be used: {}", manifest.report);
         let has_losers = shards.iter().all(|shard| shard.of("loser.mean").is_ok());
-        Ok(Self { shards, count, has_losers })
+        Ok(Self { shards, count, has_losers, size: manifest.size })
     }
 
     /// Examples.
@@ -109,14 +114,76 @@ impl EncodedSet {
     /// The set was encoded without it.
     pub fn rows(&self, name: &str, indices: &[u32]) -> Result<Tensor> {
         let of_captions = matches!(name, STATES | POOLED | "clip.text");
-        let first = self.shards.first().context("the encoded set is empty")?.of(name)?;
-        let row = first.row_shape(name)?;
-        let mut values = Vec::with_capacity(indices.len() * row.iter().product::<usize>());
-        for &index in indices {
+        self.gather(name, of_captions, indices.iter().map(|&index| (name, index)))
+    }
+
+    /// Rows of several tensors of the shape of `like`, each with the tensor that it lies in.
+    fn gather<'a>(
+        &self,
+        like: &str,
+        of_captions: bool,
+        rows: impl ExactSizeIterator<Item = (&'a str, u32)>,
+    ) -> Result<Tensor> {
+        let first = self.shards.first().context("the encoded set is empty")?.of(like)?;
+        let (row, count) = (first.row_shape(like)?, rows.len());
+        let mut values = Vec::with_capacity(count * row.iter().product::<usize>());
+        for (name, index) in rows {
             let (shard, local) = self.find(index as usize, of_captions)?;
             shard.of(name)?.add_row(name, local, &mut values)?;
         }
-        stack(values, indices.len(), row)
+        stack(values, count, row)
+    }
+
+    /// Mean and log-variance of the posteriors of a side's pictures, or where asked of the same pictures mirrored.
+    ///
+    /// # Errors
+    /// There is no such example, or the set was encoded without what is asked for.
+    pub fn posteriors(&self, side: &str, indices: &[u32], mirrored: &[bool]) -> Result<[Tensor; 2]> {
+        let of = |what: &str| {
+            let (plain, turned) = (format!("{side}.{what}"), format!("{side}.mirrored.{what}"));
+            let rows = indices.iter().zip(mirrored);
+            let rows = rows.map(|(&index, &mirrored)| (if mirrored { &*turned } else { &*plain }, index));
+            self.gather(&plain, false, rows)
+        };
+        Ok([of("mean")?, of("log_variance")?])
+    }
+
+    /// What SDXL is told of a side's pictures, some of them mirrored: how large each was, and what part of it this is.
+    ///
+    /// # Errors
+    /// There is no such example, or the set was encoded without.
+    pub fn pictures(&self, side: &str, indices: &[u32], mirrored: &[bool]) -> Result<Vec<MicroConditioning>> {
+        let name = format!("{side}.place");
+        let [width, height] = self.size;
+        let told = |(&index, &mirrored): (&u32, &bool)| {
+            let (shard, local) = self.find(index as usize, false)?;
+            let place = Place::of_numbers(shard.of(&name)?.numbers(&name, local)?);
+            Ok(MicroConditioning {
+                original_size: place.original_size,
+                crop: [place.top, if mirrored { place.mirrored_left } else { place.left }],
+                target_size: [height, width],
+            })
+        };
+        indices.iter().zip(mirrored).map(told).collect()
+    }
+
+    /// What SDXL is told of a picture that is whole and of the set's size.
+    #[must_use]
+    pub fn whole(&self) -> MicroConditioning {
+        let [width, height] = self.size;
+        MicroConditioning::whole(height, width)
+    }
+
+    /// Whether examples may be mirrored: not where the caption would become wrong.
+    ///
+    /// # Errors
+    /// There is no such example, or the set was encoded without mirrored pictures.
+    pub fn may_be_mirrored(&self, indices: &[u32]) -> Result<Vec<bool>> {
+        let may_be = |&index: &u32| {
+            let (shard, local) = self.find(index as usize, false)?;
+            Ok(shard.of(SIDED)?.numbers(SIDED, local)? == [0])
+        };
+        indices.iter().map(may_be).collect()
     }
 
     /// What the text encoders made of some captions, by their rows; row 0 is the empty caption.
@@ -143,7 +210,8 @@ impl EncodedSet {
             .iter()
             .map(|&index| {
                 let (shard, local) = self.find(index as usize, false)?;
-                let row = shard.captions_before + shard.of("caption")?.number("caption", local)? as usize;
+                let [row] = shard.of("caption")?.numbers("caption", local)?;
+                let row = shard.captions_before + row as usize;
                 u32::try_from(row).context("too many captions")
             })
             .collect()
@@ -158,7 +226,7 @@ impl EncodedSet {
             .iter()
             .map(|&index| {
                 let (shard, local) = self.find(index as usize, false)?;
-                let row = shard.of("caption")?.number("caption", local)?;
+                let [row] = shard.of("caption")?.numbers("caption", local)?;
                 let list = shard.of(CAPTIONS)?.bytes(CAPTIONS)?;
                 let list: Vec<String> = serde_json::from_slice(list).context("the encoded set's captions")?;
                 list.get(row as usize).cloned().context("a caption is missing")
@@ -194,12 +262,26 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest> {
     serde_json::from_str(&text).with_context(|| format!("{} is no manifest of prepare", file.display()))
 }
 
-/// Whether a prepared set was made by the model's own encoders.
-fn check_encoders(manifest: &Manifest, folders: &Folders, with_clip: bool) -> Result<()> {
-    for part in [Some(Part::Latents), Some(Part::Text), with_clip.then_some(Part::Clip)].into_iter().flatten()
-    {
+/// Whether a prepared set was made by the model's own encoders, of what a run wants to see of the pictures.
+fn check_encoders(
+    manifest: &Manifest,
+    picture: &PictureSpec,
+    folders: &Folders,
+    with_clip: bool,
+) -> Result<()> {
+    ensure!(
+        manifest.crop == picture.crop,
+        "was prepared with crop = \"{}\": set the run's crop to that, or prepare it again with picture.crop = \"{}\"",
+        manifest.crop.name(),
+        picture.crop.name()
+    );
+    for part in needed(picture.mirrored, with_clip) {
         let Some(made) = manifest.parts.get(part.name()) else {
-            bail!("was prepared without {}: prepare it again with clip = true", part.name());
+            let remedy = match part {
+                Part::Mirrored => "picture.mirrored = true, or leave horizontal_flip out",
+                _ => "clip = true",
+            };
+            bail!("was prepared without {}: prepare it again with {remedy}", part.name());
         };
         for (name, sha256) in part.encoder(folders)? {
             ensure!(

@@ -2,7 +2,7 @@
 
 use super::examples::Example;
 use super::key::Part;
-use super::pictures::{cover, images_to_tensor};
+use super::pictures::{Frame, images_to_tensor};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
@@ -10,7 +10,7 @@ use diffusion::pipeline::Folders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
 use evaluation::clip::Clip;
-use image::RgbImage;
+use image::{RgbImage, imageops};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,6 +20,8 @@ pub type Tensors = BTreeMap<String, Tensor>;
 /// Text states of captions, and their pooled text where the model's UNet reads it.
 pub(super) const STATES: &str = "text";
 pub(super) const POOLED: &str = "pooled";
+/// 1 for each example that must not be mirrored, since its caption names a side; 0 for the others.
+pub(super) const SIDED: &str = "sided";
 /// The captions themselves, as a JSON list in the order of their rows.
 pub(super) const CAPTIONS: &str = "captions";
 /// Pixels encoded at a time: 64 pictures of the bundled world, one of Stable Diffusion.
@@ -32,7 +34,7 @@ const CHUNK: usize = 64;
 pub struct Encoder<'a> {
     folders: &'a Folders,
     device: &'a Device,
-    size: [u32; 2],
+    frame: Frame,
     vae: Option<Autoencoder>,
     text: Option<TextEncoders>,
     clip: Option<Clip>,
@@ -55,10 +57,10 @@ struct Captions {
 }
 
 impl<'a> Encoder<'a> {
-    /// Of a model; pictures become `size` (width, height).
+    /// Of a model; of pictures, what `frame` shows is encoded.
     #[must_use]
-    pub fn new(folders: &'a Folders, device: &'a Device, size: [u32; 2]) -> Self {
-        Self { folders, device, size, vae: None, text: None, clip: None }
+    pub fn new(folders: &'a Folders, device: &'a Device, frame: Frame) -> Self {
+        Self { folders, device, frame, vae: None, text: None, clip: None }
     }
 
     /// Encodes the pictures of further examples, so that nobody has to hold all of a shard's pictures at a time.
@@ -69,6 +71,7 @@ impl<'a> Encoder<'a> {
         for (&part, chunks) in &mut encoding.made {
             match part {
                 Part::Latents => self.latents(examples, chunks)?,
+                Part::Mirrored => self.mirrored(examples, chunks)?,
                 Part::Clip => self.clip_pictures(examples, chunks)?,
                 Part::Text => {}
             }
@@ -86,7 +89,7 @@ impl<'a> Encoder<'a> {
         made.into_iter()
             .map(|(part, mut chunks)| {
                 match part {
-                    Part::Latents => {}
+                    Part::Latents | Part::Mirrored => {}
                     Part::Text => self.text(&captions, &mut chunks)?,
                     Part::Clip => self.clip_texts(&captions, &mut chunks)?,
                 }
@@ -100,18 +103,44 @@ impl<'a> Encoder<'a> {
     }
 
     fn latents(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
-        let [width, height] = self.size;
+        let frame = self.frame;
+        self.posteriors(examples, "", |picture, row| frame.cut(picture, row), chunks)?;
+        for (side, pictures) in sides(examples) {
+            let places = pictures.iter().zip(examples).flat_map(|(p, e)| frame.place(p, e.row).numbers());
+            let places = Tensor::from_iter(places, &Device::Cpu)?.reshape((examples.len(), ()))?;
+            chunks.keep(&format!("{side}.place"), &places)?;
+        }
+        Ok(())
+    }
+
+    fn mirrored(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
+        let frame = self.frame;
+        let turned = |picture: &RgbImage, row| imageops::flip_horizontal(&frame.cut(picture, row));
+        self.posteriors(examples, ".mirrored", turned, chunks)?;
+        let sided = examples.iter().map(|e| u32::from(names_a_side(&e.caption)));
+        chunks.keep(SIDED, &Tensor::from_iter(sided, &Device::Cpu)?)
+    }
+
+    /// Of what `seen` makes of each picture and its example's row; `of` ends the sides' names.
+    fn posteriors(
+        &mut self,
+        examples: &[Example],
+        of: &str,
+        seen: impl Fn(&RgbImage, u64) -> RgbImage + Sync,
+        chunks: &mut Chunks,
+    ) -> Result<()> {
         let vae = match &mut self.vae {
             Some(vae) => vae,
             none => none.insert(Autoencoder::load(&self.folders.part("vae")?, self.device, false)?.0),
         };
-        let chunk = (PIXELS / (width as usize * height as usize)).max(1);
+        let chunk = (PIXELS / (self.frame.width as usize * self.frame.height as usize)).max(1);
         for (side, pictures) in sides(examples) {
-            for pictures in pictures.chunks(chunk) {
-                let fitted: Vec<RgbImage> = pictures.par_iter().map(|p| cover(p, width, height)).collect();
+            for (pictures, examples) in pictures.chunks(chunk).zip(examples.chunks(chunk)) {
+                let rows = pictures.par_iter().zip(examples);
+                let fitted: Vec<RgbImage> = rows.map(|(picture, e)| seen(picture, e.row)).collect();
                 let posterior = vae.encode(&images_to_tensor(&fitted, self.device)?)?;
-                chunks.keep(&format!("{side}.mean"), &posterior.mean)?;
-                chunks.keep(&format!("{side}.log_variance"), &posterior.log_variance)?;
+                chunks.keep(&format!("{side}{of}.mean"), &posterior.mean)?;
+                chunks.keep(&format!("{side}{of}.log_variance"), &posterior.log_variance)?;
             }
         }
         Ok(())
@@ -158,6 +187,12 @@ impl<'a> Encoder<'a> {
             none => none.insert(Clip::load(&self.folders.part("clip")?, self.device)?),
         })
     }
+}
+
+/// Whether a caption would become wrong of a mirrored picture: it has one of the words that say on which side things are.
+fn names_a_side(caption: &str) -> bool {
+    let mut words = caption.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| ["left", "right"].iter().any(|side| word.eq_ignore_ascii_case(side)))
 }
 
 /// The winners, and the losers where every example has one.

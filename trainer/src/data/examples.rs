@@ -17,6 +17,8 @@ const PORTION: u64 = 64 << 20;
 /// A captioned picture, and the worse picture of the pair where there is one.
 #[derive(Clone, Debug)]
 pub struct Example {
+    /// Its place in the set, damaged rows counted.
+    pub row: u64,
     /// What the picture shows.
     pub caption: String,
     /// The picture, or the winner of the pair.
@@ -42,7 +44,12 @@ pub enum Examples {
         next: u64,
     },
     /// Pairs in files.
-    Read(Box<Pairs>),
+    Read {
+        /// Those to come.
+        pairs: Box<Pairs>,
+        /// The place of the next one.
+        next: u64,
+    },
 }
 
 /// Some examples, one after the other.
@@ -66,7 +73,7 @@ impl Examples {
             return Ok(Self::Drawn { set, seed, count: u64::from(count), next: 0 });
         }
         match Pairs::open(spec)? {
-            Some(pairs) => Ok(Self::Read(Box::new(pairs))),
+            Some(pairs) => Ok(Self::Read { pairs: Box::new(pairs), next: 0 }),
             None => bail!(
                 "data.source: {} holds no pictures to encode; votes lie in the database: submit the run as a job, or \
                  write them to a file with export-votes",
@@ -87,7 +94,7 @@ impl Examples {
                 *next = end;
                 Ok(Portion { taken: examples.len(), examples, dropped: Vec::new() })
             }
-            Self::Read(pairs) => {
+            Self::Read { pairs, next } => {
                 let (mut read, mut bytes) = (Vec::new(), 0);
                 for pair in pairs.by_ref().take(count) {
                     let pair = pair?;
@@ -97,8 +104,11 @@ impl Examples {
                         break;
                     }
                 }
-                let taken = read.len();
-                let decoded: Vec<Result<Example, Dropped>> = read.into_par_iter().map(example).collect();
+                let (first, taken) = (*next, read.len());
+                *next += taken as u64;
+                let decode = |(i, pair)| example(first + i as u64, pair);
+                let decoded: Vec<Result<Example, Dropped>> =
+                    read.into_par_iter().enumerate().map(decode).collect();
                 let mut portion = Portion { taken, ..Portion::default() };
                 for outcome in decoded {
                     match outcome {
@@ -123,12 +133,13 @@ impl Examples {
                 *next = end;
                 Ok(skipped)
             }
-            Self::Read(pairs) => {
+            Self::Read { pairs, next } => {
                 let mut skipped = 0;
                 for pair in pairs.by_ref().take(count) {
                     pair?;
                     skipped += 1;
                 }
+                *next += skipped as u64;
                 Ok(skipped)
             }
         }
@@ -139,12 +150,12 @@ impl Examples {
     pub fn report(&self) -> ReadReport {
         match self {
             Self::Drawn { next, .. } => ReadReport { rows: *next, pairs: *next, ..ReadReport::default() },
-            Self::Read(pairs) => pairs.report().clone(),
+            Self::Read { pairs, .. } => pairs.report().clone(),
         }
     }
 }
 
-fn example(pair: PreferencePair) -> Result<Example, Dropped> {
+fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
     let picture = |name: &str, bytes: &[u8]| {
         decode(bytes).map_err(|problem| Dropped {
             reason: Reason::DamagedImage,
@@ -155,5 +166,5 @@ fn example(pair: PreferencePair) -> Result<Example, Dropped> {
     };
     let winner = picture("winner", &pair.winner)?;
     let loser = picture("loser", &pair.loser)?;
-    Ok(Example { caption: pair.prompt, winner, loser: Some(loser), source: pair.source })
+    Ok(Example { row, caption: pair.prompt, winner, loser: Some(loser), source: pair.source })
 }

@@ -1,6 +1,7 @@
 //! Keys: SHA-256 of everything that decides what an encoder makes of a set, so that a changed model or setting makes
 //! anew what it must and nothing else.
 
+use super::pictures::Frame;
 use anyhow::{Context, Result};
 use datasets::files::files_of;
 use diffusion::pipeline::Folders;
@@ -22,6 +23,8 @@ const FORMAT: &str = "3";
 pub enum Part {
     /// The autoencoder's posteriors.
     Latents,
+    /// Those of the same pictures turned left to right. A part of its own, so that runs with and without share the rest.
+    Mirrored,
     /// Text states.
     Text,
     /// CLIP's features.
@@ -34,6 +37,7 @@ impl Part {
     pub fn name(self) -> &'static str {
         match self {
             Self::Latents => "latents",
+            Self::Mirrored => "mirrored",
             Self::Text => "text",
             Self::Clip => "clip",
         }
@@ -48,7 +52,7 @@ impl Part {
             Ok(files)
         };
         Ok(match self {
-            Self::Latents => of("vae", Stem::NETWORK, &["config.json"])?,
+            Self::Latents | Self::Mirrored => of("vae", Stem::NETWORK, &["config.json"])?,
             Self::Text => TextEncoders::files(folders)?,
             Self::Clip => {
                 let mut files = of("clip", Stem::TRANSFORMER, &["config.json", "vocab.json", "merges.txt"])?;
@@ -77,10 +81,13 @@ impl Part {
     ///
     /// # Errors
     /// serde's.
-    pub fn key(self, cut: &str, size: [u32; 2], encoder: &BTreeMap<String, String>) -> Result<String> {
-        // Text does not depend on the size of pictures, nor does CLIP, which sees them whole.
-        let size = (self == Self::Latents).then_some(size);
-        sha256_of(&(FORMAT, self.name(), cut, size, encoder))
+    pub fn key(self, cut: &str, frame: Frame, encoder: &BTreeMap<String, String>) -> Result<String> {
+        // Text does not depend on what is seen of pictures, nor does CLIP, which sees them whole.
+        let frame = match self {
+            Self::Latents | Self::Mirrored => Some((frame.width, frame.height, frame.crop)),
+            Self::Text | Self::Clip => None,
+        };
+        sha256_of(&(FORMAT, self.name(), cut, frame, encoder))
     }
 }
 

@@ -5,6 +5,7 @@ use super::encoder::{Encoder, Encoding};
 use super::examples::Examples;
 use super::image_filter::{self, ImageFilter};
 use super::key::{Part, cut, file_sha256, held_to};
+use super::pictures::Frame;
 use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -38,7 +39,7 @@ pub fn shard_name(part: Part, number: usize) -> String {
 #[derive(Clone, Debug)]
 pub struct Plan {
     data: DataSpec,
-    size: [u32; 2],
+    frame: Frame,
     image_filter: Option<ImageFilterSpec>,
     /// SHA-256 of the filter's files.
     filter_files: BTreeMap<String, String>,
@@ -59,23 +60,23 @@ impl Plan {
         with_clip: bool,
         folders: &Folders,
     ) -> Result<Self> {
-        let size = size_of(picture, folders)?;
+        let frame = frame_of(picture, folders)?;
         let filter_files = image_filter.map(image_filter::hashes).transpose()?.unwrap_or_default();
         let cut = held_to(cut(data, shard_size)?, &filter_files)?;
         let mut parts = Vec::new();
-        for part in needed(with_clip) {
+        for part in needed(picture.mirrored, with_clip) {
             let encoder = part.encoder(folders)?;
-            let key = part.key(&cut, size, &encoder)?;
+            let key = part.key(&cut, frame, &encoder)?;
             parts.push((part, ManifestPart { key, encoder, shards: BTreeMap::new() }));
         }
         let (data, image_filter) = (data.clone(), image_filter.cloned());
-        Ok(Self { data, size, image_filter, filter_files, shard_size, parts })
+        Ok(Self { data, frame, image_filter, filter_files, shard_size, parts })
     }
 
-    /// Name of its folder in a cache: the same with and without CLIP, so that both share the rest.
+    /// Name of its folder in a cache: the same with and without CLIP and mirrored pictures, so that all share the rest.
     #[must_use]
     pub fn cache_name(&self) -> String {
-        let keys = self.parts.iter().filter(|(part, _)| *part != Part::Clip);
+        let keys = self.parts.iter().filter(|(part, _)| matches!(part, Part::Latents | Part::Text));
         keys.map(|(_, made)| made.key.get(..20).unwrap_or_default()).collect::<Vec<_>>().join("-")
     }
 
@@ -101,7 +102,7 @@ impl Plan {
             return Ok(manifest);
         }
         let mut examples = Examples::open(&self.data)?;
-        let mut encoder = Encoder::new(folders, device, self.size);
+        let mut encoder = Encoder::new(folders, device, self.frame);
         let mut filter = self.image_filter.as_ref().map(|spec| ImageFilter::new(spec, device));
         let (mut counts, mut dropped, mut done) = (Vec::new(), Vec::new(), 0);
         for number in 0.. {
@@ -123,9 +124,11 @@ impl Plan {
         dropped.into_iter().for_each(|dropped| account.take_back(dropped));
         ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();
+        let Frame { width, height, crop } = self.frame;
         let manifest = Manifest {
             data: self.data,
-            size: self.size,
+            size: [width, height],
+            crop,
             image_filter: self.filter_files,
             report: account,
             examples: counts,
@@ -140,8 +143,10 @@ impl Plan {
 }
 
 /// The parts of a set.
-pub(super) fn needed(with_clip: bool) -> impl Iterator<Item = Part> {
-    [Some(Part::Latents), Some(Part::Text), with_clip.then_some(Part::Clip)].into_iter().flatten()
+pub(super) fn needed(mirrored: bool, with_clip: bool) -> impl Iterator<Item = Part> {
+    let mirrored = mirrored.then_some(Part::Mirrored);
+    let clip = with_clip.then_some(Part::Clip);
+    [Some(Part::Latents), mirrored, Some(Part::Text), clip].into_iter().flatten()
 }
 
 /// Waits until nobody else encodes into the folder. `waiting` is called now and then; its error ends the wait.
@@ -292,8 +297,8 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Width and height of the pictures: as asked, or the model's own.
-fn size_of(picture: &PictureSpec, folders: &Folders) -> Result<[u32; 2]> {
+/// What is encoded of pictures: of the size asked for, or the model's own.
+fn frame_of(picture: &PictureSpec, folders: &Folders) -> Result<Frame> {
     let (defaults, multiple) = folders.defaults()?;
     let size = [picture.width.unwrap_or(defaults.width), picture.height.unwrap_or(defaults.height)];
     ensure!(
@@ -302,5 +307,5 @@ fn size_of(picture: &PictureSpec, folders: &Folders) -> Result<[u32; 2]> {
         size[0],
         size[1]
     );
-    Ok(size)
+    Ok(Frame { width: size[0], height: size[1], crop: picture.crop })
 }

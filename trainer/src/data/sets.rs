@@ -23,7 +23,7 @@ pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
         let entry = entry(set, seed, index);
         let loser = entry.loser.as_ref().map(Picture::to_image);
         let source = Source { file: format!("seed {seed}"), row: index };
-        Example { caption: entry.caption, winner: entry.winner.to_image(), loser, source }
+        Example { row: index, caption: entry.caption, winner: entry.winner.to_image(), loser, source }
     };
     which.into_par_iter().map(draw).collect()
 }

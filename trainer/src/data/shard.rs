@@ -1,6 +1,6 @@
 //! One file of encoded examples: written whole or not at all, read where it lies.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::weights::write_atomically;
 use domain::dataset::Dropped;
@@ -173,15 +173,15 @@ impl Shard {
         Ok(())
     }
 
-    /// The one whole number of a row.
+    /// The whole numbers of a row.
     ///
     /// # Errors
-    /// There is no such row.
-    pub fn number(&self, name: &str, row: usize) -> Result<u32> {
-        match *self.row_bytes(name, row, Dtype::U32)? {
-            [a, b, c, d] => Ok(u32::from_le_bytes([a, b, c, d])),
-            _ => bail!("{name} has more than one number in a row"),
-        }
+    /// There is no such row, or not so many numbers in it.
+    pub fn numbers<const N: usize>(&self, name: &str, row: usize) -> Result<[u32; N]> {
+        let bytes = self.row_bytes(name, row, Dtype::U32)?.chunks_exact(4);
+        let numbers: Vec<u32> = bytes.map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let count = numbers.len();
+        numbers.try_into().map_err(|_| anyhow::anyhow!("{name} has {count} numbers in a row instead of {N}"))
     }
 }
 

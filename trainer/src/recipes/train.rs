@@ -128,6 +128,7 @@ pub fn train_together(
     }
     let set = EncodedSet::prepare(
         &as_files(&spec.data, &places.run)?,
+        &spec.picture(),
         &places.start,
         needs_clip,
         &places.cache,

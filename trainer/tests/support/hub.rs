@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the stand-in was asked, and how it is to behave.
 #[derive(Default)]
@@ -16,7 +17,12 @@ pub(crate) struct Hub {
     pub(crate) asked: Mutex<Vec<(String, String)>>,
     /// Break off the next large file in its middle.
     pub(crate) breaks: Mutex<bool>,
+    /// Fall silent: at a path with this word, after so many bytes of the body. The connection stays open.
+    pub(crate) silent: Mutex<Option<(&'static str, usize)>>,
 }
+
+/// Longer than any test waits.
+const FOR_EVER: Duration = Duration::from_secs(600);
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) const TOKEN: &str = "a-token";
@@ -56,7 +62,15 @@ impl Hub {
         let (status, headers, body, end) = self.reply(&path, &range, token);
         let mut out = connection;
         let length = body.len();
+        let silent = self.silent.lock().expect("a lock").filter(|(word, _)| path.contains(word));
+        if let Some((_, 0)) = silent {
+            std::thread::sleep(FOR_EVER);
+        }
         write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n").ok()?;
+        if let Some((_, after)) = silent.filter(|(_, after)| *after < length) {
+            out.write_all(&body[..after]).ok()?;
+            std::thread::sleep(FOR_EVER);
+        }
         out.write_all(&body[..end.min(length)]).ok()?;
         if end < length {
             connection.shutdown(std::net::Shutdown::Both).ok();

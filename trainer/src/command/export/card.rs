@@ -61,6 +61,10 @@ impl Card<'_> {
                 row(&name, value);
             }
             row("base", base.clone().unwrap_or_default());
+            if let Some(lora) = &spec.lora {
+                let adapter = format!("rank {}, alpha {}, fused into the weights", lora.rank, lora.alpha());
+                row("adapter", adapter);
+            }
             row("reference", spec.reference.clone().unwrap_or_else(|| "the base".to_owned()));
             let data = serde_json::to_value(&spec.data)?;
             row(
