@@ -395,7 +395,7 @@ fn training_from_shards_is_training_from_pictures() {
             winner,
             loser: Some(loser),
             timesteps,
-            conditioning: Conditioning { text: text.forward(&ids).expect("states"), added: None },
+            conditioning: vec![Conditioning { text: text.forward(&ids).expect("states"), added: None }; 2],
             examples: dealt.examples.clone(),
             clip: Some([of_winners, of_losers, of_captions]),
         };

@@ -9,6 +9,7 @@ use crate::data::batch::Batch;
 use crate::data::encoder::{Encoder, Encoding};
 use crate::data::examples::Example;
 use crate::data::key::Part;
+use crate::data::pictures::Frame;
 use crate::data::sets::draw;
 use crate::forward::{Forward, Way};
 use crate::host::peak_memory;
@@ -30,6 +31,7 @@ use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::dataset::Source;
 use domain::lora::LoraSpec;
+use domain::prepare::Crop;
 use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec, ShapesSet};
 use evaluation::rewards::RewardKind;
 use image::{ImageFormat, RgbImage};
@@ -314,6 +316,7 @@ impl<'a> Pictures<'a> {
     /// Pairs of the bundled world, scaled to the model's size when they are encoded.
     fn draw(folders: &'a Folders, count: usize) -> Result<Self> {
         let (defaults, _) = folders.defaults()?;
+        let frame = Frame { width: defaults.width, height: defaults.height, crop: Crop::default() };
         let pairs = draw(ShapesSet::Quality, 0, 0..count as u64).into_iter().map(|example| {
             let loser = example.loser.context("a set without losers")?;
             let files = [png(&example.winner)?, png(&loser)?];
@@ -322,7 +325,7 @@ impl<'a> Pictures<'a> {
         Ok(Self {
             pairs: pairs.collect::<Result<_>>()?,
             scale: VaeConfig::read(&folders.part("vae")?.join("config.json"))?.scaling_factor,
-            encoder: Encoder::new(folders, &Device::Cpu, [defaults.width, defaults.height]),
+            encoder: Encoder::new(folders, &Device::Cpu, frame),
         })
     }
 
@@ -332,6 +335,7 @@ impl<'a> Pictures<'a> {
         let examples = self.pairs.iter().zip(0..).map(|((caption, [winner, loser]), row)| {
             let source = Source { file: "seed 0".to_owned(), row };
             Ok(Example {
+                row,
                 caption: caption.clone(),
                 winner: decoded(winner)?,
                 loser: Some(decoded(loser)?),
@@ -346,7 +350,8 @@ impl<'a> Pictures<'a> {
         let captions = of("caption")?;
         batch.winner = (of("winner.mean")? * self.scale)?;
         batch.loser = Some((of("loser.mean")? * self.scale)?);
-        batch.conditioning.text = of("text")?.index_select(captions, 0)?;
+        let states = of("text")?.index_select(captions, 0)?;
+        batch.conditioning.iter_mut().for_each(|side| side.text = states.clone());
         let texts = of("clip.text")?.index_select(captions, 0)?;
         batch.clip = Some([of("clip.winner")?.clone(), of("clip.loser")?.clone(), texts]);
         Ok(())
