@@ -204,7 +204,7 @@ impl CustomOp1 for Packed {
         let places = planes.places(self);
         let mut y = vec![0.0; batch * outputs * area];
         // Few pictures are shared out by output channels too.
-        let group = if batch >= 4 { outputs } else { (outputs / 4).next_multiple_of(OUTPUTS) };
+        let group = if batch >= 4 { outputs } else { outputs.div_ceil(4).next_multiple_of(OUTPUTS) };
         y.par_chunks_mut(outputs * area).zip(x.par_chunks(channels * height * width)).for_each(
             |(y, picture)| {
                 // A block reads to its end, wherever its last result is.
