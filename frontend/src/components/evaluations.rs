@@ -44,11 +44,13 @@ fn row(job: &Job) -> Option<impl IntoView + use<>> {
     let JobSpec::Evaluate(spec) = &job.spec else { return None };
     Some(view! {
         <tr>
-            <td class="lead">{models(spec)}</td>
+            <td class="lead"><div>{models(spec)}</div></td>
             <td data-label="Report">
-                <ReportLink job=job.id file=ReportFile::Page text="Report" /> " · "
-                <ReportLink job=job.id file=ReportFile::Figures text="JSON" /> " · "
-                <ReportLink job=job.id file=ReportFile::Scores text="CSV" />
+                <span>
+                    <ReportLink job=job.id file=ReportFile::Page text="Report" /> " · "
+                    <ReportLink job=job.id file=ReportFile::Figures text="JSON" /> " · "
+                    <ReportLink job=job.id file=ReportFile::Scores text="CSV" />
+                </span>
             </td>
             <td data-label="Pictures" class="figure">{job.total}</td>
             <td data-label="Ended" class="figure soft">{job.finished_at.map(moment)}</td>
