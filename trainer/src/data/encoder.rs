@@ -68,6 +68,9 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// A part of the model that is missing, or candle's.
     pub fn add(&mut self, encoding: &mut Encoding, examples: &[Example]) -> Result<()> {
+        if examples.is_empty() {
+            return Ok(());
+        }
         for (&part, chunks) in &mut encoding.made {
             match part {
                 Part::Latents => self.latents(examples, chunks)?,
