@@ -20,6 +20,17 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The npm package that brings `wasm-opt`.
 const BINARYEN: &str = "binaryen@132.0.0";
 
+/// What `wasm-opt` may use: what the compiler's target has by itself, and every browser of the last years knows. With all
+/// that it knows it writes modules that browsers of today refuse (compact imports).
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
 /// What `frontend` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -91,7 +102,9 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
 fn stamp(module: &Path, optimized: bool) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     fs::read(module).with_context(|| format!("reading {}", module.display()))?.hash(&mut hasher);
-    Ok(format!("{:016x} {}", hasher.finish(), if optimized { BINARYEN } else { "as compiled" }))
+    let made =
+        if optimized { format!("{BINARYEN} {}", WASM_FEATURES.join(" ")) } else { "as compiled".to_owned() };
+    Ok(format!("{:016x} {made}", hasher.finish()))
 }
 
 /// What the wasm-bindgen tool does, in the version that our lock file pins.
@@ -138,8 +151,12 @@ fn shrink(optimizer: &Path, module: &Path) -> Result<()> {
     let before = fs::metadata(module)?.len();
     let smaller = module.with_extension("smaller");
     process::capture(
-        Command::new(optimizer).args(["-Oz", "--all-features"]).arg(module).arg("-o").arg(&smaller),
+        Command::new(optimizer).arg("-Oz").args(WASM_FEATURES).arg(module).arg("-o").arg(&smaller),
     )?;
+    // Node.js, which brought the tool, reads modules as browsers do: better no bundle than one that pages cannot start.
+    let read = "new WebAssembly.Module(require('fs').readFileSync(process.argv[1]))";
+    process::capture(Command::new("node").args(["-e", read]).arg(&smaller))
+        .context("the smaller bundle cannot be started")?;
     fs::rename(&smaller, module)?;
     let after = fs::metadata(module)?.len();
     println!("    wasm-opt: {} kB -> {} kB ({})", before / 1000, after / 1000, seconds(began.elapsed()));
