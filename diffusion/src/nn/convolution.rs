@@ -4,12 +4,12 @@
 
 use super::disjoint::Disjoint;
 use super::matmul::{Matrix, Threads, multiply};
+use super::scratch::with_scratch;
 use super::vector::{sum, vectorized};
 use super::{has_own_kernel, slices};
 use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
-use std::cell::RefCell;
 
 /// `x`: (batch, inputs, height, width); `weight`: (outputs, inputs, kernel, kernel); `bias`: (outputs).
 /// Zero padding on every side. Returns (batch, outputs, height', width').
@@ -124,17 +124,6 @@ impl Sizes {
         Matrix::with_stride(&weight[c0 * self.area()..], self.outputs, (c1 - c0) * self.area(), self.patch())
     }
 
-    /// Goes through the input channels, as many at a time as leave the columns of `pixels` pixels in a core's cache.
-    fn by_channels(&self, pixels: usize, threads: Threads, mut f: impl FnMut(usize, usize)) {
-        let fitting = match threads {
-            Threads::Caller => (COLUMNS / (self.area() * pixels)).clamp(1, self.inputs),
-            Threads::Pool => self.inputs,
-        };
-        for c0 in (0..self.inputs).step_by(fitting) {
-            f(c0, (c0 + fitting).min(self.inputs));
-        }
-    }
-
     /// Whether unrolling would only copy.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == 1 && self.padding == [0, 0]
@@ -182,22 +171,6 @@ fn tiles(s: &Sizes) -> Vec<Tile> {
     }
 }
 
-thread_local! {
-    /// Kept from call to call: fresh megabytes cost page faults.
-    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `f` on `len` scratch values of unspecified content.
-fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    let result = f(&mut buffer[..len]);
-    SCRATCH.with_borrow_mut(|pool| pool.push(buffer));
-    result
-}
-
 /// Unrolls the patches of a tile, for input channels `c0..c1`: (channels * kernel^2, pixels of the tile).
 fn unroll(s: &Sizes, x: &[f32], tile: Tile, c0: usize, c1: usize, columns: &mut [f32]) {
     let per_picture = (tile.y1 - tile.y0) * s.out_width;
@@ -243,6 +216,31 @@ fn unroll_row(s: &Sizes, channel: &[f32], padded_y: usize, kx: usize, out: &mut 
     }
 }
 
+/// Hands over the patches of a tile and the weight's columns that they meet, as many input channels at a time as a core's
+/// cache holds the unrolled columns of, and whether these are the first.
+fn by_channels(
+    s: &Sizes,
+    x: &[f32],
+    weight: &[f32],
+    tile: Tile,
+    threads: Threads,
+    mut take: impl FnMut(bool, Matrix<'_>, Matrix<'_>),
+) {
+    let here = (tile.y1 - tile.y0) * s.out_width * tile.pictures;
+    let fitting = match threads {
+        Threads::Caller => (COLUMNS / (s.area() * here)).clamp(1, s.inputs),
+        Threads::Pool => s.inputs,
+    };
+    for c0 in (0..s.inputs).step_by(fitting) {
+        let c1 = (c0 + fitting).min(s.inputs);
+        let rows = (c1 - c0) * s.area();
+        with_scratch(rows * here, |columns| {
+            unroll(s, x, tile, c0, c1, columns);
+            take(c0 == 0, s.of_channels(weight, c0, c1), Matrix::new(columns, rows, here));
+        });
+    }
+}
+
 /// `out` (outputs, pixels of the tile) = weight x patches of the tile.
 fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let pixels = s.pixels();
@@ -270,17 +268,11 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
                 // SAFETY: as above, over all output channels.
                 unsafe { output.multiply(start, pixels, accumulate, weight, patches, threads) };
             } else {
-                s.by_channels(here, threads, |c0, c1| {
-                    let rows = (c1 - c0) * s.area();
-                    with_scratch(rows * here, |columns| {
-                        unroll(s, x, *tile, c0, c1, columns);
-                        let patches = Matrix::new(columns, rows, here);
-                        let weight = s.of_channels(weight, c0, c1);
-                        // SAFETY: as above.
-                        unsafe {
-                            output.multiply(start, pixels, accumulate || c0 > 0, weight, patches, threads);
-                        }
-                    });
+                by_channels(s, x, weight, *tile, threads, |first, weight, patches| {
+                    // SAFETY: as above.
+                    unsafe {
+                        output.multiply(start, pixels, accumulate || !first, weight, patches, threads);
+                    }
                 });
             }
             if s.relu {
@@ -292,21 +284,8 @@ fn forward(s: &Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f3
             }
         } else {
             with_scratch(s.outputs * here, |product| {
-                s.by_channels(here, threads, |c0, c1| {
-                    let rows = (c1 - c0) * s.area();
-                    with_scratch(rows * here, |columns| {
-                        unroll(s, x, *tile, c0, c1, columns);
-                        let weight = s.of_channels(weight, c0, c1);
-                        multiply(
-                            product,
-                            here,
-                            c0 > 0,
-                            1.0,
-                            weight,
-                            Matrix::new(columns, rows, here),
-                            threads,
-                        );
-                    });
+                by_channels(s, x, weight, *tile, threads, |first, weight, patches| {
+                    multiply(product, here, !first, 1.0, weight, patches, threads);
                 });
                 for p in 0..tile.pictures {
                     for o in 0..s.outputs {

@@ -4,13 +4,13 @@
 //! same run of values begun elsewhere, over the ends of lines too. So a block of results is a sum of runs times weights,
 //! held in registers from the first input channel to the last. Results between lines are computed and dropped.
 
+use super::scratch::with_scratch;
 use super::slices;
 use super::vector::with_simd;
 use super::{ConvolutionShape, convolve, has_own_kernel};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
-use std::cell::RefCell;
 
 /// Output channels of a block.
 const OUTPUTS: usize = 8;
@@ -167,21 +167,6 @@ impl Planes {
     }
 }
 
-thread_local! {
-    /// Kept from call to call: fresh megabytes cost page faults.
-    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `f` on `len` zeros.
-fn with_zeros<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    buffer.clear();
-    buffer.resize(len, 0.0);
-    let result = f(&mut buffer);
-    SCRATCH.with_borrow_mut(|pool| pool.push(buffer));
-    result
-}
-
 impl CustomOp1 for Packed {
     fn name(&self) -> &'static str {
         "frozen-convolution"
@@ -208,7 +193,8 @@ impl CustomOp1 for Packed {
         y.par_chunks_mut(outputs * area).zip(x.par_chunks(channels * height * width)).for_each(
             |(y, picture)| {
                 // A block reads to its end, wherever its last result is.
-                with_zeros(channels * planes.channel + VECTORS * LANES, |laid_out| {
+                with_scratch(channels * planes.channel + VECTORS * LANES, |laid_out| {
+                    laid_out.fill(0.0);
                     planes.lay_out(self.shape.padding, picture, height, width, laid_out);
                     let laid_out: &[f32] = laid_out;
                     y.par_chunks_mut(group * area).enumerate().for_each(|(i, out)| {

@@ -101,7 +101,8 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec
     assert!(bias.is_none_or(|bias| bias.len() == columns));
     let longer = rows.max(columns);
     let part = longer.div_ceil((longer / PART).clamp(1, PARTS)).next_multiple_of(16);
-    let threads = if part >= longer { Threads::Pool } else { Threads::Caller };
+    let parts = longer.div_ceil(part);
+    let threads = if parts == 1 { Threads::Pool } else { Threads::Caller };
     let mut product = Vec::new();
     let output = Disjoint::of_room(&mut product, rows * columns);
     let compute = |i: usize| {
@@ -120,10 +121,10 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec
             output.multiply(offset, columns, bias.is_some(), a, b, threads);
         }
     };
-    if part >= longer {
+    if parts == 1 {
         compute(0)
     } else {
-        (0..longer.div_ceil(part)).into_par_iter().for_each(compute)
+        (0..parts).into_par_iter().for_each(compute)
     }
     // SAFETY: room for as many was reserved, and the parts cover it.
     unsafe { product.set_len(rows * columns) };

@@ -22,6 +22,7 @@ mod matmul;
 mod narrow;
 mod norm;
 mod residual;
+mod scratch;
 mod slices;
 mod transpose;
 mod upsample;

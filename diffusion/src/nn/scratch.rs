@@ -1,0 +1,19 @@
+//! Memory for what is needed during one operation.
+
+use std::cell::RefCell;
+
+thread_local! {
+    /// Kept from call to call: fresh megabytes cost page faults.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` on `len` scratch values of unspecified content.
+pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    let result = f(&mut buffer[..len]);
+    SCRATCH.with_borrow_mut(|pool| pool.push(buffer));
+    result
+}
