@@ -150,6 +150,7 @@ impl<'a> Dealer<'a> {
             captions.iter().map(|&row| if noise.uniform() < caption_dropout { 0 } else { row }).collect();
         let timesteps = self.timesteps(picked.len(), &mut noise);
         let sides = if self.spec.objective.is_preference() { 2 } else { 1 };
+        let text = self.set.text(&kept)?;
         let (mut latents, mut conditioning) = (Vec::new(), Vec::new());
         for (side, mirrored) in SIDES.into_iter().zip(mirrored).take(sides) {
             latents.push(self.latents(side, &picked, mirrored, &mut noise)?);
@@ -157,7 +158,7 @@ impl<'a> Dealer<'a> {
                 MicroConditioningSpec::Picture => self.set.pictures(side, &picked, mirrored)?,
                 MicroConditioningSpec::Whole => vec![self.set.whole(); picked.len()],
             };
-            conditioning.push(self.set.text(&kept)?.of_pictures(&pictures)?.to_device(self.device)?);
+            conditioning.push(text.of_pictures(&pictures)?.to_device(self.device)?);
         }
         let mut latents = latents.into_iter();
         let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());
