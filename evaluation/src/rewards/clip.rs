@@ -59,13 +59,16 @@ impl ClipReward {
         })
     }
 
-    /// Whether it resizes pictures as torch does, with antialiasing or without; Pillow always antialiases.
-    pub(super) fn resizes_tensors(&self) -> bool {
-        matches!(self.preprocessing, Preprocessing::Hps { .. })
+    /// Whether it antialiases, where it resizes pictures as torch does and there is a choice: Pillow always does.
+    pub(super) fn antialias(&self) -> Option<bool> {
+        match self.preprocessing {
+            Preprocessing::Hps { antialias } => Some(antialias),
+            _ => None,
+        }
     }
 
     /// Resizes tensors with antialiasing from now on.
-    pub(super) fn antialias(&mut self) {
+    pub(super) fn set_antialias(&mut self) {
         self.preprocessing = Preprocessing::Hps { antialias: true };
     }
 

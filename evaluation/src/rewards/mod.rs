@@ -135,7 +135,6 @@ pub struct Reward {
     model: Model,
     sha256: String,
     batch: usize,
-    antialias: bool,
 }
 
 #[derive(Debug)]
@@ -175,7 +174,7 @@ impl Reward {
         if let (RewardKind::Aesthetic, Some(backbone)) = (kind, &files.backbone) {
             sha256.push_str(&weights::sha256(&weights::file_of(backbone)?)?);
         }
-        Ok(Self { kind, model, sha256, batch: BATCH, antialias: false })
+        Ok(Self { kind, model, sha256, batch: BATCH })
     }
 
     /// The same with another number of pictures that go through a network together. It changes speed and memory only.
@@ -192,7 +191,7 @@ impl Reward {
     /// It resizes as Pillow does, which always antialiases.
     pub fn with_antialias(mut self) -> Result<Self> {
         match &mut self.model {
-            Model::Clip(clip) if clip.resizes_tensors() => clip.antialias(),
+            Model::Clip(clip) if clip.antialias().is_some() => clip.set_antialias(),
             _ => {
                 return Err(Error::Setting {
                     field: "antialias",
@@ -200,25 +199,32 @@ impl Reward {
                 });
             }
         }
-        self.antialias = true;
         Ok(self)
+    }
+
+    /// Whether it antialiases, where there is a choice.
+    fn antialias(&self) -> Option<bool> {
+        match &self.model {
+            Model::Clip(clip) => clip.antialias(),
+            _ => None,
+        }
     }
 
     /// What the number is ([`RewardKind::statement`]), how its pictures are resized where there is a choice, and by which
     /// weights.
     #[must_use]
     pub fn statement(&self) -> String {
-        let way = match (&self.model, self.antialias) {
-            (_, true) => "; resized with antialiasing",
-            (Model::Clip(clip), false) if clip.resizes_tensors() => "; resized without antialiasing",
-            _ => "",
+        let way = match self.antialias() {
+            Some(true) => "; resized with antialiasing",
+            Some(false) => "; resized without antialiasing",
+            None => "",
         };
         format!("{}{way}. Weights {}", self.kind.statement(), self.sha256)
     }
 
     /// Which it is and how it resizes, as a part of file names.
     pub(crate) fn identity(&self) -> String {
-        let way = if self.antialias { "-antialias" } else { "" };
+        let way = if self.antialias() == Some(true) { "-antialias" } else { "" };
         format!("{}{way}", self.kind.as_str())
     }
 

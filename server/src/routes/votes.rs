@@ -31,8 +31,7 @@ pub(crate) async fn cast(
     let vote_id = count(&state, rater.id, matchup, choice).await?;
     let names = state.store.matchup_model_names(matchup).await?;
     let (left_model, right_model) = names.ok_or_else(|| ApiError::not_found("matchup"))?;
-    let asked = state.store.get_matchup(matchup).await?.ok_or_else(|| ApiError::not_found("matchup"))?;
-    let next = next_of(&state, rater.id, asked.question).await?;
+    let next = next_of(&state, rater.id, asked_of(&state, matchup).await?).await?;
     let response = VoteResponse { vote_id, choice, left_model, right_model, next };
     Ok((StatusCode::CREATED, rater, Json(response)))
 }
@@ -55,8 +54,7 @@ pub(crate) async fn by_form(
         .and_then(|choice| choice.parse())
         .map_err(|message| ApiError::field("choice", message))?;
     count(&state, rater.id, matchup, choice).await?;
-    let asked = state.store.get_matchup(matchup).await?.ok_or_else(|| ApiError::not_found("matchup"))?;
-    let address = match asked.question {
+    let address = match asked_of(&state, matchup).await? {
         Question::Overall => "/judge".to_owned(),
         other => format!("/judge?question={}", other.as_str()),
     };
@@ -71,6 +69,12 @@ pub(crate) async fn list(
     Query(Limit { limit: asked }): Query<Limit>,
 ) -> Result<Json<Page<VoteRecord>>, ApiError> {
     Ok(Json(Page { items: state.store.list_votes(limit(asked)?).await? }))
+}
+
+/// The question of a matchup, with which its rater goes on.
+async fn asked_of(state: &AppState, matchup: MatchupId) -> Result<Question, ApiError> {
+    let matchup = state.store.get_matchup(matchup).await?;
+    Ok(matchup.ok_or_else(|| ApiError::not_found("matchup"))?.question)
 }
 
 async fn count(

@@ -1,7 +1,7 @@
 //! `prepare SPEC.toml`: encodes a set once, for all runs that learn from it.
 
 use super::spec;
-use crate::data::fetched::fetch;
+use crate::data::fetched::{fetch, unless_stopped};
 use crate::data::prepare::Plan;
 use crate::hub::HubSettings;
 use crate::report::Progress;
@@ -40,10 +40,7 @@ impl PrepareCommand {
         let base = if named.is_dir() { named } else { PathBuf::from(&spec.base) };
         let folders = Folders::new(&base, self.base_parts.as_deref());
         let stop = StopSignal::listen()?;
-        let data = fetch(&spec.data, &self.hub, &mut || {
-            ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
-            Ok(())
-        })?;
+        let data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let mut bar: Option<Progress> = None;
         let plan = Plan::new(
             &data,

@@ -1,12 +1,12 @@
 //! `style SPEC.toml`: makes a set of pairs in which a picture loses against its edited version.
 
 use super::spec;
-use crate::data::fetched::fetch;
+use crate::data::fetched::{fetch, unless_stopped};
 use crate::hub::HubSettings;
 use crate::report::Progress;
 use crate::stop::StopSignal;
 use crate::style::{ModelFolders, make};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use datasets::files::rows_of;
 use diffusion::device::DeviceName;
@@ -39,10 +39,7 @@ impl StyleCommand {
         let mut spec = spec::read(&self.config, "style", StyleSpec::validate)?;
         let models = ModelFolders { models: self.models, base_parts: self.base_parts };
         let stop = StopSignal::listen()?;
-        spec.data = fetch(&spec.data, &self.hub, &mut || {
-            ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
-            Ok(())
-        })?;
+        spec.data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let mut bar = Progress::new(spec.editor.kind(), rows_of(&spec.data).unwrap_or(0));
         let manifest = make(&spec, &models, &self.device.open()?, &mut |done| {
             bar.reach(done as u64);

@@ -3,7 +3,7 @@
 use super::spec;
 use crate::checkpoint::SavedModel;
 use crate::collective::Membership;
-use crate::data::fetched::fetch_for;
+use crate::data::fetched::{fetch_for, unless_stopped};
 use crate::hub::HubSettings;
 use crate::recipes::train::{Ending, Places, Watcher, train_together};
 use crate::report::Progress;
@@ -88,10 +88,7 @@ impl TrainCommand {
             return train_together(&spec, &places, &device, &collective, &mut Silent).map(drop);
         }
         let stop = StopSignal::listen()?;
-        fetch_for(&spec.data, &places.run, &self.hub, &mut || {
-            ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
-            Ok(())
-        })?;
+        fetch_for(&spec.data, &places.run, &self.hub, &mut unless_stopped(stop))?;
         let mut terminal = Terminal {
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
             encoding: None,
@@ -115,22 +112,6 @@ impl TrainCommand {
 struct Silent;
 
 impl Watcher for Silent {
-    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
-        Ok(())
-    }
-
-    fn begin(&mut self, _: u32) -> Result<()> {
-        Ok(())
-    }
-
-    fn step(&mut self, _: u32, _: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn samples(&mut self, _: u32, _: &Settings, _: &[RgbImage]) -> Result<()> {
-        Ok(())
-    }
-
     fn retire(&mut self, _: u32) -> Result<bool> {
         Ok(false)
     }

@@ -1,7 +1,8 @@
 //! Sets of the hub as files: all of a split is fetched into the hub's cache, once, and read there as in any folder.
 
 use crate::hub::{Hub, HubSettings, RepoType};
-use anyhow::{Context, Result};
+use crate::stop::StopSignal;
+use anyhow::{Context, Result, ensure};
 use datasets::pick_a_pic;
 use diffusion::weights::write_atomically;
 use domain::data::{DataSpec, PickAPicSpec};
@@ -20,6 +21,14 @@ struct Fetched {
     commit: String,
     /// The files.
     data: PickAPicSpec,
+}
+
+/// What a command asks between two files: whether it was told to stop.
+pub(crate) fn unless_stopped(stop: StopSignal) -> impl FnMut() -> Result<()> {
+    move || {
+        ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
+        Ok(())
+    }
 }
 
 /// A spec with the files in place of a repository, which are fetched; any other spec as it is. `between` is called

@@ -45,23 +45,29 @@ impl Places {
     }
 }
 
-/// What a run tells, and asks.
+/// What a run tells, and asks. Who does not want to hear of something leaves it out.
 pub trait Watcher {
     /// Examples encoded so far, of all.
     ///
     /// # Errors
     /// What ends the run.
-    fn encoding(&mut self, done: usize, of: usize) -> Result<()>;
+    fn encoding(&mut self, _done: usize, _of: usize) -> Result<()> {
+        Ok(())
+    }
     /// A step is done. `Break` asks the run to save and stop.
     ///
     /// # Errors
     /// What ends the run.
-    fn step(&mut self, step: u32, metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>>;
+    fn step(&mut self, _step: u32, _metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
     /// Sample pictures of the weights after `step` steps, one per prompt of the spec.
     ///
     /// # Errors
     /// What ends the run.
-    fn samples(&mut self, step: u32, settings: &Settings, pictures: &[RgbImage]) -> Result<()>;
+    fn samples(&mut self, _step: u32, _settings: &Settings, _pictures: &[RgbImage]) -> Result<()> {
+        Ok(())
+    }
     /// Whether the run may remove the model it made after `step` steps: not if anything refers to it. What refers to
     /// it no more after this may be forgotten.
     ///
@@ -77,7 +83,9 @@ pub trait Watcher {
     ///
     /// # Errors
     /// What ends the run.
-    fn begin(&mut self, step: u32) -> Result<()>;
+    fn begin(&mut self, _step: u32) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How a run ended.
