@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use diffusion::pipeline::{Folders, Settings};
+use diffusion::pipeline::Folders;
 use domain::train::TrainSpec;
-use image::RgbImage;
 use std::ops::ControlFlow;
 use std::path::Path;
 use trainer::checkpoint::SavedModel;
@@ -34,18 +33,9 @@ struct Quiet {
 }
 
 impl Watcher for Quiet {
-    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
-        Ok(())
-    }
-    fn begin(&mut self, _: u32) -> Result<()> {
-        Ok(())
-    }
     fn step(&mut self, step: u32, _: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         self.steps = step;
         Ok(ControlFlow::Continue(()))
-    }
-    fn samples(&mut self, _: u32, _: &Settings, _: &[RgbImage]) -> Result<()> {
-        Ok(())
     }
     fn retire(&mut self, _: u32) -> Result<bool> {
         Ok(true)

@@ -2,14 +2,12 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use diffusion::pipeline::{Folders, Settings};
+use diffusion::pipeline::Folders;
 use domain::train::TrainSpec;
-use image::RgbImage;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use trainer::checkpoint::SavedModel;
@@ -133,18 +131,6 @@ fn sdxl_is_written_as_diffusers_writes_it() {
 struct Last(Option<SavedModel>);
 
 impl Watcher for Last {
-    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
-        Ok(())
-    }
-    fn begin(&mut self, _: u32) -> Result<()> {
-        Ok(())
-    }
-    fn step(&mut self, _: u32, _: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
-    }
-    fn samples(&mut self, _: u32, _: &Settings, _: &[RgbImage]) -> Result<()> {
-        Ok(())
-    }
     fn model(&mut self, model: &SavedModel) -> Result<()> {
         self.0 = Some(model.clone());
         Ok(())

@@ -2,13 +2,15 @@
 
 #[path = "support/hub.rs"]
 mod hub;
+#[path = "support/model.rs"]
+mod model;
 
-use domain::id::{JobId, ModelId};
+use domain::id::JobId;
 use domain::job::{JobSpec, JobState};
-use domain::model::Model;
 use domain::prepare::Manifest;
 use domain::train::TrainSpec;
 use hub::{COMMIT, Hub, TOKEN};
+use model::bundled;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -217,19 +219,7 @@ async fn a_worker_fetches_what_a_job_learns_from() {
     let url = format!("sqlite://{}", house.path("house.db").display());
     let store = Store::connect(&url).await.expect("a store");
     let entropy = || entropy().expect("entropy");
-    let model = Model {
-        id: ModelId::new(now(), entropy()),
-        name: "shapes".to_owned(),
-        folder: models().join("shapes").canonicalize().expect("the bundled model").display().to_string(),
-        sha256: "bundled".to_owned(),
-        base_id: None,
-        run_id: None,
-        step: None,
-        objective: None,
-        description: String::new(),
-        created_at: now(),
-    };
-    store.insert_model(&model, None).await.expect("a model");
+    store.insert_model(&bundled("shapes"), None).await.expect("a model");
     let train: TrainSpec = toml::from_str(&spec("shapes")).expect("a spec");
     let train = TrainSpec { evaluate_prompts: 0, ..train };
     let id = JobId::new(now(), entropy());

@@ -43,12 +43,6 @@ struct Recorder {
 }
 
 impl Watcher for Recorder {
-    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
-        Ok(())
-    }
-    fn begin(&mut self, _: u32) -> Result<()> {
-        Ok(())
-    }
     fn step(&mut self, step: u32, metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         self.losses.push(metrics.iter().find(|(name, _)| *name == "loss").expect("a loss").1);
         Ok(if self.stop_after == Some(step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -1,70 +1,38 @@
 //! What becomes of pictures in training: mirrored now and then, cut, and SDXL told the truth about it.
 
-use candle_core::{Device, Tensor};
-use diffusion::config::VaeConfig;
+#[path = "support/world.rs"]
+mod world;
+
+use candle_core::Device;
 use diffusion::pipeline::Folders;
-use diffusion::schedule::Schedule;
 use diffusion::vae::Autoencoder;
 use domain::train::TrainSpec;
 use image::{RgbImage, imageops};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use trainer::data::batch::{Batch, Dealer};
-use trainer::data::encoded::EncodedSet;
 use trainer::data::pictures::images_to_tensor;
+use world::{World, numbers};
 
 fn root(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
 }
 
-/// A model, what it learns from, and what is needed to deal batches.
-struct World {
-    folders: Folders,
-    spec: TrainSpec,
-    set: EncodedSet,
-    schedule: Schedule,
-    vae: VaeConfig,
-    _cache: TempDir,
+fn world(folders: Folders, data: &str, more: &str) -> World {
+    let text = format!(
+        "name = 'pictures'\nbase = 'any'\nsteps = 1\nbatch_size = 3\n{more}\ndata = {data}\n\
+         objective = {{ kind = 'diffusion_dpo', beta = 500.0 }}\nlearning_rate = {{ rate = 1e-4 }}"
+    );
+    World::new(folders, &text, false)
 }
 
-impl World {
-    fn new(folders: Folders, data: &str, more: &str) -> Self {
-        let text = format!(
-            "name = 'pictures'\nbase = 'any'\nsteps = 1\nbatch_size = 3\n{more}\ndata = {data}\n\
-             objective = {{ kind = 'diffusion_dpo', beta = 500.0 }}\nlearning_rate = {{ rate = 1e-4 }}"
-        );
-        let spec: TrainSpec = toml::from_str(&text).expect("a spec");
-        spec.validate().expect("valid");
-        let cache = tempfile::tempdir().expect("a folder");
-        let prepare = |report: &mut dyn FnMut(usize, usize) -> anyhow::Result<()>| {
-            let (picture, cpu) = (spec.picture(), Device::Cpu);
-            EncodedSet::prepare(&spec.data, &picture, &folders, false, cache.path(), &cpu, report)
-        };
-        let set = prepare(&mut |_, _| Ok(())).expect("encodes");
-        let schedule = folders.schedule().expect("a schedule");
-        let vae = folders.part("vae").expect("a VAE").join("config.json");
-        let vae = VaeConfig::read(&vae).expect("a config");
-        Self { folders, spec, set, schedule, vae, _cache: cache }
-    }
-
-    fn bundled(more: &str) -> Self {
-        let data = "{ source = 'shapes', set = 'quality', count = 24 }";
-        Self::new(Folders::new(&root("models/shapes"), None), data, more)
-    }
-
-    fn sdxl(pictures: &Path, more: &str) -> Self {
-        let folders = Folders::new(&root("diffusion/tests/fixtures/sdxl"), Some(&root("models/shapes")));
-        Self::new(folders, &format!("{{ source = 'folder', folder = '{}' }}", pictures.display()), more)
-    }
-
-    fn deal(&self, number: u64) -> Batch {
-        let dealer = Dealer::new(&self.set, &self.spec, &self.schedule, &self.vae, &Device::Cpu);
-        dealer.expect("deals").deal(number).expect("a batch")
-    }
+fn bundled(more: &str) -> World {
+    let data = "{ source = 'shapes', set = 'quality', count = 24 }";
+    world(Folders::new(&root("models/shapes"), None), data, more)
 }
 
-fn numbers(t: &Tensor) -> Vec<f32> {
-    t.flatten_all().and_then(|t| t.to_vec1()).expect("numbers")
+fn sdxl(pictures: &Path, more: &str) -> World {
+    let folders = Folders::new(&root("diffusion/tests/fixtures/sdxl"), Some(&root("models/shapes")));
+    world(folders, &format!("{{ source = 'folder', folder = '{}' }}", pictures.display()), more)
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -74,7 +42,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn mirrored_latents_are_those_of_the_mirrored_picture() {
-    let world = World::bundled("horizontal_flip = 'per_pair'");
+    let world = bundled("horizontal_flip = 'per_pair'");
     let (vae, _) =
         Autoencoder::load(&world.folders.part("vae").expect("a VAE"), &Device::Cpu, false).expect("a VAE");
     for row in [0u32, 7, 23] {
@@ -103,7 +71,7 @@ fn mirrored_latents_are_those_of_the_mirrored_picture() {
 fn dealt(world: &World, batches: u64) -> Vec<(u32, String, [bool; 2])> {
     let mut found = Vec::new();
     for number in 0..batches {
-        let batch = world.deal(number);
+        let batch = world.dealer().deal(number).expect("a batch");
         let captions = world.set.caption_texts(&batch.examples).expect("captions");
         let sides = [("winner", &batch.winner), ("loser", batch.loser.as_ref().expect("losers"))];
         for (i, (&example, caption)) in batch.examples.iter().zip(captions).enumerate() {
@@ -125,7 +93,7 @@ fn dealt(world: &World, batches: u64) -> Vec<(u32, String, [bool; 2])> {
 #[test]
 fn pairs_are_mirrored_together_or_each_picture_alone() {
     let names_a_side = |caption: &str| caption.contains("left of") || caption.contains("right of");
-    let together = dealt(&World::bundled("horizontal_flip = 'per_pair'"), 24);
+    let together = dealt(&bundled("horizontal_flip = 'per_pair'"), 24);
     assert!(together.iter().any(|(_, caption, _)| names_a_side(caption)), "no caption names a side");
     assert!(together.iter().all(|(_, _, [winner, loser])| winner == loser));
     let free = |found: &[(u32, String, [bool; 2])]| -> Vec<(u32, [bool; 2])> {
@@ -139,14 +107,14 @@ fn pairs_are_mirrored_together_or_each_picture_alone() {
         .any(|(i, mirrored)| free(&together).iter().any(|(j, other)| i == j && mirrored != other));
     assert!(changed, "every epoch draws anew");
 
-    let alone = dealt(&World::bundled("horizontal_flip = 'per_picture'"), 24);
+    let alone = dealt(&bundled("horizontal_flip = 'per_picture'"), 24);
     for mirrored in [[false, false], [false, true], [true, false], [true, true]] {
         assert!(alone.iter().any(|(_, _, m)| *m == mirrored), "{mirrored:?} never comes");
     }
     for (_, caption, mirrored) in together.iter().chain(&alone) {
         assert!(!names_a_side(caption) || *mirrored == [false, false], "{caption}");
     }
-    assert!(!World::bundled("").set.has("winner.mirrored.mean"), "nobody asked for mirrored pictures");
+    assert!(!bundled("").set.has("winner.mirrored.mean"), "nobody asked for mirrored pictures");
 }
 
 /// Pairs whose winners are 100 x 133 (width x height) and whose losers are 67 x 64.
@@ -168,7 +136,7 @@ fn odd_pictures(captions: &[&str]) -> TempDir {
 
 /// Of winners and losers, six for each example.
 fn time_ids(world: &World) -> [Vec<f32>; 2] {
-    let batch = world.deal(0);
+    let batch = world.dealer().deal(0).expect("a batch");
     let of = |side: usize| numbers(&batch.conditioning[side].added.as_ref().expect("added").time_ids);
     [of(0), of(1)]
 }
@@ -178,23 +146,23 @@ fn time_ids(world: &World) -> [Vec<f32>; 2] {
 #[test]
 fn time_ids_are_the_pictures_own() {
     let pictures = odd_pictures(&["a", "b", "c"]);
-    let [winners, losers] = time_ids(&World::sdxl(pictures.path(), ""));
+    let [winners, losers] = time_ids(&sdxl(pictures.path(), ""));
     assert_eq!(winners, [133.0, 100.0, 10.0, 0.0, 64.0, 64.0].repeat(3));
     assert_eq!(losers, [64.0, 67.0, 0.0, 2.0, 64.0, 64.0].repeat(3));
 
-    let whole = time_ids(&World::sdxl(pictures.path(), "micro_conditioning = 'whole'"));
+    let whole = time_ids(&sdxl(pictures.path(), "micro_conditioning = 'whole'"));
     assert_eq!(whole, [[64.0, 64.0, 0.0, 0.0, 64.0, 64.0].repeat(3), whole[0].clone()]);
 
     let mut lefts = Vec::new();
     for seed in 0..4 {
         let more = format!("horizontal_flip = 'per_pair'\nseed = {seed}");
-        let [winners, losers] = time_ids(&World::sdxl(pictures.path(), &more));
+        let [winners, losers] = time_ids(&sdxl(pictures.path(), &more));
         assert_eq!(winners, [133.0, 100.0, 10.0, 0.0, 64.0, 64.0].repeat(3));
         lefts.extend(losers.chunks_exact(6).map(|ids| ids[3]));
     }
     assert!(lefts.contains(&1.0) && lefts.contains(&2.0) && lefts.iter().all(|l| [1.0, 2.0].contains(l)));
 
-    let [winners, losers] = time_ids(&World::sdxl(pictures.path(), "crop = 'random'"));
+    let [winners, losers] = time_ids(&sdxl(pictures.path(), "crop = 'random'"));
     for ids in winners.chunks_exact(6) {
         assert!((0.0..=21.0).contains(&ids[2]) && ids[3] == 0.0, "{ids:?}");
     }
@@ -206,7 +174,7 @@ fn time_ids_are_the_pictures_own() {
 fn a_word_that_names_a_side_keeps_a_picture_as_it_is() {
     let captions = ["the LEFT bank", "a cat, right.", "leftovers and brightness"];
     let pictures = odd_pictures(&captions);
-    let world = World::sdxl(pictures.path(), "horizontal_flip = 'per_picture'");
+    let world = sdxl(pictures.path(), "horizontal_flip = 'per_picture'");
     assert_eq!(world.set.may_be_mirrored(&[0, 1, 2]).expect("rows"), [false, false, true]);
 }
 

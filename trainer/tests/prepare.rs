@@ -39,6 +39,7 @@ fn bundled() -> PathBuf {
 
 /// A folder of pairs of the bundled world, as PNG files, with one that is damaged.
 fn folder_set(folder: &Path, pairs: u64) -> DataSpec {
+    std::fs::create_dir(folder).expect("made");
     let mut list = String::new();
     for seed in 0..pairs {
         let pair = shapes::quality::quality_pair(seed);
@@ -87,7 +88,6 @@ fn assert_close(a: &Tensor, b: &Tensor) {
 fn shards_hold_what_the_encoders_make_of_each_picture() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
-    std::fs::create_dir(&source).expect("made");
     let data = folder_set(&source, 11);
     let folders = Folders::new(&bundled(), None);
     let out = scratch.path().join("out");
@@ -218,7 +218,6 @@ fn checker(folder: &Path, threshold: f32) -> ImageFilterSpec {
 fn flagged_pictures_are_left_out_and_named() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
-    std::fs::create_dir(&source).expect("made");
     let data = folder_set(&source, 11);
     let folders = Folders::new(&bundled(), None);
 
@@ -343,7 +342,6 @@ impl Learner {
 fn training_from_shards_is_training_from_pictures() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
-    std::fs::create_dir(&source).expect("made");
     let data = folder_set(&source, 11);
     let folders = Folders::new(&bundled(), None);
     let out = scratch.path().join("out");

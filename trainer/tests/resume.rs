@@ -56,9 +56,6 @@ struct Recorder {
 }
 
 impl Watcher for Recorder {
-    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
-        Ok(())
-    }
     fn begin(&mut self, step: u32) -> Result<()> {
         self.began.push(step);
         Ok(())

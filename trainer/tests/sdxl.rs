@@ -1,77 +1,40 @@
 //! A small model of SDXL's shape learns: every parameter of its UNet gets a gradient, and what it is told of a dropped
 //! caption is what it is told of the empty one. That it resumes is in `resume.rs`.
 
-use candle_core::{Device, Tensor};
+#[path = "support/world.rs"]
+mod world;
+
+use candle_core::Device;
 use diffusion::conditioning::Conditioning;
-use diffusion::config::VaeConfig;
 use diffusion::pipeline::Folders;
-use diffusion::schedule::Schedule;
 use diffusion::tape::Keep;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
-use domain::train::TrainSpec;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tempfile::TempDir;
-use trainer::data::batch::Dealer;
-use trainer::data::encoded::EncodedSet;
 use trainer::forward::{Forward, Way};
 use trainer::optim::Gradients;
 use trainer::recipes::objective::objective;
+use world::{World, numbers};
 
-/// The model, what it learns from, and what is needed to deal batches.
-struct World {
-    folders: Folders,
-    spec: TrainSpec,
-    set: EncodedSet,
-    schedule: Schedule,
-    vae: VaeConfig,
-    _cache: TempDir,
-}
-
-impl World {
-    fn new(caption_dropout: f64) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        // CLIP for the weights of Diff-contrast is the bundled model's.
-        let bundled = root.join("../models/shapes");
-        let folders = Folders::new(&root.join("../diffusion/tests/fixtures/sdxl"), Some(&bundled));
-        let text = format!(
-            r#"
-            name = "sdxl"
-            base = "sdxl"
-            steps = 2
-            batch_size = 3
-            caption_dropout = {caption_dropout:?}
-            objective = {{ kind = "diff_contrast", beta = 500.0, tau = 0.5 }}
-            data = {{ source = "shapes", set = "winter", count = 6, seed = 3 }}
-            learning_rate = {{ rate = 1e-4 }}
-            "#
-        );
-        let spec: TrainSpec = toml::from_str(&text).expect("a spec");
-        let cache = tempfile::tempdir().expect("a folder");
-        let set = EncodedSet::prepare(
-            &spec.data,
-            &spec.picture(),
-            &folders,
-            true,
-            cache.path(),
-            &Device::Cpu,
-            &mut |_, _| Ok(()),
-        )
-        .expect("encodes");
-        let schedule = folders.schedule().expect("a schedule");
-        let vae = folders.part("vae").expect("a VAE").join("config.json");
-        let vae = VaeConfig::read(&vae).expect("a config");
-        Self { folders, spec, set, schedule, vae, _cache: cache }
-    }
-
-    fn dealer(&self) -> Dealer<'_> {
-        Dealer::new(&self.set, &self.spec, &self.schedule, &self.vae, &Device::Cpu).expect("deals")
-    }
-}
-
-fn numbers(t: &Tensor) -> Vec<f32> {
-    t.flatten_all().and_then(|t| t.to_vec1()).expect("numbers")
+fn world(caption_dropout: f64) -> World {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // CLIP for the weights of Diff-contrast is the bundled model's.
+    let bundled = root.join("../models/shapes");
+    let folders = Folders::new(&root.join("../diffusion/tests/fixtures/sdxl"), Some(&bundled));
+    let text = format!(
+        r#"
+        name = "sdxl"
+        base = "sdxl"
+        steps = 2
+        batch_size = 3
+        caption_dropout = {caption_dropout:?}
+        objective = {{ kind = "diff_contrast", beta = 500.0, tau = 0.5 }}
+        data = {{ source = "shapes", set = "winter", count = 6, seed = 3 }}
+        learning_rate = {{ rate = 1e-4 }}
+        "#
+    );
+    World::new(folders, &text, true)
 }
 
 /// The gradients of Diff-contrast by name, and that every parameter has one.
@@ -90,7 +53,7 @@ fn gradients(world: &World, way: Way) -> BTreeMap<String, Vec<f32>> {
 
 #[test]
 fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
-    let world = World::new(0.0);
+    let world = world(0.0);
     let way = Way::of(&world.spec);
     let plain = gradients(&world, way);
     assert!(plain.contains_key("add_embedding.linear_1.weight"));
@@ -116,8 +79,8 @@ fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
 
 #[test]
 fn a_dropped_caption_is_the_empty_one_in_states_and_pooled_text() {
-    let kept = World::new(0.0);
-    let dropped = World::new(1.0);
+    let kept = world(0.0);
+    let dropped = world(1.0);
     let encoders = TextEncoders::open(&kept.folders, &Device::Cpu).expect("text encoders");
     let empty = encoders.encode(&["", "", ""]).expect("encodes");
     let told = |world: &World| world.dealer().deal(0).expect("a batch").conditioning.swap_remove(0);

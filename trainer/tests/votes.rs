@@ -1,13 +1,16 @@
 //! Votes become a training run's data: straight from the store by the worker, and through an exported file.
 
+#[path = "support/model.rs"]
+mod model;
+
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
 use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{JobSpec, JobState};
-use domain::model::Model;
 use domain::preference::{Choice, Question, Vote};
 use domain::train::TrainSpec;
+use model::bundled;
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use std::path::{Path, PathBuf};
@@ -39,19 +42,7 @@ impl House {
     }
 
     async fn model(&self, name: &str) -> ModelId {
-        let folder = models().join("shapes").canonicalize().expect("the bundled model");
-        let model = Model {
-            id: ModelId::new(now(), entropy_now()),
-            name: name.to_owned(),
-            folder: folder.display().to_string(),
-            sha256: "bundled".to_owned(),
-            base_id: None,
-            run_id: None,
-            step: None,
-            objective: None,
-            description: String::new(),
-            created_at: now(),
-        };
+        let model = bundled(name);
         self.store.insert_model(&model, None).await.expect("a model");
         model.id
     }

@@ -1,13 +1,16 @@
 //! The worker on a real store: a training job becomes a run, a model and an evaluation; cancelled and stopped
 //! jobs end as they should. The worker is the real program.
 
+#[path = "support/model.rs"]
+mod model;
+
 use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
 use domain::id::{JobId, ModelId};
 use domain::image::Purpose;
 use domain::job::{JobSpec, JobState};
-use domain::model::Model;
 use domain::run::metric;
 use domain::train::TrainSpec;
+use model::bundled;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -25,22 +28,9 @@ impl House {
     async fn new() -> Self {
         let scratch = tempfile::tempdir().expect("a folder");
         let store = Store::connect(&url(&scratch)).await.expect("a store");
-        let folder = models().join("shapes").canonicalize().expect("the bundled model");
-        let base = ModelId::new(now(), entropy().expect("entropy"));
-        let model = Model {
-            id: base,
-            name: "shapes".to_owned(),
-            folder: folder.display().to_string(),
-            sha256: "bundled".to_owned(),
-            base_id: None,
-            run_id: None,
-            step: None,
-            objective: None,
-            description: String::new(),
-            created_at: now(),
-        };
+        let model = bundled("shapes");
         store.insert_model(&model, None).await.expect("a model");
-        Self { scratch, store, base }
+        Self { scratch, store, base: model.id }
     }
 
     async fn enqueue(&self, spec: &JobSpec) -> JobId {
@@ -213,12 +203,7 @@ async fn a_job_that_cannot_be_done_fails_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_models_are_compared_in_a_report_among_the_artifacts() {
     let house = House::new().await;
-    let twin = Model {
-        id: ModelId::new(now(), entropy().expect("entropy")),
-        name: "twin".to_owned(),
-        ..house.store.get_model(house.base).await.expect("the store").expect("the model")
-    };
-    house.store.insert_model(&twin, None).await.expect("a model");
+    house.store.insert_model(&bundled("twin"), None).await.expect("a model");
     let prompts = PromptSpec::ShapesHeldOut { count: 3 };
     let spec = EvaluateSpec {
         models: vec!["twin".to_owned()],

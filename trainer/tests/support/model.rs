@@ -1,0 +1,23 @@
+//! The bundled model as a row of the database.
+
+use domain::id::ModelId;
+use domain::model::Model;
+use std::path::Path;
+use trainer::ambient::{entropy, now};
+
+/// Under a name.
+pub(crate) fn bundled(name: &str) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes");
+    Model {
+        id: ModelId::new(now(), entropy().expect("entropy")),
+        name: name.to_owned(),
+        folder: folder.canonicalize().expect("the bundled model").display().to_string(),
+        sha256: "bundled".to_owned(),
+        base_id: None,
+        run_id: None,
+        step: None,
+        objective: None,
+        description: String::new(),
+        created_at: now(),
+    }
+}
