@@ -63,6 +63,20 @@ impl Encoder {
         self.last(&self.all_but_last(x)?)
     }
 
+    /// The first position of [`Encoder::forward`], (batch, width): the last block computes no other.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn first_position(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.all_but_last(x)?;
+        let first = match self.layers.last() {
+            Some(layer) if !layer.shape.causal => layer.beginning(&x, 1)?,
+            Some(layer) => layer.forward(&x)?.narrow(1, 0, 1)?,
+            None => x.narrow(1, 0, 1)?,
+        };
+        Ok(first.squeeze(1)?.contiguous()?)
+    }
+
     fn all_but_last(&self, x: &Tensor) -> Result<Tensor> {
         let count = self.layers.len().saturating_sub(1);
         self.layers[..count].iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
@@ -92,10 +106,18 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.beginning(x, x.dim(1)?)
+    }
+
+    /// The first `count` positions of the result, which all positions are looked at for.
+    fn beginning(&self, x: &Tensor, count: usize) -> Result<Tensor> {
+        let begin =
+            |t: &Tensor| if t.dim(1)? == count { Ok(t.clone()) } else { t.narrow(1, 0, count)?.contiguous() };
         let h = self.layer_norm1.forward(x)?;
-        let (q, k, v) = (self.q_proj.forward(&h)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
+        let (q, k, v) =
+            (self.q_proj.forward(&begin(&h)?)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
         let shape = AttentionShape { heads: self.shape.heads, causal: self.shape.causal };
-        let x = (self.out_proj.forward(&attention(&q, &k, &v, shape)?)? + x)?;
+        let x = (self.out_proj.forward(&attention(&q, &k, &v, shape)?)? + begin(x)?)?;
         let h = self.fc1.forward(&self.layer_norm2.forward(&x)?)?;
         Ok((self.fc2.forward(&self.shape.activation.apply(&h)?)? + x)?)
     }

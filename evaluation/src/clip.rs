@@ -168,8 +168,8 @@ impl ImageTower {
         let (batch, _, width) = patches.dims3()?;
         let class = self.class.reshape((1, 1, width))?.expand((batch, 1, width))?;
         let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(self.positions.table())?;
-        let x = self.encoder.forward(&self.pre_layrnorm.forward(&x)?)?;
-        self.post_layernorm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)
+        let class = self.encoder.first_position(&self.pre_layrnorm.forward(&x)?)?;
+        self.post_layernorm.forward(&class)
     }
 }
 

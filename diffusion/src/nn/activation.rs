@@ -73,7 +73,11 @@ impl CustomOp1 for Activation {
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
             vectorized(
                 #[inline(always)]
-                || y.iter_mut().zip(x).for_each(|(y, &x)| *y = self.value(x)),
+                || {
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = self.value(x);
+                    }
+                },
             );
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))

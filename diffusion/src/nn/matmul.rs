@@ -94,20 +94,21 @@ pub(super) fn multiply(
     unsafe { multiply_raw(out.as_mut_ptr(), row_stride, accumulate, scale, a, b, threads) }
 }
 
-/// `a b`, with `bias` added to every row, by every thread of the pool: the product is cut along its longer side, since the
-/// `gemm` crate packs operands on one thread. The cuts depend on the sizes alone, and so do the results.
+/// `a b`, with `bias` added to every row, by every thread of the pool. The product is cut into blocks, since the `gemm`
+/// crate packs operands on one thread; into blocks of columns first, since it packs `b` for every block of rows anew. (Where
+/// `b` is a weight's transpose whose lines are a multiple of 4 KB apart, that takes as long as a hundred rows of the product.)
+/// The cuts depend on the sizes alone, and so do the results.
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let (rows, columns) = (a.rows, b.columns);
     assert!(bias.is_none_or(|bias| bias.len() == columns));
-    let longer = rows.max(columns);
-    let part = longer.div_ceil((longer / PART).clamp(1, PARTS)).next_multiple_of(16);
-    let parts = longer.div_ceil(part);
+    let wide = Cut::of(columns, COLUMNS, PARTS);
+    let tall = Cut::of(rows, ROWS, PARTS / wide.parts);
+    let parts = wide.parts * tall.parts;
     let threads = if parts == 1 { Threads::Pool } else { Threads::Caller };
     let mut product = Vec::new();
     let output = Disjoint::of_room(&mut product, rows * columns);
     let compute = |i: usize| {
-        let (from, to) = (i * part, ((i + 1) * part).min(longer));
-        let (these, those) = if rows >= columns { (from..to, 0..columns) } else { (0..rows, from..to) };
+        let (these, those) = (tall.part(i / wide.parts), wide.part(i % wide.parts));
         // SAFETY: these rows and columns of the output: no other part has them.
         unsafe {
             if let Some(bias) = bias {
@@ -131,9 +132,29 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec
     product
 }
 
-/// Rows or columns of a part at least, and the most parts of a product.
-const PART: usize = 128;
+/// The most blocks of a product, and the least columns and rows of one.
 const PARTS: usize = 16;
+const COLUMNS: usize = 128;
+const ROWS: usize = 1024;
+
+/// One side of a product, cut.
+struct Cut {
+    length: usize,
+    part: usize,
+    parts: usize,
+}
+
+impl Cut {
+    /// Into parts of `least` or more, at most `most` of them.
+    fn of(length: usize, least: usize, most: usize) -> Self {
+        let part = length.div_ceil((length / least).clamp(1, most)).next_multiple_of(16);
+        Self { length, part, parts: length.div_ceil(part) }
+    }
+
+    fn part(&self, i: usize) -> Range<usize> {
+        i * self.part..((i + 1) * self.part).min(self.length)
+    }
+}
 
 /// As [`multiply`], to a block known by its address.
 ///

@@ -69,10 +69,8 @@ impl Panels {
                         for (i, values) in block.iter().enumerate().take(rows) {
                             // SAFETY: the caller's promise.
                             let to = unsafe { out.part(offset + (row + i) * row_stride + first, columns) };
-                            if accumulate {
-                                to.iter_mut().zip(values).for_each(|(to, v)| *to = v.mul_add(scale, *to));
-                            } else {
-                                to.iter_mut().zip(values).for_each(|(to, v)| *to = v * scale);
+                            for (to, v) in to.iter_mut().zip(values) {
+                                *to = v.mul_add(scale, if accumulate { *to } else { 0.0 });
                             }
                         }
                     }

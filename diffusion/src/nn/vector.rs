@@ -7,7 +7,7 @@ static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
 /// Runs `f` compiled for the best instruction set of this machine. `f` itself and whatever it calls must be
 /// `#[inline(always)]`: a function of its own would be compiled for the oldest machine, with calls for every
-/// multiply-add.
+/// multiply-add. So loops are written out: what `for_each` or `fold` are handed becomes a part of theirs.
 #[inline(always)]
 pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     ARCH.dispatch(f)
