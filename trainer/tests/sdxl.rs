@@ -4,12 +4,13 @@
 #[path = "support/world.rs"]
 mod world;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use diffusion::conditioning::Conditioning;
 use diffusion::pipeline::Folders;
 use diffusion::tape::Keep;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
+use diffusion::weights::{Parameters, StoredWeights};
 use std::collections::BTreeMap;
 use std::path::Path;
 use trainer::forward::{Forward, Way};
@@ -37,11 +38,16 @@ fn world(caption_dropout: f64) -> World {
     World::new(folders, &text, true)
 }
 
-/// The gradients of Diff-contrast by name, and that every parameter has one.
-fn gradients(world: &World, way: Way) -> BTreeMap<String, Vec<f32>> {
+/// The gradients of Diff-contrast by name, and that every parameter has one; the UNet computes in `dtype`.
+fn gradients(world: &World, way: Way, dtype: DType) -> BTreeMap<String, Vec<f32>> {
     let folder = world.folders.part("unet").expect("a UNet");
-    let (policy, variables) = Unet::load(&folder, &Device::Cpu, true).expect("loads");
-    let (reference, _) = Unet::load(&folder, &Device::Cpu, false).expect("loads");
+    let load = |trainable| {
+        let (config, files) = Unet::files(&folder).expect("files");
+        let stored = StoredWeights::open(&files).expect("weights");
+        let parameters = Parameters::stored(stored, &Device::Cpu, dtype, trainable);
+        parameters.build(|scope| Unet::new(scope, config.clone())).expect("a UNet")
+    };
+    let ((policy, variables), (reference, _)) = (load(true), load(false));
     let batch = world.dealer().deal(0).expect("a batch");
     let forward = Forward::run(&policy, Some(&reference), &world.schedule, &batch, way).expect("forward");
     let loss = objective(&world.spec.objective, &world.schedule, &forward, &batch).expect("a loss").loss;
@@ -55,7 +61,7 @@ fn gradients(world: &World, way: Way) -> BTreeMap<String, Vec<f32>> {
 fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
     let world = world(0.0);
     let way = Way::of(&world.spec);
-    let plain = gradients(&world, way);
+    let plain = gradients(&world, way, DType::F32);
     assert!(plain.contains_key("add_embedding.linear_1.weight"));
     for (name, gradient) in &plain {
         assert!(gradient.iter().any(|&g| g != 0.0), "the gradient of {name} is zero");
@@ -63,16 +69,18 @@ fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
     }
     let norm = |gradient: &[f32]| gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     let all = plain.values().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
-    for way in [Way { two_pass: true, ..way }, Way { keep: Keep::Inputs, ..way }] {
-        for (name, gradient) in gradients(&world, way) {
-            let off: Vec<f32> = gradient.iter().zip(&plain[&name]).map(|(a, b)| a - b).collect();
-            let (off, size) = (norm(&off), norm(&gradient));
-            if way.two_pass {
-                // Pictures run one by one round differently, and what cancels leaves the rounding of the whole.
-                assert!(off < 3e-4 * size + 1e-7 * all, "{name}: off by {off:e} of {size:e}, all {all:e}");
-            } else {
-                assert_eq!(off, 0.0, "{name}: running blocks again changes no bit");
-            }
+    let again = gradients(&world, Way { keep: Keep::Inputs, ..way }, DType::F32);
+    assert!(plain == again, "running blocks again changes no bit");
+    // Winners and losers pull against each other, and of what cancels, rounding is a larger share: of the last bias of a
+    // feed-forward layer 2.6e-4 in one pass, where pictures run side by side, and 3.7e-4 in two, where they run one by one.
+    // Neither is the truth; both have to be near to what f64 computes.
+    let right = gradients(&world, way, DType::F64);
+    let twice = gradients(&world, Way { two_pass: true, ..way }, DType::F32);
+    for (name, right) in &right {
+        for (way, found) in [("one pass", &plain[name]), ("two passes", &twice[name])] {
+            let off: Vec<f32> = found.iter().zip(right).map(|(a, b)| a - b).collect();
+            let (off, size) = (norm(&off), norm(right));
+            assert!(off < 3e-4 * size + 1e-7 * all, "{way}, {name}: off by {off:e} of {size:e}, all {all:e}");
         }
     }
 }
