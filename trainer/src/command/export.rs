@@ -147,8 +147,8 @@ impl ExportCommand {
             Some(base) => Some(base.clone()),
             None => self.base_of(folder)?,
         };
-        while let Some(base) = next {
-            ensure!(!bases.contains(&base), "{} descends from itself", base.display());
+        // A folder may have the name of its own base.
+        while let Some(base) = next.filter(|base| !bases.contains(base)) {
             next = self.base_of(&base)?;
             bases.push(base);
         }

@@ -157,7 +157,10 @@ impl EncodedSet {
         let [width, height] = self.size;
         let told = |(&index, &mirrored): (&u32, &bool)| {
             let (shard, local) = self.find(index as usize, false)?;
-            let place = Place::of_numbers(shard.of(&name)?.numbers(&name, local)?);
+            let numbers = shard.of(&name).and_then(|file| file.numbers(&name, local));
+            let numbers =
+                numbers.context("data: the set does not tell the pictures' sizes: prepare it again")?;
+            let place = Place::of_numbers(numbers);
             Ok(MicroConditioning {
                 original_size: place.original_size,
                 crop: [place.top, if mirrored { place.mirrored_left } else { place.left }],
