@@ -350,7 +350,7 @@ pub struct Leaderboard {
     pub rows: Vec<LeaderboardRow>,
     /// All votes counted.
     pub votes: i64,
-    /// All raters counted.
+    /// Raters who answered the question.
     pub raters: i64,
 }
 

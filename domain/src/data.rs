@@ -79,6 +79,9 @@ pub struct PickAPicSpec {
     /// named by a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// The first files alone, in the order of their names; all when absent. Of a repository no others are fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<u32>,
     /// Pairs whose both models have one of these words in their names, as `dreamlike`; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_models: Vec<String>,
@@ -286,6 +289,11 @@ impl DataSpec {
             Self::PickAPic(spec) => {
                 spec.validate_place(p);
                 most(p, spec.max_pairs);
+                p.require(
+                    spec.max_files != Some(0),
+                    "data.max_files",
+                    "use 1 or more, or leave it out for all",
+                );
                 filter(p, &spec.prompt_filter);
                 let is_split = |s: &str| {
                     !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))

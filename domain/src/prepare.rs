@@ -4,7 +4,7 @@ use crate::data::DataSpec;
 use crate::dataset::ReadReport;
 use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An encoding of a set, once for all runs.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -141,6 +141,10 @@ pub struct Manifest {
     pub image_filter: BTreeMap<String, String>,
     /// Rows read and dropped, damaged and flagged pictures included.
     pub report: ReadReport,
+    /// Rows by file that were left out once their pictures were looked at, damaged or flagged: all of them, though the
+    /// report names but a few.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, BTreeSet<u64>>,
     /// Examples in each shard.
     pub examples: Vec<u32>,
     /// What the encoders made: latents, latents of mirrored pictures, text states, CLIP features.

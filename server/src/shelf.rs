@@ -171,7 +171,7 @@ impl Shelved {
                 let set = *set;
                 Ok(search(pairs.map(|index| Ok((index, drawn(set, index)?))), wanted)?)
             }
-            Self::Files(spec) => read(spec, wanted),
+            Self::Files(spec) => read(spec, wanted, |_| false),
             Self::Prepared(manifest) => match &manifest.data {
                 DataSpec::Shapes { set, .. } => {
                     let name = serde_json::to_value(set).map_err(|error| error.to_string())?;
@@ -182,29 +182,34 @@ impl Shelved {
                     Ok((pairs, next, manifest.report.clone()))
                 }
                 spec => {
-                    let (pairs, next, _) = read(spec, wanted)?;
+                    let left_out = |source: &Source| {
+                        manifest.left_out.get(&source.file).is_some_and(|rows| rows.contains(&source.row))
+                    };
+                    let (pairs, next, _) = read(spec, wanted, left_out)?;
                     Ok((pairs, next, manifest.report.clone()))
                 }
             },
             Self::Votes(pairs) => {
                 let rows: Vec<_> = pairs.iter().enumerate().map(|(row, pair)| Ok(vote(row, pair))).collect();
-                collect(Pairs::new(rows.into_iter(), None, None), wanted)
+                collect(Pairs::new(rows.into_iter(), None, None), wanted, |_| false)
             }
             Self::Unreadable(problem) => Err(problem.clone()),
         }
     }
 }
 
-fn read(spec: &DataSpec, wanted: &Wanted) -> Result<Found, String> {
+fn read(spec: &DataSpec, wanted: &Wanted, left_out: impl Fn(&Source) -> bool) -> Result<Found, String> {
     match Pairs::open(spec).map_err(|error| error.to_string())? {
-        Some(pairs) => collect(pairs, wanted),
+        Some(pairs) => collect(pairs, wanted, left_out),
         None => Err(format!("the pictures of {} lie elsewhere", spec.source())),
     }
 }
 
-fn collect(mut pairs: Pairs, wanted: &Wanted) -> Result<Found, String> {
+/// Places are those of the source, pairs that were left out counted.
+fn collect(mut pairs: Pairs, wanted: &Wanted, left_out: impl Fn(&Source) -> bool) -> Result<Found, String> {
     let indexed = (0u64..).zip(pairs.by_ref());
     let after = indexed.skip(usize::try_from(wanted.from).unwrap_or(usize::MAX));
+    let after = after.filter(|(_, pair)| !pair.as_ref().is_ok_and(|pair| left_out(&pair.source)));
     let (found, next, _) =
         search(after.map(|(index, pair)| Ok((index, pair.map_err(|e| e.to_string())?))), wanted)?;
     Ok((found, next, pairs.report().clone()))

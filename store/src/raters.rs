@@ -4,6 +4,7 @@ use crate::db::{Store, micros, with_db};
 use crate::error::StoreError;
 use domain::Timestamp;
 use domain::id::RaterId;
+use domain::preference::Question;
 
 impl Store {
     /// Makes a rater known if it is not: whoever carries an id of ours may vote under it.
@@ -21,13 +22,16 @@ impl Store {
         Ok(())
     }
 
-    /// How many raters have voted.
+    /// How many raters have answered a question.
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_raters(&self) -> Result<i64, StoreError> {
-        let (count,): (i64,) = with_db!(self, pool =>
-            sqlx::query_as("SELECT COUNT(DISTINCT rater_id) FROM votes").fetch_one(pool).await?);
+    pub async fn count_raters(&self, question: Question) -> Result<i64, StoreError> {
+        let (count,): (i64,) = with_db!(self, pool => sqlx::query_as(
+            "SELECT COUNT(DISTINCT v.rater_id) FROM votes v JOIN matchups m ON m.id = v.matchup_id WHERE m.question = $1")
+            .bind(question.as_str())
+            .fetch_one(pool)
+            .await?);
         Ok(count)
     }
 }

@@ -5,6 +5,8 @@ mod hub;
 #[path = "support/model.rs"]
 mod model;
 
+use datasets::rows::Pairs;
+use domain::data::{DataSpec, PickAPicSpec};
 use domain::id::JobId;
 use domain::job::{JobSpec, JobState};
 use domain::prepare::Manifest;
@@ -142,6 +144,36 @@ fn a_repository_is_fetched_once_and_read_as_a_folder() {
     let deeper = house.prepare("deeper", deeper, &ALLOWED).expect("prepared");
     assert_eq!(deeper.report.pairs, 1);
     assert!(house.forget().iter().all(|path| !path.contains("train-")));
+}
+
+/// Nobody fetches hundreds of files for a thousand pairs.
+#[test]
+fn no_more_files_are_fetched_than_pairs_are_wanted() {
+    let folder = fixture("sound").to_string_lossy().into_owned();
+    let first = PickAPicSpec { folder: folder.clone(), max_files: Some(1), ..PickAPicSpec::default() };
+    let first = Pairs::open(&DataSpec::PickAPic(first)).expect("readable").expect("a set of files").count();
+    for (limits, files) in [
+        ("max_files = 2".to_owned(), 2),
+        ("max_pairs = 1".to_owned(), 1),
+        (format!("max_pairs = {first}"), 1),
+        (format!("max_pairs = {}", first + 1), 2),
+        (format!("max_pairs = {}, max_files = 1", first + 1), 1),
+    ] {
+        let house = House::new();
+        let data = format!("{{ source = 'pick_a_pic', hub = 'someone/pairs', {limits} }}");
+        let found = house.prepare("fetched", &data, &ALLOWED).expect("prepared");
+        let asked = house.forget();
+        let fetched = ["00000", "00001", "00002"]
+            .map(|number| asked.iter().any(|path| path.contains(&format!("train-{number}"))));
+        assert_eq!(fetched, [true, files > 1, false], "{limits}: {asked:?}");
+
+        // The very set that these files are.
+        let limits = limits.split(',').find(|limit| limit.starts_with("max_pairs"));
+        let limits = limits.map_or_else(String::new, |limit| format!(", {limit}"));
+        let local = format!("{{ source = 'pick_a_pic', folder = '{folder}', max_files = {files}{limits} }}");
+        let local = house.prepare("local", &local, &[]).expect("prepared");
+        assert_eq!((&found.parts, &found.report), (&local.parts, &local.report), "{data}");
+    }
 }
 
 #[test]

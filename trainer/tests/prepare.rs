@@ -20,7 +20,7 @@ use domain::train::{ErrorSpace, Objective, OptimizerSpec, TrainSpec};
 use evaluation::clip::Clip;
 use evaluation::safety_checker::SafetyChecker;
 use image::{ImageFormat, RgbImage};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -96,6 +96,7 @@ fn shards_hold_what_the_encoders_make_of_each_picture() {
     assert_eq!((manifest.report.rows, manifest.report.pairs), (11, 10));
     let damaged = manifest.report.named[0].to_string();
     assert!(damaged.starts_with("pairs.jsonl row 3: damaged image: the loser"), "{damaged}");
+    assert_eq!(manifest.left_out, BTreeMap::from([("pairs.jsonl".to_owned(), BTreeSet::from([3]))]));
 
     let set = EncodedSet::open(&out, &manifest).expect("opens");
     assert_eq!(set.len(), 10);
@@ -255,6 +256,7 @@ fn flagged_pictures_are_left_out_and_named() {
     assert_eq!(named(&manifest), flagged);
     assert_eq!(manifest.report.pairs as usize, 10 - flagged.len());
     assert_eq!(manifest.report.dropped[&Reason::DamagedImage], 1);
+    assert_eq!(manifest.left_out["pairs.jsonl"], flagged.iter().copied().chain([3]).collect());
     assert_eq!(manifest.image_filter.keys().collect::<Vec<_>>(), ["config.json", "model.safetensors"]);
     let set = EncodedSet::open(&out, &manifest).expect("opens");
     let rows: Vec<u32> = (0..set.len() as u32).collect();

@@ -32,7 +32,13 @@ pub fn files(spec: &PickAPicSpec) -> Result<Vec<PathBuf>, ReadError> {
         let problem = "lies on the hub: only diff-contrast-trainer fetches sets; name the folder of one that was fetched";
         return Err(ReadError::format(Path::new(hub), problem));
     }
-    files::find(Path::new(&spec.folder), spec.split.as_deref())
+    Ok(first(files::find(Path::new(&spec.folder), spec.split.as_deref())?, spec))
+}
+
+/// Those that a spec wants of all its files.
+fn first(mut files: Vec<PathBuf>, spec: &PickAPicSpec) -> Vec<PathBuf> {
+    files.truncate(spec.max_files.map_or(usize::MAX, |most| most as usize));
+    files
 }
 
 /// Those of a repository's files that [`files`] finds once they are fetched, in the order of their names.
@@ -47,7 +53,7 @@ pub fn files_among<'a>(
     let found = files::among(Path::new(&spec.folder), &names, spec.split.as_deref());
     let whole = spec.hub.as_deref().unwrap_or_default();
     let found = found.map_err(|problem| ReadError::format(&Path::new(whole).join(&spec.folder), problem))?;
-    Ok(found.iter().map(|file| file.to_string_lossy().into_owned()).collect())
+    Ok(first(found, spec).iter().map(|file| file.to_string_lossy().into_owned()).collect())
 }
 
 /// Looks whether a file has the columns.
@@ -72,8 +78,15 @@ pub fn rows(spec: &PickAPicSpec) -> Result<u64, ReadError> {
 /// # Errors
 /// It holds no such files, or the first of them has other columns: a clear word on what is missing.
 pub fn open(spec: &PickAPicSpec) -> Result<Lanes, ReadError> {
+    open_files(spec, files(spec)?)
+}
+
+/// Opens some files of a folder.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_files(spec: &PickAPicSpec, files: Vec<PathBuf>) -> Result<Lanes, ReadError> {
     let folder = Path::new(&spec.folder);
-    let files = files(spec)?;
     // What is wrong with a whole set is wrong with its first file, and shows before anything else is done; what is wrong
     // with another, when that is read.
     let Some(first) = files.first() else { return Err(ReadError::format(folder, "holds no .parquet file")) };

@@ -132,7 +132,8 @@ async fn pair(state: &AppState, name: &str, index: u64) -> Result<PreferencePair
     let (_, found) = read(find(state, name).await?, wanted).await?;
     let (pairs, ..) = found.map_err(ApiError::unavailable)?;
     state.shelf.keep(name, &pairs);
-    pairs.into_iter().next().map(|(_, pair)| pair).ok_or_else(|| ApiError::not_found("pair"))
+    let found = pairs.into_iter().find(|(place, _)| *place == index);
+    found.map(|(_, pair)| pair).ok_or_else(|| ApiError::not_found("pair"))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {

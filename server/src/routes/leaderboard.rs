@@ -47,5 +47,5 @@ pub(crate) async fn leaderboard(
     for row in rows.iter_mut().filter(|row| row.rating.is_none()) {
         row.rank = next_rank;
     }
-    Ok(Json(Leaderboard { question, rows, votes, raters: state.store.count_raters().await? }))
+    Ok(Json(Leaderboard { question, rows, votes, raters: state.store.count_raters(question).await? }))
 }

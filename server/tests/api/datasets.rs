@@ -2,9 +2,11 @@
 
 use crate::support::TestApp;
 use datasets::rows::Pairs;
-use domain::data::{DataSpec, PickAPicSpec};
-use domain::dataset::Reason;
+use domain::data::{DataSpec, FolderSpec, PickAPicSpec};
+use domain::dataset::{ReadReport, Reason};
+use domain::prepare::{Crop, Manifest};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -64,6 +66,29 @@ async fn sets_are_listed_and_their_pairs_shown() {
     app.get("/api/v1/datasets/..%2F..%2Fetc/pairs").await.expect(404);
     app.get("/api/v1/datasets/mine/pairs?limit=0").await.refuses(422, "limit");
     app.get("/api/v1/datasets/empty/pairs").await.expect(503);
+
+    // What was left out when it was prepared is shown on no page, and other pairs keep their places.
+    let prepared = app.folder.path().join("datasets/prepared");
+    fs::create_dir_all(&prepared).expect("made");
+    let source = app.folder.path().join("datasets/mine").to_string_lossy().into_owned();
+    let manifest = Manifest {
+        data: DataSpec::Folder(FolderSpec { folder: source, ..FolderSpec::default() }),
+        size: [64, 64],
+        crop: Crop::default(),
+        image_filter: BTreeMap::new(),
+        report: ReadReport::default(),
+        left_out: BTreeMap::from([("pairs.jsonl".to_owned(), BTreeSet::from([0]))]),
+        examples: vec![1],
+        parts: BTreeMap::new(),
+    };
+    fs::write(prepared.join("manifest.json"), serde_json::to_vec(&manifest).expect("JSON")).expect("written");
+    let left = app.get("/api/v1/datasets/prepared/pairs").await.expect(200).json();
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(left["items"][0]["index"], 1);
+    app.get("/api/v1/datasets/prepared/pairs/1/winner").await.expect(200);
+    for hidden in ["/api/v1/datasets/prepared/pairs/0", "/api/v1/datasets/prepared/pairs/0/winner"] {
+        app.get(hidden).await.expect(404);
+    }
 
     let page = app.get("/datasets").await.expect(200).text();
     assert!(

@@ -25,7 +25,8 @@ async fn only_raters_who_voted_are_counted(mut world: World) {
         let matchup = world.next_matchup(busy, &[]).await.unwrap();
         world.vote(&matchup, busy, Choice::Tie).await;
     }
-    assert_eq!(world.store.count_raters().await.unwrap(), 1);
+    assert_eq!(world.store.count_raters(Question::Overall).await.unwrap(), 1);
+    assert_eq!(world.store.count_raters(Question::Appeal).await.unwrap(), 0);
     assert_eq!(world.store.count_votes(busy).await.unwrap(), 2);
     assert_eq!(world.store.count_votes(idle).await.unwrap(), 0);
 }

@@ -4,10 +4,11 @@ use crate::hub::{Hub, HubSettings, RepoType};
 use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
 use datasets::pick_a_pic;
+use datasets::rows::Pairs;
 use diffusion::weights::write_atomically;
 use domain::data::{DataSpec, PickAPicSpec};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a run fetched, in its own folder.
 const FILE: &str = "fetched.json";
@@ -106,15 +107,30 @@ fn at(
     let snapshot = Hub::new(settings)?.snapshot(RepoType::Dataset, name, revision).context("data.hub")?;
     let files =
         pick_a_pic::files_among(snapshot.names.iter().map(String::as_str), spec).context("data.hub")?;
-    for (i, file) in files.iter().enumerate() {
+    let folder = snapshot.folder.join(&spec.folder).to_string_lossy().into_owned();
+    let mut data = PickAPicSpec { folder, hub: None, revision: None, ..spec.clone() };
+    let mut wanted = spec.max_pairs;
+    for (i, file) in (1..).zip(&files) {
         between()?;
         let path = snapshot.fetch(file).context("data.hub")?;
-        if i == 0 {
+        if i == 1 {
             // What is wrong with a whole set shows before the rest of it is fetched.
             pick_a_pic::check(&path).context("data.hub")?;
         }
+        let Some(wanted) = &mut wanted else { continue };
+        *wanted -= pairs_in(path, &PickAPicSpec { max_pairs: Some(*wanted), ..data.clone() })?;
+        if *wanted == 0 {
+            // Said in the spec, since a later run may fetch the others into the same folder.
+            data.max_files = Some(i);
+            break;
+        }
     }
-    let folder = snapshot.folder.join(&spec.folder).to_string_lossy().into_owned();
-    let data = PickAPicSpec { folder, hub: None, revision: None, ..spec.clone() };
     Ok(Fetched { commit: snapshot.commit, data })
+}
+
+/// Pairs that a file gives, as far as they are wanted.
+fn pairs_in(file: PathBuf, spec: &PickAPicSpec) -> Result<u32> {
+    let rows = pick_a_pic::open_files(spec, vec![file])?;
+    let mut pairs = Pairs::new(rows, spec.prompt_filter.as_ref(), spec.max_pairs);
+    pairs.try_fold(0, |count, pair| pair.map(|_| count + 1)).context("data.hub")
 }

@@ -121,7 +121,11 @@ impl Plan {
         }
         report(done, done)?;
         let mut account = examples.report();
-        dropped.into_iter().for_each(|dropped| account.take_back(dropped));
+        let mut left_out: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for dropped in dropped {
+            left_out.entry(dropped.source.file.clone()).or_default().insert(dropped.source.row);
+            account.take_back(dropped);
+        }
         ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();
         let Frame { width, height, crop } = self.frame;
@@ -131,6 +135,7 @@ impl Plan {
             crop,
             image_filter: self.filter_files,
             report: account,
+            left_out,
             examples: counts,
             parts,
         };
