@@ -95,10 +95,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         (Some(python), _) => python.clone(),
         (None, _) => steps.take("PyTorch's packages from PyPI", || virtual_environment(&workspace))?,
     };
-    if options.task == Task::Data {
-        steps.take("rounds", || data::run(&workspace, &python, options))?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let scored = match options.task {
         Task::Score | Task::Fid => Some(score::Scored::of(options)?),
         _ => None,
@@ -108,6 +104,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     steps.take("release build", || deployment::build(&workspace))?;
 
     let trainer = || Command::new(workspace.target.join("release/diff-contrast-trainer"));
+    if options.task == Task::Data {
+        steps.take("rounds", || data::run(&workspace, &python, trainer(), options))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(scored) = scored {
         score::run(scored, &workspace, &python, trainer(), options, threads, &mut steps)?;
         return Ok(ExitCode::SUCCESS);

@@ -28,6 +28,7 @@ pub(super) const TOO_LARGE: &str = "a page of";
 pub(super) struct Guarded {
     file: Arc<File>,
     length: u64,
+    pages: Arc<Pages>,
     /// Where pages are unpacked here: those whose headers were read, by where they begin.
     unpacks: Option<Layouts>,
 }
@@ -37,29 +38,85 @@ type Layouts = Arc<Mutex<HashMap<u64, Layout>>>;
 impl Guarded {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), length, unpacks: None })
+        Ok(Self { file: Arc::new(file), length, pages: Arc::default(), unpacks: None })
     }
 
     /// The same file, for a column that snappy has packed: pages come unpacked, as if the column were not packed.
     /// (A page's checksum is of its packed bytes: the parquet crate is built without looking at it.)
     pub(super) fn unpacking(&self) -> Self {
-        Self { file: Arc::clone(&self.file), length: self.length, unpacks: Some(Layouts::default()) }
+        Self {
+            file: Arc::clone(&self.file),
+            length: self.length,
+            pages: Arc::clone(&self.pages),
+            unpacks: Some(Layouts::default()),
+        }
     }
 
-    fn unpacked(&self, start: u64, length: usize, layout: Layout) -> io::Result<Vec<u8>> {
+    fn unpacked(&self, start: u64, length: usize, layout: Layout) -> io::Result<Bytes> {
         let (plain, unpacked) = (layout.plain as usize, layout.unpacked as usize);
         if plain > length || plain > unpacked || unpacked > LARGEST_PAGE {
             return Err(io::Error::other("a page's header makes no sense"));
         }
-        let mut bytes = vec![0; unpacked];
-        let mut page =
+        let mut bytes = self.pages.take(unpacked);
+        let mut packed =
             BufReader::with_capacity(READ, Span { file: &self.file, at: start, end: start + length as u64 });
-        page.read_exact(&mut bytes[..plain])?;
+        packed.read_exact(&mut bytes.bytes[..plain])?;
         // Of a page without values there is nothing to unpack.
         if plain < unpacked {
-            snappy::unpack(&mut page, &mut bytes[plain..])?;
+            snappy::unpack(&mut packed, &mut bytes.bytes[plain..])?;
         }
-        Ok(bytes)
+        Ok(Bytes::from_owner(bytes))
+    }
+}
+
+/// Memory of pages that were read, for those to come: a system takes its time to hand out hundreds of megabytes.
+#[derive(Debug, Default)]
+struct Pages(Mutex<Vec<Vec<u8>>>);
+
+/// Pages kept: one of each column of pictures.
+const KEPT: usize = 2;
+/// Those that are worth it.
+const LARGE: usize = 1 << 20;
+
+impl Pages {
+    /// Memory for a page, with whatever it held before.
+    fn take(self: &Arc<Self>, length: usize) -> Page {
+        let kept = (length >= LARGE).then(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).pop());
+        let mut bytes = kept.flatten().unwrap_or_default();
+        if bytes.capacity() < length {
+            // Given back first, or both would be held.
+            drop(bytes);
+            bytes = vec![0; length];
+        }
+        bytes.resize(length, 0);
+        Page { bytes, pages: Arc::clone(self) }
+    }
+}
+
+/// A page, whose memory goes back where it came from.
+struct Page {
+    bytes: Vec<u8>,
+    pages: Arc<Pages>,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if self.bytes.capacity() < LARGE {
+            return;
+        }
+        let mut kept = self.pages.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(std::mem::take(&mut self.bytes));
+        // The largest last, to be taken first.
+        kept.sort_unstable_by_key(Vec::capacity);
+        if kept.len() > KEPT {
+            drop(kept.remove(0));
+        }
     }
 }
 
@@ -102,11 +159,11 @@ impl ChunkReader for Guarded {
             .as_ref()
             .and_then(|pages| pages.lock().unwrap_or_else(PoisonError::into_inner).remove(&start));
         match known {
-            Some(layout) if layout.packed => Ok(self.unpacked(start, length, layout)?.into()),
+            Some(layout) if layout.packed => Ok(self.unpacked(start, length, layout)?),
             _ => {
-                let mut bytes = vec![0; length];
-                self.file.read_exact_at(&mut bytes, start)?;
-                Ok(bytes.into())
+                let mut page = self.pages.take(length);
+                self.file.read_exact_at(&mut page.bytes, start)?;
+                Ok(Bytes::from_owner(page))
             }
         }
     }

@@ -10,11 +10,13 @@ use bytes::Bytes;
 use domain::dataset::{Dropped, Reason, Source};
 use parquet::basic::{Compression, Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,9 +71,7 @@ impl Shard {
         let sizes = groups.map(|group| {
             let chunks = self.columns.pictures.map(|index| group.column(index));
             let unpacked: u64 = chunks.iter().map(|chunk| size(chunk.uncompressed_size())).sum();
-            let streamed =
-                |compression| matches!(compression, Compression::SNAPPY | Compression::UNCOMPRESSED);
-            let held = chunks.iter().filter(|chunk| !streamed(chunk.compression()));
+            let held = chunks.iter().filter(|chunk| !is_streamed(chunk));
             let packed = held.map(|chunk| size(chunk.compressed_size())).max();
             unpacked + packed.unwrap_or(0) + PART.max(unpacked / rows_of(group).max(1))
         });
@@ -130,6 +130,8 @@ impl Shard {
         let mut caption = open(c.caption)?;
         let mut labels = [open(c.labels[0])?, open(c.labels[1])?];
         let mut pictures = [open(c.pictures[0])?, open(c.pictures[1])?];
+        // Otherwise both would be held packed, too.
+        let side_by_side = c.pictures.iter().all(|&index| is_streamed(group.column(index)));
         let mut models = [open_if(c.models[0])?, open_if(c.models[1])?];
         let mut has_label = open_if(c.has_label)?;
         while *done < rows {
@@ -140,10 +142,7 @@ impl Shard {
                     numbers(&mut labels[0], "label_0", count)?,
                     numbers(&mut labels[1], "label_1", count)?,
                 ],
-                pictures: [
-                    bytes(&mut pictures[0], "jpg_0", count)?,
-                    bytes(&mut pictures[1], "jpg_1", count)?,
-                ],
+                pictures: both(&mut pictures, count, side_by_side)?,
                 models: [
                     models[0].as_mut().map(|m| bytes(m, "model_0", count)).transpose()?,
                     models[1].as_mut().map(|m| bytes(m, "model_1", count)).transpose()?,
@@ -160,6 +159,29 @@ impl Shard {
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Whether the packed bytes of a column's pages are never held beside the unpacked ones.
+fn is_streamed(chunk: &ColumnChunkMetaData) -> bool {
+    matches!(chunk.compression(), Compression::SNAPPY | Compression::UNCOMPRESSED)
+}
+
+/// Both columns of pictures, which are nearly all of a file; side by side, each by a thread of its own.
+fn both(
+    [first, second]: &mut [Column; 2],
+    count: usize,
+    side_by_side: bool,
+) -> ParquetResult<[Vec<Option<Bytes>>; 2]> {
+    let mut first = || bytes(first, "jpg_0", count);
+    let mut second = || bytes(second, "jpg_1", count);
+    if !side_by_side {
+        return Ok([first()?, second()?]);
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        Ok([first.join().unwrap_or_else(|panic| resume_unwind(panic))?, second?])
+    })
 }
 
 /// Rows of a group; a negative number is none.

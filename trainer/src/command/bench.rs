@@ -15,10 +15,11 @@ use crate::forward::{Forward, Way};
 use crate::host::peak_memory;
 use crate::optim::{Gradients, Optimiser};
 use crate::recipes::objective::objective;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
 use datasets::picture::decode;
+use datasets::rows::Pairs;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::lora::{Adapter, Layers};
@@ -29,6 +30,7 @@ use diffusion::tape::Keep;
 use diffusion::unet::{Added, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
+use domain::data::{DataSpec, PickAPicSpec};
 use domain::dataset::Source;
 use domain::lora::LoraSpec;
 use domain::prepare::Crop;
@@ -37,7 +39,7 @@ use evaluation::rewards::RewardKind;
 use image::{ImageFormat, RgbImage};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const GUIDANCE_SCALE: f64 = 5.0;
@@ -48,7 +50,8 @@ const FEATURES: usize = 768;
 #[derive(Debug, Args)]
 pub struct BenchCommand {
     task: Task,
-    /// A folder in diffusers layout; of `score` and `fid`, one that `xtask/bench/score.py make` made.
+    /// A folder in diffusers layout; of `score` and `fid`, one that `xtask/bench/score.py make` made; of `read`, that of
+    /// a set in the columns of Pick-a-Pic.
     #[arg(long)]
     model: PathBuf,
     /// Pictures in a batch.
@@ -93,6 +96,7 @@ enum Task {
     Generate,
     Score,
     Fid,
+    Read,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,7 +131,7 @@ impl BenchCommand {
     pub fn run(self) -> Result<()> {
         if let Some(threads) = self.threads {
             let pool = candle_core::utils::get_num_threads();
-            anyhow::ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
+            ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
         }
         let folders = Folders::new(&self.model, None);
         let mut step = match self.task {
@@ -135,6 +139,7 @@ impl BenchCommand {
             Task::Generate => self.generate(&folders)?,
             Task::Score => score::score(&self.model, self.reward, self.batch)?,
             Task::Fid => score::fid(&self.model, self.batch)?,
+            Task::Read => read(&self.model),
         };
         println!("ready");
         std::io::stdout().flush()?;
@@ -302,6 +307,23 @@ impl BenchCommand {
             Ok(None)
         }))
     }
+}
+
+/// All pairs of a set of files, one after the other. Like the peer it touches every picture's length, no more; the result is
+/// how many there are.
+fn read(folder: &Path) -> Step<'static> {
+    let folder = folder.to_string_lossy().into_owned();
+    let spec = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });
+    Box::new(move || {
+        let (mut pairs, mut bytes) = (0u32, 0);
+        for pair in Pairs::open(&spec)?.context("no set of files")? {
+            let pair = pair?;
+            pairs += 1;
+            bytes += pair.winner.len() + pair.loser.len();
+        }
+        ensure!(bytes > 0, "the set has no pictures");
+        Ok(Some(f64::from(pairs)))
+    })
 }
 
 /// Pairs as they lie in a set of files, and the encoders that make a batch of them.

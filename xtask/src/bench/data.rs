@@ -8,23 +8,14 @@ use anyhow::{Result, ensure};
 use std::path::Path;
 use std::process::Command;
 
-pub(super) fn run(workspace: &Workspace, python: &Path, options: &Options) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, python: &Path, mut ours: Command, options: &Options) -> Result<()> {
     let script = workspace.root.join("xtask/bench/data.py");
     let folder = workspace.target.join(format!("bench-data-{}", options.gigabytes));
     if !folder.join("train-00000-of-00001.parquet").is_file() {
         let gigabytes = options.gigabytes.to_string();
         process::run(Command::new(python).arg(&script).arg("make").arg(&folder).arg(gigabytes))?;
     }
-    process::run(Command::new("cargo").current_dir(&workspace.root).args([
-        "build",
-        "--release",
-        "--package",
-        "datasets",
-        "--example",
-        "read",
-    ]))?;
-    let mut ours = Command::new(workspace.target.join("release/examples/read"));
-    ours.arg(&folder);
+    ours.args(["bench", "read", "--model"]).arg(&folder);
     let mut theirs = Command::new(python);
     theirs.arg(&script).arg("read").arg(&folder);
     // Nothing is asked of a hub; the package would try.
