@@ -10,6 +10,7 @@ pub mod data;
 pub mod forward;
 pub mod host;
 mod hub;
+pub mod model_folders;
 pub mod objectives;
 pub mod optim;
 pub mod policy;

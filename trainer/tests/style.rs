@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use trainer::style::{ModelFolders, make};
+use trainer::model_folders::ModelFolders;
+use trainer::style::make;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures")

@@ -1,6 +1,7 @@
 //! `evaluate SPEC.toml`: an evaluation without server or database.
 
 use super::spec;
+use crate::model_folders::ModelFolders;
 use crate::recipes::evaluate::report::EvaluationReport;
 use crate::recipes::evaluate::{Candidate, evaluate};
 use crate::report::Progress;
@@ -8,7 +9,6 @@ use crate::stop::StopSignal;
 use anyhow::{Context, Result};
 use clap::Args;
 use diffusion::device::DeviceName;
-use diffusion::pipeline::Folders;
 use domain::evaluate::EvaluateSpec;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,8 @@ pub struct EvaluateCommand {
     /// The evaluation's folder: pictures and reports. One that was stopped goes on from there.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Folder of models by name.
-    #[arg(long, default_value = "models")]
-    models: PathBuf,
-    /// Folder with the parts that a model's own lacks.
-    #[arg(long)]
-    base_parts: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelFolders,
     /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
@@ -39,10 +35,8 @@ impl EvaluateCommand {
     pub fn run(self) -> Result<()> {
         let mut spec = spec::read(&self.config, "evaluate", EvaluateSpec::validate)?;
         let candidates: Vec<Candidate> =
-            spec.all_models().into_iter().map(|model| self.candidate(model)).collect();
-        // The report calls models by their names, not by where they lie.
-        let name = |model: &str| self.candidate(model).name;
-        spec.baseline = Some(name(spec.baseline()));
+            spec.all_models().into_iter().map(|model| self.candidate(model)).collect::<Result<_>>()?;
+        spec.baseline = Some(name_and_place(spec.baseline()).0.to_owned());
         spec.models = candidates.iter().map(|candidate| candidate.name.clone()).collect();
         spec.model = String::new();
 
@@ -68,12 +62,15 @@ impl EvaluateCommand {
         Ok(())
     }
 
-    fn candidate(&self, model: &str) -> Candidate {
-        let (name, place) = model.split_once('=').unwrap_or((model, model));
-        let named = self.models.join(place);
-        let folder = if named.is_dir() { named } else { PathBuf::from(place) };
-        Candidate { name: name.to_owned(), folders: Folders::new(&folder, self.base_parts.as_deref()) }
+    fn candidate(&self, model: &str) -> Result<Candidate> {
+        let (name, place) = name_and_place(model);
+        Ok(Candidate { name: name.to_owned(), folders: self.models.model(place).context("models")? })
     }
+}
+
+/// The report calls models by their names, not by where they lie.
+fn name_and_place(model: &str) -> (&str, &str) {
+    model.split_once('=').unwrap_or((model, model))
 }
 
 fn print(report: &EvaluationReport) {

@@ -4,6 +4,7 @@
 mod card;
 
 use crate::catalogue::Catalogue;
+use crate::model_folders::{ModelFolders, read_spec};
 use crate::report::Progress;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
@@ -14,7 +15,6 @@ use diffusion::lora::WEIGHTS_FILE;
 use diffusion::noise::Noise;
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use diffusion::weights::{save, write_atomically};
-use domain::train::TrainSpec;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -106,15 +106,13 @@ impl ExportCommand {
     }
 
     fn find(&self) -> Result<Found> {
-        let given = Path::new(&self.model);
-        let named = self.models.join(&self.model);
-        let is_model = |folder: &&Path| folder.join("unet").is_dir() || folder.join(WEIGHTS_FILE).is_file();
-        let folder = [given, &named].into_iter().find(is_model);
-        if let Some(folder) = folder {
+        let models = ModelFolders { models: self.models.clone(), base_parts: self.base.clone() };
+        let is_model = |folder: &PathBuf| folder.join("unet").is_dir() || folder.join(WEIGHTS_FILE).is_file();
+        if let Some(folder) = models.named(&self.model).ok().filter(is_model) {
             let folder =
                 folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
             let spec = read_spec(&folder)?;
-            let bases = self.bases(&folder)?;
+            let bases = models.bases(&folder)?;
             let step = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
             let name = spec.map_or_else(|| self.model.clone(), |spec| spec.name);
             let base = bases.first().and_then(|base| base.file_name());
@@ -138,30 +136,6 @@ impl ExportCommand {
             };
             Ok(Found { name: model.name, folders, base, step: model.step })
         })
-    }
-
-    /// The folders with the parts that a folder lacks, nearest first: that of its base, of its base's base, and so on.
-    fn bases(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        let mut bases = Vec::new();
-        let mut next = match &self.base {
-            Some(base) => Some(base.clone()),
-            None => self.base_of(folder)?,
-        };
-        // A folder may have the name of its own base.
-        while let Some(base) = next.filter(|base| !bases.contains(base)) {
-            next = self.base_of(&base)?;
-            bases.push(base);
-        }
-        Ok(bases)
-    }
-
-    /// The folder of the base that a folder names: as an import, or as what `train` wrote, by name or path.
-    fn base_of(&self, folder: &Path) -> Result<Option<PathBuf>> {
-        if let Some(base) = Origin::base_of(folder)? {
-            return Ok(Some(base));
-        }
-        let Some(spec) = read_spec(folder)? else { return Ok(None) };
-        Ok([self.models.join(&spec.base), PathBuf::from(&spec.base)].into_iter().find(|base| base.is_dir()))
     }
 
     fn write(&self, found: &Found, stage: &Path) -> Result<()> {
@@ -295,15 +269,6 @@ impl ExportCommand {
 
 fn takes_pooled_text(unet: &Value) -> bool {
     unet["addition_embed_type"] == "text_time"
-}
-
-fn read_spec(folder: &Path) -> Result<Option<TrainSpec>> {
-    let file = folder.join("spec.json");
-    if !file.is_file() {
-        return Ok(None);
-    }
-    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is no spec", file.display()))
 }
 
 /// The files of a folder, which are small.

@@ -4,12 +4,12 @@ use super::spec;
 use crate::data::fetched::{fetch, unless_stopped};
 use crate::data::prepare::Plan;
 use crate::hub::HubSettings;
+use crate::model_folders::ModelFolders;
 use crate::report::Progress;
 use crate::stop::StopSignal;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use diffusion::device::DeviceName;
-use diffusion::pipeline::Folders;
 use domain::prepare::{Manifest, PrepareSpec};
 use std::path::{Path, PathBuf};
 
@@ -18,12 +18,8 @@ use std::path::{Path, PathBuf};
 pub struct PrepareCommand {
     /// A TOML file with a prepare spec (see docs/data.md).
     config: PathBuf,
-    /// Folder of models by name, for `base`, which may also be a path.
-    #[arg(long, default_value = "models")]
-    models: PathBuf,
-    /// Folder with the parts that the base's own lacks.
-    #[arg(long)]
-    base_parts: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelFolders,
     /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
@@ -36,9 +32,7 @@ impl PrepareCommand {
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
         let spec = spec::read(&self.config, "prepare", PrepareSpec::validate)?;
-        let named = self.models.join(&spec.base);
-        let base = if named.is_dir() { named } else { PathBuf::from(&spec.base) };
-        let folders = Folders::new(&base, self.base_parts.as_deref());
+        let folders = self.models.model(&spec.base).context("base")?;
         let stop = StopSignal::listen()?;
         let data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let mut bar: Option<Progress> = None;

@@ -3,9 +3,10 @@
 use super::spec;
 use crate::data::fetched::{fetch, unless_stopped};
 use crate::hub::HubSettings;
+use crate::model_folders::ModelFolders;
 use crate::report::Progress;
 use crate::stop::StopSignal;
-use crate::style::{ModelFolders, make};
+use crate::style::make;
 use anyhow::Result;
 use clap::Args;
 use datasets::files::rows_of;
@@ -19,12 +20,8 @@ use std::path::PathBuf;
 pub struct StyleCommand {
     /// A TOML file with a style spec (see docs/style.md).
     config: PathBuf,
-    /// Folder of models by name, for `editor.model` and `editor.controlnet`, which may also be paths.
-    #[arg(long, default_value = "models")]
-    models: PathBuf,
-    /// Folder with the parts that the model's own lacks.
-    #[arg(long)]
-    base_parts: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelFolders,
     /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
@@ -37,11 +34,10 @@ impl StyleCommand {
     /// What went wrong, for people.
     pub fn run(self) -> Result<()> {
         let mut spec = spec::read(&self.config, "style", StyleSpec::validate)?;
-        let models = ModelFolders { models: self.models, base_parts: self.base_parts };
         let stop = StopSignal::listen()?;
         spec.data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let mut bar = Progress::new(spec.editor.kind(), rows_of(&spec.data).unwrap_or(0));
-        let manifest = make(&spec, &models, &self.device.open()?, &mut |done| {
+        let manifest = make(&spec, &self.models, &self.device.open()?, &mut |done| {
             bar.reach(done as u64);
             if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;

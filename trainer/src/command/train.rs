@@ -5,14 +5,14 @@ use crate::checkpoint::SavedModel;
 use crate::collective::Membership;
 use crate::data::fetched::{fetch_for, unless_stopped};
 use crate::hub::HubSettings;
+use crate::model_folders::{ModelFolders, RUNS};
 use crate::recipes::train::{Ending, Places, Watcher, train_together};
 use crate::report::Progress;
 use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
-use diffusion::layout::Origin;
-use diffusion::pipeline::{Folders, Settings};
+use diffusion::pipeline::Settings;
 use diffusion::weights::write_atomically;
 use domain::run::metric;
 use domain::train::TrainSpec;
@@ -30,12 +30,8 @@ pub struct TrainCommand {
     /// The run's folder: state, curves, samples and models. A run that was stopped goes on from its state there.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Folder of models by name, for `base` and `reference`; both may also be paths.
-    #[arg(long, default_value = "models")]
-    models: PathBuf,
-    /// Folder with the parts that the base's own lacks.
-    #[arg(long)]
-    base_parts: Option<PathBuf>,
+    #[command(flatten)]
+    models: ModelFolders,
     /// Folder of encoded sets.
     #[arg(long, default_value = "data/cache")]
     cache: PathBuf,
@@ -58,19 +54,12 @@ impl TrainCommand {
         let spec = spec::read(&self.config, "train", TrainSpec::validate)?;
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
-        let folders = |name: &str| -> Result<Folders> {
-            let named = self.models.join(name);
-            let folder = if named.is_dir() { named } else { PathBuf::from(name) };
-            let base = match &self.base_parts {
-                Some(parts) => Some(parts.clone()),
-                None => Origin::base_of(&folder)?,
-            };
-            Ok(Folders::new(&folder, base.as_deref()))
-        };
         let places = Places {
-            start: folders(&spec.base)?,
-            reference: spec.reference.as_deref().map(folders).transpose()?,
-            run: self.out.clone().unwrap_or_else(|| Path::new("data/runs").join(&spec.name)),
+            start: self.models.model(&spec.base).context("base")?,
+            reference: (spec.reference.as_deref())
+                .map(|name| self.models.model(name).context("reference"))
+                .transpose()?,
+            run: self.out.clone().unwrap_or_else(|| Path::new(RUNS).join(&spec.name)),
             cache: self.cache.clone(),
         };
         std::fs::create_dir_all(&places.run)

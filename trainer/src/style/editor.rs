@@ -1,7 +1,7 @@
 //! Whoever edits: the bundled world's operators, InstructPix2Pix, or Prompt Diffusion.
 
-use super::ModelFolders;
 use crate::data::key::file_sha256;
+use crate::model_folders::ModelFolders;
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
 use datasets::picture::decode;

@@ -7,6 +7,7 @@
 mod editor;
 
 use crate::data::examples::{Example, Examples};
+use crate::model_folders::ModelFolders;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use datasets::pick_a_pic::{Record, Writer};
@@ -27,25 +28,6 @@ use std::path::{Path, PathBuf};
 const PICKS: u64 = 2;
 /// Distance between the seeds of two rows' edits is 1; between those of two sets, this.
 const STRIDE: u64 = 1_000_003;
-
-/// Where models lie.
-#[derive(Clone, Debug)]
-pub struct ModelFolders {
-    /// Models by name.
-    pub models: PathBuf,
-    /// What a model's own folder lacks.
-    pub base_parts: Option<PathBuf>,
-}
-
-impl ModelFolders {
-    /// The folder or file of a name; a path is its own.
-    fn named(&self, name: &str) -> Result<PathBuf> {
-        let places = [self.models.join(name), PathBuf::from(name)];
-        places.into_iter().find(|place| place.exists()).with_context(|| {
-            format!("{name:?} is neither in {} nor a path that exists", self.models.display())
-        })
-    }
-}
 
 /// A pair of the set.
 #[derive(Debug)]

@@ -1,0 +1,57 @@
+//! Runs without a database: one starts from what another ended with, by its name.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn trainer(folder: &Path, arguments: &[&str]) -> Output {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+    command.current_dir(folder).args(arguments).arg("--models").arg(models);
+    command.output().expect("the program")
+}
+
+fn config(folder: &Path, name: &str, base: &str) -> String {
+    let file = format!("{name}.toml");
+    let text = format!(
+        "name = '{name}'\nbase = '{base}'\nsteps = 2\nbatch_size = 2\ncheckpoint_every = 1\nobjective = {{ kind = 'sft' }}\n\
+         data = {{ source = 'shapes', set = 'winter', count = 4 }}\nlearning_rate = {{ rate = 1e-4 }}"
+    );
+    fs::write(folder.join(&file), text).expect("written");
+    file
+}
+
+#[test]
+fn a_run_is_the_base_of_another_and_both_are_evaluated_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let second = config(folder, "second", "first");
+    let refused = trainer(folder, &["train", &second]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("base") && told.contains("data/runs"), "{told}");
+
+    let succeed = |arguments: &[&str]| {
+        let output = trainer(folder, arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    succeed(&["train", &config(folder, "first", "shapes")]);
+    succeed(&["train", &second]);
+    let spec = "models = ['shapes', 'first', 'second']\nprompts = { source = 'shapes_held_out', count = 2 }\nsteps = 2";
+    fs::write(folder.join("all.toml"), spec).expect("written");
+    let told = succeed(&["evaluate", "all.toml"]);
+    assert!(told.contains("second against shapes"), "{told}");
+    let unet = "unet/diffusion_pytorch_model.safetensors";
+    let weights =
+        |run: &str| fs::read(folder.join("data/runs").join(run).join("models/step-0000002").join(unet));
+    assert!(weights("first").expect("weights") != weights("second").expect("weights"));
+
+    // What is still to end gives no model by its name: the last one would be another tomorrow.
+    fs::remove_dir_all(folder.join("data/runs/first/models/step-0000002")).expect("removed");
+    let refused = trainer(folder, &["train", &config(folder, "third", "first")]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && told.contains("not finished") && told.contains("step-0000001"),
+        "{told}"
+    );
+}
