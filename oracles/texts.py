@@ -4,6 +4,7 @@
     texts.py PartiPrompts.tsv                      makes the fixture; takes the prompts that are not plain from the file
     texts.py compare PartiPrompts.tsv VOCAB.gz     holds ours (cargo run --example token_ids) to the reference on all
                                                    prompts and 11,000 random texts, with the whole vocabulary of CLIP
+                                                   and a small one of BERT
 
 PartiPrompts.tsv is google-research/parti's, Apache-2.0.
 """
@@ -173,7 +174,7 @@ def compare(parti_file, bpe):
     all_prompts = parti(parti_file)
     texts = [*all_prompts, *prompts.PROMPTS, *NASTY, *mojibake(), *randoms()]
     texts = [t for t in texts if t.encode(errors="ignore").decode() == t]
-    open_clip, openai = open_clip_tokenizer.SimpleTokenizer(bpe), OpenAi(bpe)
+    open_clip, openai, word_pieces = open_clip_tokenizer.SimpleTokenizer(bpe), OpenAi(bpe), bert(FOLDER)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         lines = gzip.open(bpe).read().decode().split("\n")[1 : 49152 - 256 - 2 + 1]
@@ -187,6 +188,8 @@ def compare(parti_file, bpe):
             ("open_clip", folder, lambda t: trimmed(open_clip, t)),
             ("openai", bpe, lambda t: trimmed(openai, t)),
             ("fast", folder, lambda t: fast(t, truncation=True)["input_ids"]),
+            # With the fixture's small vocabulary: BERT's own is not in any package.
+            ("bert", FOLDER / "vocab.txt", lambda t: word_pieces(t, truncation=True, max_length=35)["input_ids"]),
         ]:
             command = ["cargo", "run", "-q", "-p", "evaluation", "--example", "token_ids", "--", name, str(where)]
             answer = subprocess.run(command, cwd=ROOT, input=json.dumps(texts).encode(), capture_output=True, check=True, env=os.environ)
