@@ -64,6 +64,8 @@ pub mod path {
     pub const DATASET_PICTURE: &str = "/api/v1/datasets/{name}/pairs/{index}/{side}";
     /// Ratings and scores.
     pub const LEADERBOARD: &str = "/api/v1/leaderboard";
+    /// Who beats whom, and who agrees with whom.
+    pub const AGREEMENT: &str = "/api/v1/leaderboard/agreement";
     /// The OpenAPI document.
     pub const OPENAPI: &str = "/api/openapi.json";
 }
@@ -372,6 +374,43 @@ pub struct LeaderboardRow {
     pub win_rate: Option<WinRate>,
     /// Mean scores by machines.
     pub scores: Vec<ModelScore>,
+}
+
+/// Who beats whom, whether raters agree among themselves, and whether scores agree with them.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// What the votes answer.
+    pub question: Question,
+    /// The judged models, best rated first: rows and columns of `win_rates`.
+    pub models: Vec<String>,
+    /// `win_rates[i][j]`: that of model i against model j; none where they never met.
+    pub win_rates: Vec<Vec<Option<WinRate>>>,
+    /// Each model's Elo rating, which follows the votes in their order: a second view, without an interval.
+    pub elo: Vec<f64>,
+    /// Krippendorff's alpha of what raters said of the same two pictures, 1 for full agreement and 0 for chance; none
+    /// where no two pictures were judged by two raters, or where all said the same.
+    pub alpha: Option<f64>,
+    /// Pairs of pictures that several raters judged.
+    pub judged_by_several: i64,
+    /// Each metric beside people.
+    pub metrics: Vec<MetricAgreement>,
+}
+
+/// How well a metric says what people say.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricAgreement {
+    /// It.
+    pub metric: Metric,
+    /// Votes on two pictures that both have this score.
+    pub votes: i64,
+    /// Share of these votes that the score agrees with; half a vote where one side alone finds them equal.
+    pub accuracy: Option<f64>,
+    /// Models with a rating and a mean score.
+    pub models: i64,
+    /// Spearman's correlation of these ratings and scores; none for fewer than two models.
+    pub rank_correlation: Option<f64>,
 }
 
 /// A Bradley-Terry rating on the Elo scale (1000 is the mean of all).

@@ -57,6 +57,18 @@ pub enum Outcome {
     Neither,
 }
 
+impl Outcome {
+    /// The same, with the two exchanged.
+    #[must_use]
+    pub fn turned(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+            Self::Neither => Self::Neither,
+        }
+    }
+}
+
 /// One vote on two models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelVote {

@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
-    domain::api::{DatasetPair, DatasetPairs, DatasetSummary, Leaderboard, ModelSummary, RunDetail},
+    domain::api::{
+        Agreement, DatasetPair, DatasetPairs, DatasetSummary, Leaderboard, ModelSummary, RunDetail,
+    },
     serde_json::Value,
 };
 
@@ -122,6 +124,12 @@ fn segment(name: &str) -> String {
 #[cfg(feature = "ssr")]
 pub(crate) async fn leaderboard(question: Question) -> Answer<Leaderboard> {
     get(&asked(path::LEADERBOARD, question)).await
+}
+
+/// Who beats whom, and who agrees with whom.
+#[cfg(feature = "ssr")]
+pub(crate) async fn agreement(question: Question) -> Answer<Agreement> {
+    get(&asked(path::AGREEMENT, question)).await
 }
 
 /// The OpenAPI document.

@@ -17,4 +17,4 @@ pub use db::{Db, Store};
 pub use error::{Conflict, StoreError};
 pub use images::{ImageFilter, ImageScore};
 pub use jobs::{Claim, Ending, Heartbeat};
-pub use votes::PairVotes;
+pub use votes::{JudgedScores, PairVotes};

@@ -4,8 +4,9 @@ use crate::db::{Store, in_transaction, limit, micros, read, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
 use domain::api::VoteRecord;
+use domain::evaluate::Metric;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId, VoteId};
-use domain::preference::{JudgedPicture, JudgedVote, Question, Vote};
+use domain::preference::{Choice, JudgedPicture, JudgedVote, Question, Vote};
 use domain::ranking::Tally;
 use uuid::Uuid;
 
@@ -24,6 +25,17 @@ pub struct PairVotes {
     pub ties: i64,
     /// Votes that neither is any good.
     pub both_bad: i64,
+}
+
+/// A vote, and what a metric says of its pictures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JudgedScores {
+    /// The metric.
+    pub metric: Metric,
+    /// Left and right.
+    pub scores: [f64; 2],
+    /// The vote.
+    pub choice: Choice,
 }
 
 impl PairVotes {
@@ -119,6 +131,30 @@ impl Store {
             .fetch_all(pool)
             .await?);
         rows.into_iter().map(JudgedVote::try_from).collect()
+    }
+
+    /// The answers to a question beside what metrics say of both pictures, left and right, metric by metric.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn judged_scores(&self, question: Question) -> Result<Vec<JudgedScores>, StoreError> {
+        let rows: Vec<(Uuid, String, f64, f64, String)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, l.metric, l.value, r.value, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN image_scores l ON l.image_id = m.left_image \
+             JOIN image_scores r ON r.image_id = m.right_image AND r.metric = l.metric \
+             WHERE m.question = $1 ORDER BY l.metric, v.id")
+            .bind(question.as_str())
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter()
+            .map(|(vote, metric, left, right, choice)| {
+                Ok(JudgedScores {
+                    metric: read(metric.parse(), "image_scores", "metric", vote)?,
+                    scores: [left, right],
+                    choice: read(choice.parse(), "votes", "choice", vote)?,
+                })
+            })
+            .collect()
     }
 
     /// Counts a vote.

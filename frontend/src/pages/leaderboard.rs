@@ -6,7 +6,7 @@ use crate::components::note::Empty;
 use crate::format::{count, percent};
 use crate::pages::questions::{Questions, asked};
 use crate::pages::{Head, loaded};
-use domain::api::{Leaderboard, LeaderboardRow, ModelScore, Rating, WinRate};
+use domain::api::{Agreement, Leaderboard, LeaderboardRow, MetricAgreement, ModelScore, Rating, WinRate};
 use domain::evaluate::Metric;
 use leptos::prelude::*;
 
@@ -18,6 +18,7 @@ pub(crate) fn LeaderboardPage() -> impl IntoView {
         <Head title="Leaderboard" lead="What people prefer, beside what machines measure." />
         <Questions page="/leaderboard" current=question />
         {loaded(api::leaderboard(question), table)}
+        {loaded(api::agreement(question), agreement)}
         <section class="prose" aria-labelledby="measured">
             <h2 id="measured">"What is measured"</h2>
             <dl class="terms">
@@ -30,6 +31,14 @@ pub(crate) fn LeaderboardPage() -> impl IntoView {
                 <dd>"One more than the number of models whose whole interval lies above. Models that the votes cannot tell apart share a rank."</dd>
                 <dt>"Win rate"</dt>
                 <dd>"Wins plus half the ties over all votes of the model, with its 95% Wilson interval and the number of votes."</dd>
+                <dt>"Elo"</dt>
+                <dd>"A second view of the same votes: it follows them one by one, so it depends on their order, and it has no interval."</dd>
+                <dt>"Alpha"</dt>
+                <dd>"Krippendorff's alpha of what raters said of the same two pictures: 1 is full agreement, 0 what chance would give."</dd>
+                <dt>"Agrees with people"</dt>
+                <dd>"Share of votes where the picture that people prefer has the higher score; half a vote where one side alone finds them equal."</dd>
+                <dt>"Rank correlation"</dt>
+                <dd>"Spearman's correlation of the models' ratings by people and their mean scores: 1 is the same order. Of few models it says little."</dd>
                 <dt>"CLIP score"</dt>
                 <dd>"Mean cosine of picture and prompt in the features of the bundled CLIP, ± half its 95% interval. It was trained beside the base model: a guide, not a judge."</dd>
                 <dt>"Shape & colour"</dt>
@@ -75,6 +84,88 @@ fn table(board: Leaderboard) -> impl IntoView {
         </table>
     }
     .into_any()
+}
+
+/// Who beats whom, and who agrees with whom; nothing before two models were judged.
+fn agreement(found: Agreement) -> impl IntoView {
+    if found.models.len() < 2 {
+        return ().into_any();
+    }
+    let raters = match (found.judged_by_several, found.alpha) {
+        (0, _) => {
+            "No two pictures were judged by two raters yet: whether raters agree is not known.".to_owned()
+        }
+        (pairs, None) => {
+            format!(
+                "On {}, all raters said the same: agreement beyond chance is not defined.",
+                judged_pairs(pairs)
+            )
+        }
+        (pairs, Some(alpha)) => {
+            format!("Alpha {alpha:.2} on {} by several raters.", judged_pairs(pairs))
+        }
+    };
+    let head =
+        found.models.iter().map(|model| view! { <th class="figure">{model.clone()}</th> }).collect_view();
+    let rows = found.models.iter().zip(&found.win_rates).zip(&found.elo).map(|((model, rates), elo)| {
+        let cells = found.models.iter().zip(rates).map(|(other, rate)| {
+            let text = rate.map_or_else(|| "–".to_owned(), |rate| percent(rate.value));
+            let title = rate.map(|rate| {
+                let (low, high) = (percent(rate.low), percent(rate.high));
+                format!("{model} against {other}: {low} to {high}, {}", count(rate.votes, "vote", "votes"))
+            });
+            view! { <td class="figure" title=title>{text}</td> }
+        });
+        view! { <tr><th scope="row">{model.clone()}</th>{cells.collect_view()}<td class="figure">{format!("{elo:.0}")}</td></tr> }
+    });
+    let rows = rows.collect_view();
+    let metrics = found.metrics.into_iter().map(beside_people).collect_view();
+    view! {
+        <section aria-labelledby="against">
+            <h2 id="against">"Who beats whom"</h2>
+            <p class="soft">"Win rate of the row's model against the column's."</p>
+            <div class="scrolls" tabindex="0" role="region" aria-labelledby="against">
+                <table class="matrix">
+                    <thead><tr><th>"Model"</th>{head}<th class="figure">"Elo"</th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+        <section aria-labelledby="agree">
+            <h2 id="agree">"Who agrees with whom"</h2>
+            <p>{raters}</p>
+            <table class="cards-on-phone">
+                <thead>
+                    <tr>
+                        <th>"Score"</th>
+                        <th class="figure">"Agrees with people"</th>
+                        <th class="figure">"Rank correlation"</th>
+                    </tr>
+                </thead>
+                <tbody>{metrics}</tbody>
+            </table>
+        </section>
+    }
+    .into_any()
+}
+
+fn judged_pairs(pairs: i64) -> String {
+    count(pairs, "pair of pictures", "pairs of pictures")
+}
+
+fn beside_people(found: MetricAgreement) -> impl IntoView {
+    let of = |known: Option<String>, what: String| {
+        view! { {known.unwrap_or_else(|| "–".to_owned())} <small class="soft">" of "{what}</small> }
+    };
+    view! {
+        <tr>
+            <td class="lead">{found.metric.label()}</td>
+            <td data-label="Agrees with people" class="figure">{of(found.accuracy.map(percent), count(found.votes, "vote", "votes"))}</td>
+            <td data-label="Rank correlation" class="figure">
+                {of(found.rank_correlation.map(|rho| format!("{rho:.2}")), count(found.models, "model", "models"))}
+            </td>
+        </tr>
+    }
 }
 
 fn standing(row: LeaderboardRow, scale: (f64, f64), metrics: &[Metric]) -> impl IntoView + use<> {

@@ -1,5 +1,6 @@
 //! One file per resource. A route and its documentation are registered together, so that neither is without the other.
 
+mod agreement;
 mod datasets;
 mod generate;
 mod health;
@@ -74,6 +75,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(datasets::one))
         .routes(routes!(datasets::picture))
         .routes(routes!(leaderboard::leaderboard))
+        .routes(routes!(agreement::agreement))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .split_for_parts();

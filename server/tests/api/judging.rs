@@ -87,6 +87,42 @@ async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
             && rating(&rows[0], "value") < rating(&rows[0], "high")
     );
     assert_eq!(rows[0]["scores"][0]["metric"], "shape_and_colour");
+
+    let agreement = app.get("/api/v1/leaderboard/agreement").await.expect(200).json();
+    assert_eq!(agreement["models"], json!([rows[0]["model"], rows[1]["model"]]));
+    assert_eq!(agreement["win_rates"][0][0], Value::Null);
+    assert_eq!(
+        (&agreement["win_rates"][0][1]["value"], &agreement["win_rates"][1][0]["value"]),
+        (&json!(1.0), &json!(0.0))
+    );
+    let elo = |place: usize| agreement["elo"][place].as_f64().expect("a rating");
+    assert!(elo(0) > 1000.0 && (elo(0) + elo(1) - 2000.0).abs() < 1e-9);
+    assert_eq!((&agreement["alpha"], &agreement["judged_by_several"]), (&Value::Null, &json!(0)));
+    // The only score of this world's pictures.
+    let metric = &agreement["metrics"][0];
+    assert_eq!(
+        (&metric["metric"], &metric["votes"], &metric["models"]),
+        (&json!("shape_and_colour"), &json!(6), &json!(2))
+    );
+
+    // Another rater, who always says the opposite: agreement worse than chance.
+    let (other, mut next) = sit_down(&app).await;
+    while let Some(id) = next["matchup"]["id"].as_str().map(str::to_owned) {
+        let left = app.get_as(&other, &format!("/api/v1/matchups/{id}/left")).await.expect(200);
+        let blue = image::load_from_memory(&left.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0[2] > 200;
+        let body = json!({ "choice": if blue { "right" } else { "left" } }).to_string();
+        let vote = app.post_as(&other, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201);
+        next = vote.json()["next"].clone();
+    }
+    let agreement = app.get("/api/v1/leaderboard/agreement").await.expect(200).json();
+    assert_eq!(agreement["judged_by_several"], 6);
+    assert!(agreement["alpha"].as_f64().is_some_and(|alpha| alpha < 0.0), "{agreement}");
+    assert_eq!(agreement["win_rates"][0][1]["value"], 0.5);
+    let page = app.get("/leaderboard").await.expect(200).text();
+    assert!(
+        page.contains("Who beats whom") && page.contains("on 6 pairs of pictures by several raters"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

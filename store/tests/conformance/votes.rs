@@ -2,10 +2,11 @@
 
 use crate::world::{World, on_both_databases};
 use domain::api::VoteRecord;
+use domain::evaluate::Metric;
 use domain::id::{MatchupId, RaterId};
 use domain::preference::{Choice, Matchup, Question};
 use domain::ranking::Tally;
-use store::{Conflict, PairVotes, StoreError};
+use store::{Conflict, ImageScore, JudgedScores, PairVotes, StoreError};
 
 on_both_databases!(
     a_second_vote_on_a_matchup_is_a_conflict,
@@ -15,6 +16,7 @@ on_both_databases!(
     votes_are_listed_newest_first_with_the_models_names,
     tallies_count_for_the_model_whatever_its_side,
     judged_votes_carry_their_pictures,
+    votes_stand_beside_the_scores_of_both_pictures,
 );
 
 /// Two models with pictures of the prompt, and a matchup of them for anybody.
@@ -169,4 +171,25 @@ async fn judged_votes_carry_their_pictures(mut world: World) {
             assert_eq!(picture.artifact, image.artifact);
         }
     }
+}
+
+async fn votes_stand_beside_the_scores_of_both_pictures(mut world: World) {
+    let (a, b) = (world.model("a").await, world.model("b").await);
+    world.evaluation_image(&a, "p").await;
+    world.evaluation_image(&b, "p").await;
+    let rater = world.rater().await;
+    let matchup = world.next_matchup(rater, &[]).await.unwrap();
+    world.vote(&matchup, rater, Choice::Right).await;
+    assert_eq!(world.store.judged_scores(Question::Overall).await.unwrap(), []);
+    let score = |image_id, metric, value| ImageScore { image_id, metric, value };
+    let scores = [
+        score(matchup.left, Metric::ClipScore, 0.25),
+        score(matchup.right, Metric::ClipScore, 0.5),
+        // Of one side alone: nothing to compare.
+        score(matchup.left, Metric::ShapeAndColour, 1.0),
+    ];
+    world.store.put_scores(&scores, None).await.unwrap();
+    let judged = JudgedScores { metric: Metric::ClipScore, scores: [0.25, 0.5], choice: Choice::Right };
+    assert_eq!(world.store.judged_scores(Question::Overall).await.unwrap(), [judged]);
+    assert_eq!(world.store.judged_scores(Question::Appeal).await.unwrap(), []);
 }

@@ -1,0 +1,137 @@
+//! Who beats whom, whether raters agree among themselves, and whether scores agree with them: arithmetic over all votes.
+
+use crate::error::ApiError;
+use crate::extract::Query;
+use crate::routes::{Asked, LONGEST_LIST};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use domain::api::{Agreement, MetricAgreement, ModelScore, path};
+use domain::evaluate::Metric;
+use domain::id::{ImageId, ModelId};
+use domain::preference::{Choice, JudgedVote};
+use domain::ranking::{
+    ELO_K, ELO_START, ModelVote, Outcome, Predicted, Standing, Tally, elo, krippendorff_alpha, spearman,
+    standings, tie_aware_accuracy, win_rate_matrix,
+};
+use std::collections::{BTreeMap, HashMap};
+use store::JudgedScores;
+
+/// Agreement
+///
+/// Win rates of every two models, Elo's rating as a second view, Krippendorff's alpha of raters, and how well each metric
+/// says what people say.
+#[utoipa::path(get, path = path::AGREEMENT, tag = "judging", params(Asked), responses((status = 200, body = Agreement)))]
+pub(crate) async fn agreement(
+    State(state): State<AppState>,
+    Query(Asked { question }): Query<Asked>,
+) -> Result<Json<Agreement>, ApiError> {
+    let tallies = state.store.tallies(question).await?;
+    let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
+    let listed = state.store.list_models(LONGEST_LIST).await?;
+    let ids: HashMap<&str, ModelId> = listed.iter().map(|model| (model.name.as_str(), model.id)).collect();
+    let names: HashMap<ModelId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
+    let standings: Vec<Standing> =
+        standings(&tallies).into_iter().filter(|standing| names.contains_key(&standing.model)).collect();
+
+    let mut votes = state.store.judged_votes().await?;
+    votes.retain(|vote| vote.question == question);
+    let on_models: Vec<ModelVote> = votes.iter().filter_map(|vote| on_models(vote, &ids)).collect();
+    let elo = elo(&on_models, ELO_K, ELO_START);
+    let matrix = win_rate_matrix(&tallies);
+    let place = |model| matrix.models.iter().position(|&known| known == model);
+    let row = |a: &Standing| {
+        standings.iter().map(|b| matrix.rows[place(a.model)?][place(b.model)?]).collect::<Vec<_>>()
+    };
+    let said = answers(&votes);
+    Ok(Json(Agreement {
+        question,
+        models: standings.iter().map(|standing| names[&standing.model].to_owned()).collect(),
+        win_rates: standings.iter().map(row).collect(),
+        elo: standings
+            .iter()
+            .map(|standing| elo.get(&standing.model).copied().unwrap_or(ELO_START))
+            .collect(),
+        alpha: krippendorff_alpha(&said),
+        judged_by_several: said.iter().filter(|answers| answers.len() > 1).count() as i64,
+        metrics: metrics(
+            &standings,
+            &state.store.all_model_scores().await?,
+            &state.store.judged_scores(question).await?,
+        ),
+    }))
+}
+
+fn outcome(choice: Choice) -> Outcome {
+    match choice {
+        Choice::Left => Outcome::First,
+        Choice::Right => Outcome::Second,
+        Choice::Tie | Choice::BothBad => Outcome::Neither,
+    }
+}
+
+fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ModelId>) -> Option<ModelVote> {
+    let [a, b] = [0, 1].map(|side: usize| ids.get(vote.pictures[side].model.as_str()).copied());
+    Some(ModelVote { a: a?, b: b?, outcome: outcome(vote.choice) })
+}
+
+/// What was said of each two pictures. Which of them is the first is decided by the random part of their ids: by age, the
+/// newer model's would always come second, and where that model is the better one agreement would look like chance.
+fn answers(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
+    let mut answers: BTreeMap<[ImageId; 2], Vec<Outcome>> = BTreeMap::new();
+    for vote in votes {
+        let [left, right] = [vote.pictures[0].id, vote.pictures[1].id];
+        let random_part = |id: ImageId| (id.0.as_u128() as u64, id);
+        let (pair, said) = if random_part(left) <= random_part(right) {
+            ([left, right], outcome(vote.choice))
+        } else {
+            ([right, left], outcome(vote.choice).turned())
+        };
+        answers.entry(pair).or_default().push(said);
+    }
+    answers.into_values().collect()
+}
+
+/// Metrics that say something of judged pictures or models, in their usual order.
+fn metrics(
+    standings: &[Standing],
+    means: &HashMap<ModelId, Vec<ModelScore>>,
+    judged: &[JudgedScores],
+) -> Vec<MetricAgreement> {
+    let mut all = Vec::new();
+    for metric in Metric::ALL {
+        let pairs: Vec<Predicted> =
+            judged.iter().filter(|vote| vote.metric == metric).map(predicted).collect();
+        let (ratings, scores): (Vec<f64>, Vec<f64>) = standings
+            .iter()
+            .filter_map(|standing| {
+                let score = means.get(&standing.model)?.iter().find(|score| score.metric == metric)?;
+                Some((standing.rating.value, score.mean))
+            })
+            .unzip();
+        if pairs.is_empty() && ratings.is_empty() {
+            continue;
+        }
+        all.push(MetricAgreement {
+            metric,
+            votes: pairs.len() as i64,
+            accuracy: tie_aware_accuracy(&pairs, 0.0),
+            models: ratings.len() as i64,
+            rank_correlation: spearman(&ratings, &scores),
+        });
+    }
+    all
+}
+
+/// Metrics have scales of their own: what counts is which score is higher, and only equal ones are a tie.
+fn predicted(vote: &JudgedScores) -> Predicted {
+    let [left, right] = vote.scores;
+    let first = if left > right {
+        1.0
+    } else if left < right {
+        0.0
+    } else {
+        0.5
+    };
+    Predicted { first, outcome: outcome(vote.choice) }
+}
