@@ -5,7 +5,8 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::data::{VotesPer, VotesSpec};
 use domain::id::RaterId;
-use domain::preference::{Choice, JudgedPicture, JudgedVote};
+use domain::preference::{JudgedPicture, JudgedVote};
+use domain::ranking::Outcome;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -61,11 +62,12 @@ fn of_votes(votes: &[&JudgedVote]) -> JudgedPair {
     let first = votes[0];
     let [mut wins, mut losses, mut ties] = [0, 0, 0];
     for vote in votes {
-        let turned = vote.pictures[0].id != first.pictures[0].id;
-        match (vote.choice, turned) {
-            (Choice::Left, false) | (Choice::Right, true) => wins += 1,
-            (Choice::Right, false) | (Choice::Left, true) => losses += 1,
-            (Choice::Tie | Choice::BothBad, _) => ties += 1,
+        let said = Outcome::from(vote.choice);
+        let same_way = vote.pictures[0].id == first.pictures[0].id;
+        match if same_way { said } else { said.turned() } {
+            Outcome::First => wins += 1,
+            Outcome::Second => losses += 1,
+            Outcome::Neither => ties += 1,
         }
     }
     let labels = if wins > losses.max(ties) {

@@ -66,12 +66,11 @@ impl Encoder {
     /// The first position of [`Encoder::forward`], (batch, width): the last block computes no other.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Shapes that do not fit, or a causal encoder, whose first position sees nothing of the others.
     pub fn first_position(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.all_but_last(x)?;
         let first = match self.layers.last() {
-            Some(layer) if !layer.shape.causal => layer.beginning(&x, 1)?,
-            Some(layer) => layer.forward(&x)?.narrow(1, 0, 1)?,
+            Some(layer) => layer.beginning(&x, 1)?,
             None => x.narrow(1, 0, 1)?,
         };
         Ok(first.squeeze(1)?.contiguous()?)

@@ -20,3 +20,8 @@ pub mod train;
 
 /// A moment, to the microsecond (what both databases keep).
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
+
+/// Whether a setting is what it is where a spec does not say: then it is not written either.
+pub(crate) fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
+}

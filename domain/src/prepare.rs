@@ -43,7 +43,7 @@ pub struct PictureSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
     /// Which part of a picture that is wider or higher than that is kept.
-    #[serde(default, skip_serializing_if = "Crop::is_default")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub crop: Crop,
     /// Encode every picture turned left to right as well, for runs with `horizontal_flip`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -71,10 +71,6 @@ impl Crop {
             Self::Centre => "centre",
             Self::Random => "random",
         }
-    }
-
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
     }
 }
 
@@ -134,7 +130,7 @@ pub struct Manifest {
     /// Width and height of the pictures.
     pub size: [u32; 2],
     /// Which part of each picture was kept.
-    #[serde(default, skip_serializing_if = "Crop::is_default")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub crop: Crop,
     /// SHA-256 of each file of the safety checker that the pictures were held to; empty if they were held to none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

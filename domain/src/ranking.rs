@@ -29,6 +29,7 @@ pub use matrix::{WinRateMatrix, win_rate_matrix};
 
 use crate::api::{Rating, WinRate};
 use crate::id::ModelId;
+use crate::preference::Choice;
 use std::collections::BTreeMap;
 
 /// The votes on two models.
@@ -65,6 +66,17 @@ impl Outcome {
             Self::First => Self::Second,
             Self::Second => Self::First,
             Self::Neither => Self::Neither,
+        }
+    }
+}
+
+impl From<Choice> for Outcome {
+    /// Of the left and the right picture.
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Left => Self::First,
+            Choice::Right => Self::Second,
+            Choice::Tie | Choice::BothBad => Self::Neither,
         }
     }
 }

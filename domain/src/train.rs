@@ -55,22 +55,22 @@ pub struct TrainSpec {
     #[serde(default = "caption_dropout")]
     pub caption_dropout: f64,
     /// Which pictures are turned left to right now and then.
-    #[serde(default, skip_serializing_if = "HorizontalFlip::is_off")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub horizontal_flip: HorizontalFlip,
     /// Which part of a picture that is wider or higher than the model's is learnt from.
-    #[serde(default, skip_serializing_if = "Crop::is_default")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub crop: Crop,
     /// What SDXL is told of a picture's sizes.
-    #[serde(default, skip_serializing_if = "MicroConditioningSpec::is_default")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub micro_conditioning: MicroConditioningSpec,
     /// Noise and timestep shared by winner and loser, or by the whole micro-batch.
     #[serde(default)]
     pub noise: NoiseSharing,
     /// What the errors of a model that predicts v are measured in, where a preference objective compares them.
-    #[serde(default, skip_serializing_if = "ErrorSpace::is_default")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub error_space: ErrorSpace,
     /// What the networks compute in; weights are kept in f32 whatever it is.
-    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub precision: Precision,
     /// Ways to train in less memory.
     #[serde(default, skip_serializing_if = "MemorySpec::is_plain")]
@@ -221,12 +221,6 @@ pub enum ErrorSpace {
     Epsilon,
 }
 
-impl ErrorSpace {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// How weights are updated.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -250,7 +244,7 @@ pub enum OptimizerSpec {
         #[serde(default = "max_grad_norm")]
         max_grad_norm: f64,
         /// What the moments are kept in.
-        #[serde(default, skip_serializing_if = "Moments::is_default")]
+        #[serde(default, skip_serializing_if = "crate::is_default")]
         moments: Moments,
     },
     /// Adafactor (Shazeer and Stern 2018) at a given rate, as the SDXL recipes use it: of a matrix's second moments it
@@ -420,7 +414,11 @@ impl TrainSpec {
     /// How the pictures of a set become tensors for this run.
     #[must_use]
     pub fn picture(&self) -> PictureSpec {
-        PictureSpec { crop: self.crop, mirrored: !self.horizontal_flip.is_off(), ..PictureSpec::default() }
+        PictureSpec {
+            crop: self.crop,
+            mirrored: self.horizontal_flip != HorizontalFlip::Off,
+            ..PictureSpec::default()
+        }
     }
 
     /// Pictures that one update sees: two per pair.

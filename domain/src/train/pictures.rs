@@ -30,15 +30,3 @@ pub enum MicroConditioningSpec {
     /// That it is whole and of the training size, as Diffusion-DPO's `train.py` does.
     Whole,
 }
-
-impl HorizontalFlip {
-    pub(super) fn is_off(&self) -> bool {
-        *self == Self::Off
-    }
-}
-
-impl MicroConditioningSpec {
-    pub(super) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}

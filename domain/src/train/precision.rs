@@ -17,12 +17,6 @@ pub enum Precision {
     Bf16,
 }
 
-impl Precision {
-    pub(super) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// What AdamW keeps the moments of gradients in.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +29,4 @@ pub enum Moments {
     Bf16,
     /// 2 bytes, in blocks of 256 with the data type of bitsandbytes; parameters of fewer than 4096 weights keep f32.
     Int8,
-}
-
-impl Moments {
-    pub(super) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }

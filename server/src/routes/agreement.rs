@@ -9,7 +9,7 @@ use axum::extract::State;
 use domain::api::{Agreement, MetricAgreement, ModelScore, path};
 use domain::evaluate::Metric;
 use domain::id::{ImageId, ModelId};
-use domain::preference::{Choice, JudgedVote};
+use domain::preference::JudgedVote;
 use domain::ranking::{
     ELO_K, ELO_START, ModelVote, Outcome, Predicted, Standing, Tally, elo, krippendorff_alpha, spearman,
     standings, tie_aware_accuracy, win_rate_matrix,
@@ -62,17 +62,9 @@ pub(crate) async fn agreement(
     }))
 }
 
-fn outcome(choice: Choice) -> Outcome {
-    match choice {
-        Choice::Left => Outcome::First,
-        Choice::Right => Outcome::Second,
-        Choice::Tie | Choice::BothBad => Outcome::Neither,
-    }
-}
-
 fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ModelId>) -> Option<ModelVote> {
     let [a, b] = [0, 1].map(|side: usize| ids.get(vote.pictures[side].model.as_str()).copied());
-    Some(ModelVote { a: a?, b: b?, outcome: outcome(vote.choice) })
+    Some(ModelVote { a: a?, b: b?, outcome: vote.choice.into() })
 }
 
 /// What was said of each two pictures. Which of them is the first is decided by the random part of their ids: by age, the
@@ -83,9 +75,9 @@ fn answers(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
         let [left, right] = [vote.pictures[0].id, vote.pictures[1].id];
         let random_part = |id: ImageId| (id.0.as_u128() as u64, id);
         let (pair, said) = if random_part(left) <= random_part(right) {
-            ([left, right], outcome(vote.choice))
+            ([left, right], vote.choice.into())
         } else {
-            ([right, left], outcome(vote.choice).turned())
+            ([right, left], Outcome::from(vote.choice).turned())
         };
         answers.entry(pair).or_default().push(said);
     }
@@ -133,5 +125,5 @@ fn predicted(vote: &JudgedScores) -> Predicted {
     } else {
         0.5
     };
-    Predicted { first, outcome: outcome(vote.choice) }
+    Predicted { first, outcome: vote.choice.into() }
 }

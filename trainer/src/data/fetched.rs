@@ -1,4 +1,5 @@
-//! Sets of the hub as files: all of a split is fetched into the hub's cache, once, and read there as in any folder.
+//! Sets of the hub as files: what a run wants of a split is fetched into the hub's cache, once, and read
+//! there as in any folder.
 
 use crate::hub::{Hub, HubSettings, RepoType};
 use crate::stop::StopSignal;
