@@ -25,8 +25,8 @@ use domain::train::{ErrorSpace, TrainSpec};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Shards of a micro-batch in one pass: as many as a small machine has cores. Of three or more, the order in which their
-/// gradients are added would need a rule.
+/// Shards of a micro-batch in one pass on a CPU: as many as a small machine has cores. Of three or more, the order in which
+/// their gradients are added would need a rule. A GPU takes one thing at a time, the larger the better: there it is one.
 const SHARDS: usize = 2;
 
 /// How the networks are run.
@@ -242,7 +242,8 @@ fn sides(batch: &Batch) -> usize {
 /// Cuts a micro-batch into at most [`SHARDS`] parts, each with all sides of its examples.
 fn shards(batch: &Batch) -> Result<Vec<Shard>> {
     let m = batch.timesteps.len();
-    let size = m.div_ceil(SHARDS.min(m));
+    let count = if batch.winner.device().is_cpu() { SHARDS } else { 1 };
+    let size = m.div_ceil(count.min(m));
     (0..m).step_by(size).map(|first| shard(batch, 0..sides(batch), first..m.min(first + size))).collect()
 }
 

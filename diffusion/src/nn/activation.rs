@@ -1,9 +1,11 @@
 //! Pointwise activations and the gated GELU of the transformer blocks.
 
+use super::composed::{self, Composed};
 use super::vector::{normal_cdf, normal_pdf, sigmoid, vectorized};
-use super::{has_own_kernel, slices};
+use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// A pointwise activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -27,10 +29,21 @@ impl Activation {
         if has_own_kernel(x) {
             return x.contiguous()?.apply_op1(self);
         }
+        composed::apply(self, &[x])
+    }
+
+    /// The derivative at every value.
+    pub(super) fn slopes(self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Silu => x.silu(),
-            Self::Gelu => x.gelu_erf(),
-            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+            Self::Silu => {
+                let s = candle_nn::ops::sigmoid(x)?;
+                &s + (x * (&s - s.sqr()?)?)?
+            }
+            Self::Gelu => normal_cdfs(x)? + (x * normal_pdfs(x)?)?,
+            Self::QuickGelu => {
+                let s = candle_nn::ops::sigmoid(&(x * 1.702)?)?;
+                &s + ((x * 1.702)? * (&s - s.sqr()?)?)?
+            }
         }
     }
 
@@ -56,6 +69,43 @@ impl Activation {
                 s * (1.702 * x).mul_add(1.0 - s, 1.0)
             }
         }
+    }
+}
+
+/// Phi at every value.
+fn normal_cdfs(x: &Tensor) -> Result<Tensor> {
+    ((x * FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5
+}
+
+/// The normal density at every value.
+fn normal_pdfs(x: &Tensor) -> Result<Tensor> {
+    (x.sqr()? * -0.5)?.exp()? * (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 / 2.0)
+}
+
+impl Composed for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let x = &operands[0];
+        match self {
+            Self::Silu => x.silu(),
+            Self::Gelu => x.gelu_erf(),
+            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+        }
+    }
+
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let wide = wide(gradient.dtype());
+        let dx = (gradient.to_dtype(wide)? * self.slopes(&operands[0].to_dtype(wide)?)?)?;
+        Ok(vec![Some(dx.to_dtype(gradient.dtype())?)])
     }
 }
 
@@ -114,13 +164,38 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
         bail!("gated GELU: odd width {:?}", x.dims());
     }
     if !has_own_kernel(&x) {
-        let halves = x.chunk(2, D::Minus1)?;
-        return &halves[0] * halves[1].gelu_erf()?;
+        return composed::apply(Geglu, &[&x]);
     }
     x.apply_op1(Geglu)
 }
 
 struct Geglu;
+
+impl Composed for Geglu {
+    fn name(&self) -> &'static str {
+        "geglu"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let halves = operands[0].chunk(2, D::Minus1)?;
+        &halves[0] * halves[1].gelu_erf()?
+    }
+
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let (dtype, wide) = (gradient.dtype(), wide(gradient.dtype()));
+        let halves = operands[0].to_dtype(wide)?.chunk(2, D::Minus1)?;
+        let (value, gate, g) = (&halves[0], &halves[1].contiguous()?, &gradient.to_dtype(wide)?);
+        let to_value = (g * (gate * normal_cdfs(gate)?)?)?.to_dtype(dtype)?;
+        let to_gate = ((g * value)? * Activation::Gelu.slopes(gate)?)?.to_dtype(dtype)?;
+        Ok(vec![Some(Tensor::cat(&[to_value, to_gate], D::Minus1)?)])
+    }
+}
 
 /// Rows that one task takes.
 const ROWS: usize = 16;

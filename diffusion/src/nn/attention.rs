@@ -2,6 +2,7 @@
 //! a block of queries at a time.
 #![expect(unsafe_code, reason = "heads write interleaved columns of the output")]
 
+use super::composed::{self, Composed};
 use super::disjoint::Disjoint;
 use super::matmul::Matrix;
 use super::narrow::Panels;
@@ -33,27 +34,23 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> R
     if shape.causal && queries != keys {
         bail!("attention: causal attention needs as many queries as keys, not {queries} and {keys}");
     }
-    #[cfg(feature = "flash-attn")]
-    if flash::suits(q, k, v, width / shape.heads) {
-        return flash::attention(q, k, v, shape);
-    }
     if !has_own_kernel(q) {
-        return stock(q, k, v, shape);
+        return composed::apply(shape, &[q, k, v]);
     }
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, shape)
 }
 
-/// The same by the kernels of FlashAttention 2: on GPUs, in half precision, where nothing is to be differentiated.
+/// The forward pass by the kernels of FlashAttention 2: on GPUs, in half precision.
 #[cfg(feature = "flash-attn")]
 mod flash {
     use super::AttentionShape;
     use candle_core::{DType, Result, Tensor};
 
-    /// The kernels have no backward, and head sizes of their own.
-    pub(super) fn suits(q: &Tensor, k: &Tensor, v: &Tensor, size: usize) -> bool {
-        let differentiates = q.track_op() || k.track_op() || v.track_op();
+    /// The kernels have head sizes of their own.
+    pub(super) fn suits(q: &Tensor, shape: AttentionShape) -> bool {
         let half = matches!(q.dtype(), DType::F16 | DType::BF16);
-        q.device().is_cuda() && half && !differentiates && size % 8 == 0 && size <= 256
+        let size = q.dims().last().map_or(0, |width| width / shape.heads);
+        q.device().is_cuda() && half && size.is_multiple_of(8) && size <= 256
     }
 
     pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
@@ -66,26 +63,104 @@ mod flash {
     }
 }
 
-/// The same by stock differentiable operations.
-fn stock(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
-    let (batch, queries, width) = q.dims3()?;
-    let size = width / shape.heads;
-    let split = |t: &Tensor| t.reshape((batch, (), shape.heads, size))?.transpose(1, 2)?.contiguous();
-    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
-    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?.to_dtype(wide(q.dtype()))?;
-    let scores = if shape.causal {
-        let keys = k.dim(2)?;
-        let mask: Vec<f32> = (0..queries)
-            .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
-            .collect();
-        scores.broadcast_add(
-            &Tensor::from_vec(mask, (1, 1, queries, keys), scores.device())?.to_dtype(scores.dtype())?,
-        )?
-    } else {
-        scores
-    };
-    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(v.dtype())?;
-    weights.matmul(&v)?.transpose(1, 2)?.reshape((batch, queries, width))
+/// Scores that the composed passes hold at a time: a gigabyte in f32.
+const SCORES: usize = 1 << 28;
+
+impl AttentionShape {
+    /// (batch, positions, width) as (batch heads, positions, size).
+    fn split(self, t: &Tensor) -> Result<Tensor> {
+        let (batch, positions, width) = t.dims3()?;
+        let size = width / self.heads;
+        t.reshape((batch, positions, self.heads, size))?.transpose(1, 2)?.reshape((
+            batch * self.heads,
+            positions,
+            size,
+        ))
+    }
+
+    /// The way back from [`AttentionShape::split`].
+    fn join(self, t: &Tensor) -> Result<Tensor> {
+        let (all, positions, size) = t.dims3()?;
+        t.reshape((all / self.heads, self.heads, positions, size))?.transpose(1, 2)?.reshape((
+            all / self.heads,
+            positions,
+            self.heads * size,
+        ))
+    }
+
+    /// Which heads of split operands are taken at a time: first and count.
+    fn turns(q: &Tensor, k: &Tensor) -> Result<Vec<(usize, usize)>> {
+        let (heads, queries, _) = q.dims3()?;
+        let at_once = (SCORES / (queries * k.dim(1)?).max(1)).max(1);
+        Ok((0..heads).step_by(at_once).map(|first| (first, at_once.min(heads - first))).collect())
+    }
+
+    /// Softmax of scaled scores, (heads, queries, keys), in f32 at least.
+    fn softmax(self, q: &Tensor, k: &Tensor) -> Result<Tensor> {
+        let (_, queries, size) = q.dims3()?;
+        let keys = k.dim(1)?;
+        let wide = wide(q.dtype());
+        let scores = (q.matmul(&k.t()?)?.to_dtype(wide)? * (1.0 / (size as f64).sqrt()))?;
+        let scores = if self.causal {
+            let mask: Vec<f32> = (0..queries)
+                .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
+                .collect();
+            let mask = Tensor::from_vec(mask, (1, queries, keys), q.device())?.to_dtype(wide)?;
+            scores.broadcast_add(&mask)?
+        } else {
+            scores
+        };
+        candle_nn::ops::softmax_last_dim(&scores)
+    }
+}
+
+impl Composed for AttentionShape {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let [q, k, v] = operands else { bail!("attention: {} operands", operands.len()) };
+        #[cfg(feature = "flash-attn")]
+        if flash::suits(q, *self) {
+            return flash::attention(q, k, v, *self);
+        }
+        let (q, k, v) = (self.split(q)?, self.split(k)?, self.split(v)?);
+        let parts = Self::turns(&q, &k)?.into_iter().map(|(first, count)| {
+            let part = |t: &Tensor| t.narrow(0, first, count);
+            self.softmax(&part(&q)?, &part(&k)?)?.to_dtype(v.dtype())?.matmul(&part(&v)?)
+        });
+        self.join(&Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    /// As our own kernel's: with P the probabilities, dV = P^T dY, dP = dY V^T,
+    /// dS = P o (dP - rowsum(dY o Y)) / sqrt(size), dQ = dS K, dK = dS^T Q.
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        y: &Tensor,
+        gradient: &Tensor,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let [q, k, v] = operands else { bail!("attention: {} operands", operands.len()) };
+        let (q, k, v) = (self.split(q)?, self.split(k)?, self.split(v)?);
+        let (y, g) = (self.split(y)?, self.split(gradient)?);
+        let (dtype, wide) = (q.dtype(), wide(q.dtype()));
+        let scale = 1.0 / (q.dim(2)? as f64).sqrt();
+        let mut gradients = [(); 3].map(|()| Vec::new());
+        for (first, count) in Self::turns(&q, &k)? {
+            let part = |t: &Tensor| t.narrow(0, first, count);
+            let (q, k, g) = (part(&q)?, part(&k)?, part(&g)?);
+            let p = self.softmax(&q, &k)?;
+            let mean = (g.to_dtype(wide)? * part(&y)?.to_dtype(wide)?)?.sum_keepdim(D::Minus1)?;
+            let dp = g.matmul(&part(&v)?.t()?)?.to_dtype(wide)?;
+            let ds = ((dp.broadcast_sub(&mean)? * &p)? * scale)?.to_dtype(dtype)?;
+            gradients[0].push(ds.matmul(&k)?);
+            gradients[1].push(ds.t()?.matmul(&q)?);
+            gradients[2].push(p.to_dtype(dtype)?.t()?.matmul(&g)?);
+        }
+        gradients.iter().map(|parts| self.join(&Tensor::cat(parts, 0)?).map(Some)).collect()
+    }
 }
 
 /// Queries of one block.

@@ -2,11 +2,12 @@
 //! and, where pictures are small, many pictures at a time, so that the product is wide enough to be fast.
 #![expect(unsafe_code, reason = "tiles of one picture write interleaved rows of the output")]
 
+use super::composed::{self, Composed};
 use super::disjoint::Disjoint;
 use super::matmul::{Matrix, Threads, multiply};
 use super::scratch::with_scratch;
 use super::vector::{sum, vectorized};
-use super::{has_own_kernel, slices};
+use super::{has_own_kernel, slices, wide};
 use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -40,11 +41,7 @@ pub fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: ConvolutionSh
     if has_own_kernel(&x) {
         return x.apply_op3(weight, bias, Convolution(shape));
     }
-    let ConvolutionShape { stride, padding: [vertical, horizontal], relu } = shape;
-    // The stock operation knows one padding for both ways.
-    let x = x.pad_with_zeros(2, vertical, vertical)?.pad_with_zeros(3, horizontal, horizontal)?;
-    let y = x.conv2d(weight, 0, stride, 1, 1)?.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
-    if relu { y.relu() } else { Ok(y) }
+    composed::apply(Convolution(shape), &[&x, weight, bias])
 }
 
 #[derive(Clone, Copy)]
@@ -413,6 +410,99 @@ fn backward_to_weight(s: &Sizes, x: &[f32], gradient: &[f32]) -> Vec<f32> {
         }
     });
     dw
+}
+
+/// A picture with zeros around it: above and below, left and right.
+fn padded(x: &Tensor, [above, below]: [usize; 2], [left, right]: [usize; 2]) -> Result<Tensor> {
+    x.pad_with_zeros(2, above, below)?.pad_with_zeros(3, left, right)
+}
+
+/// Every `stride`-th of `count` values along a dimension, from `first`.
+fn every(x: &Tensor, dim: usize, first: usize, stride: usize, count: usize) -> Result<Tensor> {
+    if stride == 1 {
+        return x.narrow(dim, first, count);
+    }
+    let x = x.contiguous()?;
+    let places: Vec<u32> = (0..count).map(|i| (first + i * stride) as u32).collect();
+    x.index_select(&Tensor::from_vec(places, count, x.device())?, dim)
+}
+
+/// Zeros between the values along a dimension, so that they stand `stride` apart.
+fn spread(x: &Tensor, dim: usize, stride: usize) -> Result<Tensor> {
+    let mut dims = x.dims().to_vec();
+    let count = dims[dim];
+    dims[dim] = count * stride;
+    let apart = x.unsqueeze(dim + 1)?.pad_with_zeros(dim + 1, 0, stride - 1)?.reshape(dims)?;
+    apart.narrow(dim, 0, (count - 1) * stride + 1)
+}
+
+impl Composed for Convolution {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let [x, weight, bias] = operands else { bail!("convolution: {} operands", operands.len()) };
+        let ConvolutionShape { stride, padding: [vertical, horizontal], relu } = self.0;
+        // The stock operation knows one padding for both ways.
+        let y = if vertical == horizontal {
+            x.conv2d(weight, vertical, stride, 1, 1)?
+        } else {
+            padded(x, [vertical; 2], [horizontal; 2])?.conv2d(weight, 0, stride, 1, 1)?
+        };
+        let y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
+        if relu { y.relu() } else { Ok(y) }
+    }
+
+    /// The input's is a convolution again, of the gradient with the weight turned about; the weight's is, for each
+    /// element of the kernel, a product of the gradient and the pixels that the element saw.
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        y: &Tensor,
+        gradient: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let [x, weight, bias] = operands else { bail!("convolution: {} operands", operands.len()) };
+        let s = Sizes::new(*self, x.dims(), weight.dims())?;
+        let (dtype, [above, left], [rows, columns]) = (x.dtype(), s.padding, s.kernel);
+        let gradient = if s.relu { (gradient * y.gt(0.0)?.to_dtype(dtype)?)? } else { gradient.clone() };
+        let to_x = || {
+            let apart = if s.stride == 1 {
+                gradient.clone()
+            } else {
+                spread(&spread(&gradient, 2, s.stride)?, 3, s.stride)?.contiguous()?
+            };
+            let (above, left) = (rows - 1 - above, columns - 1 - left);
+            let below = s.height + rows - 1 - above - apart.dim(2)?;
+            let right = s.width + columns - 1 - left - apart.dim(3)?;
+            let turned = weight.flatten_from(2)?.flip(&[2])?.reshape(weight.shape())?;
+            let turned = turned.transpose(0, 1)?.contiguous()?;
+            if [above, left, right].iter().all(|&zeros| zeros == below) {
+                apart.conv2d(&turned, below, 1, 1, 1)
+            } else {
+                padded(&apart, [above, below], [left, right])?.conv2d(&turned, 0, 1, 1, 1)
+            }
+        };
+        let to_weight = || {
+            // Channels first: one product over the pixels of all pictures, whose sum is taken in f32 at least.
+            let g = gradient.transpose(0, 1)?.reshape((s.outputs, ()))?;
+            let x = padded(x, [above; 2], [left; 2])?.transpose(0, 1)?.contiguous()?;
+            let seen = |i: usize| {
+                let rows = every(&x, 2, i / columns, s.stride, s.out_height)?;
+                let pixels = every(&rows, 3, i % columns, s.stride, s.out_width)?;
+                g.matmul(&pixels.reshape((s.inputs, ()))?.t()?)
+            };
+            let elements = (0..rows * columns).map(seen).collect::<Result<Vec<_>>>()?;
+            Tensor::stack(&elements, 2)?.reshape(weight.shape())
+        };
+        let to_bias = || gradient.to_dtype(wide(dtype))?.sum((0, 2, 3))?.to_dtype(bias.dtype());
+        Ok(vec![
+            wanted[0].then(to_x).transpose()?,
+            wanted[1].then(to_weight).transpose()?,
+            wanted[2].then(to_bias).transpose()?,
+        ])
+    }
 }
 
 impl CustomOp3 for Convolution {

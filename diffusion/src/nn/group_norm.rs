@@ -1,5 +1,7 @@
 //! Group normalisation, with SiLU folded in where a block applies it next.
 
+use super::activation::Activation;
+use super::composed::{self, Composed};
 use super::vector::{moments, sigmoid, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
@@ -31,24 +33,80 @@ pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: GroupNormSh
         bail!("group norm: {channels} channels, {} groups, weight {:?}", shape.groups, weight.dims());
     }
     if !has_own_kernel(&x) {
-        return stock(&x, weight, bias, shape);
+        return composed::apply(shape, &[&x, weight, bias]);
     }
     x.apply_op3(weight, bias, shape)
 }
 
-/// The same by stock differentiable operations, in f32 at least.
-fn stock(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: GroupNormShape) -> Result<Tensor> {
-    let (dims, dtype) = (x.dims().to_vec(), x.dtype());
-    let wide = wide(dtype);
-    let grouped = x.to_dtype(wide)?.reshape((dims[0], shape.groups, ()))?;
-    let centred = grouped.broadcast_sub(&grouped.mean_keepdim(D::Minus1)?)?;
-    let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + shape.epsilon)?.sqrt()?;
-    let normal = centred.broadcast_div(&deviation)?.reshape((dims[0], dims[1], ()))?;
-    let y = normal
-        .broadcast_mul(&weight.to_dtype(wide)?.reshape((1, (), 1))?)?
-        .broadcast_add(&bias.to_dtype(wide)?.reshape((1, (), 1))?)?
-        .reshape(dims)?;
-    (if shape.silu { y.silu()? } else { y }).to_dtype(dtype)
+/// What both composed passes begin with, in f32 at least.
+struct Normalised {
+    /// (batch, channels, pixels).
+    value: Tensor,
+    /// One over each group's deviation: (batch, groups, 1).
+    inverse: Tensor,
+    /// (1, channels, 1).
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl GroupNormShape {
+    fn normalise(&self, operands: &[Tensor]) -> Result<Normalised> {
+        let [x, weight, bias] = operands else { bail!("group norm: {} operands", operands.len()) };
+        let wide = wide(x.dtype());
+        let (batch, channels) = (x.dim(0)?, x.dim(1)?);
+        let grouped = x.to_dtype(wide)?.reshape((batch, self.groups, ()))?;
+        let centred = grouped.broadcast_sub(&grouped.mean_keepdim(D::Minus1)?)?;
+        let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?.recip()?;
+        let of_channels = |t: &Tensor| t.to_dtype(wide)?.reshape((1, channels, 1));
+        Ok(Normalised {
+            value: centred.broadcast_mul(&inverse)?.reshape((batch, channels, ()))?,
+            inverse,
+            weight: of_channels(weight)?,
+            bias: of_channels(bias)?,
+        })
+    }
+}
+
+impl Composed for GroupNormShape {
+    fn name(&self) -> &'static str {
+        "group-norm"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let n = self.normalise(operands)?;
+        let y = n.value.broadcast_mul(&n.weight)?.broadcast_add(&n.bias)?.reshape(operands[0].shape())?;
+        (if self.silu { y.silu()? } else { y }).to_dtype(operands[0].dtype())
+    }
+
+    /// As [`GroupNormShape::backward_group`].
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let n = self.normalise(operands)?;
+        let [x, weight, bias] = operands else { bail!("group norm: {} operands", operands.len()) };
+        let mut h = gradient.to_dtype(n.value.dtype())?.reshape(n.value.shape())?;
+        if self.silu {
+            h = (h * Activation::Silu.slopes(&n.value.broadcast_mul(&n.weight)?.broadcast_add(&n.bias)?)?)?;
+        }
+        let to_x = || {
+            let grouped = |t: &Tensor| t.reshape((x.dim(0)?, self.groups, ()));
+            let (value, h) = (grouped(&n.value)?, grouped(&h.broadcast_mul(&n.weight)?)?);
+            let slope = (&h * &value)?.mean_keepdim(D::Minus1)?;
+            (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?
+                .broadcast_mul(&n.inverse)?
+                .reshape(x.shape())?
+                .to_dtype(x.dtype())
+        };
+        Ok(vec![
+            wanted[0].then(to_x).transpose()?,
+            wanted[1].then(|| (&h * &n.value)?.sum((0, 2))?.to_dtype(weight.dtype())).transpose()?,
+            wanted[2].then(|| h.sum((0, 2))?.to_dtype(bias.dtype())).transpose()?,
+        ])
+    }
 }
 
 impl CustomOp3 for GroupNormShape {

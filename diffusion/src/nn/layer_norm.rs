@@ -1,5 +1,6 @@
 //! Layer normalisation over the last dimension.
 
+use super::composed::{self, Composed};
 use super::vector::{moments, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
@@ -16,25 +17,67 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
         bail!("layer norm: width {width}, weight {:?}, bias {:?}", weight.dims(), bias.dims());
     }
     if !has_own_kernel(&x) {
-        let wide = wide(x.dtype());
-        let y = x.to_dtype(wide)?;
-        let centred = y.broadcast_sub(&y.mean_keepdim(D::Minus1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
-        return centred
-            .broadcast_div(&deviation)?
-            .broadcast_mul(&weight.to_dtype(wide)?)?
-            .broadcast_add(&bias.to_dtype(wide)?)?
-            .to_dtype(x.dtype());
+        return composed::apply(LayerNorm { epsilon }, &[&x, weight, bias]);
     }
-    x.apply_op3(weight, bias, LayerNorm { epsilon: epsilon as f32 })
+    x.apply_op3(weight, bias, LayerNorm { epsilon })
 }
 
 struct LayerNorm {
-    epsilon: f32,
+    epsilon: f64,
 }
 
 /// Rows that one task takes. Fixed, so that sums over rows do not depend on the number of threads.
 const ROWS: usize = 64;
+
+impl LayerNorm {
+    /// The normalised values, and one over each row's deviation, in f32 at least.
+    fn normalise(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let x = x.to_dtype(wide(x.dtype()))?;
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?.recip()?;
+        Ok((centred.broadcast_mul(&inverse)?, inverse))
+    }
+}
+
+impl Composed for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let (value, _) = self.normalise(&operands[0])?;
+        let wide = value.dtype();
+        value
+            .broadcast_mul(&operands[1].to_dtype(wide)?)?
+            .broadcast_add(&operands[2].to_dtype(wide)?)?
+            .to_dtype(operands[0].dtype())
+    }
+
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let [x, weight, bias] = operands else { bail!("layer norm: {} operands", operands.len()) };
+        let (value, inverse) = self.normalise(x)?;
+        let g = gradient.to_dtype(value.dtype())?;
+        let to_x = || {
+            let h = g.broadcast_mul(&weight.to_dtype(value.dtype())?)?;
+            let slope = (&h * &value)?.mean_keepdim(D::Minus1)?;
+            (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?
+                .broadcast_mul(&inverse)?
+                .to_dtype(x.dtype())
+        };
+        let over_rows = |t: &Tensor| t.reshape(((), weight.elem_count()))?.sum(0)?.to_dtype(weight.dtype());
+        Ok(vec![
+            wanted[0].then(to_x).transpose()?,
+            wanted[1].then(|| over_rows(&(&g * &value)?)).transpose()?,
+            wanted[2].then(|| over_rows(&g)?.to_dtype(bias.dtype())).transpose()?,
+        ])
+    }
+}
 
 impl CustomOp3 for LayerNorm {
     fn name(&self) -> &'static str {
@@ -60,7 +103,7 @@ impl CustomOp3 for LayerNorm {
                 #[inline(always)]
                 || {
                     for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                        let (mean, inverse) = moments(x, self.epsilon);
+                        let (mean, inverse) = moments(x, self.epsilon as f32);
                         for j in 0..width {
                             y[j] = ((x[j] - mean) * inverse).mul_add(weight[j], bias[j]);
                         }
@@ -115,7 +158,7 @@ impl LayerNorm {
         let width = weight.len();
         let (mut dw, mut db) = (vec![0f32; width], vec![0f32; width]);
         for ((dx, x), g) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(g.chunks_exact(width)) {
-            let (mean, inverse) = moments(x, self.epsilon);
+            let (mean, inverse) = moments(x, self.epsilon as f32);
             let n = width as f32;
             let plain = sum(width, |j| g[j] * weight[j]) / n;
             let times_x = sum(width, |j| g[j] * weight[j] * (x[j] - mean)) * inverse / n;

@@ -1,9 +1,10 @@
 //! The affine map y = x W^T + b.
 
+use super::composed::{self, Composed};
 use super::matmul::{Matrix, product};
-use super::{has_own_kernel, slices};
+use super::{has_own_kernel, slices, wide};
 use crate::gradients::leave;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
 
 /// `x`: (.., inputs); `weight`: (outputs, inputs); `bias`: (outputs). Returns (.., outputs).
 ///
@@ -12,17 +13,8 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let x = x.contiguous()?;
     if !has_own_kernel(&x) {
-        let (outputs, inputs) = weight.dims2()?;
-        let rows = x.elem_count() / inputs;
-        let mut shape = x.dims().to_vec();
-        shape.pop();
-        shape.push(outputs);
-        let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?;
-        let y = match bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        };
-        return y.reshape(shape);
+        let operands = [Some(&x), Some(weight), bias];
+        return composed::apply(Affine, &operands.into_iter().flatten().collect::<Vec<_>>());
     }
     match bias {
         Some(bias) => x.apply_op3(weight, bias, WithBias),
@@ -32,6 +24,54 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
 struct WithBias;
 struct WithoutBias;
+
+/// Either, composed.
+struct Affine;
+
+/// (rows, columns) of (.., columns).
+fn rows(t: &Tensor) -> Result<Tensor> {
+    t.reshape(((), t.dim(D::Minus1)?))
+}
+
+impl Composed for Affine {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let (x, weight) = (&operands[0], &operands[1]);
+        let mut dims = x.dims().to_vec();
+        if let Some(last) = dims.last_mut() {
+            *last = weight.dim(0)?;
+        }
+        let y = rows(x)?.matmul(&weight.t()?)?;
+        match operands.get(2) {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        }
+        .reshape(dims)
+    }
+
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let (x, weight) = (&operands[0], &operands[1]);
+        let g = rows(gradient)?;
+        let mut gradients = vec![
+            wanted[0].then(|| g.matmul(weight)?.reshape(x.shape())).transpose()?,
+            wanted[1].then(|| g.t()?.matmul(&rows(x)?)).transpose()?,
+        ];
+        if let Some(bias) = operands.get(2) {
+            let to_bias = || g.to_dtype(wide(g.dtype()))?.sum(0)?.to_dtype(bias.dtype());
+            gradients.push(wanted[2].then(to_bias).transpose()?);
+        }
+        Ok(gradients)
+    }
+}
 
 fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize) -> Vec<f32> {
     let rows = x.len() / inputs;

@@ -2,14 +2,15 @@
 //!
 //! candle's stock operations either have no backward (its fused softmax and layer norm detach silently) or
 //! are several times slower than PyTorch in a training step on a CPU. These carry both passes. On another
-//! device, or in another type than f32, each falls back to a composition of stock operations that has a
-//! correct gradient, whose sums are taken in f32, or in f64 where the values are f64.
+//! device, or in another type than f32, each is composed of candle's operations, both passes again (`composed`), with
+//! sums taken in f32, or in f64 where the values are f64.
 //!
 //! Every backward pass is deterministic and independent of the number of threads: work is split over outputs,
 //! never over the terms of a sum, so that a resumed run repeats an undisturbed one bit for bit.
 
 mod activation;
 mod attention;
+mod composed;
 mod convolution;
 mod disjoint;
 mod frozen;
