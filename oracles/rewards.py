@@ -4,16 +4,12 @@ resizers.py and texts.py: run these first. See README.md.
 
 HPSv2, CLIP score: open_clip's `CLIP`, the transforms as in resizers.py. PickScore: transformers' `CLIPModel`. Aesthetics:
 the linear layers of its author's script. ImageReward: the package's own vit.py and med.py (image-reward 1.5, without its
-dependencies: `pip install --no-deps --target PLACE image-reward==1.5`, and PLACE in IMAGE_REWARD).
+dependencies: `pip install --no-deps image-reward==1.5`).
 """
 
-import importlib
 import json
 import math
-import os
 import shutil
-import sys
-import types
 from pathlib import Path
 
 import numpy
@@ -25,6 +21,7 @@ from safetensors.torch import save_file
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
+import blip
 import resizers
 import texts
 import vocabulary
@@ -119,36 +116,8 @@ def hugging_face_features(model, pixels, words):
     return pictures, unit(model.float().get_text_features(**words)).double()
 
 
-def image_reward_modules():
-    """vit.py and med.py alone: the package's __init__ imports what is not needed here."""
-    place = Path(os.environ.get("IMAGE_REWARD", "/nowhere")) / "ImageReward" / "models" / "BLIP"
-    assert place.is_dir(), "set IMAGE_REWARD: see above"
-    import transformers.modeling_utils as modeling
-    import transformers.pytorch_utils as utilities
-
-    for name in ("apply_chunking_to_forward", "find_pruneable_heads_and_indices", "prune_linear_layer"):
-        if not hasattr(modeling, name):
-            setattr(modeling, name, getattr(utilities, name))
-    if "fairscale" not in sys.modules:
-        for name in ("fairscale", "fairscale.nn", "fairscale.nn.checkpoint", "fairscale.nn.checkpoint.checkpoint_activations"):
-            sys.modules[name] = types.ModuleType(name)
-        sys.modules["fairscale.nn.checkpoint.checkpoint_activations"].checkpoint_wrapper = lambda module, *_, **__: module
-    # Names of timm 0.6 that vit.py imports for loading other files.
-    import timm.models._manipulate as manipulate
-    import timm.models.layers  # noqa: F401
-    import timm.models.helpers as helpers
-
-    for name in ("named_apply", "adapt_input_conv"):
-        if not hasattr(helpers, name):
-            setattr(helpers, name, getattr(manipulate, name))
-    package = types.ModuleType("blip")
-    package.__path__ = [str(place)]
-    sys.modules["blip"] = package
-    return importlib.import_module("blip.vit"), importlib.import_module("blip.med")
-
-
 def image_reward(expected):
-    vit, med = image_reward_modules()
+    vit, med = blip.modules()
     from transformers import BertConfig
 
     tokenizer = texts.bert(FIXTURES / "texts")
@@ -162,11 +131,7 @@ def image_reward(expected):
     spare = torch.nn.ModuleDict({"vision_proj": torch.nn.Linear(32, 8), "text_proj": torch.nn.Linear(24, 8)})
     for i, module in enumerate((vision, text, head, spare)):
         settle(module, 50 + i)
-    state = {f"blip.visual_encoder.{k}": v for k, v in vision.state_dict().items()}
-    state |= {f"blip.text_encoder.{k}": v for k, v in text.state_dict().items()}
-    state["blip.text_encoder.embeddings.position_ids"] = torch.arange(48)[None]
-    state |= {f"blip.{k}": v for k, v in spare.state_dict().items()}
-    state |= {f"mlp.{k}": v for k, v in head.state_dict().items()}
+    state = blip.state_of(vision, text, head["layers"]) | {f"blip.{k}": v for k, v in spare.state_dict().items()}
     torch.save(halves(state), FOLDER / "ImageReward.pt")
     features, rewards = [], []
     with torch.no_grad():

@@ -24,8 +24,9 @@ from pathlib import Path
 import ftfy
 import ftfy.bad_codecs  # noqa: F401
 from open_clip import tokenizer as open_clip_tokenizer
-from transformers import BertTokenizer, CLIPTokenizerFast
+from transformers import CLIPTokenizerFast
 
+import blip
 import prompts
 import vocabulary
 
@@ -125,11 +126,7 @@ def bert_vocabulary(texts):
 
 
 def bert(folder):
-    """As ImageReward sets it up (BLIP's init_tokenizer)."""
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
-    tokenizer.add_special_tokens({"bos_token": "[DEC]"})
-    tokenizer.add_special_tokens({"additional_special_tokens": ["[ENC]"]})
-    return tokenizer
+    return blip.tokenizer(folder / "vocab.txt")
 
 
 def fixture(parti_file):

@@ -1,5 +1,8 @@
 //! Where tensors live and are computed: chosen by a word, opened, described.
 
+#[cfg(feature = "cuda")]
+mod pool;
+
 use crate::{Error, Result};
 use candle_core::Device;
 use std::fmt;
@@ -70,7 +73,7 @@ impl DeviceName {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto if !HAS_CUDA || gpus().is_empty() => Ok(Device::Cpu),
-            Self::Auto => Ok(Device::new_cuda(0)?),
+            Self::Auto => gpu(0),
             Self::Cuda(_) if !HAS_CUDA => Err(Error::setting(
                 "device",
                 format!("{self}: this program was built for the CPU only; build it with --features cuda"),
@@ -81,10 +84,30 @@ impl DeviceName {
                     let problem = format!("{self}: this machine has {there} GPUs, counted from 0");
                     return Err(Error::setting("device", problem));
                 }
-                Ok(Device::new_cuda(number)?)
+                gpu(number)
             }
         }
     }
+}
+
+fn gpu(number: usize) -> Result<Device> {
+    let device = Device::new_cuda(number)?;
+    #[cfg(feature = "cuda")]
+    pool::keep_freed(&device)?;
+    Ok(device)
+}
+
+/// The largest memory of a GPU that tensors took so far, in bytes; `None` on a CPU.
+///
+/// # Errors
+/// The driver's.
+pub fn peak_memory(device: &Device) -> Result<Option<u64>> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return Ok(Some(pool::peak(device)?));
+    }
+    let _ = device;
+    Ok(None)
 }
 
 /// The GPUs of this machine that the driver shows; none where this program was not built for any.

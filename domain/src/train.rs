@@ -450,11 +450,6 @@ impl TrainSpec {
         if let Some(lora) = &self.lora {
             lora.validate(&mut p);
             p.require(!self.from_nothing, "lora", "updates a trained start: leave from_nothing or lora out");
-            p.require(
-                self.precision == Precision::F32,
-                "precision",
-                "an adapter is trained in f32: leave precision or lora out",
-            );
         }
         let positive = |p: &mut Problems, field: &str, v: f64| {
             p.require(v.is_finite() && v > 0.0, field, format!("{v} is not a positive number"));

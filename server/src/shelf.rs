@@ -108,7 +108,8 @@ impl Shelf {
 }
 
 async fn votes(store: &Store) -> Result<Shelved, StoreError> {
-    Ok(Shelved::Votes(judged(&store.judged_votes().await?, &VotesSpec::default())))
+    let spec = VotesSpec::default();
+    Ok(Shelved::Votes(judged(&store.judged_votes(spec.question).await?, &spec)))
 }
 
 /// What a folder is, by what lies in it.

@@ -120,14 +120,15 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn judged_votes(&self) -> Result<Vec<JudgedVote>, StoreError> {
+    pub async fn judged_votes(&self, question: Question) -> Result<Vec<JudgedVote>, StoreError> {
         let rows: Vec<JudgedRow> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, m.prompt, m.question, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
              r.id AS right_image, r.artifact AS right_artifact, b.name AS right_model, v.choice, v.rater_id, v.created_at \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
-             ORDER BY v.id")
+             WHERE m.question = $1 ORDER BY v.id")
+            .bind(question.as_str())
             .fetch_all(pool)
             .await?);
         rows.into_iter().map(JudgedVote::try_from).collect()

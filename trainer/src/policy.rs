@@ -3,6 +3,7 @@
 use crate::checkpoint::{SavedModel, save_adapter, save_model};
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
+use diffusion::config::UnetConfig;
 use diffusion::lora::{Adapter, Layers};
 use diffusion::pipeline::Folders;
 use diffusion::unet::Unet;
@@ -12,7 +13,8 @@ use domain::train::{Precision, TrainSpec};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The trained network. Its weights are kept in f32, to which updates are made; in 16 bits it computes with copies.
+/// The trained network. Its weights are kept in f32, to which updates are made; in 16 bits it computes with copies, and under
+/// an adapter keeps the frozen weights in 16 bits alone.
 #[derive(Debug)]
 pub struct Policy {
     unet: Unet,
@@ -52,10 +54,13 @@ impl Policy {
     /// # Errors
     /// It cannot be read or has no layer that the spec wants to update, or the device lacks the precision.
     pub fn open(spec: &TrainSpec, start: &Folders, device: &Device) -> Result<Self> {
-        if let Some(lora) = &spec.lora {
-            return Self::adapter(lora, spec.seed, start, device);
-        }
         let dtype = dtype_of(spec.precision, device)?;
+        if let Some(lora) = &spec.lora {
+            let (unet, base) = start.unet(device)?;
+            let config = unet.config().clone();
+            drop(unet);
+            return Self::adapter(lora, spec.seed, &config, base, dtype, device);
+        }
         let folder = start.part("unet")?;
         let of = |parameters: Parameters| -> Result<(Unet, Variables)> {
             let unet = Unet::new(&parameters.root(), Unet::config_of(&folder)?)?;
@@ -68,6 +73,14 @@ impl Policy {
         } else {
             of(Parameters::of_tensors(start.unet(device)?.1, device).trained())?
         };
+        Self::whole(unet, masters, dtype, device)
+    }
+
+    /// A network whose weights are all trained, in f32, to compute in this type.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn whole(unet: Unet, masters: Variables, dtype: DType, device: &Device) -> Result<Self> {
         let (adapted, device) = (None, device.clone());
         if dtype == DType::F32 {
             return Ok(Self { unet, masters, copies: None, adapted, device });
@@ -77,12 +90,25 @@ impl Policy {
         Ok(Self { unet, masters, copies: Some(parameters.finish()?), adapted, device })
     }
 
-    fn adapter(lora: &LoraSpec, seed: u64, start: &Folders, device: &Device) -> Result<Self> {
-        let (unet, base) = start.unet(device)?;
+    /// A new adapter, in f32, over frozen weights that compute in this type.
+    ///
+    /// # Errors
+    /// Weights of another network, or that have no layer to update.
+    pub fn adapter(
+        lora: &LoraSpec,
+        seed: u64,
+        config: &UnetConfig,
+        base: Weights,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        // One tensor after the other goes, so that not all are there twice.
+        let base =
+            base.into_iter().map(|(name, t)| Ok((name, t.to_dtype(dtype)?))).collect::<Result<Weights>>()?;
         let (layers, alpha) = (Layers::of(&base), lora.alpha());
         let new = Adapter::fresh(&layers, &lora.targets, lora.rank as usize, alpha, seed)?;
         let (adapter, masters) = new.to(device)?.trainable()?;
-        let unet = Unet::of_weights(unet.config().clone(), &base, &adapter, device)?;
+        let unet = over(config, &base, &adapter, dtype, device)?;
         let adapted = Some(Adapted { base, layers, alpha });
         Ok(Self { unet, masters, copies: None, adapted, device: device.clone() })
     }
@@ -94,7 +120,9 @@ impl Policy {
     /// It cannot be read.
     pub fn reference(&self, named: Option<&Folders>, start: &Folders) -> Result<Unet> {
         let folders = match (named, &self.adapted) {
-            (None, Some(Adapted { base, .. })) => return self.over(base, &Adapter::default(), DType::F32),
+            (None, Some(Adapted { base, .. })) => {
+                return self.over(base, &Adapter::default(), self.unet.dtype());
+            }
             (named, _) => named.unwrap_or(start),
         };
         if folders.adapters().is_empty() {
@@ -118,11 +146,7 @@ impl Policy {
     }
 
     fn over(&self, weights: &Weights, adapter: &Adapter, dtype: DType) -> Result<Unet> {
-        let parameters = Parameters::of_tensors(weights.clone(), &self.device).in_type(dtype);
-        let parameters = parameters.with_adapter(adapter.clone());
-        let unet = Unet::new(&parameters.root(), self.unet.config().clone())?;
-        parameters.finish()?;
-        Ok(unet)
+        over(self.unet.config(), weights, adapter, dtype, &self.device)
     }
 
     /// Writes values of what is trained as a model over its base. `config` is the UNet's.
@@ -173,4 +197,19 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// A network of these weights, in this type, under an adapter.
+fn over(
+    config: &UnetConfig,
+    weights: &Weights,
+    adapter: &Adapter,
+    dtype: DType,
+    device: &Device,
+) -> Result<Unet> {
+    let parameters = Parameters::of_tensors(weights.clone(), device).in_type(dtype);
+    let parameters = parameters.with_adapter(adapter.clone());
+    let unet = Unet::new(&parameters.root(), config.clone())?;
+    parameters.finish()?;
+    Ok(unet)
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::Device;
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use domain::train::TrainSpec;
+use domain::train::{Precision, TrainSpec};
 use image::RgbImage;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -107,6 +107,24 @@ fn convolutions_under_adafactor() {
     resumes(&spec("{ kind = 'denoise' }", "pictures", lora));
 }
 
+/// The frozen weights in 16 bits, what is trained in 32.
+#[test]
+fn over_a_base_in_half_precision() {
+    let half = |steps| {
+        let lora =
+            "precision = 'f16'\noptimizer = { kind = 'adafactor' }\nlora = { targets = ['to_q', 'conv1'] }";
+        TrainSpec { steps, ..spec("{ kind = 'sft' }", "winter", lora) }
+    };
+    resumes(&half(5));
+    let scratch = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| scratch.path().join(name);
+    let (_, narrow) = run(&half(2), base(), at("f16"), None);
+    let wide = TrainSpec { precision: Precision::F32, ..half(2) };
+    let (_, wide) = run(&wide, base(), at("f32"), None);
+    let off = (narrow.losses[0] / wide.losses[0] - 1.0).abs();
+    assert!(off > 0.0 && off < 5e-3, "f16 {}, f32 {}", narrow.losses[0], wide.losses[0]);
+}
+
 /// The model over its base draws what the run's samples showed, and an adapter can be trained over it.
 #[test]
 fn a_model_is_an_adapter_over_its_base() {
@@ -170,7 +188,6 @@ fn specs() {
     bad("lora = { alpha = -1.0 }", "lora.alpha");
     bad("lora = { targets = [] }", "lora.targets");
     bad("from_nothing = true\nlora = {}", "lora");
-    bad("precision = 'f16'\nlora = {}", "precision");
     let spec = spec("{ kind = 'denoise' }", "pictures", "lora = { targets = ['to_x'] }");
     let scratch = tempfile::tempdir().expect("a folder");
     let places = Places {

@@ -169,7 +169,7 @@ fn moments_in_few_bits() {
 #[test]
 fn in_half_precision() {
     let half = spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "winter", "precision = 'f16'");
-    // Slow on a CPU: our own operations are f32's.
+    // Slow on a CPU: our own kernels are f32's.
     check_at(&TrainSpec { steps: 2, batch_size: 1, gradient_accumulation: 1, ..half }, 1);
     let bf16 = spec("{ kind = 'sft' }", "winter", "precision = 'bf16'");
     let scratch = tempfile::tempdir().expect("a folder");

@@ -34,8 +34,6 @@ impl House {
     }
 
     async fn enqueue(&self, spec: &JobSpec) -> JobId {
-        // Jobs are taken in the order of their ids: of one millisecond, in any.
-        tokio::time::sleep(Duration::from_millis(2)).await;
         spec.validate().expect("a valid spec");
         let id = JobId::new(now(), entropy().expect("entropy"));
         self.store.enqueue_job(id, spec, now()).await.expect("enqueued");

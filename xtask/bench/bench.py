@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from steps import answer
 
 GUIDANCE_SCALE = 5.0
+PRECISIONS = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def unet_of(model: Path, random_weights: bool):
@@ -24,17 +25,20 @@ def unet_of(model: Path, random_weights: bool):
     return UNet2DConditionModel.from_pretrained(folder)
 
 
-def train_step(model: Path, batch: int, side: int | None, random_weights: bool):
-    """One update: per-sample timesteps, mean squared error, backward, clip to norm 1, AdamW."""
-    unet = unet_of(model, random_weights).train()
+def train_step(model: Path, batch: int, side: int | None, random_weights: bool, device, dtype):
+    """One update: per-sample timesteps, mean squared error, backward, clip to norm 1, AdamW.
+
+    In 16 bits under autocast, as diffusers' training scripts do: the weights stay in f32."""
+    unet = unet_of(model, random_weights).train().to(device)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, weight_decay=1e-2)
-    latents, text_states = inputs(model, unet, batch, side)
-    target = torch.randn(latents.shape)
-    timesteps = torch.randint(0, 1000, (batch,))
+    latents, text_states = inputs(model, unet, batch, side, device)
+    target = torch.randn(latents.shape, device=device)
+    timesteps = torch.randint(0, 1000, (batch,), device=device)
 
     def step():
-        prediction = unet(latents, timesteps, encoder_hidden_states=text_states).sample
-        loss = torch.nn.functional.mse_loss(prediction, target)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            prediction = unet(latents, timesteps, encoder_hidden_states=text_states).sample
+        loss = torch.nn.functional.mse_loss(prediction.float(), target)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
@@ -44,15 +48,16 @@ def train_step(model: Path, batch: int, side: int | None, random_weights: bool):
     return step
 
 
-def generate_step(model: Path, batch: int, side: int | None, random_weights: bool, sampler_steps: int):
+def generate_step(model: Path, batch: int, side: int | None, random_weights: bool, sampler_steps: int, device, dtype):
     """One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder."""
-    unet = unet_of(model, random_weights).eval()
+    unet = unet_of(model, random_weights).eval().to(device, dtype)
     if random_weights:
         autoencoder = AutoencoderKL.from_config(AutoencoderKL.load_config(model / "vae")).eval()
     else:
         autoencoder = AutoencoderKL.from_pretrained(model / "vae").eval()
+    autoencoder = autoencoder.to(device, dtype)
     sampler = DDIMScheduler.from_pretrained(model / "scheduler")
-    noise, text_states = inputs(model, unet, batch, side)
+    noise, text_states = (t.to(dtype) for t in inputs(model, unet, batch, side, device))
     both_states = torch.cat([torch.zeros_like(text_states), text_states])
 
     @torch.no_grad()
@@ -69,13 +74,13 @@ def generate_step(model: Path, batch: int, side: int | None, random_weights: boo
     return step
 
 
-def inputs(model: Path, unet: UNet2DConditionModel, batch: int, side: int | None):
+def inputs(model: Path, unet: UNet2DConditionModel, batch: int, side: int | None, device):
     """Latents and text states of the shapes that the model's configs state."""
     tokens = json.loads((model / "text_encoder" / "config.json").read_text())["max_position_embeddings"]
     config = unet.config
     side = side or config.sample_size
-    latents = torch.randn(batch, config.in_channels, side, side)
-    return latents, torch.randn(batch, tokens, config.cross_attention_dim)
+    latents = torch.randn(batch, config.in_channels, side, side, device=device)
+    return latents, torch.randn(batch, tokens, config.cross_attention_dim, device=device)
 
 
 def main():
@@ -87,18 +92,23 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--side", type=int, help="of the latents; the config's when absent")
     parser.add_argument("--random-weights", action="store_true", help="the folder has no more than configs")
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="f32")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
+    # f32 is f32 on both sides.
+    torch.backends.cudnn.allow_tf32 = False
+    where = arguments.device, PRECISIONS[arguments.precision]
     if arguments.task == "train":
-        step = train_step(arguments.model, arguments.batch, arguments.side, arguments.random_weights)
+        step = train_step(arguments.model, arguments.batch, arguments.side, arguments.random_weights, *where)
     else:
         step = generate_step(
-            arguments.model, arguments.batch, arguments.side, arguments.random_weights, arguments.steps
+            arguments.model, arguments.batch, arguments.side, arguments.random_weights, arguments.steps, *where
         )
 
-    answer(step)
+    answer(step, arguments.device)
 
 
 main()

@@ -1,6 +1,7 @@
-"""The Python side of `cargo xtask bench score` and `bench fid`: open_clip and pytorch-fid on the same files and pictures.
+"""The Python side of `cargo xtask bench score` and `bench fid`: open_clip, image-reward and pytorch-fid on the same files and
+pictures.
 
-    python score.py make NAME FOLDER                   # random weights of full size: vit-l-14, vit-h-14 or inception
+    python score.py make NAME FOLDER      # random weights of full size: vit-l-14, vit-h-14, image-reward or inception
     python score.py run NAME FOLDER --batch N --threads N
 
 A step takes pictures in memory to their scores or features, preparation included; `diff-contrast-trainer bench` does the
@@ -9,6 +10,7 @@ same on the same weights, and each answers with the mean, which has to agree.
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from PIL import Image
 
 from steps import answer
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "oracles"))
 
 # Side of the pictures, as Stable Diffusion 1.5 draws them.
 SIDE = 512
@@ -44,7 +48,11 @@ def inception(state: dict):
 
 def make(name: str, folder: Path):
     torch.manual_seed(0)
-    if name == "inception":
+    if name == "image-reward":
+        import blip
+
+        state = blip.state_of(*blip.full_size())
+    elif name == "inception":
         import torchvision
 
         network = torchvision.models.inception_v3(
@@ -63,7 +71,9 @@ def make(name: str, folder: Path):
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     torch.save(state, making / "weights.pt")
-    if name != "inception":
+    if name == "image-reward":
+        (making / "vocab.txt").write_text("\n".join(blip.stand_in_vocabulary()) + "\n")
+    elif name != "inception":
         vocabulary = "bpe_simple_vocab_16e6.txt.gz"
         shutil.copyfile(Path(open_clip.__file__).parent / vocabulary, making / vocabulary)
     making.rename(folder)
@@ -112,10 +122,44 @@ def score_step(name: str, folder: Path, batch: int):
     return step
 
 
+def image_reward_step(folder: Path, batch: int):
+    """As image-reward's `score`, of several pictures at a time: texts filled up to 35 tokens."""
+    import blip
+    import open_clip
+
+    vision, text, head = blip.full_size()
+    state = torch.load(folder / "weights.pt")
+    for module, prefix in [(vision, "blip.visual_encoder."), (text, "blip.text_encoder."), (head, "mlp.layers.")]:
+        part = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        # Later releases of transformers do not keep the positions' numbers.
+        part = {name: value for name, value in part.items() if name in module.state_dict()}
+        module.load_state_dict(part)
+    tokenizer = blip.tokenizer(folder / "vocab.txt")
+    prepare = open_clip.image_transform(224, is_train=False)
+    pictures = [picture(i) for i in range(batch)]
+    prompts = [prompt(i) for i in range(batch)]
+
+    @torch.inference_mode()
+    def step():
+        seen = vision(torch.stack([prepare(picture) for picture in pictures]))
+        words = tokenizer(prompts, padding="max_length", truncation=True, max_length=35, return_tensors="pt")
+        states = text(
+            words.input_ids,
+            attention_mask=words.attention_mask,
+            encoder_hidden_states=seen,
+            encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long),
+            return_dict=True,
+        ).last_hidden_state
+        rewards = (head(states[:, 0]) - 0.16717362830052426) / 1.0333394966054072
+        return rewards.double().mean().item()
+
+    return step
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["make", "run"])
-    parser.add_argument("name", choices=[*OPEN_CLIP, "inception"])
+    parser.add_argument("name", choices=[*OPEN_CLIP, "image-reward", "inception"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
@@ -125,6 +169,8 @@ def main():
         make(arguments.name, arguments.folder)
     elif arguments.name == "inception":
         answer(fid_step(arguments.folder, arguments.batch))
+    elif arguments.name == "image-reward":
+        answer(image_reward_step(arguments.folder, arguments.batch))
     else:
         answer(score_step(arguments.name, arguments.folder, arguments.batch))
 

@@ -43,6 +43,15 @@ pub(crate) struct Options {
     /// Size of the shard that `data` reads, made under target/ when it is not there.
     #[arg(long, default_value_t = 2.0)]
     gigabytes: f64,
+    /// The device of `train`, `generate` and `objectives`: cpu, or cuda with a `--trainer` that was built for it.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What their networks compute in: f32, f16 or bf16.
+    #[arg(long, default_value = "f32")]
+    precision: String,
+    /// A trainer that is built already; without, one is built.
+    #[arg(long)]
+    trainer: Option<PathBuf>,
     /// Threads of both; all cores when absent.
     #[arg(long)]
     threads: Option<NonZero<usize>>,
@@ -73,6 +82,9 @@ enum Shape {
     /// LAION's CLIP ViT-H/14: HPSv2.
     #[value(name = "vit-h-14")]
     VitH14,
+    /// ImageReward: BLIP's ViT-L/16 and a BERT that looks at the picture.
+    #[value(name = "image-reward")]
+    ImageReward,
 }
 
 const WARM_UP: usize = 2;
@@ -101,9 +113,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     };
     // Both programs, as `demo` builds them: alone, the trainer's dependencies would be compiled once more with fewer
     // features.
-    steps.take("release build", || deployment::build(&workspace))?;
-
-    let trainer = || Command::new(workspace.target.join("release/diff-contrast-trainer"));
+    let program = match &options.trainer {
+        Some(program) => program.clone(),
+        None => {
+            steps.take("release build", || deployment::build(&workspace))?;
+            workspace.target.join("release/diff-contrast-trainer")
+        }
+    };
+    let trainer = || Command::new(&program);
     if options.task == Task::Data {
         steps.take("rounds", || data::run(&workspace, &python, trainer(), options))?;
         return Ok(ExitCode::SUCCESS);
@@ -135,7 +152,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     };
     let model = match options.shape {
         Some(Shape::Sd15Half) => workspace.root.join("xtask/bench/shapes/sd15-half"),
-        Some(Shape::VitL14 | Shape::VitH14) => bail!("--shape: this one scores pictures; use sd15-half"),
+        Some(Shape::VitL14 | Shape::VitH14 | Shape::ImageReward) => {
+            bail!("--shape: this one scores pictures; use sd15-half")
+        }
         None => workspace.root.join(&options.model),
     };
     for command in [&mut ours, &mut theirs] {
@@ -144,7 +163,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             .arg(&model)
             .args(["--batch", &options.batch.to_string(), "--steps", &options.steps.to_string()])
             .args(options.shape.map(|_| "--random-weights"))
-            .args(options.side.map(|side| format!("--side={side}")));
+            .args(options.side.map(|side| format!("--side={side}")))
+            .args(["--device", &options.device, "--precision", &options.precision]);
         limit_threads(command, threads);
     }
     let (mut ours, mut theirs) = steps.take("both load the model", || {
@@ -194,7 +214,9 @@ fn print(names: [&str; 2], model: &Path, options: &Options, threads: usize, roun
     let peak = |value: fn(&(Measured, Measured)) -> f64| rounds.iter().map(value).fold(0.0, f64::max) / 1e6;
     println!();
     println!(
-        "bench: batch {}, {threads} threads, {} rounds, {}",
+        "bench: {}, {}, batch {}, {threads} threads, {} rounds, {}",
+        options.device,
+        options.precision,
         options.batch,
         rounds.len(),
         model.display()
@@ -286,7 +308,14 @@ fn virtual_environment(workspace: &Workspace) -> Result<PathBuf> {
         system::install(&["python3-venv"], "a virtual environment")?;
         make_environment(&folder)?;
     }
-    process::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
+    let install = || {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        pip
+    };
+    process::run(install().arg("-r").arg(&requirements))?;
+    // It pins packages of 2023 that what we use of it does not need.
+    process::run(install().args(["--no-deps", "image-reward==1.5"]))?;
     fs::write(&marker, wanted).with_context(|| format!("writing {}", marker.display()))?;
     Ok(python)
 }

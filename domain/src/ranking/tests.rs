@@ -224,7 +224,7 @@ fn intervals_cover_the_truth_about_as_often_as_they_say() {
 
 /// The oracle (statsmodels' binomial regression) has no prior; one this weak leaves no trace.
 #[test]
-fn ratings_and_all_three_standard_errors_equal_statsmodels() {
+fn ratings_and_all_three_standard_errors_equal_statsmodels_and_arena_ranks() {
     let all: serde_json::Value =
         serde_json::from_str(include_str!("../../tests/fixtures/statistics.json")).expect("the fixture");
     for case in all["bradley_terry"].as_array().expect("cases") {
@@ -249,6 +249,10 @@ fn ratings_and_all_three_standard_errors_equal_statsmodels() {
             close(estimate.r, expected("r", i), 1e-6);
             close(estimate.standard_error, expected("model", i).max(expected("sandwich", i)), 1e-6);
             close(clustered[i].sqrt(), expected("clustered", i), 1e-6);
+            // LMArena's package, which has the sandwich alone.
+            let arena = |name: &str| case["arena"][name][i].as_f64().expect("a number");
+            close(estimate.r, arena("r"), 1e-5);
+            close(estimate.standard_error, expected("model", i).max(arena("sandwich")), 1e-4);
         }
     }
 }

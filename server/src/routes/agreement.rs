@@ -34,8 +34,7 @@ pub(crate) async fn agreement(
     let standings: Vec<Standing> =
         standings(&tallies).into_iter().filter(|standing| names.contains_key(&standing.model)).collect();
 
-    let mut votes = state.store.judged_votes().await?;
-    votes.retain(|vote| vote.question == question);
+    let votes = state.store.judged_votes(question).await?;
     let on_models: Vec<ModelVote> = votes.iter().filter_map(|vote| on_models(vote, &ids)).collect();
     let elo = elo(&on_models, ELO_K, ELO_START);
     let matrix = win_rate_matrix(&tallies);

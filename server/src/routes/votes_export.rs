@@ -85,7 +85,7 @@ pub(crate) async fn export(
         until: which.until,
         prompt_filter: None,
     };
-    let mut pairs = judged(&state.store.judged_votes().await?, &spec);
+    let mut pairs = judged(&state.store.judged_votes(spec.question).await?, &spec);
     if matches!(which.ties, Ties::Drop) {
         pairs.retain(|pair| !pair.is_tie());
     }

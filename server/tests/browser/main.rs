@@ -8,7 +8,7 @@ mod support;
 use chromium::Chromium;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
-use domain::preference::Choice;
+use domain::preference::{Choice, Question};
 use domain::run::MetricPoint;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -217,7 +217,7 @@ async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
     let set = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });
     let read: Vec<_> =
         Pairs::open(&set).expect("opens").expect("a set").map(|pair| pair.expect("a pair")).collect();
-    let votes = app.store.judged_votes().await.expect("votes");
+    let votes = app.store.judged_votes(Question::Overall).await.expect("votes");
     let decided: Vec<_> = votes.iter().filter(|vote| vote.choice != Choice::Tie).collect();
     assert_eq!((votes.len(), read.len(), decided.len()), (6, 5, 5));
     for (pair, vote) in read.iter().zip(&decided) {

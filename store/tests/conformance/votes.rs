@@ -151,17 +151,18 @@ async fn tallies_count_for_the_model_whatever_its_side(mut world: World) {
 }
 
 async fn judged_votes_carry_their_pictures(mut world: World) {
-    assert_eq!(world.store.judged_votes().await.unwrap(), []);
+    assert_eq!(world.store.judged_votes(Question::Overall).await.unwrap(), []);
     let matchup = open_matchup(&mut world, "p").await;
     let names = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
     let (first, second) = (world.rater().await, world.rater().await);
     world.vote(&matchup, first, Choice::Left).await;
     world.vote(&matchup, second, Choice::BothBad).await;
-    let votes = world.store.judged_votes().await.unwrap();
+    let votes = world.store.judged_votes(Question::Overall).await.unwrap();
     assert_eq!(
         votes.iter().map(|v| (v.rater_id, v.choice)).collect::<Vec<_>>(),
         [(first, Choice::Left), (second, Choice::BothBad)]
     );
+    assert_eq!(world.store.judged_votes(Question::Appeal).await.unwrap(), []);
     for vote in &votes {
         assert_eq!(vote.prompt, "p");
         assert_eq!([vote.pictures[0].id, vote.pictures[1].id], [matchup.left, matchup.right]);

@@ -14,6 +14,7 @@ use crate::data::sets::draw;
 use crate::forward::{Forward, Way};
 use crate::host::peak_memory;
 use crate::optim::{Gradients, Optimiser};
+use crate::policy::{Policy, dtype_of};
 use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Shape, Tensor};
@@ -22,7 +23,7 @@ use datasets::picture::decode;
 use datasets::rows::Pairs;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
-use diffusion::lora::{Adapter, Layers};
+use diffusion::device::{DeviceName, peak_memory as device_peak_memory};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
@@ -34,7 +35,7 @@ use domain::data::{DataSpec, PickAPicSpec};
 use domain::dataset::Source;
 use domain::lora::LoraSpec;
 use domain::prepare::Crop;
-use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec, ShapesSet};
+use domain::train::{Embedding, ErrorSpace, Objective, OptimizerSpec, Precision, ShapesSet};
 use evaluation::rewards::RewardKind;
 use image::{ImageFormat, RgbImage};
 use std::collections::BTreeMap;
@@ -85,6 +86,12 @@ pub struct BenchCommand {
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: usize,
+    /// The device of `train` and `generate`: auto, cpu, cuda or cuda:NUMBER.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceName,
+    /// What the networks of `train` and `generate` compute in (`precision` of a spec).
+    #[arg(long, default_value = "f32")]
+    precision: Computing,
     /// Threads, which the environment (`RAYON_NUM_THREADS`) has to say too: pools read it before we could.
     #[arg(long)]
     threads: Option<usize>,
@@ -97,6 +104,24 @@ enum Task {
     Score,
     Fid,
     Read,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Computing {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Computing {
+    fn on(self, device: &Device) -> Result<DType> {
+        let precision = match self {
+            Self::F32 => Precision::F32,
+            Self::F16 => Precision::F16,
+            Self::Bf16 => Precision::Bf16,
+        };
+        dtype_of(precision, device)
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -134,9 +159,10 @@ impl BenchCommand {
             ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
         }
         let folders = Folders::new(&self.model, None);
+        let device = self.device.open()?;
         let mut step = match self.task {
-            Task::Train => self.train(&folders)?,
-            Task::Generate => self.generate(&folders)?,
+            Task::Train => self.train(&folders, &device)?,
+            Task::Generate => self.generate(&folders, &device)?,
             Task::Score => score::score(&self.model, self.reward, self.batch)?,
             Task::Fid => score::fid(&self.model, self.batch)?,
             Task::Read => read(&self.model),
@@ -150,28 +176,31 @@ impl BenchCommand {
             }
             let begun = Instant::now();
             let result = step()?.map_or(String::new(), |result| format!(" {result}"));
-            println!("{:.6} {}{result}", begun.elapsed().as_secs_f64(), peak_memory());
+            device.synchronize()?;
+            let seconds = begun.elapsed().as_secs_f64();
+            let peak = device_peak_memory(&device)?.unwrap_or_else(peak_memory);
+            println!("{seconds:.6} {peak}{result}");
             std::io::stdout().flush()?;
         }
         Ok(())
     }
 
     /// Latents and conditioning of the shapes that the model's configs state.
-    fn inputs(&self, unet: &Unet, noise: &mut Noise) -> Result<(Tensor, Conditioning)> {
+    fn inputs(&self, unet: &Unet, noise: &mut Noise, device: &Device) -> Result<(Tensor, Conditioning)> {
         let folders = Folders::new(&self.model, None);
         let text: ClipTextConfig =
             diffusion::config::read(&folders.part("text_encoder")?.join("config.json"))?;
         let config = unet.config();
         let side = self.side.unwrap_or(config.sample_size);
-        let latents = noise.normal_tensor((self.batch, config.in_channels, side, side), &Device::Cpu)?;
+        let latents = noise.normal_tensor((self.batch, config.in_channels, side, side), device)?;
         let tokens = text.max_position_embeddings;
-        let text = noise.normal_tensor((self.batch, tokens, config.cross_attention_dim), &Device::Cpu)?;
+        let text = noise.normal_tensor((self.batch, tokens, config.cross_attention_dim), device)?;
         let added = match config.added_widths() {
             Some((each, all)) => {
                 let pooled = all.checked_sub(TIME_IDS * each).context("the UNet reads no pooled text")?;
                 Some(Added {
-                    pooled: noise.normal_tensor((self.batch, pooled), &Device::Cpu)?,
-                    time_ids: Tensor::zeros((self.batch, TIME_IDS), DType::F32, &Device::Cpu)?,
+                    pooled: noise.normal_tensor((self.batch, pooled), device)?,
+                    time_ids: Tensor::zeros((self.batch, TIME_IDS), DType::F32, device)?,
                 })
             }
             None => None,
@@ -179,80 +208,80 @@ impl BenchCommand {
         Ok((latents, Conditioning { text, added }))
     }
 
-    /// The UNet under a new adapter, the adapter's numbers, and the reference, which shares the frozen weights.
-    fn adapted(
+    /// What is trained, and the reference where one is asked for.
+    fn networks(
         &self,
-        rank: u32,
         folders: &Folders,
         with_reference: bool,
-    ) -> Result<(Unet, Variables, Option<Unet>)> {
+        device: &Device,
+    ) -> Result<(Policy, Option<Unet>)> {
+        let dtype = self.precision.on(device)?;
+        let Some(rank) = self.lora else {
+            let (unet, variables) = self.unet(folders, device)?;
+            let frozen = || -> Result<Unet> {
+                if !self.random_weights {
+                    return Ok(Unet::load_frozen(&folders.part("unet")?, device, dtype)?);
+                }
+                let (unet, variables) = self.unet(folders, device)?;
+                Ok(in_type(&unet, &variables, dtype, device)?)
+            };
+            let reference = with_reference.then(frozen).transpose()?;
+            return Ok((Policy::whole(unet, variables, dtype, device)?, reference));
+        };
         let (config, base) = if self.random_weights {
-            let (unet, variables) = self.unet(folders, true)?;
+            let (unet, variables) = self.unet(folders, device)?;
             (unet.config().clone(), weights::values(&variables, DType::F32)?)
         } else {
-            let (unet, weights) = folders.unet(&Device::Cpu)?;
+            let (unet, weights) = folders.unet(device)?;
             (unet.config().clone(), weights)
         };
-        let spec = LoraSpec { rank, ..LoraSpec::default() };
-        let layers = Layers::of(&base);
-        let new = Adapter::fresh(&layers, &spec.targets, rank as usize, spec.alpha(), 0)?;
-        let (adapter, variables) = new.trainable()?;
-        let over = |adapter: &Adapter| Unet::of_weights(config.clone(), &base, adapter, &Device::Cpu);
-        let reference = with_reference.then(|| over(&Adapter::default())).transpose()?;
-        Ok((over(&adapter)?, variables, reference))
+        let lora = LoraSpec { rank, ..LoraSpec::default() };
+        let policy = Policy::adapter(&lora, 0, &config, base, dtype, device)?;
+        let reference = with_reference.then(|| policy.reference(None, folders)).transpose()?;
+        Ok((policy, reference))
     }
 
-    /// The model's UNet, or one drawn from its config.
-    fn unet(&self, folders: &Folders, trainable: bool) -> Result<(Unet, Variables)> {
+    /// The model's UNet, or one drawn from its config, to train.
+    fn unet(&self, folders: &Folders, device: &Device) -> Result<(Unet, Variables)> {
         let folder = folders.part("unet")?;
         if !self.random_weights {
-            return Ok(Unet::load(&folder, &Device::Cpu, trainable)?);
+            return Ok(Unet::load(&folder, device, true)?);
         }
-        let parameters = Parameters::random(0, &Device::Cpu);
+        let parameters = Parameters::random(0, device);
         let unet = Unet::new(&parameters.root(), Unet::config_of(&folder)?)?;
-        let variables = parameters.finish()?;
-        if trainable {
-            return Ok((unet, variables));
-        }
-        let frozen = Parameters::of_tensors(weights::values(&variables, DType::F32)?, &Device::Cpu);
-        Ok((Unet::new(&frozen.root(), unet.config().clone())?, Variables::new()))
+        Ok((unet, parameters.finish()?))
     }
 
-    fn autoencoder(&self, folders: &Folders) -> Result<Autoencoder> {
+    fn autoencoder(&self, folders: &Folders, dtype: DType, device: &Device) -> Result<Autoencoder> {
         let folder = folders.part("vae")?;
-        if !self.random_weights {
-            return Ok(Autoencoder::load(&folder, &Device::Cpu, false)?.0);
-        }
         let build = |parameters: &Parameters| {
             Autoencoder::new(&parameters.root(), VaeConfig::read(&folder.join("config.json"))?)
         };
-        let parameters = Parameters::random(1, &Device::Cpu);
-        build(&parameters)?;
-        let values = weights::values(&parameters.finish()?, DType::F32)?;
-        Ok(build(&Parameters::of_tensors(values, &Device::Cpu))?)
+        let values = if self.random_weights {
+            let parameters = Parameters::random(1, device);
+            build(&parameters)?;
+            weights::values(&parameters.finish()?, dtype)?
+        } else {
+            weights::values(&Autoencoder::load(&folder, device, true)?.1, dtype)?
+        };
+        Ok(build(&Parameters::of_tensors(values, device).in_type(dtype))?)
     }
 
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
     /// AdamW.
-    fn train<'a>(&self, folders: &'a Folders) -> Result<Step<'a>> {
+    fn train<'a>(&self, folders: &'a Folders, device: &'a Device) -> Result<Step<'a>> {
         let asked = self.objective.asked();
-        let (unet, variables, reference) = match self.lora {
-            None => {
-                let (unet, variables) = self.unet(folders, true)?;
-                let reference = asked.is_preference().then(|| self.unet(folders, false)).transpose()?;
-                (unet, variables, reference.map(|(reference, _)| reference))
-            }
-            Some(rank) => self.adapted(rank, folders, asked.is_preference())?,
-        };
+        let (policy, reference) = self.networks(folders, asked.is_preference(), device)?;
         let schedule = folders.schedule()?;
         let mut noise = Noise::new(0);
-        let (latents, conditioning) = self.inputs(&unet, &mut noise)?;
-        let mut like = |shape: &Shape| noise.normal_tensor(shape.clone(), &Device::Cpu);
+        let (latents, conditioning) = self.inputs(policy.unet(), &mut noise, device)?;
+        let mut like = |shape: &Shape, device: &Device| noise.normal_tensor(shape.clone(), device);
+        let cpu = &Device::Cpu;
         let features = Shape::from((self.batch, FEATURES));
         let mut batch = Batch {
-            noise: like(latents.shape())?,
-            loser: reference.is_some().then(|| like(latents.shape())).transpose()?,
-            clip: Some([like(&features)?, like(&features)?, like(&features)?]),
+            noise: like(latents.shape(), device)?,
+            loser: reference.is_some().then(|| like(latents.shape(), device)).transpose()?,
+            clip: Some([like(&features, cpu)?, like(&features, cpu)?, like(&features, cpu)?]),
             winner: latents,
             timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
             conditioning: vec![conditioning; 1 + usize::from(reference.is_some())],
@@ -263,50 +292,61 @@ impl BenchCommand {
             keep: if self.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
             error_space: ErrorSpace::default(),
         };
-        let mut optimiser = Optimiser::new(&OptimizerSpec::default(), &variables)?;
-        let mut pictures = self.from_pictures.then(|| Pictures::draw(folders, self.batch)).transpose()?;
+        let mut optimiser = Optimiser::new(&OptimizerSpec::default(), policy.masters())?;
+        let mut pictures =
+            self.from_pictures.then(|| Pictures::draw(folders, self.batch, device)).transpose()?;
         Ok(Box::new(move || {
             if let Some(pictures) = &mut pictures {
                 pictures.encode_into(&mut batch)?;
             }
-            let forward = Forward::run(&unet, reference.as_ref(), &schedule, &batch, way)?;
+            let forward = Forward::run(policy.unet(), reference.as_ref(), &schedule, &batch, way)?;
             let loss = objective(&asked, &schedule, &forward, &batch)?.loss;
             let mut gradients = Gradients::default();
-            forward.backward(&loss, &variables, &mut gradients)?;
-            optimiser.update(&variables, &gradients, 1, 1e-6)?;
+            forward.backward(&loss, policy.variables(), &mut gradients)?;
+            optimiser.update(policy.masters(), &gradients, 1, 1e-6)?;
+            policy.refresh()?;
             loss.to_scalar::<f32>()?;
             Ok(None)
         }))
     }
 
     /// One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
-    fn generate(&self, folders: &Folders) -> Result<Step<'static>> {
-        let (unet, _) = self.unet(folders, false)?;
-        let vae = self.autoencoder(folders)?;
+    fn generate(&self, folders: &Folders, device: &Device) -> Result<Step<'static>> {
+        let dtype = self.precision.on(device)?;
+        let unet = if self.random_weights {
+            let (unet, variables) = self.unet(folders, device)?;
+            in_type(&unet, &variables, dtype, device)?
+        } else {
+            Unet::load_frozen(&folders.part("unet")?, device, dtype)?
+        };
+        let vae = self.autoencoder(folders, dtype, device)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
-        let (noise, told) = self.inputs(&unet, &mut Noise::new(0))?;
-        let told = Conditioning::join(&[told.clone(), told])?;
-        let batch = self.batch;
+        let (noise, told) = self.inputs(&unet, &mut Noise::new(0), device)?;
+        let told = Conditioning::join(&[told.clone(), told])?.to_dtype(dtype)?;
+        let (batch, device) = (self.batch, device.clone());
         Ok(Box::new(move || {
             let mut denoising = sampler.start(&noise)?;
             for t in sampler.timesteps() {
-                let seen = denoising.seen()?;
+                let seen = denoising.seen()?.to_dtype(dtype)?;
                 let both = Tensor::cat(&[&seen, &seen], 0)?;
-                let timesteps = Tensor::full(t as f32, 2 * batch, &Device::Cpu)?;
-                let halves =
-                    unet.forward_with(&both, &timesteps, &told.text, told.added.as_ref())?.chunk(2, 0)?;
+                let timesteps = Tensor::full(t as f32, 2 * batch, &device)?;
+                let both = unet.forward_with(&both, &timesteps, &told.text, told.added.as_ref())?;
+                let halves = both.to_dtype(DType::F32)?.chunk(2, 0)?;
                 let prediction = (&halves[0] + ((&halves[1] - &halves[0])? * GUIDANCE_SCALE)?)?;
                 denoising.advance(&prediction, || Ok(noise.clone()))?;
             }
-            let pictures = vae.decode(&(denoising.latents() / vae.config().scaling_factor)?)?;
-            pictures
-                .sum_all()?
-                .to_dtype(DType::F32)?
-                .to_scalar::<f32>()
-                .context("the sum of the pictures")?;
+            let latents = (denoising.latents() / vae.config().scaling_factor)?;
+            let pictures = vae.decode(&latents.to_dtype(dtype)?)?.to_dtype(DType::F32)?;
+            pictures.sum_all()?.to_scalar::<f32>().context("the sum of the pictures")?;
             Ok(None)
         }))
     }
+}
+
+/// The same network without variables, computing in this type.
+fn in_type(unet: &Unet, variables: &Variables, dtype: DType, device: &Device) -> diffusion::Result<Unet> {
+    let parameters = Parameters::of_tensors(weights::values(variables, dtype)?, device).in_type(dtype);
+    Unet::new(&parameters.root(), unet.config().clone())
 }
 
 /// All pairs of a set of files, one after the other. Like the peer it touches every picture's length, no more; the result is
@@ -336,7 +376,7 @@ struct Pictures<'a> {
 
 impl<'a> Pictures<'a> {
     /// Pairs of the bundled world, scaled to the model's size when they are encoded.
-    fn draw(folders: &'a Folders, count: usize) -> Result<Self> {
+    fn draw(folders: &'a Folders, count: usize, device: &'a Device) -> Result<Self> {
         let (defaults, _) = folders.defaults()?;
         let frame = Frame { width: defaults.width, height: defaults.height, crop: Crop::default() };
         let pairs = draw(ShapesSet::Quality, 0, 0..count as u64).into_iter().map(|example| {
@@ -347,7 +387,7 @@ impl<'a> Pictures<'a> {
         Ok(Self {
             pairs: pairs.collect::<Result<_>>()?,
             scale: VaeConfig::read(&folders.part("vae")?.join("config.json"))?.scaling_factor,
-            encoder: Encoder::new(folders, &Device::Cpu, frame),
+            encoder: Encoder::new(folders, device, frame),
         })
     }
 
@@ -370,9 +410,11 @@ impl<'a> Pictures<'a> {
         let made: BTreeMap<String, Tensor> = self.encoder.finish(encoding)?.into_values().flatten().collect();
         let of = |name: &str| made.get(name).with_context(|| format!("the encoders make no {name}"));
         let captions = of("caption")?;
-        batch.winner = (of("winner.mean")? * self.scale)?;
-        batch.loser = Some((of("loser.mean")? * self.scale)?);
-        let states = of("text")?.index_select(captions, 0)?;
+        let device = batch.winner.device().clone();
+        let latents = |name| -> Result<Tensor> { Ok((of(name)? * self.scale)?.to_device(&device)?) };
+        batch.winner = latents("winner.mean")?;
+        batch.loser = Some(latents("loser.mean")?);
+        let states = of("text")?.index_select(captions, 0)?.to_device(&device)?;
         batch.conditioning.iter_mut().for_each(|side| side.text = states.clone());
         let texts = of("clip.text")?.index_select(captions, 0)?;
         batch.clip = Some([of("clip.winner")?.clone(), of("clip.loser")?.clone(), texts]);

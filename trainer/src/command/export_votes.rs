@@ -71,7 +71,7 @@ impl ExportVotesCommand {
             let store = Store::connect(&self.database_url).await?;
             let catalogue =
                 Catalogue { store, artifacts: Artifacts::open(&self.artifacts)?, models: PathBuf::new() };
-            let mut pairs = judged(&catalogue.store.judged_votes().await?, &spec);
+            let mut pairs = judged(&catalogue.store.judged_votes(spec.question).await?, &spec);
             let ties = pairs.iter().filter(|pair| pair.is_tie()).count();
             if self.drop_ties {
                 pairs.retain(|pair| !pair.is_tie());

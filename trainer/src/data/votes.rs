@@ -47,7 +47,7 @@ pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) ->
     if file.is_file() {
         return Ok(());
     }
-    let pairs = judged(&catalogue.store.judged_votes().await?, spec);
+    let pairs = judged(&catalogue.store.judged_votes(spec.question).await?, spec);
     ensure!(
         pairs.iter().any(|pair| !pair.is_tie()),
         "data: none of {} judged pairs that the spec asks for has a winner: collect votes first",

@@ -35,7 +35,14 @@ impl Scored {
             (Task::Score, Some(Shape::VitH14)) => {
                 Ok(Self { ours: &["score", "--reward", "hps_v2_1"], name: "vit-h-14", package: "open_clip" })
             }
-            _ => bail!("--shape: use vit-l-14 or vit-h-14 with score, and leave it out with fid"),
+            (Task::Score, Some(Shape::ImageReward)) => Ok(Self {
+                ours: &["score", "--reward", "image_reward"],
+                name: "image-reward",
+                package: "image-reward",
+            }),
+            _ => {
+                bail!("--shape: use vit-l-14, vit-h-14 or image-reward with score, and leave it out with fid")
+            }
         }
     }
 }

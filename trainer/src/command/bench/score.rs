@@ -12,7 +12,8 @@ use std::path::Path;
 
 /// Names in the folder that `xtask/bench/score.py make` makes.
 const WEIGHTS: &str = "weights.pt";
-const VOCABULARY: &str = "bpe_simple_vocab_16e6.txt.gz";
+const CLIP_VOCABULARY: &str = "bpe_simple_vocab_16e6.txt.gz";
+const BERT_VOCABULARY: &str = "vocab.txt";
 /// Side of the pictures, as Stable Diffusion 1.5 draws them.
 const SIDE: u32 = 512;
 
@@ -21,9 +22,10 @@ const SIDE: u32 = 512;
 /// # Errors
 /// Weights that cannot be read.
 pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize) -> Result<Step<'static>> {
+    let vocabulary = if kind == RewardKind::ImageReward { BERT_VOCABULARY } else { CLIP_VOCABULARY };
     let files = RewardFiles {
         weights: folder.join(WEIGHTS),
-        vocabulary: Some(folder.join(VOCABULARY)),
+        vocabulary: Some(folder.join(vocabulary)),
         ..RewardFiles::default()
     };
     let reward = Reward::open(kind, &files, &Device::Cpu)?.with_batch(batch);
