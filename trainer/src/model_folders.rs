@@ -98,3 +98,32 @@ fn last_model(models: &Path) -> Result<PathBuf> {
     }
     Ok(newest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ModelFolders;
+    use std::fs;
+    use std::path::Path;
+
+    /// A folder as `train` leaves it, made from the base of this name.
+    fn made_from(folder: &Path, base: &Path) {
+        fs::create_dir_all(folder).expect("a folder");
+        let spec = serde_json::json!({
+            "name": "n", "base": base, "steps": 1, "batch_size": 1, "objective": { "kind": "sft" },
+            "data": { "source": "shapes", "set": "winter", "count": 1, "seed": 0 }, "learning_rate": { "rate": 1e-4 },
+        });
+        fs::write(folder.join("spec.json"), spec.to_string()).expect("a spec");
+    }
+
+    #[test]
+    fn bases_end_where_they_lead_back() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let [own, first, second] = ["own", "first", "second"].map(|name| scratch.path().join(name));
+        made_from(&own, &own);
+        made_from(&first, &second);
+        made_from(&second, &first);
+        let folders = ModelFolders { models: scratch.path().join("models"), base_parts: None };
+        assert_eq!(folders.bases(&own).expect("a line"), [own]);
+        assert_eq!(folders.bases(&first).expect("a line"), [second, first]);
+    }
+}

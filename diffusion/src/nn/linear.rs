@@ -4,7 +4,8 @@ use super::composed::{self, Composed};
 use super::matmul::{Matrix, product};
 use super::{has_own_kernel, slices, wide};
 use crate::gradients::leave;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
+use crate::weights::{Init, Scope};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 /// `x`: (.., inputs); `weight`: (outputs, inputs); `bias`: (outputs). Returns (.., outputs).
 ///
@@ -19,6 +20,84 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     match bias {
         Some(bias) => x.apply_op3(weight, bias, WithBias),
         None => x.apply_op2(weight, WithoutBias),
+    }
+}
+
+/// An affine map that is only applied, never trained. Its weight is kept the other way round, (inputs, outputs), as products
+/// read it: turning it about takes as long as a hundred rows of a product, which short texts do not have.
+#[derive(Debug)]
+pub struct FrozenLinear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl FrozenLinear {
+    /// The parameters of a linear layer.
+    ///
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, inputs: usize, outputs: usize) -> crate::Result<Self> {
+        let weight = scope.get("weight", &[outputs, inputs], Init::fan_in(inputs))?;
+        Ok(Self::of(&weight, &scope.get("bias", &[outputs], Init::Constant(0.0))?)?)
+    }
+
+    /// `weight`: (outputs, inputs); `bias`: (outputs).
+    ///
+    /// # Errors
+    /// Other shapes.
+    pub fn of(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        let weight = weight.t()?.contiguous()?.detach();
+        if bias.dims() != [weight.dim(1)?] {
+            bail!("frozen linear: weight {:?}, bias {:?}", weight.dims(), bias.dims());
+        }
+        Ok(Self { weight, bias: bias.contiguous()?.detach() })
+    }
+
+    /// (.., inputs) to (.., outputs).
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        if has_own_kernel(&x) {
+            return x.apply_op3_no_bwd(&self.weight, &self.bias, &Turned);
+        }
+        let mut dims = x.dims().to_vec();
+        if let Some(last) = dims.last_mut() {
+            *last = self.weight.dim(1)?;
+        }
+        rows(&x)?.matmul(&self.weight)?.broadcast_add(&self.bias)?.reshape(dims)
+    }
+}
+
+/// [`FrozenLinear`]'s own kernel.
+struct Turned;
+
+impl CustomOp3 for Turned {
+    fn name(&self) -> &'static str {
+        "frozen-linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (inputs, outputs) = w_layout.shape().dims2()?;
+        check(x_layout, inputs)?;
+        let bias = slices::of_storage(b, b_layout)?;
+        let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
+        let y = if x.is_empty() {
+            Vec::new()
+        } else {
+            let x = Matrix::new(x, x.len() / inputs, inputs);
+            product(x, Matrix::new(w, inputs, outputs), Some(bias))
+        };
+        Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
     }
 }
 
@@ -186,5 +265,30 @@ fn check(x: &Layout, inputs: usize) -> Result<()> {
         _ => {
             candle_core::bail!("linear: the input has shape {:?}, the weight takes {inputs} inputs", x.dims())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FrozenLinear, linear};
+    use crate::noise::Noise;
+    use candle_core::{DType, Device, Result, Tensor};
+
+    #[test]
+    fn frozen_is_the_same_map() -> Result<()> {
+        let mut noise = Noise::new(3);
+        let mut draw = |shape: &[usize]| noise.normal_tensor(shape, &Device::Cpu);
+        let (x, weight, bias) = (draw(&[2, 7, 20])?, draw(&[12, 20])?, draw(&[12])?);
+        let expected = linear(&x, &weight, Some(&bias))?;
+        let length = |t: Tensor| t.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>();
+        for dtype in [DType::F32, DType::F64] {
+            let to = |t: &Tensor| t.to_dtype(dtype);
+            let y = FrozenLinear::of(&to(&weight)?, &to(&bias)?)?.forward(&to(&x)?)?;
+            assert_eq!(y.dims(), [2, 7, 12]);
+            assert!(length((y.to_dtype(DType::F32)? - &expected)?)? < 1e-10);
+        }
+        assert!(FrozenLinear::of(&weight, &draw(&[20])?).is_err());
+        assert!(FrozenLinear::of(&weight, &bias)?.forward(&draw(&[2, 12])?).is_err());
+        Ok(())
     }
 }

@@ -36,7 +36,7 @@ pub use frozen::FrozenConvolution;
 pub use group_norm::{GroupNormShape, group_norm};
 pub use layer_norm::layer_norm;
 pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
-pub use linear::linear;
+pub use linear::{FrozenLinear, linear};
 pub use low_rank::{Factor, LowRank, Misfit};
 pub use norm::squared_sum;
 pub use residual::residual;

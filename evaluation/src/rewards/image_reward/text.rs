@@ -3,7 +3,7 @@
 use crate::rewards::weights::Weights;
 use candle_core::Tensor;
 use diffusion::Result;
-use diffusion::nn::{Activation, AttentionShape, Embedding, LayerNorm, Linear, attention};
+use diffusion::nn::{Activation, AttentionShape, Embedding, FrozenLinear, LayerNorm, attention, residual};
 use diffusion::weights::Scope;
 
 /// Heads of BERT's base size, which no shape tells.
@@ -22,17 +22,17 @@ pub(super) struct TextEncoder {
 struct Layer {
     to_itself: Attention,
     to_picture: Attention,
-    middle: Linear,
-    output: Linear,
+    middle: FrozenLinear,
+    output: FrozenLinear,
     norm: LayerNorm,
 }
 
 #[derive(Debug)]
 struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
+    query: FrozenLinear,
+    key: FrozenLinear,
+    value: FrozenLinear,
+    output: FrozenLinear,
     norm: LayerNorm,
 }
 
@@ -66,9 +66,16 @@ impl TextEncoder {
         let positions = self.positions.table().narrow(0, 0, length)?;
         let ids = Tensor::from_vec(ids.concat(), (ids.len(), length), positions.device())?;
         let x = self.norm.forward(&self.words.forward(&ids)?.broadcast_add(&positions)?)?;
-        let x = self.layers.iter().try_fold(x, |x, layer| layer.forward(&x, seen))?;
-        Ok(x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)
+        let Some((last, layers)) = self.layers.split_last() else { return Ok(first(&x)?.squeeze(1)?) };
+        let x = layers.iter().try_fold(x, |x, layer| layer.forward(&x, &x, seen))?;
+        // Of the last layer nobody looks at other tokens.
+        Ok(last.forward(&first(&x)?, &x, seen)?.squeeze(1)?)
     }
+}
+
+/// The first token's states, (texts, 1, width).
+fn first(x: &Tensor) -> Result<Tensor> {
+    Ok(x.narrow(1, 0, 1)?.contiguous()?)
 }
 
 impl Layer {
@@ -76,16 +83,17 @@ impl Layer {
         Ok(Self {
             to_itself: Attention::new(&scope.at("attention"), width, width)?,
             to_picture: Attention::new(&scope.at("crossattention"), width, seen)?,
-            middle: Linear::new(&scope.at("intermediate.dense"), width, middle)?,
-            output: Linear::new(&scope.at("output.dense"), middle, width)?,
+            middle: FrozenLinear::new(&scope.at("intermediate.dense"), width, middle)?,
+            output: FrozenLinear::new(&scope.at("output.dense"), middle, width)?,
             norm: LayerNorm::new(&scope.at("output.LayerNorm"), width, EPSILON)?,
         })
     }
 
-    fn forward(&self, x: &Tensor, seen: &Tensor) -> Result<Tensor> {
-        let x = self.to_picture.forward(&self.to_itself.forward(x, x)?, seen)?;
+    /// The states of some tokens, `x`, of a text, `all`.
+    fn forward(&self, x: &Tensor, all: &Tensor, seen: &Tensor) -> Result<Tensor> {
+        let x = self.to_picture.forward(&self.to_itself.forward(x, all)?, seen)?;
         let h = Activation::Gelu.apply(&self.middle.forward(&x)?)?;
-        self.norm.forward(&(self.output.forward(&h)? + x)?)
+        self.norm.forward(&residual(&self.output.forward(&h)?, &x)?)
     }
 }
 
@@ -93,10 +101,10 @@ impl Attention {
     fn new(scope: &Scope<'_>, width: usize, seen: usize) -> Result<Self> {
         let (own, output) = (scope.at("self"), scope.at("output"));
         Ok(Self {
-            query: Linear::new(&own.at("query"), width, width)?,
-            key: Linear::new(&own.at("key"), seen, width)?,
-            value: Linear::new(&own.at("value"), seen, width)?,
-            output: Linear::new(&output.at("dense"), width, width)?,
+            query: FrozenLinear::new(&own.at("query"), width, width)?,
+            key: FrozenLinear::new(&own.at("key"), seen, width)?,
+            value: FrozenLinear::new(&own.at("value"), seen, width)?,
+            output: FrozenLinear::new(&output.at("dense"), width, width)?,
             norm: LayerNorm::new(&output.at("LayerNorm"), width, EPSILON)?,
         })
     }
@@ -105,6 +113,6 @@ impl Attention {
         let (q, k, v) = (self.query.forward(x)?, self.key.forward(seen)?, self.value.forward(seen)?);
         let shape = AttentionShape { heads: HEADS, causal: false };
         let h = self.output.forward(&attention(&q, &k, &v, shape)?)?;
-        self.norm.forward(&(h + x)?)
+        self.norm.forward(&residual(&h, x)?)
     }
 }

@@ -3,7 +3,7 @@
 use crate::rewards::weights::Weights;
 use candle_core::Tensor;
 use diffusion::Result;
-use diffusion::nn::{Activation, AttentionShape, Conv2d, LayerNorm, Linear, attention};
+use diffusion::nn::{Activation, AttentionShape, Conv2d, FrozenLinear, LayerNorm, attention, residual};
 use diffusion::weights::{Init, Scope};
 
 /// Heads of ViT-L/16, which no shape tells.
@@ -23,11 +23,13 @@ pub(super) struct VisionTransformer {
 #[derive(Debug)]
 struct Block {
     norm1: LayerNorm,
-    qkv: Linear,
-    proj: Linear,
+    query: FrozenLinear,
+    key: FrozenLinear,
+    value: FrozenLinear,
+    proj: FrozenLinear,
     norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
+    fc1: FrozenLinear,
+    fc2: FrozenLinear,
 }
 
 impl VisionTransformer {
@@ -76,21 +78,29 @@ impl VisionTransformer {
 
 impl Block {
     fn new(scope: &Scope<'_>, width: usize, middle: usize) -> Result<Self> {
+        let weight = scope.get("attn.qkv.weight", &[3 * width, width], Init::Constant(0.0))?;
+        let bias = scope.get("attn.qkv.bias", &[3 * width], Init::Constant(0.0))?;
+        let third = |i: usize| {
+            FrozenLinear::of(&weight.narrow(0, i * width, width)?, &bias.narrow(0, i * width, width)?)
+        };
         Ok(Self {
             norm1: LayerNorm::new(&scope.at("norm1"), width, EPSILON)?,
-            qkv: Linear::new(&scope.at("attn.qkv"), width, 3 * width)?,
-            proj: Linear::new(&scope.at("attn.proj"), width, width)?,
+            query: third(0)?,
+            key: third(1)?,
+            value: third(2)?,
+            proj: FrozenLinear::new(&scope.at("attn.proj"), width, width)?,
             norm2: LayerNorm::new(&scope.at("norm2"), width, EPSILON)?,
-            fc1: Linear::new(&scope.at("mlp.fc1"), width, middle)?,
-            fc2: Linear::new(&scope.at("mlp.fc2"), middle, width)?,
+            fc1: FrozenLinear::new(&scope.at("mlp.fc1"), width, middle)?,
+            fc2: FrozenLinear::new(&scope.at("mlp.fc2"), middle, width)?,
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv.forward(&self.norm1.forward(x)?)?.chunk(3, 2)?;
+        let h = self.norm1.forward(x)?;
+        let (q, k, v) = (self.query.forward(&h)?, self.key.forward(&h)?, self.value.forward(&h)?);
         let shape = AttentionShape { heads: HEADS, causal: false };
-        let x = (self.proj.forward(&attention(&qkv[0], &qkv[1], &qkv[2], shape)?)? + x)?;
+        let x = residual(&self.proj.forward(&attention(&q, &k, &v, shape)?)?, x)?;
         let h = self.fc1.forward(&self.norm2.forward(&x)?)?;
-        Ok((self.fc2.forward(&Activation::Gelu.apply(&h)?)? + x)?)
+        Ok(residual(&self.fc2.forward(&Activation::Gelu.apply(&h)?)?, &x)?)
     }
 }
