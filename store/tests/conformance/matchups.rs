@@ -230,8 +230,10 @@ async fn questions_are_judged_apart(mut world: World) {
         assert_eq!((tallies.len(), tallies[0].total(), tallies[0].both_bad), (1, 1, ties), "{question:?}");
     }
     assert_eq!(world.store.tallies(Question::Appeal).await.unwrap(), []);
-    let asked: Vec<_> = world.store.judged_votes().await.unwrap().iter().map(|vote| vote.question).collect();
-    assert_eq!(asked, [Question::Overall, Question::Alignment]);
+    for question in [Question::Overall, Question::Alignment] {
+        let votes = world.store.judged_votes(question).await.unwrap();
+        assert_eq!(votes.iter().map(|vote| vote.question).collect::<Vec<_>>(), [question]);
+    }
     let listed = world.store.list_votes(10).await.unwrap();
     assert_eq!(
         listed.iter().map(|vote| vote.question).collect::<Vec<_>>(),
