@@ -125,7 +125,7 @@ def score_step(name: str, folder: Path, batch: int):
 def image_reward_step(folder: Path, batch: int):
     """As image-reward's `score`, of several pictures at a time: texts filled up to 35 tokens."""
     import blip
-    import open_clip
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
     vision, text, head = blip.full_size()
     state = torch.load(folder / "weights.pt")
@@ -135,7 +135,9 @@ def image_reward_step(folder: Path, batch: int):
         part = {name: value for name, value in part.items() if name in module.state_dict()}
         module.load_state_dict(part)
     tokenizer = blip.tokenizer(folder / "vocab.txt")
-    prepare = open_clip.image_transform(224, is_train=False)
+    mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    resize = Resize(224, interpolation=InterpolationMode.BICUBIC)
+    prepare = Compose([resize, CenterCrop(224), ToTensor(), Normalize(mean, deviation)])
     pictures = [picture(i) for i in range(batch)]
     prompts = [prompt(i) for i in range(batch)]
 

@@ -55,7 +55,7 @@ pub(crate) struct Options {
     /// Threads of both; all cores when absent.
     #[arg(long)]
     threads: Option<NonZero<usize>>,
-    /// A Python that has xtask/bench/requirements.txt; one is made from PyPI under target/ when absent.
+    /// A Python that has xtask/bench/requirements.txt (of ImageReward, requirements-image-reward.txt); one is made from PyPI under target/ when absent.
     #[arg(long)]
     python: Option<PathBuf>,
 }
@@ -105,7 +105,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let python = match (&options.python, options.task) {
         (_, Task::Objectives | Task::Prepared) => PathBuf::new(),
         (Some(python), _) => python.clone(),
-        (None, _) => steps.take("PyTorch's packages from PyPI", || virtual_environment(&workspace))?,
+        (None, _) => {
+            steps.take("PyTorch's packages from PyPI", || virtual_environment(&workspace, options.shape))?
+        }
     };
     let scored = match options.task {
         Task::Score | Task::Fid => Some(score::Scored::of(options)?),
@@ -294,10 +296,12 @@ impl Drop for Stepper {
 }
 
 /// A virtual environment with the pinned requirements, made once.
-fn virtual_environment(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target.join("bench-venv");
+fn virtual_environment(workspace: &Workspace, shape: Option<Shape>) -> Result<PathBuf> {
+    let is_image_reward = matches!(shape, Some(Shape::ImageReward));
+    let apart = if is_image_reward { "-image-reward" } else { "" };
+    let folder = workspace.target.join(format!("bench-venv{apart}"));
     let python = folder.join("bin/python");
-    let requirements = workspace.root.join("xtask/bench/requirements.txt");
+    let requirements = workspace.root.join(format!("xtask/bench/requirements{apart}.txt"));
     let wanted = fs::read(&requirements).with_context(|| format!("reading {}", requirements.display()))?;
     let marker = folder.join("installed-requirements.txt");
     if fs::read(&marker).is_ok_and(|installed| installed == wanted) {
@@ -314,8 +318,9 @@ fn virtual_environment(workspace: &Workspace) -> Result<PathBuf> {
         pip
     };
     process::run(install().arg("-r").arg(&requirements))?;
-    // It pins packages of 2023 that what we use of it does not need.
-    process::run(install().args(["--no-deps", "image-reward==1.5"]))?;
+    if is_image_reward {
+        process::run(install().args(["--no-deps", "image-reward==1.5"]))?;
+    }
     fs::write(&marker, wanted).with_context(|| format!("writing {}", marker.display()))?;
     Ok(python)
 }
