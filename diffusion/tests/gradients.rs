@@ -154,7 +154,13 @@ fn upsampling() {
 
 #[test]
 fn shapes_that_do_not_fit_are_errors() {
-    let t = |s: &[usize]| Tensor::zeros(s, DType::F32, &Device::Cpu).expect("zeros");
+    for dtype in [DType::F32, DType::F64] {
+        do_not_fit(dtype);
+    }
+}
+
+fn do_not_fit(dtype: DType) {
+    let t = |s: &[usize]| Tensor::zeros(s, dtype, &Device::Cpu).expect("zeros");
     assert!(conv2d(&t(&[1, 3, 8, 8]), &t(&[4, 2, 3, 3]), &t(&[4]), 1, 1).is_err());
     assert!(conv2d(&t(&[1, 3, 2, 2]), &t(&[4, 3, 3, 3]), &t(&[4]), 1, 0).is_err());
     assert!(linear(&t(&[2, 3]), &t(&[4, 5]), None).is_err());

@@ -79,27 +79,29 @@ def make(name: str, folder: Path):
     making.rename(folder)
 
 
-def fid_step(folder: Path, batch: int):
+def fid_step(folder: Path, batch: int, device):
     """As pytorch-fid's `get_activations`: pictures to tensors, then the network, which resizes them itself."""
     from torchvision.transforms.functional import to_tensor
 
-    network = inception(torch.load(folder / "weights.pt"))
+    network = inception(torch.load(folder / "weights.pt")).to(device)
     pictures = [picture(i) for i in range(batch)]
 
     @torch.inference_mode()
     def step():
-        return network(torch.stack([to_tensor(picture) for picture in pictures]))[0].double().mean().item()
+        pixels = torch.stack([to_tensor(picture) for picture in pictures]).to(device)
+        return network(pixels)[0].double().mean().item()
 
     return step
 
 
-def score_step(name: str, folder: Path, batch: int):
+def score_step(name: str, folder: Path, batch: int, device):
     """The cosine of each picture with its prompt; HPSv2's is multiplied by 100."""
     import open_clip
     from torchvision.transforms.functional import to_tensor
 
     model = open_clip.create_model(OPEN_CLIP[name]).eval()
     model.load_state_dict(torch.load(folder / "weights.pt"))
+    model = model.to(device)
     tokenize = open_clip.get_tokenizer(OPEN_CLIP[name])
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in [open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD])
     as_openai = open_clip.image_transform(224, is_train=False)
@@ -115,14 +117,15 @@ def score_step(name: str, folder: Path, batch: int):
 
     @torch.inference_mode()
     def step():
-        seen = model.encode_image(torch.stack([prepare(picture) for picture in pictures]), normalize=True)
-        told = model.encode_text(tokenize(prompts), normalize=True)
+        pixels = torch.stack([prepare(picture) for picture in pictures]).to(device)
+        seen = model.encode_image(pixels, normalize=True)
+        told = model.encode_text(tokenize(prompts).to(device), normalize=True)
         return (scale * (seen * told).sum(dim=1)).double().mean().item()
 
     return step
 
 
-def image_reward_step(folder: Path, batch: int):
+def image_reward_step(folder: Path, batch: int, device):
     """As image-reward's `score`, of several pictures at a time: texts filled up to 35 tokens."""
     import blip
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
@@ -134,6 +137,7 @@ def image_reward_step(folder: Path, batch: int):
         # Later releases of transformers do not keep the positions' numbers.
         part = {name: value for name, value in part.items() if name in module.state_dict()}
         module.load_state_dict(part)
+        module.to(device)
     tokenizer = blip.tokenizer(folder / "vocab.txt")
     mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     resize = Resize(224, interpolation=InterpolationMode.BICUBIC)
@@ -143,13 +147,13 @@ def image_reward_step(folder: Path, batch: int):
 
     @torch.inference_mode()
     def step():
-        seen = vision(torch.stack([prepare(picture) for picture in pictures]))
-        words = tokenizer(prompts, padding="max_length", truncation=True, max_length=35, return_tensors="pt")
+        seen = vision(torch.stack([prepare(picture) for picture in pictures]).to(device))
+        words = tokenizer(prompts, padding="max_length", truncation=True, max_length=35, return_tensors="pt").to(device)
         states = text(
             words.input_ids,
             attention_mask=words.attention_mask,
             encoder_hidden_states=seen,
-            encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long),
+            encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=device),
             return_dict=True,
         ).last_hidden_state
         rewards = (head(states[:, 0]) - 0.16717362830052426) / 1.0333394966054072
@@ -165,16 +169,20 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", type=torch.device, default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    # f32 is f32 on both sides.
+    torch.backends.cudnn.allow_tf32 = False
+    device = arguments.device
     if arguments.action == "make":
         make(arguments.name, arguments.folder)
     elif arguments.name == "inception":
-        answer(fid_step(arguments.folder, arguments.batch))
+        answer(fid_step(arguments.folder, arguments.batch, device), device)
     elif arguments.name == "image-reward":
-        answer(image_reward_step(arguments.folder, arguments.batch))
+        answer(image_reward_step(arguments.folder, arguments.batch, device), device)
     else:
-        answer(score_step(arguments.name, arguments.folder, arguments.batch))
+        answer(score_step(arguments.name, arguments.folder, arguments.batch, device), device)
 
 
 main()

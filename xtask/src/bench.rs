@@ -43,10 +43,10 @@ pub(crate) struct Options {
     /// Size of the shard that `data` reads, made under target/ when it is not there.
     #[arg(long, default_value_t = 2.0)]
     gigabytes: f64,
-    /// The device of `train`, `generate` and `objectives`: cpu, or cuda with a `--trainer` that was built for it.
+    /// The device of both: cpu, or cuda with a `--trainer` that was built for it.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// What their networks compute in: f32, f16 or bf16.
+    /// What the networks of `train`, `generate` and `objectives` compute in: f32, f16 or bf16.
     #[arg(long, default_value = "f32")]
     precision: String,
     /// A trainer that is built already; without, one is built.

@@ -443,6 +443,7 @@ impl Composed for Convolution {
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         let [x, weight, bias] = operands else { bail!("convolution: {} operands", operands.len()) };
+        Sizes::new(*self, x.dims(), weight.dims())?;
         let ConvolutionShape { stride, padding: [vertical, horizontal], relu } = self.0;
         // The stock operation knows one padding for both ways.
         let y = if vertical == horizontal {

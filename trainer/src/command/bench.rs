@@ -86,7 +86,7 @@ pub struct BenchCommand {
     /// Denoising steps of `generate`.
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// The device of `train` and `generate`: auto, cpu, cuda or cuda:NUMBER.
+    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
     /// What the networks of `train` and `generate` compute in (`precision` of a spec).
@@ -163,8 +163,8 @@ impl BenchCommand {
         let mut step = match self.task {
             Task::Train => self.train(&folders, &device)?,
             Task::Generate => self.generate(&folders, &device)?,
-            Task::Score => score::score(&self.model, self.reward, self.batch)?,
-            Task::Fid => score::fid(&self.model, self.batch)?,
+            Task::Score => score::score(&self.model, self.reward, self.batch, &device)?,
+            Task::Fid => score::fid(&self.model, self.batch, &device)?,
             Task::Read => read(&self.model),
         };
         println!("ready");

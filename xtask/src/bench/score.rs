@@ -67,7 +67,7 @@ pub(super) fn run(
     let mut theirs = Command::new(python);
     theirs.arg(&script).args(["run", scored.name]).arg(&folder);
     for command in [&mut ours, &mut theirs] {
-        command.args(["--batch", &options.batch.to_string()]);
+        command.args(["--batch", &options.batch.to_string(), "--device", &options.device]);
         limit_threads(command, threads);
     }
     let (mut ours, mut theirs) = steps.take("both load the model", || {
@@ -87,8 +87,9 @@ pub(super) fn run(
     let batch = f64::from(options.batch);
     println!();
     println!(
-        "bench: {}, batch {}, {threads} threads, {} rounds; both come to a mean of {:.6}",
+        "bench: {}, {}, batch {}, {threads} threads, {} rounds; both come to a mean of {:.6}",
         scored.name,
+        options.device,
         options.batch,
         rounds.len(),
         means.1

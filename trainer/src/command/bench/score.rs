@@ -21,14 +21,14 @@ const SIDE: u32 = 512;
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize) -> Result<Step<'static>> {
+pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Device) -> Result<Step<'static>> {
     let vocabulary = if kind == RewardKind::ImageReward { BERT_VOCABULARY } else { CLIP_VOCABULARY };
     let files = RewardFiles {
         weights: folder.join(WEIGHTS),
         vocabulary: Some(folder.join(vocabulary)),
         ..RewardFiles::default()
     };
-    let reward = Reward::open(kind, &files, &Device::Cpu)?.with_batch(batch);
+    let reward = Reward::open(kind, &files, device)?.with_batch(batch);
     let pictures: Vec<Picture> = (0..batch).map(picture).map(Picture::from).collect();
     let prompts: Vec<String> = (0..batch).map(prompt).collect();
     Ok(Box::new(move || {
@@ -42,8 +42,8 @@ pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize) -> Result<Ste
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub(super) fn fid(folder: &Path, batch: usize) -> Result<Step<'static>> {
-    let inception = Inception::load(&folder.join(WEIGHTS), &Device::Cpu)?;
+pub(super) fn fid(folder: &Path, batch: usize, device: &Device) -> Result<Step<'static>> {
+    let inception = Inception::load(&folder.join(WEIGHTS), device)?;
     let extractor = Extractor::Inception(Box::new(inception), Mode::PytorchFid);
     let pictures: Vec<RgbImage> = (0..batch).map(picture).collect();
     Ok(Box::new(move || {
