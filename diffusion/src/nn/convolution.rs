@@ -443,8 +443,12 @@ impl Composed for Convolution {
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         let [x, weight, bias] = operands else { bail!("convolution: {} operands", operands.len()) };
-        Sizes::new(*self, x.dims(), weight.dims())?;
         let ConvolutionShape { stride, padding: [vertical, horizontal], relu } = self.0;
+        let (_, _, height, width) = x.dims4()?;
+        let (_, _, rows, columns) = weight.dims4()?;
+        if height + 2 * vertical < rows || width + 2 * horizontal < columns {
+            bail!("convolution: weight {:?} does not fit the picture {:?}", weight.dims(), x.dims());
+        }
         // The stock operation knows one padding for both ways.
         let y = if vertical == horizontal {
             x.conv2d(weight, vertical, stride, 1, 1)?
