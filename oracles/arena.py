@@ -21,9 +21,9 @@ def arena(votes):
     data = PairDataset.from_pandas(pandas.DataFrame(rows))
     model = BradleyTerry(len(data.competitors), scale=1.0, base=jax.numpy.e, init_rating=0.0, hessian_reg=1e-7, ftol=0.0, gtol=1e-12)
     fitted = model.compute_ratings_and_cis(data)
-    order = [data.competitors.index(i) for i in range(len(data.competitors))]
+    # The package sorts competitors: they stand by number.
     ratings = fitted["ratings"] - fitted["ratings"].mean()
-    return {"r": [float(ratings[i]) for i in order], "sandwich": [float(fitted["variances"][i] ** 0.5) for i in order]}
+    return {"r": ratings.tolist(), "sandwich": (fitted["variances"] ** 0.5).tolist()}
 
 
 def main():

@@ -59,7 +59,7 @@ impl Policy {
             let (unet, base) = start.unet(device)?;
             let config = unet.config().clone();
             drop(unet);
-            return Self::adapter(lora, spec.seed, &config, base, dtype, device);
+            return Self::adapter(lora, spec.seed, config, base, dtype, device);
         }
         let folder = start.part("unet")?;
         let of = |parameters: Parameters| -> Result<(Unet, Variables)> {
@@ -97,7 +97,7 @@ impl Policy {
     pub fn adapter(
         lora: &LoraSpec,
         seed: u64,
-        config: &UnetConfig,
+        config: UnetConfig,
         base: Weights,
         dtype: DType,
         device: &Device,
@@ -108,7 +108,7 @@ impl Policy {
         let (layers, alpha) = (Layers::of(&base), lora.alpha());
         let new = Adapter::fresh(&layers, &lora.targets, lora.rank as usize, alpha, seed)?;
         let (adapter, masters) = new.to(device)?.trainable()?;
-        let unet = over(config, &base, &adapter, dtype, device)?;
+        let unet = Unet::of_weights(config, &base, &adapter, dtype, device)?;
         let adapted = Some(Adapted { base, layers, alpha });
         Ok(Self { unet, masters, copies: None, adapted, device: device.clone() })
     }
@@ -146,7 +146,7 @@ impl Policy {
     }
 
     fn over(&self, weights: &Weights, adapter: &Adapter, dtype: DType) -> Result<Unet> {
-        over(self.unet.config(), weights, adapter, dtype, &self.device)
+        Ok(Unet::of_weights(self.unet.config().clone(), weights, adapter, dtype, &self.device)?)
     }
 
     /// Writes values of what is trained as a model over its base. `config` is the UNet's.
@@ -197,19 +197,4 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// A network of these weights, in this type, under an adapter.
-fn over(
-    config: &UnetConfig,
-    weights: &Weights,
-    adapter: &Adapter,
-    dtype: DType,
-    device: &Device,
-) -> Result<Unet> {
-    let parameters = Parameters::of_tensors(weights.clone(), device).in_type(dtype);
-    let parameters = parameters.with_adapter(adapter.clone());
-    let unet = Unet::new(&parameters.root(), config.clone())?;
-    parameters.finish()?;
-    Ok(unet)
 }

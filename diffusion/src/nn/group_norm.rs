@@ -2,9 +2,10 @@
 
 use super::activation::Activation;
 use super::composed::{self, Composed};
+use super::layer_norm::{back_through, normalise};
 use super::vector::{moments, sigmoid, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// How channels are grouped and what follows.
@@ -55,11 +56,10 @@ impl GroupNormShape {
         let wide = wide(x.dtype());
         let (batch, channels) = (x.dim(0)?, x.dim(1)?);
         let grouped = x.to_dtype(wide)?.reshape((batch, self.groups, ()))?;
-        let centred = grouped.broadcast_sub(&grouped.mean_keepdim(D::Minus1)?)?;
-        let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?.recip()?;
+        let (value, inverse) = normalise(&grouped, self.epsilon)?;
         let of_channels = |t: &Tensor| t.to_dtype(wide)?.reshape((1, channels, 1));
         Ok(Normalised {
-            value: centred.broadcast_mul(&inverse)?.reshape((batch, channels, ()))?,
+            value: value.reshape((batch, channels, ()))?,
             inverse,
             weight: of_channels(weight)?,
             bias: of_channels(bias)?,
@@ -95,11 +95,7 @@ impl Composed for GroupNormShape {
         let to_x = || {
             let grouped = |t: &Tensor| t.reshape((x.dim(0)?, self.groups, ()));
             let (value, h) = (grouped(&n.value)?, grouped(&h.broadcast_mul(&n.weight)?)?);
-            let slope = (&h * &value)?.mean_keepdim(D::Minus1)?;
-            (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?
-                .broadcast_mul(&n.inverse)?
-                .reshape(x.shape())?
-                .to_dtype(x.dtype())
+            back_through(&h, &value, &n.inverse)?.reshape(x.shape())?.to_dtype(x.dtype())
         };
         Ok(vec![
             wanted[0].then(to_x).transpose()?,

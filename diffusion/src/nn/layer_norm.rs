@@ -29,14 +29,18 @@ struct LayerNorm {
 /// Rows that one task takes. Fixed, so that sums over rows do not depend on the number of threads.
 const ROWS: usize = 64;
 
-impl LayerNorm {
-    /// The normalised values, and one over each row's deviation, in f32 at least.
-    fn normalise(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let x = x.to_dtype(wide(x.dtype()))?;
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?.recip()?;
-        Ok((centred.broadcast_mul(&inverse)?, inverse))
-    }
+/// Values normalised along the last dimension, and one over their deviation.
+pub(super) fn normalise(x: &Tensor, epsilon: f64) -> Result<(Tensor, Tensor)> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
+    Ok((centred.broadcast_mul(&inverse)?, inverse))
+}
+
+/// The way back through [`normalise`], which gave `value` and `inverse`, of a gradient h:
+/// (h - mean(h) - value mean(h value)) / deviation.
+pub(super) fn back_through(h: &Tensor, value: &Tensor, inverse: &Tensor) -> Result<Tensor> {
+    let slope = (h * value)?.mean_keepdim(D::Minus1)?;
+    (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?.broadcast_mul(inverse)
 }
 
 impl Composed for LayerNorm {
@@ -45,8 +49,8 @@ impl Composed for LayerNorm {
     }
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
-        let (value, _) = self.normalise(&operands[0])?;
-        let wide = value.dtype();
+        let wide = wide(operands[0].dtype());
+        let (value, _) = normalise(&operands[0].to_dtype(wide)?, self.epsilon)?;
         value
             .broadcast_mul(&operands[1].to_dtype(wide)?)?
             .broadcast_add(&operands[2].to_dtype(wide)?)?
@@ -61,14 +65,11 @@ impl Composed for LayerNorm {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let [x, weight, bias] = operands else { bail!("layer norm: {} operands", operands.len()) };
-        let (value, inverse) = self.normalise(x)?;
-        let g = gradient.to_dtype(value.dtype())?;
+        let wide = wide(x.dtype());
+        let (value, inverse) = normalise(&x.to_dtype(wide)?, self.epsilon)?;
+        let g = gradient.to_dtype(wide)?;
         let to_x = || {
-            let h = g.broadcast_mul(&weight.to_dtype(value.dtype())?)?;
-            let slope = (&h * &value)?.mean_keepdim(D::Minus1)?;
-            (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?
-                .broadcast_mul(&inverse)?
-                .to_dtype(x.dtype())
+            back_through(&g.broadcast_mul(&weight.to_dtype(wide)?)?, &value, &inverse)?.to_dtype(x.dtype())
         };
         let over_rows = |t: &Tensor| t.reshape(((), weight.elem_count()))?.sum(0)?.to_dtype(weight.dtype());
         Ok(vec![

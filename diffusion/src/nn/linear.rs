@@ -58,15 +58,10 @@ impl FrozenLinear {
     /// # Errors
     /// Shapes that do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.contiguous()?;
-        if has_own_kernel(&x) {
-            return x.apply_op3_no_bwd(&self.weight, &self.bias, &Turned);
+        if has_own_kernel(x) {
+            return x.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &Turned);
         }
-        let mut dims = x.dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = self.weight.dim(1)?;
-        }
-        rows(&x)?.matmul(&self.weight)?.broadcast_add(&self.bias)?.reshape(dims)
+        linear(x, &self.weight.t()?, Some(&self.bias))
     }
 }
 
@@ -91,12 +86,7 @@ impl CustomOp3 for Turned {
         check(x_layout, inputs)?;
         let bias = slices::of_storage(b, b_layout)?;
         let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
-        let y = if x.is_empty() {
-            Vec::new()
-        } else {
-            let x = Matrix::new(x, x.len() / inputs, inputs);
-            product(x, Matrix::new(w, inputs, outputs), Some(bias))
-        };
+        let y = forward(x, Matrix::new(w, inputs, outputs), Some(bias));
         Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
     }
 }
@@ -119,16 +109,12 @@ impl Composed for Affine {
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         let (x, weight) = (&operands[0], &operands[1]);
-        let mut dims = x.dims().to_vec();
-        if let Some(last) = dims.last_mut() {
-            *last = weight.dim(0)?;
-        }
         let y = rows(x)?.matmul(&weight.t()?)?;
         match operands.get(2) {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,
         }
-        .reshape(dims)
+        .reshape(shape(x.layout(), weight.dim(0)?))
     }
 
     fn backward(
@@ -152,12 +138,13 @@ impl Composed for Affine {
     }
 }
 
-fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, inputs: usize) -> Vec<f32> {
-    let rows = x.len() / inputs;
+/// `weight`: (inputs, outputs).
+fn forward(x: &[f32], weight: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    let rows = x.len() / weight.rows;
     if rows == 0 {
         return Vec::new();
     }
-    product(Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).transposed(), bias)
+    product(Matrix::new(x, rows, weight.rows), weight, bias)
 }
 
 fn shape(x: &Layout, outputs: usize) -> Shape {
@@ -202,7 +189,8 @@ impl CustomOp3 for WithBias {
         check(x_layout, inputs)?;
         let bias = slices::of_storage(b, b_layout)?;
         let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
-        Ok((CpuStorage::F32(forward(x, w, Some(bias), outputs, inputs)), shape(x_layout, outputs)))
+        let y = forward(x, Matrix::new(w, outputs, inputs).transposed(), Some(bias));
+        Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
     }
 
     fn bwd(
@@ -245,7 +233,8 @@ impl CustomOp2 for WithoutBias {
         let (outputs, inputs) = w_layout.shape().dims2()?;
         check(x_layout, inputs)?;
         let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
-        Ok((CpuStorage::F32(forward(x, w, None, outputs, inputs)), shape(x_layout, outputs)))
+        let y = forward(x, Matrix::new(w, outputs, inputs).transposed(), None);
+        Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
     }
 
     fn bwd(

@@ -6,7 +6,7 @@ use crate::lora::{self, Adapter, Layers, Network};
 use crate::unet::Unet;
 use crate::weights::Weights;
 use crate::{Error, Result};
-use candle_core::Device;
+use candle_core::{DType, Device};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ impl Folders {
         }
         let config = unet.config().clone();
         drop(unet);
-        Ok((Unet::of_weights(config, &weights, &Adapter::default(), device)?, weights))
+        Ok((Unet::of_weights(config, &weights, &Adapter::default(), DType::F32, device)?, weights))
     }
 }
 
@@ -62,7 +62,7 @@ impl TextToImage {
             adapter.fuse(*scale, &mut weights)?;
         }
         let config = self.unet.config().clone();
-        self.unet = Unet::of_weights(config, &weights, &Adapter::default(), &self.device)?;
+        self.unet = Unet::of_weights(config, &weights, &Adapter::default(), DType::F32, &self.device)?;
         Ok(())
     }
 

@@ -122,7 +122,7 @@ impl Unet {
         Ok((unet, parameters.finish_with_weights()?.1))
     }
 
-    /// The network of parameters at hand, frozen, and of an adapter's updates beside them.
+    /// The network of parameters at hand, frozen, computing in `dtype`, and of an adapter's updates beside them.
     ///
     /// # Errors
     /// A parameter that is missing, misshapen or superfluous.
@@ -130,9 +130,11 @@ impl Unet {
         config: UnetConfig,
         weights: &Weights,
         adapter: &Adapter,
+        dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let parameters = Parameters::of_tensors(weights.clone(), device).with_adapter(adapter.clone());
+        let parameters = Parameters::of_tensors(weights.clone(), device).in_type(dtype);
+        let parameters = parameters.with_adapter(adapter.clone());
         let unet = Self::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(unet)

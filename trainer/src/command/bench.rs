@@ -24,6 +24,7 @@ use datasets::rows::Pairs;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::device::{DeviceName, peak_memory as device_peak_memory};
+use diffusion::lora::Adapter;
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
@@ -218,14 +219,7 @@ impl BenchCommand {
         let dtype = self.precision.on(device)?;
         let Some(rank) = self.lora else {
             let (unet, variables) = self.unet(folders, device)?;
-            let frozen = || -> Result<Unet> {
-                if !self.random_weights {
-                    return Ok(Unet::load_frozen(&folders.part("unet")?, device, dtype)?);
-                }
-                let (unet, variables) = self.unet(folders, device)?;
-                Ok(in_type(&unet, &variables, dtype, device)?)
-            };
-            let reference = with_reference.then(frozen).transpose()?;
+            let reference = with_reference.then(|| self.frozen(folders, dtype, device)).transpose()?;
             return Ok((Policy::whole(unet, variables, dtype, device)?, reference));
         };
         let (config, base) = if self.random_weights {
@@ -236,7 +230,7 @@ impl BenchCommand {
             (unet.config().clone(), weights)
         };
         let lora = LoraSpec { rank, ..LoraSpec::default() };
-        let policy = Policy::adapter(&lora, 0, &config, base, dtype, device)?;
+        let policy = Policy::adapter(&lora, 0, config, base, dtype, device)?;
         let reference = with_reference.then(|| policy.reference(None, folders)).transpose()?;
         Ok((policy, reference))
     }
@@ -250,6 +244,16 @@ impl BenchCommand {
         let parameters = Parameters::random(0, device);
         let unet = Unet::new(&parameters.root(), Unet::config_of(&folder)?)?;
         Ok((unet, parameters.finish()?))
+    }
+
+    /// As [`BenchCommand::unet`], frozen, computing in this type.
+    fn frozen(&self, folders: &Folders, dtype: DType, device: &Device) -> Result<Unet> {
+        if !self.random_weights {
+            return Ok(Unet::load_frozen(&folders.part("unet")?, device, dtype)?);
+        }
+        let (unet, variables) = self.unet(folders, device)?;
+        let values = weights::values(&variables, dtype)?;
+        Ok(Unet::of_weights(unet.config().clone(), &values, &Adapter::default(), dtype, device)?)
     }
 
     fn autoencoder(&self, folders: &Folders, dtype: DType, device: &Device) -> Result<Autoencoder> {
@@ -313,12 +317,7 @@ impl BenchCommand {
     /// One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
     fn generate(&self, folders: &Folders, device: &Device) -> Result<Step<'static>> {
         let dtype = self.precision.on(device)?;
-        let unet = if self.random_weights {
-            let (unet, variables) = self.unet(folders, device)?;
-            in_type(&unet, &variables, dtype, device)?
-        } else {
-            Unet::load_frozen(&folders.part("unet")?, device, dtype)?
-        };
+        let unet = self.frozen(folders, dtype, device)?;
         let vae = self.autoencoder(folders, dtype, device)?;
         let sampler = Sampler::new(SamplerKind::Ddim, &folders.schedule()?, self.steps)?;
         let (noise, told) = self.inputs(&unet, &mut Noise::new(0), device)?;
@@ -341,12 +340,6 @@ impl BenchCommand {
             Ok(None)
         }))
     }
-}
-
-/// The same network without variables, computing in this type.
-fn in_type(unet: &Unet, variables: &Variables, dtype: DType, device: &Device) -> diffusion::Result<Unet> {
-    let parameters = Parameters::of_tensors(weights::values(variables, dtype)?, device).in_type(dtype);
-    Unet::new(&parameters.root(), unet.config().clone())
 }
 
 /// All pairs of a set of files, one after the other. Like the peer it touches every picture's length, no more; the result is
