@@ -19,8 +19,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 /// What `bench` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, reading pairs, a step on
-    /// what was prepared beside one that encodes its pictures first, scoring pictures, or their Inception features.
+    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, a step by our GPU kernels
+    /// beside one composed of candle's operations, reading pairs, a step on what was prepared beside one that encodes its
+    /// pictures first, scoring pictures, or their Inception features.
     task: Task,
     /// Pictures in a batch.
     #[arg(long, default_value_t = 16)]
@@ -46,7 +47,7 @@ pub(crate) struct Options {
     /// The device of both: cpu, or cuda with a `--trainer` that was built for it.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// What the networks of `train`, `generate` and `objectives` compute in: f32, f16 or bf16.
+    /// What the networks of `train`, `generate`, `objectives` and `kernels` compute in: f32, f16 or bf16.
     #[arg(long, default_value = "f32")]
     precision: String,
     /// A trainer that is built already; without, one is built.
@@ -65,6 +66,7 @@ enum Task {
     Train,
     Generate,
     Objectives,
+    Kernels,
     Data,
     Prepared,
     Score,
@@ -103,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let threads = options.threads.map_or_else(std::thread::available_parallelism, Ok)?.get();
     let mut steps = Steps::new();
     let python = match (&options.python, options.task) {
-        (_, Task::Objectives | Task::Prepared) => PathBuf::new(),
+        (_, Task::Objectives | Task::Kernels | Task::Prepared) => PathBuf::new(),
         (Some(python), _) => python.clone(),
         (None, _) => {
             steps.take("PyTorch's packages from PyPI", || virtual_environment(&workspace, options.shape))?
@@ -137,6 +139,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             ours.args(["bench", "train", "--objective", "diff_contrast"]);
             theirs.args(["bench", "train", "--objective", "diffusion_dpo"]);
             ["Diff-contrast", "Diffusion-DPO"]
+        }
+        Task::Kernels => {
+            ensure!(options.device != "cpu", "--device: the kernels are a GPU's; use --device cuda");
+            ours.args(["bench", "train", "--objective", "diff_contrast"]);
+            theirs.args(["bench", "train", "--objective", "diff_contrast", "--composed"]);
+            ["our kernels", "composed"]
         }
         Task::Prepared => {
             ours.args(["bench", "train", "--objective", "diff_contrast"]);

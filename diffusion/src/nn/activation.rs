@@ -1,6 +1,7 @@
 //! Pointwise activations and the gated GELU of the transformer blocks.
 
 use super::composed::{self, Composed};
+use super::kernels::{self, Launch, Number};
 use super::vector::{normal_cdf, normal_pdf, sigmoid, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
@@ -30,6 +31,21 @@ impl Activation {
             return x.contiguous()?.apply_op1(self);
         }
         composed::apply(self, &[x])
+    }
+
+    fn by_kernel(self, kernel: &'static str, operands: &[&Tensor]) -> Result<Tensor> {
+        let (x, which) = (
+            operands[0],
+            match self {
+                Self::Silu => 0,
+                Self::Gelu => 1,
+                Self::QuickGelu => 2,
+            },
+        );
+        let numbers = [Number::Whole(x.elem_count()), Number::Whole(which)];
+        let [y] =
+            Launch::per_value(kernel, x.elem_count(), operands).run([(x.dtype(), x.dims())], &numbers)?;
+        Ok(y)
     }
 
     /// The derivative at every value.
@@ -89,6 +105,9 @@ impl Composed for Activation {
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         let x = &operands[0];
+        if kernels::serve(&[x]) {
+            return self.by_kernel("activation", &[x]);
+        }
         match self {
             Self::Silu => x.silu(),
             Self::Gelu => x.gelu_erf(),
@@ -103,6 +122,9 @@ impl Composed for Activation {
         gradient: &Tensor,
         _wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
+        if kernels::serve(&[&operands[0], gradient]) {
+            return Ok(vec![Some(self.by_kernel("activation_back", &[&operands[0], gradient])?)]);
+        }
         let wide = wide(gradient.dtype());
         let dx = (gradient.to_dtype(wide)? * self.slopes(&operands[0].to_dtype(wide)?)?)?;
         Ok(vec![Some(dx.to_dtype(gradient.dtype())?)])
@@ -169,7 +191,17 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
     x.apply_op1(Geglu)
 }
 
-struct Geglu;
+pub(super) struct Geglu;
+
+impl Geglu {
+    fn by_kernel(kernel: &'static str, operands: &[&Tensor], dims: &[usize]) -> Result<Tensor> {
+        let width = operands[0].dim(D::Minus1)? / 2;
+        let rows = operands[0].elem_count() / (2 * width);
+        let [y] = Launch::per_row(kernel, rows, width, operands)
+            .run([(operands[0].dtype(), dims)], &[Number::Whole(width)])?;
+        Ok(y)
+    }
+}
 
 impl Composed for Geglu {
     fn name(&self) -> &'static str {
@@ -177,6 +209,11 @@ impl Composed for Geglu {
     }
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        if kernels::serve(&[&operands[0]]) {
+            let mut dims = operands[0].dims().to_vec();
+            dims.last_mut().into_iter().for_each(|last| *last /= 2);
+            return Self::by_kernel("geglu", &[&operands[0]], &dims);
+        }
         let halves = operands[0].chunk(2, D::Minus1)?;
         &halves[0] * halves[1].gelu_erf()?
     }
@@ -188,6 +225,10 @@ impl Composed for Geglu {
         gradient: &Tensor,
         _wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
+        if kernels::serve(&[&operands[0], gradient]) {
+            let operands = [&operands[0], gradient];
+            return Ok(vec![Some(Self::by_kernel("geglu_back", &operands, operands[0].dims())?)]);
+        }
         let (dtype, wide) = (gradient.dtype(), wide(gradient.dtype()));
         let halves = operands[0].to_dtype(wide)?.chunk(2, D::Minus1)?;
         let (value, gate, g) = (&halves[0], &halves[1].contiguous()?, &gradient.to_dtype(wide)?);

@@ -4,6 +4,7 @@
 
 use super::composed::{self, Composed};
 use super::disjoint::Disjoint;
+use super::kernels::{self, Launch, Number, exchange};
 use super::matmul::Matrix;
 use super::narrow::Panels;
 use super::vector::{exp, max, sum, vectorized};
@@ -71,21 +72,15 @@ impl AttentionShape {
     fn split(self, t: &Tensor) -> Result<Tensor> {
         let (batch, positions, width) = t.dims3()?;
         let size = width / self.heads;
-        t.reshape((batch, positions, self.heads, size))?.transpose(1, 2)?.reshape((
-            batch * self.heads,
-            positions,
-            size,
-        ))
+        let t = t.reshape((batch, positions, self.heads, size))?;
+        exchange(&t)?.reshape((batch * self.heads, positions, size))
     }
 
     /// The way back from [`AttentionShape::split`].
     fn join(self, t: &Tensor) -> Result<Tensor> {
         let (all, positions, size) = t.dims3()?;
-        t.reshape((all / self.heads, self.heads, positions, size))?.transpose(1, 2)?.reshape((
-            all / self.heads,
-            positions,
-            self.heads * size,
-        ))
+        let t = t.reshape((all / self.heads, self.heads, positions, size))?;
+        exchange(&t)?.reshape((all / self.heads, positions, self.heads * size))
     }
 
     /// Which heads of split operands are taken at a time: first and count.
@@ -95,18 +90,41 @@ impl AttentionShape {
         Ok((0..heads).step_by(at_once).map(|first| (first, at_once.min(heads - first))).collect())
     }
 
-    /// Softmax of scaled scores, (heads, queries, keys), in f32 at least.
+    /// The kernels on rows of scores, (heads, queries, keys), to be scaled.
+    fn by_kernel<const N: usize>(
+        self,
+        kernel: &'static str,
+        operands: &[&Tensor],
+        scale: f64,
+    ) -> Result<[Tensor; N]> {
+        let scores = operands[0];
+        let (heads, queries, keys) = scores.dims3()?;
+        let numbers = [
+            Number::Whole(heads * queries),
+            Number::Whole(keys),
+            Number::Whole(queries),
+            Number::Real(scale),
+            Number::Whole(self.causal.into()),
+        ];
+        let result = (scores.dtype(), scores.dims());
+        Launch::warp_per_row(kernel, heads * queries, operands).run([result; N], &numbers)
+    }
+
+    /// Softmax of scores, (heads, queries, keys), to be scaled; in f32 at least but where a kernel makes it.
     #[expect(clippy::disallowed_methods, reason = "nothing here is differentiated by candle")]
-    fn softmax(self, q: &Tensor, k: &Tensor) -> Result<Tensor> {
-        let (_, queries, size) = q.dims3()?;
-        let keys = k.dim(1)?;
-        let wide = wide(q.dtype());
-        let scores = (q.matmul(&k.t()?)?.to_dtype(wide)? * (1.0 / (size as f64).sqrt()))?;
+    fn softmax(self, scores: &Tensor, scale: f64) -> Result<Tensor> {
+        if kernels::serve(&[scores]) {
+            let [p] = self.by_kernel("softmax", &[scores], scale)?;
+            return Ok(p);
+        }
+        let (_, queries, keys) = scores.dims3()?;
+        let wide = wide(scores.dtype());
+        let scores = (scores.to_dtype(wide)? * scale)?;
         let scores = if self.causal {
             let mask: Vec<f32> = (0..queries)
                 .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
                 .collect();
-            let mask = Tensor::from_vec(mask, (1, queries, keys), q.device())?.to_dtype(wide)?;
+            let mask = Tensor::from_vec(mask, (1, queries, keys), scores.device())?.to_dtype(wide)?;
             scores.broadcast_add(&mask)?
         } else {
             scores
@@ -127,9 +145,11 @@ impl Composed for AttentionShape {
             return flash::attention(q, k, v, *self);
         }
         let (q, k, v) = (self.split(q)?, self.split(k)?, self.split(v)?);
+        let scale = 1.0 / (q.dim(2)? as f64).sqrt();
         let parts = Self::turns(&q, &k)?.into_iter().map(|(first, count)| {
             let part = |t: &Tensor| t.narrow(0, first, count);
-            self.softmax(&part(&q)?, &part(&k)?)?.to_dtype(v.dtype())?.matmul(&part(&v)?)
+            let scores = part(&q)?.matmul(&part(&k)?.t()?)?;
+            self.softmax(&scores, scale)?.to_dtype(v.dtype())?.matmul(&part(&v)?)
         });
         self.join(&Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
     }
@@ -152,13 +172,18 @@ impl Composed for AttentionShape {
         for (first, count) in Self::turns(&q, &k)? {
             let part = |t: &Tensor| t.narrow(0, first, count);
             let (q, k, g) = (part(&q)?, part(&k)?, part(&g)?);
-            let p = self.softmax(&q, &k)?;
-            let mean = (g.to_dtype(wide)? * part(&y)?.to_dtype(wide)?)?.sum_keepdim(D::Minus1)?;
-            let dp = g.matmul(&part(&v)?.t()?)?.to_dtype(wide)?;
-            let ds = ((dp.broadcast_sub(&mean)? * &p)? * scale)?.to_dtype(dtype)?;
+            let (scores, dp) = (q.matmul(&k.t()?)?, g.matmul(&part(&v)?.t()?)?);
+            let [p, ds] = if kernels::serve(&[&scores, &dp]) {
+                self.by_kernel("softmax_back", &[&scores, &dp], scale)?
+            } else {
+                let p = self.softmax(&scores, scale)?;
+                let mean = (g.to_dtype(wide)? * part(&y)?.to_dtype(wide)?)?.sum_keepdim(D::Minus1)?;
+                let ds = ((dp.to_dtype(wide)?.broadcast_sub(&mean)? * &p)? * scale)?;
+                [p.to_dtype(dtype)?, ds.to_dtype(dtype)?]
+            };
             gradients[0].push(ds.matmul(&k)?);
             gradients[1].push(ds.t()?.matmul(&q)?);
-            gradients[2].push(p.to_dtype(dtype)?.t()?.matmul(&g)?);
+            gradients[2].push(p.t()?.matmul(&g)?);
         }
         gradients.iter().map(|parts| self.join(&Tensor::cat(parts, 0)?).map(Some)).collect()
     }

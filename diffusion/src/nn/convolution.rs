@@ -4,10 +4,12 @@
 
 use super::composed::{self, Composed};
 use super::disjoint::Disjoint;
+use super::kernels::exchange;
 use super::matmul::{Matrix, Threads, multiply};
 use super::scratch::with_scratch;
+use super::sums::{add_to_planes, over_planes};
 use super::vector::{sum, vectorized};
-use super::{has_own_kernel, slices, wide};
+use super::{has_own_kernel, slices};
 use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -45,7 +47,7 @@ pub fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: ConvolutionSh
 }
 
 #[derive(Clone, Copy)]
-struct Convolution(ConvolutionShape);
+pub(super) struct Convolution(pub(super) ConvolutionShape);
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]
@@ -455,7 +457,7 @@ impl Composed for Convolution {
         } else {
             padded(x, [vertical; 2], [horizontal; 2])?.conv2d(weight, 0, stride, 1, 1)?
         };
-        let y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
+        let y = add_to_planes(&y, bias)?;
         if relu { y.relu() } else { Ok(y) }
     }
 
@@ -491,8 +493,13 @@ impl Composed for Convolution {
         };
         let to_weight = || {
             // Channels first: one product over the pixels of all pictures, whose sum is taken in f32 at least.
-            let g = gradient.transpose(0, 1)?.reshape((s.outputs, ()))?;
-            let x = padded(x, [above; 2], [left; 2])?.transpose(0, 1)?.contiguous()?;
+            let channels_first = |t: &Tensor| {
+                let (batch, channels, height, width) = t.dims4()?;
+                exchange(&t.reshape((batch, channels, height * width))?)?
+                    .reshape((channels, batch, height, width))
+            };
+            let g = channels_first(&gradient)?.flatten_from(1)?;
+            let x = channels_first(&padded(x, [above; 2], [left; 2])?)?;
             let seen = |i: usize| {
                 let rows = every(&x, 2, i / columns, s.stride, s.out_height)?;
                 let pixels = every(&rows, 3, i % columns, s.stride, s.out_width)?;
@@ -501,7 +508,7 @@ impl Composed for Convolution {
             let elements = (0..rows * columns).map(seen).collect::<Result<Vec<_>>>()?;
             Tensor::stack(&elements, 2)?.reshape(weight.shape())
         };
-        let to_bias = || gradient.to_dtype(wide(dtype))?.sum((0, 2, 3))?.to_dtype(bias.dtype());
+        let to_bias = || over_planes(&gradient)?.to_dtype(bias.dtype());
         Ok(vec![
             wanted[0].then(to_x).transpose()?,
             wanted[1].then(to_weight).transpose()?,

@@ -2,10 +2,12 @@
 
 use super::activation::Activation;
 use super::composed::{self, Composed};
+use super::kernels::{self, Launch, Number};
 use super::layer_norm::{back_through, normalise};
+use super::sums::over_rows;
 use super::vector::{moments, sigmoid, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// How channels are grouped and what follows.
@@ -67,12 +69,84 @@ impl GroupNormShape {
     }
 }
 
+/// What the kernels' passes begin with.
+struct Planes<'a> {
+    shape: GroupNormShape,
+    x: &'a Tensor,
+    weight: &'a Tensor,
+    bias: &'a Tensor,
+    /// Mean and sum of squared deviations of each channel of each picture, in f32: (batch, channels).
+    means: Tensor,
+    squares: Tensor,
+}
+
+impl<'a> Planes<'a> {
+    /// `None` where the kernels do not serve.
+    fn new(shape: GroupNormShape, operands: &'a [Tensor]) -> Result<Option<Self>> {
+        let [x, weight, bias] = operands else { return Ok(None) };
+        if !kernels::serve(&[x, weight, bias]) {
+            return Ok(None);
+        }
+        let moments = (DType::F32, [x.dim(0)?, x.dim(1)?]);
+        let pixels = x.elem_count() / (moments.1[0] * moments.1[1]);
+        let [means, squares] = Launch::per_row("plane_moments", moments.1[0] * moments.1[1], pixels, &[x])
+            .run([(moments.0, &moments.1); 2], &[Number::Whole(pixels)])?;
+        Ok(Some(Self { shape, x, weight, bias, means, squares }))
+    }
+
+    /// A kernel with a block per plane.
+    fn launch<const N: usize>(
+        &self,
+        kernel: &'static str,
+        operands: &[&Tensor],
+        results: [(DType, &[usize]); N],
+    ) -> Result<[Tensor; N]> {
+        let (planes, channels) = (self.means.elem_count(), self.x.dim(1)?);
+        let pixels = self.x.elem_count() / planes;
+        let numbers = [
+            Number::Whole(pixels),
+            Number::Whole(channels),
+            Number::Whole(channels / self.shape.groups),
+            Number::Real(self.shape.epsilon),
+            Number::Whole(self.shape.silu.into()),
+        ];
+        Launch::per_row(kernel, planes, pixels, operands).run(results, &numbers)
+    }
+
+    fn forward(&self) -> Result<Tensor> {
+        let operands = [self.x, self.weight, self.bias, &self.means, &self.squares];
+        let [y] = self.launch("group_norm", &operands, [(self.x.dtype(), self.x.dims())])?;
+        Ok(y)
+    }
+
+    fn backward(&self, gradient: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let Self { x, weight, bias, means, squares, .. } = self;
+        let sums = (DType::F32, means.dims());
+        let operands = [x, weight, bias, gradient, means, squares];
+        let [plain, times_x] = self.launch("group_norm_sums", &operands, [sums; 2])?;
+        let to_x = || -> Result<Tensor> {
+            let operands = [x, weight, bias, gradient, means, squares, &plain, &times_x];
+            let [dx] = self.launch("group_norm_back", &operands, [(x.dtype(), x.dims())])?;
+            Ok(dx)
+        };
+        let over_batch = |sums: &Tensor, like: &Tensor| over_rows(sums)?.to_dtype(like.dtype());
+        Ok(vec![
+            wanted[0].then(to_x).transpose()?,
+            wanted[1].then(|| over_batch(&times_x, weight)).transpose()?,
+            wanted[2].then(|| over_batch(&plain, bias)).transpose()?,
+        ])
+    }
+}
+
 impl Composed for GroupNormShape {
     fn name(&self) -> &'static str {
         "group-norm"
     }
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        if let Some(planes) = Planes::new(*self, operands)? {
+            return planes.forward();
+        }
         let n = self.normalise(operands)?;
         let y = n.value.broadcast_mul(&n.weight)?.broadcast_add(&n.bias)?.reshape(operands[0].shape())?;
         (if self.silu { y.silu()? } else { y }).to_dtype(operands[0].dtype())
@@ -86,6 +160,9 @@ impl Composed for GroupNormShape {
         gradient: &Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
+        if let Some(planes) = Planes::new(*self, operands)? {
+            return planes.backward(gradient, wanted);
+        }
         let n = self.normalise(operands)?;
         let [x, weight, bias] = operands else { bail!("group norm: {} operands", operands.len()) };
         let mut h = gradient.to_dtype(n.value.dtype())?.reshape(n.value.shape())?;

@@ -1,9 +1,11 @@
 //! Layer normalisation over the last dimension.
 
 use super::composed::{self, Composed};
+use super::kernels::{self, Launch, Number};
+use super::sums::over_rows;
 use super::vector::{moments, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// `x`: (.., width); `weight`, `bias`: (width).
@@ -22,10 +24,12 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
     x.apply_op3(weight, bias, LayerNorm { epsilon })
 }
 
-struct LayerNorm {
-    epsilon: f64,
+pub(super) struct LayerNorm {
+    pub(super) epsilon: f64,
 }
 
+/// Blocks of the backward kernel, at most: each leaves a row of sums.
+const BLOCKS: usize = 1024;
 /// Rows that one task takes. Fixed, so that sums over rows do not depend on the number of threads.
 const ROWS: usize = 64;
 
@@ -49,6 +53,17 @@ impl Composed for LayerNorm {
     }
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        if let [x, weight, bias] = operands
+            && kernels::serve(&[x, weight, bias])
+        {
+            let width = weight.elem_count();
+            let rows = x.elem_count() / width;
+            let [y] = Launch::warp_per_row("layer_norm", rows, &[x, weight, bias]).run(
+                [(x.dtype(), x.dims())],
+                &[Number::Whole(rows), Number::Whole(width), Number::Real(self.epsilon)],
+            )?;
+            return Ok(y);
+        }
         let wide = wide(operands[0].dtype());
         let (value, _) = normalise(&operands[0].to_dtype(wide)?, self.epsilon)?;
         value
@@ -65,13 +80,18 @@ impl Composed for LayerNorm {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let [x, weight, bias] = operands else { bail!("layer norm: {} operands", operands.len()) };
+        // The sums of a block lie in its shared memory, of which there are 48 KiB.
+        let shared = 2 * size_of::<f32>() * weight.elem_count();
+        if kernels::serve(&[x, weight, gradient]) && shared <= 48 << 10 {
+            return self.backward_by_kernel(x, weight, gradient, shared);
+        }
         let wide = wide(x.dtype());
         let (value, inverse) = normalise(&x.to_dtype(wide)?, self.epsilon)?;
         let g = gradient.to_dtype(wide)?;
         let to_x = || {
             back_through(&g.broadcast_mul(&weight.to_dtype(wide)?)?, &value, &inverse)?.to_dtype(x.dtype())
         };
-        let over_rows = |t: &Tensor| t.reshape(((), weight.elem_count()))?.sum(0)?.to_dtype(weight.dtype());
+        let over_rows = |t: &Tensor| over_rows(&t.flatten_to(D::Minus2)?)?.to_dtype(weight.dtype());
         Ok(vec![
             wanted[0].then(to_x).transpose()?,
             wanted[1].then(|| over_rows(&(&g * &value)?)).transpose()?,
@@ -153,6 +173,32 @@ impl CustomOp3 for LayerNorm {
 }
 
 impl LayerNorm {
+    fn backward_by_kernel(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        gradient: &Tensor,
+        shared: usize,
+    ) -> Result<Vec<Option<Tensor>>> {
+        let width = weight.elem_count();
+        let rows = x.elem_count() / width;
+        let at_once = rows.div_ceil(BLOCKS);
+        let blocks = rows.div_ceil(at_once);
+        let shares = (DType::F32, [blocks, width]);
+        let [to_x, to_weight, to_bias] =
+            Launch::per_row("layer_norm_back", blocks, width, &[x, weight, gradient]).sharing(shared).run(
+                [(x.dtype(), x.dims()), (shares.0, &shares.1), (shares.0, &shares.1)],
+                &[
+                    Number::Whole(rows),
+                    Number::Whole(width),
+                    Number::Whole(at_once),
+                    Number::Real(self.epsilon),
+                ],
+            )?;
+        let sum = |shares: &Tensor| over_rows(shares)?.to_dtype(weight.dtype()).map(Some);
+        Ok(vec![Some(to_x), sum(&to_weight)?, sum(&to_bias)?])
+    }
+
     /// Some rows: fills `dx`, returns their share of the gradients of weight and bias.
     #[inline(always)]
     fn backward_rows(&self, x: &[f32], g: &[f32], weight: &[f32], dx: &mut [f32]) -> (Vec<f32>, Vec<f32>) {

@@ -2,7 +2,8 @@
 
 use super::composed::{self, Composed};
 use super::matmul::{Matrix, product};
-use super::{has_own_kernel, slices, wide};
+use super::sums::{add_to_rows, over_rows};
+use super::{has_own_kernel, slices};
 use crate::gradients::leave;
 use crate::weights::{Init, Scope};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
@@ -95,7 +96,7 @@ struct WithBias;
 struct WithoutBias;
 
 /// Either, composed.
-struct Affine;
+pub(super) struct Affine;
 
 /// (rows, columns) of (.., columns).
 fn rows(t: &Tensor) -> Result<Tensor> {
@@ -111,7 +112,7 @@ impl Composed for Affine {
         let (x, weight) = (&operands[0], &operands[1]);
         let y = rows(x)?.matmul(&weight.t()?)?;
         match operands.get(2) {
-            Some(bias) => y.broadcast_add(bias)?,
+            Some(bias) => add_to_rows(&y, bias)?,
             None => y,
         }
         .reshape(shape(x.layout(), weight.dim(0)?))
@@ -131,7 +132,7 @@ impl Composed for Affine {
             wanted[1].then(|| g.t()?.matmul(&rows(x)?)).transpose()?,
         ];
         if let Some(bias) = operands.get(2) {
-            let to_bias = || g.to_dtype(wide(g.dtype()))?.sum(0)?.to_dtype(bias.dtype());
+            let to_bias = || over_rows(&g)?.to_dtype(bias.dtype());
             gradients.push(wanted[2].then(to_bias).transpose()?);
         }
         Ok(gradients)

@@ -3,7 +3,8 @@
 //! candle's stock operations either have no backward (its fused softmax and layer norm detach silently) or
 //! are several times slower than PyTorch in a training step on a CPU. These carry both passes. On another
 //! device, or in another type than f32, each is composed of candle's operations, both passes again (`composed`), with
-//! sums taken in f32, or in f64 where the values are f64.
+//! sums taken in f32, or in f64 where the values are f64; on a GPU, kernels of ours (`kernels`) take the place of what
+//! goes over memory again and again.
 //!
 //! Every backward pass is deterministic and independent of the number of threads: work is split over outputs,
 //! never over the terms of a sum, so that a resumed run repeats an undisturbed one bit for bit.
@@ -15,16 +16,17 @@ mod convolution;
 mod disjoint;
 mod frozen;
 mod group_norm;
+mod kernels;
 mod layer_norm;
 mod layers;
 mod linear;
 mod low_rank;
 mod matmul;
 mod narrow;
-mod norm;
 mod residual;
 mod scratch;
 mod slices;
+mod sums;
 mod transpose;
 mod upsample;
 mod vector;
@@ -34,12 +36,13 @@ pub use attention::{AttentionShape, attention};
 pub use convolution::{ConvolutionShape, conv2d, convolve};
 pub use frozen::FrozenConvolution;
 pub use group_norm::{GroupNormShape, group_norm};
+pub use kernels::{adamw, allow as allow_kernels, serve as kernels_serve};
 pub use layer_norm::layer_norm;
 pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use linear::{FrozenLinear, linear};
 pub use low_rank::{Factor, LowRank, Misfit};
-pub use norm::squared_sum;
 pub use residual::residual;
+pub use sums::squared_sums;
 pub use transpose::transpose;
 pub use upsample::upsample_nearest;
 

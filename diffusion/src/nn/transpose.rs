@@ -1,5 +1,7 @@
 //! Exchanging channels and pixels.
 
+use super::composed::{self, Composed};
+use super::kernels::{self, Launch, Number};
 use super::{has_own_kernel, slices};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -11,10 +13,38 @@ use rayon::prelude::*;
 pub fn transpose(x: &Tensor) -> Result<Tensor> {
     let x = x.contiguous()?;
     x.dims3()?;
-    if has_own_kernel(&x) { x.apply_op1(Transpose) } else { x.transpose(1, 2)?.contiguous() }
+    if has_own_kernel(&x) { x.apply_op1(Transpose) } else { composed::apply(Transpose, &[&x]) }
 }
 
-struct Transpose;
+pub(super) struct Transpose;
+
+impl Composed for Transpose {
+    fn name(&self) -> &'static str {
+        "transpose"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let x = &operands[0];
+        let (batch, m, n) = x.dims3()?;
+        if !kernels::serve(&[x]) {
+            return x.transpose(1, 2)?.contiguous();
+        }
+        let tiles = batch * m.div_ceil(kernels::WARP) * n.div_ceil(kernels::WARP);
+        let [y] = Launch::per_tile("transpose", tiles, &[x])
+            .run([(x.dtype(), &[batch, n, m])], &[Number::Whole(m), Number::Whole(n)])?;
+        Ok(y)
+    }
+
+    fn backward(
+        &self,
+        _operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(self.forward(std::slice::from_ref(gradient))?)])
+    }
+}
 
 /// Rows that one task writes, and columns that it takes from a line at a time: a cache line's worth of both.
 const SIDE: usize = 16;

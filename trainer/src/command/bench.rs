@@ -25,6 +25,7 @@ use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::device::{DeviceName, peak_memory as device_peak_memory};
 use diffusion::lora::Adapter;
+use diffusion::nn::allow_kernels;
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
@@ -90,6 +91,9 @@ pub struct BenchCommand {
     /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
+    /// Composes operations of candle's on a GPU, instead of using our kernels.
+    #[arg(long)]
+    composed: bool,
     /// What the networks of `train` and `generate` compute in (`precision` of a spec).
     #[arg(long, default_value = "f32")]
     precision: Computing,
@@ -160,6 +164,7 @@ impl BenchCommand {
             ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
         }
         let folders = Folders::new(&self.model, None);
+        allow_kernels(!self.composed);
         let device = self.device.open()?;
         let mut step = match self.task {
             Task::Train => self.train(&folders, &device)?,

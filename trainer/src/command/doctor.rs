@@ -7,6 +7,7 @@ use clap::Args;
 use diffusion::conditioning::MicroConditioning;
 use diffusion::config::VaeConfig;
 use diffusion::device::{DeviceName, HAS_CUDA, gpus};
+use diffusion::nn::{allow_kernels, kernels_serve};
 use diffusion::noise::Noise;
 use diffusion::pipeline::Folders;
 use diffusion::text_encoders::TextEncoders;
@@ -28,6 +29,8 @@ pub struct DoctorCommand {
 
 /// A type, and the largest relative difference from f64 that its rounding explains.
 const TYPES: [(DType, f64); 3] = [(DType::F32, 1e-4), (DType::F16, 5e-2), (DType::BF16, 2e-1)];
+/// A GPU without our kernels, its operations composed of candle's.
+const COMPOSED: &str = "gpu composed";
 /// Pictures, and text that uses the vocabulary.
 const BATCH: usize = 2;
 const TEXT: [&str; BATCH] = ["a large red circle on a blue background", ""];
@@ -66,10 +69,18 @@ impl DoctorCommand {
         let mut examined = vec![("cpu", Device::Cpu, DType::F32)];
         if !device.is_cpu() {
             // On the CPU candle convolves in no other type, and nothing would be faster for it.
-            examined.extend(TYPES.map(|(dtype, _)| ("gpu", device.clone(), dtype)));
+            for (dtype, _) in TYPES {
+                if kernels_serve(&[&Tensor::zeros(1, dtype, &device)?]) {
+                    examined.push(("gpu", device.clone(), dtype));
+                } else {
+                    println!("  our GPU kernels of {} cannot be had here: slower without", dtype.as_str());
+                }
+                examined.push((COMPOSED, device.clone(), dtype));
+            }
         }
         let mut wrong = Vec::new();
         for (name, device, dtype) in examined {
+            allow_kernels(name != COMPOSED);
             let found = results(&folders, &device, dtype)?;
             let again = results(&folders, &device, dtype)?;
             for (((part, found), (_, again)), (_, right)) in found.iter().zip(&again).zip(&right) {
@@ -77,12 +88,13 @@ impl DoctorCommand {
                 let allowed = TYPES.iter().find(|(t, _)| *t == dtype).map_or(0.0, |(_, allowed)| *allowed);
                 let same = if distance(again, found)? == 0.0 { "" } else { ", another time other bits" };
                 let verdict = if difference <= allowed { "ok" } else { "WRONG" };
-                println!("  {name} {:<5} {part:<24} {difference:.1e}  {verdict}{same}", dtype.as_str());
+                println!("  {name:<12} {:<5} {part:<24} {difference:.1e}  {verdict}{same}", dtype.as_str());
                 if difference > allowed || difference.is_nan() {
                     wrong.push(format!("{name} {} {part}", dtype.as_str()));
                 }
             }
         }
+        allow_kernels(true);
         if !wrong.is_empty() {
             bail!(
                 "{} computes something else than f64 on the CPU: do not train here before that is understood",

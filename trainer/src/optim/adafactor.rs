@@ -4,7 +4,7 @@
 use super::Gradients;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, DType, Device, Tensor};
-use diffusion::nn::squared_sum;
+use diffusion::nn::squared_sums;
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
 
@@ -75,8 +75,12 @@ impl Adafactor {
                 let second = self.blend(&format!("{name}.second"), &square, decay)?;
                 (gradient / second.sqrt()?)?
             };
-            let root_mean_square = (squared_sum(&update)? / update.elem_count() as f64).sqrt();
-            update = (update * (rate / (root_mean_square / clip_threshold).max(1.0)))?;
+            update = if update.device().is_cpu() {
+                let root_mean_square = (squared_sums([&update])?[0] / update.elem_count() as f64).sqrt();
+                (update * (rate / (root_mean_square / clip_threshold).max(1.0)))?
+            } else {
+                clip_there(&update, clip_threshold, rate)?
+            };
             if let Some(beta1) = beta1 {
                 update = self.blend(&format!("{name}.first"), &update, beta1)?;
             }
@@ -112,8 +116,16 @@ impl Adafactor {
     }
 }
 
+/// An update times the rate, its root mean square clipped, without waiting for its device.
+fn clip_there(update: &Tensor, threshold: f64, rate: f64) -> Result<Tensor> {
+    let root_mean_square = update.sqr()?.mean_all()?.sqrt()?;
+    let factor = ((root_mean_square / threshold)?.maximum(1.0)?.recip()? * rate)?;
+    Ok(update.broadcast_mul(&factor)?)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::clip_there;
     use crate::optim::{Gradients, Optimiser};
     use candle_core::{Device, Tensor, Var};
     use diffusion::weights::Variables;
@@ -150,6 +162,19 @@ mod tests {
                 let difference = (w.as_tensor() - right).and_then(|d| d.abs()?.flatten_all()?.max(0));
                 let difference = difference.and_then(|d| d.to_scalar::<f32>()).expect("a number");
                 assert!(difference < 2e-6, "{case}, update {step}, {name}: {difference}");
+            }
+        }
+    }
+
+    /// Root mean squares of 5 and 0.5, clipped at 1.
+    #[test]
+    fn updates_are_clipped_on_their_device() {
+        for (update, right) in [([3f32, -4.0, 5.0, 50f32.sqrt()], 5.0), ([0.5, -0.5, 0.5, 0.5], 1.0)] {
+            let update = Tensor::new(&update, &Device::Cpu).expect("tensor");
+            let clipped =
+                clip_there(&update, 1.0, 0.1).and_then(|t| Ok(t.to_vec1::<f32>()?)).expect("clipped");
+            for (clipped, update) in clipped.iter().zip(update.to_vec1::<f32>().expect("values")) {
+                assert!((clipped - update * 0.1 / right).abs() < 1e-6, "{clipped} of {update}");
             }
         }
     }

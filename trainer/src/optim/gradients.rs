@@ -4,7 +4,7 @@ use crate::collective::Collective;
 use anyhow::{Context, Result, bail};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
-use diffusion::nn::squared_sum;
+use diffusion::nn::squared_sums;
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
 
@@ -68,7 +68,6 @@ impl Gradients {
     /// # Errors
     /// candle's.
     pub fn norm(&self) -> Result<f64> {
-        let squares = self.by_name.values().map(squared_sum).collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(squares.iter().sum::<f64>().sqrt())
+        Ok(squared_sums(self.by_name.values())?.iter().sum::<f64>().sqrt())
     }
 }
