@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "a kernel's arguments are what its source says they are")]
 
 use super::{Launch, Number, SOURCE};
+use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaView, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg,
 };
