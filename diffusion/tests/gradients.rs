@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use diffusion::nn::{
     Activation, AttentionShape, ConvolutionShape, GroupNormShape, attention, conv2d, convolve, geglu,
-    group_norm, layer_norm, linear, upsample_nearest,
+    group_norm, layer_norm, linear, shift, upsample_nearest,
 };
 use diffusion::noise::Noise;
 
@@ -136,6 +136,11 @@ fn activations() {
         compare(&format!("{activation:?}"), &[&[5, 1003]], |t| activation.apply(&t[0]));
     }
     compare("gated GELU", &[&[3, 7, 30]], |t| geglu(&t[0]));
+}
+
+#[test]
+fn shifts() {
+    compare("shift", &[&[2, 3, 4, 5], &[2, 3]], |t| shift(&t[0], &t[1]));
 }
 
 #[test]

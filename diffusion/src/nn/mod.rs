@@ -42,7 +42,7 @@ pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use linear::{FrozenLinear, linear};
 pub use low_rank::{Factor, LowRank, Misfit};
 pub use residual::residual;
-pub use sums::squared_sums;
+pub use sums::{shift, squared_sums};
 pub use transpose::transpose;
 pub use upsample::upsample_nearest;
 

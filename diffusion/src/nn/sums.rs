@@ -1,9 +1,10 @@
 //! Sums over tensors, and biases: what is added to whole rows and planes, and what its gradient is.
 
+use super::composed::{self, Composed};
 use super::kernels::{self, Launch, Number};
 use super::vector::{sum, vectorized};
 use super::{has_own_kernel, slices, wide};
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor, bail};
 use rayon::prelude::*;
 
 /// The sum of the squares of all values of each tensor, in f64. A device is waited for once, not once for each tensor.
@@ -85,16 +86,63 @@ pub(super) fn over_rows(x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `x`: (batch, channels, ..). Returns (channels), the sums over pictures and pixels, in f32 at least.
-pub(super) fn over_planes(x: &Tensor) -> Result<Tensor> {
+/// `x`: (batch, channels, ..). Returns (batch, channels), the sums over pixels, in f32 at least.
+fn of_planes(x: &Tensor) -> Result<Tensor> {
     let (batch, channels) = (x.dim(0)?, x.dim(1)?);
     let planes = x.reshape((batch * channels, ()))?;
-    let sums = if kernels::serve(&[x]) {
+    if kernels::serve(&[x]) {
         row_sums(&planes)?
     } else {
         planes.to_dtype(wide(x.dtype()))?.sum(D::Minus1)?
-    };
-    over_rows(&sums.reshape((batch, channels))?)
+    }
+    .reshape((batch, channels))
+}
+
+/// `x`: (batch, channels, ..). Returns (channels), the sums over pictures and pixels, in f32 at least.
+pub(super) fn over_planes(x: &Tensor) -> Result<Tensor> {
+    over_rows(&of_planes(x)?)
+}
+
+/// `x`: (batch, channels, height, width), `by`: (batch, channels), added to all pixels of its plane.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn shift(x: &Tensor, by: &Tensor) -> Result<Tensor> {
+    let (batch, channels, _, _) = x.dims4()?;
+    if by.dims() != [batch, channels] {
+        bail!("shift: x {:?} by {:?}", x.dims(), by.dims());
+    }
+    if has_own_kernel(x) {
+        return x.broadcast_add(&by.unsqueeze(2)?.unsqueeze(3)?);
+    }
+    composed::apply(Shift, &[x, by])
+}
+
+pub(super) struct Shift;
+
+impl Composed for Shift {
+    fn name(&self) -> &'static str {
+        "shift"
+    }
+
+    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let (x, by) = (&operands[0], &operands[1]);
+        // As one picture of many channels.
+        let (batch, channels, height, width) = x.dims4()?;
+        let planes = x.reshape((1, batch * channels, height, width))?;
+        add_to_planes(&planes, &by.flatten_all()?)?.reshape(x.shape())
+    }
+
+    fn backward(
+        &self,
+        operands: &[Tensor],
+        _y: &Tensor,
+        gradient: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let to_planes = || of_planes(gradient)?.to_dtype(operands[1].dtype());
+        Ok(vec![Some(gradient.clone()), wanted[1].then(to_planes).transpose()?])
+    }
 }
 
 /// `x`: (rows, width), `bias`: (width).

@@ -1,7 +1,7 @@
 //! The residual block, with (UNet) or without (autoencoder) a timestep embedding.
 
 use crate::Result;
-use crate::nn::{Conv2d, GroupNorm, Linear, residual};
+use crate::nn::{Conv2d, GroupNorm, Linear, residual, shift};
 use crate::weights::Scope;
 use candle_core::Tensor;
 
@@ -46,7 +46,7 @@ impl ResnetBlock {
     pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
         if let (Some(project), Some(time)) = (&self.time, time) {
-            h = h.broadcast_add(&project.forward(time)?.unsqueeze(2)?.unsqueeze(3)?)?;
+            h = shift(&h, &project.forward(time)?)?;
         }
         let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
         match &self.shortcut {

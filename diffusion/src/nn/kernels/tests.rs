@@ -8,7 +8,7 @@ use crate::nn::convolution::{Convolution, ConvolutionShape};
 use crate::nn::group_norm::GroupNormShape;
 use crate::nn::layer_norm::LayerNorm;
 use crate::nn::linear::Affine;
-use crate::nn::sums::{add_to_planes, add_to_rows, over_planes, over_rows, squared_sums};
+use crate::nn::sums::{Shift, add_to_planes, add_to_rows, over_planes, over_rows, squared_sums};
 use crate::nn::transpose::Transpose;
 use crate::noise::Noise;
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -205,6 +205,11 @@ fn sums() {
     check("planes and a bias", &[&[3, 5, 6, 7], &[5]], &["add_to_planes"], |t| {
         Ok(vec![add_to_planes(&t[0], &t[1])?])
     });
+}
+
+#[test]
+fn shifts() {
+    check_operation("shift", &[&[2, 3, 4, 5], &[2, 3]], &["add_to_planes", "row_sums"], || Shift);
 }
 
 #[test]
