@@ -130,6 +130,16 @@ fn attentions() {
     }
 }
 
+/// Products of queries and keys of 3600, 64 of them a score: more than f16 has, less once scaled.
+#[test]
+fn attention_of_large_numbers_in_f16() {
+    let large = (Tensor::ones((1, 3, 64), DType::F16, &Device::Cpu).expect("ones") * 60.0).expect("large");
+    let shape = AttentionShape { heads: 1, causal: false };
+    let y = attention(&large, &large, &large, shape).and_then(|y| y.flatten_all()?.to_dtype(DType::F32));
+    let y = y.and_then(|y| y.to_vec1::<f32>()).expect("attention");
+    assert!(y.iter().all(|y| (y - 60.0).abs() < 0.1), "{y:?}");
+}
+
 #[test]
 fn activations() {
     for activation in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {

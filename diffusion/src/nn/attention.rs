@@ -90,36 +90,36 @@ impl AttentionShape {
         Ok((0..heads).step_by(at_once).map(|first| (first, at_once.min(heads - first))).collect())
     }
 
-    /// The kernels on rows of scores, (heads, queries, keys), to be scaled.
-    fn by_kernel<const N: usize>(
-        self,
-        kernel: &'static str,
-        operands: &[&Tensor],
-        scale: f64,
-    ) -> Result<[Tensor; N]> {
+    /// Split queries, scaled: their products with keys would leave the range of f16.
+    fn scaled(self, q: &Tensor) -> Result<Tensor> {
+        let q = self.split(q)?;
+        &q * (1.0 / (q.dim(2)? as f64).sqrt())
+    }
+
+    /// The kernels on rows of scores, (heads, queries, keys).
+    fn by_kernel<const N: usize>(self, kernel: &'static str, operands: &[&Tensor]) -> Result<[Tensor; N]> {
         let scores = operands[0];
         let (heads, queries, keys) = scores.dims3()?;
         let numbers = [
             Number::Whole(heads * queries),
             Number::Whole(keys),
             Number::Whole(queries),
-            Number::Real(scale),
             Number::Whole(self.causal.into()),
         ];
         let result = (scores.dtype(), scores.dims());
         Launch::warp_per_row(kernel, heads * queries, operands).run([result; N], &numbers)
     }
 
-    /// Softmax of scores, (heads, queries, keys), to be scaled; in f32 at least but where a kernel makes it.
+    /// Softmax of scores, (heads, queries, keys), in f32 at least but where a kernel makes it.
     #[expect(clippy::disallowed_methods, reason = "nothing here is differentiated by candle")]
-    fn softmax(self, scores: &Tensor, scale: f64) -> Result<Tensor> {
+    fn softmax(self, scores: &Tensor) -> Result<Tensor> {
         if kernels::serve(&[scores]) {
-            let [p] = self.by_kernel("softmax", &[scores], scale)?;
+            let [p] = self.by_kernel("softmax", &[scores])?;
             return Ok(p);
         }
         let (_, queries, keys) = scores.dims3()?;
         let wide = wide(scores.dtype());
-        let scores = (scores.to_dtype(wide)? * scale)?;
+        let scores = scores.to_dtype(wide)?;
         let scores = if self.causal {
             let mask: Vec<f32> = (0..queries)
                 .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
@@ -144,12 +144,11 @@ impl Composed for AttentionShape {
         if flash::suits(q, *self) {
             return flash::attention(q, k, v, *self);
         }
-        let (q, k, v) = (self.split(q)?, self.split(k)?, self.split(v)?);
-        let scale = 1.0 / (q.dim(2)? as f64).sqrt();
+        let (q, k, v) = (self.scaled(q)?, self.split(k)?, self.split(v)?);
         let parts = Self::turns(&q, &k)?.into_iter().map(|(first, count)| {
             let part = |t: &Tensor| t.narrow(0, first, count);
             let scores = part(&q)?.matmul(&part(&k)?.t()?)?;
-            self.softmax(&scores, scale)?.to_dtype(v.dtype())?.matmul(&part(&v)?)
+            self.softmax(&scores)?.to_dtype(v.dtype())?.matmul(&part(&v)?)
         });
         self.join(&Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
     }
@@ -164,7 +163,7 @@ impl Composed for AttentionShape {
         _wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let [q, k, v] = operands else { bail!("attention: {} operands", operands.len()) };
-        let (q, k, v) = (self.split(q)?, self.split(k)?, self.split(v)?);
+        let (q, k, v) = (self.scaled(q)?, self.split(k)?, self.split(v)?);
         let (y, g) = (self.split(y)?, self.split(gradient)?);
         let (dtype, wide) = (q.dtype(), wide(q.dtype()));
         let scale = 1.0 / (q.dim(2)? as f64).sqrt();
@@ -174,14 +173,14 @@ impl Composed for AttentionShape {
             let (q, k, g) = (part(&q)?, part(&k)?, part(&g)?);
             let (scores, dp) = (q.matmul(&k.t()?)?, g.matmul(&part(&v)?.t()?)?);
             let [p, ds] = if kernels::serve(&[&scores, &dp]) {
-                self.by_kernel("softmax_back", &[&scores, &dp], scale)?
+                self.by_kernel("softmax_back", &[&scores, &dp])?
             } else {
-                let p = self.softmax(&scores, scale)?;
+                let p = self.softmax(&scores)?;
                 let mean = (g.to_dtype(wide)? * part(&y)?.to_dtype(wide)?)?.sum_keepdim(D::Minus1)?;
-                let ds = ((dp.to_dtype(wide)?.broadcast_sub(&mean)? * &p)? * scale)?;
+                let ds = (dp.to_dtype(wide)?.broadcast_sub(&mean)? * &p)?;
                 [p.to_dtype(dtype)?, ds.to_dtype(dtype)?]
             };
-            gradients[0].push(ds.matmul(&k)?);
+            gradients[0].push((ds.matmul(&k)? * scale)?);
             gradients[1].push(ds.t()?.matmul(&q)?);
             gradients[2].push(p.t()?.matmul(&g)?);
         }

@@ -281,32 +281,32 @@ KERNEL group_norm_back(scalar *dx, const scalar *x, const scalar *weight, const 
 
 // ---- attention: rows of scores, a warp per row; `keys` in a row, `queries` rows in a head ------------------------------
 
-// The largest scaled score among those that a query sees, and the sum of exp(score - largest).
-__device__ static void row_moments(const scalar *scores, count seen, float scale, float *largest, float *sum) {
+// The largest score among those that a query sees, and the sum of exp(score - largest).
+__device__ static void row_moments(const scalar *scores, count seen, float *largest, float *sum) {
     int lane = threadIdx.x % WARP;
     float high = -INFINITY, total = 0.0f;
-    for (count j = lane; j < seen; j += WARP) high = fmaxf(high, read(scores[j]) * scale);
+    for (count j = lane; j < seen; j += WARP) high = fmaxf(high, read(scores[j]));
     high = warp_max(high);
-    for (count j = lane; j < seen; j += WARP) total += expf(read(scores[j]) * scale - high);
+    for (count j = lane; j < seen; j += WARP) total += expf(read(scores[j]) - high);
     *largest = high;
     *sum = warp_sum(total);
 }
 
-KERNEL softmax(scalar *p, const scalar *scores, count rows, count keys, count queries, float scale, count causal) {
+KERNEL softmax(scalar *p, const scalar *scores, count rows, count keys, count queries, count causal) {
     count row = (count)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     if (row >= rows) return;
     count seen = causal ? row % queries + 1 : keys;
     float largest, sum;
     scores += row * keys;
     p += row * keys;
-    row_moments(scores, seen, scale, &largest, &sum);
+    row_moments(scores, seen, &largest, &sum);
     for (count j = threadIdx.x % WARP; j < keys; j += WARP)
-        p[j] = j < seen ? rounded(expf(read(scores[j]) * scale - largest) / sum) : rounded(0.0f);
+        p[j] = j < seen ? rounded(expf(read(scores[j]) - largest) / sum) : rounded(0.0f);
 }
 
-// With dp the gradient of the probabilities p: p again, and ds = p (dp - sum(p dp)) scale, the scores' gradient.
+// With dp the gradient of the probabilities p: p again, and ds = p (dp - sum(p dp)), the scores' gradient.
 KERNEL softmax_back(scalar *p, scalar *ds, const scalar *scores, const scalar *dp, count rows, count keys, count queries,
-                    float scale, count causal) {
+                    count causal) {
     count row = (count)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP;
     if (row >= rows) return;
@@ -314,13 +314,13 @@ KERNEL softmax_back(scalar *p, scalar *ds, const scalar *scores, const scalar *d
     float largest, sum, mean = 0.0f;
     scores += row * keys;
     dp += row * keys;
-    row_moments(scores, seen, scale, &largest, &sum);
-    for (count j = lane; j < seen; j += WARP) mean += expf(read(scores[j]) * scale - largest) * read(dp[j]);
+    row_moments(scores, seen, &largest, &sum);
+    for (count j = lane; j < seen; j += WARP) mean += expf(read(scores[j]) - largest) * read(dp[j]);
     mean = warp_sum(mean) / sum;
     for (count j = lane; j < keys; j += WARP) {
-        float v = j < seen ? expf(read(scores[j]) * scale - largest) / sum : 0.0f;
+        float v = j < seen ? expf(read(scores[j]) - largest) / sum : 0.0f;
         p[row * keys + j] = rounded(v);
-        ds[row * keys + j] = rounded(v * (read(dp[j]) - mean) * scale);
+        ds[row * keys + j] = rounded(v * (read(dp[j]) - mean));
     }
 }
 
