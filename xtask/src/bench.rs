@@ -102,6 +102,10 @@ struct Measured {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     ensure!(options.rounds > 0, "--rounds: use 1 or more");
+    ensure!(
+        options.task != Task::Kernels || options.device != "cpu",
+        "--device: these kernels are a GPU's; use --device cuda"
+    );
     let threads = options.threads.map_or_else(std::thread::available_parallelism, Ok)?.get();
     let mut steps = Steps::new();
     let python = match (&options.python, options.task) {
@@ -141,7 +145,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             ["Diff-contrast", "Diffusion-DPO"]
         }
         Task::Kernels => {
-            ensure!(options.device != "cpu", "--device: the kernels are a GPU's; use --device cuda");
             ours.args(["bench", "train", "--objective", "diff_contrast"]);
             theirs.args(["bench", "train", "--objective", "diff_contrast", "--composed"]);
             ["our kernels", "composed"]
