@@ -34,14 +34,12 @@ impl Activation {
     }
 
     fn by_kernel(self, kernel: &'static str, operands: &[&Tensor]) -> Result<Tensor> {
-        let (x, which) = (
-            operands[0],
-            match self {
-                Self::Silu => 0,
-                Self::Gelu => 1,
-                Self::QuickGelu => 2,
-            },
-        );
+        let x = operands[0];
+        let which = match self {
+            Self::Silu => 0,
+            Self::Gelu => 1,
+            Self::QuickGelu => 2,
+        };
         let numbers = [Number::Whole(x.elem_count()), Number::Whole(which)];
         let [y] =
             Launch::per_value(kernel, x.elem_count(), operands).run([(x.dtype(), x.dims())], &numbers)?;

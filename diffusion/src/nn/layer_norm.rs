@@ -83,7 +83,7 @@ impl Composed for LayerNorm {
         // The sums of a block lie in its shared memory, of which there are 48 KiB.
         let shared = 2 * size_of::<f32>() * weight.elem_count();
         if kernels::serve(&[x, weight, gradient]) && shared <= 48 << 10 {
-            return self.backward_by_kernel(x, weight, gradient, shared);
+            return self.backward_by_kernel(x, weight, gradient, wanted, shared);
         }
         let wide = wide(x.dtype());
         let (value, inverse) = normalise(&x.to_dtype(wide)?, self.epsilon)?;
@@ -178,6 +178,7 @@ impl LayerNorm {
         x: &Tensor,
         weight: &Tensor,
         gradient: &Tensor,
+        wanted: &[bool],
         shared: usize,
     ) -> Result<Vec<Option<Tensor>>> {
         let width = weight.elem_count();
@@ -195,8 +196,12 @@ impl LayerNorm {
                     Number::Real(self.epsilon),
                 ],
             )?;
-        let sum = |shares: &Tensor| over_rows(shares)?.to_dtype(weight.dtype()).map(Some);
-        Ok(vec![Some(to_x), sum(&to_weight)?, sum(&to_bias)?])
+        let sum = |shares: &Tensor| over_rows(shares)?.to_dtype(weight.dtype());
+        Ok(vec![
+            Some(to_x),
+            wanted[1].then(|| sum(&to_weight)).transpose()?,
+            wanted[2].then(|| sum(&to_bias)).transpose()?,
+        ])
     }
 
     /// Some rows: fills `dx`, returns their share of the gradients of weight and bias.

@@ -1,7 +1,7 @@
 //! Compiling and launching on a GPU.
 #![expect(unsafe_code, reason = "a kernel's arguments are what its source says they are")]
 
-use super::{Launch, Number, SOURCE};
+use super::{Launch, Number, SOURCE, scalar};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaView, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg,
@@ -47,12 +47,7 @@ fn compiled(device: &CudaDevice, dtype: DType) -> Option<Arc<str>> {
 
 fn compile(device: &CudaDevice, dtype: DType) -> Result<Arc<str>> {
     let (major, minor) = device.cuda_stream().context().compute_capability().w()?;
-    let scalar = match dtype {
-        DType::F32 => 32,
-        DType::F16 => 16,
-        DType::BF16 => 1016,
-        _ => bail!("no kernels of {dtype:?}"),
-    };
+    let Some(scalar) = scalar(dtype) else { bail!("no kernels of {dtype:?}") };
     let options = vec![format!("--gpu-architecture=compute_{major}{minor}"), format!("-DSCALAR={scalar}")];
     let options = CompileOptions { options, ..CompileOptions::default() };
     let ptx = compile_ptx_with_opts(format!("{PREAMBLE}\n{SOURCE}"), options)

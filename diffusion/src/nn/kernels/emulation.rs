@@ -1,7 +1,7 @@
 //! The kernels on a GPU that a C compiler makes of the CPU, launched with the same arguments in the same order.
 #![expect(unsafe_code, reason = "a kernel's arguments are what its source says they are")]
 
-use super::{Launch, Number, SOURCE};
+use super::{Launch, Number, SOURCE, scalar};
 use candle_core::{DType, Device, Result, Tensor};
 use half::{bf16, f16};
 use libloading::Library;
@@ -37,13 +37,9 @@ fn compile(dtype: DType) -> Library {
     let folder = tempfile::tempdir().expect("a folder");
     let (source, library) = (folder.path().join("kernels.c"), folder.path().join("kernels.so"));
     std::fs::write(&source, format!("{GPU}\n{SOURCE}")).expect("written");
-    let scalar = match dtype {
-        DType::F32 => "-DSCALAR=32",
-        DType::F16 => "-DSCALAR=16",
-        _ => "-DSCALAR=1016",
-    };
+    let scalar = format!("-DSCALAR={}", scalar(dtype).expect("a type that the kernels have"));
     let output = Command::new("cc")
-        .args(["-std=gnu11", "-O1", "-shared", "-fPIC", scalar, "-o"])
+        .args(["-std=gnu11", "-O1", "-shared", "-fPIC", &scalar, "-o"])
         .args([&library, &source])
         .arg("-lm")
         .output()

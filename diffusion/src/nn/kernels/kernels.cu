@@ -193,30 +193,37 @@ KERNEL plane_moments(float *means, float *squares, const scalar *x, count pixels
     }
 }
 
-// Mean and one over the deviation of the group of `planes` that begins at `first`, of the moments of its planes.
-__device__ static void group_moments(const float *means, const float *squares, count first, count planes, count pixels,
-                                     float epsilon, float *mean, float *inverse) {
+// What normalises a block's plane: the normalised value is (x - mean) scale + shift, `inverse` one over the deviation.
+struct normal {
+    float mean, inverse, scale, shift;
+};
+
+// Of the moments of the planes of its group, which has `planes` of them.
+__device__ static struct normal normal_of_plane(const scalar *weight, const scalar *bias, const float *means,
+                                                const float *squares, count pixels, count channels, count planes,
+                                                float epsilon) {
+    count channel = blockIdx.x % channels, first = blockIdx.x / planes * planes;
     float sum = 0.0f, square = 0.0f;
+    struct normal n;
     for (count i = first; i < first + planes; i++) sum += means[i];
-    *mean = sum / planes;
+    n.mean = sum / planes;
     for (count i = first; i < first + planes; i++) {
-        float apart = means[i] - *mean;
+        float apart = means[i] - n.mean;
         square += squares[i] + pixels * apart * apart;
     }
-    *inverse = 1.0f / sqrtf(square / ((float)planes * pixels) + epsilon);
+    n.inverse = 1.0f / sqrtf(square / ((float)planes * pixels) + epsilon);
+    n.scale = read(weight[channel]) * n.inverse;
+    n.shift = read(bias[channel]);
+    return n;
 }
 
-// `planes` are those of a group.
 KERNEL group_norm(scalar *y, const scalar *x, const scalar *weight, const scalar *bias, const float *means,
                   const float *squares, count pixels, count channels, count planes, float epsilon, count silu) {
-    count channel = blockIdx.x % channels;
-    float mean, inverse;
-    group_moments(means, squares, blockIdx.x / planes * planes, planes, pixels, epsilon, &mean, &inverse);
-    float scale = read(weight[channel]) * inverse, shift = read(bias[channel]);
+    struct normal n = normal_of_plane(weight, bias, means, squares, pixels, channels, planes, epsilon);
     x += blockIdx.x * pixels;
     y += blockIdx.x * pixels;
     for (count i = threadIdx.x; i < pixels; i += blockDim.x) {
-        float v = (read(x[i]) - mean) * scale + shift;
+        float v = (read(x[i]) - n.mean) * n.scale + n.shift;
         y[i] = rounded(silu ? v * sigmoid(v) : v);
     }
 }
@@ -232,21 +239,18 @@ __device__ static float before_silu(float v, float g, count silu) {
 KERNEL group_norm_sums(float *plain, float *times_x, const scalar *x, const scalar *weight, const scalar *bias,
                        const scalar *g, const float *means, const float *squares, count pixels, count channels,
                        count planes, float epsilon, count silu) {
-    count channel = blockIdx.x % channels;
-    float mean, inverse;
-    group_moments(means, squares, blockIdx.x / planes * planes, planes, pixels, epsilon, &mean, &inverse);
-    float scale = read(weight[channel]) * inverse, shift = read(bias[channel]);
+    struct normal n = normal_of_plane(weight, bias, means, squares, pixels, channels, planes, epsilon);
     x += blockIdx.x * pixels;
     g += blockIdx.x * pixels;
     float sum = 0.0f, product = 0.0f;
     for (count i = threadIdx.x; i < pixels; i += blockDim.x) {
-        float centred = read(x[i]) - mean;
-        float h = before_silu(centred * scale + shift, read(g[i]), silu);
+        float centred = read(x[i]) - n.mean;
+        float h = before_silu(centred * n.scale + n.shift, read(g[i]), silu);
         sum += h;
         product += h * centred;
     }
     sum = block_sum(sum);
-    product = block_sum(product) * inverse;
+    product = block_sum(product) * n.inverse;
     if (threadIdx.x == 0) {
         plain[blockIdx.x] = sum;
         times_x[blockIdx.x] = product;
@@ -257,10 +261,9 @@ KERNEL group_norm_sums(float *plain, float *times_x, const scalar *x, const scal
 KERNEL group_norm_back(scalar *dx, const scalar *x, const scalar *weight, const scalar *bias, const scalar *g,
                        const float *means, const float *squares, const float *plain, const float *times_x,
                        count pixels, count channels, count planes, float epsilon, count silu) {
-    count channel = blockIdx.x % channels;
+    struct normal n = normal_of_plane(weight, bias, means, squares, pixels, channels, planes, epsilon);
     count first = blockIdx.x / planes * planes;
-    float mean, inverse, sum = 0.0f, product = 0.0f;
-    group_moments(means, squares, first, planes, pixels, epsilon, &mean, &inverse);
+    float sum = 0.0f, product = 0.0f;
     for (count i = first; i < first + planes; i++) {
         float w = read(weight[i % channels]);
         sum += w * plain[i];
@@ -268,14 +271,13 @@ KERNEL group_norm_back(scalar *dx, const scalar *x, const scalar *weight, const 
     }
     sum /= (float)planes * pixels;
     product /= (float)planes * pixels;
-    float scale = read(weight[channel]) * inverse, shift = read(bias[channel]);
     x += blockIdx.x * pixels;
     g += blockIdx.x * pixels;
     dx += blockIdx.x * pixels;
     for (count i = threadIdx.x; i < pixels; i += blockDim.x) {
-        float centred = read(x[i]) - mean;
-        float h = before_silu(centred * scale + shift, read(g[i]), silu);
-        dx[i] = rounded(h * scale - inverse * (sum + centred * inverse * product));
+        float centred = read(x[i]) - n.mean;
+        float h = before_silu(centred * n.scale + n.shift, read(g[i]), silu);
+        dx[i] = rounded(h * n.scale - n.inverse * (sum + centred * n.inverse * product));
     }
 }
 

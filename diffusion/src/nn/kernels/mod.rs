@@ -31,9 +31,19 @@ pub fn allow(allow: bool) {
 pub fn serve(operands: &[&Tensor]) -> bool {
     let Some(first) = operands.first() else { return false };
     ALLOWED.load(Ordering::Relaxed)
-        && matches!(first.dtype(), DType::F32 | DType::F16 | DType::BF16)
+        && scalar(first.dtype()).is_some()
         && operands.iter().all(|t| t.dtype() == first.dtype() && t.elem_count() > 0)
         && on_a_device_that_has_them(first)
+}
+
+/// What the source calls a type (`SCALAR`).
+fn scalar(dtype: DType) -> Option<u32> {
+    match dtype {
+        DType::F32 => Some(32),
+        DType::F16 => Some(16),
+        DType::BF16 => Some(1016),
+        _ => None,
+    }
 }
 
 fn on_a_device_that_has_them(x: &Tensor) -> bool {
