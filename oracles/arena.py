@@ -12,7 +12,7 @@ import pandas
 from arena_rank.models.bradley_terry import BradleyTerry
 from arena_rank.utils.data_utils import PairDataset
 
-FILE = pathlib.Path(__file__).resolve().parent.parent / "domain" / "tests" / "fixtures" / "statistics.json"
+FILE = pathlib.Path(__file__).resolve().parent.parent / "crates" / "domain" / "tests" / "fixtures" / "statistics.json"
 WINNER = {1.0: "model_a", 0.0: "model_b", 0.5: "tie"}
 
 

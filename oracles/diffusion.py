@@ -27,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 import prompts
 import vocabulary
 
-FIXTURES = Path(__file__).resolve().parent.parent / "diffusion" / "tests" / "fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates" / "diffusion" / "tests" / "fixtures"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 TOKENS = 77
 TEXT_WIDTH = 12

@@ -1,4 +1,4 @@
-"""Inception's features, Frechet and kernel distances by pytorch-fid, clean-fid and torch-fidelity: evaluation/tests/fixtures/fid/.
+"""Inception's features, Frechet and kernel distances by pytorch-fid, clean-fid and torch-fidelity: crates/evaluation/tests/fixtures/fid/.
 
     python oracles/fid.py                              # writes the fixtures
     python oracles/fid.py published                    # only what `write` adds as files of torch and Pillow
@@ -6,7 +6,7 @@
     python oracles/fid.py check                        # numpy reads the statistics that our program wrote
 
 Nothing is downloaded. The published weights cannot be committed, so both sides make the same full-size weights, pictures
-and features from a formula (`draw`; in Rust `evaluation/tests/fid/formula.rs`), and the fixture holds results only.
+and features from a formula (`draw`; in Rust `crates/evaluation/tests/fid/formula.rs`), and the fixture holds results only.
 """
 
 import sys
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-FIXTURES = Path(__file__).parent.parent / "evaluation" / "tests" / "fixtures" / "fid"
+FIXTURES = Path(__file__).parent.parent / "crates" / "evaluation" / "tests" / "fixtures" / "fid"
 # Width and height: enlarged, as it is, shrunk unequally.
 SIZES = [(64, 48), (299, 299), (350, 310)]
 

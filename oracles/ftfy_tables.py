@@ -1,4 +1,4 @@
-"""What ftfy knows of mojibake, as a table for evaluation/src/text/ftfy: its two regular expressions with nothing left to
+"""What ftfy knows of mojibake, as a table for crates/evaluation/src/text/ftfy: its two regular expressions with nothing left to
 be read in Python's way, and the single-byte encodings that it tries. ftfy is (c) Robyn Speer, Apache-2.0. See README.md.
 """
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import ftfy.bad_codecs  # noqa: F401  (registers the sloppy encodings)
 from ftfy import badness, chardata
 
-FILE = Path(__file__).resolve().parent.parent / "evaluation" / "src" / "text" / "ftfy" / "tables.txt"
+FILE = Path(__file__).resolve().parent.parent / "crates" / "evaluation" / "src" / "text" / "ftfy" / "tables.txt"
 # Python's notion of a word and a space, which is not the one of Rust's regular expressions.
 CLASSES = {"\\w": r"[\p{L}\p{N}_]", "\\s": r"[\s\x1c-\x1f]"}
 

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 ROOT = Path(__file__).resolve().parent.parent
-FIXTURES = ROOT / "diffusion" / "tests" / "fixtures"
+FIXTURES = ROOT / "crates" / "diffusion" / "tests" / "fixtures"
 BUNDLED = ROOT / "models" / "shapes"
 
 SCHEDULE = {

@@ -1,7 +1,7 @@
 """Fixtures of LoRA: what diffusers with PEFT computes with adapters on small random UNets, and adapter files as each
 writer names them.
 
-    lora.py                    writes diffusion/tests/fixtures/lora_*/
+    lora.py                    writes crates/diffusion/tests/fixtures/lora_*/
     lora.py check FOLDER FILE  loads FILE into the UNet of FOLDER by diffusers and compares output and fused weights with
                                FOLDER's `expected.safetensors`; FILE may be one that our program wrote
 

@@ -1,8 +1,8 @@
 """Small parquet files in the columns of Pick-a-Pic v2, by pyarrow: what is sound, what is not, and what is hostile.
 
-    python oracles/pick_a_pic.py        # writes datasets/tests/fixtures/pick_a_pic/
+    python oracles/pick_a_pic.py        # writes crates/datasets/tests/fixtures/pick_a_pic/
 
-Beside them `expected.json`: what each row is, by the rule that datasets/src/pick_a_pic states.
+Beside them `expected.json`: what each row is, by the rule that crates/datasets/src/pick_a_pic states.
 """
 
 import datetime
@@ -18,7 +18,7 @@ import pyarrow
 import pyarrow.parquet
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent / "datasets/tests/fixtures/pick_a_pic"
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "crates/datasets/tests/fixtures/pick_a_pic"
 
 TEXT = pyarrow.string()
 SCHEMA = pyarrow.schema([

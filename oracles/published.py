@@ -1,5 +1,5 @@
 """The UNets of Stable Diffusion 1.5, 2.1 and XL at full size: their configs as published, and the name and shape that
-diffusers gives every parameter. No weight is drawn. Writes diffusion/tests/fixtures/published/. See README.md.
+diffusers gives every parameter. No weight is drawn. Writes crates/diffusion/tests/fixtures/published/. See README.md.
 
 A list holds a line per parameter, sorted: how many letters its name shares with the one before, the rest of the name,
 the shape.
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 
-FIXTURES = Path(__file__).resolve().parent.parent / "diffusion" / "tests" / "fixtures" / "published"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates" / "diffusion" / "tests" / "fixtures" / "published"
 
 # As Stable Diffusion 1.5's file has it.
 OLDEST = {

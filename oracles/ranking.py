@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa
 from statsmodels.stats.proportion import proportion_confint
 
-FILE = pathlib.Path(__file__).resolve().parent.parent / "domain" / "tests" / "fixtures" / "statistics.json"
+FILE = pathlib.Path(__file__).resolve().parent.parent / "crates" / "domain" / "tests" / "fixtures" / "statistics.json"
 chance = numpy.random.Generator(numpy.random.PCG64(5))
 
 

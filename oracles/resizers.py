@@ -1,5 +1,5 @@
 """Resized and prepared pictures: Pillow's filters in all its modes, torch's bicubic, and the three ways in which CLIP's
-scorers prepare a picture (evaluation/tests/fixtures/preprocess/). See README.md.
+scorers prepare a picture (crates/evaluation/tests/fixtures/preprocess/). See README.md.
 
 Needs Pillow 12 or older, which the published scorers were run with: it always resizes rows first. Pillow 13 begins with
 the columns for some shapes (never for squares to squares), and what it clips in between makes a difference of some levels.
@@ -26,7 +26,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Norma
 from torchvision.transforms import functional as F
 from transformers import CLIPImageProcessor
 
-FOLDER = Path(__file__).resolve().parent.parent / "evaluation" / "tests" / "fixtures" / "preprocess"
+FOLDER = Path(__file__).resolve().parent.parent / "crates" / "evaluation" / "tests" / "fixtures" / "preprocess"
 FILTERS = {"box": Image.BOX, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS}
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SIDE = 16

@@ -1,5 +1,5 @@
 """The reward models, small and with random weights, in the files in which they are published, and what the reference
-implementations make of pictures and prompts (evaluation/tests/fixtures/rewards/). Pictures and vocabularies are those of
+implementations make of pictures and prompts (crates/evaluation/tests/fixtures/rewards/). Pictures and vocabularies are those of
 resizers.py and texts.py: run these first. See README.md.
 
 HPSv2, CLIP score: open_clip's `CLIP`, the transforms as in resizers.py. PickScore: transformers' `CLIPModel`. Aesthetics:
@@ -26,7 +26,7 @@ import resizers
 import texts
 import vocabulary
 
-FIXTURES = Path(__file__).resolve().parent.parent / "evaluation" / "tests" / "fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates" / "evaluation" / "tests" / "fixtures"
 FOLDER = FIXTURES / "rewards"
 BPE = FIXTURES / "texts" / "bpe.txt.gz"
 SIDE, PATCH = 16, 4

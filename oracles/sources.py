@@ -1,6 +1,6 @@
 """Weights as they are published: what diffusers writes in shards, in half precision and as pickles, and checkpoints in
 one file under the names of the first implementation, with what diffusers makes of them. Needs the fixtures of
-diffusion.py. Writes diffusion/tests/fixtures/sources/. See README.md.
+diffusion.py. Writes crates/diffusion/tests/fixtures/sources/. See README.md.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 
 import key_lists
 
-FIXTURES = Path(__file__).resolve().parent.parent / "diffusion" / "tests" / "fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates" / "diffusion" / "tests" / "fixtures"
 SOURCES = FIXTURES / "sources"
 OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 

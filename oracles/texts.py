@@ -1,5 +1,5 @@
 """Texts cleaned and cut into tokens by ftfy, OpenCLIP's and OpenAI's tokenizers and BERT's, with small vocabularies
-(evaluation/tests/fixtures/texts/). See README.md.
+(crates/evaluation/tests/fixtures/texts/). See README.md.
 
     texts.py PartiPrompts.tsv                      makes the fixture; takes the prompts that are not plain from the file
     texts.py compare PartiPrompts.tsv VOCAB.gz     holds ours (cargo run --example token_ids) to the reference on all
@@ -31,7 +31,7 @@ import prompts
 import vocabulary
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "evaluation" / "tests" / "fixtures" / "texts"
+FOLDER = ROOT / "crates" / "evaluation" / "tests" / "fixtures" / "texts"
 ENCODINGS = ["latin-1", "windows-1252", "windows-1251", "macroman", "cp437", "iso-8859-2", "windows-1250", "windows-1253", "windows-1254", "windows-1257"]
 SLOPPY = ["sloppy-windows-1252", "sloppy-windows-1251", "sloppy-windows-1250"]
 NASTY = [

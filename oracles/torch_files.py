@@ -19,7 +19,7 @@ import numpy
 import torch
 from safetensors.torch import save_file
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "diffusion" / "tests" / "fixtures" / "torch_files"
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "crates" / "diffusion" / "tests" / "fixtures" / "torch_files"
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 NEW = [torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2]

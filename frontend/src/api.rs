@@ -52,7 +52,7 @@ pub(crate) async fn run_metrics(id: RunId, after: i64) -> Answer<RunMetrics> {
     if after < 0 { get(&address).await } else { get(&format!("{address}?after={after}")).await }
 }
 
-/// A run's sample pictures.
+/// A run's sample images.
 pub(crate) async fn run_samples(id: RunId) -> Answer<Page<RunSample>> {
     get(&with_id(path::RUN_SAMPLES, &id.to_string())).await
 }
@@ -62,7 +62,7 @@ pub(crate) async fn cancel_job(id: JobId) -> Answer<Job> {
     post(&with_id(path::JOB_CANCEL, &id.to_string()), &serde_json::json!({})).await
 }
 
-/// A picture from a prompt.
+/// An image from a prompt.
 pub(crate) async fn generate(request: &GenerateRequest) -> Answer<GenerateResponse> {
     post(path::GENERATE, request).await
 }
@@ -138,7 +138,7 @@ pub(crate) async fn openapi() -> Answer<Value> {
     get(path::OPENAPI).await
 }
 
-/// The address of a picture's bytes.
+/// The address of an image's bytes.
 pub(crate) fn image_url(id: domain::id::ImageId) -> String {
     with_id(path::IMAGE_FILE, &id.to_string())
 }

@@ -49,10 +49,10 @@ fn same(given: &str, token: &str) -> bool {
 /// Refuses what another site's page makes a visitor's browser send. Scripts send neither header and pass.
 pub(crate) async fn refuse_cross_site(request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    // An image address on another site must not make pictures here either; following a link may.
-    let makes_pictures = request.uri().path() == domain::api::path::GENERATE
+    // An image address on another site must not make images here either; following a link may.
+    let makes_images = request.uri().path() == domain::api::path::GENERATE
         && request.headers().get("sec-fetch-mode").is_none_or(|mode| mode != "navigate");
-    if (changes || makes_pictures) && is_cross_site(request.headers(), request.uri()) {
+    if (changes || makes_images) && is_cross_site(request.headers(), request.uri()) {
         return ApiError::cross_site().into_response();
     }
     next.run(request).await

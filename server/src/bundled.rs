@@ -93,7 +93,7 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<Found> {
     if let Some(row) = store.get_model_by_name(name).await? {
         ensure!(
             row.sha256 == sha256,
-            "its weights are others than those that the database knows as {name:?} ({} there, {} here), whose pictures \
+            "its weights are others than those that the database knows as {name:?} ({} there, {} here), whose images \
              and votes would become this one's: rename the folder to have both",
             &row.sha256[..12.min(row.sha256.len())],
             &sha256[..12]

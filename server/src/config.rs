@@ -22,7 +22,7 @@ pub struct Config {
         default_value = "sqlite://data/diff-contrast.db"
     )]
     pub database_url: String,
-    /// Folder of pictures and checkpoints, shared with the workers.
+    /// Folder of images and checkpoints, shared with the workers.
     #[arg(long, env = "ARTIFACTS", default_value = "data/artifacts")]
     pub artifacts: PathBuf,
     /// Folder whose sub-folders are models in diffusers layout.
@@ -37,20 +37,20 @@ pub struct Config {
     /// Folder of stylesheet and icon.
     #[arg(long = "static", env = "STATIC", default_value = "static")]
     pub static_files: PathBuf,
-    /// Requests for pictures that may wait or be at work; more get 429.
+    /// Requests for images that may wait or be at work; more get 429.
     #[arg(long, env = "QUEUE_SIZE", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub queue_size: u32,
     /// Models kept in memory; the least recently used one makes room.
     #[arg(long, env = "LOADED_MODELS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub loaded_models: u32,
-    /// Pictures drawn together, from one or several requests. More serves more requests per second on a GPU, and a
-    /// picture's last bits then depend on its company; 1 on a CPU and 8 on a GPU when absent.
+    /// Images drawn together, from one or several requests. More serves more requests per second on a GPU, and a
+    /// image's last bits then depend on its company; 1 on a CPU and 8 on a GPU when absent.
     #[arg(long, env = "BATCH_SIZE", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub batch_size: Option<u32>,
     /// The device that generates: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     pub device: DeviceName,
-    /// Longest side of a picture in pixels.
+    /// Longest side of an image in pixels.
     #[arg(long, env = "LARGEST_SIDE", default_value_t = 1024)]
     pub largest_side: u32,
     /// Refuse prompts with words of the built-in list: sexual content and gore.
@@ -59,7 +59,7 @@ pub struct Config {
     /// Refuse prompts with these words or phrases, too; commas between them.
     #[arg(long, env = "REFUSED_TERMS", value_delimiter = ',')]
     pub refused_terms: Vec<String>,
-    /// Hold back pictures that Stable Diffusion's safety checker flags: its folder, as `safety_checker` of a pipeline.
+    /// Hold back images that Stable Diffusion's safety checker flags: its folder, as `safety_checker` of a pipeline.
     #[arg(long, env = "SAFETY_CHECKER")]
     pub safety_checker: Option<PathBuf>,
     /// The model that a request without one means.

@@ -79,7 +79,7 @@ impl ApiError {
     }
 
     pub(crate) fn queue_full() -> Self {
-        let message = "Too many pictures wait already: try again in a moment.";
+        let message = "Too many images wait already: try again in a moment.";
         Self { retry_after: Some(2), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message) }
     }
 

@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Pictures in a batch on a GPU: more costs memory and gains little.
+/// Images in a batch on a GPU: more costs memory and gains little.
 const BATCH_ON_GPU: usize = 8;
-/// On a CPU a batch takes as long as its pictures one by one; and since products of matrices round differently with their
-/// size, only a picture drawn alone has the same bytes each time.
+/// On a CPU a batch takes as long as its images one by one; and since products of matrices round differently with their
+/// size, only an image drawn alone has the same bytes each time.
 const BATCH_ON_CPU: usize = 1;
 
 /// Adapters that stay in memory with a model: they are small, and are asked for in turn.
@@ -55,7 +55,7 @@ pub(crate) struct Worn {
     pub(crate) scale: f64,
 }
 
-/// Pictures that are asked for.
+/// Images that are asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) model: ModelFiles,
@@ -65,10 +65,10 @@ pub(crate) struct Order {
     pub(crate) settings: Settings,
 }
 
-/// Pictures as PNG files, without metadata; none where the safety checker flags one.
+/// Images as PNG files, without metadata; none where the safety checker flags one.
 #[derive(Debug)]
 pub(crate) struct Drawn {
-    pub(crate) pictures: Vec<Option<Vec<u8>>>,
+    pub(crate) images: Vec<Option<Vec<u8>>>,
     pub(crate) seconds: f64,
 }
 
@@ -115,7 +115,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory, a batch has at
-    /// most `batch` pictures, or what suits the device. What the safety checker in a folder flags is held back.
+    /// most `batch` images, or what suits the device. What the safety checker in a folder flags is held back.
     ///
     /// # Errors
     /// A device or checker that cannot be opened.
@@ -173,7 +173,7 @@ struct Owner {
     /// Least recently used first.
     models: Vec<Loaded>,
     loaded: usize,
-    /// Most pictures in a batch.
+    /// Most images in a batch.
     batch: usize,
     checker: Option<SafetyChecker>,
     stopping: Arc<AtomicBool>,
@@ -243,7 +243,7 @@ impl Owner {
     }
 }
 
-/// Draws all pictures of orders that fit together, one PNG file each, in the order of the orders; none for what the
+/// Draws all images of orders that fit together, one PNG file each, in the order of the orders; none for what the
 /// checker flags.
 fn draw(
     models: &mut Vec<Loaded>,
@@ -261,7 +261,7 @@ fn draw(
     let mut go_on = |_, _| if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
     let mut files = Vec::with_capacity(prompts.len());
     for prompts in prompts.chunks(batch) {
-        let pictures = model
+        let images = model
             .pipeline
             .generate(prompts, settings, &mut go_on)
             .map_err(|error| match error {
@@ -269,11 +269,11 @@ fn draw(
                 error => Refusal::Failed(error.to_string()),
             })?
             .ok_or(Refusal::Stopping)?;
-        let verdicts = checker.map(|checker| checker.check(&pictures)).transpose();
+        let verdicts = checker.map(|checker| checker.check(&images)).transpose();
         let verdicts = verdicts.map_err(|error| Refusal::Failed(error.to_string()))?;
-        for (i, picture) in pictures.iter().enumerate() {
+        for (i, image) in images.iter().enumerate() {
             let flagged = verdicts.as_ref().is_some_and(|verdicts| verdicts[i].is_unsafe());
-            let file = (!flagged).then(|| png(picture)).transpose();
+            let file = (!flagged).then(|| png(image)).transpose();
             files.push(file.map_err(|error| Refusal::Failed(error.to_string()))?);
         }
     }
@@ -348,18 +348,18 @@ pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
     format!("Model {:?} cannot be used: {problem}. Restore its files; the other models go on.", files.name)
 }
 
-fn png(picture: &RgbImage) -> image::ImageResult<Vec<u8>> {
+fn png(image: &RgbImage) -> image::ImageResult<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    image.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())
 }
 
-/// Hands each order its own pictures.
+/// Hands each order its own images.
 fn deliver(batch: Vec<Ticket>, outcome: Result<Vec<Option<Vec<u8>>>, Refusal>, seconds: f64) {
-    let mut pictures = outcome.map(Vec::into_iter);
+    let mut images = outcome.map(Vec::into_iter);
     for Ticket { order, answer, .. } in batch {
-        let drawn = match &mut pictures {
-            Ok(pictures) => Ok(Drawn { pictures: pictures.take(order.prompts.len()).collect(), seconds }),
+        let drawn = match &mut images {
+            Ok(images) => Ok(Drawn { images: images.take(order.prompts.len()).collect(), seconds }),
             Err(refusal) => Err(refusal.clone()),
         };
         // A client that left meanwhile is no error.

@@ -19,7 +19,7 @@ use store::{Store, StoreError};
 const DRAWN: u64 = 1000;
 /// Pairs read through for one answer, at most.
 const READ_THROUGH: u64 = 5000;
-/// Bytes of pictures kept for the requests that follow a list.
+/// Bytes of images kept for the requests that follow a list.
 const KEPT: usize = 64 << 20;
 
 /// It.
@@ -29,7 +29,7 @@ pub(crate) struct Shelf {
     kept: Mutex<VecDeque<Kept>>,
 }
 
-/// A pair that was listed: its pictures are asked for next.
+/// A pair that was listed: its images are asked for next.
 #[derive(Debug)]
 struct Kept {
     name: String,
@@ -86,7 +86,7 @@ impl Shelf {
         Ok(self.all(store).await?.into_iter().find(|(known, _)| known == name).map(|(_, set)| set))
     }
 
-    /// Keeps pairs for those who ask for their pictures.
+    /// Keeps pairs for those who ask for their images.
     pub(crate) fn keep(&self, name: &str, pairs: &[(u64, PreferencePair)]) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, pair) in pairs {
@@ -202,7 +202,7 @@ impl Shelved {
 fn read(spec: &DataSpec, wanted: &Wanted, left_out: impl Fn(&Source) -> bool) -> Result<Found, String> {
     match Pairs::open(spec).map_err(|error| error.to_string())? {
         Some(pairs) => collect(pairs, wanted, left_out),
-        None => Err(format!("the pictures of {} lie elsewhere", spec.source())),
+        None => Err(format!("the images of {} lie elsewhere", spec.source())),
     }
 }
 
@@ -240,7 +240,7 @@ fn search(
 
 fn drawn(set: Set, index: u64) -> Result<PreferencePair, String> {
     let entry = entry(set, 0, index);
-    let png = |picture: &shapes::Picture| picture.to_png().map(Bytes::from).map_err(|e| e.to_string());
+    let png = |image: &shapes::Image| image.to_png().map(Bytes::from).map_err(|e| e.to_string());
     Ok(PreferencePair {
         winner: png(&entry.winner)?,
         loser: entry.loser.as_ref().map(png).transpose()?.unwrap_or_default(),
@@ -250,15 +250,15 @@ fn drawn(set: Set, index: u64) -> Result<PreferencePair, String> {
     })
 }
 
-/// A vote as a row. The bytes stand for the pictures: their artifacts.
+/// A vote as a row. The bytes stand for the images: their artifacts.
 fn vote(row: usize, pair: &JudgedPair) -> Row {
     let source = Source { file: "votes".to_owned(), row: row as u64 };
     if pair.is_tie() {
-        let detail = "as many raters prefer either picture".to_owned();
+        let detail = "as many raters prefer either image".to_owned();
         return Row::Dropped(Dropped { reason: Reason::Tie, source, rows: 1, detail });
     }
     let winner = usize::from(pair.labels[1] > pair.labels[0]);
-    let [winner, loser] = [&pair.pictures[winner], &pair.pictures[1 - winner]];
+    let [winner, loser] = [&pair.images[winner], &pair.images[1 - winner]];
     Row::Pair(PreferencePair {
         prompt: pair.prompt.clone(),
         winner: winner.artifact.clone().into(),

@@ -6,8 +6,8 @@
 //! errors alone. By the chain rule the result is the gradient of the whole (method.md section 1). The number of
 //! shards is fixed, and so the result does not depend on the number of threads.
 //!
-//! In two passes, a shard is one picture and shards come one after another: first all errors without any graph, then,
-//! when the objective has said how much each error counts, picture by picture with a graph.
+//! In two passes, a shard is one image and shards come one after another: first all errors without any graph, then,
+//! when the objective has said how much each error counts, image by image with a graph.
 
 use crate::data::batch::Batch;
 use crate::objectives::PairErrors;
@@ -32,7 +32,7 @@ const SHARDS: usize = 2;
 /// How the networks are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
-    /// Errors first, without a graph, then the graph of one picture at a time.
+    /// Errors first, without a graph, then the graph of one image at a time.
     pub two_pass: bool,
     /// What is kept of a pass that is differentiated.
     pub keep: Keep,
@@ -74,7 +74,7 @@ enum Evaluated<'a> {
     Again(&'a Unet),
 }
 
-/// A part of a micro-batch: some examples, and their pictures on some sides, sides one after another.
+/// A part of a micro-batch: some examples, and their images on some sides, sides one after another.
 #[derive(Debug)]
 struct Shard {
     sides: Range<usize>,
@@ -97,7 +97,7 @@ impl<'a> Forward<'a> {
         batch: &Batch,
         way: Way,
     ) -> Result<Self> {
-        let shards = if way.two_pass { pictures(batch)? } else { shards(batch)? };
+        let shards = if way.two_pass { images(batch)? } else { shards(batch)? };
         let alone = |unet: &Unet| -> Result<Vec<Tensor>> {
             let errors =
                 |shard: &Shard| Ok(shard.pass(unet, schedule, Way { keep: Keep::Nothing, ..way })?.1);
@@ -131,7 +131,7 @@ impl<'a> Forward<'a> {
         Ok(Self { policy, shards, leaves, reference, schedule, way })
     }
 
-    /// The policy's errors on pictures or winners, (M), to differentiate.
+    /// The policy's errors on images or winners, (M), to differentiate.
     #[must_use]
     pub fn winner(&self) -> Tensor {
         self.leaves[0].as_tensor().clone()
@@ -188,7 +188,7 @@ impl<'a> Forward<'a> {
 }
 
 impl Shard {
-    /// One evaluation of the network, and e(k) of every picture: the mean over channels and pixels of the squared
+    /// One evaluation of the network, and e(k) of every image: the mean over channels and pixels of the squared
     /// error, in f32.
     fn pass<'a>(&self, unet: &'a Unet, schedule: &Schedule, way: Way) -> Result<(Pass<'a>, Tensor)> {
         let noised = schedule.add_noise(&self.latents, &self.noise, &self.timesteps)?;
@@ -247,8 +247,8 @@ fn shards(batch: &Batch) -> Result<Vec<Shard>> {
     (0..m).step_by(size).map(|first| shard(batch, 0..sides(batch), first..m.min(first + size))).collect()
 }
 
-/// Cuts a micro-batch into single pictures.
-fn pictures(batch: &Batch) -> Result<Vec<Shard>> {
+/// Cuts a micro-batch into single images.
+fn images(batch: &Batch) -> Result<Vec<Shard>> {
     let m = batch.timesteps.len();
     (0..sides(batch)).flat_map(|s| (0..m).map(move |i| shard(batch, s..s + 1, i..i + 1))).collect()
 }

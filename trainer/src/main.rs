@@ -31,7 +31,7 @@ enum Command {
     Train(TrainCommand),
     /// Encode a set once, for all runs that learn from it.
     Prepare(PrepareCommand),
-    /// Make a set of pairs in which pictures lose against their edited versions.
+    /// Make a set of pairs in which images lose against their edited versions.
     Style(StyleCommand),
     /// Write the team's votes as a set that others can train on.
     ExportVotes(ExportVotesCommand),
@@ -49,7 +49,7 @@ enum Command {
     Doctor(DoctorCommand),
     /// Compare models on the same prompts and noise, as a config file says.
     Evaluate(EvaluateCommand),
-    /// Tell how far two sets of pictures lie apart (FID).
+    /// Tell how far two sets of images lie apart (FID).
     Fid(FidCommand),
     /// Work off the queue.
     Worker(WorkerCommand),

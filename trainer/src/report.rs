@@ -1,4 +1,4 @@
-//! What a run shows in a terminal: a bar with its latest values, pictures per second and the time left. Where
+//! What a run shows in a terminal: a bar with its latest values, images per second and the time left. Where
 //! there is no terminal, a line now and then.
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,7 +41,7 @@ impl Progress {
         self.bar.reset_eta();
     }
 
-    /// One step more, with values to show (smoothed) and the pictures it took.
+    /// One step more, with values to show (smoothed) and the images it took.
     pub fn step(&mut self, values: &[(&str, f64)], samples: f64) {
         self.samples += samples;
         for &(name, value) in values {

@@ -82,7 +82,7 @@ fn after_an_update_that_broke_the_weights() {
     assert!(!places(scratch.path()).run.join("state.safetensors").exists());
 }
 
-/// Copies an encoded set of 24 pictures; the latents of one of them are no numbers in the copy.
+/// Copies an encoded set of 24 images; the latents of one of them are no numbers in the copy.
 fn damage(set: &Path, copy: &Path, damaged: usize) {
     std::fs::create_dir_all(copy).expect("a folder");
     let mut found = 0;

@@ -47,8 +47,8 @@ fn the_papers_configs_say_what_the_paper_says() {
         assert_eq!(matches!(spec.optimizer, OptimizerSpec::Adafactor { .. }), sdxl, "{name}");
         // Diffusion-DPO's script, to which the paper's code is an addition.
         let flips = (spec.horizontal_flip, spec.crop);
-        assert_eq!(flips, (HorizontalFlip::PerPicture, Crop::Centre), "{name}");
-        let told = if sdxl { MicroConditioningSpec::Whole } else { MicroConditioningSpec::Picture };
+        assert_eq!(flips, (HorizontalFlip::PerImage, Crop::Centre), "{name}");
+        let told = if sdxl { MicroConditioningSpec::Whole } else { MicroConditioningSpec::Image };
         assert_eq!(spec.micro_conditioning, told, "{name}");
         match spec.objective {
             Objective::Sft {} => assert!(sft, "{name}"),

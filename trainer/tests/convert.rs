@@ -9,7 +9,7 @@ type Named = (String, Vec<usize>);
 type Tensors = Vec<Named>;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/torch_files").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures/torch_files").join(name)
 }
 
 /// Runs it; standard output and error, and whether it went well.

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/shapes");
-const SDXL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion/tests/fixtures/sdxl");
+const SDXL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures/sdxl");
 
 fn doctor(model: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
@@ -19,7 +19,7 @@ fn every_part_computes_what_f64_does() {
         let output = doctor(model, &["--device", "cpu"]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        let parts = ["text states", "latents", "decoded picture", "prediction", "gradient of the UNet"];
+        let parts = ["text states", "latents", "decoded image", "prediction", "gradient of the UNet"];
         let pooled = (model == SDXL).then_some("pooled text");
         for part in parts.into_iter().chain(pooled) {
             let line = text.lines().find(|line| line.contains(part));

@@ -56,15 +56,15 @@ fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
 
     let mut killed = command(&at("spec.toml"), &at("killed")).spawn().expect("the program");
     let begun = Instant::now();
-    while !at("killed/pictures/01/00007.png").is_file() {
-        assert!(begun.elapsed() < Duration::from_secs(300), "no picture came");
+    while !at("killed/images/01/00007.png").is_file() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "no image came");
         std::thread::sleep(Duration::from_millis(5));
     }
     killed.kill().expect("killed");
     killed.wait().expect("its end");
     assert!(!at("killed/report.html").exists(), "it was done before it could be killed");
-    // As if it had died while it wrote: one picture of a batch is missing.
-    std::fs::remove_file(at("killed/pictures/01/00003.png")).expect("removed");
+    // As if it had died while it wrote: one image of a batch is missing.
+    std::fs::remove_file(at("killed/images/01/00003.png")).expect("removed");
     let output = command(&at("spec.toml"), &at("killed")).output().expect("the program");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for name in ["report.json", "scores.csv", "report.html"] {
@@ -75,7 +75,7 @@ fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
     let report = std::fs::read(at("whole/report.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     assert_eq!((&report["prompts"], &report["baseline"]), (&18.into(), &"shapes".into()));
-    // The same weights draw the same pictures from the same noise; other weights do not.
+    // The same weights draw the same images from the same noise; other weights do not.
     let comparisons = report["comparisons"].as_array().expect("comparisons");
     let of = |model: &str, metric: &str| {
         let found = comparisons.iter().find(|c| c["model"] == model && c["metric"] == metric);

@@ -15,7 +15,7 @@ use trainer::recipes::train::{Places, Watcher, train};
 
 /// A model as diffusers wrote it, in half precision.
 fn sdxl() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures/sdxl")
 }
 
 /// The folder of models, with the fixture imported as `tiny`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const WEIGHTS: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../evaluation/tests/fixtures/fid/inception-legacy.pth");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/evaluation/tests/fixtures/fid/inception-legacy.pth");
 const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/shapes/clip");
 
 fn fid(arguments: &[&str]) -> Output {
@@ -33,16 +33,16 @@ fn refusal(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A folder of `count` pictures that no two folders share.
-fn pictures(folder: &Path, count: u32, tint: u8) -> PathBuf {
+/// A folder of `count` images that no two folders share.
+fn images(folder: &Path, count: u32, tint: u8) -> PathBuf {
     std::fs::create_dir(folder).expect("a folder");
     for i in 0..count {
-        let picture = RgbImage::from_fn(40, 32, |x, y| {
+        let image = RgbImage::from_fn(40, 32, |x, y| {
             Rgb([(x * (i + 3)) as u8 ^ tint, (y * (2 * i + 1)) as u8, tint.wrapping_add((x ^ y) as u8)])
         });
         // Half of them in another format.
         let ending = if i % 2 == 0 { "png" } else { "bmp" };
-        picture.save(folder.join(format!("{i}.{ending}"))).expect("saved");
+        image.save(folder.join(format!("{i}.{ending}"))).expect("saved");
     }
     folder.to_owned()
 }
@@ -59,14 +59,14 @@ fn number(value: &Value) -> f64 {
 fn folders_compare_in_every_mode_and_statistics_stand_for_a_folder() {
     let scratch = tempfile::tempdir().expect("a folder");
     let at = |name: &str| scratch.path().join(name);
-    let (a, b) = (pictures(&at("a"), 5, 7), pictures(&at("b"), 4, 99));
+    let (a, b) = (images(&at("a"), 5, 7), images(&at("b"), 4, 99));
     let (a, b, saved) = (text(&a), text(&b), at("a.npz"));
     let mut seen = Vec::new();
     for mode in ["pytorch-fid", "clean-fid", "torch-fidelity"] {
         let (whole, said) =
             report(&[a, b, "--weights", WEIGHTS, "--mode", mode, "--save-statistics", text(&saved)]);
         assert_eq!((&whole["metric"], &whole["mode"]), (&"FID".into(), &mode.into()));
-        assert_eq!(whole["pictures"], serde_json::json!([5, 4]));
+        assert_eq!(whole["images"], serde_json::json!([5, 4]));
         assert!(said.contains(mode) && said.contains("below 2048"), "{said}");
         assert_eq!(whole["kernel"]["metric"], "KID");
         let distance = number(&whole["frechet"]);
@@ -88,7 +88,7 @@ fn folders_compare_in_every_mode_and_statistics_stand_for_a_folder() {
 #[test]
 fn without_weights_it_is_not_called_fid() {
     let scratch = tempfile::tempdir().expect("a folder");
-    let a = pictures(&scratch.path().join("a"), 6, 7);
+    let a = images(&scratch.path().join("a"), 6, 7);
     let (report, said) = report(&[text(&a), "shapes:winter:8:3"]);
     assert!(report["metric"].as_str().is_some_and(|metric| metric.contains("not FID")), "{report}");
     assert!(report["mode"].is_null() && said.contains("not FID"), "{said}");
@@ -99,7 +99,7 @@ fn without_weights_it_is_not_called_fid() {
 fn what_cannot_be_compared_is_refused_with_the_remedy() {
     let scratch = tempfile::tempdir().expect("a folder");
     let at = |name: &str| scratch.path().join(name);
-    let a = pictures(&at("a"), 2, 7);
+    let a = images(&at("a"), 2, 7);
     let a = text(&a);
     assert!(refusal(&[a]).contains("--save-statistics"));
     assert!(refusal(&[a, a, "--mode", "own-fid"]).contains("clean-fid"));

@@ -26,7 +26,7 @@ fn models() -> PathBuf {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/tests/fixtures/pick_a_pic").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/datasets/tests/fixtures/pick_a_pic").join(name)
 }
 
 /// The files of a fixture's folder, as they lie in a repository's folder.

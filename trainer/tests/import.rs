@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures").join(name)
 }
 
 /// Runs the program in a folder of its own; standard output and error, and whether it went well.

@@ -47,8 +47,8 @@ impl Watcher for Recorder {
         self.losses.push(metrics.iter().find(|(name, _)| *name == "loss").expect("a loss").1);
         Ok(if self.stop_after == Some(step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
-    fn samples(&mut self, _: u32, _: &Settings, pictures: &[RgbImage]) -> Result<()> {
-        self.samples.push(pictures.to_vec());
+    fn samples(&mut self, _: u32, _: &Settings, images: &[RgbImage]) -> Result<()> {
+        self.samples.push(images.to_vec());
         Ok(())
     }
     fn model(&mut self, model: &SavedModel) -> Result<()> {
@@ -104,7 +104,7 @@ fn convolutions_under_adafactor() {
     let lora = "optimizer = { kind = 'adafactor' }
         lora = { rank = 2, alpha = 1.0, targets = ['conv1', 'to_q', 'ff.net.2', 'proj_in', 'downsamplers.0.conv'] }";
     resumes(&spec("{ kind = 'sft' }", "sketch", lora));
-    resumes(&spec("{ kind = 'denoise' }", "pictures", lora));
+    resumes(&spec("{ kind = 'denoise' }", "images", lora));
 }
 
 /// The frozen weights in 16 bits, what is trained in 32.
@@ -180,7 +180,7 @@ fn a_model_is_an_adapter_over_its_base() {
 #[test]
 fn specs() {
     let bad = |lora: &str, field: &str| {
-        let spec = spec("{ kind = 'denoise' }", "pictures", lora);
+        let spec = spec("{ kind = 'denoise' }", "images", lora);
         let problems = spec.validate().expect_err(field);
         assert!(problems.0.iter().any(|problem| problem.field == field), "{problems}");
     };
@@ -188,7 +188,7 @@ fn specs() {
     bad("lora = { alpha = -1.0 }", "lora.alpha");
     bad("lora = { targets = [] }", "lora.targets");
     bad("from_nothing = true\nlora = {}", "lora");
-    let spec = spec("{ kind = 'denoise' }", "pictures", "lora = { targets = ['to_x'] }");
+    let spec = spec("{ kind = 'denoise' }", "images", "lora = { targets = ['to_x'] }");
     let scratch = tempfile::tempdir().expect("a folder");
     let places = Places {
         start: base(),

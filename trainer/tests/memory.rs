@@ -59,7 +59,7 @@ fn train(asked: &Objective, way: Way) -> Trained {
     Trained { loss: loss.to_scalar().expect("a number"), gradients: variables.keys().map(values).collect() }
 }
 
-/// A reference that is not the policy, so that slopes differ from picture to picture.
+/// A reference that is not the policy, so that slopes differ from image to image.
 fn other(policy: &Unet, variables: &Variables) -> Unet {
     let tensors =
         variables.iter().map(|(name, v)| (name.clone(), (v.as_detached_tensor() * 0.9).expect("0.9")));

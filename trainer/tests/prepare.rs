@@ -1,5 +1,5 @@
 //! Encoding a set: killed at any moment it ends in the same bytes; what has not changed is kept; and training from shards
-//! is training from the pictures.
+//! is training from the images.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -15,7 +15,7 @@ use diffusion::vae::Autoencoder;
 use diffusion::weights::{Parameters, Variables};
 use domain::data::DataSpec;
 use domain::dataset::Reason;
-use domain::prepare::{ImageFilterSpec, Manifest, PictureSpec};
+use domain::prepare::{ImageFilterSpec, ImageSpec, Manifest};
 use domain::train::{ErrorSpace, Objective, OptimizerSpec, TrainSpec};
 use evaluation::clip::Clip;
 use evaluation::safety_checker::SafetyChecker;
@@ -27,7 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use trainer::data::batch::{Batch, Dealer};
 use trainer::data::encoded::EncodedSet;
-use trainer::data::pictures::images_to_tensor;
+use trainer::data::images::images_to_tensor;
 use trainer::data::prepare::Plan;
 use trainer::forward::{Forward, Way};
 use trainer::optim::{Gradients, Optimiser};
@@ -43,9 +43,9 @@ fn folder_set(folder: &Path, pairs: u64) -> DataSpec {
     let mut list = String::new();
     for seed in 0..pairs {
         let pair = shapes::quality::quality_pair(seed);
-        for (side, picture) in [("w", &pair.winner), ("l", &pair.loser)] {
+        for (side, image) in [("w", &pair.winner), ("l", &pair.loser)] {
             let mut bytes = Vec::new();
-            picture.to_image().write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("encodes");
+            image.to_image().write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("encodes");
             if seed == 3 && side == "l" {
                 bytes.truncate(40);
             }
@@ -69,7 +69,7 @@ fn prepare_with(
     filter: Option<&ImageFilterSpec>,
     folders: &Folders,
 ) -> Result<Manifest> {
-    let plan = Plan::new(data, &PictureSpec::default(), filter, 4, true, folders)?;
+    let plan = Plan::new(data, &ImageSpec::default(), filter, 4, true, folders)?;
     plan.carry_out(out, folders, &Device::Cpu, &mut |_, _| Ok(()))
 }
 
@@ -85,7 +85,7 @@ fn assert_close(a: &Tensor, b: &Tensor) {
 }
 
 #[test]
-fn shards_hold_what_the_encoders_make_of_each_picture() {
+fn shards_hold_what_the_encoders_make_of_each_image() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
@@ -106,10 +106,10 @@ fn shards_hold_what_the_encoders_make_of_each_picture() {
     // One by one and out of order, where the shards were encoded four at a time.
     for (row, seed) in [(9u32, 10u64), (0, 0), (3, 4), (2, 2), (6, 7)] {
         let pair = shapes::quality::quality_pair(seed);
-        for (side, picture) in [("winner", &pair.winner), ("loser", &pair.loser)] {
-            let pictures: [RgbImage; 1] = [picture.to_image()];
+        for (side, image) in [("winner", &pair.winner), ("loser", &pair.loser)] {
+            let images: [RgbImage; 1] = [image.to_image()];
             let posterior =
-                vae.encode(&images_to_tensor(&pictures, &Device::Cpu).expect("a tensor")).expect("encodes");
+                vae.encode(&images_to_tensor(&images, &Device::Cpu).expect("a tensor")).expect("encodes");
             assert_close(&set.rows(&format!("{side}.mean"), &[row]).expect("rows"), &posterior.mean);
             let log_variance = set.rows(&format!("{side}.log_variance"), &[row]).expect("rows");
             assert_close(&log_variance, &posterior.log_variance);
@@ -187,7 +187,7 @@ fn a_change_invalidates_what_it_must_and_nothing_else() {
         toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
     let cache = scratch.path().join("cache");
     let open = |folders: &Folders| {
-        let as_it_is = PictureSpec::default();
+        let as_it_is = ImageSpec::default();
         EncodedSet::prepare(&prepared, &as_it_is, folders, true, &cache, &Device::Cpu, &mut |_, _| Ok(()))
     };
     assert_eq!(open(&folders).expect("opens").len(), 4);
@@ -200,7 +200,8 @@ fn a_change_invalidates_what_it_must_and_nothing_else() {
 
 /// A safety checker of random weights whose first concept has this threshold, and all others none that is ever passed.
 fn checker(folder: &Path, threshold: f32) -> ImageFilterSpec {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../evaluation/tests/fixtures/safety_checker");
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/evaluation/tests/fixtures/safety_checker");
     std::fs::create_dir_all(folder).expect("a folder");
     std::fs::copy(fixture.join("config.json"), folder.join("config.json")).expect("copied");
     let mut tensors: HashMap<String, Tensor> =
@@ -216,18 +217,18 @@ fn checker(folder: &Path, threshold: f32) -> ImageFilterSpec {
 }
 
 #[test]
-fn flagged_pictures_are_left_out_and_named() {
+fn flagged_images_are_left_out_and_named() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
     let folders = Folders::new(&bundled(), None);
 
-    // What the checker sees of each pair's two pictures; row 3 is damaged.
+    // What the checker sees of each pair's two images; row 3 is damaged.
     let folder = scratch.path().join("safety_checker");
     let open = checker(&folder, 0.0);
     let network = SafetyChecker::open(&folder, &Device::Cpu).expect("opens");
     let cosine =
-        |picture: &shapes::Picture| network.check(&[picture.to_image()]).expect("a verdict")[0].concepts[0];
+        |image: &shapes::Image| network.check(&[image.to_image()]).expect("a verdict")[0].concepts[0];
     let pairs: Vec<_> =
         (0..11u64).filter(|&row| row != 3).map(|row| (row, shapes::quality::quality_pair(row))).collect();
     let cosines: Vec<_> =
@@ -318,7 +319,7 @@ impl Learner {
     fn new(folders: &Folders) -> Self {
         let folder = folders.part("unet").expect("a UNet");
         let (policy, variables) = Unet::load(&folder, &Device::Cpu, true).expect("the policy");
-        // Not the policy, or the first loss would be ln 2 whatever the pictures are.
+        // Not the policy, or the first loss would be ln 2 whatever the images are.
         let weaker = |variable: &Tensor| (variable * 0.98).expect("a tensor");
         let weights = variables.iter().map(|(name, of)| (name.clone(), weaker(&of.as_detached_tensor())));
         let weights = Parameters::of_tensors(weights.collect(), &Device::Cpu);
@@ -339,9 +340,9 @@ impl Learner {
     }
 }
 
-/// Four steps from shards, and four whose pictures and captions go through the encoders at each step: the same losses.
+/// Four steps from shards, and four whose images and captions go through the encoders at each step: the same losses.
 #[test]
-fn training_from_shards_is_training_from_pictures() {
+fn training_from_shards_is_training_from_images() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
@@ -363,7 +364,7 @@ fn training_from_shards_is_training_from_pictures() {
     let tokenizer = Tokenizer::load(&bundled().join("tokenizer")).expect("a tokenizer");
     let clip = Clip::load(&bundled().join("clip"), &Device::Cpu).expect("CLIP");
     let mut dealer = Dealer::new(&set, &spec, &schedule, vae.config(), &Device::Cpu).expect("a dealer");
-    let (mut from_shards, mut from_pictures) = (Learner::new(&folders), Learner::new(&folders));
+    let (mut from_shards, mut from_images) = (Learner::new(&folders), Learner::new(&folders));
     for number in 0..4 {
         let dealt = dealer.deal(number).expect("a batch");
         // Row 3 of the set is damaged and gives no example.
@@ -376,15 +377,15 @@ fn training_from_shards_is_training_from_pictures() {
         }
         let timesteps = pairs.iter().map(|_| noise.below(schedule.timesteps())).collect();
         let sides = [0, 1].map(|side| {
-            let pictures: Vec<RgbImage> =
+            let images: Vec<RgbImage> =
                 pairs.iter().map(|pair| [&pair.winner, &pair.loser][side].to_image()).collect();
             let posterior =
-                vae.encode(&images_to_tensor(&pictures, &Device::Cpu).expect("a tensor")).expect("encodes");
+                vae.encode(&images_to_tensor(&images, &Device::Cpu).expect("a tensor")).expect("encodes");
             let draw = noise.normal_tensor(posterior.mean.shape().clone(), &Device::Cpu).expect("noise");
             let deviation = (posterior.log_variance * 0.5).and_then(|half| half.exp()).expect("a tensor");
             let latents = (posterior.mean + (deviation * draw).expect("a tensor")).expect("a tensor");
             let latents = (latents * vae.config().scaling_factor).expect("a tensor");
-            (latents, clip.image_features(&pictures).expect("features"))
+            (latents, clip.image_features(&images).expect("features"))
         });
         let [(winner, of_winners), (loser, of_losers)] = sides;
         let captions: Vec<&str> = pairs.iter().map(|pair| pair.caption.as_str()).collect();
@@ -401,23 +402,23 @@ fn training_from_shards_is_training_from_pictures() {
         };
         assert_eq!(made.timesteps, dealt.timesteps);
         let ours = from_shards.step(&spec.objective, &schedule, &dealt);
-        let theirs = from_pictures.step(&spec.objective, &schedule, &made);
-        assert!((ours - theirs).abs() <= 1e-5, "step {number}: {ours} from shards, {theirs} from pictures");
+        let theirs = from_images.step(&spec.objective, &schedule, &made);
+        assert!((ours - theirs).abs() <= 1e-5, "step {number}: {ours} from shards, {theirs} from images");
         assert!((ours - std::f32::consts::LN_2).abs() > 1e-3, "step {number}: {ours} tells nothing");
     }
 }
 
-/// Mirrored pictures are a part of their own: asking for them makes them and nothing else. Another part of each picture
+/// Mirrored images are a part of their own: asking for them makes them and nothing else. Another part of each image
 /// makes latents anew, and no text.
 #[test]
-fn pictures_of_another_kind_are_made_and_nothing_else() {
+fn images_of_another_kind_are_made_and_nothing_else() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folders = Folders::new(&bundled(), None);
     let data: DataSpec = toml::from_str("source = 'shapes'\nset = 'winter'\ncount = 6").expect("a spec");
     let out = scratch.path().join("out");
-    let of = |picture: &str| -> PictureSpec { toml::from_str(picture).expect("a spec") };
-    let make = |picture: &PictureSpec| {
-        let plan = Plan::new(&data, picture, None, 4, false, &folders).expect("a plan");
+    let of = |image: &str| -> ImageSpec { toml::from_str(image).expect("a spec") };
+    let make = |image: &ImageSpec| {
+        let plan = Plan::new(&data, image, None, 4, false, &folders).expect("a plan");
         let name = plan.cache_name();
         (plan.carry_out(&out, &folders, &Device::Cpu, &mut |_, _| Ok(())).expect("encodes"), name)
     };
@@ -436,18 +437,18 @@ fn pictures_of_another_kind_are_made_and_nothing_else() {
     // What was prepared so is opened so, and for nothing else.
     let prepared: DataSpec =
         toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
-    let open = |picture: &str| {
+    let open = |image: &str| {
         let cache = scratch.path().join("cache");
-        let picture = of(picture);
-        EncodedSet::prepare(&prepared, &picture, &folders, false, &cache, &Device::Cpu, &mut |_, _| Ok(()))
+        let image = of(image);
+        EncodedSet::prepare(&prepared, &image, &folders, false, &cache, &Device::Cpu, &mut |_, _| Ok(()))
     };
     open("").expect("opens");
     open("mirrored = true").expect("opens");
-    let refused = |picture: &str, remedy: &str| {
-        let problem = format!("{:#}", open(picture).expect_err("another"));
+    let refused = |image: &str, remedy: &str| {
+        let problem = format!("{:#}", open(image).expect_err("another"));
         assert!(problem.contains("data.folder") && problem.contains(remedy), "{problem}");
     };
-    refused("crop = 'random'", "picture.crop = \"random\"");
+    refused("crop = 'random'", "image.crop = \"random\"");
 
     let (random, _) = make(&of("crop = 'random'"));
     let last = written(&out);
@@ -456,7 +457,7 @@ fn pictures_of_another_kind_are_made_and_nothing_else() {
         assert_eq!(last[name] != *time, anew, "{name}");
     }
     assert_eq!(random.parts["text"], plain.parts["text"]);
-    refused("crop = 'random'\nmirrored = true", "picture.mirrored = true");
+    refused("crop = 'random'\nmirrored = true", "image.mirrored = true");
     refused("", "crop = \"random\"");
 }
 

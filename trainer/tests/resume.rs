@@ -67,8 +67,8 @@ impl Watcher for Recorder {
         self.validation.extend(validation.map(|(_, value)| (step, *value)));
         Ok(if self.stop_after == Some(step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
-    fn samples(&mut self, step: u32, _: &Settings, pictures: &[RgbImage]) -> Result<()> {
-        self.samples.push((step, pictures.len()));
+    fn samples(&mut self, step: u32, _: &Settings, images: &[RgbImage]) -> Result<()> {
+        self.samples.push((step, images.len()));
         Ok(())
     }
     fn retire(&mut self, step: u32) -> Result<bool> {
@@ -116,7 +116,7 @@ fn check_of(model: &Folders, spec: &TrainSpec, stop: u32) {
 /// Two text encoders, pooled text and time ids; CLIP for the weights is the bundled model's.
 #[test]
 fn an_sdxl_model() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures/sdxl");
     check_of(
         &Folders::new(&folder, Some(&bundled())),
         &spec(
@@ -141,9 +141,9 @@ fn the_other_preference_objectives() {
 
 #[test]
 fn mirrored_now_and_then() {
-    let more = "horizontal_flip = 'per_picture'";
+    let more = "horizontal_flip = 'per_image'";
     check(&spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "quality", more));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures/sdxl");
     let sdxl = Folders::new(&folder, Some(&bundled()));
     let more = "horizontal_flip = 'per_pair'\ncrop = 'random'";
     check_of(&sdxl, &spec("{ kind = 'sft' }", "winter", more), 3);
@@ -201,11 +201,7 @@ fn checkpoints_rotate() {
 #[test]
 fn sft_and_denoising() {
     check(&spec("{ kind = 'sft' }", "van_gogh", "optimizer = { kind = 'adafactor', beta1 = 0.9 }"));
-    check(&spec(
-        "{ kind = 'denoise', snr_clamp = { min = 0.5, max = 5.0 } }",
-        "pictures",
-        "ema_decay = 0.99",
-    ));
+    check(&spec("{ kind = 'denoise', snr_clamp = { min = 0.5, max = 5.0 } }", "images", "ema_decay = 0.99"));
 }
 
 /// The first step of every preference objective starts at ln 2, since policy and reference are one; and samples

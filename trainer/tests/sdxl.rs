@@ -22,7 +22,7 @@ fn world(caption_dropout: f64) -> World {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // CLIP for the weights of Diff-contrast is the bundled model's.
     let bundled = root.join("../models/shapes");
-    let folders = Folders::new(&root.join("../diffusion/tests/fixtures/sdxl"), Some(&bundled));
+    let folders = Folders::new(&root.join("../crates/diffusion/tests/fixtures/sdxl"), Some(&bundled));
     let text = format!(
         r#"
         name = "sdxl"
@@ -72,7 +72,7 @@ fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
     let again = gradients(&world, Way { keep: Keep::Inputs, ..way }, DType::F32);
     assert!(plain == again, "running blocks again changes no bit");
     // Winners and losers pull against each other, and of what cancels, rounding is a larger share: of the last bias of a
-    // feed-forward layer 2.6e-4 in one pass, where pictures run side by side, and 3.7e-4 in two, where they run one by one.
+    // feed-forward layer 2.6e-4 in one pass, where images run side by side, and 3.7e-4 in two, where they run one by one.
     // Neither is the truth; both have to be near to what f64 computes.
     let right = gradients(&world, way, DType::F64);
     let twice = gradients(&world, Way { two_pass: true, ..way }, DType::F32);
@@ -96,7 +96,7 @@ fn a_dropped_caption_is_the_empty_one_in_states_and_pooled_text() {
     let added = added.expect("pooled text");
     assert_eq!(numbers(&text), numbers(&empty.states));
     assert_eq!(numbers(&added.pooled), numbers(empty.pooled.as_ref().expect("pooled text")));
-    // Whole pictures of 64 x 64 pixels.
+    // Whole images of 64 x 64 pixels.
     assert_eq!(numbers(&added.time_ids), [64.0, 64.0, 0.0, 0.0, 64.0, 64.0].repeat(3));
     let Conditioning { text, added } = told(&kept);
     assert_ne!(numbers(&text), numbers(&empty.states));

@@ -13,7 +13,7 @@ use trainer::model_folders::ModelFolders;
 use trainer::style::make;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures")
 }
 
 fn models() -> ModelFolders {
@@ -66,7 +66,7 @@ fn a_set_that_was_stopped_is_gone_on_with_to_the_same_files() {
         assert!(error.to_string().contains("goes on"), "{error}");
         let out = Path::new(&interrupted.out);
         assert!(!out.join("pairs.jsonl").exists(), "a set that is not whole must not look so");
-        // A kill between the two pictures of a pair.
+        // A kill between the two images of a pair.
         let last = out.join(format!("winners/{:07}.png", stop_after - 1));
         std::fs::remove_file(last).expect("it was made");
     }
@@ -102,7 +102,7 @@ fn losers_are_picked_from_either_side_and_sets_are_read_like_any_other() {
         assert_eq!((&listed.prompt, &listed.winner, &listed.loser), (&row.prompt, &row.winner, &row.loser));
         assert_eq!(row.models, [Some("classical".to_owned()), Some("original".to_owned())]);
         assert_eq!(listed.prompt, original.caption);
-        let loser = datasets::picture::decode(&listed.loser).expect("a picture");
+        let loser = datasets::image::decode(&listed.loser).expect("an image");
         let second = original.loser.as_ref().expect("a pair");
         assert!(loser == original.winner || loser == *second, "the loser is none of the originals");
         picked[usize::from(loser == *second)] += 1;
@@ -138,8 +138,8 @@ fn instruct_pix2pix_edits_a_set() {
     let list = std::fs::read_to_string(scratch.path().join("a/pairs.jsonl")).expect("a list");
     let line: Value = serde_json::from_str(list.lines().next().expect("a line")).expect("an object");
     assert_eq!(line["told"], format!("paint {}", line["prompt"].as_str().expect("a prompt")));
-    let picture = image::open(scratch.path().join("a/winners/0000000.png")).expect("a picture");
-    assert_eq!((picture.width(), picture.height()), (64, 64));
+    let image = image::open(scratch.path().join("a/winners/0000000.png")).expect("an image");
+    assert_eq!((image.width(), image.height()), (64, 64));
     let mut other = editor.clone();
     other["instruction"] = "snow".into();
     run(&set("c", &other)).expect("a set");
@@ -147,7 +147,7 @@ fn instruct_pix2pix_edits_a_set() {
         files(&scratch.path().join("a"))["winners/0000000.png"],
         files(&scratch.path().join("c"))["winners/0000000.png"]
     );
-    // Stopped within a picture: nothing half is left.
+    // Stopped within an image: nothing half is left.
     let stopped = set("d", &editor);
     let error =
         make(&stopped, &models(), &Device::Cpu, &mut |_| ControlFlow::Break(())).expect_err("stopped");
@@ -177,8 +177,8 @@ fn prompt_diffusion_edits_a_set_and_knows_its_example_pair() {
     for file in ["example/0", "example/1", "controlnet/config.json", "unet/config.json"] {
         assert!(manifest.files.contains_key(file), "{file}");
     }
-    let picture = image::open(scratch.path().join("set/winners/0000000.png")).expect("a picture");
-    assert_eq!((picture.width(), picture.height()), (64, 64));
+    let image = image::open(scratch.path().join("set/winners/0000000.png")).expect("an image");
+    assert_eq!((image.width(), image.height()), (64, 64));
     draw(91).save(&example[1]).expect("written");
     let error = run(&set).expect_err("another example").to_string();
     assert!(error.contains("example pair"), "{error}");

@@ -47,10 +47,10 @@ impl House {
         model.id
     }
 
-    async fn picture(&self, model: ModelId, prompt: &str, picture: &shapes::Picture) -> ImageId {
+    async fn image(&self, model: ModelId, prompt: &str, drawn: &shapes::Image) -> ImageId {
         let id = ImageId::new(now(), entropy_now());
         let artifact = format!("images/{id}.png");
-        self.artifacts.put(&artifact, picture.to_png().expect("a PNG")).await.expect("kept");
+        self.artifacts.put(&artifact, drawn.to_png().expect("a PNG")).await.expect("kept");
         let params = GenerationParams {
             prompt: prompt.to_owned(),
             negative_prompt: String::new(),
@@ -72,7 +72,7 @@ impl House {
             artifact,
             created_at: now(),
         };
-        self.store.insert_images(&[image], None).await.expect("a picture");
+        self.store.insert_images(&[image], None).await.expect("an image");
         id
     }
 
@@ -82,8 +82,8 @@ impl House {
         let mut rng = ChaCha12Rng::seed_from_u64(1);
         for seed in 0..pairs {
             let pair = shapes::quality::quality_pair(seed);
-            let a = self.picture(good, &pair.caption, &pair.winner).await;
-            let b = self.picture(bad, &pair.caption, &pair.loser).await;
+            let a = self.image(good, &pair.caption, &pair.winner).await;
+            let b = self.image(bad, &pair.caption, &pair.loser).await;
             let matchup =
                 self.store.create_matchup(a, b, Question::Overall, now(), &mut rng).await.expect("a matchup");
             let rater_id = RaterId::new(now(), entropy_now());

@@ -7,17 +7,18 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Every crate and what it may depend on, for building and for testing alike.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("domain", &[]),
+    ("files", &[]),
     ("shapes", &[]),
-    ("diffusion", &[]),
-    ("store", &["domain"]),
+    ("diffusion", &["files"]),
+    ("store", &["domain", "files"]),
     // Files of pairs, for training and for the page that shows them: no tensors, no database.
-    ("datasets", &["domain"]),
-    ("evaluation", &["diffusion"]),
-    ("trainer", &["domain", "store", "datasets", "diffusion", "evaluation", "shapes"]),
+    ("datasets", &["domain", "files"]),
+    ("evaluation", &["diffusion", "files"]),
+    ("trainer", &["domain", "files", "store", "datasets", "diffusion", "evaluation", "shapes"]),
     ("frontend", &["domain"]),
-    ("server", &["domain", "store", "datasets", "diffusion", "evaluation", "frontend", "shapes"]),
+    ("server", &["domain", "files", "store", "datasets", "diffusion", "evaluation", "frontend", "shapes"]),
     ("xtask", &[]),
 ];
 

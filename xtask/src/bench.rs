@@ -19,11 +19,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 /// What `bench` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A training step, a batch of pictures, a step of Diff-contrast beside one of Diffusion-DPO, a step by our GPU kernels
+    /// A training step, a batch of images, a step of Diff-contrast beside one of Diffusion-DPO, a step by our GPU kernels
     /// beside one composed of candle's operations, reading pairs, a step on what was prepared beside one that encodes its
-    /// pictures first, scoring pictures, or their Inception features.
+    /// images first, scoring images, or their Inception features.
     task: Task,
-    /// Pictures in a batch.
+    /// Images in a batch.
     #[arg(long, default_value_t = 16)]
     batch: u32,
     /// Timed rounds, after two that warm up.
@@ -84,7 +84,7 @@ enum Shape {
     /// LAION's CLIP ViT-H/14: HPSv2.
     #[value(name = "vit-h-14")]
     VitH14,
-    /// ImageReward: BLIP's ViT-L/16 and a BERT that looks at the picture.
+    /// ImageReward: BLIP's ViT-L/16 and a BERT that looks at the image.
     #[value(name = "image-reward")]
     ImageReward,
 }
@@ -151,8 +151,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         Task::Prepared => {
             ours.args(["bench", "train", "--objective", "diff_contrast"]);
-            theirs.args(["bench", "train", "--objective", "diff_contrast", "--from-pictures"]);
-            ["prepared", "from pictures"]
+            theirs.args(["bench", "train", "--objective", "diff_contrast", "--from-images"]);
+            ["prepared", "from images"]
         }
         Task::Train | Task::Generate => {
             let task = if matches!(options.task, Task::Train) { "train" } else { "generate" };
@@ -166,7 +166,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let model = match options.shape {
         Some(Shape::Sd15Half) => workspace.root.join("xtask/bench/shapes/sd15-half"),
         Some(Shape::VitL14 | Shape::VitH14 | Shape::ImageReward) => {
-            bail!("--shape: this one scores pictures; use sd15-half")
+            bail!("--shape: this one scores images; use sd15-half")
         }
         None => workspace.root.join(&options.model),
     };

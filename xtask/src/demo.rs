@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let url = demo.client.url();
     println!();
     println!("  Open {url}/ in a browser: training is live under Runs, pairs are under Judge.");
-    println!("  A picture of your own:");
+    println!("  An image of your own:");
     println!(
         "    curl -sf '{url}/generate?prompt=a+large+red+circle+on+a+blue+background&seed=1' -o out.png"
     );

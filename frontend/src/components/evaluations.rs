@@ -28,7 +28,7 @@ pub(crate) fn Evaluations(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
                             <tr>
                                 <th>"Models"</th>
                                 <th>"Report"</th>
-                                <th class="figure">"Pictures"</th>
+                                <th class="figure">"Images"</th>
                                 <th class="figure">"Ended"</th>
                             </tr>
                         </thead>
@@ -52,7 +52,7 @@ fn row(job: &Job) -> Option<impl IntoView + use<>> {
                     <ReportLink job=job.id file=ReportFile::Scores text="CSV" />
                 </span>
             </td>
-            <td data-label="Pictures" class="figure">{job.total}</td>
+            <td data-label="Images" class="figure">{job.total}</td>
             <td data-label="Ended" class="figure soft">{job.finished_at.map(moment)}</td>
         </tr>
     })

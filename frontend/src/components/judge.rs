@@ -134,7 +134,7 @@ impl Desk {
     }
 }
 
-/// Two pictures of a prompt and the four answers.
+/// Two images of a prompt and the four answers.
 #[component]
 fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
     let BlindMatchup { id, question, prompt, left_url, right_url } = matchup;
@@ -171,7 +171,7 @@ fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
     }
 }
 
-/// One picture: a button that votes for it, and its model's name once revealed.
+/// One image: a button that votes for it, and its model's name once revealed.
 #[component]
 fn Side(desk: Desk, choice: Choice, address: String) -> impl IntoView {
     let name = move || {
@@ -186,10 +186,10 @@ fn Side(desk: Desk, choice: Choice, address: String) -> impl IntoView {
             type="submit" name="choice" value=word class="side"
             class:won=move || desk.sent.get() == Some(choice)
             class:lost=move || desk.revealed.read().as_ref().is_some_and(|shown| shown.choice != choice)
-            aria-label=format!("Vote for the {word} picture")
+            aria-label=format!("Vote for the {word} image")
             on:click=move |_| desk.vote(choice)
         >
-            <img src=address alt=format!("The {word} picture") width="64" height="64" />
+            <img src=address alt=format!("The {word} image") width="64" height="64" />
             {move || name().map(|name| view! { <span class="name">{name}</span> })}
         </button>
     }
@@ -209,7 +209,7 @@ fn Answer(desk: Desk, choice: Choice, label: &'static str, key: &'static str) ->
     }
 }
 
-/// Who was who; meanwhile the next pictures load.
+/// Who was who; meanwhile the next images load.
 #[component]
 fn Reveal(desk: Desk, response: VoteResponse) -> impl IntoView {
     let VoteResponse { choice, left_model, right_model, next, .. } = response;
@@ -245,7 +245,7 @@ fn AllJudged(votes: i64) -> impl IntoView {
         <Empty title>
             <p>
                 {(votes > 0).then(|| format!("Thank you: {}. ", count(votes, "vote", "votes")))}
-                "Pairs come from evaluation pictures of the same prompt by two models. Train and evaluate another model, or see "
+                "Pairs come from evaluation images of the same prompt by two models. Train and evaluate another model, or see "
                 <a href="/leaderboard">"where the models stand"</a> "."
             </p>
         </Empty>

@@ -53,13 +53,13 @@ struct Round {
     number: usize,
     prompt: String,
     seed: u64,
-    pictures: Vec<(String, RwSignal<Option<Answer<GenerateResponse>>>)>,
+    images: Vec<(String, RwSignal<Option<Answer<GenerateResponse>>>)>,
 }
 
 /// Rounds kept on the page.
 const KEPT: usize = 12;
 
-/// The form and its pictures.
+/// The form and its images.
 #[island]
 pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoView {
     let text = |name: &str, written: &str| RwSignal::new(typed(name, written));
@@ -97,9 +97,9 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
             return problems.set(vec![Problem { field: "model".into(), message }]);
         }
         problems.set(Vec::new());
-        let pictures = names.into_iter().map(|name| (name, RwSignal::new(None))).collect::<Vec<_>>();
+        let images = names.into_iter().map(|name| (name, RwSignal::new(None))).collect::<Vec<_>>();
         let number = rounds.with_untracked(|rounds| rounds.first().map_or(1, |round| round.number + 1));
-        for (name, outcome) in pictures.clone() {
+        for (name, outcome) in images.clone() {
             let request = GenerateRequest { model: Some(name.clone()), ..request.clone() };
             spawn_local(async move {
                 match api::generate(&request).await {
@@ -114,7 +114,7 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
         }
         rounds.update(|rounds| {
             let seed = request.seed.unwrap_or_default();
-            rounds.insert(0, Round { number, prompt: request.prompt, seed, pictures });
+            rounds.insert(0, Round { number, prompt: request.prompt, seed, images });
             rounds.truncate(KEPT);
         });
     };
@@ -213,9 +213,9 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
             </form>
             <div class="rounds" aria-live="polite">
                 <Show when=move || rounds.with(Vec::is_empty) fallback=|| ()>
-                    <p class="placeholder">"Pictures appear here: one row per press, one column per model, the same seed for all."</p>
+                    <p class="placeholder">"Images appear here: one row per press, one column per model, the same seed for all."</p>
                 </Show>
-                <For each=move || rounds.get() key=|round| (round.number, round.pictures.len()) let:round>
+                <For each=move || rounds.get() key=|round| (round.number, round.images.len()) let:round>
                     <RoundRow round fields />
                 </For>
             </div>
@@ -223,12 +223,12 @@ pub(crate) fn Playground(models: Vec<Choosable>, preset: Preset) -> impl IntoVie
     }
 }
 
-/// Takes a refused picture out of its round, and the round away with its last one.
+/// Takes a refused image out of its round, and the round away with its last one.
 fn withdraw(rounds: &mut Vec<Round>, number: usize, model: &str) {
     for round in rounds.iter_mut().filter(|round| round.number == number) {
-        round.pictures.retain(|(name, _)| name != model);
+        round.images.retain(|(name, _)| name != model);
     }
-    rounds.retain(|round| !round.pictures.is_empty());
+    rounds.retain(|round| !round.images.is_empty());
 }
 
 fn model_choice(model: Choosable, chosen: RwSignal<Vec<String>>) -> impl IntoView {
@@ -253,10 +253,10 @@ fn model_choice(model: Choosable, chosen: RwSignal<Vec<String>>) -> impl IntoVie
     }
 }
 
-/// A row of pictures.
+/// A row of images.
 #[component]
 fn RoundRow(round: Round, fields: Fields) -> impl IntoView {
-    let Round { prompt, seed, pictures, .. } = round;
+    let Round { prompt, seed, images, .. } = round;
     let again = {
         let prompt = prompt.clone();
         move |_| {
@@ -264,11 +264,11 @@ fn RoundRow(round: Round, fields: Fields) -> impl IntoView {
             fields.seed.set(seed.to_string());
         }
     };
-    let pictures = pictures
+    let images = images
         .into_iter()
         .map(|(model, outcome)| {
             view! {
-                <figure class="picture">
+                <figure class="image">
                     {move || drawn(outcome.get())}
                     <figcaption><a href=format!("/models#{model}")>{model.clone()}</a></figcaption>
                 </figure>
@@ -284,7 +284,7 @@ fn RoundRow(round: Round, fields: Fields) -> impl IntoView {
                     <button type="button" class="link" on:click=again>"use again"</button>
                 </p>
             </header>
-            <div class="pictures">{pictures}</div>
+            <div class="images">{images}</div>
         </article>
     }
 }

@@ -46,7 +46,7 @@ const GROUPS: [Group; 11] = [
     ("Weight entropy", "Mean entropy of the rows of W, in nats", &[(metric::WEIGHT_ENTROPY, "entropy")]),
     ("Gradient norm", "Before clipping", &[(metric::GRAD_NORM, "norm")]),
     ("Learning rate", "As the optimiser used it", &[(metric::LEARNING_RATE, "rate")]),
-    ("Speed", "Pictures (two per pair) per second", &[(metric::SAMPLES_PER_SECOND, "pictures/s")]),
+    ("Speed", "Images (two per pair) per second", &[(metric::SAMPLES_PER_SECOND, "images/s")]),
 ];
 
 /// The first few answer "is it learning?"; the rest wait below.

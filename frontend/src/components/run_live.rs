@@ -29,8 +29,8 @@ pub(crate) struct Start {
     pub(crate) error: Option<String>,
     pub(crate) step: i64,
     pub(crate) steps: i64,
-    /// Pictures of one update, for the time left.
-    pub(crate) pictures_per_step: f64,
+    /// Images of one update, for the time left.
+    pub(crate) images_per_step: f64,
     pub(crate) curves: Vec<Curve>,
     pub(crate) samples: Vec<RunSample>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Start {
 /// Watches the run until it has ended.
 #[island]
 pub(crate) fn RunLive(start: Start) -> impl IntoView {
-    let Start { run, job, steps, pictures_per_step, error, .. } = start;
+    let Start { run, job, steps, images_per_step, error, .. } = start;
     let state = RwSignal::new(start.state);
     let step = RwSignal::new(start.step);
     let curves = RwSignal::new(start.curves);
@@ -81,7 +81,7 @@ pub(crate) fn RunLive(start: Start) -> impl IntoView {
     let time_left = move || {
         let speed = latest(metric::SAMPLES_PER_SECOND).filter(|speed| *speed > 0.0)?;
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
-        let seconds = (steps - step.get()).max(0) as f64 * pictures_per_step / speed;
+        let seconds = (steps - step.get()).max(0) as f64 * images_per_step / speed;
         (state.get() == JobState::Running).then(|| format!("about {} left", rough(seconds)))
     };
     let tile = move |label: &'static str, name: &'static str, show: fn(f64) -> String| {
@@ -107,7 +107,7 @@ pub(crate) fn RunLive(start: Start) -> impl IntoView {
             {tile("Loss", metric::LOSS, format::number)}
             {tile("Accuracy", metric::REWARDS_ACCURACIES, format::percent)}
             {tile("Margin", metric::REWARDS_MARGINS, format::number)}
-            {tile("Pictures/s", metric::SAMPLES_PER_SECOND, format::number)}
+            {tile("Images/s", metric::SAMPLES_PER_SECOND, format::number)}
         </div>
         <RunSamples samples />
         <RunCharts curves steps />

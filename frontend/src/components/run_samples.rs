@@ -1,4 +1,4 @@
-//! The same prompts and seeds, pictured by the run's weights as they change.
+//! The same prompts and seeds, imaged by the run's weights as they change.
 
 use crate::api::image_url;
 use domain::api::RunSample;
@@ -14,7 +14,7 @@ fn steps(samples: &[RunSample]) -> Vec<i64> {
     steps
 }
 
-/// Sample pictures with a slider over steps. Follows the newest until somebody moves it.
+/// Sample images with a slider over steps. Follows the newest until somebody moves it.
 #[component]
 pub(crate) fn RunSamples(samples: RwSignal<Vec<RunSample>>) -> impl IntoView {
     let chosen = RwSignal::new(None::<usize>);
@@ -26,7 +26,7 @@ pub(crate) fn RunSamples(samples: RwSignal<Vec<RunSample>>) -> impl IntoView {
     let shown = move || {
         let step = steps.with(|steps| steps.get(index.get()).copied());
         samples.with(|samples| {
-            samples.iter().filter(|sample| Some(sample.step) == step).cloned().map(picture).collect_view()
+            samples.iter().filter(|sample| Some(sample.step) == step).cloned().map(image).collect_view()
         })
     };
     let move_by = move |by: isize| {
@@ -54,22 +54,22 @@ pub(crate) fn RunSamples(samples: RwSignal<Vec<RunSample>>) -> impl IntoView {
                             type="range" min="0" step="1"
                             max=move || steps.with(Vec::len).saturating_sub(1).to_string()
                             prop:value=move || index.get().to_string()
-                            aria-label="Step of the sample pictures"
+                            aria-label="Step of the sample images"
                             on:input=move |event| chosen.set(event_target_value(&event).parse().ok())
                         />
                         <span class="keys"><kbd>"←"</kbd><kbd>"→"</kbd></span>
                     </label>
                 </header>
-                <div class="pictures">{shown}</div>
+                <div class="images">{shown}</div>
             </section>
         </Show>
     }
 }
 
-fn picture(sample: RunSample) -> impl IntoView {
+fn image(sample: RunSample) -> impl IntoView {
     let address = image_url(sample.image_id);
     view! {
-        <figure class="picture">
+        <figure class="image">
             <img src=address alt=sample.prompt.clone() width="64" height="64" />
             <figcaption>{sample.prompt.clone()}</figcaption>
         </figure>

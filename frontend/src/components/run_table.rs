@@ -46,7 +46,7 @@ pub(crate) fn RunTable(runs: Page<RunSummary>, jobs: Page<Job>) -> impl IntoView
                         <th>"Progress"</th>
                         <th class="figure">"Loss"</th>
                         <th class="figure">"Accuracy"</th>
-                        <th class="figure">"Pictures/s"</th>
+                        <th class="figure">"Images/s"</th>
                         <th class="figure">"Asked for"</th>
                     </tr>
                 </thead>
@@ -76,7 +76,7 @@ fn row(summary: RunSummary) -> impl IntoView {
             <td data-label="Progress"><Progress step=run.step steps=i64::from(run.spec.steps) /></td>
             <td data-label="Loss" class="figure">{loss}</td>
             <td data-label="Accuracy" class="figure">{accuracy}</td>
-            <td data-label="Pictures/s" class="figure">{speed}</td>
+            <td data-label="Images/s" class="figure">{speed}</td>
             <td data-label="Asked for" class="figure soft">
                 <time datetime=run.created_at.to_rfc3339()>{moment(run.created_at)}</time>
                 {taken.map(|taken| view! { <br /><small>{taken}</small> })}

@@ -25,7 +25,7 @@ impl Asked {
     }
 }
 
-/// The set that the path names: its pairs as pictures, a search, and what was left out.
+/// The set that the path names: its pairs as images, a search, and what was left out.
 #[component]
 pub(crate) fn DatasetPage() -> impl IntoView {
     let name = use_params_map().with_untracked(|params| params.get("name").unwrap_or_default());
@@ -74,7 +74,7 @@ fn draw(pairs: DatasetPairs, asked: &Asked) -> impl IntoView + use<> {
 
 fn card(set: &str, pair: DatasetPair) -> impl IntoView + use<> {
     let address = format!("/datasets/{}/{}", query(set), pair.index);
-    let [winner, loser] = pictures(&pair, false);
+    let [winner, loser] = images(&pair, false);
     let alone = loser.is_none();
     view! {
         <a class="pair-card" href=address>
@@ -86,7 +86,7 @@ fn card(set: &str, pair: DatasetPair) -> impl IntoView + use<> {
 }
 
 /// Winner and loser, with their words.
-fn pictures(pair: &DatasetPair, named: bool) -> [Option<AnyView>; 2] {
+fn images(pair: &DatasetPair, named: bool) -> [Option<AnyView>; 2] {
     let figure = |url: &String, what: &'static str, model: &Option<String>, won: bool| {
         let model = model.clone().filter(|_| named).map(|model| format!(" · {model}"));
         view! {
@@ -98,7 +98,7 @@ fn pictures(pair: &DatasetPair, named: bool) -> [Option<AnyView>; 2] {
         .into_any()
     };
     let has_loser = pair.loser_url.is_some();
-    let first = if has_loser { "Winner" } else { "Picture" };
+    let first = if has_loser { "Winner" } else { "Image" };
     [
         Some(figure(&pair.winner_url, first, &pair.models[0], has_loser)),
         pair.loser_url.as_ref().map(|url| figure(url, "Loser", &pair.models[1], false)),
@@ -143,7 +143,7 @@ async fn load(name: String, index: u64) -> Answer<DatasetPair> {
 }
 
 fn large(set: &str, pair: &DatasetPair) -> impl IntoView + use<> {
-    let [winner, loser] = pictures(pair, true);
+    let [winner, loser] = images(pair, true);
     let around = |index: Option<u64>, word: &'static str| {
         index.map(
             |index| view! { <a class="button" href=format!("/datasets/{}/{index}", query(set))>{word}</a> },

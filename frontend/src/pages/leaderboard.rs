@@ -34,15 +34,15 @@ pub(crate) fn LeaderboardPage() -> impl IntoView {
                 <dt>"Elo"</dt>
                 <dd>"A second view of the same votes: it follows them one by one, so it depends on their order, and it has no interval."</dd>
                 <dt>"Alpha"</dt>
-                <dd>"Krippendorff's alpha of what raters said of the same two pictures: 1 is full agreement, 0 what chance would give."</dd>
+                <dd>"Krippendorff's alpha of what raters said of the same two images: 1 is full agreement, 0 what chance would give."</dd>
                 <dt>"Agrees with people"</dt>
-                <dd>"Share of votes where the picture that people prefer has the higher score; half a vote where one side alone finds them equal."</dd>
+                <dd>"Share of votes where the image that people prefer has the higher score; half a vote where one side alone finds them equal."</dd>
                 <dt>"Rank correlation"</dt>
                 <dd>"Spearman's correlation of the models' ratings by people and their mean scores: 1 is the same order. Of few models it says little."</dd>
                 <dt>"CLIP score"</dt>
-                <dd>"Mean cosine of picture and prompt in the features of the bundled CLIP, ± half its 95% interval. It was trained beside the base model: a guide, not a judge."</dd>
+                <dd>"Mean cosine of image and prompt in the features of the bundled CLIP, ± half its 95% interval. It was trained beside the base model: a guide, not a judge."</dd>
                 <dt>"Shape & colour"</dt>
-                <dd>"Share of pictures that show the asked shape and colour, by a stated rule that uses no network, ± half its 95% interval."</dd>
+                <dd>"Share of images that show the asked shape and colour, by a stated rule that uses no network, ± half its 95% interval."</dd>
             </dl>
         </section>
     }
@@ -93,7 +93,7 @@ fn agreement(found: Agreement) -> impl IntoView {
     }
     let raters = match (found.judged_by_several, found.alpha) {
         (0, _) => {
-            "No two pictures were judged by two raters yet: whether raters agree is not known.".to_owned()
+            "No two images were judged by two raters yet: whether raters agree is not known.".to_owned()
         }
         (pairs, None) => {
             format!(
@@ -150,7 +150,7 @@ fn agreement(found: Agreement) -> impl IntoView {
 }
 
 fn judged_pairs(pairs: i64) -> String {
-    count(pairs, "pair of pictures", "pairs of pictures")
+    count(pairs, "pair of images", "pairs of images")
 }
 
 fn beside_people(found: MetricAgreement) -> impl IntoView {

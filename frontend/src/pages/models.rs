@@ -49,7 +49,7 @@ fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
     let usable = problem.is_none();
     // Whole rows of four, if there is one.
     let shown = if samples.len() > 4 { samples.len() / 4 * 4 } else { samples.len() };
-    let pictures = samples
+    let images = samples
         .into_iter()
         .take(shown)
         .map(|id| view! { <img src=image_url(id) alt="" loading="lazy" width="64" height="64" /> })
@@ -70,7 +70,7 @@ fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
     let reports = reports(&model, evaluations);
     view! {
         <article class="model-card" id=model.name.clone()>
-            <div class="mosaic" aria-hidden="true">{pictures}</div>
+            <div class="mosaic" aria-hidden="true">{images}</div>
             <div class="body">
                 <h2>{model.name.clone()}</h2>
                 <p class="soft">

@@ -46,7 +46,7 @@ fn draw((detail, metrics, samples): Loaded) -> impl IntoView {
         error: run.error.clone(),
         step: metrics.step,
         steps: i64::from(spec.steps),
-        pictures_per_step: per_pair * f64::from(spec.batch_size) * f64::from(spec.gradient_accumulation),
+        images_per_step: per_pair * f64::from(spec.batch_size) * f64::from(spec.gradient_accumulation),
         curves: curves(&metrics),
         samples: samples.items,
     };

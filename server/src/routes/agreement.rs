@@ -62,16 +62,16 @@ pub(crate) async fn agreement(
 }
 
 fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ModelId>) -> Option<ModelVote> {
-    let [a, b] = [0, 1].map(|side: usize| ids.get(vote.pictures[side].model.as_str()).copied());
+    let [a, b] = [0, 1].map(|side: usize| ids.get(vote.images[side].model.as_str()).copied());
     Some(ModelVote { a: a?, b: b?, outcome: vote.choice.into() })
 }
 
-/// What was said of each two pictures. Which of them is the first is decided by the random part of their ids: by age, the
+/// What was said of each two images. Which of them is the first is decided by the random part of their ids: by age, the
 /// newer model's would always come second, and where that model is the better one agreement would look like chance.
 fn answers(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
     let mut answers: BTreeMap<[ImageId; 2], Vec<Outcome>> = BTreeMap::new();
     for vote in votes {
-        let [left, right] = [vote.pictures[0].id, vote.pictures[1].id];
+        let [left, right] = [vote.images[0].id, vote.images[1].id];
         let random_part = |id: ImageId| (id.0.as_u128() as u64, id);
         let (pair, said) = if random_part(left) <= random_part(right) {
             ([left, right], vote.choice.into())
@@ -83,7 +83,7 @@ fn answers(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
     answers.into_values().collect()
 }
 
-/// Metrics that say something of judged pictures or models, in their usual order.
+/// Metrics that say something of judged images or models, in their usual order.
 fn metrics(
     standings: &[Standing],
     means: &HashMap<ModelId, Vec<ModelScore>>,

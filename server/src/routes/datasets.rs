@@ -78,11 +78,11 @@ pub(crate) async fn one(
     Ok(Json(described(&name, index, &pair)))
 }
 
-/// One picture of a pair
-#[utoipa::path(get, path = path::DATASET_PICTURE, tag = "data",
+/// One image of a pair
+#[utoipa::path(get, path = path::DATASET_IMAGE, tag = "data",
     params(("name" = String, Path), ("index" = u64, Path), ("side" = String, Path, description = "`winner` or `loser`")),
     responses((status = 200, description = "PNG or JPEG", body = Vec<u8>), (status = 404, body = ErrorBody)))]
-pub(crate) async fn picture(
+pub(crate) async fn image(
     State(state): State<AppState>,
     Path((name, index, side)): Path<(String, String, String)>,
 ) -> Result<Response, ApiError> {
@@ -94,7 +94,7 @@ pub(crate) async fn picture(
         _ => return Err(ApiError::not_found("side of a pair")),
     };
     if name == "votes" {
-        // What stands for a vote's picture is its artifact.
+        // What stands for a vote's image is its artifact.
         let artifact = std::str::from_utf8(&bytes).map_err(ApiError::internal)?;
         bytes = state.artifacts.get(artifact).await?.map(Bytes::from).unwrap_or_default();
     }
@@ -102,7 +102,7 @@ pub(crate) async fn picture(
     let kind = match &bytes[..] {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
         [0xFF, 0xD8, 0xFF, ..] => "image/jpeg",
-        _ => return Err(ApiError::not_found("PNG or JPEG picture on this side of the pair")),
+        _ => return Err(ApiError::not_found("PNG or JPEG image on this side of the pair")),
     };
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "private, max-age=60")];
     Ok((headers, bytes).into_response())
@@ -142,7 +142,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 fn described(name: &str, index: u64, pair: &PreferencePair) -> DatasetPair {
     let url = |side: &str| {
-        let address = path::DATASET_PICTURE.replace("{name}", name).replace("{index}", &index.to_string());
+        let address = path::DATASET_IMAGE.replace("{name}", name).replace("{index}", &index.to_string());
         address.replace("{side}", side)
     };
     DatasetPair {

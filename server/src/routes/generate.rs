@@ -1,4 +1,4 @@
-//! Pictures from a prompt: the same fields as a query or as a body, one PNG back or several in JSON.
+//! Images from a prompt: the same fields as a query or as a body, one PNG back or several in JSON.
 
 use crate::ambient;
 use crate::error::ApiError;
@@ -21,19 +21,19 @@ use domain::problem::Problems;
 use domain::train::MAX_SEED;
 use rand::Rng;
 
-/// Most pictures of one request.
-const MOST_PICTURES: u32 = 4;
+/// Most images of one request.
+const MOST_IMAGES: u32 = 4;
 /// Random seeds are short enough to be read out.
 const RANDOM_SEEDS: u64 = 1 << 32;
 
-/// A picture from a prompt, by query
+/// An image from a prompt, by query
 ///
 /// The same fields as the body of the POST. Answers with a PNG (its seed, model and id in the headers `x-seed`,
 /// `x-model`, `x-model-sha256`, `x-image-id`), or with JSON under `Accept: application/json`. The same seed, model and
 /// settings give the same bytes.
 #[utoipa::path(get, path = path::GENERATE, tag = "generation",
     params(
-        ("prompt" = String, Query, description = "What to picture"),
+        ("prompt" = String, Query, description = "What to image"),
         ("negative_prompt" = Option<String>, Query, description = "What to steer away from"),
         ("model" = Option<String>, Query, description = "A model's name or id; the server's default when absent"),
         ("seed" = Option<u64>, Query, description = "Of the starting noise; random when absent, always told"),
@@ -59,7 +59,7 @@ pub(crate) async fn by_query(
     generate(&state, &headers, request).await
 }
 
-/// A picture from a prompt
+/// An image from a prompt
 ///
 /// As the GET, with the fields in a JSON body.
 #[utoipa::path(post, path = path::GENERATE, tag = "generation", request_body = GenerateRequest,
@@ -104,11 +104,11 @@ async fn generate(
     let (worn, told) = models::adapters(state, &params.lora).await?;
     params.lora = told;
     let order = Order { model: files, worn, prompts, settings: settings(&params)? };
-    let Drawn { pictures, seconds } = state.generator.draw(order).await.map_err(refused)?;
+    let Drawn { images: drawn, seconds } = state.generator.draw(order).await.map_err(refused)?;
     let (mut sound, mut flagged) = (Vec::new(), Vec::new());
-    for (seed, picture) in seeds.into_iter().zip(pictures) {
-        match picture {
-            Some(picture) => sound.push((seed, picture)),
+    for (seed, png) in seeds.into_iter().zip(drawn) {
+        match png {
+            Some(png) => sound.push((seed, png)),
             None => flagged.push(seed),
         }
     }
@@ -117,9 +117,9 @@ async fn generate(
     }
     let images = keep(state, &model, &params, &sound).await?;
     if as_json {
-        let images = images.iter().zip(&sound).map(|(image, (seed, picture))| GeneratedImage {
+        let images = images.iter().zip(&sound).map(|(image, (seed, png))| GeneratedImage {
             id: image.id,
-            b64: STANDARD.encode(picture),
+            b64: STANDARD.encode(png),
             seed: *seed,
         });
         let images = images.collect();
@@ -128,7 +128,7 @@ async fn generate(
         return Ok(Json(response).into_response());
     }
     let first = sound.into_iter().next();
-    let (_, picture) = first.ok_or_else(|| ApiError::internal("no picture was drawn"))?;
+    let (_, png) = first.ok_or_else(|| ApiError::internal("no image was drawn"))?;
     let facts = [
         ("x-seed", params.seed.to_string()),
         ("x-model", model.name),
@@ -136,7 +136,7 @@ async fn generate(
         ("x-image-id", images[0].id.to_string()),
     ];
     let mut response =
-        ([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], picture).into_response();
+        ([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], png).into_response();
     for (name, value) in facts {
         response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(ApiError::internal)?);
     }
@@ -184,7 +184,7 @@ fn check(
     as_json: bool,
 ) -> Result<(), ApiError> {
     let mut problems = params.validate(multiple, largest).err().unwrap_or_default();
-    problems.require((1..=MOST_PICTURES).contains(&count), "num_images", format!("use 1 to {MOST_PICTURES}"));
+    problems.require((1..=MOST_IMAGES).contains(&count), "num_images", format!("use 1 to {MOST_IMAGES}"));
     problems.require(
         as_json || count <= 1,
         "num_images",
@@ -193,7 +193,7 @@ fn check(
     problems.require(
         params.seed <= MAX_SEED.saturating_sub(u64::from(count.saturating_sub(1))),
         "seed",
-        format!("use 0 to {MAX_SEED}, less one for each further picture"),
+        format!("use 0 to {MAX_SEED}, less one for each further image"),
     );
     Ok(problems.into_result().map_err(unique)?)
 }
@@ -240,14 +240,14 @@ async fn keep(
     state: &AppState,
     model: &Model,
     params: &GenerationParams,
-    pictures: &[(u64, Vec<u8>)],
+    drawn: &[(u64, Vec<u8>)],
 ) -> Result<Vec<Image>, ApiError> {
     let now = ambient::now();
-    let mut images = Vec::with_capacity(pictures.len());
-    for (seed, picture) in pictures {
+    let mut images = Vec::with_capacity(drawn.len());
+    for (seed, png) in drawn {
         let id = ImageId::new(now, ambient::entropy());
         let artifact = format!("images/{id}.png");
-        state.artifacts.put(&artifact, picture.clone()).await?;
+        state.artifacts.put(&artifact, png.clone()).await?;
         images.push(Image {
             id,
             model_id: Some(model.id),

@@ -1,4 +1,4 @@
-//! Pictures: their records and their bytes.
+//! Images: their records and their bytes.
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
@@ -14,7 +14,7 @@ use domain::image::{Image, Purpose};
 use serde::Deserialize;
 use store::ImageFilter;
 
-/// Which pictures.
+/// Which images.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -29,14 +29,14 @@ pub(crate) struct Which {
     purpose: Option<Purpose>,
     /// Whose prompt contains this.
     prompt: Option<String>,
-    /// Older than this picture.
+    /// Older than this image.
     #[param(value_type = Option<Uuid>)]
     before: Option<ImageId>,
     /// At most this many, 1 to 500; 100 when absent.
     limit: Option<u32>,
 }
 
-/// Pictures, newest first
+/// Images, newest first
 #[utoipa::path(get, path = path::IMAGES, tag = "generation", params(Which), responses(
     (status = 200, body = Page<Image>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn list(
@@ -54,19 +54,19 @@ pub(crate) async fn list(
     Ok(Json(Page { items: state.store.list_images(&filter, at_most).await? }))
 }
 
-/// One picture's record
+/// One image's record
 #[utoipa::path(get, path = path::IMAGE, tag = "generation", params(("id" = Uuid, Path)), responses(
     (status = 200, body = Image), (status = 404, body = ErrorBody)))]
 pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Json<Image>, ApiError> {
     find(&state, id).await.map(Json)
 }
 
-/// One picture's bytes
+/// One image's bytes
 #[utoipa::path(get, path = path::IMAGE_FILE, tag = "generation", params(("id" = Uuid, Path)), responses(
     (status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
 pub(crate) async fn file(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Response, ApiError> {
     let image = find(&state, id).await?;
-    // A picture never changes under its id.
+    // An image never changes under its id.
     bytes(&state, &image, "private, max-age=31536000, immutable").await
 }
 
@@ -74,7 +74,7 @@ async fn find(state: &AppState, id: ImageId) -> Result<Image, ApiError> {
     state.store.get_image(id).await?.ok_or_else(|| ApiError::not_found("image"))
 }
 
-/// A picture's bytes and nothing that tells where they come from.
+/// An image's bytes and nothing that tells where they come from.
 pub(crate) async fn bytes(
     state: &AppState,
     image: &Image,

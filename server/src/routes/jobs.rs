@@ -40,7 +40,7 @@ pub(crate) async fn list(
 
 /// Put a job into the queue
 ///
-/// A worker takes it. A training job makes a run with curves and a model; an evaluation makes pictures and scores.
+/// A worker takes it. A training job makes a run with curves and a model; an evaluation makes images and scores.
 #[utoipa::path(post, path = path::JOBS, tag = "training", request_body = JobSpec, responses(
     (status = 202, body = JobAccepted),
     (status = 422, description = "A field cannot be accepted", body = ErrorBody)))]

@@ -1,4 +1,4 @@
-//! What a rater sees: two pictures of a prompt, and nothing of the models.
+//! What a rater sees: two images of a prompt, and nothing of the models.
 
 use crate::ambient;
 use crate::error::ApiError;
@@ -14,7 +14,7 @@ use domain::api::{BlindMatchup, ErrorBody, MatchupRequest, NextMatchup, path};
 use domain::id::{MatchupId, RaterId};
 use domain::preference::{Matchup, Question};
 
-/// Make a matchup of two pictures
+/// Make a matchup of two images
 ///
 /// Of one prompt by two models. The server decides at random who is on the left; anybody may judge it.
 #[utoipa::path(post, path = path::MATCHUPS, tag = "judging", request_body = MatchupRequest, responses(

@@ -38,7 +38,7 @@ const LONGEST_LIST: u32 = 500;
     ),
     components(schemas(ErrorBody, Question, VotesPer, votes_export::Format, votes_export::Ties)),
     tags(
-        (name = "generation", description = "Pictures from prompts"),
+        (name = "generation", description = "Images from prompts"),
         (name = "training", description = "Jobs, runs and the models they make"),
         (name = "data", description = "Sets of preference pairs"),
         (name = "judging", description = "Matchups, votes and ratings"),
@@ -73,7 +73,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(datasets::list))
         .routes(routes!(datasets::pairs))
         .routes(routes!(datasets::one))
-        .routes(routes!(datasets::picture))
+        .routes(routes!(datasets::image))
         .routes(routes!(leaderboard::leaderboard))
         .routes(routes!(agreement::agreement))
         .routes(routes!(health::live))

@@ -1,4 +1,4 @@
-//! Models: listed with pictures and scores, and found on the disk.
+//! Models: listed with images and scores, and found on the disk.
 
 use crate::bundled::is_adapter;
 use crate::error::ApiError;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use store::{ImageFilter, StoreError};
 use uuid::Uuid;
 
-/// Pictures shown of a model.
+/// Images shown of a model.
 const SHOWN: u32 = 8;
 
 /// Models, newest first
@@ -72,12 +72,12 @@ async fn summary(
     base_name: Option<String>,
     scores: Vec<ModelScore>,
 ) -> Result<ModelSummary, ApiError> {
-    let mut pictures = state.store.list_evaluation_images(model.id, SHOWN).await?;
-    if pictures.is_empty() {
+    let mut images = state.store.list_evaluation_images(model.id, SHOWN).await?;
+    if images.is_empty() {
         let made = ImageFilter { model_id: Some(model.id), ..ImageFilter::default() };
-        pictures = state.store.list_images(&made, SHOWN).await?;
+        images = state.store.list_images(&made, SHOWN).await?;
     }
-    let samples = pictures.into_iter().map(|picture| picture.id).collect();
+    let samples = images.into_iter().map(|image| image.id).collect();
     let problem = match files(state, &model).await {
         Ok(files) => check(&files).await.err(),
         Err(error) => Some(error.message().to_owned()),

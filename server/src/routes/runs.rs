@@ -1,4 +1,4 @@
-//! Runs, their curves and sample pictures.
+//! Runs, their curves and sample images.
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
@@ -67,7 +67,7 @@ pub(crate) async fn metrics(
     Ok(Json(RunMetrics { state: run.state, step: run.step, steps: run.spec.steps.into(), points }))
 }
 
-/// Sample pictures of a run, in order of step
+/// Sample images of a run, in order of step
 #[utoipa::path(get, path = path::RUN_SAMPLES, tag = "training", params(("id" = Uuid, Path)), responses(
     (status = 200, body = Page<RunSample>), (status = 404, body = ErrorBody)))]
 pub(crate) async fn samples(

@@ -28,10 +28,10 @@ const WAITING: usize = 8;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
-    /// `parquet` (the default: the columns of Pick-a-Pic, pictures inside) or `jsonl` (addresses in place of pictures).
+    /// `parquet` (the default: the columns of Pick-a-Pic, images inside) or `jsonl` (addresses in place of images).
     #[serde(default)]
     format: Format,
-    /// `pair` (the default: what most raters said of two pictures) or `vote`.
+    /// `pair` (the default: what most raters said of two images) or `vote`.
     #[serde(default)]
     per: VotesPer,
     /// What the raters were asked: `overall` (the default), `appeal` or `alignment`.
@@ -68,7 +68,7 @@ pub(crate) enum Ties {
 
 /// Votes as a set to train on
 ///
-/// A row for two pictures, in the columns of Pick-a-Pic: any trainer that reads those reads it.
+/// A row for two images, in the columns of Pick-a-Pic: any trainer that reads those reads it.
 #[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", params(Which), responses(
     (status = 200, content((Vec<u8> = "application/vnd.apache.parquet"), (String = "application/x-ndjson"))),
     (status = 400, body = ErrorBody)))]
@@ -94,8 +94,8 @@ pub(crate) async fn export(
             ("application/vnd.apache.parquet", "votes.parquet", parquet(state.artifacts, pairs))
         }
         Format::Jsonl => {
-            let address = |picture: &domain::preference::JudgedPicture| {
-                path::IMAGE_FILE.replace("{id}", &picture.id.to_string())
+            let address = |image: &domain::preference::JudgedImage| {
+                path::IMAGE_FILE.replace("{id}", &image.id.to_string())
             };
             let lines: String = pairs.iter().map(|pair| line(pair, address)).collect();
             ("application/x-ndjson", "votes.jsonl", Body::from(lines))
@@ -114,9 +114,9 @@ fn parquet(artifacts: Artifacts, pairs: Vec<JudgedPair>) -> Body {
     let (sender, receiver) = channel(WAITING);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let fetch = |picture: &domain::preference::JudgedPicture| {
-            let bytes = runtime.block_on(artifacts.get(&picture.artifact)).map_err(io::Error::other)?;
-            bytes.map(Bytes::from).ok_or_else(|| io::Error::other(format!("picture {} is gone", picture.id)))
+        let fetch = |image: &domain::preference::JudgedImage| {
+            let bytes = runtime.block_on(artifacts.get(&image.artifact)).map_err(io::Error::other)?;
+            bytes.map(Bytes::from).ok_or_else(|| io::Error::other(format!("image {} is gone", image.id)))
         };
         if let Err(error) = write_parquet(Pipe(sender.clone()), &pairs, fetch) {
             tracing::warn!(%error, "the export of votes ended early");

@@ -85,7 +85,7 @@ async fn a_spec_is_refused_by_field_and_nothing_is_queued() {
         (with("/base", json!("no-such-model")), 422, "base"),
         (with("/objective/beta", json!(-1.0)), 422, "objective.beta"),
         (with("/objective", json!({ "kind": "diffusion_dpo" })), 400, "objective.beta"),
-        (with("/data/set", json!("pictures")), 422, "data.set"),
+        (with("/data/set", json!("images")), 422, "data.set"),
         (with("/steps", json!(0)), 422, "steps"),
         (with("/steps", json!("many")), 400, "steps"),
         (with("/batch_size", json!(-4)), 400, "batch_size"),

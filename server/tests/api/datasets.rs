@@ -16,8 +16,8 @@ fn folder_set(folder: &Path) {
     let mut lines = String::new();
     for (index, prompt) in ["a Red cat", "a dog", "a red <b>hen</b>"].iter().enumerate() {
         for (side, level) in [("w", 200), ("l", 30)] {
-            let picture = image::RgbImage::from_pixel(9, 7, image::Rgb([level, index as u8, 0]));
-            picture.save(folder.join(format!("{index}{side}.png"))).expect("saved");
+            let image = image::RgbImage::from_pixel(9, 7, image::Rgb([level, index as u8, 0]));
+            image.save(folder.join(format!("{index}{side}.png"))).expect("saved");
         }
         let loser = if index == 1 { "../outside.png".to_owned() } else { format!("{index}l.png") };
         let line = serde_json::json!({ "prompt": prompt, "winner": format!("{index}w.png"), "loser": loser });
@@ -56,9 +56,9 @@ async fn sets_are_listed_and_their_pairs_shown() {
     assert_eq!(found["items"][0]["index"], 1);
     for side in ["winner_url", "loser_url"] {
         let address = found["items"][0][side].as_str().expect("an address");
-        let picture = app.get(address).await.expect(200);
-        assert_eq!(picture.header("content-type"), "image/png");
-        let level = image::load_from_memory(&picture.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0;
+        let image = app.get(address).await.expect(200);
+        assert_eq!(image.header("content-type"), "image/png");
+        let level = image::load_from_memory(&image.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0;
         assert_eq!(level, [if side == "winner_url" { 200 } else { 30 }, 2, 0]);
     }
     app.get("/api/v1/datasets/mine/pairs/2").await.expect(404);
@@ -112,7 +112,7 @@ async fn the_bundled_world_can_be_looked_at() {
     let winner = app.get("/api/v1/datasets/shapes-winter/pairs/3/winner").await.expect(200).bytes;
     let drawn = shapes::set::entry(shapes::set::Set::Winter, 0, 3).winner.to_png().expect("a PNG");
     assert!(winner == drawn);
-    let alone = app.get("/api/v1/datasets/shapes-pictures/pairs?limit=1").await.expect(200).json();
+    let alone = app.get("/api/v1/datasets/shapes-images/pairs?limit=1").await.expect(200).json();
     assert_eq!(alone["items"][0]["loser_url"], Value::Null);
 }
 
@@ -141,8 +141,8 @@ async fn votes_are_exported_and_read_again() {
     let lines = app.get("/api/v1/votes/export?format=jsonl&ties=drop&per=vote").await.expect(200).text();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 4);
-    let picture = app.get(lines[0]["image_0_url"].as_str().expect("an address")).await.expect(200);
-    assert_eq!(picture.header("content-type"), "image/png");
+    let image = app.get(lines[0]["image_0_url"].as_str().expect("an address")).await.expect(200);
+    assert_eq!(image.header("content-type"), "image/png");
     app.get("/api/v1/votes/export?models=tuned-contrast&format=jsonl")
         .await
         .expect(200)

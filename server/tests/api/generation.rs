@@ -1,4 +1,4 @@
-//! Pictures from prompts, by the tiny model.
+//! Images from prompts, by the tiny model.
 
 use crate::support::{SIDE, TestApp, config, copy};
 use axum::body::Body;
@@ -31,8 +31,8 @@ async fn the_same_seed_gives_the_same_bytes_by_query_and_by_body() {
     assert_eq!(first.header("content-type"), "image/png");
     assert_eq!((first.header("x-seed"), first.header("x-model")), ("7", "tiny"));
     assert_eq!(first.header("x-model-sha256"), app.model("tiny").await.sha256);
-    let picture = image::load_from_memory(&first.bytes).expect("a PNG");
-    assert_eq!((picture.width(), picture.height()), (SIDE, SIDE));
+    let image = image::load_from_memory(&first.bytes).expect("a PNG");
+    assert_eq!((image.width(), image.height()), (SIDE, SIDE));
 
     let again =
         app.post("/generate", json!({ "prompt": "a red circle", "seed": 7 }).to_string()).await.expect(200);
@@ -49,34 +49,34 @@ async fn the_same_seed_gives_the_same_bytes_by_query_and_by_body() {
 }
 
 #[tokio::test]
-async fn json_holds_every_picture_with_its_own_seed() {
+async fn json_holds_every_image_with_its_own_seed() {
     let app = TestApp::start().await;
     let answer =
         as_json(&app, json!({ "prompt": "a cat", "seed": 5, "num_images": 3, "sampler": "euler" })).await;
     let images = answer["images"].as_array().expect("a list");
     assert_eq!(images.iter().map(|i| i["seed"].as_u64().expect("a seed")).collect::<Vec<_>>(), [5, 6, 7]);
     assert_eq!((&answer["model"], &answer["params"]["sampler"]), (&json!("tiny"), &json!("euler")));
-    // A picture of a batch is the picture that its seed gives alone.
+    // An image of a batch is the image that its seed gives alone.
     let alone = app.get("/generate?prompt=a+cat&seed=6&sampler=euler").await.expect(200);
     let second = STANDARD.decode(images[1]["b64"].as_str().expect("base64")).expect("base64");
     assert_eq!(second, alone.bytes);
 }
 
 #[tokio::test]
-async fn every_sampler_draws_its_own_picture_the_same_each_time() {
+async fn every_sampler_draws_its_own_image_the_same_each_time() {
     let app = TestApp::start().await;
-    let mut pictures = HashSet::new();
+    let mut images = HashSet::new();
     for sampler in Sampler::ALL {
         let address = format!("/generate?prompt=a+cat&seed=5&steps=4&sampler={sampler}");
-        let picture = app.get(&address).await.expect(200);
-        assert_eq!(picture.bytes, app.get(&address).await.expect(200).bytes, "{sampler}");
-        let id = picture.header("x-image-id");
+        let image = app.get(&address).await.expect(200);
+        assert_eq!(image.bytes, app.get(&address).await.expect(200).bytes, "{sampler}");
+        let id = image.header("x-image-id");
         let record = app.get(&format!("/api/v1/images/{id}")).await.expect(200).json();
         assert_eq!(record["params"]["sampler"], sampler.as_str());
-        pictures.insert(picture.bytes);
+        images.insert(image.bytes);
     }
-    // Euler ancestral is DDPM in another notation: from the same noise their pictures may be equal to the last bit.
-    assert!(pictures.len() >= Sampler::ALL.len() - 1, "{} different pictures", pictures.len());
+    // Euler ancestral is DDPM in another notation: from the same noise their images may be equal to the last bit.
+    assert!(images.len() >= Sampler::ALL.len() - 1, "{} different images", images.len());
     // What a sampler cannot do is refused by the field's name.
     let reply = app.get("/generate?prompt=a+cat&steps=51&sampler=lcm").await;
     reply.refuses(422, "steps");
@@ -93,7 +93,7 @@ async fn a_seed_is_drawn_and_told() {
 }
 
 #[tokio::test]
-async fn simultaneous_requests_get_their_own_pictures_alone_or_together() {
+async fn simultaneous_requests_get_their_own_images_alone_or_together() {
     let alone = TestApp::start().await;
     let together = TestApp::start_with(&["--batch-size", "4"]).await;
     let addresses: Vec<String> = (0..6).map(|seed| format!("/generate?prompt=a+dog&seed={seed}")).collect();
@@ -112,7 +112,7 @@ async fn simultaneous_requests_get_their_own_pictures_alone_or_together() {
         );
         for (reply, expected) in [a, b, c, d, e, f].into_iter().zip(&expected) {
             let (drawn, expected) = (pixels(&reply.expect(200).bytes), pixels(expected));
-            // The last bit of a sum may depend on its company; a mixed-up picture differs everywhere.
+            // The last bit of a sum may depend on its company; a mixed-up image differs everywhere.
             let difference = drawn.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(difference <= Some(2), "{difference:?}");
         }
@@ -268,7 +268,7 @@ async fn refused_prompts_are_not_drawn() {
 
 /// A safety checker of random weights whose first concept has this threshold, and all others none that is ever passed.
 fn checker(folder: &Path, threshold: f32) -> String {
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../evaluation/tests/fixtures/safety_checker");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/evaluation/tests/fixtures/safety_checker");
     copy(Path::new(fixture), folder);
     let weights = folder.join("model.safetensors");
     let mut tensors: HashMap<String, Tensor> =
@@ -309,11 +309,11 @@ async fn what_the_safety_checker_flags_is_neither_sent_nor_kept() {
     // Of several, some: the others are sent, and those held back are told.
     let checker_folder = checker(&folder, 0.0);
     let network = SafetyChecker::open(&folder, &Device::Cpu).expect("opens");
-    let pictures = unguarded["images"].as_array().expect("a list").iter().map(|image| {
+    let decoded = unguarded["images"].as_array().expect("a list").iter().map(|image| {
         let png = STANDARD.decode(image["b64"].as_str().expect("base64")).expect("base64");
         image::load_from_memory(&png).expect("a PNG").into_rgb8()
     });
-    let verdicts = network.check(&pictures.collect::<Vec<_>>()).expect("verdicts");
+    let verdicts = network.check(&decoded.collect::<Vec<_>>()).expect("verdicts");
     let mut cosines: Vec<(f32, u64)> = verdicts.iter().map(|v| v.concepts[0]).zip(5u64..).collect();
     cosines.sort_by(|a, b| a.0.total_cmp(&b.0));
     let widest = (0..3)

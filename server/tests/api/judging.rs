@@ -24,14 +24,14 @@ async fn a_matchup_tells_nothing_of_its_models_until_it_is_judged() {
         assert!(!shown.contains(&model.name) && !shown.contains(&model.id.to_string()), "{shown}");
     }
     for side in ["left_url", "right_url"] {
-        let picture =
+        let image =
             app.get_as(&cookie, next["matchup"][side].as_str().expect("an address")).await.expect(200);
-        assert_eq!(picture.header("content-type"), "image/png");
-        assert!(picture.header("cache-control").contains("private"));
+        assert_eq!(image.header("content-type"), "image/png");
+        assert!(image.header("cache-control").contains("private"));
         assert!(
-            picture.headers.keys().all(|name| !name.as_str().starts_with("x-model")),
+            image.headers.keys().all(|name| !name.as_str().starts_with("x-model")),
             "{:?}",
-            picture.headers
+            image.headers
         );
     }
     // The same until it is judged.
@@ -63,7 +63,7 @@ async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
     let (cookie, mut next) = sit_down(&app).await;
     let mut judged = 0;
     while let Some(id) = next["matchup"]["id"].as_str().map(str::to_owned) {
-        // The pictures of `contrast` are blue: vote for them wherever they are.
+        // The images of `contrast` are blue: vote for them wherever they are.
         let left = app.get_as(&cookie, &format!("/api/v1/matchups/{id}/left")).await.expect(200);
         let blue = image::load_from_memory(&left.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0[2] > 200;
         let choice = if blue { "left" } else { "right" };
@@ -98,7 +98,7 @@ async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
     let elo = |place: usize| agreement["elo"][place].as_f64().expect("a rating");
     assert!(elo(0) > 1000.0 && (elo(0) + elo(1) - 2000.0).abs() < 1e-9);
     assert_eq!((&agreement["alpha"], &agreement["judged_by_several"]), (&Value::Null, &json!(0)));
-    // The only score of this world's pictures.
+    // The only score of this world's images.
     let metric = &agreement["metrics"][0];
     assert_eq!(
         (&metric["metric"], &metric["votes"], &metric["models"]),
@@ -120,18 +120,18 @@ async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
     assert_eq!(agreement["win_rates"][0][1]["value"], 0.5);
     let page = app.get("/leaderboard").await.expect(200).text();
     assert!(
-        page.contains("Who beats whom") && page.contains("on 6 pairs of pictures by several raters"),
+        page.contains("Who beats whom") && page.contains("on 6 pairs of images by several raters"),
         "{page}"
     );
 }
 
 #[tokio::test]
-async fn two_pictures_of_a_prompt_become_a_matchup() {
+async fn two_images_of_a_prompt_become_a_matchup() {
     let app = TestApp::start().await;
     let models = [app.sibling("one", "sft").await, app.sibling("two", "sft").await];
-    let a = app.picture(&models[0], "a cat", [1, 2, 3]).await;
-    let b = app.picture(&models[1], "a cat", [4, 5, 6]).await;
-    let other = app.picture(&models[1], "a dog", [7, 8, 9]).await;
+    let a = app.image(&models[0], "a cat", [1, 2, 3]).await;
+    let b = app.image(&models[1], "a cat", [4, 5, 6]).await;
+    let other = app.image(&models[1], "a dog", [7, 8, 9]).await;
     let body = |a: String, b: String| json!({ "image_a": a, "image_b": b }).to_string();
     let made =
         app.post("/api/v1/matchups", body(a.id.to_string(), b.id.to_string())).await.expect(201).json();
@@ -167,7 +167,7 @@ async fn questions_are_asked_and_counted_apart() {
     let (cookie, overall) = sit_down(&app).await;
     assert_eq!(overall["matchup"]["question"], "overall");
     let page = app.get_as(&cookie, "/judge?question=appeal").await.expect(200).text();
-    assert!(page.contains("which picture looks better?") && page.contains("aria-current=\"page\""), "{page}");
+    assert!(page.contains("which image looks better?") && page.contains("aria-current=\"page\""), "{page}");
     let next = app.get_as(&cookie, "/api/v1/matchups/next?question=appeal").await.expect(200).json();
     let id = next["matchup"]["id"].as_str().expect("a matchup");
     let vote = app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), r#"{"choice":"left"}"#).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion/tests/fixtures");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures");
 
 /// A server with the tiny model, an adapter for it, and one for another kind of model.
 async fn start(arguments: &[&str]) -> TestApp {
@@ -28,8 +28,8 @@ async fn start(arguments: &[&str]) -> TestApp {
 async fn draw(app: &TestApp, lora: Value) -> Vec<u8> {
     let body = json!({ "prompt": "a red circle", "seed": 7, "model": "tiny", "lora": lora });
     let reply = app.post("/generate", body.to_string()).await.expect(200);
-    let picture = image::load_from_memory(&reply.bytes).expect("a PNG");
-    assert_eq!((picture.width(), picture.height()), (SIDE, SIDE));
+    let image = image::load_from_memory(&reply.bytes).expect("a PNG");
+    assert_eq!((image.width(), image.height()), (SIDE, SIDE));
     reply.bytes
 }
 
@@ -76,7 +76,7 @@ async fn simultaneous_requests_wear_their_own_adapters() {
     }
 }
 
-/// What a picture was drawn with is told and remembered, and is itself a request for the same picture.
+/// What an image was drawn with is told and remembered, and is itself a request for the same image.
 #[tokio::test]
 async fn adapters_are_told_and_remembered() {
     let app = start(&[]).await;

@@ -102,10 +102,10 @@ async fn a_failed_run_says_why() {
 }
 
 #[tokio::test]
-async fn models_are_listed_with_base_pictures_and_scores() {
+async fn models_are_listed_with_base_images_and_scores() {
     let app = TestApp::start().await;
     let model = app.sibling("tuned", "sft").await;
-    app.picture(&model, "a cat", [9, 9, 9]).await;
+    app.image(&model, "a cat", [9, 9, 9]).await;
     let listed = app.get("/api/v1/models").await.expect(200).json();
     let tuned = &listed["items"][0];
     assert_eq!((&tuned["model"]["name"], &tuned["base_name"]), (&json!("tuned"), &json!("tiny")));

@@ -161,11 +161,11 @@ impl Chromium {
         self.call("Input.insertText", json!({ "text": text }));
     }
 
-    /// Keeps a picture of the whole page.
-    pub(crate) fn keep_picture(&mut self, file: &Path) {
+    /// Keeps an image of the whole page.
+    pub(crate) fn keep_image(&mut self, file: &Path) {
         let shot =
             self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
-        let bytes = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
+        let bytes = STANDARD.decode(shot["data"].as_str().expect("an image")).expect("base64");
         std::fs::write(file, bytes).expect("a file");
     }
 

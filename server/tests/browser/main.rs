@@ -1,4 +1,4 @@
-//! The pages as people meet them: a real server, a real browser. `SCREENSHOTS=FOLDER` keeps a picture of each.
+//! The pages as people meet them: a real server, a real browser. `SCREENSHOTS=FOLDER` keeps an image of each.
 
 mod chromium;
 #[path = "../support/mod.rs"]
@@ -57,7 +57,7 @@ async fn every_page_stands_on_desktop_and_phone() {
         ("leaderboard", "/leaderboard".to_owned()),
         ("docs", "/docs".to_owned()),
     ];
-    let pictures = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
+    let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         for (name, path) in &pages {
@@ -72,9 +72,9 @@ async fn every_page_stands_on_desktop_and_phone() {
                 );
                 assert!(excess.as_i64() <= Some(0), "{name} at {} px is {excess} px too wide: {wide}", size.0);
                 assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {} px", size.0);
-                if let Some(folder) = &pictures {
+                if let Some(folder) = &images {
                     let theme = if dark { "dark" } else { "light" };
-                    browser.keep_picture(&folder.join(format!("{name}-{}-{theme}.png", size.0)));
+                    browser.keep_image(&folder.join(format!("{name}-{}-{theme}.png", size.0)));
                 }
             }
         }
@@ -86,14 +86,14 @@ async fn every_page_stands_on_desktop_and_phone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rater_judges_by_click_and_by_key() {
     let (address, app, _) = site().await;
-    let pictures = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
+    let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/judge"), PHONE, false);
         browser.wait_for(AWAKE);
         browser.click_until(".side", "!!document.querySelector('.reveal')");
-        if let Some(folder) = &pictures {
-            browser.keep_picture(&folder.join("judge-reveal-390-light.png"));
+        if let Some(folder) = &images {
+            browser.keep_image(&folder.join("judge-reveal-390-light.png"));
         }
         let verdict = browser.evaluate("document.querySelector('.reveal').innerText");
         assert!(verdict.as_str().is_some_and(|verdict| verdict.contains("tuned-")), "{verdict}");
@@ -117,9 +117,9 @@ async fn a_rater_judges_by_click_and_by_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_prompt_is_pictured_by_several_models_and_a_wrong_field_is_told_beside_it() {
+async fn one_prompt_is_imaged_by_several_models_and_a_wrong_field_is_told_beside_it() {
     let (address, _app, _) = site().await;
-    let pictures = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
+    let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/playground"), DESKTOP, false);
@@ -139,8 +139,8 @@ async fn one_prompt_is_pictured_by_several_models_and_a_wrong_field_is_told_besi
         let told =
             "[...document.querySelectorAll('.field-problem')].some(e => e.innerText.includes('multiple'))";
         browser.click_until("form .primary", told);
-        if let Some(folder) = &pictures {
-            browser.keep_picture(&folder.join("generate-results-1280-light.png"));
+        if let Some(folder) = &images {
+            browser.keep_image(&folder.join("generate-results-1280-light.png"));
         }
     })
     .await
@@ -222,11 +222,11 @@ async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
     assert_eq!((votes.len(), read.len(), decided.len()), (6, 5, 5));
     for (pair, vote) in read.iter().zip(&decided) {
         let winner = usize::from(vote.choice == Choice::Right);
-        let [winner, loser] = [&vote.pictures[winner], &vote.pictures[1 - winner]];
+        let [winner, loser] = [&vote.images[winner], &vote.images[1 - winner]];
         assert_eq!(pair.prompt, vote.prompt);
         assert_eq!(pair.models, [Some(winner.model.clone()), Some(loser.model.clone())]);
-        for (bytes, picture) in [(&pair.winner, winner), (&pair.loser, loser)] {
-            let kept = app.artifacts.get(&picture.artifact).await.expect("the disk").expect("a picture");
+        for (bytes, image) in [(&pair.winner, winner), (&pair.loser, loser)] {
+            let kept = app.artifacts.get(&image.artifact).await.expect("the disk").expect("an image");
             assert!(**bytes == *kept);
         }
     }

@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 /// The fixture that the model code is compared with diffusers on: whole, and small enough for a test.
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion/tests/fixtures/model");
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures/model");
 
 /// Its default size in pixels.
 pub(crate) const SIDE: u32 = 8;
@@ -158,8 +158,8 @@ impl TestApp {
         model
     }
 
-    /// A picture as an evaluation makes it, of one colour, with a score.
-    pub(crate) async fn picture(&self, model: &Model, prompt: &str, colour: [u8; 3]) -> Image {
+    /// An image as an evaluation makes it, of one colour, with a score.
+    pub(crate) async fn image(&self, model: &Model, prompt: &str, colour: [u8; 3]) -> Image {
         let now = self.now();
         let id = ImageId::new(now, self.entropy());
         let artifact = format!("images/{id}.png");
@@ -203,7 +203,7 @@ impl TestApp {
         id
     }
 
-    /// A run with curves and one sample picture, claimed as a worker would; `ending` ends it.
+    /// A run with curves and one sample image, claimed as a worker would; `ending` ends it.
     pub(crate) async fn run(&self, name: &str, steps: i64, ending: Option<Ending>) -> Claim {
         let spec: JobSpec = serde_json::from_value(train_spec(name)).expect("a spec");
         let now = self.now();
@@ -228,7 +228,7 @@ impl TestApp {
             self.store.append_metrics(&claim, run.id, step, &points).await.expect("points");
         }
         for step in [steps / 2, steps] {
-            let picture = self.picture(&self.model("tiny").await, "a sample", [200, 90, step as u8]).await;
+            let image = self.image(&self.model("tiny").await, "a sample", [200, 90, step as u8]).await;
             let now = self.now();
             let sample = Image {
                 id: ImageId::new(now, self.entropy()),
@@ -236,7 +236,7 @@ impl TestApp {
                 run_id: Some(run.id),
                 step: Some(step),
                 purpose: Purpose::Sample,
-                ..picture
+                ..image
             };
             self.store.insert_images(&[sample], Some(&claim)).await.expect("a sample");
         }
@@ -246,7 +246,7 @@ impl TestApp {
         claim
     }
 
-    /// Two models with comparable pictures: enough to judge.
+    /// Two models with comparable images: enough to judge.
     pub(crate) async fn pairs(&self, prompts: usize) -> [Model; 2] {
         let models = [
             self.sibling("tuned-dpo", "diffusion_dpo").await,
@@ -254,8 +254,8 @@ impl TestApp {
         ];
         for index in 0..prompts {
             let prompt = format!("a small red square number {index}");
-            self.picture(&models[0], &prompt, [220, 40, 40]).await;
-            self.picture(&models[1], &prompt, [40, 40, 220]).await;
+            self.image(&models[0], &prompt, [220, 40, 40]).await;
+            self.image(&models[1], &prompt, [40, 40, 220]).await;
         }
         models
     }

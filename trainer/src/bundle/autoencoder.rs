@@ -1,12 +1,12 @@
-//! The autoencoder of the bundled model: 64 x 64 pictures to 16 x 16 x 4 latents.
+//! The autoencoder of the bundled model: 64 x 64 images to 16 x 16 x 4 latents.
 //!
 //! Two groups per group norm, because groups of two or three channels would normalise absolute colour away in
-//! flat pictures. The log-variance begins low, or the latents' noise drowns the first lessons. Styled and
-//! degraded pictures are in the set, or their strokes would be wiped out.
+//! flat images. The log-variance begins low, or the latents' noise drowns the first lessons. Styled and
+//! degraded images are in the set, or their strokes would be wiped out.
 
 use super::files::write_part;
 use super::rate::rate;
-use crate::data::pictures::to_tensor;
+use crate::data::images::to_tensor;
 use crate::optim::{Gradients, Optimiser};
 use crate::report::Progress;
 use anyhow::{Context, Result};
@@ -19,13 +19,13 @@ use diffusion::weights::{Parameters, Variables};
 use domain::train::{Moments, OptimizerSpec};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use shapes::Picture;
+use shapes::Image;
 use shapes::quality::quality_pair;
 use shapes::style::Style;
 use shapes::world::{Kind, Split, scene};
 use std::path::PathBuf;
 
-/// Pictures per step.
+/// Images per step.
 const BATCH: usize = 8;
 /// Learning rate after warm-up; falls along half a cosine.
 const RATE: f64 = 1.5e-3;
@@ -42,12 +42,12 @@ pub(super) struct Options {
     /// Folder of the model; `vae/` is written there.
     #[arg(long, default_value = "models/shapes")]
     out: PathBuf,
-    /// Steps of 8 pictures.
+    /// Steps of 8 images.
     #[arg(long, default_value_t = 3000)]
     steps: u32,
-    /// Pictures in the set.
+    /// Images in the set.
     #[arg(long, default_value_t = 9000)]
-    pictures: u32,
+    images: u32,
     /// Keep the encoder as it is in `vae/` and train the decoder alone.
     #[arg(long)]
     decoder_only: bool,
@@ -82,7 +82,7 @@ impl Options {
     pub(super) fn run(self) -> Result<()> {
         let device = Device::Cpu;
         let folder = self.out.join("vae");
-        let pictures = training_set(self.pictures, self.seed);
+        let images = training_set(self.images, self.seed);
         let (vae, all) = if self.decoder_only || self.warm_start {
             Autoencoder::load(&folder, &device, true)?
         } else {
@@ -111,7 +111,7 @@ impl Options {
         let mut noise = Noise::stream(self.seed, 1);
         let mut progress = Progress::new("autoencoder", u64::from(self.steps));
         for step in 0..self.steps {
-            let picked: Vec<&Picture> = (0..BATCH).map(|_| &pictures[noise.below(pictures.len())]).collect();
+            let picked: Vec<&Image> = (0..BATCH).map(|_| &images[noise.below(images.len())]).collect();
             let x = to_tensor(picked.into_iter(), &device)?;
             let posterior = vae.encode(&x)?;
             let (latents, kl) = if self.decoder_only {
@@ -134,18 +134,18 @@ impl Options {
             optimiser.update(&learnt, &gradients, 1, rate(RATE, WARMUP, step, self.steps))?;
             progress.step(&[("loss", f64::from(loss.to_scalar::<f32>()?))], BATCH as f64);
             if (step + 1) % 500 == 0 && step + 1 < self.steps {
-                progress.note(&format!("step {}: {:.2} dB on unseen pictures", step + 1, quality(&vae)?));
+                progress.note(&format!("step {}: {:.2} dB on unseen images", step + 1, quality(&vae)?));
             }
         }
         progress.finish();
         let scaling = if self.decoder_only {
             vae.config().scaling_factor
         } else {
-            1.0 / deviation(&vae, &pictures, &mut noise)?
+            1.0 / deviation(&vae, &images, &mut noise)?
         };
         write_part(&folder, &config(scaling), WEIGHTS_FILE, &all)?;
         println!(
-            "{}: {:.2} dB on unseen pictures, scaling factor {scaling:.4}",
+            "{}: {:.2} dB on unseen images, scaling factor {scaling:.4}",
             folder.display(),
             quality(&vae)?
         );
@@ -153,8 +153,8 @@ impl Options {
     }
 }
 
-/// World pictures (60%), styled ones (30%) and degraded ones (10%), in parallel.
-fn training_set(count: u32, seed: u64) -> Vec<Picture> {
+/// World images (60%), styled ones (30%) and degraded ones (10%), in parallel.
+fn training_set(count: u32, seed: u64) -> Vec<Image> {
     (0..u64::from(count))
         .into_par_iter()
         .map(|i| {
@@ -171,7 +171,7 @@ fn training_set(count: u32, seed: u64) -> Vec<Picture> {
         .collect()
 }
 
-/// Begins with little noise on the latents: log-variance -5, whatever the picture.
+/// Begins with little noise on the latents: log-variance -5, whatever the image.
 fn quieten(variables: &Variables) -> Result<()> {
     let weight = variables.get("quant_conv.weight").context("quant_conv")?;
     let bias = variables.get("quant_conv.bias").context("quant_conv")?;
@@ -194,19 +194,19 @@ fn difference(made: &Tensor, right: &Tensor) -> Result<Tensor> {
     Ok(((((d.abs()?.mean_all()? + (d.sqr()?.mean_all()? * 2.0)?)? + across)? + down)? + colour)?)
 }
 
-/// Peak signal to noise ratio of reconstructions of 64 unseen pictures, in dB.
+/// Peak signal to noise ratio of reconstructions of 64 unseen images, in dB.
 fn quality(vae: &Autoencoder) -> Result<f64> {
-    let pictures: Vec<Picture> =
+    let images: Vec<Image> =
         (0..64).map(|i| scene(MEASURE_SEED + i, Split::HeldOut, Kind::Single).paint()).collect();
-    let x = to_tensor(pictures.iter(), &Device::Cpu)?;
+    let x = to_tensor(images.iter(), &Device::Cpu)?;
     let made = vae.decode(&vae.encode(&x)?.mean.detach())?.detach().clamp(-1.0, 1.0)?;
     let errors = (((made - x)? * 0.5)?.sqr()?.mean((1, 2, 3))?).to_vec1::<f32>()?;
     Ok(errors.iter().map(|&e| -10.0 * f64::from(e).log10()).sum::<f64>() / errors.len() as f64)
 }
 
-/// Standard deviation of the latents of 256 pictures of the set.
-fn deviation(vae: &Autoencoder, pictures: &[Picture], noise: &mut Noise) -> Result<f64> {
-    let picked: Vec<&Picture> = (0..256).map(|_| &pictures[noise.below(pictures.len())]).collect();
+/// Standard deviation of the latents of 256 images of the set.
+fn deviation(vae: &Autoencoder, images: &[Image], noise: &mut Noise) -> Result<f64> {
+    let picked: Vec<&Image> = (0..256).map(|_| &images[noise.below(images.len())]).collect();
     let latents = vae.encode(&to_tensor(picked.into_iter(), &Device::Cpu)?)?.mean.detach();
     let mean = f64::from(latents.mean_all()?.to_scalar::<f32>()?);
     let square = f64::from(latents.sqr()?.mean_all()?.to_scalar::<f32>()?);

@@ -5,7 +5,7 @@
 use super::cross_entropy::{of_classes, of_distributions};
 use super::files::{write_json, write_part, write_tokenizer};
 use super::rate::rate;
-use crate::data::pictures::to_tensor;
+use crate::data::images::to_tensor;
 use crate::optim::{Gradients, Optimiser};
 use crate::report::Progress;
 use anyhow::{Context, Result};
@@ -19,7 +19,7 @@ use domain::train::{Moments, OptimizerSpec};
 use evaluation::clip::{Towers, normalised};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use shapes::Picture;
+use shapes::Image;
 use shapes::world::{Background, Colour, Kind, Scene, Shape, Size, Split, scene};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -48,9 +48,9 @@ pub(super) struct Options {
     /// Keep the text tower as it is in `clip/` (its states are what a UNet was trained on).
     #[arg(long)]
     keep_text: bool,
-    /// Pictures in the set.
+    /// Images in the set.
     #[arg(long, default_value_t = 16_000)]
-    pictures: u64,
+    images: u64,
     /// Of every draw.
     #[arg(long, default_value_t = 2)]
     seed: u64,
@@ -256,7 +256,7 @@ impl Options {
 
     fn train_image(&self, towers: &Towers, variables: &Variables, tokenizer: &Tokenizer) -> Result<()> {
         let device = Device::Cpu;
-        let drawn: Vec<(Picture, String, Attributes)> = (0..self.pictures)
+        let drawn: Vec<(Image, String, Attributes)> = (0..self.images)
             .into_par_iter()
             .map(|i| {
                 let kind = if i % 4 == 0 { Kind::Mixed } else { Kind::Single };
@@ -269,7 +269,7 @@ impl Options {
         let parameters = Parameters::random(self.seed + 2, &device);
         let readouts = Readouts::new(&parameters)?;
         let mut learnt = with_prefix(parameters.finish()?, "readout.");
-        // The text side is frozen, and words are not read out of pictures.
+        // The text side is frozen, and words are not read out of images.
         learnt.retain(|name, _| !name.contains(".words."));
         learnt.extend(
             variables.iter().filter(|(n, _)| !n.starts_with("text_")).map(|(n, v)| (n.clone(), v.clone())),
@@ -279,7 +279,7 @@ impl Options {
         let mut noise = Noise::stream(self.seed, 2);
         let mut progress = Progress::new("image tower", u64::from(self.image_steps));
         for step in 0..self.image_steps {
-            let picked: Vec<&(Picture, String, Attributes)> =
+            let picked: Vec<&(Image, String, Attributes)> =
                 (0..BATCH).map(|_| &drawn[noise.below(drawn.len())]).collect();
             let x = to_tensor(picked.iter().map(|p| &p.0), &device)?;
             let ids = picked.iter().map(|p| tokenizer.encode(&p.1)).collect::<diffusion::Result<Vec<_>>>()?;
@@ -287,7 +287,7 @@ impl Options {
             let features = towers.image_features(&x)?;
             let similarity =
                 normalised(&features)?.matmul(&text.t()?)?.broadcast_mul(&towers.logit_scale().exp()?)?;
-            // Pictures of the same caption are no negatives of each other.
+            // Images of the same caption are no negatives of each other.
             let right = same_caption(&picked, &device)?;
             let contrast = (of_distributions(&similarity, &right)?
                 + of_distributions(&similarity.t()?.contiguous()?, &right)?)?;
@@ -312,7 +312,7 @@ impl Options {
 }
 
 /// Row i: uniform over the columns with i's caption.
-fn same_caption(picked: &[&(Picture, String, Attributes)], device: &Device) -> Result<Tensor> {
+fn same_caption(picked: &[&(Image, String, Attributes)], device: &Device) -> Result<Tensor> {
     let mut counts: HashMap<&str, f32> = HashMap::new();
     for p in picked {
         *counts.entry(&p.1).or_default() += 1.0;
@@ -325,7 +325,7 @@ fn same_caption(picked: &[&(Picture, String, Attributes)], device: &Device) -> R
     Ok(Tensor::from_vec(rows, (n, n), device)?)
 }
 
-/// How often the nearest of all single-object captions is right, for 200 pictures of held-out combinations.
+/// How often the nearest of all single-object captions is right, for 200 images of held-out combinations.
 fn retrieval(towers: &Towers, tokenizer: &Tokenizer) -> Result<String> {
     let device = Device::Cpu;
     let mut candidates = Vec::new();
@@ -352,8 +352,8 @@ fn retrieval(towers: &Towers, tokenizer: &Tokenizer) -> Result<String> {
     let texts = Tensor::cat(&texts, 0)?;
     let scenes: Vec<Scene> =
         (0..200).map(|i| scene(MEASURE_SEED + i, Split::HeldOut, Kind::Single)).collect();
-    let pictures: Vec<Picture> = scenes.iter().map(Scene::paint).collect();
-    let features = normalised(&towers.image_features(&to_tensor(pictures.iter(), &device)?)?.detach())?;
+    let images: Vec<Image> = scenes.iter().map(Scene::paint).collect();
+    let features = normalised(&towers.image_features(&to_tensor(images.iter(), &device)?)?.detach())?;
     let nearest = features.matmul(&texts.t()?)?.argmax(1)?.to_vec1::<u32>()?;
     let mut right = [0usize; 5];
     for (scene, &i) in scenes.iter().zip(&nearest) {
@@ -372,7 +372,7 @@ fn retrieval(towers: &Towers, tokenizer: &Tokenizer) -> Result<String> {
     }
     let share = |n: usize| n as f64 / scenes.len() as f64 * 100.0;
     Ok(format!(
-        "nearest of {} captions right on held-out pictures: all {:.1}%, shape {:.1}%, colour {:.1}%, size {:.1}%, background {:.1}%",
+        "nearest of {} captions right on held-out images: all {:.1}%, shape {:.1}%, colour {:.1}%, size {:.1}%, background {:.1}%",
         candidates.len(),
         share(right[0]),
         share(right[1]),

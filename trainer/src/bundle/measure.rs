@@ -1,7 +1,7 @@
 //! How well a model of the bundled world does what it is asked, by the rule that uses no network.
 
 use super::autoencoder::MEASURE_SEED;
-use crate::data::pictures::to_tensor;
+use crate::data::images::to_tensor;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
@@ -9,7 +9,7 @@ use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage, to_images};
 use diffusion::vae::Autoencoder;
 use shapes::judge::{judge, judge_pair};
 use shapes::world::{Kind, Scene, Shape, Size, Split, held_out_prompts, pair_prompts, scene};
-use shapes::{Picture, contact_sheet};
+use shapes::{Image, contact_sheet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -34,10 +34,10 @@ pub(super) struct Options {
     /// Denoising steps; the model's default when absent.
     #[arg(long)]
     steps: Option<u32>,
-    /// Of the first picture; picture i uses seed + i.
+    /// Of the first image; image i uses seed + i.
     #[arg(long, default_value_t = 5)]
     seed: u64,
-    /// Write the pictures here as contact sheets.
+    /// Write the images here as contact sheets.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -61,8 +61,8 @@ impl Options {
 
         let prompts = held_out_prompts(self.prompts, 777);
         let captions: Vec<&str> = prompts.iter().map(|p| p.caption.as_str()).collect();
-        let pictures = self.draw(&model, &settings, &captions)?;
-        let verdicts: Vec<_> = pictures.iter().map(judge).collect();
+        let images = self.draw(&model, &settings, &captions)?;
+        let verdicts: Vec<_> = images.iter().map(judge).collect();
         let n = prompts.len();
         let count = |f: &dyn Fn(usize) -> bool| (0..n).filter(|&i| f(i)).count();
         line("shape and colour", count(&|i| verdicts[i].satisfies(&prompts[i])), n);
@@ -86,23 +86,23 @@ impl Options {
                 of,
             );
         }
-        self.write("single", &pictures)?;
+        self.write("single", &images)?;
 
         let prompts = pair_prompts(self.pairs, 778);
         if !prompts.is_empty() {
             let captions: Vec<&str> = prompts.iter().map(|p| p.caption.as_str()).collect();
-            let pictures = self.draw(&model, &settings, &captions)?;
-            let verdicts: Vec<_> = pictures.iter().map(judge_pair).collect();
+            let images = self.draw(&model, &settings, &captions)?;
+            let verdicts: Vec<_> = images.iter().map(judge_pair).collect();
             let pairs = || verdicts.iter().zip(&prompts).filter_map(|(v, p)| v.as_ref().map(|v| (v, p)));
             line("both objects", pairs().filter(|(v, p)| v.shows_both(p)).count(), prompts.len());
             line("and their relation", pairs().filter(|(v, p)| v.satisfies(p)).count(), prompts.len());
-            self.write("pairs", &pictures)?;
+            self.write("pairs", &images)?;
         }
         Ok(())
     }
 
-    fn draw(&self, model: &TextToImage, settings: &Settings, captions: &[&str]) -> Result<Vec<Picture>> {
-        let mut pictures = Vec::with_capacity(captions.len());
+    fn draw(&self, model: &TextToImage, settings: &Settings, captions: &[&str]) -> Result<Vec<Image>> {
+        let mut drawn = Vec::with_capacity(captions.len());
         for (i, batch) in captions.chunks(20).enumerate() {
             let prompts: Vec<Prompt> = batch
                 .iter()
@@ -117,20 +117,20 @@ impl Options {
                 .generate(&prompts, settings, &mut |_, _| ControlFlow::Continue(()))?
                 .context("generation stopped")?;
             for image in images {
-                pictures.push(
-                    Picture::from_pixels(image.into_raw())
-                        .context("the model is not of this world: its pictures are not 64 x 64")?,
+                drawn.push(
+                    Image::from_pixels(image.into_raw())
+                        .context("the model is not of this world: its images are not 64 x 64")?,
                 );
             }
         }
-        Ok(pictures)
+        Ok(drawn)
     }
 
-    fn write(&self, name: &str, pictures: &[Picture]) -> Result<()> {
+    fn write(&self, name: &str, images: &[Image]) -> Result<()> {
         let Some(out) = &self.out else { return Ok(()) };
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         let file = out.join(format!("{name}.png"));
-        contact_sheet(pictures, 20, 1)
+        contact_sheet(images, 20, 1)
             .save(&file)
             .with_context(|| format!("cannot write {}", file.display()))?;
         println!("{}", file.display());
@@ -148,11 +148,11 @@ fn rebuilt(vae: &Autoencoder, count: usize) -> Result<usize> {
     let seeds: Vec<u64> = (MEASURE_SEED..).take(count).collect();
     for seeds in seeds.chunks(20) {
         let scenes: Vec<_> = seeds.iter().map(|&seed| scene(seed, Split::HeldOut, Kind::Single)).collect();
-        let pictures: Vec<Picture> = scenes.iter().map(Scene::paint).collect();
-        let latents = vae.encode(&to_tensor(pictures.iter(), &Device::Cpu)?)?.mean.detach();
+        let originals: Vec<Image> = scenes.iter().map(Scene::paint).collect();
+        let latents = vae.encode(&to_tensor(originals.iter(), &Device::Cpu)?)?.mean.detach();
         let images = to_images(&vae.decode(&latents)?.detach())?;
         for (image, scene) in images.into_iter().zip(&scenes) {
-            let verdict = judge(&Picture::from_pixels(image.into_raw()).context("64 x 64 pictures")?);
+            let verdict = judge(&Image::from_pixels(image.into_raw()).context("64 x 64 images")?);
             let [object] = scene.objects.as_slice() else { anyhow::bail!("a single object was asked for") };
             right +=
                 usize::from(verdict.shape == Some(object.shape) && verdict.colour == Some(object.colour));

@@ -34,7 +34,7 @@ enum Part {
         #[arg(long, default_value = "models/shapes")]
         out: PathBuf,
     },
-    /// Judge a model's pictures of held-out prompts by the rule.
+    /// Judge a model's images of held-out prompts by the rule.
     Measure(measure::Options),
     /// Write contact sheets of the world, its styles and its quality pairs.
     Sheets {

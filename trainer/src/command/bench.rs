@@ -1,15 +1,15 @@
 //! `bench`: one step at a time on request, so that `cargo xtask bench` can drive us and a peer in turn. Prints
 //! `ready`, then answers each line `step` with `<seconds> <peak bytes of memory>`, and the number that the work came to
 //! where both must come to the same. `xtask/bench/bench.py` does the same work on random numbers of the model's shapes,
-//! `xtask/bench/score.py` on the same pictures.
+//! `xtask/bench/score.py` on the same images.
 
 mod score;
 
 use crate::data::batch::Batch;
 use crate::data::encoder::{Encoder, Encoding};
 use crate::data::examples::Example;
+use crate::data::images::Frame;
 use crate::data::key::Part;
-use crate::data::pictures::Frame;
 use crate::data::sets::draw;
 use crate::forward::{Forward, Way};
 use crate::host::peak_memory;
@@ -19,7 +19,7 @@ use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
-use datasets::picture::decode;
+use datasets::image::decode;
 use datasets::rows::Pairs;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
@@ -57,7 +57,7 @@ pub struct BenchCommand {
     /// a set in the columns of Pick-a-Pic.
     #[arg(long)]
     model: PathBuf,
-    /// Pictures in a batch.
+    /// Images in a batch.
     #[arg(long, default_value_t = 16)]
     batch: usize,
     /// What `score` scores by.
@@ -72,16 +72,16 @@ pub struct BenchCommand {
     /// Draws the UNet's weights instead of reading them: the folder then needs no more than configs.
     #[arg(long)]
     random_weights: bool,
-    /// Trains with the graph of one picture at a time (`memory.two_pass` of a spec).
+    /// Trains with the graph of one image at a time (`memory.two_pass` of a spec).
     #[arg(long)]
     two_pass: bool,
     /// Trains running blocks again on the way back (`memory.checkpoint_activations` of a spec).
     #[arg(long)]
     checkpoint_activations: bool,
-    /// Trains from picture files: each step decodes and encodes its pictures and captions first, as it would have to if
+    /// Trains from image files: each step decodes and encodes its images and captions first, as it would have to if
     /// nothing were prepared. For objectives with pairs.
     #[arg(long)]
-    from_pictures: bool,
+    from_images: bool,
     /// Trains an adapter of this rank over the frozen model instead of all weights (`lora.rank` of a spec).
     #[arg(long)]
     lora: Option<u32>,
@@ -302,11 +302,10 @@ impl BenchCommand {
             error_space: ErrorSpace::default(),
         };
         let mut optimiser = Optimiser::new(&OptimizerSpec::default(), policy.masters())?;
-        let mut pictures =
-            self.from_pictures.then(|| Pictures::draw(folders, self.batch, device)).transpose()?;
+        let mut images = self.from_images.then(|| Images::draw(folders, self.batch, device)).transpose()?;
         Ok(Box::new(move || {
-            if let Some(pictures) = &mut pictures {
-                pictures.encode_into(&mut batch)?;
+            if let Some(images) = &mut images {
+                images.encode_into(&mut batch)?;
             }
             let forward = Forward::run(policy.unet(), reference.as_ref(), &schedule, &batch, way)?;
             let loss = objective(&asked, &schedule, &forward, &batch)?.loss;
@@ -319,7 +318,7 @@ impl BenchCommand {
         }))
     }
 
-    /// One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
+    /// One batch of images: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
     fn generate(&self, folders: &Folders, device: &Device) -> Result<Step<'static>> {
         let dtype = self.precision.on(device)?;
         let unet = self.frozen(folders, dtype, device)?;
@@ -340,14 +339,14 @@ impl BenchCommand {
                 denoising.advance(&prediction, || Ok(noise.clone()))?;
             }
             let latents = (denoising.latents() / vae.config().scaling_factor)?;
-            let pictures = vae.decode(&latents.to_dtype(dtype)?)?.to_dtype(DType::F32)?;
-            pictures.sum_all()?.to_scalar::<f32>().context("the sum of the pictures")?;
+            let images = vae.decode(&latents.to_dtype(dtype)?)?.to_dtype(DType::F32)?;
+            images.sum_all()?.to_scalar::<f32>().context("the sum of the images")?;
             Ok(None)
         }))
     }
 }
 
-/// All pairs of a set of files, one after the other. Like the peer it touches every picture's length, no more; the result is
+/// All pairs of a set of files, one after the other. Like the peer it touches every image's length, no more; the result is
 /// how many there are.
 fn read(folder: &Path) -> Step<'static> {
     let folder = folder.to_string_lossy().into_owned();
@@ -359,20 +358,20 @@ fn read(folder: &Path) -> Step<'static> {
             pairs += 1;
             bytes += pair.winner.len() + pair.loser.len();
         }
-        ensure!(bytes > 0, "the set has no pictures");
+        ensure!(bytes > 0, "the set has no images");
         Ok(Some(f64::from(pairs)))
     })
 }
 
 /// Pairs as they lie in a set of files, and the encoders that make a batch of them.
-struct Pictures<'a> {
+struct Images<'a> {
     encoder: Encoder<'a>,
     scale: f64,
     /// Captions, and PNG files of winners and losers.
     pairs: Vec<(String, [Vec<u8>; 2])>,
 }
 
-impl<'a> Pictures<'a> {
+impl<'a> Images<'a> {
     /// Pairs of the bundled world, scaled to the model's size when they are encoded.
     fn draw(folders: &'a Folders, count: usize, device: &'a Device) -> Result<Self> {
         let (defaults, _) = folders.defaults()?;
@@ -420,8 +419,8 @@ impl<'a> Pictures<'a> {
     }
 }
 
-fn png(picture: &RgbImage) -> Result<Vec<u8>> {
+fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    image.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())
 }

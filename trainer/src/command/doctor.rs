@@ -31,7 +31,7 @@ pub struct DoctorCommand {
 const TYPES: [(DType, f64); 3] = [(DType::F32, 1e-4), (DType::F16, 5e-2), (DType::BF16, 2e-1)];
 /// A GPU without our kernels, its operations composed of candle's.
 const COMPOSED: &str = "gpu composed";
-/// Pictures, and text that uses the vocabulary.
+/// Images, and text that uses the vocabulary.
 const BATCH: usize = 2;
 const TEXT: [&str; BATCH] = ["a large red circle on a blue background", ""];
 
@@ -128,10 +128,10 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
     let (config, files) = Unet::files(&folders.part("unet")?)?;
     encoders.check(&config).map_err(|problem| anyhow::anyhow!("unet/config.json: {problem}"))?;
     let side = config.sample_size * vae.config().downscale();
-    let pictures = noise.normal_tensor((BATCH, vae.config().in_channels, side, side), device)?;
-    let posterior = vae.encode(&pictures.clamp(-1.0, 1.0)?.to_dtype(dtype)?)?;
+    let images = noise.normal_tensor((BATCH, vae.config().in_channels, side, side), device)?;
+    let posterior = vae.encode(&images.clamp(-1.0, 1.0)?.to_dtype(dtype)?)?;
     keep("latents", &posterior.mean)?;
-    keep("decoded picture", &vae.decode(&posterior.mean)?)?;
+    keep("decoded image", &vae.decode(&posterior.mean)?)?;
 
     let parameters = open(&files, true)?;
     let shape = (BATCH, config.in_channels, config.sample_size, config.sample_size);
@@ -141,7 +141,7 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
     let target = noise.normal_tensor(shape, device)?.to_dtype(dtype)?;
     let timesteps = Tensor::new(&[21f32, 977.0], device)?;
     let whole = MicroConditioning::whole(side as u32, side as u32);
-    let told = text.of_pictures(&[whole; BATCH])?;
+    let told = text.of_images(&[whole; BATCH])?;
     let prediction = unet.forward_with(&latents, &timesteps, &told.text, told.added.as_ref())?;
     keep("prediction", &prediction)?;
     let slopes = (prediction - target)?.sqr()?.mean_all()?.backward()?;

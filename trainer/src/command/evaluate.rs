@@ -19,7 +19,7 @@ pub struct EvaluateCommand {
     /// A TOML file with an evaluate spec (see trainer/configs). A model is a name in the models folder, a folder, or
     /// NAME=FOLDER.
     config: PathBuf,
-    /// The evaluation's folder: pictures and reports. One that was stopped goes on from there.
+    /// The evaluation's folder: images and reports. One that was stopped goes on from there.
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -46,7 +46,7 @@ impl EvaluateCommand {
         let stop = StopSignal::listen()?;
         let mut bar: Option<Progress> = None;
         let report = evaluate(&spec, &candidates, &out, &self.device.open()?, &mut |done, total| {
-            bar.get_or_insert_with(|| Progress::new("pictures", total as u64)).reach(done as u64);
+            bar.get_or_insert_with(|| Progress::new("images", total as u64)).reach(done as u64);
             if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if let Some(bar) = &bar {
@@ -77,7 +77,7 @@ fn print(report: &EvaluationReport) {
     for model in &report.models {
         for metric in &model.metrics {
             let (label, mean, median) = (metric.metric.label(), metric.mean, metric.median);
-            println!("{}: {label} {mean:.4}, median {median:.4}, of {} pictures", model.model, metric.count);
+            println!("{}: {label} {mean:.4}, median {median:.4}, of {} images", model.model, metric.count);
         }
         if let Some(fid) = &model.fid {
             println!("{}: {} {:.4}", model.model, fid.metric, fid.frechet);

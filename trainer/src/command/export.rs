@@ -27,7 +27,7 @@ use store::{Artifacts, Store};
 const VERSION: &str = "0.35.0";
 /// The entry of SDXL's `model_index.json` that says what stands for a negative prompt which is not there.
 const NO_TEXT_IS_ZEROS: &str = "force_zeros_for_empty_prompt";
-/// Seed of the card's picture.
+/// Seed of the card's image.
 const SAMPLE_SEED: u64 = 1;
 
 /// What to export, and to where.
@@ -44,7 +44,7 @@ pub struct ExportCommand {
     /// Type of all weights. f16 halves the size and keeps 11 bits of each number.
     #[arg(long, default_value = "f32")]
     dtype: Type,
-    /// A prompt whose picture is drawn for the card, with the noise it began from.
+    /// A prompt whose image is drawn for the card, with the noise it began from.
     #[arg(long)]
     sample: Option<String>,
     /// The folder with the parts that a given folder lacks. Default: the one that it names itself.
@@ -58,7 +58,7 @@ pub struct ExportCommand {
         default_value = "sqlite://data/diff-contrast.db"
     )]
     database_url: String,
-    /// Folder of pictures and checkpoints, shared with the server.
+    /// Folder of images and checkpoints, shared with the server.
     #[arg(long, env = "ARTIFACTS", default_value = "data/artifacts")]
     artifacts: PathBuf,
     /// Folder of models by name.
@@ -227,7 +227,7 @@ impl ExportCommand {
         Ok(())
     }
 
-    /// Draws the card's picture with what was written, and keeps the noise, so that others can draw it too.
+    /// Draws the card's image with what was written, and keeps the noise, so that others can draw it too.
     fn sample(&self, stage: &Path, prompt: &str) -> Result<()> {
         let model = TextToImage::load(stage, None, &Device::Cpu)?;
         let defaults = *model.defaults();
@@ -244,13 +244,13 @@ impl ExportCommand {
         };
         let prompts = [Prompt { prompt: prompt.to_owned(), negative_prompt: None, seed: SAMPLE_SEED }];
         let mut bar = Progress::new("sample", u64::from(defaults.steps));
-        let pictures = model.generate_from(&noise, &prompts, &settings, &mut |done, _| {
+        let images = model.generate_from(&noise, &prompts, &settings, &mut |done, _| {
             bar.reach(done as u64);
             ControlFlow::Continue(())
         })?;
         bar.finish();
-        let picture = pictures.and_then(|pictures| pictures.into_iter().next()).context("no picture")?;
-        picture.save(stage.join("sample.png")).context("cannot write the sample")?;
+        let image = images.and_then(|images| images.into_iter().next()).context("no image")?;
+        image.save(stage.join("sample.png")).context("cannot write the sample")?;
         save(
             &BTreeMap::from([("noise".to_owned(), Tensor::clone(&noise))]),
             &stage.join("sample.safetensors"),

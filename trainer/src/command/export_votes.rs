@@ -16,7 +16,7 @@ use store::{Artifacts, Store};
 pub struct ExportVotesCommand {
     /// The file to write: parquet in the columns of Pick-a-Pic.
     out: PathBuf,
-    /// A row for two pictures with what most raters said, or for every vote.
+    /// A row for two images with what most raters said, or for every vote.
     #[arg(long, value_enum, default_value_t = Per::Pair)]
     per: Per,
     /// What the raters were asked: overall, appeal or alignment.
@@ -37,7 +37,7 @@ pub struct ExportVotesCommand {
     /// The database that server and workers share.
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite://data/diff-contrast.db")]
     database_url: String,
-    /// Folder of pictures, shared with the server.
+    /// Folder of images, shared with the server.
     #[arg(long, env = "ARTIFACTS", default_value = "data/artifacts")]
     artifacts: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `fid A B`: how far two sets of pictures lie apart. The result goes to standard output as JSON, and to standard error for
+//! `fid A B`: how far two sets of images lie apart. The result goes to standard output as JSON, and to standard error for
 //! people.
 
 use crate::recipes::fid::{FidReport, FidSettings, Seen, Side, compare, look, open_extractor};
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// What to compare.
 #[derive(Debug, Args)]
 pub struct FidCommand {
-    /// A folder of pictures, a .npz file of statistics (pytorch-fid's or ours), or shapes:SET:COUNT[:SEED].
+    /// A folder of images, a .npz file of statistics (pytorch-fid's or ours), or shapes:SET:COUNT[:SEED].
     a: String,
     /// What to compare it with; may be left out with --save-statistics.
     b: Option<String>,
@@ -34,13 +34,13 @@ pub struct FidCommand {
     /// Looks into the folders below, too.
     #[arg(long)]
     recursive: bool,
-    /// Pictures at a time.
+    /// Images at a time.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// Subsets of the kernel distance.
     #[arg(long, default_value_t = 100)]
     subsets: usize,
-    /// Pictures in a subset at most.
+    /// Images in a subset at most.
     #[arg(long, default_value_t = 1000)]
     subset_size: usize,
     /// Of the subsets' draws.

@@ -38,7 +38,7 @@ impl PrepareCommand {
         let mut bar: Option<Progress> = None;
         let plan = Plan::new(
             &data,
-            &spec.picture,
+            &spec.image,
             spec.image_filter.as_ref(),
             spec.shard_size as usize,
             spec.clip,

@@ -1,4 +1,4 @@
-//! `style SPEC.toml`: makes a set of pairs in which a picture loses against its edited version.
+//! `style SPEC.toml`: makes a set of pairs in which an image loses against its edited version.
 
 use super::spec;
 use crate::data::fetched::{fetch, unless_stopped};

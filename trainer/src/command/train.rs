@@ -81,7 +81,7 @@ impl TrainCommand {
         let mut terminal = Terminal {
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
             encoding: None,
-            pictures_per_step: f64::from(spec.pictures_per_step()),
+            images_per_step: f64::from(spec.images_per_step()),
             curves: None,
             run: places.run.clone(),
             stop,
@@ -114,7 +114,7 @@ impl Watcher for Silent {
 struct Terminal {
     progress: Progress,
     encoding: Option<Progress>,
-    pictures_per_step: f64,
+    images_per_step: f64,
     /// Open from the run's beginning on.
     curves: Option<File>,
     run: PathBuf,
@@ -155,15 +155,15 @@ impl Watcher for Terminal {
         for (name, label) in [(metric::LOSS, "loss"), (metric::REWARDS_ACCURACIES, "accuracy")] {
             shown.extend(value(name).map(|v| (label, v)));
         }
-        self.progress.step(&shown, self.pictures_per_step);
+        self.progress.step(&shown, self.images_per_step);
         Ok(if self.stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    fn samples(&mut self, step: u32, _: &Settings, pictures: &[RgbImage]) -> Result<()> {
-        for (i, picture) in pictures.iter().enumerate() {
+    fn samples(&mut self, step: u32, _: &Settings, images: &[RgbImage]) -> Result<()> {
+        for (i, image) in images.iter().enumerate() {
             let file = self.run.join("samples").join(format!("{i:02}-step-{step:07}.png"));
             std::fs::create_dir_all(self.run.join("samples"))?;
-            picture.save(&file).with_context(|| format!("cannot write {}", file.display()))?;
+            image.save(&file).with_context(|| format!("cannot write {}", file.display()))?;
         }
         Ok(())
     }

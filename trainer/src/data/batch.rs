@@ -14,7 +14,7 @@ use std::collections::HashSet;
 /// One micro-batch of M examples, on the training device.
 #[derive(Debug)]
 pub struct Batch {
-    /// Clean, scaled latents of pictures or winners, (M, channels, height, width).
+    /// Clean, scaled latents of images or winners, (M, channels, height, width).
     pub winner: Tensor,
     /// Of losers.
     pub loser: Option<Tensor>,
@@ -22,8 +22,8 @@ pub struct Batch {
     pub noise: Tensor,
     /// Timestep of each pair.
     pub timesteps: Vec<usize>,
-    /// What the networks are told of each picture, for each side: the pair's caption, or the empty one where that was
-    /// dropped, and by SDXL's the sizes of the side's own picture.
+    /// What the networks are told of each image, for each side: the pair's caption, or the empty one where that was
+    /// dropped, and by SDXL's the sizes of the side's own image.
     pub conditioning: Vec<Conditioning>,
     /// Which examples of the set these are.
     pub examples: Vec<u32>,
@@ -111,7 +111,7 @@ impl<'a> Dealer<'a> {
     }
 
     /// The examples held out, in micro-batches that are the same whenever they are asked for, no caption dropped and no
-    /// picture mirrored.
+    /// image mirrored.
     ///
     /// # Errors
     /// candle's.
@@ -154,11 +154,11 @@ impl<'a> Dealer<'a> {
         let (mut latents, mut conditioning) = (Vec::new(), Vec::new());
         for (side, mirrored) in SIDES.into_iter().zip(mirrored).take(sides) {
             latents.push(self.latents(side, &picked, mirrored, &mut noise)?);
-            let pictures = match self.spec.micro_conditioning {
-                MicroConditioningSpec::Picture => self.set.pictures(side, &picked, mirrored)?,
+            let images = match self.spec.micro_conditioning {
+                MicroConditioningSpec::Image => self.set.images(side, &picked, mirrored)?,
                 MicroConditioningSpec::Whole => vec![self.set.whole(); picked.len()],
             };
-            conditioning.push(text.of_pictures(&pictures)?.to_device(self.device)?);
+            conditioning.push(text.of_images(&images)?.to_device(self.device)?);
         }
         let mut latents = latents.into_iter();
         let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());
@@ -207,7 +207,7 @@ impl<'a> Dealer<'a> {
     }
 
     /// Uniform over all timesteps. Pre-training spreads a batch evenly over them (the same distribution for each
-    /// picture, less variance between batches); `batch_shared` draws one for all.
+    /// image, less variance between batches); `batch_shared` draws one for all.
     fn timesteps(&self, m: usize, noise: &mut Noise) -> Vec<usize> {
         let n = self.schedule.timesteps();
         match (&self.spec.objective, self.spec.noise) {

@@ -1,7 +1,7 @@
 //! A set as its encoders see it, read from its shards where they lie: nothing of it is ever held whole.
 
 use super::encoder::{CAPTIONS, POOLED, SIDED, STATES};
-use super::pictures::Place;
+use super::images::Place;
 use super::prepare::{MANIFEST, Plan, needed, shard_name};
 use super::shard::{Shard, stack};
 use crate::data::key::Part;
@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use diffusion::conditioning::{EncodedText, MicroConditioning};
 use diffusion::pipeline::Folders;
 use domain::data::DataSpec;
-use domain::prepare::{DEFAULT_SHARD_SIZE, Manifest, PictureSpec};
+use domain::prepare::{DEFAULT_SHARD_SIZE, ImageSpec, Manifest};
 use std::path::Path;
 
 /// An encoded set.
@@ -19,7 +19,7 @@ pub struct EncodedSet {
     shards: Vec<Parts>,
     count: usize,
     has_losers: bool,
-    /// Width and height of the pictures, in pixels.
+    /// Width and height of the images, in pixels.
     size: [u32; 2],
 }
 
@@ -36,10 +36,10 @@ impl EncodedSet {
     /// of examples encoded, of all (0 where nobody knows).
     ///
     /// # Errors
-    /// A set or model that cannot be read, or was prepared with other encoders or another part of each picture.
+    /// A set or model that cannot be read, or was prepared with other encoders or another part of each image.
     pub fn prepare(
         spec: &DataSpec,
-        picture: &PictureSpec,
+        image: &ImageSpec,
         folders: &Folders,
         with_clip: bool,
         cache: &Path,
@@ -49,12 +49,12 @@ impl EncodedSet {
         if let DataSpec::Prepared(prepared) = spec {
             let folder = Path::new(&prepared.folder);
             let manifest = read_manifest(folder)?;
-            check_encoders(&manifest, picture, folders, with_clip)
+            check_encoders(&manifest, image, folders, with_clip)
                 .with_context(|| format!("data.folder: {}", folder.display()))?;
             return Self::open(folder, &manifest);
         }
         let shard_size = DEFAULT_SHARD_SIZE as usize;
-        let plan = Plan::new(spec, picture, None, shard_size, with_clip, folders)?;
+        let plan = Plan::new(spec, image, None, shard_size, with_clip, folders)?;
         let folder = cache.join(plan.cache_name());
         let manifest = plan.carry_out(&folder, folders, device, report)?;
         Self::open(&folder, &manifest)
@@ -134,7 +134,7 @@ impl EncodedSet {
         stack(values, count, row)
     }
 
-    /// Mean and log-variance of the posteriors of a side's pictures, or where asked of the same pictures mirrored.
+    /// Mean and log-variance of the posteriors of a side's images, or where asked of the same images mirrored.
     ///
     /// # Errors
     /// There is no such example, or the set was encoded without what is asked for.
@@ -148,18 +148,18 @@ impl EncodedSet {
         Ok([of("mean")?, of("log_variance")?])
     }
 
-    /// What SDXL is told of a side's pictures, some of them mirrored: how large each was, and what part of it this is.
+    /// What SDXL is told of a side's images, some of them mirrored: how large each was, and what part of it this is.
     ///
     /// # Errors
     /// There is no such example, or the set was encoded without.
-    pub fn pictures(&self, side: &str, indices: &[u32], mirrored: &[bool]) -> Result<Vec<MicroConditioning>> {
+    pub fn images(&self, side: &str, indices: &[u32], mirrored: &[bool]) -> Result<Vec<MicroConditioning>> {
         let name = format!("{side}.place");
         let [width, height] = self.size;
         let told = |(&index, &mirrored): (&u32, &bool)| {
             let (shard, local) = self.find(index as usize, false)?;
             let numbers = shard.of(&name).and_then(|file| file.numbers(&name, local));
             let numbers =
-                numbers.context("data: the set does not tell the pictures' sizes: prepare it again")?;
+                numbers.context("data: the set does not tell the images' sizes: prepare it again")?;
             let place = Place::of_numbers(numbers);
             Ok(MicroConditioning {
                 original_size: place.original_size,
@@ -170,7 +170,7 @@ impl EncodedSet {
         indices.iter().zip(mirrored).map(told).collect()
     }
 
-    /// What SDXL is told of a picture that is whole and of the set's size.
+    /// What SDXL is told of an image that is whole and of the set's size.
     #[must_use]
     pub fn whole(&self) -> MicroConditioning {
         let [width, height] = self.size;
@@ -180,7 +180,7 @@ impl EncodedSet {
     /// Whether examples may be mirrored: not where the caption would become wrong.
     ///
     /// # Errors
-    /// There is no such example, or the set was encoded without mirrored pictures.
+    /// There is no such example, or the set was encoded without mirrored images.
     pub fn may_be_mirrored(&self, indices: &[u32]) -> Result<Vec<bool>> {
         let may_be = |&index: &u32| {
             let (shard, local) = self.find(index as usize, false)?;
@@ -265,23 +265,18 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest> {
     serde_json::from_str(&text).with_context(|| format!("{} is no manifest of prepare", file.display()))
 }
 
-/// Whether a prepared set was made by the model's own encoders, of what a run wants to see of the pictures.
-fn check_encoders(
-    manifest: &Manifest,
-    picture: &PictureSpec,
-    folders: &Folders,
-    with_clip: bool,
-) -> Result<()> {
+/// Whether a prepared set was made by the model's own encoders, of what a run wants to see of the images.
+fn check_encoders(manifest: &Manifest, image: &ImageSpec, folders: &Folders, with_clip: bool) -> Result<()> {
     ensure!(
-        manifest.crop == picture.crop,
-        "was prepared with crop = \"{}\": set the run's crop to that, or prepare it again with picture.crop = \"{}\"",
+        manifest.crop == image.crop,
+        "was prepared with crop = \"{}\": set the run's crop to that, or prepare it again with image.crop = \"{}\"",
         manifest.crop.name(),
-        picture.crop.name()
+        image.crop.name()
     );
-    for part in needed(picture.mirrored, with_clip) {
+    for part in needed(image.mirrored, with_clip) {
         let Some(made) = manifest.parts.get(part.name()) else {
             let remedy = match part {
-                Part::Mirrored => "picture.mirrored = true, or leave horizontal_flip out",
+                Part::Mirrored => "image.mirrored = true, or leave horizontal_flip out",
                 _ => "clip = true",
             };
             bail!("was prepared without {}: prepare it again with {remedy}", part.name());

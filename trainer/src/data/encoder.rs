@@ -1,8 +1,8 @@
-//! What a model's encoders make of examples: posteriors of pictures, states of captions, CLIP's features.
+//! What a model's encoders make of examples: posteriors of images, states of captions, CLIP's features.
 
 use super::examples::Example;
+use super::images::{Frame, images_to_tensor};
 use super::key::Part;
-use super::pictures::{Frame, images_to_tensor};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
@@ -24,9 +24,9 @@ pub(super) const POOLED: &str = "pooled";
 pub(super) const SIDED: &str = "sided";
 /// The captions themselves, as a JSON list in the order of their rows.
 pub(super) const CAPTIONS: &str = "captions";
-/// Pixels encoded at a time: 64 pictures of the bundled world, one of Stable Diffusion.
+/// Pixels encoded at a time: 64 images of the bundled world, one of Stable Diffusion.
 const PIXELS: usize = 64 * 64 * 64;
-/// Captions, and pictures of CLIP, encoded at a time.
+/// Captions, and images of CLIP, encoded at a time.
 const CHUNK: usize = 64;
 
 /// The encoders of some parts, loaded when they are first needed.
@@ -40,7 +40,7 @@ pub struct Encoder<'a> {
     clip: Option<Clip>,
 }
 
-/// What the encoders made so far of the examples of one shard: of their pictures. Texts are kept until all are there.
+/// What the encoders made so far of the examples of one shard: of their images. Texts are kept until all are there.
 #[derive(Debug)]
 pub struct Encoding {
     examples: usize,
@@ -57,13 +57,13 @@ struct Captions {
 }
 
 impl<'a> Encoder<'a> {
-    /// Of a model; of pictures, what `frame` shows is encoded.
+    /// Of a model; of images, what `frame` shows is encoded.
     #[must_use]
     pub fn new(folders: &'a Folders, device: &'a Device, frame: Frame) -> Self {
         Self { folders, device, frame, vae: None, text: None, clip: None }
     }
 
-    /// Encodes the pictures of further examples, so that nobody has to hold all of a shard's pictures at a time.
+    /// Encodes the images of further examples, so that nobody has to hold all of a shard's images at a time.
     ///
     /// # Errors
     /// A part of the model that is missing, or candle's.
@@ -75,7 +75,7 @@ impl<'a> Encoder<'a> {
             match part {
                 Part::Latents => self.latents(examples, chunks)?,
                 Part::Mirrored => self.mirrored(examples, chunks)?,
-                Part::Clip => self.clip_pictures(examples, chunks)?,
+                Part::Clip => self.clip_images(examples, chunks)?,
                 Part::Text => {}
             }
         }
@@ -107,9 +107,9 @@ impl<'a> Encoder<'a> {
 
     fn latents(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
         let frame = self.frame;
-        self.posteriors(examples, "", |picture, row| frame.cut(picture, row), chunks)?;
-        for (side, pictures) in sides(examples) {
-            let places = pictures.iter().zip(examples).flat_map(|(p, e)| frame.place(p, e.row).numbers());
+        self.posteriors(examples, "", |image, row| frame.cut(image, row), chunks)?;
+        for (side, images) in sides(examples) {
+            let places = images.iter().zip(examples).flat_map(|(p, e)| frame.place(p, e.row).numbers());
             let places = Tensor::from_iter(places, &Device::Cpu)?.reshape((examples.len(), ()))?;
             chunks.keep(&format!("{side}.place"), &places)?;
         }
@@ -118,13 +118,13 @@ impl<'a> Encoder<'a> {
 
     fn mirrored(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
         let frame = self.frame;
-        let turned = |picture: &RgbImage, row| imageops::flip_horizontal(&frame.cut(picture, row));
+        let turned = |image: &RgbImage, row| imageops::flip_horizontal(&frame.cut(image, row));
         self.posteriors(examples, ".mirrored", turned, chunks)?;
         let sided = examples.iter().map(|e| u32::from(names_a_side(&e.caption)));
         chunks.keep(SIDED, &Tensor::from_iter(sided, &Device::Cpu)?)
     }
 
-    /// Of what `seen` makes of each picture and its example's row; `of` ends the sides' names.
+    /// Of what `seen` makes of each image and its example's row; `of` ends the sides' names.
     fn posteriors(
         &mut self,
         examples: &[Example],
@@ -137,10 +137,10 @@ impl<'a> Encoder<'a> {
             none => none.insert(Autoencoder::load(&self.folders.part("vae")?, self.device, false)?.0),
         };
         let chunk = (PIXELS / (self.frame.width as usize * self.frame.height as usize)).max(1);
-        for (side, pictures) in sides(examples) {
-            for (pictures, examples) in pictures.chunks(chunk).zip(examples.chunks(chunk)) {
-                let rows = pictures.par_iter().zip(examples);
-                let fitted: Vec<RgbImage> = rows.map(|(picture, e)| seen(picture, e.row)).collect();
+        for (side, images) in sides(examples) {
+            for (images, examples) in images.chunks(chunk).zip(examples.chunks(chunk)) {
+                let rows = images.par_iter().zip(examples);
+                let fitted: Vec<RgbImage> = rows.map(|(image, e)| seen(image, e.row)).collect();
                 let posterior = vae.encode(&images_to_tensor(&fitted, self.device)?)?;
                 chunks.keep(&format!("{side}{of}.mean"), &posterior.mean)?;
                 chunks.keep(&format!("{side}{of}.log_variance"), &posterior.log_variance)?;
@@ -172,13 +172,13 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Of the whole pictures, neither resized nor cut for the autoencoder.
-    fn clip_pictures(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
+    /// Of the whole images, neither resized nor cut for the autoencoder.
+    fn clip_images(&mut self, examples: &[Example], chunks: &mut Chunks) -> Result<()> {
         let clip = self.clip()?;
-        for (side, pictures) in sides(examples) {
-            for pictures in pictures.chunks(CHUNK) {
-                let pictures: Vec<RgbImage> = pictures.iter().map(|&p| p.clone()).collect();
-                chunks.keep(&format!("clip.{side}"), &clip.image_features(&pictures)?)?;
+        for (side, images) in sides(examples) {
+            for images in images.chunks(CHUNK) {
+                let images: Vec<RgbImage> = images.iter().map(|&p| p.clone()).collect();
+                chunks.keep(&format!("clip.{side}"), &clip.image_features(&images)?)?;
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Whether a caption would become wrong of a mirrored picture: it has one of the words that say on which side things are.
+/// Whether a caption would become wrong of a mirrored image: it has one of the words that say on which side things are.
 fn names_a_side(caption: &str) -> bool {
     let mut words = caption.split(|c: char| !c.is_alphanumeric());
     words.any(|word| ["left", "right"].iter().any(|side| word.eq_ignore_ascii_case(side)))

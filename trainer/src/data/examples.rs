@@ -2,26 +2,26 @@
 
 use super::sets;
 use anyhow::{Result, bail};
+use datasets::image::{decode, decoded_bytes};
 use datasets::pair::PreferencePair;
-use datasets::picture::{decode, decoded_bytes};
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, ShapesSet};
 use domain::dataset::{Dropped, ReadReport, Reason, Source};
 use image::RgbImage;
 use rayon::prelude::*;
 
-/// Pictures of a portion, in bytes of their pixels: what is decoded at a time, whatever their size. Far above a shard of
+/// Images of a portion, in bytes of their pixels: what is decoded at a time, whatever their size. Far above a shard of
 /// the bundled world.
 const PORTION: u64 = 64 << 20;
 
-/// A captioned picture, and the worse picture of the pair where there is one.
+/// A captioned image, and the worse image of the pair where there is one.
 #[derive(Clone, Debug)]
 pub struct Example {
     /// Its place in the set, damaged rows counted.
     pub row: u64,
-    /// What the picture shows.
+    /// What the image shows.
     pub caption: String,
-    /// The picture, or the winner of the pair.
+    /// The image, or the winner of the pair.
     pub winner: RgbImage,
     /// The loser.
     pub loser: Option<RgbImage>,
@@ -75,14 +75,14 @@ impl Examples {
         match Pairs::open(spec)? {
             Some(pairs) => Ok(Self::Read { pairs: Box::new(pairs), next: 0 }),
             None => bail!(
-                "data.source: {} holds no pictures to encode; votes lie in the database: submit the run as a job, or \
+                "data.source: {} holds no images to encode; votes lie in the database: submit the run as a job, or \
                  write them to a file with export-votes",
                 spec.source()
             ),
         }
     }
 
-    /// The next examples, decoded in parallel: at most `count`, and fewer where their pictures are large.
+    /// The next examples, decoded in parallel: at most `count`, and fewer where their images are large.
     ///
     /// # Errors
     /// The set cannot be read any further.
@@ -156,7 +156,7 @@ impl Examples {
 }
 
 fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
-    let picture = |name: &str, bytes: &[u8]| {
+    let image = |name: &str, bytes: &[u8]| {
         decode(bytes).map_err(|problem| Dropped {
             reason: Reason::DamagedImage,
             source: pair.source.clone(),
@@ -164,7 +164,7 @@ fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
             detail: format!("the {name} {problem}"),
         })
     };
-    let winner = picture("winner", &pair.winner)?;
-    let loser = picture("loser", &pair.loser)?;
+    let winner = image("winner", &pair.winner)?;
+    let loser = image("loser", &pair.loser)?;
     Ok(Example { row, caption: pair.prompt, winner, loser: Some(loser), source: pair.source })
 }

@@ -1,4 +1,4 @@
-//! Pictures that Stable Diffusion's safety checker flags, left out of a set.
+//! Images that Stable Diffusion's safety checker flags, left out of a set.
 
 use super::examples::{Example, Portion};
 use super::key::file_sha256;
@@ -41,7 +41,7 @@ impl ImageFilter {
         Self { folder: PathBuf::from(&spec.safety_checker), device: device.clone(), checker: None }
     }
 
-    /// Moves examples with a flagged picture to those that are dropped.
+    /// Moves examples with a flagged image to those that are dropped.
     ///
     /// # Errors
     /// A checker that cannot be read, or candle's.
@@ -71,7 +71,7 @@ impl ImageFilter {
                     }
                     (true, false) => "the safety checker flags the winner",
                     (false, true) => "the safety checker flags the loser",
-                    (true, true) => "the safety checker flags both pictures",
+                    (true, true) => "the safety checker flags both images",
                 };
                 let Example { source, .. } = example;
                 let detail = detail.to_owned();
@@ -83,7 +83,7 @@ impl ImageFilter {
     }
 }
 
-fn flags<'a>(checker: &SafetyChecker, pictures: impl Iterator<Item = &'a RgbImage>) -> Result<Vec<bool>> {
-    let pictures: Vec<RgbImage> = pictures.cloned().collect();
-    Ok(checker.check(&pictures)?.iter().map(Verdict::is_unsafe).collect())
+fn flags<'a>(checker: &SafetyChecker, images: impl Iterator<Item = &'a RgbImage>) -> Result<Vec<bool>> {
+    let images: Vec<RgbImage> = images.cloned().collect();
+    Ok(checker.check(&images)?.iter().map(Verdict::is_unsafe).collect())
 }

@@ -1,7 +1,7 @@
 //! Keys: SHA-256 of everything that decides what an encoder makes of a set, so that a changed model or setting makes
 //! anew what it must and nothing else.
 
-use super::pictures::Frame;
+use super::images::Frame;
 use anyhow::{Context, Result};
 use datasets::files::files_of;
 use diffusion::pipeline::Folders;
@@ -23,7 +23,7 @@ const FORMAT: &str = "3";
 pub enum Part {
     /// The autoencoder's posteriors.
     Latents,
-    /// Those of the same pictures turned left to right. A part of its own, so that runs with and without share the rest.
+    /// Those of the same images turned left to right. A part of its own, so that runs with and without share the rest.
     Mirrored,
     /// Text states.
     Text,
@@ -82,7 +82,7 @@ impl Part {
     /// # Errors
     /// serde's.
     pub fn key(self, cut: &str, frame: Frame, encoder: &BTreeMap<String, String>) -> Result<String> {
-        // Text does not depend on what is seen of pictures, nor does CLIP, which sees them whole.
+        // Text does not depend on what is seen of images, nor does CLIP, which sees them whole.
         let frame = match self {
             Self::Latents | Self::Mirrored => Some((frame.width, frame.height, frame.crop)),
             Self::Text | Self::Clip => None,
@@ -109,7 +109,7 @@ pub fn cut(data: &DataSpec, shard_size: usize) -> Result<String> {
     sha256_of(&(FORMAT, without_folder(data), shard_size, names))
 }
 
-/// The same with the files of the filter that decides which of its pictures are left out, where there is one.
+/// The same with the files of the filter that decides which of its images are left out, where there is one.
 ///
 /// # Errors
 /// serde's.

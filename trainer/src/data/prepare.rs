@@ -4,8 +4,8 @@
 use super::encoder::{Encoder, Encoding};
 use super::examples::Examples;
 use super::image_filter::{self, ImageFilter};
+use super::images::Frame;
 use super::key::{Part, cut, file_sha256, held_to};
-use super::pictures::Frame;
 use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -14,7 +14,7 @@ use diffusion::pipeline::Folders;
 use diffusion::weights::write_atomically;
 use domain::data::DataSpec;
 use domain::dataset::Dropped;
-use domain::prepare::{ImageFilterSpec, Manifest, ManifestPart, PictureSpec};
+use domain::prepare::{ImageFilterSpec, ImageSpec, Manifest, ManifestPart};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -51,20 +51,20 @@ impl Plan {
     /// Reads what decides the content: the set's files, the filter's and the model's encoders.
     ///
     /// # Errors
-    /// One of them cannot be read, or the pictures' size does not suit the model.
+    /// One of them cannot be read, or the images' size does not suit the model.
     pub fn new(
         data: &DataSpec,
-        picture: &PictureSpec,
+        image: &ImageSpec,
         image_filter: Option<&ImageFilterSpec>,
         shard_size: usize,
         with_clip: bool,
         folders: &Folders,
     ) -> Result<Self> {
-        let frame = frame_of(picture, folders)?;
+        let frame = frame_of(image, folders)?;
         let filter_files = image_filter.map(image_filter::hashes).transpose()?.unwrap_or_default();
         let cut = held_to(cut(data, shard_size)?, &filter_files)?;
         let mut parts = Vec::new();
-        for part in needed(picture.mirrored, with_clip) {
+        for part in needed(image.mirrored, with_clip) {
             let encoder = part.encoder(folders)?;
             let key = part.key(&cut, frame, &encoder)?;
             parts.push((part, ManifestPart { key, encoder, shards: BTreeMap::new() }));
@@ -73,7 +73,7 @@ impl Plan {
         Ok(Self { data, frame, image_filter, filter_files, shard_size, parts })
     }
 
-    /// Name of its folder in a cache: the same with and without CLIP and mirrored pictures, so that all share the rest.
+    /// Name of its folder in a cache: the same with and without CLIP and mirrored images, so that all share the rest.
     #[must_use]
     pub fn cache_name(&self) -> String {
         let keys = self.parts.iter().filter(|(part, _)| matches!(part, Part::Latents | Part::Text));
@@ -302,15 +302,15 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// What is encoded of pictures: of the size asked for, or the model's own.
-fn frame_of(picture: &PictureSpec, folders: &Folders) -> Result<Frame> {
+/// What is encoded of images: of the size asked for, or the model's own.
+fn frame_of(image: &ImageSpec, folders: &Folders) -> Result<Frame> {
     let (defaults, multiple) = folders.defaults()?;
-    let size = [picture.width.unwrap_or(defaults.width), picture.height.unwrap_or(defaults.height)];
+    let size = [image.width.unwrap_or(defaults.width), image.height.unwrap_or(defaults.height)];
     ensure!(
         size.iter().all(|side| side % multiple == 0 && *side > 0),
-        "picture: {} x {} is no multiple of {multiple}, as the model's autoencoder needs it",
+        "image: {} x {} is no multiple of {multiple}, as the model's autoencoder needs it",
         size[0],
         size[1]
     );
-    Ok(Frame { width: size[0], height: size[1], crop: picture.crop })
+    Ok(Frame { width: size[0], height: size[1], crop: image.crop })
 }

@@ -4,7 +4,7 @@ use super::examples::Example;
 use domain::dataset::Source;
 use domain::train::ShapesSet;
 use rayon::prelude::*;
-use shapes::Picture;
+use shapes::Image;
 use shapes::set::{Set, entry};
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use std::ops::Range;
 #[must_use]
 pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
     let set = match set {
-        ShapesSet::Pictures => Set::Pictures,
+        ShapesSet::Images => Set::Images,
         ShapesSet::Centred => Set::Centred,
         ShapesSet::VanGogh => Set::VanGogh,
         ShapesSet::Sketch => Set::Sketch,
@@ -21,7 +21,7 @@ pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
     };
     let draw = |index| {
         let entry = entry(set, seed, index);
-        let loser = entry.loser.as_ref().map(Picture::to_image);
+        let loser = entry.loser.as_ref().map(Image::to_image);
         let source = Source { file: format!("seed {seed}"), row: index };
         Example { row: index, caption: entry.caption, winner: entry.winner.to_image(), loser, source }
     };

@@ -23,7 +23,7 @@ pub struct Label {
     pub taken: usize,
     /// Examples.
     pub examples: u32,
-    /// The rows whose pictures cannot be used.
+    /// The rows whose images cannot be used.
     pub dropped: Vec<Dropped>,
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use datasets::votes::{JudgedPair, judged, write_parquet_file};
 use domain::data::{DataSpec, PickAPicSpec, VotesSpec};
-use domain::preference::JudgedPicture;
+use domain::preference::JudgedImage;
 use std::io;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
 /// Writes the votes that a run learns from, unless an earlier attempt has.
 ///
 /// # Errors
-/// No vote says that one picture is better, or a file cannot be written.
+/// No vote says that one image is better, or a file cannot be written.
 pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) -> Result<()> {
     let file = run.join(FOLDER).join(FILE);
     if file.is_file() {
@@ -57,14 +57,14 @@ pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) ->
     write(catalogue, &pairs, &file)
 }
 
-/// Writes judged pairs with their pictures, of which a few are held at a time.
+/// Writes judged pairs with their images, of which a few are held at a time.
 ///
 /// # Errors
-/// A picture is gone, or the file cannot be written.
+/// An image is gone, or the file cannot be written.
 pub fn write(catalogue: &Catalogue, pairs: &[JudgedPair], file: &Path) -> Result<()> {
-    let fetch = |picture: &JudgedPicture| {
-        let path = catalogue.artifacts.path(&picture.artifact).map_err(io::Error::other)?;
-        let gone = |error| io::Error::other(format!("the picture {} is gone: {error}", picture.artifact));
+    let fetch = |image: &JudgedImage| {
+        let path = catalogue.artifacts.path(&image.artifact).map_err(io::Error::other)?;
+        let gone = |error| io::Error::other(format!("the image {} is gone: {error}", image.artifact));
         std::fs::read(path).map(Bytes::from).map_err(gone)
     };
     write_parquet_file(file, pairs, fetch).with_context(|| format!("cannot write {}", file.display()))

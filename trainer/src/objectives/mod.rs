@@ -1,7 +1,7 @@
 //! What is minimised: pure functions from denoising errors to a loss and its metrics.
 //!
 //! Throughout, for a micro-batch of M pairs: e(k) is the mean over channels and pixels of the squared error of
-//! the prediction for picture k, in f32; a_i = e_policy(winner i) - e_reference(winner i), b_j likewise for
+//! the prediction for image k, in f32; a_i = e_policy(winner i) - e_reference(winner i), b_j likewise for
 //! losers; logit_ij = -beta/2 (a_i - b_j).
 
 mod denoise;

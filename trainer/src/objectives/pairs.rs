@@ -32,7 +32,7 @@ impl PairErrors {
         self.a()?.unsqueeze(1)?.broadcast_sub(&self.b()?.unsqueeze(0)?)? * (-0.5 * beta)
     }
 
-    /// Errors, gaps and implicit rewards, by TRL's names where it has one. The implicit reward of a picture is
+    /// Errors, gaps and implicit rewards, by TRL's names where it has one. The implicit reward of an image is
     /// -beta/2 times its gap, so that a pair's margin is its logit.
     pub(super) fn metrics(&self, beta: f64) -> Result<Vec<(&'static str, f64)>> {
         let (a, b) = (values(&self.a()?)?, values(&self.b()?)?);

@@ -31,7 +31,7 @@ pub fn softmax_of_cosines(winner: &Tensor, loser: &Tensor, tau: f64) -> Result<T
     Ok(shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?.detach())
 }
 
-/// f(picture, prompt), of length 1.
+/// f(image, prompt), of length 1.
 fn combine(image: &Tensor, text: &Tensor, embedding: Embedding) -> Result<Tensor> {
     let (image, text) = (normalised(image)?, normalised(text)?);
     match embedding {

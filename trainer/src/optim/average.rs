@@ -1,4 +1,4 @@
-//! An exponential moving average of the weights, which generates better pictures than the weights themselves.
+//! An exponential moving average of the weights, which generates better images than the weights themselves.
 
 use anyhow::{Context, Result};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};

@@ -1,4 +1,4 @@
-//! How far two sets of pictures lie apart: features of both, then the distances.
+//! How far two sets of images lie apart: features of both, then the distances.
 
 use crate::data::sets::draw;
 use anyhow::{Context, Result, bail, ensure};
@@ -7,8 +7,8 @@ use diffusion::noise::Noise;
 use domain::train::DataSpec;
 use evaluation::clip::Clip;
 use evaluation::fid::{
-    Extractor, Features, Mode, Statistics, TRUSTED_COUNT, cmmd, extract, frechet_distance, kernel_distance,
-    open_picture, pictures_of, read_statistics,
+    Extractor, Features, Mode, Statistics, TRUSTED_COUNT, cmmd, extract, frechet_distance, images_of,
+    kernel_distance, open_image, read_statistics,
 };
 use evaluation::inception::Inception;
 use image::RgbImage;
@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 /// One side of a comparison.
 #[derive(Debug)]
 pub enum Side {
-    /// Picture files.
+    /// Image files.
     Files(Vec<PathBuf>),
-    /// Pictures at hand.
-    Pictures(Vec<RgbImage>),
-    /// What numpy wrote of another time's pictures.
+    /// Images at hand.
+    Images(Vec<RgbImage>),
+    /// What numpy wrote of another time's images.
     Statistics(PathBuf),
 }
 
@@ -45,17 +45,17 @@ impl Side {
         }
         ensure!(
             path.is_dir(),
-            "{text:?} is no folder: give a folder of pictures, a .npz file of statistics, or {SHAPES}SET:COUNT"
+            "{text:?} is no folder: give a folder of images, a .npz file of statistics, or {SHAPES}SET:COUNT"
         );
-        Ok(Self::Files(pictures_of(path, recursive)?))
+        Ok(Self::Files(images_of(path, recursive)?))
     }
 
-    /// How many pictures there are to be looked at.
+    /// How many images there are to be looked at.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
             Self::Files(files) => files.len(),
-            Self::Pictures(pictures) => pictures.len(),
+            Self::Images(images) => images.len(),
             Self::Statistics(_) => 0,
         }
     }
@@ -74,7 +74,7 @@ fn of_shapes(text: &str) -> Result<Side> {
         bail!("only sets of the bundled world are drawn: shapes:SET:COUNT:SEED");
     };
     let examples = draw(set, seed, 0..u64::from(count));
-    Ok(Side::Pictures(examples.into_iter().map(|example| example.winner).collect()))
+    Ok(Side::Images(examples.into_iter().map(|example| example.winner).collect()))
 }
 
 /// How to compare.
@@ -86,11 +86,11 @@ pub struct FidSettings {
     pub mode: Mode,
     /// Folder of a CLIP for use without weights.
     pub clip: PathBuf,
-    /// Pictures at a time.
+    /// Images at a time.
     pub batch: usize,
     /// Subsets of the kernel distance.
     pub subsets: usize,
-    /// Pictures in a subset at most.
+    /// Images in a subset at most.
     pub subset_size: usize,
     /// Of the subsets' draws.
     pub seed: u64,
@@ -101,12 +101,12 @@ pub struct FidSettings {
 pub struct FidReport {
     /// What the first distance is called. Only Inception's features make it FID.
     pub metric: String,
-    /// What looked at the pictures.
+    /// What looked at the images.
     pub features: String,
     /// Whose way of resizing and scaling, where it is FID.
     pub mode: Option<String>,
-    /// Pictures of each side; none of statistics, which do not say.
-    pub pictures: [Option<usize>; 2],
+    /// Images of each side; none of statistics, which do not say.
+    pub images: [Option<usize>; 2],
     /// The Frechet distance.
     pub frechet: f64,
     /// The kernel distance over subsets (KID where it is of Inception's features); none of statistics.
@@ -128,11 +128,11 @@ pub struct KernelReport {
     pub deviation: f64,
     /// How many.
     pub subsets: usize,
-    /// Pictures of each side in one.
+    /// Images of each side in one.
     pub subset_size: usize,
 }
 
-/// Statistics of a side, and its features where there are pictures.
+/// Statistics of a side, and its features where there are images.
 #[derive(Debug)]
 pub struct Seen {
     /// Mean and covariance.
@@ -159,10 +159,10 @@ pub fn open_extractor(settings: &FidSettings, device: &Device) -> Result<Extract
     })
 }
 
-/// Looks at a side. `progress` hears how many pictures are done and can stop: then the result is `None`.
+/// Looks at a side. `progress` hears how many images are done and can stop: then the result is `None`.
 ///
 /// # Errors
-/// A picture or file that cannot be read.
+/// An image or file that cannot be read.
 pub fn look(
     side: &Side,
     extractor: &Extractor,
@@ -173,10 +173,8 @@ pub fn look(
         Side::Statistics(file) => {
             return Ok(Some(Seen { statistics: read_statistics(file)?, features: None }));
         }
-        Side::Files(files) => extract(extractor, files.len(), batch, |i| open_picture(&files[i]), progress)?,
-        Side::Pictures(pictures) => {
-            extract(extractor, pictures.len(), batch, |i| Ok(pictures[i].clone()), progress)?
-        }
+        Side::Files(files) => extract(extractor, files.len(), batch, |i| open_image(&files[i]), progress)?,
+        Side::Images(images) => extract(extractor, images.len(), batch, |i| Ok(images[i].clone()), progress)?,
     };
     let Some(features) = features else { return Ok(None) };
     Ok(Some(Seen { statistics: Statistics::of(&features)?, features: Some(features) }))
@@ -192,7 +190,7 @@ pub fn compare(a: &Seen, b: &Seen, extractor: &Extractor, settings: &FidSettings
     for (name, side) in [("A", a), ("B", b)] {
         match side.statistics.count {
             Some(count) if count < TRUSTED_COUNT => warnings.push(format!(
-                "{name} has {count} pictures: below {TRUSTED_COUNT} the Frechet distance is larger than it should be, and \
+                "{name} has {count} images: below {TRUSTED_COUNT} the Frechet distance is larger than it should be, and \
                  comparable only at equal counts; trust the kernel distance rather"
             )),
             None => warnings.push(format!(
@@ -203,7 +201,7 @@ pub fn compare(a: &Seen, b: &Seen, extractor: &Extractor, settings: &FidSettings
     }
     if !inception {
         warnings.push(
-            "without --weights the bundled CLIP looked at the pictures: these numbers are not FID, and cannot be compared \
+            "without --weights the bundled CLIP looked at the images: these numbers are not FID, and cannot be compared \
              with published ones"
                 .to_owned(),
         );
@@ -231,7 +229,7 @@ pub fn compare(a: &Seen, b: &Seen, extractor: &Extractor, settings: &FidSettings
             None => format!("CLIP, {}", settings.clip.display()),
         },
         mode: inception.then(|| settings.mode.as_str().to_owned()),
-        pictures: [a.statistics.count, b.statistics.count],
+        images: [a.statistics.count, b.statistics.count],
         frechet: frechet_distance(&a.statistics, &b.statistics)?,
         kernel,
         cmmd: distance,

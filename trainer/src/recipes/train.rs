@@ -61,11 +61,11 @@ pub trait Watcher {
     fn step(&mut self, _step: u32, _metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
-    /// Sample pictures of the weights after `step` steps, one per prompt of the spec.
+    /// Sample images of the weights after `step` steps, one per prompt of the spec.
     ///
     /// # Errors
     /// What ends the run.
-    fn samples(&mut self, _step: u32, _settings: &Settings, _pictures: &[RgbImage]) -> Result<()> {
+    fn samples(&mut self, _step: u32, _settings: &Settings, _images: &[RgbImage]) -> Result<()> {
         Ok(())
     }
     /// Whether the run may remove the model it made after `step` steps: not if anything refers to it. What refers to
@@ -97,7 +97,7 @@ pub enum Ending {
     Stopped(u32),
 }
 
-/// Seed of the sample pictures: the same at every step, so that they can be compared.
+/// Seed of the sample images: the same at every step, so that they can be compared.
 pub const SAMPLE_SEED: u64 = 1;
 
 /// Trains, in one process.
@@ -136,7 +136,7 @@ pub fn train_together(
     }
     let set = EncodedSet::prepare(
         &as_files(&spec.data, &places.run)?,
-        &spec.picture(),
+        &spec.image(),
         &places.start,
         needs_clip,
         &places.cache,
@@ -219,9 +219,9 @@ pub fn train_together(
             metrics.add(metric::OVERFLOWED, f64::from(u8::from(overflowed)));
         }
         metrics.add(metric::LEARNING_RATE, rate);
-        let pictures =
+        let images =
             f64::from(spec.batch_size * parts) * if spec.objective.is_preference() { 2.0 } else { 1.0 };
-        metrics.add(metric::SAMPLES_PER_SECOND, pictures / begun.elapsed().as_secs_f64());
+        metrics.add(metric::SAMPLES_PER_SECOND, images / begun.elapsed().as_secs_f64());
 
         let last = step == spec.steps;
         let due = last || (spec.checkpoint_every > 0 && step % spec.checkpoint_every == 0);
@@ -337,7 +337,7 @@ impl<'a> Sampler<'a> {
             guidance_scale: defaults.guidance_scale,
             sampler: defaults.sampler,
         };
-        let pictures = pipeline.generate(&self.prompts, &settings, &mut |_, _| ControlFlow::Continue(()))?;
-        watcher.samples(step, &settings, &pictures.context("nobody stopped the rendering")?)
+        let images = pipeline.generate(&self.prompts, &settings, &mut |_, _| ControlFlow::Continue(()))?;
+        watcher.samples(step, &settings, &images.context("nobody stopped the rendering")?)
     }
 }

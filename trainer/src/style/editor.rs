@@ -4,7 +4,7 @@ use crate::data::key::file_sha256;
 use crate::model_folders::ModelFolders;
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
-use datasets::picture::decode;
+use datasets::image::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
 use diffusion::pipeline::{
@@ -14,7 +14,7 @@ use domain::style::{CAPTION, ClassicalStyle, EditorSpec, HintScale as HintScaleS
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 use shapes::style::Style;
-use shapes::{Picture, SIDE};
+use shapes::{Image, SIDE};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Editor {
     /// Opens what a spec names.
     ///
     /// # Errors
-    /// A model, ControlNet or picture that is missing, damaged or does not fit.
+    /// A model, ControlNet or image that is missing, damaged or does not fit.
     pub fn open(spec: &EditorSpec, models: &ModelFolders, device: &Device) -> Result<Self> {
         match spec {
             EditorSpec::Classical { style } => Ok(Self::Classical(match style {
@@ -62,7 +62,7 @@ impl Editor {
                 Ok(Self::InstructPix2Pix(Box::new(editor), settings, texts.0, texts.1))
             }
             EditorSpec::PromptDiffusion(spec) => {
-                let example = [picture(&spec.example[0])?, picture(&spec.example[1])?];
+                let example = [image(&spec.example[0])?, image(&spec.example[1])?];
                 let path = models.named(&spec.controlnet).context("editor.controlnet")?;
                 let controlnet = if path.is_dir() {
                     ControlNet::load(&path, device)
@@ -118,7 +118,7 @@ impl Editor {
         files.into_iter().map(|(name, file)| Ok((name, file_sha256(&file)?))).collect()
     }
 
-    /// What it is told of a picture, for the list.
+    /// What it is told of an image, for the list.
     #[must_use]
     pub fn told(spec: &EditorSpec, caption: &str) -> String {
         match spec {
@@ -131,7 +131,7 @@ impl Editor {
     /// The loser and the winner; `None` if `progress` stopped it.
     ///
     /// # Errors
-    /// A picture that cannot be edited, or candle's.
+    /// An image that cannot be edited, or candle's.
     pub fn edit(
         &self,
         original: &RgbImage,
@@ -142,12 +142,12 @@ impl Editor {
         let edited = match self {
             Self::Classical(style) => {
                 let original = square(original);
-                let small = Picture::from_pixels(original.clone().into_raw()).context("a picture's size")?;
+                let small = Image::from_pixels(original.clone().into_raw()).context("an image's size")?;
                 return Ok(Some([original, style.apply(&small, seed).to_image()]));
             }
             Self::InstructPix2Pix(editor, settings, instruction, negative_prompt) => {
                 let edit = Edit {
-                    picture: original.clone(),
+                    image: original.clone(),
                     instruction: instruction.replace(CAPTION, caption),
                     negative_prompt: negative_prompt.clone(),
                     seed,
@@ -157,7 +157,7 @@ impl Editor {
             Self::PromptDiffusion(editor, spec, example) => {
                 let (width, height) = size_for(original, spec.short_side);
                 let query = Query {
-                    picture: original.clone(),
+                    image: original.clone(),
                     prompt: spec.prompt.replace(CAPTION, caption),
                     negative_prompt: spec.negative_prompt.clone(),
                     seed,
@@ -181,20 +181,20 @@ impl Editor {
     }
 }
 
-/// The largest square in the middle, in the size of the bundled world's pictures.
-fn square(picture: &RgbImage) -> RgbImage {
+/// The largest square in the middle, in the size of the bundled world's images.
+fn square(image: &RgbImage) -> RgbImage {
     let side = SIDE as u32;
-    let (width, height) = picture.dimensions();
+    let (width, height) = image.dimensions();
     if (width, height) == (side, side) {
-        return picture.clone();
+        return image.clone();
     }
     let largest = width.min(height);
     let (x, y) = ((width - largest) / 2, (height - largest) / 2);
-    let cut = imageops::crop_imm(picture, x, y, largest, largest).to_image();
+    let cut = imageops::crop_imm(image, x, y, largest, largest).to_image();
     imageops::resize(&cut, side, side, FilterType::Lanczos3)
 }
 
-fn picture(file: &str) -> Result<RgbImage> {
+fn image(file: &str) -> Result<RgbImage> {
     let bytes = std::fs::read(file).with_context(|| format!("editor.example: cannot read {file}"))?;
     decode(&bytes).map_err(|problem| Error::msg(format!("editor.example: {file} {problem}")))
 }

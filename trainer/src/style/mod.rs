@@ -1,4 +1,4 @@
-//! Style sets: pictures of a set, and what an editor makes of them. What is there is kept, so a set that was
+//! Style sets: images of a set, and what an editor makes of them. What is there is kept, so a set that was
 //! interrupted is gone on with; every file is a function of the spec and of the editor's weights alone.
 //!
 //! A set is a folder: `manifest.json`, `losers/` and `winners/` with a PNG for each row of the source,
@@ -24,7 +24,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// The stream of a seed that says which picture of a row is edited.
+/// The stream of a seed that says which image of a row is edited.
 const PICKS: u64 = 2;
 /// Distance between the seeds of two rows' edits is 1; between those of two sets, this.
 const STRIDE: u64 = 1_000_003;
@@ -71,14 +71,14 @@ pub fn make(
                 let edited = edited.with_context(|| format!("row {row} of the set cannot be edited"))?;
                 let Some([loser, winner]) = edited else { bail!(STOPPED) };
                 let [loser_file, winner_file] = files(out, row);
-                write_picture(&loser_file, &loser)?;
-                write_picture(&winner_file, &winner)?;
+                write_image(&loser_file, &loser)?;
+                write_image(&winner_file, &winner)?;
             }
             made.push(pair);
         }
         ensure!(progress(row + 1).is_continue(), STOPPED);
     }
-    ensure!(!made.is_empty(), "data: the set has no picture that could be edited");
+    ensure!(!made.is_empty(), "data: the set has no image that could be edited");
     let mut report: ReadReport = examples.report();
     for dropped in damaged {
         report.take_back(dropped);
@@ -120,7 +120,7 @@ fn begin(out: &Path, manifest: &StyleManifest) -> Result<()> {
     Ok(())
 }
 
-/// Which picture of a row is edited: a coin of the seed and the row, whatever the set says of the two.
+/// Which image of a row is edited: a coin of the seed and the row, whatever the set says of the two.
 fn pick(example: Example, seed: u64, row: usize) -> RgbImage {
     match example.loser {
         Some(loser) if Noise::stream(edit_seed(seed, row), PICKS).below(2) == 1 => loser,
@@ -141,9 +141,9 @@ fn names(row: usize) -> [String; 2] {
     ["losers", "winners"].map(|side| format!("{side}/{row:07}.png"))
 }
 
-fn write_picture(file: &Path, picture: &RgbImage) -> Result<()> {
+fn write_image(file: &Path, image: &RgbImage) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    image.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(write_atomically(file, bytes.get_ref())?)
 }
 
@@ -168,7 +168,7 @@ fn write_list(out: &Path, spec: &StyleSpec, made: &[Made]) -> Result<()> {
     Ok(write_atomically(&out.join("pairs.jsonl"), list.as_bytes())?)
 }
 
-/// The same in Pick-a-Pic's columns: the original is the first picture of each row, and loses.
+/// The same in Pick-a-Pic's columns: the original is the first image of each row, and loses.
 fn write_parquet(out: &Path, spec: &StyleSpec, made: &[Made]) -> Result<()> {
     let folder = out.join("data");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -181,7 +181,7 @@ fn write_parquet(out: &Path, spec: &StyleSpec, made: &[Made]) -> Result<()> {
             let [loser_name, winner_name] = names(pair.row);
             writer.write(Record {
                 caption: pair.caption.clone(),
-                pictures: [std::fs::read(loser)?.into(), std::fs::read(winner)?.into()],
+                images: [std::fs::read(loser)?.into(), std::fs::read(winner)?.into()],
                 uids: [loser_name, winner_name],
                 models: ["original".to_owned(), spec.editor.kind().to_owned()],
                 labels: [0.0, 1.0],

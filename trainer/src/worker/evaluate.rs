@@ -1,8 +1,8 @@
-//! An evaluation job: pictures of prompts by one model or several, scored, and compared in a report among the artifacts
+//! An evaluation job: images of prompts by one model or several, scored, and compared in a report among the artifacts
 //! (`domain::evaluate::ReportFile`). What an earlier attempt made is kept.
 
+use super::images::{Belongs, keep, params};
 use super::lease::Lease;
-use super::pictures::{Belongs, keep, params};
 use super::{Outcome, Worker};
 use crate::recipes::evaluate::judges::Judges;
 use crate::recipes::evaluate::page::{page, table};
@@ -54,7 +54,7 @@ impl Worker {
         Ok(Outcome::Done)
     }
 
-    /// Generates, keeps and scores some pictures; false if the job was interrupted.
+    /// Generates, keeps and scores some images; false if the job was interrupted.
     #[expect(clippy::too_many_arguments, reason = "what one batch needs of its job")]
     fn batch(
         &self,
@@ -84,16 +84,16 @@ impl Worker {
                 seed: params.seed,
             })
             .collect();
-        let pictures = pipeline.generate(&prompts, settings, &mut |_, _| {
+        let images = pipeline.generate(&prompts, settings, &mut |_, _| {
             if self.must_stop(lease) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        let Some(pictures) = pictures else { return Ok(false) };
+        let Some(images) = images else { return Ok(false) };
         let asked: Vec<&Task> = missing.iter().map(|(task, _)| *task).collect();
-        let found = judges.scores(&asked, &pictures)?;
+        let found = judges.scores(&asked, &images)?;
         self.runtime.block_on(async {
             let mut rows = Vec::new();
-            for ((_, params), picture) in missing.into_iter().zip(&pictures) {
-                rows.push(keep(&self.catalogue, Belongs::Model(model.id), params, picture).await?);
+            for ((_, params), image) in missing.into_iter().zip(&images) {
+                rows.push(keep(&self.catalogue, Belongs::Model(model.id), params, image).await?);
             }
             let of_metric = |(&metric, values): (&_, &Vec<Option<f64>>)| -> Vec<ImageScore> {
                 let known = rows.iter().zip(values);
@@ -108,7 +108,7 @@ impl Worker {
         })
     }
 
-    /// Compares the models by the pictures that are kept, all judged by the same.
+    /// Compares the models by the images that are kept, all judged by the same.
     fn report(
         &self,
         claim: &Claim,
@@ -122,7 +122,7 @@ impl Worker {
             let params = params(&drawn.settings, &tasks[k].prompt, spec.seed + k as u64)?;
             self.runtime.block_on(async {
                 let found = self.catalogue.store.find_evaluation_image(drawn.model.id, &params).await?;
-                let artifact = found.context("a picture that was just made is gone")?.artifact;
+                let artifact = found.context("an image that was just made is gone")?.artifact;
                 let bytes = self.catalogue.artifacts.get(&artifact).await?;
                 let path = self.catalogue.artifacts.path(&artifact)?;
                 Ok((path, bytes.with_context(|| format!("the artifact {artifact} is gone"))?))

@@ -2,8 +2,8 @@
 //! whole when asked to stop.
 
 mod evaluate;
+mod images;
 mod lease;
-mod pictures;
 mod train;
 
 use crate::ambient::{entropy, now};
@@ -27,7 +27,7 @@ pub struct WorkerCommand {
     /// The database that server and workers share.
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite://data/diff-contrast.db")]
     database_url: String,
-    /// Folder of pictures and checkpoints, shared with the server.
+    /// Folder of images and checkpoints, shared with the server.
     #[arg(long, env = "ARTIFACTS", default_value = "data/artifacts")]
     artifacts: PathBuf,
     /// Folder of bundled models.

@@ -1,7 +1,7 @@
 //! A training job: the recipe, watched by the queue.
 
+use super::images::{Belongs, keep, params};
 use super::lease::Lease;
-use super::pictures::{Belongs, keep, params};
 use super::{Outcome, Worker};
 use crate::ambient::{entropy, now};
 use crate::checkpoint::SavedModel;
@@ -143,13 +143,13 @@ impl Watcher for Queue<'_> {
         Ok(if self.worker.must_stop(self.lease) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    fn samples(&mut self, step: u32, settings: &Settings, pictures: &[RgbImage]) -> Result<()> {
+    fn samples(&mut self, step: u32, settings: &Settings, images: &[RgbImage]) -> Result<()> {
         self.worker.runtime.block_on(async {
             let mut rows = Vec::new();
-            for (prompt, picture) in self.spec.sample_prompts.iter().zip(pictures) {
+            for (prompt, image) in self.spec.sample_prompts.iter().zip(images) {
                 let belongs = Belongs::Run(self.run.id, i64::from(step));
                 let params = params(settings, prompt, SAMPLE_SEED)?;
-                rows.push(keep(&self.worker.catalogue, belongs, params, picture).await?);
+                rows.push(keep(&self.worker.catalogue, belongs, params, image).await?);
             }
             Ok(self.worker.catalogue.store.insert_images(&rows, Some(self.claim)).await?)
         })

@@ -26,8 +26,8 @@ impl World {
         spec.validate().expect("valid");
         let cache = tempfile::tempdir().expect("a folder");
         let prepare = |report: &mut dyn FnMut(usize, usize) -> anyhow::Result<()>| {
-            let (picture, cpu) = (spec.picture(), Device::Cpu);
-            EncodedSet::prepare(&spec.data, &picture, &folders, with_clip, cache.path(), &cpu, report)
+            let (image, cpu) = (spec.image(), Device::Cpu);
+            EncodedSet::prepare(&spec.data, &image, &folders, with_clip, cache.path(), &cpu, report)
         };
         let set = prepare(&mut |_, _| Ok(())).expect("encodes");
         let schedule = folders.schedule().expect("a schedule");

@@ -1,5 +1,5 @@
-//! `cargo xtask bench score` and `bench fid`: pictures scored, or seen by Inception, per second by us and by the packages
-//! that published it, on the same weights and pictures. Both have to come to the same mean.
+//! `cargo xtask bench score` and `bench fid`: images scored, or seen by Inception, per second by us and by the packages
+//! that published it, on the same weights and images. Both have to come to the same mean.
 
 use super::{Options, Shape, Stepper, Task, limit_threads, median, rounds};
 use crate::process;
@@ -94,7 +94,7 @@ pub(super) fn run(
         rounds.len(),
         means.1
     );
-    println!("               pictures per second (median)    peak memory");
+    println!("               images per second (median)    peak memory");
     println!(
         "{:<14} {:>28.2}    {:>8.0} MB",
         ours.name,

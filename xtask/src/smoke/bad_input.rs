@@ -24,7 +24,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
         ("unknown model", with("model", json!("no-such-model")), Some("model")),
         ("unknown sampler", with("sampler", json!("magic")), Some("sampler")),
         ("unknown field", with("colour_of_money", json!(1)), Some("colour_of_money")),
-        ("too many pictures", with("num_images", json!(1000)), Some("num_images")),
+        ("too many images", with("num_images", json!(1000)), Some("num_images")),
         ("NaN in JSON", br#"{"prompt":"a","guidance_scale":NaN}"#.to_vec(), Some("guidance_scale")),
         ("broken JSON", b"{\"prompt\": ".to_vec(), None),
     ]

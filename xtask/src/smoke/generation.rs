@@ -1,4 +1,4 @@
-//! Pictures from prompts.
+//! Images from prompts.
 
 use super::PROMPT;
 use crate::http::Client;
@@ -17,25 +17,25 @@ pub(super) fn repeatable(client: &mut Client, model: &str) -> Result<String> {
     );
     ensure!(first.body.starts_with(PNG), "does not begin like a PNG");
     let second = client.get(&query)?.expect(200)?;
-    ensure!(first.body == second.body, "the second picture differs from the first");
+    ensure!(first.body == second.body, "the second image differs from the first");
     let body = serde_json::json!({ "prompt": PROMPT, "seed": 1, "model": model });
     let posted = client.post("/generate", &body)?.expect(200)?;
-    ensure!(first.body == posted.body, "the picture by POST differs from that by GET");
+    ensure!(first.body == posted.body, "the image by POST differs from that by GET");
     let other = client.get(&query.replace("seed=1", "seed=2"))?.expect(200)?;
-    ensure!(first.body != other.body, "another seed gave the same picture");
+    ensure!(first.body != other.body, "another seed gave the same image");
     Ok(format!("{} bytes", first.body.len()))
 }
 
-/// With `Accept: application/json` the answer names seed, model and weights; several pictures differ.
+/// With `Accept: application/json` the answer names seed, model and weights; several images differ.
 pub(super) fn as_json(client: &mut Client, model: &str) -> Result<String> {
     let body = serde_json::json!({ "prompt": PROMPT, "model": model, "num_images": 2 }).to_string();
     let reply = client.send("POST", "/generate", &[("Accept", "application/json")], Some(body.as_bytes()))?;
     let answer = reply.expect(200)?.json()?;
     let images = answer["images"].as_array().context("no list of images")?;
-    ensure!(images.len() == 2, "asked for 2 pictures, got {}", images.len());
-    let seed = |i: usize| images[i]["seed"].as_u64().context("a picture without its seed");
+    ensure!(images.len() == 2, "asked for 2 images, got {}", images.len());
+    let seed = |i: usize| images[i]["seed"].as_u64().context("an image without its seed");
     ensure!(seed(1)? == seed(0)? + 1, "the seeds are {} and {}, not one apart", seed(0)?, seed(1)?);
-    ensure!(images[0]["b64"] != images[1]["b64"], "both pictures are the same");
+    ensure!(images[0]["b64"] != images[1]["b64"], "both images are the same");
     let sha256 = answer["model_sha256"].as_str().unwrap_or_default();
     ensure!(sha256.len() == 64, "model_sha256 is {sha256:?}");
     Ok(format!("model {}, weights {}..., seed {}", answer["model"], &sha256[..12], seed(0)?))

@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 /// A shared server may hold matchups of many models before it shows one of ours.
 const MOST_VOTES: usize = 200;
 
-/// Both models have evaluation pictures that can be fetched.
-pub(super) fn evaluation_pictures(client: &mut Client, base: &str, new: &str) -> Result<String> {
+/// Both models have evaluation images that can be fetched.
+pub(super) fn evaluation_images(client: &mut Client, base: &str, new: &str) -> Result<String> {
     for name in [base, new] {
         let listed = model(client, name)?;
         let samples = listed["samples"].as_array().context("no list of samples")?;
-        let id =
-            samples.first().and_then(Value::as_str).with_context(|| format!("{name} has no pictures"))?;
-        let picture = client.get(&format!("/api/v1/images/{id}/file"))?.expect(200)?;
-        ensure!(picture.header("content-type") == Some("image/png"), "the picture of {name} is no PNG");
+        let id = samples.first().and_then(Value::as_str).with_context(|| format!("{name} has no images"))?;
+        let image = client.get(&format!("/api/v1/images/{id}/file"))?.expect(200)?;
+        ensure!(image.header("content-type") == Some("image/png"), "the image of {name} is no PNG");
     }
     Ok(format!("of {base} and of {new}"))
 }
@@ -53,14 +52,14 @@ pub(super) fn vote(client: &mut Client, base: &str, new: &str) -> Result<String>
     bail!("{MOST_VOTES} matchups came without one of {base} and {new}")
 }
 
-/// What a rater sees tells nothing of the models: neither the body, nor an address, nor the pictures' bytes.
+/// What a rater sees tells nothing of the models: neither the body, nor an address, nor the images' bytes.
 fn blind(client: &mut Client, matchup: &Value, names: &[&str]) -> Result<()> {
     let sides = ["left_url", "right_url"].map(|side| text(&matchup[side]).to_owned());
     ensure!(sides[0] != sides[1], "both sides have one address");
     for url in sides {
-        let picture = client.get(&url)?.expect(200)?;
-        ensure!(picture.body.starts_with(b"\x89PNG"), "{url} is no PNG");
-        let bytes = String::from_utf8_lossy(&picture.body);
+        let image = client.get(&url)?.expect(200)?;
+        ensure!(image.body.starts_with(b"\x89PNG"), "{url} is no PNG");
+        let bytes = String::from_utf8_lossy(&image.body);
         for name in names.iter().filter(|name| name.len() > 4) {
             ensure!(!bytes.contains(name), "the bytes of {url} hold the model's name");
         }

@@ -36,11 +36,11 @@ pub(super) fn spec(name: &str, steps: u32) -> Value {
     })
 }
 
-/// Pictures of the base model to judge others against.
+/// Images of the base model to judge others against.
 pub(super) fn evaluate(client: &mut Client, model: &str) -> Result<String> {
     let spec = json!({ "kind": "evaluate", "model": model, "prompts": { "source": "shapes_held_out", "count": PROMPTS } });
     let job = finish(client, &spec)?;
-    Ok(format!("{} pictures", job["progress"]))
+    Ok(format!("{} images", job["progress"]))
 }
 
 /// From a spec over HTTP to a finished run and its evaluation.
@@ -53,7 +53,7 @@ pub(super) fn train(client: &mut Client, name: &str) -> Result<String> {
         let its = jobs.iter().find(|job| job["spec"]["kind"] == "evaluate" && evaluates(client, job, name));
         its.map_or(Ok(None), |job| finished(job.clone()))
     })?;
-    Ok(format!("{STEPS} steps, then {} evaluation pictures", evaluation["progress"]))
+    Ok(format!("{STEPS} steps, then {} evaluation images", evaluation["progress"]))
 }
 
 /// A model may be named by its name or by its id.
@@ -62,7 +62,7 @@ fn evaluates(client: &mut Client, job: &Value, name: &str) -> bool {
     asked == name || model(client, name).is_ok_and(|found| found["model"]["id"] == asked)
 }
 
-/// The run has curves with finite values to its last step, and sample pictures.
+/// The run has curves with finite values to its last step, and sample images.
 pub(super) fn curves(client: &mut Client, name: &str) -> Result<String> {
     let runs = client.get_json("/api/v1/runs")?;
     let rows = runs["items"].as_array().context("no list of runs")?;
@@ -77,8 +77,8 @@ pub(super) fn curves(client: &mut Client, name: &str) -> Result<String> {
     }
     let samples = client.get_json(&format!("/api/v1/runs/{id}/samples"))?;
     let samples = samples["items"].as_array().context("no list of samples")?;
-    ensure!(!samples.is_empty(), "no sample pictures");
-    Ok(format!("{} points, {} sample pictures", points.len(), samples.len()))
+    ensure!(!samples.is_empty(), "no sample images");
+    Ok(format!("{} points, {} sample images", points.len(), samples.len()))
 }
 
 /// The checkpoint is a model that knows where it came from.

@@ -1,11 +1,11 @@
-//! What `bench score` and `bench fid` repeat: a batch of pictures in memory, from their levels to scores or features.
+//! What `bench score` and `bench fid` repeat: a batch of images in memory, from their levels to scores or features.
 
 use super::Step;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use evaluation::fid::{Extractor, Mode};
 use evaluation::inception::Inception;
-use evaluation::preprocess::Picture;
+use evaluation::preprocess::Image;
 use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use image::{Rgb, RgbImage};
 use std::path::Path;
@@ -14,10 +14,10 @@ use std::path::Path;
 const WEIGHTS: &str = "weights.pt";
 const CLIP_VOCABULARY: &str = "bpe_simple_vocab_16e6.txt.gz";
 const BERT_VOCABULARY: &str = "vocab.txt";
-/// Side of the pictures, as Stable Diffusion 1.5 draws them.
+/// Side of the images, as Stable Diffusion 1.5 draws them.
 const SIDE: u32 = 512;
 
-/// The mean score of as many pictures, each with its own prompt.
+/// The mean score of as many images, each with its own prompt.
 ///
 /// # Errors
 /// Weights that cannot be read.
@@ -29,11 +29,11 @@ pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Devi
         ..RewardFiles::default()
     };
     let reward = Reward::open(kind, &files, device)?.with_batch(batch);
-    let pictures: Vec<Picture> = (0..batch).map(picture).map(Picture::from).collect();
+    let images: Vec<Image> = (0..batch).map(image).map(Image::from).collect();
     let prompts: Vec<String> = (0..batch).map(prompt).collect();
     Ok(Box::new(move || {
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-        let scores = reward.scores(&pictures, &prompts)?;
+        let scores = reward.scores(&images, &prompts)?;
         Ok(Some(scores.iter().map(|&score| f64::from(score)).sum::<f64>() / scores.len() as f64))
     }))
 }
@@ -45,15 +45,15 @@ pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Devi
 pub(super) fn fid(folder: &Path, batch: usize, device: &Device) -> Result<Step<'static>> {
     let inception = Inception::load(&folder.join(WEIGHTS), device)?;
     let extractor = Extractor::Inception(Box::new(inception), Mode::PytorchFid);
-    let pictures: Vec<RgbImage> = (0..batch).map(picture).collect();
+    let images: Vec<RgbImage> = (0..batch).map(image).collect();
     Ok(Box::new(move || {
-        let mean = extractor.features(&pictures)?.to_dtype(DType::F64)?.mean_all()?.to_scalar();
+        let mean = extractor.features(&images)?.to_dtype(DType::F64)?.mean_all()?.to_scalar();
         mean.map(Some).context("the mean of the features")
     }))
 }
 
-/// The i-th picture: ramps and a pattern, the same as `score.py`'s.
-fn picture(i: usize) -> RgbImage {
+/// The i-th image: ramps and a pattern, the same as `score.py`'s.
+fn image(i: usize) -> RgbImage {
     let i = i as u32;
     RgbImage::from_fn(SIDE, SIDE, |x, y| {
         Rgb([0, 1, 2].map(|c| (((x * (i % 5 + 1)) ^ (y * (c + 1))) + 31 * i) as u8))

@@ -77,7 +77,7 @@ impl Card<'_> {
             let steps =
                 step.map_or_else(|| spec.steps.to_string(), |step| format!("{step} of {}", spec.steps));
             row("steps", steps);
-            row("pictures per step", spec.pictures_per_step().to_string());
+            row("images per step", spec.images_per_step().to_string());
             row("learning rate", format!("{:e}", spec.effective_rate()));
             row("seed", spec.seed.to_string());
         }

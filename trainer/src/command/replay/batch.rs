@@ -1,6 +1,6 @@
 //! The stored inputs, checked by name before anything is computed.
 
-use super::errors::Picture;
+use super::errors::Image;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::config::{Prediction, UnetConfig};
@@ -153,8 +153,8 @@ impl Batch {
 
     /// All winners, then all losers, noised, each with what it should be predicted to be. In f64 as far as the
     /// network's input.
-    pub(super) fn pictures(&self, schedule: &Schedule) -> Result<Vec<Picture>> {
-        let mut pictures = Vec::new();
+    pub(super) fn images(&self, schedule: &Schedule) -> Result<Vec<Image>> {
+        let mut images = Vec::new();
         for (latents, noise) in &self.sides {
             for i in 0..self.pairs {
                 let abar = schedule.alpha_bar(self.timesteps[i]);
@@ -170,7 +170,7 @@ impl Batch {
                 };
                 let mut shape = latents.shape.clone();
                 shape[0] = 1;
-                pictures.push(Picture {
+                images.push(Image {
                     noised: Tensor::from_vec(noised, shape, &Device::Cpu)?,
                     target,
                     timestep: Tensor::new(&[self.timesteps[i] as f32], &Device::Cpu)?,
@@ -182,7 +182,7 @@ impl Batch {
                 });
             }
         }
-        Ok(pictures)
+        Ok(images)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What one network makes of the pictures, one at a time: its errors without a graph, and the gradient of a weighted
-//! sum of them with the graph of one picture in memory (method.md section 1's way of memory for one image).
+//! What one network makes of the images, one at a time: its errors without a graph, and the gradient of a weighted
+//! sum of them with the graph of one image in memory (method.md section 1's way of memory for one image).
 
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
@@ -8,8 +8,8 @@ use diffusion::unet::{Added, Unet};
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
 
-/// A noised picture and what the network should make of it.
-pub(super) struct Picture {
+/// A noised image and what the network should make of it.
+pub(super) struct Image {
     /// (1, channels, height, width)
     pub(super) noised: Tensor,
     /// As many values, in f64.
@@ -21,7 +21,7 @@ pub(super) struct Picture {
     pub(super) added: Option<Added>,
 }
 
-impl Picture {
+impl Image {
     /// The network's prediction, and how far it is from the target, in f64.
     fn predict(&self, unet: &Unet) -> Result<(Tensor, Vec<f64>)> {
         let prediction = unet.forward_with(&self.noised, &self.timestep, &self.text, self.added.as_ref())?;
@@ -31,20 +31,20 @@ impl Picture {
     }
 }
 
-/// e(k) of every picture: the mean over channels and pixels of the squared error. Summed in f64: beta multiplies the
+/// e(k) of every image: the mean over channels and pixels of the squared error. Summed in f64: beta multiplies the
 /// difference of two such numbers by thousands.
-pub(super) fn errors(unet: &Unet, pictures: &[Picture]) -> Result<Vec<f64>> {
-    pictures
+pub(super) fn errors(unet: &Unet, images: &[Image]) -> Result<Vec<f64>> {
+    images
         .iter()
         .enumerate()
-        .map(|(k, picture)| {
-            let (_, off) = picture.predict(unet)?;
+        .map(|(k, image)| {
+            let (_, off) = image.predict(unet)?;
             let error = off.iter().map(|d| d * d).sum::<f64>() / off.len() as f64;
             ensure!(
                 error.is_finite(),
                 "its error on {} {} is {error}: look for NaN or huge values in its weights",
-                if k < pictures.len() / 2 { "winner" } else { "loser" },
-                k % (pictures.len() / 2)
+                if k < images.len() / 2 { "winner" } else { "loser" },
+                k % (images.len() / 2)
             );
             Ok(error)
         })
@@ -55,17 +55,17 @@ pub(super) fn errors(unet: &Unet, pictures: &[Picture]) -> Result<Vec<f64>> {
 pub(super) fn gradients(
     unet: &Unet,
     variables: &Variables,
-    pictures: &[Picture],
+    images: &[Image],
     slopes: &[f64],
 ) -> Result<BTreeMap<String, Tensor>> {
     // The largest slope is taken out, since slopes of almost certain pairs would underflow on the way.
     let unit = slopes.iter().fold(0f64, |a, s| a.max(s.abs()));
     let sums = GradientSums::of(variables);
-    for (picture, slope) in pictures.iter().zip(slopes) {
+    for (image, slope) in images.iter().zip(slopes) {
         if *slope == 0.0 {
             continue;
         }
-        let (prediction, off) = picture.predict(unet)?;
+        let (prediction, off) = image.predict(unet)?;
         let scale = 2.0 / off.len() as f64 * (slope / unit);
         let direction: Vec<f32> = off.iter().map(|d| (d * scale) as f32).collect();
         let direction = Tensor::from_vec(direction, prediction.shape(), &Device::Cpu)?;

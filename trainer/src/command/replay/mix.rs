@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 /// What the objective makes of the errors.
 pub(super) struct Mixed {
     pub(super) loss: f64,
-    /// dL/de of every picture: winners, then losers.
+    /// dL/de of every image: winners, then losers.
     pub(super) slopes: Vec<f64>,
     /// (M, M), f32, as applied.
     pub(super) weights: Tensor,

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use diffusion::schedule::Schedule;
 use diffusion::unet::Unet;
 use diffusion::weights::{self, Parameters};
-use errors::{Picture, errors, gradients};
+use errors::{Image, errors, gradients};
 use mix::mix;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,36 +76,31 @@ impl ReplayCommand {
         for folder in [&self.model, &self.reference] {
             batch.check(&Unet::config_of(&folder.join("unet"))?, folder)?;
         }
-        let pictures = batch.pictures(&schedule)?;
+        let images = batch.images(&schedule)?;
         // One network after the other, so that never two are in memory.
         let reference = {
             let (unet, _) = Unet::load(&self.reference.join("unet"), &Device::Cpu, false)?;
-            errors(&unet, &pictures).context("the reference")?
+            errors(&unet, &images).context("the reference")?
         };
-        let results = self.policy(&batch, &pictures, &reference)?;
+        let results = self.policy(&batch, &images, &reference)?;
         weights::save(&results, &std::path::absolute(&self.out)?)?;
         println!("{}: {} tensors, {} pairs", self.out.display(), results.len(), batch.pairs);
         Ok(())
     }
 
     /// Everything that the policy decides: the results by name.
-    fn policy(
-        &self,
-        batch: &Batch,
-        pictures: &[Picture],
-        reference: &[f64],
-    ) -> Result<BTreeMap<String, Tensor>> {
+    fn policy(&self, batch: &Batch, images: &[Image], reference: &[f64]) -> Result<BTreeMap<String, Tensor>> {
         let folder = self.model.join("unet");
         let (unet, variables) = Unet::load(&folder, &Device::Cpu, true)?;
         let policy = {
-            // The same values without a graph: the errors alone decide how much each picture's gradient counts.
+            // The same values without a graph: the errors alone decide how much each image's gradient counts.
             let values = weights::values(&variables, candle_core::DType::F32)?;
             let frozen = Parameters::of_tensors(values, &Device::Cpu);
             let frozen = Unet::new(&frozen.root(), unet.config().clone())?;
-            errors(&frozen, pictures).context("the policy")?
+            errors(&frozen, images).context("the policy")?
         };
         let mixed = mix(self.objective, &policy, reference, batch, self.beta, self.tau)?;
-        let gradients = gradients(&unet, &variables, pictures, &mixed.slopes)?;
+        let gradients = gradients(&unet, &variables, images, &mixed.slopes)?;
         let m = batch.pairs;
         let all: Vec<f32> = policy.iter().chain(reference).map(|&e| e as f32).collect();
         let mut results = BTreeMap::from([

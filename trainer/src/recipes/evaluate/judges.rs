@@ -1,4 +1,4 @@
-//! What pictures are scored by.
+//! What images are scored by.
 
 use super::prompts::Task;
 use anyhow::{Context, Error, Result};
@@ -7,16 +7,16 @@ use diffusion::pipeline::Folders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
 use evaluation::clip::Clip;
-use evaluation::preprocess::Picture as Seen;
+use evaluation::preprocess::Image as Seen;
 use evaluation::rewards::{Reward, RewardFiles};
 use image::RgbImage;
-use shapes::Picture;
+use shapes::Image;
 use shapes::judge::judge;
 use shapes::world::HeldOutPrompt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Scores of some pictures: of each metric one per picture, none where the metric has nothing to say.
+/// Scores of some images: of each metric one per image, none where the metric has nothing to say.
 pub type Scores = BTreeMap<Metric, Vec<Option<f64>>>;
 
 /// Everything that judges.
@@ -57,22 +57,22 @@ impl Judges {
     /// What each metric's number is, for the report.
     #[must_use]
     pub fn statements(&self) -> BTreeMap<Metric, String> {
-        let by_clip = "cosine of picture and prompt by the baseline's own CLIP, neither scaled nor clamped; not comparable \
+        let by_clip = "cosine of image and prompt by the baseline's own CLIP, neither scaled nor clamped; not comparable \
                        with figures by other networks";
         let by_rule =
-            "1 where the picture shows the asked shape and colour by the bundled world's rule, 0 elsewhere";
+            "1 where the image shows the asked shape and colour by the bundled world's rule, 0 elsewhere";
         let clip = self.clip.iter().map(|_| (Metric::ClipScore, by_clip.to_owned()));
         let rewards = self.rewards.iter().map(|(metric, cached)| (*metric, cached.reward().statement()));
         clip.chain([(Metric::ShapeAndColour, by_rule.to_owned())]).chain(rewards).collect()
     }
 
-    /// Scores pictures, each of its own task.
+    /// Scores images, each of its own task.
     ///
     /// # Errors
     /// The networks'.
-    pub fn scores(&mut self, tasks: &[&Task], pictures: &[RgbImage]) -> Result<Scores> {
+    pub fn scores(&mut self, tasks: &[&Task], images: &[RgbImage]) -> Result<Scores> {
         let mut scores = Scores::new();
-        if pictures.is_empty() {
+        if images.is_empty() {
             return Ok(scores);
         }
         let prompts: Vec<&str> = tasks.iter().map(|task| task.prompt.as_str()).collect();
@@ -80,21 +80,21 @@ impl Judges {
             values.into_iter().map(|value| Some(f64::from(value))).collect()
         };
         if let Some(clip) = &self.clip {
-            scores.insert(Metric::ClipScore, known(clip.scores(pictures, &prompts)?));
+            scores.insert(Metric::ClipScore, known(clip.scores(images, &prompts)?));
         }
-        let seen = pictures.iter().map(|picture| {
-            let (width, height) = (picture.width() as usize, picture.height() as usize);
-            Seen::of_bytes(width, height, 3, picture.as_raw().clone()).context("a picture of no pixels")
+        let seen = images.iter().map(|image| {
+            let (width, height) = (image.width() as usize, image.height() as usize);
+            Seen::of_bytes(width, height, 3, image.as_raw().clone()).context("an image of no pixels")
         });
         let seen = seen.collect::<Result<Vec<Seen>>>()?;
         for (metric, reward) in &mut self.rewards {
             scores.insert(*metric, known(reward.scores(&seen, &prompts)?));
         }
-        let rule = |(task, picture): (&&Task, &RgbImage)| {
-            let right = task.held_out.as_ref().and_then(|asked| shows(asked, picture))?;
+        let rule = |(task, image): (&&Task, &RgbImage)| {
+            let right = task.held_out.as_ref().and_then(|asked| shows(asked, image))?;
             Some(f64::from(u8::from(right)))
         };
-        let rule: Vec<Option<f64>> = tasks.iter().zip(pictures).map(rule).collect();
+        let rule: Vec<Option<f64>> = tasks.iter().zip(images).map(rule).collect();
         if rule.iter().any(Option::is_some) {
             scores.insert(Metric::ShapeAndColour, rule);
         }
@@ -102,10 +102,10 @@ impl Judges {
     }
 }
 
-/// Whether a picture shows the asked shape and colour; `None` if it is not of the bundled world's size.
-fn shows(asked: &HeldOutPrompt, picture: &RgbImage) -> Option<bool> {
-    let picture = Picture::from_pixels(picture.as_raw().clone())?;
-    Some(judge(&picture).satisfies(asked))
+/// Whether an image shows the asked shape and colour; `None` if it is not of the bundled world's size.
+fn shows(asked: &HeldOutPrompt, image: &RgbImage) -> Option<bool> {
+    let image = Image::from_pixels(image.as_raw().clone())?;
+    Some(judge(&image).satisfies(asked))
 }
 
 #[cfg(test)]

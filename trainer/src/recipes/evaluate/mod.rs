@@ -1,6 +1,6 @@
-//! One evaluation, from spec to report: pictures of the same prompts and noise by every model, scores, comparison.
+//! One evaluation, from spec to report: images of the same prompts and noise by every model, scores, comparison.
 //!
-//! Pictures are files that are there whole or not at all, made in batches that are always the same; so an evaluation that was
+//! Images are files that are there whole or not at all, made in batches that are always the same; so an evaluation that was
 //! killed goes on where it was, and ends in the same bytes as one that was not.
 
 pub mod judges;
@@ -16,7 +16,7 @@ use diffusion::pipeline::{Defaults, Folders, Prompt, Settings, TextToImage};
 use diffusion::unet::WEIGHTS_FILE;
 use diffusion::weights::write_atomically;
 use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
-use evaluation::fid::open_picture;
+use evaluation::fid::open_image;
 use image::{ImageFormat, RgbImage};
 use judges::{Judges, Scores};
 use page::{Gallery, page, table};
@@ -27,7 +27,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Pictures generated together.
+/// Images generated together.
 pub const BATCH: usize = 8;
 
 /// A model under the name that the report calls it by.
@@ -39,7 +39,7 @@ pub struct Candidate {
     pub folders: Folders,
 }
 
-/// What the folder belongs to: another spec or other weights would mix pictures.
+/// What the folder belongs to: another spec or other weights would mix images.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Manifest {
     spec: EvaluateSpec,
@@ -63,8 +63,8 @@ pub fn settings(spec: &EvaluateSpec, defaults: &Defaults) -> Result<Settings> {
     })
 }
 
-/// Evaluates into a folder: `pictures/MODEL/INDEX.png`, `report.json`, `scores.csv`, `report.html`. `progress` hears how many
-/// pictures are there, of all, and can stop: then the result is `None`, and the same call goes on later.
+/// Evaluates into a folder: `images/MODEL/INDEX.png`, `report.json`, `scores.csv`, `report.html`. `progress` hears how many
+/// images are there, of all, and can stop: then the result is `None`, and the same call goes on later.
 ///
 /// # Errors
 /// A spec that is invalid, a model or file that cannot be read, or a folder of another evaluation.
@@ -89,7 +89,7 @@ pub fn evaluate(
     claim_folder(spec, candidates, &sha256s, out)?;
 
     let total = candidates.len() * tasks.len();
-    let folder = |i: usize| out.join("pictures").join(format!("{i:02}"));
+    let folder = |i: usize| out.join("images").join(format!("{i:02}"));
     for (i, candidate) in candidates.iter().enumerate() {
         let done = i * tasks.len();
         let mut tell = |n: usize| progress(done + n, total);
@@ -103,8 +103,8 @@ pub fn evaluate(
     let mut judges = Judges::of(&judging.folders, &spec.rewards, &out.join("scores"), device)?;
     let mut scored = Vec::new();
     for ((i, candidate), sha256) in candidates.iter().enumerate().zip(sha256s) {
-        let files: Vec<PathBuf> = (0..tasks.len()).map(|k| picture_file(&folder(i), k)).collect();
-        let scores = score(&mut judges, &tasks, |k| Ok(open_picture(&files[k])?))?;
+        let files: Vec<PathBuf> = (0..tasks.len()).map(|k| image_file(&folder(i), k)).collect();
+        let scores = score(&mut judges, &tasks, |k| Ok(open_image(&files[k])?))?;
         let distance = match &spec.fid {
             None => None,
             Some(of) => Some(distance(of, files, &judging.folders, spec.seed, device).context("fid")?),
@@ -116,7 +116,7 @@ pub fn evaluate(
     let name = |model: &str| candidates.iter().position(|candidate| candidate.name == model);
     let gallery = |model: &str, k: usize| -> Result<Vec<u8>> {
         let i = name(model).with_context(|| format!("{model:?} is not among the models"))?;
-        let file = picture_file(&folder(i), k);
+        let file = image_file(&folder(i), k);
         std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
     };
     write_report(&report, &tasks, &scored, &gallery, out)?;
@@ -155,11 +155,11 @@ fn claim_folder(spec: &EvaluateSpec, candidates: &[Candidate], sha256s: &[String
     Ok(write_atomically(&file, &serde_json::to_vec_pretty(&manifest)?)?)
 }
 
-fn picture_file(folder: &Path, index: usize) -> PathBuf {
+fn image_file(folder: &Path, index: usize) -> PathBuf {
     folder.join(format!("{index:05}.png"))
 }
 
-/// Makes the pictures that are not there yet; false if it was stopped.
+/// Makes the images that are not there yet; false if it was stopped.
 fn draw(
     spec: &EvaluateSpec,
     tasks: &[Task],
@@ -168,7 +168,7 @@ fn draw(
     device: &Device,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<bool> {
-    let missing = |k: usize| !picture_file(folder, k).is_file();
+    let missing = |k: usize| !image_file(folder, k).is_file();
     if !(0..tasks.len()).any(missing) {
         return Ok(progress(tasks.len()).is_continue());
     }
@@ -178,10 +178,10 @@ fn draw(
         let batch = first..(first + BATCH).min(tasks.len());
         if batch.clone().any(missing) {
             let prompts: Vec<Prompt> = batch.clone().map(|k| prompt(spec, &tasks[k], k)).collect();
-            let pictures = pipeline.generate(&prompts, &settings, &mut |_, _| progress(first))?;
-            let Some(pictures) = pictures else { return Ok(false) };
-            for (k, picture) in batch.clone().zip(&pictures) {
-                write_atomically(&picture_file(folder, k), &png(picture)?)?;
+            let images = pipeline.generate(&prompts, &settings, &mut |_, _| progress(first))?;
+            let Some(images) = images else { return Ok(false) };
+            for (k, image) in batch.clone().zip(&images) {
+                write_atomically(&image_file(folder, k), &png(image)?)?;
             }
         }
         if progress(batch.end).is_break() {
@@ -195,31 +195,31 @@ fn prompt(spec: &EvaluateSpec, task: &Task, index: usize) -> Prompt {
     Prompt { prompt: task.prompt.clone(), negative_prompt: None, seed: spec.seed + index as u64 }
 }
 
-/// A picture as a PNG file.
+/// An image as a PNG file.
 ///
 /// # Errors
 /// The encoder's.
-pub fn png(picture: &RgbImage) -> Result<Vec<u8>> {
+pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).context("cannot write a PNG")?;
+    image.write_to(&mut bytes, ImageFormat::Png).context("cannot write a PNG")?;
     Ok(bytes.into_inner())
 }
 
-/// Scores of all pictures, some at a time.
+/// Scores of all images, some at a time.
 ///
 /// # Errors
-/// A picture that cannot be read, or the judges'.
+/// An image that cannot be read, or the judges'.
 pub fn score(
     judges: &mut Judges,
     tasks: &[Task],
-    picture: impl Fn(usize) -> Result<RgbImage>,
+    image: impl Fn(usize) -> Result<RgbImage>,
 ) -> Result<Scores> {
     let mut all = Scores::new();
     for first in (0..tasks.len()).step_by(BATCH) {
         let batch: Vec<usize> = (first..(first + BATCH).min(tasks.len())).collect();
-        let pictures = batch.iter().map(|&k| picture(k)).collect::<Result<Vec<_>>>()?;
+        let images = batch.iter().map(|&k| image(k)).collect::<Result<Vec<_>>>()?;
         let asked: Vec<&Task> = batch.iter().map(|&k| &tasks[k]).collect();
-        for (metric, scores) in judges.scores(&asked, &pictures)? {
+        for (metric, scores) in judges.scores(&asked, &images)? {
             let column = all.entry(metric).or_insert_with(|| vec![None; tasks.len()]);
             batch.iter().zip(scores).for_each(|(&k, score)| column[k] = score);
         }
@@ -227,7 +227,7 @@ pub fn score(
     Ok(all)
 }
 
-/// How far a model's pictures lie from the reference.
+/// How far a model's images lie from the reference.
 ///
 /// # Errors
 /// What cannot be read or compared.

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// The PNG file of a model's picture of a prompt.
+/// The PNG file of a model's image of a prompt.
 pub type Gallery<'a> = &'a dyn Fn(&str, usize) -> Result<Vec<u8>>;
 
 #[derive(Template)]
@@ -22,7 +22,7 @@ struct Page<'a> {
     warnings: BTreeSet<&'a str>,
 }
 
-/// A comparison with its pictures.
+/// A comparison with its images.
 struct Section<'a> {
     comparison: &'a Comparison,
     baseline: &'a str,
@@ -30,7 +30,7 @@ struct Section<'a> {
     lost: Vec<Pair<'a>>,
 }
 
-/// Two pictures of one prompt.
+/// Two images of one prompt.
 struct Pair<'a> {
     extreme: &'a Extreme,
     ours: String,
@@ -40,7 +40,7 @@ struct Pair<'a> {
 /// The page.
 ///
 /// # Errors
-/// A picture that cannot be read.
+/// An image that cannot be read.
 pub fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<String> {
     let address = |model: &str, index: usize| -> Result<String> {
         Ok(format!("data:image/png;base64,{}", STANDARD.encode(gallery(model, index)?)))
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_holds_its_pictures_and_lets_no_prompt_be_markup() {
+    fn the_page_holds_its_images_and_lets_no_prompt_be_markup() {
         let task = Task { prompt: "<b>bold</b>".to_owned(), category: "c".to_owned(), held_out: None };
         let scored = |model: &str, score| Scored {
             model: model.to_owned(),

@@ -16,11 +16,11 @@ const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
 /// A prompt, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// What to picture.
+    /// What to image.
     pub prompt: String,
     /// What kind of prompt it is; empty where nobody said.
     pub category: String,
-    /// What the bundled world's rule needs to judge a picture of it.
+    /// What the bundled world's rule needs to judge an image of it.
     pub held_out: Option<HeldOutPrompt>,
 }
 

@@ -21,7 +21,7 @@ pub struct Scored {
     pub sha256: String,
     /// Of each metric, one per prompt.
     pub scores: Scores,
-    /// Its pictures' distance from the reference, where there is one.
+    /// Its images' distance from the reference, where there is one.
     pub fid: Option<FidReport>,
 }
 
@@ -30,7 +30,7 @@ pub struct Scored {
 pub struct EvaluationReport {
     /// How many prompts.
     pub prompts: usize,
-    /// Of the first picture's noise; picture i uses seed + i, of every model.
+    /// Of the first image's noise; image i uses seed + i, of every model.
     pub seed: u64,
     /// What the others are compared with.
     pub baseline: String,
@@ -53,7 +53,7 @@ pub struct ModelSummary {
     pub sha256: String,
     /// By each metric.
     pub metrics: Vec<MetricSummary>,
-    /// Its pictures' distance from the reference.
+    /// Its images' distance from the reference.
     pub fid: Option<FidReport>,
 }
 
@@ -62,7 +62,7 @@ pub struct ModelSummary {
 pub struct MetricSummary {
     /// Which.
     pub metric: Metric,
-    /// Pictures that it scored.
+    /// Images that it scored.
     pub count: usize,
     /// Of their scores.
     pub mean: f64,
@@ -91,7 +91,7 @@ pub struct Comparison {
     pub lost_most: Vec<Extreme>,
 }
 
-/// How often a model's picture scored higher than the baseline's of the same prompt and noise.
+/// How often a model's image scored higher than the baseline's of the same prompt and noise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wins {
     /// Higher.
@@ -117,14 +117,14 @@ pub struct Extreme {
     pub baseline: f64,
 }
 
-/// How far two metrics agree on which picture is better, over all comparisons.
+/// How far two metrics agree on which image is better, over all comparisons.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agreement {
     /// One metric.
     pub first: Metric,
     /// The other.
     pub second: Metric,
-    /// Pairs of pictures that both call unequal.
+    /// Pairs of images that both call unequal.
     pub decided: usize,
     /// On how many of these they prefer the same.
     pub same: usize,

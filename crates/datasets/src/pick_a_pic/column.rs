@@ -1,0 +1,105 @@
+//! One column of a row group, as values that may be missing.
+
+use super::guard::Guarded;
+use bytes::Bytes;
+use parquet::basic::Compression;
+use parquet::column::page::PageReader;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
+use parquet::data_type::{ByteArray, DataType};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Values of a column.
+#[derive(Debug)]
+pub(super) enum Values {
+    Bytes(Vec<Option<Bytes>>),
+    Numbers(Vec<Option<f64>>),
+    Flags(Vec<Option<bool>>),
+}
+
+/// A column of a row group.
+pub(super) struct Column {
+    reader: ColumnReader,
+    /// Definition level of a value that is there.
+    present: i16,
+}
+
+/// Finds a column by name. Images may lie one level deeper, where the `datasets` package has put them.
+pub(super) fn find(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
+    let deeper = format!("{name}.bytes");
+    schema.columns().iter().position(|column| {
+        let path = column.path().string();
+        path == name || path == deeper
+    })
+}
+
+impl Column {
+    pub(super) fn open(file: &Arc<Guarded>, group: &RowGroupMetaData, index: usize) -> Result<Self> {
+        let mut chunk = Cow::Borrowed(group.column(index));
+        let mut file = Arc::clone(file);
+        if chunk.compression() == Compression::SNAPPY {
+            file = Arc::new(file.unpacking());
+            let plain = chunk.into_owned().into_builder().set_compression(Compression::UNCOMPRESSED);
+            chunk = Cow::Owned(plain.build()?);
+        }
+        let description: ColumnDescPtr = chunk.column_descr_ptr();
+        if description.max_rep_level() > 0 {
+            return Err(ParquetError::General("is a list".to_owned()));
+        }
+        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+        let pages: Box<dyn PageReader> = Box::new(SerializedPageReader::new(file, &chunk, rows, None)?);
+        let present = description.max_def_level();
+        Ok(Self { reader: get_column_reader(description, pages), present })
+    }
+
+    /// At most `count` values more.
+    pub(super) fn read(&mut self, count: usize) -> Result<Values> {
+        let present = self.present;
+        Ok(match &mut self.reader {
+            ColumnReader::ByteArrayColumnReader(r) => Values::Bytes(records(r, present, count, bytes)?),
+            ColumnReader::DoubleColumnReader(r) => Values::Numbers(records(r, present, count, |v| v)?),
+            ColumnReader::FloatColumnReader(r) => Values::Numbers(records(r, present, count, f64::from)?),
+            ColumnReader::Int32ColumnReader(r) => Values::Numbers(records(r, present, count, f64::from)?),
+            ColumnReader::Int64ColumnReader(r) => Values::Numbers(records(r, present, count, |v| v as f64)?),
+            ColumnReader::BoolColumnReader(r) => Values::Flags(records(r, present, count, |v| v)?),
+            ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
+                return Err(ParquetError::General("has a type that none of these columns has".to_owned()));
+            }
+        })
+    }
+}
+
+fn bytes(value: ByteArray) -> Bytes {
+    Bytes::copy_from_slice(value.data())
+}
+
+fn records<T: DataType, V: Clone>(
+    reader: &mut ColumnReaderImpl<T>,
+    present: i16,
+    count: usize,
+    turn: impl Fn(T::T) -> V,
+) -> Result<Vec<Option<V>>> {
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    let with_levels = (present > 0).then_some(&mut levels);
+    let (rows, ..) = reader.read_records(count, with_levels, None, &mut values)?;
+    let mut values = values.into_iter().map(turn);
+    if present == 0 {
+        return Ok(values.map(Some).collect());
+    }
+    if levels.len() != rows {
+        return Err(ParquetError::General("levels and rows do not fit".to_owned()));
+    }
+    levels
+        .into_iter()
+        .map(|level| match level == present {
+            false => Ok(None),
+            true => {
+                values.next().map(Some).ok_or_else(|| ParquetError::General("a value is missing".to_owned()))
+            }
+        })
+        .collect()
+}

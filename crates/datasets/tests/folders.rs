@@ -1,0 +1,145 @@
+//! Plain folders and tar shards.
+
+use datasets::error::ReadError;
+use datasets::pair::PreferencePair;
+use datasets::rows::Pairs;
+use domain::data::{DataSpec, FolderSpec};
+use domain::dataset::{ReadReport, Reason};
+use std::fs;
+use std::path::Path;
+
+fn spec(folder: &Path) -> FolderSpec {
+    FolderSpec { folder: folder.to_string_lossy().into_owned(), ..FolderSpec::default() }
+}
+
+fn read(spec: &DataSpec) -> Result<(Vec<PreferencePair>, ReadReport), ReadError> {
+    let mut pairs = Pairs::open(spec)?.expect("a set of files");
+    let read = pairs.by_ref().collect::<Result<Vec<_>, _>>()?;
+    Ok((read, pairs.report().clone()))
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    let file = folder.join(name);
+    fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+    fs::write(file, bytes).expect("written");
+}
+
+#[test]
+fn a_list_beside_its_images() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("set");
+    write(&folder, "a.png", b"winner");
+    write(&folder, "deep/b.png", b"loser");
+    write(scratch.path(), "secret.png", b"secret");
+    let lines = [
+        r#"{"prompt": "a cat", "winner": "a.png", "loser": "deep/b.png", "annotator": 3}"#,
+        "",
+        r#"{"prompt": "a dog", "winner": "../secret.png", "loser": "a.png"}"#,
+        r#"{"prompt": "a dog", "winner": "/etc/hostname", "loser": "a.png"}"#,
+        r#"{"prompt": "a dog", "winner": "a.png", "loser": "gone.png"}"#,
+        r#"{"prompt": " ", "winner": "a.png", "loser": "deep/b.png"}"#,
+        r#"{"prompt": 5}"#,
+        "not JSON",
+        r#"{"prompt": "ein Hund 🐕", "winner": "deep/b.png", "loser": "./a.png"}"#,
+    ];
+    write(&folder, "pairs.jsonl", lines.join("\n").as_bytes());
+    let (pairs, report) = read(&DataSpec::Folder(spec(&folder))).expect("readable");
+    assert_eq!(pairs.iter().map(|p| p.source.row).collect::<Vec<_>>(), [0, 8]);
+    assert_eq!((&*pairs[0].winner, &*pairs[0].loser), (&b"winner"[..], &b"loser"[..]));
+    assert_eq!(pairs[1].prompt, "ein Hund 🐕");
+    assert_eq!(report.dropped[&Reason::MissingImage], 3);
+    assert_eq!(report.dropped[&Reason::WrongType], 2);
+    assert_eq!(report.dropped[&Reason::NoPrompt], 1);
+    let escape = &report.named[0];
+    assert!(escape.detail.contains("leads out of the folder") && escape.source.row == 2, "{escape}");
+}
+
+#[test]
+fn kohyas_two_folders() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path();
+    write(folder, "w/1.png", b"w1");
+    write(folder, "l/1.jpg", b"l1");
+    write(folder, "w/1.txt", b"a cat\n");
+    write(folder, "w/b.2.png", b"w2");
+    write(folder, "l/b.2.png", b"l2");
+    write(folder, "l/b.2.txt", "ein Käse".as_bytes());
+    write(folder, "w/3.png", b"w3");
+    write(folder, "w/3.txt", b"alone");
+    write(folder, "w/4.png", b"w4");
+    write(folder, "l/4.png", b"l4");
+    let (pairs, report) = read(&DataSpec::Folder(spec(folder))).expect("readable");
+    let found: Vec<_> = pairs.iter().map(|p| (p.prompt.as_str(), &*p.winner, &*p.loser)).collect();
+    assert_eq!(found, [("a cat", &b"w1"[..], &b"l1"[..]), ("ein Käse", b"w2", b"l2")]);
+    assert_eq!(report.dropped[&Reason::MissingImage], 1);
+    assert_eq!(report.dropped[&Reason::NoPrompt], 1);
+
+    let nothing = tempfile::tempdir().expect("a folder");
+    let problem = read(&DataSpec::Folder(spec(nothing.path()))).expect_err("nothing there").to_string();
+    assert!(problem.contains("pairs.jsonl") && problem.contains("w and l"), "{problem}");
+}
+
+fn shard(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        // As is, where the library would refuse a name that leads elsewhere.
+        header.as_gnu_mut().expect("GNU").name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        archive.append(&header, *bytes).expect("appended");
+    }
+    archive.into_inner().expect("a shard")
+}
+
+#[test]
+fn tar_shards() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let first = shard(&[
+        ("set/0001.winner.jpg", b"w1"),
+        ("set/0001.loser.jpg", b"l1"),
+        ("set/0001.txt", b"a cat"),
+        ("../../etc/0002.loser.png", b"l2"),
+        ("../../etc/0002.winner.png", b"w2"),
+        ("../../etc/0002.json", br#"{"caption": "a dog", "id": 4}"#),
+        ("0003.winner.jpg", b"w3"),
+        ("0003.txt", b"alone"),
+        ("0004.winner.jpg", b"w4"),
+        ("0004.loser.jpg", b"l4"),
+    ]);
+    let second = shard(&[
+        ("a.jpg_0.jpg", b"0"),
+        ("a.jpg_1.jpg", b"1"),
+        ("a.label_0.txt", b"0"),
+        ("a.label_1.txt", b"1\n"),
+        ("a.original_prompt.txt", b"a hen"),
+        ("b.jpg_0.jpg", b"0"),
+        ("b.jpg_1.jpg", b"1"),
+        ("b.label_0.txt", b"0.5"),
+        ("b.label_1.txt", b"0.5"),
+        ("b.original_prompt.txt", b"a tie"),
+    ]);
+    write(scratch.path(), "0.tar", &first);
+    write(scratch.path(), "1.tar", &second);
+    let (mut pairs, report) = read(&DataSpec::WebDataset(spec(scratch.path()))).expect("readable");
+    pairs.sort_by_key(|pair| pair.source.to_string());
+    let found: Vec<_> = pairs.iter().map(|p| (p.prompt.as_str(), &*p.winner, &*p.loser)).collect();
+    assert_eq!(found, [("a cat", &b"w1"[..], &b"l1"[..]), ("a dog", b"w2", b"l2"), ("a hen", b"1", b"0")]);
+    assert_eq!(report.dropped[&Reason::MissingImage], 1);
+    assert_eq!(report.dropped[&Reason::NoPrompt], 1);
+    assert_eq!(report.dropped[&Reason::Tie], 1);
+
+    // Cut anywhere, or with a size that the file does not have: fewer pairs, no panic, nothing allocated for it.
+    for length in (0..first.len()).step_by(97) {
+        write(scratch.path(), "0.tar", &first[..length]);
+        let (cut, _) = read(&DataSpec::WebDataset(spec(scratch.path()))).expect("readable");
+        assert!(cut.len() <= 3);
+    }
+    let mut huge = first.clone();
+    huge[124..136].copy_from_slice(b"77777777777\0");
+    write(scratch.path(), "0.tar", &huge);
+    let (cut, report) = read(&DataSpec::WebDataset(spec(scratch.path()))).expect("readable");
+    assert_eq!(cut.len(), 1);
+    assert!(report.dropped.values().sum::<u64>() >= 2);
+}

@@ -1,0 +1,165 @@
+//! A ControlNet (Zhang et al. 2023): a copy of a UNet's way down and middle that sees a hint and adds to the UNet's
+//! states. With a second encoder of hints it is Prompt Diffusion's (Wang et al. 2023): an example pair and a query.
+
+mod hint;
+mod original;
+
+use crate::config::{ControlNetConfig, UnetConfig};
+use crate::nn::{Activation, Conv2d};
+use crate::tape::{Keep, Tape};
+use crate::unet::{DownBlock, MidBlock, Residuals, TimeEmbedding, WEIGHTS_FILE};
+use crate::weights::{Parameters, Scope};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use hint::HintEncoder;
+use std::path::Path;
+
+/// The network.
+#[derive(Debug)]
+pub struct ControlNet {
+    conv_in: Conv2d,
+    time: TimeEmbedding,
+    hint: HintEncoder,
+    query: Option<HintEncoder>,
+    down: Vec<DownBlock>,
+    mid: MidBlock,
+    /// After each state that the way down leaves, 1 x 1; zero when its training began.
+    zero_down: Vec<Conv2d>,
+    zero_mid: Conv2d,
+    config: ControlNetConfig,
+}
+
+impl ControlNet {
+    /// Builds the network that the config describes from its parameters, under diffusers' names.
+    ///
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, config: ControlNetConfig) -> Result<Self> {
+        let (unet, hints) = (&config.unet, &config.hints);
+        let channels = &unet.block_out_channels;
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let mut down = Vec::new();
+        let mut skips = vec![first];
+        let mut before = first;
+        for (i, &outputs) in channels.iter().enumerate() {
+            down.push(DownBlock::new(&scope.at(format!("down_blocks.{i}")), unet, i, before, &mut skips)?);
+            before = outputs;
+        }
+        let encoder = |name: &str, inputs: usize| {
+            HintEncoder::new(&scope.at(name), inputs, &hints.conditioning_embedding_out_channels, first)
+        };
+        let zero = |name: String, width: usize| Conv2d::new(&scope.at(name), width, width, 1, 1, 0);
+        Ok(Self {
+            conv_in: Conv2d::new(&scope.at("conv_in"), unet.in_channels, first, 3, 1, 1)?,
+            time: TimeEmbedding::new(&scope.at("time_embedding"), unet)?,
+            hint: encoder("controlnet_cond_embedding", hints.conditioning_channels)?,
+            query: hints.has_query().then(|| encoder("controlnet_query_cond_embedding", 3)).transpose()?,
+            down,
+            mid: MidBlock::new(&scope.at("mid_block"), unet, last)?,
+            zero_down: skips
+                .iter()
+                .enumerate()
+                .map(|(i, &width)| zero(format!("controlnet_down_blocks.{i}"), width))
+                .collect::<Result<_>>()?,
+            zero_mid: zero("controlnet_mid_block".to_owned(), last)?,
+            config,
+        })
+    }
+
+    /// Reads `folder` (`config.json` and weights) in diffusers layout, frozen.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let config = ControlNetConfig::read(&folder.join("config.json"))?;
+        let weights = folder.join(WEIGHTS_FILE);
+        if !weights.is_file() {
+            return Err(Error::format(&weights, "is not there: the folder needs the ControlNet's weights"));
+        }
+        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
+        let network = Self::new(&parameters.root(), config)?;
+        parameters.finish()?;
+        Ok(network)
+    }
+
+    /// Reads the `control_model.` of a checkpoint in one file, of torch or safetensors, under the names of the first
+    /// implementation; what else the file has stays unread. `config`: as [`ControlNetConfig::prompt_diffusion`].
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
+    pub fn load_original(file: &Path, config: ControlNetConfig, device: &Device) -> Result<Self> {
+        let tensors = original::read(file, &config)?;
+        let parameters = Parameters::of_tensors(tensors, device).named(file.display().to_string());
+        let network = Self::new(&parameters.root(), config)?;
+        parameters.finish()?;
+        Ok(network)
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub fn config(&self) -> &ControlNetConfig {
+        &self.config
+    }
+
+    /// Whether it can steer a UNet of this config.
+    ///
+    /// # Errors
+    /// The first field in which they differ.
+    pub fn check(&self, unet: &UnetConfig) -> Result<(), String> {
+        let own = &self.config.unet;
+        let fields = [
+            ("block_out_channels", own.block_out_channels == unet.block_out_channels),
+            ("down_block_types", own.down_block_types.len() == unet.down_block_types.len()),
+            ("layers_per_block", own.layers_per_block == unet.layers_per_block),
+            ("in_channels", own.in_channels == unet.in_channels),
+            ("cross_attention_dim", own.cross_attention_dim == unet.cross_attention_dim),
+        ];
+        match fields.iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((field, _)) => {
+                Err(format!("{field}: the ControlNet's is not the UNet's: it was made for another model"))
+            }
+        }
+    }
+
+    /// What it adds to a UNet's states. `latents`, `timesteps` and `text` as the UNet's; `hints`: the states of
+    /// [`ControlNet::encode_hints`].
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        timesteps: &Tensor,
+        text: &Tensor,
+        hints: &Tensor,
+    ) -> Result<Residuals> {
+        let time = Activation::Silu.apply(&self.time.forward(timesteps)?)?.to_dtype(latents.dtype())?;
+        let mut x = (self.conv_in.forward(latents)? + hints)?;
+        let mut skips = vec![x.clone()];
+        let mut tape = Tape::new(Keep::Graph);
+        for block in &self.down {
+            x = block.forward(&mut tape, &x, &time, text, &mut skips)?;
+        }
+        x = self.mid.forward(&mut tape, &x, &time, text)?;
+        let down = skips.iter().zip(&self.zero_down).map(|(skip, zero)| zero.forward(skip));
+        Ok(Residuals { down: down.collect::<Result<_>>()?, mid: self.zero_mid.forward(&x)? })
+    }
+
+    /// The hints' states, the same for every step of an image. `hint`: (batch, channels, height, width) in pixels;
+    /// `query`: the same with 3 channels, for a network with an encoder of it.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or a query that is missing or one too many.
+    pub fn encode_hints(&self, hint: &Tensor, query: Option<&Tensor>) -> Result<Tensor> {
+        let states = self.hint.forward(hint)?;
+        match (&self.query, query) {
+            (Some(encoder), Some(query)) => Ok((states + encoder.forward(query)?)?),
+            (None, None) => Ok(states),
+            (Some(_), None) => {
+                Err(Error::setting("query", "this ControlNet needs one beside the example pair"))
+            }
+            (None, Some(_)) => Err(Error::setting("query", "this ControlNet takes none: it has one encoder")),
+        }
+    }
+}

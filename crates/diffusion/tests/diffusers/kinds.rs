@@ -1,0 +1,181 @@
+//! Whole models of the published kinds, small: SD 2.1 (v-prediction, exact GELU, padding with `!`) and SDXL (two text
+//! encoders, pooled text and time ids), against diffusers' pipelines.
+
+use crate::fixture::{Expected, folder, json};
+use candle_core::{Device, Tensor};
+use diffusion::conditioning::MicroConditioning;
+use diffusion::config::UnetConfig;
+use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
+use diffusion::sampler::SamplerKind;
+use diffusion::text_encoders::TextEncoders;
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().expect("texts").iter().map(|text| text.as_str().expect("a text")).collect()
+}
+
+fn open(name: &str) -> TextEncoders {
+    TextEncoders::open(&Folders::new(&folder(name), None), &Device::Cpu).expect(name)
+}
+
+/// Asserts that images of a case are diffusers'.
+fn check_case(model: &TextToImage, expected: &Expected, case: &str, asked: &Value, steps: u32) {
+    let prompts = texts(&asked["prompt"]);
+    let negative = asked["negative_prompt"].as_array().map(|_| texts(&asked["negative_prompt"]));
+    let batch = prompts.iter().enumerate().map(|(i, prompt)| Prompt {
+        prompt: (*prompt).to_owned(),
+        negative_prompt: negative.as_ref().map(|texts| texts[i].to_owned()),
+        seed: 0,
+    });
+    let side = |name: &str| asked[name].as_u64().expect("pixels") as u32;
+    let settings = Settings {
+        width: side("width"),
+        height: side("height"),
+        steps,
+        guidance_scale: asked["guidance_scale"].as_f64().expect("a scale"),
+        sampler: model.defaults().sampler,
+    };
+    let noise = expected.get(&format!("{case}.noise"));
+    let mut go_on = |_, _| ControlFlow::Continue(());
+    let images = model.decoded_from(noise, &batch.collect::<Vec<_>>(), &settings, &mut go_on);
+    let images = images.expect("pictures").expect("not stopped").clamp(-1.0, 1.0).expect("numbers");
+    expected.assert_close(&format!("{case}.images"), &images, 1e-4);
+}
+
+/// Text states and images of every case.
+fn check(name: &str) -> TextToImage {
+    let (expected, asked) = (Expected::read(name), json(&format!("{name}/expected.json")));
+    let model = TextToImage::load(&folder(name), None, &Device::Cpu).expect(name);
+    let encoded = model.text_encoders().encode(&texts(&asked["texts"])).expect("encoded");
+    expected.assert_close("states", &encoded.states, 1e-5);
+    assert_eq!(encoded.pooled.is_some(), expected.names("").contains(&"pooled"));
+    if let Some(pooled) = &encoded.pooled {
+        expected.assert_close("pooled", pooled, 1e-5);
+    }
+    let steps = asked["steps"].as_u64().expect("a number") as u32;
+    let cases = asked["cases"].as_object().expect("cases");
+    assert_eq!(cases.len(), 4);
+    for (case, asked) in cases {
+        check_case(&model, &expected, case, asked, steps);
+    }
+    model
+}
+
+#[test]
+fn sd21() {
+    let model = check("sd21");
+    let defaults = model.defaults();
+    assert_eq!((defaults.sampler, defaults.guidance_scale), (SamplerKind::Ddim, 7.5));
+}
+
+#[test]
+fn sdxl() {
+    let model = check("sdxl");
+    let defaults = model.defaults();
+    assert_eq!((defaults.sampler, defaults.guidance_scale), (SamplerKind::Euler, 5.0));
+    assert_eq!((defaults.width, model.size_multiple()), (64, 8));
+    assert_eq!(model.text_encoders().tokens(), 77);
+}
+
+/// A copy of a fixture's folder with everything below.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("create");
+    for entry in std::fs::read_dir(from).expect("a fixture") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copy");
+        }
+    }
+}
+
+/// Where the authors do not want zeros, no negative prompt is the empty one.
+#[test]
+fn what_stands_for_no_negative_prompt_is_in_the_model_s_index() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    copy(&folder("sdxl"), scratch.path());
+    std::fs::write(scratch.path().join("model_index.json"), r#"{"force_zeros_for_empty_prompt": false}"#)
+        .expect("write");
+    let model = TextToImage::load(scratch.path(), None, &Device::Cpu).expect("load");
+    let asked = json("sdxl/expected.json");
+    let mut case = asked["cases"]["empty_negative"].clone();
+    case["negative_prompt"] = Value::Null;
+    check_case(&model, &Expected::read("sdxl"), "empty_negative", &case, 4);
+}
+
+/// In a batch, some prompts may have a negative prompt and others none.
+#[test]
+fn texts_that_are_not_there_stand_between_those_that_are() {
+    for name in ["sd21", "sdxl"] {
+        let encoders = open(name);
+        let none = encoders.encode_given(&[None, None]).expect("none");
+        let mixed = encoders.encode_given(&[None, Some("a dog"), None, Some("")]).expect("mixed");
+        let alone = encoders.encode(&["a dog", ""]).expect("alone");
+        let same = |a: &Tensor, i: usize, b: &Tensor, j: usize| {
+            let (a, b) = (a.get(i).expect("a row"), b.get(j).expect("a row"));
+            a.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("numbers")
+                == b.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("numbers")
+        };
+        for (i, of, j) in [(0, &none, 0), (1, &alone, 0), (2, &none, 1), (3, &alone, 1)] {
+            assert!(same(&mixed.states, i, &of.states, j), "{name}: {i}");
+            let (Some(mixed), Some(of)) = (&mixed.pooled, &of.pooled) else { continue };
+            assert!(same(mixed, i, of, j), "{name}: pooled {i}");
+        }
+        let largest = none.states.abs().and_then(|t| t.max_all()?.to_scalar::<f32>()).expect("a number");
+        assert_eq!(largest == 0.0, name == "sdxl");
+        let (empty, none) = (alone.states.narrow(0, 1, 1), none.states.narrow(0, 0, 1));
+        assert_eq!(same(&empty.expect("one"), 0, &none.expect("one"), 0), name == "sd21");
+    }
+}
+
+#[test]
+fn sizes_count_for_sdxl_only() {
+    let image = MicroConditioning { original_size: [5, 7], crop: [1, 2], target_size: [3, 4] };
+    let told = open("sdxl").encode(&["a", "b"]).and_then(|text| text.of_images(&[image; 2])).expect("told");
+    let added = told.added.expect("added");
+    let ids = added.time_ids.to_vec2::<f32>().expect("numbers");
+    assert_eq!(ids, [[5.0, 7.0, 1.0, 2.0, 3.0, 4.0]; 2]);
+    assert_eq!(added.pooled.dims(), [2, 10]);
+    let told = open("sd21").encode(&["a"]).and_then(|text| text.of_images(&[image])).expect("told");
+    assert!(told.added.is_none());
+}
+
+/// A UNet alone, over a base of another kind, is refused by name instead of drawing noise.
+#[test]
+fn a_unet_of_another_kind_than_its_base() {
+    let config = |name: &str| UnetConfig::read(&folder(name).join("unet/config.json")).expect("a config");
+    let (sdxl, sd21) = (open("sdxl"), open("sd21"));
+    assert_eq!(sdxl.check(&config("sdxl")), Ok(()));
+    assert_eq!(sd21.check(&config("sd21")), Ok(()));
+    let problem = |encoders: &TextEncoders, config: UnetConfig| encoders.check(&config).expect_err("unfit");
+    assert!(problem(&sdxl, config("sd21")).starts_with("cross_attention_dim: is 12"));
+    assert!(problem(&sd21, config("sdxl")).starts_with("cross_attention_dim: is 28"));
+    let blind = UnetConfig { addition_embed_type: None, ..config("sdxl") };
+    assert!(problem(&sdxl, blind).starts_with("addition_embed_type: is null"));
+    let asking = UnetConfig { cross_attention_dim: 12, ..config("sdxl") };
+    assert!(problem(&sd21, asking).contains("text_encoder_2"));
+    let wide = UnetConfig { projection_class_embeddings_input_dim: Some(35), ..config("sdxl") };
+    assert!(problem(&sdxl, wide).contains("make 34"));
+
+    let scratch = tempfile::tempdir().expect("a folder");
+    copy(&folder("sdxl/unet"), &scratch.path().join("unet"));
+    let error = TextToImage::load(scratch.path(), Some(&folder("sd21")), &Device::Cpu).expect_err("unfit");
+    let error = error.to_string();
+    assert!(error.contains("unet/config.json: cross_attention_dim") && error.contains("base"), "{error}");
+    TextToImage::load(scratch.path(), Some(&folder("sdxl")), &Device::Cpu).expect("its own base");
+}
+
+#[test]
+fn tokenizers_of_two_lengths() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    copy(&folder("sdxl"), scratch.path());
+    std::fs::write(scratch.path().join("tokenizer_2/tokenizer_config.json"), r#"{"model_max_length": 70}"#)
+        .expect("write");
+    let opened = TextEncoders::open(&Folders::new(scratch.path(), None), &Device::Cpu);
+    let error = opened.expect_err("two lengths").to_string();
+    assert!(error.contains("tokenizer_2: model_max_length 70 differs from the 77"), "{error}");
+}

@@ -1,0 +1,230 @@
+//! CLIP: images and texts as vectors of one space, under transformers' weight names.
+
+use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, Image, Preprocessing};
+use candle_core::{D, DType, Device, Tensor};
+use diffusion::Result;
+use diffusion::clip::{Encoder, EncoderShape, TextTower, vector};
+use diffusion::config::{self, ClipConfig, ClipVisionConfig};
+use diffusion::nn::{Embedding, LayerNorm, Linear, conv2d};
+use diffusion::tokenizer::Tokenizer;
+use diffusion::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights};
+use image::RgbImage;
+use serde::Deserialize;
+use std::path::Path;
+
+/// A CLIP model and its tokenizer.
+#[derive(Debug)]
+pub struct Clip {
+    towers: Towers,
+    tokenizer: Tokenizer,
+    normalisation: Normalisation,
+    device: Device,
+}
+
+/// What is taken off pixels and what they are divided by, channel by channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normalisation {
+    pub(crate) mean: [f32; 3],
+    pub(crate) deviation: [f32; 3],
+}
+
+impl Normalisation {
+    /// Of a folder's `preprocessor_config.json`; OpenAI's where there is none.
+    pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
+        let file = folder.map(|folder| folder.join("preprocessor_config.json")).filter(|file| file.is_file());
+        let PreprocessorConfig { image_mean, image_std } = match file {
+            Some(file) => config::read(&file)?,
+            None => PreprocessorConfig { image_mean: CLIP_MEAN, image_std: CLIP_DEVIATION },
+        };
+        Ok(Self { mean: image_mean, deviation: image_std })
+    }
+}
+
+/// Both networks.
+#[derive(Debug)]
+pub struct Towers {
+    /// The text's.
+    pub text: TextTower,
+    image: ImageTower,
+    text_projection: Linear,
+    visual_projection: Linear,
+    logit_scale: Tensor,
+}
+
+/// `preprocessor_config.json`, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct PreprocessorConfig {
+    #[serde(default = "clip_mean")]
+    image_mean: [f32; 3],
+    #[serde(default = "clip_deviation")]
+    image_std: [f32; 3],
+}
+
+fn clip_mean() -> [f32; 3] {
+    CLIP_MEAN
+}
+fn clip_deviation() -> [f32; 3] {
+    CLIP_DEVIATION
+}
+
+impl Towers {
+    /// # Errors
+    /// A parameter that is missing or misshapen.
+    pub fn new(scope: &Scope<'_>, config: ClipConfig) -> Result<Self> {
+        let (text, image, shared) = (config.text_config, config.vision_config, config.projection_dim);
+        Ok(Self {
+            text_projection: Linear::without_bias(&scope.at("text_projection"), text.hidden_size, shared)?,
+            visual_projection: Linear::without_bias(
+                &scope.at("visual_projection"),
+                image.hidden_size,
+                shared,
+            )?,
+            logit_scale: scope.get("logit_scale", &[], Init::Constant((1.0f64 / 0.07).ln()))?,
+            text: TextTower::new(scope, text)?,
+            image: ImageTower::new(&scope.at("vision_model"), image)?,
+        })
+    }
+
+    /// Side of the images.
+    #[must_use]
+    pub fn image_size(&self) -> usize {
+        self.image.config.image_size
+    }
+
+    /// `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not normalised.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn image_features(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.visual_projection.forward(&self.image.forward(pixels)?)
+    }
+
+    /// Returns the text states and (batch, shared width), not normalised.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary.
+    pub fn text_features(&self, ids: &[Vec<u32>]) -> Result<(Tensor, Tensor)> {
+        let states = self.text.forward(ids)?;
+        let features = self.text_projection.forward(&self.text.pool(&states, ids)?)?;
+        Ok((states, features))
+    }
+
+    /// The logarithm of what cosines are multiplied by before a softmax.
+    #[must_use]
+    pub fn logit_scale(&self) -> &Tensor {
+        &self.logit_scale
+    }
+}
+
+/// The image's network (`vision_model`): patches, class token, transformer.
+#[derive(Debug)]
+pub(crate) struct ImageTower {
+    class: Tensor,
+    patches: Tensor,
+    no_bias: Tensor,
+    positions: Embedding,
+    pre_layrnorm: LayerNorm,
+    encoder: Encoder,
+    post_layernorm: LayerNorm,
+    config: ClipVisionConfig,
+}
+
+impl ImageTower {
+    pub(crate) fn new(scope: &Scope<'_>, config: ClipVisionConfig) -> Result<Self> {
+        let (width, patch) = (config.hidden_size, config.patch_size);
+        let embeddings = scope.at("embeddings");
+        let shape = EncoderShape {
+            width,
+            middle: config.intermediate_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            causal: false,
+            activation: config.hidden_act,
+            epsilon: config.layer_norm_eps,
+        };
+        let count = (config.image_size / patch).pow(2) + 1;
+        let class = vector(&embeddings, "class_embedding", width, 0.02)?;
+        Ok(Self {
+            patches: embeddings.at("patch_embedding").get(
+                "weight",
+                &[width, 3, patch, patch],
+                Init::Normal(1.0 / ((3 * patch * patch) as f64).sqrt()),
+            )?,
+            no_bias: Tensor::zeros(width, class.dtype(), class.device())?,
+            class,
+            positions: Embedding::new(&embeddings.at("position_embedding"), count, width, 0.3)?,
+            // transformers' spelling
+            pre_layrnorm: LayerNorm::new(&scope.at("pre_layrnorm"), width, config.layer_norm_eps)?,
+            encoder: Encoder::new(&scope.at("encoder"), shape)?,
+            post_layernorm: LayerNorm::new(&scope.at("post_layernorm"), width, config.layer_norm_eps)?,
+            config,
+        })
+    }
+
+    /// (batch, 3, side, side) to (batch, width).
+    pub(crate) fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        let patches = conv2d(pixels, &self.patches, &self.no_bias, self.config.patch_size, 0)?;
+        let patches = patches.flatten_from(2)?.transpose(1, 2)?;
+        let (batch, _, width) = patches.dims3()?;
+        let class = self.class.reshape((1, 1, width))?.expand((batch, 1, width))?;
+        let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(self.positions.table())?;
+        let class = self.encoder.first_position(&self.pre_layrnorm.forward(&x)?)?;
+        self.post_layernorm.forward(&class)
+    }
+}
+
+impl Clip {
+    /// Reads a CLIP folder (`config.json`, weights, `vocab.json`, `merges.txt`).
+    ///
+    /// # Errors
+    /// A part that is missing or damaged.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let config: ClipConfig = config::read(&folder.join("config.json"))?;
+        let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?;
+        let (towers, _) = Parameters::stored(stored, device, DType::F32, false)
+            .build(|scope| Towers::new(scope, config.clone()))?;
+        let tokenizer = Tokenizer::load(folder)?;
+        let normalisation = Normalisation::read(Some(folder))?;
+        Ok(Self { towers, tokenizer, normalisation, device: device.clone() })
+    }
+
+    /// L2-normalised features of images, (images, shared width), prepared as transformers does.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn image_features(&self, images: &[RgbImage]) -> Result<Tensor> {
+        let images: Vec<Image> = images.iter().cloned().map(Image::from).collect();
+        let side = self.towers.image_size();
+        let Normalisation { mean, deviation } = self.normalisation;
+        let pixels =
+            Preprocessing::Transformers.normalised(&images, side, (mean, deviation), &self.device)?;
+        normalised(&self.towers.image_features(&pixels)?)
+    }
+
+    /// L2-normalised features of texts, (texts, shared width).
+    ///
+    /// # Errors
+    /// The tokenizer's or candle's.
+    pub fn text_features(&self, texts: &[&str]) -> Result<Tensor> {
+        let ids = texts.iter().map(|t| self.tokenizer.encode(t)).collect::<Result<Vec<_>>>()?;
+        normalised(&self.towers.text_features(&ids)?.1)
+    }
+
+    /// The cosine of each image with its own text: the CLIP score, neither scaled nor clamped.
+    ///
+    /// # Errors
+    /// As for the features; as many images as texts are needed.
+    pub fn scores(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>> {
+        let product = (self.image_features(images)? * self.text_features(texts)?)?;
+        Ok(product.sum(D::Minus1)?.to_vec1()?)
+    }
+}
+
+/// Rows scaled to length 1.
+///
+/// # Errors
+/// candle's.
+pub fn normalised(features: &Tensor) -> Result<Tensor> {
+    let length = (features.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    Ok(features.broadcast_div(&length)?)
+}

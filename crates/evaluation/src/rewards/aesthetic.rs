@@ -1,0 +1,66 @@
+//! LAION's improved aesthetic predictor: an affine map of the normalised image features of OpenAI's ViT-L/14. Its five
+//! layers have no activation between them.
+
+use super::backbone::{Backbone, image_features};
+use super::weights::Weights;
+use crate::clip::Towers;
+use crate::preprocess::{Image, Preprocessing};
+use candle_core::{Device, Tensor};
+use diffusion::Result;
+use diffusion::nn::Linear;
+use diffusion::weights::{Parameters, Scope};
+use std::borrow::Borrow;
+use std::path::Path;
+
+/// Their places among the dropouts of the published network.
+const LAYERS: [usize; 5] = [0, 2, 4, 6, 7];
+
+/// Linear layers one after the other, to one number. ImageReward's head is of the same kind.
+#[derive(Debug)]
+pub(super) struct Head {
+    layers: Vec<Linear>,
+}
+
+impl Head {
+    /// `layers.{0,2,4,6,7}` below `scope`, whose full name is `prefix`; sizes are the file's.
+    pub(super) fn new(scope: &Scope<'_>, weights: &Weights, prefix: &str) -> Result<Self> {
+        let layer = |i: usize| {
+            let [outputs, inputs] = weights.shape(&format!("{prefix}layers.{i}.weight"))?;
+            Linear::new(&scope.at(format!("layers.{i}")), inputs, outputs)
+        };
+        Ok(Self { layers: LAYERS.into_iter().map(layer).collect::<Result<_>>()? })
+    }
+
+    /// (batch, width) to (batch).
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))?;
+        Ok(x.squeeze(1)?)
+    }
+}
+
+/// The predictor and the CLIP it stands on.
+#[derive(Debug)]
+pub(super) struct Aesthetic {
+    towers: Towers,
+    head: Head,
+    device: Device,
+}
+
+impl Aesthetic {
+    pub(super) fn open(head: &Path, backbone: &Path, device: &Device) -> Result<Self> {
+        let weights = Weights::read(head)?;
+        let origin = weights.file.display().to_string();
+        let parameters = Parameters::of_tensors(weights.tensors.clone(), device).named(origin);
+        let head = Head::new(&parameters.root(), &weights, "")?;
+        parameters.finish()?;
+        Ok(Self { towers: Backbone::VitL14.open(backbone, device)?, head, device: device.clone() })
+    }
+
+    pub(super) fn scores<P: Borrow<Image> + Sync>(&self, images: &[P]) -> Result<Vec<f32>> {
+        Ok(self.head.forward(&self.features(images)?)?.to_vec1()?)
+    }
+
+    pub(super) fn features<P: Borrow<Image> + Sync>(&self, images: &[P]) -> Result<Tensor> {
+        image_features(&self.towers, Preprocessing::OpenAi, images, &self.device)
+    }
+}

@@ -1,0 +1,77 @@
+//! Graphite on cream paper: contours drawn twice by an unsteady hand, tones as hatching, no colour.
+
+use std::f32::consts::{PI, TAU};
+
+use crate::dice::Dice;
+use crate::field::{self, Field, backdrop, blur, brightness, channel, gradient, mix, noise};
+use crate::image::{Image, SIDE};
+
+const PAPER: [f32; 3] = [246.0, 241.0, 230.0];
+const GRAPHITE: [f32; 3] = [52.0, 52.0, 58.0];
+
+/// The image as a pencil drawing.
+#[must_use]
+pub fn sketch(image: &Image, seed: u64) -> Image {
+    let dice = &mut Dice::new("sketch", seed);
+    let levels = image.levels();
+    let contour = contour(&levels, dice);
+    let tone = tone(&levels);
+    let tilt = PI / 4.0 + dice.between(-0.15, 0.15);
+    let single = hatching(dice, tilt, 4.0);
+    let crossed = hatching(dice, tilt - PI / 2.0, 4.0);
+    let grain = noise(dice, 2.0, 0.8);
+    let drawn: Vec<[f32; 3]> = (0..SIDE * SIDE)
+        .map(|pixel| {
+            let first = ((tone[pixel] - 0.12) * 1.6).clamp(0.0, 0.8) * single[pixel];
+            let second = ((tone[pixel] - 0.6) * 2.2).clamp(0.0, 0.8) * crossed[pixel];
+            let ink = first.max(second) + 0.08 * tone[pixel];
+            // Graphite catches on the grain of the paper.
+            let graphite = ink.max(contour[pixel]) * (0.9 + 0.1 * dice.normal());
+            mix(PAPER.map(|level| level + grain[pixel]), GRAPHITE, graphite.clamp(0.0, 1.0))
+        })
+        .collect();
+    Image::from_levels(&drawn)
+}
+
+/// Two lines along every edge, the second fainter and astray.
+fn contour(levels: &[[f32; 3]], dice: &mut Dice) -> Field {
+    let mut edge: Field = vec![0.0; SIDE * SIDE];
+    for index in 0..3 {
+        let (along_x, along_y) = gradient(&blur(&channel(levels, index), 0.5));
+        for (strongest, (gx, gy)) in edge.iter_mut().zip(along_x.iter().zip(along_y)) {
+            *strongest = strongest.max(gx.hypot(gy));
+        }
+    }
+    // Relative to the strongest edge, so that pale objects are drawn as firmly as dark ones; never below what is no edge at all.
+    let firm = edge.iter().copied().fold(20.0, f32::max) * 0.75;
+    let line: Field = edge.into_iter().map(|strength| (strength / firm).min(1.0)).collect();
+    let (astray_x, astray_y) = (noise(dice, 1.0, 4.0), noise(dice, 1.0, 4.0));
+    (0..SIDE * SIDE)
+        .map(|pixel| {
+            let (x, y) = ((pixel % SIDE) as f32 + 0.5, (pixel / SIDE) as f32 + 0.5);
+            let second =
+                field::at(&line, x + astray_x[pixel].clamp(-1.5, 1.5), y + astray_y[pixel].clamp(-1.5, 1.5));
+            0.95 * line[pixel].max(0.5 * second)
+        })
+        .collect()
+}
+
+/// How densely to hatch: by darkness, and a little by difference from the backdrop, so that light objects are not left bare.
+fn tone(levels: &[[f32; 3]]) -> Field {
+    let backdrop = backdrop(levels);
+    let tone = |&level: &[f32; 3]| {
+        let difference = (0..3).map(|c| (level[c] - backdrop[c]).abs()).fold(0.0, f32::max) / 110.0;
+        let darkness = (1.0 - brightness(level) / 255.0).clamp(0.0, 1.0).powf(1.2);
+        (0.25 * difference.min(1.0) + 0.75 * darkness).min(1.0)
+    };
+    levels.iter().map(tone).collect()
+}
+
+/// Nearly straight parallel lines, 1 in the middle of a line, 0 between lines.
+fn hatching(dice: &mut Dice, tilt: f32, period: f32) -> Field {
+    let (unsteady, phase) = (noise(dice, 0.35, 5.0), dice.between(0.0, TAU));
+    field::field(|x, y| {
+        let across = x as f32 * tilt.cos() + y as f32 * tilt.sin() + unsteady[y * SIDE + x];
+        (0.5 + 0.5 * (TAU * across / period + phase).cos()).powf(1.5)
+    })
+}

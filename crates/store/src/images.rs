@@ -1,0 +1,370 @@
+//! Images, how they came to be, and what metrics say of them. Bytes lie in the artifact store.
+
+use crate::db::{Store, in_transaction, limit, micros, read, with_db};
+use crate::error::{StoreError, missing};
+use crate::jobs::{Claim, require_lease};
+use domain::Timestamp;
+use domain::api::ModelScore;
+use domain::evaluate::Metric;
+use domain::id::{ImageId, ModelId, RunId};
+use domain::image::{GenerationParams, Image, Purpose};
+use domain::problem::Problems;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Which images to list; what is `None` does not restrict.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageFilter {
+    /// Made by this model.
+    pub model_id: Option<ModelId>,
+    /// Belonging to this run.
+    pub run_id: Option<RunId>,
+    /// Made for this.
+    pub purpose: Option<Purpose>,
+    /// Whose prompt contains this text; the case of ASCII letters is ignored.
+    pub prompt_contains: Option<String>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<ImageId>,
+}
+
+/// What a metric says of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ImageScore {
+    /// Of which image.
+    pub image_id: ImageId,
+    /// By what.
+    pub metric: Metric,
+    /// How much.
+    pub value: f64,
+}
+
+#[derive(sqlx::FromRow)]
+struct ImageRow {
+    id: Uuid,
+    model_id: Option<Uuid>,
+    run_id: Option<Uuid>,
+    step: Option<i64>,
+    purpose: String,
+    prompt: String,
+    negative_prompt: String,
+    seed: i64,
+    steps: i64,
+    guidance_scale: f64,
+    width: i64,
+    height: i64,
+    sampler: String,
+    lora: Option<String>,
+    artifact: String,
+    created_at: Timestamp,
+}
+
+impl TryFrom<ImageRow> for Image {
+    type Error = StoreError;
+    fn try_from(row: ImageRow) -> Result<Self, StoreError> {
+        let id = row.id;
+        Ok(Self {
+            id: ImageId(id),
+            model_id: row.model_id.map(ModelId),
+            run_id: row.run_id.map(RunId),
+            step: row.step,
+            purpose: read(row.purpose.parse(), "images", "purpose", id)?,
+            params: GenerationParams {
+                prompt: row.prompt,
+                negative_prompt: row.negative_prompt,
+                seed: read(u64::try_from(row.seed), "images", "seed", id)?,
+                steps: read(u32::try_from(row.steps), "images", "steps", id)?,
+                guidance_scale: row.guidance_scale,
+                width: read(u32::try_from(row.width), "images", "width", id)?,
+                height: read(u32::try_from(row.height), "images", "height", id)?,
+                sampler: read(row.sampler.parse(), "images", "sampler", id)?,
+                lora: match row.lora {
+                    Some(list) => read(serde_json::from_str(&list), "images", "lora", id)?,
+                    None => Vec::new(),
+                },
+            },
+            artifact: row.artifact,
+            created_at: row.created_at,
+        })
+    }
+}
+
+macro_rules! select_images {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, model_id, run_id, step, purpose, prompt, negative_prompt, seed, steps, guidance_scale, ",
+            "width, height, sampler, lora, artifact, created_at FROM images ",
+            $rest
+        )
+    };
+}
+
+/// Stands for everything that decides an image besides the weights.
+fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
+    let GenerationParams {
+        prompt,
+        negative_prompt,
+        seed,
+        steps,
+        guidance_scale,
+        width,
+        height,
+        sampler,
+        lora: _,
+    } = params;
+    // Lengths first, so that no two different sets of fields read alike.
+    let text = format!(
+        "{}:{prompt}{}:{negative_prompt}{seed} {steps} {guidance_scale} {width}x{height} {sampler}{}",
+        prompt.len(),
+        negative_prompt.len(),
+        lora(params)?.unwrap_or_default(),
+    );
+    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The adapters as the column has them: JSON, and null for none.
+fn lora(params: &GenerationParams) -> Result<Option<String>, StoreError> {
+    let list = || serde_json::to_string(&params.lora).map_err(|e| invalid("lora", e.to_string()));
+    (!params.lora.is_empty()).then(list).transpose()
+}
+
+impl Store {
+    /// Makes images known, all or none. A worker gives its claim; the server has none.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Missing` if an image's model or run is; `Invalid` for a seed that no column holds.
+    pub async fn insert_images(&self, images: &[Image], claim: Option<&Claim>) -> Result<(), StoreError> {
+        in_transaction!(self, tx => {
+            if let Some(claim) = claim {
+                require_lease!(tx, claim);
+            }
+            for image in images {
+                let params = &image.params;
+                sqlx::query(
+                    "INSERT INTO images (id, model_id, run_id, step, purpose, prompt, negative_prompt, seed, steps, \
+                     guidance_scale, width, height, sampler, lora, params_sha256, artifact, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
+                    .bind(image.id.0)
+                    .bind(image.model_id.map(|id| id.0))
+                    .bind(image.run_id.map(|id| id.0))
+                    .bind(image.step)
+                    .bind(image.purpose.as_str())
+                    .bind(&params.prompt)
+                    .bind(&params.negative_prompt)
+                    .bind(seed(params.seed)?)
+                    .bind(i64::from(params.steps))
+                    .bind(params.guidance_scale)
+                    .bind(i64::from(params.width))
+                    .bind(i64::from(params.height))
+                    .bind(params.sampler.as_str())
+                    .bind(lora(params)?)
+                    .bind(params_sha256(params)?)
+                    .bind(&image.artifact)
+                    .bind(micros(image.created_at))
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(|e| missing(e, "model or run of this image"))?;
+            }
+        });
+        self.note_comparable_models(images).await
+    }
+
+    /// Remembers which models now share the params of an evaluation image. In a transaction after the images' own:
+    /// of two workers that insert at the same time, at least the later one then sees both sides.
+    async fn note_comparable_models(&self, images: &[Image]) -> Result<(), StoreError> {
+        if !images.iter().any(|image| image.purpose == Purpose::Evaluation) {
+            return Ok(());
+        }
+        in_transaction!(self, tx => {
+            for image in images.iter().filter(|image| image.purpose == Purpose::Evaluation) {
+                sqlx::query(
+                    "INSERT INTO comparable_models (model_a, model_b) \
+                     SELECT DISTINCT CASE WHEN model_id < $1 THEN model_id ELSE $1 END, \
+                                     CASE WHEN model_id < $1 THEN $1 ELSE model_id END \
+                     FROM images WHERE params_sha256 = $2 AND purpose = 'evaluation' AND model_id <> $1 \
+                     ON CONFLICT (model_a, model_b) DO NOTHING")
+                    .bind(image.model_id.map(|id| id.0))
+                    .bind(params_sha256(&image.params)?)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        });
+        Ok(())
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_image(&self, id: ImageId) -> Result<Option<Image>, StoreError> {
+        let row: Option<ImageRow> = with_db!(self, pool =>
+            sqlx::query_as(select_images!("WHERE id = $1")).bind(id.0).fetch_optional(pool).await?);
+        row.map(Image::try_from).transpose()
+    }
+
+    /// Images, newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_images(&self, filter: &ImageFilter, at_most: u32) -> Result<Vec<Image>, StoreError> {
+        let rows: Vec<ImageRow> = with_db!(self, pool => sqlx::query_as(select_images!(
+            "WHERE ($1 IS NULL OR model_id = $1) AND ($2 IS NULL OR run_id = $2) AND ($3 IS NULL OR purpose = $3) \
+             AND ($4 IS NULL OR LOWER(prompt) LIKE $4 ESCAPE '\\') AND id < $5 ORDER BY id DESC LIMIT $6"))
+            .bind(filter.model_id.map(|id| id.0))
+            .bind(filter.run_id.map(|id| id.0))
+            .bind(filter.purpose.map(Purpose::as_str))
+            .bind(filter.prompt_contains.as_deref().map(containing))
+            .bind(filter.before.map_or(Uuid::max(), |id| id.0))
+            .bind(limit(at_most))
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter().map(Image::try_from).collect()
+    }
+
+    /// The sample images of a run in order of step.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_samples(&self, run: RunId) -> Result<Vec<Image>, StoreError> {
+        let rows: Vec<ImageRow> = with_db!(self, pool =>
+            sqlx::query_as(select_images!("WHERE run_id = $1 AND purpose = 'sample' ORDER BY step, id"))
+                .bind(run.0)
+                .fetch_all(pool)
+                .await?);
+        rows.into_iter().map(Image::try_from).collect()
+    }
+
+    /// The first evaluation images of a model: of models evaluated alike, the same prompts.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_evaluation_images(
+        &self,
+        model: ModelId,
+        at_most: u32,
+    ) -> Result<Vec<Image>, StoreError> {
+        let rows: Vec<ImageRow> = with_db!(self, pool =>
+            sqlx::query_as(select_images!("WHERE model_id = $1 AND purpose = 'evaluation' ORDER BY id LIMIT $2"))
+                .bind(model.0)
+                .bind(limit(at_most))
+                .fetch_all(pool)
+                .await?);
+        rows.into_iter().map(Image::try_from).collect()
+    }
+
+    /// The evaluation image that a model has already made of these params, if it has: what a resumed or repeated
+    /// evaluation need not make again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_evaluation_image(
+        &self,
+        model: ModelId,
+        params: &GenerationParams,
+    ) -> Result<Option<Image>, StoreError> {
+        let row: Option<ImageRow> = with_db!(self, pool => sqlx::query_as(select_images!(
+            "WHERE params_sha256 = $1 AND purpose = 'evaluation' AND model_id = $2 ORDER BY id LIMIT 1"))
+            .bind(params_sha256(params)?)
+            .bind(model.0)
+            .fetch_optional(pool)
+            .await?);
+        row.map(Image::try_from).transpose()
+    }
+
+    /// Notes scores, all or none; a score that is there already is replaced. A worker gives its claim.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Missing` if an image is; `Invalid` for a value that is not finite.
+    pub async fn put_scores(&self, scores: &[ImageScore], claim: Option<&Claim>) -> Result<(), StoreError> {
+        if let Some(score) = scores.iter().find(|score| !score.value.is_finite()) {
+            let mut problems = Problems::default();
+            let ImageScore { image_id, metric, value } = score;
+            problems.add(metric.as_str(), format!("is {value} for image {image_id}: scores must be finite"));
+            return Err(problems.into());
+        }
+        in_transaction!(self, tx => {
+            if let Some(claim) = claim {
+                require_lease!(tx, claim);
+            }
+            for score in scores {
+                sqlx::query(
+                    "INSERT INTO image_scores (image_id, metric, value) VALUES ($1, $2, $3) \
+                     ON CONFLICT (image_id, metric) DO UPDATE SET value = EXCLUDED.value")
+                    .bind(score.image_id.0)
+                    .bind(score.metric.as_str())
+                    .bind(score.value)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(|e| missing(e, "image"))?;
+            }
+        });
+        Ok(())
+    }
+
+    /// The mean scores of one model's evaluation images.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn model_scores(&self, model: ModelId) -> Result<Vec<ModelScore>, StoreError> {
+        Ok(self.scores_between(model.0, model.0).await?.remove(&model).unwrap_or_default())
+    }
+
+    /// The mean scores of every model that has some.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn all_model_scores(&self) -> Result<HashMap<ModelId, Vec<ModelScore>>, StoreError> {
+        self.scores_between(Uuid::nil(), Uuid::max()).await
+    }
+
+    async fn scores_between(
+        &self,
+        first: Uuid,
+        last: Uuid,
+    ) -> Result<HashMap<ModelId, Vec<ModelScore>>, StoreError> {
+        let rows: Vec<(Uuid, String, f64, f64, i64)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT i.model_id, s.metric, CAST(AVG(s.value) AS DOUBLE PRECISION), \
+             CAST(AVG(s.value * s.value) AS DOUBLE PRECISION), COUNT(*) \
+             FROM images i JOIN image_scores s ON s.image_id = i.id \
+             WHERE i.purpose = 'evaluation' AND i.model_id >= $1 AND i.model_id <= $2 \
+             GROUP BY i.model_id, s.metric ORDER BY i.model_id, s.metric")
+            .bind(first)
+            .bind(last)
+            .fetch_all(pool)
+            .await?);
+        let mut scores: HashMap<ModelId, Vec<ModelScore>> = HashMap::new();
+        for (model, metric, mean, mean_square, count) in rows {
+            let metric = read(metric.parse(), "image_scores", "metric", model)?;
+            let half_width = half_width(mean, mean_square, count);
+            scores.entry(ModelId(model)).or_default().push(ModelScore { metric, mean, half_width, count });
+        }
+        Ok(scores)
+    }
+}
+
+/// 1.96 standard errors of a mean. One image says nothing of the spread: 0, and the count says why.
+fn half_width(mean: f64, mean_square: f64, count: i64) -> f64 {
+    if count < 2 {
+        return 0.0;
+    }
+    // The mean square minus the squared mean is the variance of the sample; n - 1 makes it the population's.
+    let variance = (mean_square - mean * mean).max(0.0);
+    1.96 * (variance / (count - 1) as f64).sqrt()
+}
+
+/// The pattern of a text that contains this one, whose own `%` and `_` mean themselves.
+fn containing(text: &str) -> String {
+    let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+fn seed(seed: u64) -> Result<i64, StoreError> {
+    i64::try_from(seed)
+        .map_err(|_| invalid("seed", format!("{seed} is too large: use at most {}", domain::train::MAX_SEED)))
+}
+
+fn invalid(field: &str, problem: String) -> StoreError {
+    let mut problems = Problems::default();
+    problems.add(field, problem);
+    problems.into()
+}

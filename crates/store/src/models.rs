@@ -1,0 +1,177 @@
+//! Checkpoints that can generate. The files are written first, the row second: a row without files cannot exist.
+
+use crate::db::{Store, in_transaction, limit, micros, with_db};
+use crate::error::{Conflict, StoreError, missing};
+use crate::jobs::{Claim, require_lease};
+use domain::Timestamp;
+use domain::id::{ModelId, RunId};
+use domain::model::Model;
+use uuid::Uuid;
+
+#[derive(sqlx::FromRow)]
+struct ModelRow {
+    id: Uuid,
+    name: String,
+    folder: String,
+    sha256: String,
+    base_id: Option<Uuid>,
+    run_id: Option<Uuid>,
+    step: Option<i64>,
+    objective: Option<String>,
+    description: String,
+    created_at: Timestamp,
+}
+
+impl From<ModelRow> for Model {
+    fn from(row: ModelRow) -> Self {
+        Self {
+            id: ModelId(row.id),
+            name: row.name,
+            folder: row.folder,
+            sha256: row.sha256,
+            base_id: row.base_id.map(ModelId),
+            run_id: row.run_id.map(RunId),
+            step: row.step,
+            objective: row.objective,
+            description: row.description,
+            created_at: row.created_at,
+        }
+    }
+}
+
+macro_rules! select_models {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, folder, sha256, base_id, run_id, step, objective, description, created_at FROM models ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Makes a model known. A worker gives its claim; an import has none.
+    ///
+    /// # Errors
+    /// `Conflict::ModelName`; `LeaseLost`; `Missing` if its base or run is.
+    pub async fn insert_model(&self, model: &Model, claim: Option<&Claim>) -> Result<(), StoreError> {
+        in_transaction!(self, tx => {
+            if let Some(claim) = claim {
+                require_lease!(tx, claim);
+            }
+            let inserted = sqlx::query(
+                "INSERT INTO models (id, name, folder, sha256, base_id, run_id, step, objective, description, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (name) DO NOTHING")
+                .bind(model.id.0)
+                .bind(&model.name)
+                .bind(&model.folder)
+                .bind(&model.sha256)
+                .bind(model.base_id.map(|id| id.0))
+                .bind(model.run_id.map(|id| id.0))
+                .bind(model.step)
+                .bind(&model.objective)
+                .bind(&model.description)
+                .bind(micros(model.created_at))
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| missing(e, "base model or run"))?
+                .rows_affected();
+            if inserted == 0 {
+                return Err(Conflict::ModelName.into());
+            }
+        });
+        Ok(())
+    }
+
+    /// Forgets a model that nothing refers to: no image (and so no vote), no model that was trained from it. Its
+    /// files are the caller's affair, after the row.
+    ///
+    /// # Errors
+    /// `Conflict::ModelInUse`; `LeaseLost`.
+    pub async fn delete_model(&self, id: ModelId, claim: &Claim) -> Result<(), StoreError> {
+        in_transaction!(self, tx => {
+            require_lease!(tx, claim);
+            sqlx::query("DELETE FROM models WHERE id = $1").bind(id.0).execute(&mut *tx).await.map_err(|e| {
+                match &e {
+                    sqlx::Error::Database(broken) if broken.is_foreign_key_violation() => {
+                        Conflict::ModelInUse.into()
+                    }
+                    _ => StoreError::from(e),
+                }
+            })?;
+        });
+        Ok(())
+    }
+
+    /// One model.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_model(&self, id: ModelId) -> Result<Option<Model>, StoreError> {
+        let row: Option<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!("WHERE id = $1")).bind(id.0).fetch_optional(pool).await?);
+        Ok(row.map(Model::from))
+    }
+
+    /// The model of a name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_model_by_name(&self, name: &str) -> Result<Option<Model>, StoreError> {
+        let row: Option<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!("WHERE name = $1")).bind(name).fetch_optional(pool).await?);
+        Ok(row.map(Model::from))
+    }
+
+    /// The model that a request means: by name, or by id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_model(&self, name_or_id: &str) -> Result<Option<Model>, StoreError> {
+        match (self.get_model_by_name(name_or_id).await?, name_or_id.parse()) {
+            (None, Ok(id)) => self.get_model(id).await,
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The models that a model descends from, nearest first.
+    ///
+    /// # Errors
+    /// The database's; `Missing` if one of them is.
+    pub async fn list_ancestors(&self, model: &Model) -> Result<Vec<Model>, StoreError> {
+        let mut line: Vec<Model> = Vec::new();
+        let mut next = model.base_id;
+        while let Some(id) = next {
+            // A circle made by hand ends instead of running for ever.
+            if id == model.id || line.iter().any(|known| known.id == id) {
+                break;
+            }
+            let base = self.get_model(id).await?.ok_or(StoreError::Missing("base model"))?;
+            next = base.base_id;
+            line.push(base);
+        }
+        Ok(line)
+    }
+
+    /// Models, newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_models(&self, at_most: u32) -> Result<Vec<Model>, StoreError> {
+        let rows: Vec<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!("ORDER BY id DESC LIMIT $1"))
+                .bind(limit(at_most))
+                .fetch_all(pool)
+                .await?);
+        Ok(rows.into_iter().map(Model::from).collect())
+    }
+
+    /// The models a run has made, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_models_of_run(&self, run: RunId) -> Result<Vec<Model>, StoreError> {
+        let rows: Vec<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!("WHERE run_id = $1 ORDER BY id")).bind(run.0).fetch_all(pool).await?);
+        Ok(rows.into_iter().map(Model::from).collect())
+    }
+}

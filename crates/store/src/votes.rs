@@ -1,0 +1,252 @@
+//! Answers of raters, and their sums.
+
+use crate::db::{Store, in_transaction, limit, micros, read, with_db};
+use crate::error::{Conflict, StoreError, missing};
+use domain::Timestamp;
+use domain::api::VoteRecord;
+use domain::evaluate::Metric;
+use domain::id::{ImageId, MatchupId, ModelId, RaterId, VoteId};
+use domain::preference::{Choice, JudgedImage, JudgedVote, Question, Vote};
+use domain::ranking::Tally;
+use uuid::Uuid;
+
+/// All votes on two models (`a` is the one of the lesser id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairVotes {
+    /// One model.
+    pub a: ModelId,
+    /// The other.
+    pub b: ModelId,
+    /// Votes that `a`'s image is better.
+    pub wins_a: i64,
+    /// Votes that `b`'s image is better.
+    pub wins_b: i64,
+    /// Votes that neither is better.
+    pub ties: i64,
+    /// Votes that neither is any good.
+    pub both_bad: i64,
+}
+
+/// A vote, and what a metric says of its images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JudgedScores {
+    /// The metric.
+    pub metric: Metric,
+    /// Left and right.
+    pub scores: [f64; 2],
+    /// The vote.
+    pub choice: Choice,
+}
+
+impl PairVotes {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> i64 {
+        self.wins_a + self.wins_b + self.ties + self.both_bad
+    }
+}
+
+impl From<PairVotes> for Tally {
+    fn from(votes: PairVotes) -> Self {
+        let PairVotes { a, b, wins_a, wins_b, ties, both_bad } = votes;
+        Self { a, b, wins_a, wins_b, ties: ties + both_bad }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct VoteRow {
+    id: Uuid,
+    matchup_id: Uuid,
+    prompt: String,
+    question: String,
+    left_model: String,
+    right_model: String,
+    choice: String,
+    created_at: Timestamp,
+}
+
+impl TryFrom<VoteRow> for VoteRecord {
+    type Error = StoreError;
+    fn try_from(row: VoteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: VoteId(row.id),
+            matchup_id: MatchupId(row.matchup_id),
+            prompt: row.prompt,
+            question: read(row.question.parse(), "matchups", "question", row.id)?,
+            left_model: row.left_model,
+            right_model: row.right_model,
+            choice: read(row.choice.parse(), "votes", "choice", row.id)?,
+            created_at: row.created_at,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct JudgedRow {
+    id: Uuid,
+    prompt: String,
+    question: String,
+    left_image: Uuid,
+    left_artifact: String,
+    left_model: String,
+    right_image: Uuid,
+    right_artifact: String,
+    right_model: String,
+    choice: String,
+    rater_id: Uuid,
+    created_at: Timestamp,
+}
+
+impl TryFrom<JudgedRow> for JudgedVote {
+    type Error = StoreError;
+    fn try_from(row: JudgedRow) -> Result<Self, StoreError> {
+        let image = |id, artifact, model| JudgedImage { id: ImageId(id), artifact, model };
+        Ok(Self {
+            prompt: row.prompt,
+            question: read(row.question.parse(), "matchups", "question", row.id)?,
+            images: [
+                image(row.left_image, row.left_artifact, row.left_model),
+                image(row.right_image, row.right_artifact, row.right_model),
+            ],
+            choice: read(row.choice.parse(), "votes", "choice", row.id)?,
+            rater_id: RaterId(row.rater_id),
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl Store {
+    /// Every vote with the images it was cast on, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn judged_votes(&self, question: Question) -> Result<Vec<JudgedVote>, StoreError> {
+        let rows: Vec<JudgedRow> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, m.prompt, m.question, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
+             r.id AS right_image, r.artifact AS right_artifact, b.name AS right_model, v.choice, v.rater_id, v.created_at \
+             FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
+             JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
+             WHERE m.question = $1 ORDER BY v.id")
+            .bind(question.as_str())
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter().map(JudgedVote::try_from).collect()
+    }
+
+    /// The answers to a question beside what metrics say of both images, left and right, metric by metric.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn judged_scores(&self, question: Question) -> Result<Vec<JudgedScores>, StoreError> {
+        let rows: Vec<(Uuid, String, f64, f64, String)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, l.metric, l.value, r.value, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN image_scores l ON l.image_id = m.left_image \
+             JOIN image_scores r ON r.image_id = m.right_image AND r.metric = l.metric \
+             WHERE m.question = $1 ORDER BY l.metric, v.id")
+            .bind(question.as_str())
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter()
+            .map(|(vote, metric, left, right, choice)| {
+                Ok(JudgedScores {
+                    metric: read(metric.parse(), "image_scores", "metric", vote)?,
+                    scores: [left, right],
+                    choice: read(choice.parse(), "votes", "choice", vote)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Counts a vote.
+    ///
+    /// # Errors
+    /// `Missing` if there is no such matchup for this rater, or no such rater; `Conflict::AlreadyVoted`.
+    pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
+        in_transaction!(self, tx => {
+            let matchup: Option<(Uuid,)> = sqlx::query_as(
+                "SELECT id FROM matchups WHERE id = $1 AND (rater_id IS NULL OR rater_id = $2)")
+                .bind(vote.matchup_id.0)
+                .bind(vote.rater_id.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if matchup.is_none() {
+                return Err(StoreError::Missing("matchup for this rater"));
+            }
+            let inserted = sqlx::query(
+                "INSERT INTO votes (id, matchup_id, rater_id, choice, created_at) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (matchup_id, rater_id) DO NOTHING")
+                .bind(vote.id.0)
+                .bind(vote.matchup_id.0)
+                .bind(vote.rater_id.0)
+                .bind(vote.choice.as_str())
+                .bind(micros(vote.created_at))
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| missing(e, "rater"))?
+                .rows_affected();
+            if inserted == 0 {
+                return Err(Conflict::AlreadyVoted.into());
+            }
+        });
+        Ok(())
+    }
+
+    /// Votes with the names of the models, newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_votes(&self, at_most: u32) -> Result<Vec<VoteRecord>, StoreError> {
+        let rows: Vec<VoteRow> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, v.matchup_id, m.prompt, m.question, a.name AS left_model, b.name AS right_model, v.choice, v.created_at \
+             FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
+             JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
+             ORDER BY v.id DESC LIMIT $1")
+            .bind(limit(at_most))
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter().map(VoteRecord::try_from).collect()
+    }
+
+    /// How many votes a rater has cast.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_votes(&self, rater: RaterId) -> Result<i64, StoreError> {
+        let (count,): (i64,) = with_db!(self, pool =>
+            sqlx::query_as("SELECT COUNT(*) FROM votes WHERE rater_id = $1").bind(rater.0).fetch_one(pool).await?);
+        Ok(count)
+    }
+
+    /// All votes, summed up for each two models.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tallies(&self, question: Question) -> Result<Vec<PairVotes>, StoreError> {
+        let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT model_a, model_b, \
+             COUNT(CASE WHEN winner = model_a THEN 1 END), COUNT(CASE WHEN winner = model_b THEN 1 END), \
+             COUNT(CASE WHEN choice = 'tie' THEN 1 END), COUNT(CASE WHEN choice = 'both_bad' THEN 1 END) \
+             FROM (SELECT v.choice, \
+                   CASE WHEN l.model_id < r.model_id THEN l.model_id ELSE r.model_id END AS model_a, \
+                   CASE WHEN l.model_id < r.model_id THEN r.model_id ELSE l.model_id END AS model_b, \
+                   CASE v.choice WHEN 'left' THEN l.model_id WHEN 'right' THEN r.model_id END AS winner \
+                   FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+                   JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
+                   WHERE m.question = $1) AS judged \
+             GROUP BY model_a, model_b ORDER BY model_a, model_b")
+            .bind(question.as_str())
+            .fetch_all(pool)
+            .await?);
+        let pair = |(a, b, wins_a, wins_b, ties, both_bad)| PairVotes {
+            a: ModelId(a),
+            b: ModelId(b),
+            wins_a,
+            wins_b,
+            ties,
+            both_bad,
+        };
+        Ok(rows.into_iter().map(pair).collect())
+    }
+}
