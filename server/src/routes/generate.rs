@@ -3,7 +3,7 @@
 use crate::ambient;
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
-use crate::generator::{Drawn, Order, Refusal};
+use crate::generator::{Generated, GenerationError, GenerationRequest};
 use crate::routes::models;
 use crate::state::AppState;
 use axum::Json;
@@ -103,8 +103,8 @@ async fn generate(
     let prompts = seeds.iter().map(|&seed| prompt(&params, seed)).collect();
     let (worn, told) = models::adapters(state, &params.lora).await?;
     params.lora = told;
-    let order = Order { model: files, worn, prompts, settings: settings(&params)? };
-    let Drawn { images: drawn, seconds } = state.generator.draw(order).await.map_err(refused)?;
+    let request = GenerationRequest { model: files, adapters: worn, prompts, settings: settings(&params)? };
+    let Generated { images: drawn, seconds } = state.generator.generate(request).await.map_err(refused)?;
     let (mut sound, mut flagged) = (Vec::new(), Vec::new());
     for (seed, png) in seeds.into_iter().zip(drawn) {
         match png {
@@ -225,13 +225,15 @@ fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
     })
 }
 
-fn refused(refusal: Refusal) -> ApiError {
+fn refused(refusal: GenerationError) -> ApiError {
     match refusal {
-        Refusal::Full => ApiError::queue_full(),
-        Refusal::Stopping => ApiError::unavailable("The server is stopping: ask again once it is back."),
-        Refusal::Model(problem) => ApiError::unavailable(problem),
-        Refusal::Setting { field, problem } => ApiError::field(field, problem),
-        Refusal::Failed(_) => ApiError::internal(refusal),
+        GenerationError::QueueFull => ApiError::queue_full(),
+        GenerationError::Stopping => {
+            ApiError::unavailable("The server is stopping: ask again once it is back.")
+        }
+        GenerationError::Model(problem) => ApiError::unavailable(problem),
+        GenerationError::Setting { field, problem } => ApiError::field(field, problem),
+        GenerationError::Failed(_) => ApiError::internal(refusal),
     }
 }
 

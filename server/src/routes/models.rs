@@ -3,8 +3,7 @@
 use crate::bundled::is_adapter;
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
-use crate::generator::Worn;
-use crate::generator::{ModelFiles, unreadable};
+use crate::generator::{AppliedAdapter, ModelFiles, unreadable};
 use crate::routes::{LONGEST_LIST, Limit, limit};
 use crate::state::AppState;
 use axum::Json;
@@ -127,7 +126,7 @@ pub(crate) async fn files(state: &AppState, model: &Model) -> Result<ModelFiles,
 pub(crate) async fn adapters(
     state: &AppState,
     asked: &[LoraUse],
-) -> Result<(Vec<Worn>, Vec<LoraUse>), ApiError> {
+) -> Result<(Vec<AppliedAdapter>, Vec<LoraUse>), ApiError> {
     let (mut worn, mut told) = (Vec::new(), Vec::new());
     for (i, LoraUse { model: name, scale, sha256 }) in asked.iter().enumerate() {
         let refuse = |field: &str, problem: String| ApiError::field(&format!("lora[{i}].{field}"), problem);
@@ -144,7 +143,7 @@ pub(crate) async fn adapters(
             return Err(refuse("sha256", format!("{:?} has other weights: {}", model.name, model.sha256)));
         }
         told.push(LoraUse { model: model.name.clone(), scale: *scale, sha256: Some(model.sha256.clone()) });
-        worn.push(Worn { sha256: model.sha256, name: model.name, file, scale: *scale });
+        worn.push(AppliedAdapter { sha256: model.sha256, name: model.name, file, scale: *scale });
     }
     Ok((worn, told))
 }
