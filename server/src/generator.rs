@@ -3,14 +3,13 @@
 
 use anyhow::Context;
 use candle_core::Device;
+use catalogue::images::png;
+use catalogue::models::ModelFiles;
 use diffusion::device::DeviceName;
 use diffusion::lora::Adapter;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use domain::id::ModelId;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use evaluation::safety_checker::SafetyChecker;
-use image::{ImageFormat, RgbImage};
 use std::collections::VecDeque;
-use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -27,23 +26,6 @@ const BATCH_ON_CPU: usize = 1;
 
 /// Adapters that stay in memory with a model: they are small, and are asked for in turn.
 const KEPT_ADAPTERS: usize = 16;
-
-/// A model's files.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ModelFiles {
-    pub(crate) id: ModelId,
-    pub(crate) name: String,
-    pub(crate) folder: PathBuf,
-    /// Folders of the parts that `folder` lacks, nearest first.
-    pub(crate) bases: Vec<PathBuf>,
-}
-
-impl ModelFiles {
-    /// Where its parts lie.
-    pub(crate) fn folders(&self) -> Folders {
-        Folders::over(&self.folder, self.bases.clone())
-    }
-}
 
 /// An adapter to be put on, at a strength.
 #[derive(Clone, Debug, PartialEq)]
@@ -346,12 +328,6 @@ pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
         problem = problem.replace(&base.display().to_string(), "its base");
     }
     format!("Model {:?} cannot be used: {problem}. Restore its files; the other models go on.", files.name)
-}
-
-fn png(image: &RgbImage) -> image::ImageResult<Vec<u8>> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, ImageFormat::Png)?;
-    Ok(bytes.into_inner())
 }
 
 /// Hands each order its own images.

@@ -1,15 +1,12 @@
 //! The HTTP API and the pages: `app` makes the whole router, `main` only listens.
 
-mod ambient;
 mod auth;
-mod bundled;
 mod config;
 mod error;
 mod extract;
 mod generator;
 mod rater;
 mod routes;
-mod shelf;
 mod site;
 mod state;
 

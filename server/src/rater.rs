@@ -1,6 +1,5 @@
 //! Who judges: a random id in a cookie. It names nobody; it only keeps one browser from judging a pair twice.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::state::AppState;
 use axum::extract::FromRequestParts;
@@ -8,6 +7,7 @@ use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::response::{AppendHeaders, IntoResponseParts, ResponseParts};
 use domain::id::RaterId;
+use process::ambient;
 
 const COOKIE_NAME: &str = "rater";
 

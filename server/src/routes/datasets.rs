@@ -1,67 +1,66 @@
-//! Sets of pairs, to be looked at before anybody trains on them.
+//! Data sets and their pairs, for browsing.
 
 use crate::error::ApiError;
 use crate::extract::Query;
 use crate::routes::limit;
-use crate::shelf::{Found, Shelved, Wanted};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use catalogue::dataset_catalogue::{Dataset, PairPage, PairQuery};
 use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;
 
-/// Pairs on a page when nobody says how many.
-const USUAL: u32 = 24;
+/// Default number of pairs on a page.
+const DEFAULT_LIMIT: u32 = 24;
 
-/// Which pairs.
+/// The query of a page of pairs.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Which {
-    /// From this place on; 0 when absent.
+pub(crate) struct PairsQuery {
+    /// Index of the first pair; 0 when absent.
     from: Option<u64>,
-    /// Whose prompt contains this; the case of letters is ignored.
+    /// Only pairs whose prompt contains this text, whatever its case.
     prompt: Option<String>,
-    /// One of whose models has this in its name.
+    /// Only pairs of a model whose name contains this text.
     model: Option<String>,
-    /// At most this many, 1 to 500; 24 when absent.
+    /// Pairs on a page, 1 to 500; 24 when absent.
     limit: Option<u32>,
 }
 
-/// Sets of pairs
+/// Data sets
 #[utoipa::path(get, path = path::DATASETS, tag = "data", responses((status = 200, body = Page<DatasetSummary>)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Page<DatasetSummary>>, ApiError> {
-    let sets = state.shelf.all(&state.store).await?;
+    let sets = state.datasets.all(&state.store).await?;
     let items = blocking(move || sets.iter().map(|(name, set)| set.summary(name)).collect()).await?;
     Ok(Json(Page { items }))
 }
 
 /// Pairs of a set
 ///
-/// In the order in which they are trained on. At most 5000 pairs are read through for one answer; `next` says where to
-/// go on.
-#[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data", params(("name" = String, Path), Which), responses(
+/// In the order of training. A request reads at most 5000 pairs; `next` is the index at which the next page starts.
+#[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data", params(("name" = String, Path), PairsQuery), responses(
     (status = 200, body = DatasetPairs), (status = 404, body = ErrorBody),
     (status = 503, description = "The set cannot be read", body = ErrorBody)))]
 pub(crate) async fn pairs(
     State(state): State<AppState>,
     Path(name): Path<String>,
-    Query(which): Query<Which>,
+    Query(which): Query<PairsQuery>,
 ) -> Result<Json<DatasetPairs>, ApiError> {
-    let wanted = Wanted {
+    let query = PairQuery {
         from: which.from.unwrap_or(0),
-        at_most: limit(Some(which.limit.unwrap_or(USUAL)))? as usize,
+        at_most: limit(Some(which.limit.unwrap_or(DEFAULT_LIMIT)))? as usize,
         prompt: which.prompt.filter(|text| !text.is_empty()),
         model: which.model,
     };
     let set = find(&state, &name).await?;
-    let (set, found) = read(set, wanted).await?;
+    let (set, found) = read(set, query).await?;
     let (pairs, next, report) = found.map_err(ApiError::unavailable)?;
-    state.shelf.keep(&name, &pairs);
+    state.datasets.cache(&name, &pairs);
     let items = pairs.iter().map(|(index, pair)| described(&name, *index, pair)).collect();
     Ok(Json(DatasetPairs { dataset: set.summary(&name), items, next, report }))
 }
@@ -73,7 +72,7 @@ pub(crate) async fn one(
     State(state): State<AppState>,
     Path((name, index)): Path<(String, String)>,
 ) -> Result<Json<DatasetPair>, ApiError> {
-    let index = place(&index)?;
+    let index = parse_index(&index)?;
     let pair = pair(&state, &name, index).await?;
     Ok(Json(described(&name, index, &pair)))
 }
@@ -86,7 +85,7 @@ pub(crate) async fn image(
     State(state): State<AppState>,
     Path((name, index, side)): Path<(String, String, String)>,
 ) -> Result<Response, ApiError> {
-    let index = place(&index)?;
+    let index = parse_index(&index)?;
     let pair = pair(&state, &name, index).await?;
     let mut bytes = match side.as_str() {
         "winner" => pair.winner,
@@ -94,11 +93,11 @@ pub(crate) async fn image(
         _ => return Err(ApiError::not_found("side of a pair")),
     };
     if name == "votes" {
-        // What stands for a vote's image is its artifact.
+        // A pair of votes holds artifact keys in place of image bytes.
         let artifact = std::str::from_utf8(&bytes).map_err(ApiError::internal)?;
         bytes = state.artifacts.get(artifact).await?.map(Bytes::from).unwrap_or_default();
     }
-    // Whatever else a set holds is not handed to a browser.
+    // Only images are sent to a browser, whatever the set holds.
     let kind = match &bytes[..] {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
         [0xFF, 0xD8, 0xFF, ..] => "image/jpeg",
@@ -108,31 +107,31 @@ pub(crate) async fn image(
     Ok((headers, bytes).into_response())
 }
 
-fn place(index: &str) -> Result<u64, ApiError> {
-    index.parse().map_err(|_| ApiError::not_found("pair: pairs are counted from 0"))
+fn parse_index(index: &str) -> Result<u64, ApiError> {
+    index.parse().map_err(|_| ApiError::not_found("pair (indices start at 0)"))
 }
 
-async fn find(state: &AppState, name: &str) -> Result<Shelved, ApiError> {
-    state.shelf.find(&state.store, name).await?.ok_or_else(|| ApiError::not_found("set"))
+async fn find(state: &AppState, name: &str) -> Result<Dataset, ApiError> {
+    state.datasets.find(&state.store, name).await?.ok_or_else(|| ApiError::not_found("set"))
 }
 
-async fn read(set: Shelved, wanted: Wanted) -> Result<(Shelved, Result<Found, String>), ApiError> {
+async fn read(set: Dataset, query: PairQuery) -> Result<(Dataset, Result<PairPage, String>), ApiError> {
     blocking(move || {
-        let found = set.pairs(&wanted);
+        let found = set.pairs(&query);
         (set, found)
     })
     .await
 }
 
 async fn pair(state: &AppState, name: &str, index: u64) -> Result<PreferencePair, ApiError> {
-    if let Some(pair) = state.shelf.kept(name, index) {
+    if let Some(pair) = state.datasets.cached(name, index) {
         return Ok(pair);
     }
-    let wanted = Wanted { from: index, at_most: 1, ..Wanted::default() };
-    let (_, found) = read(find(state, name).await?, wanted).await?;
+    let query = PairQuery { from: index, at_most: 1, ..PairQuery::default() };
+    let (_, found) = read(find(state, name).await?, query).await?;
     let (pairs, ..) = found.map_err(ApiError::unavailable)?;
-    state.shelf.keep(name, &pairs);
-    let found = pairs.into_iter().find(|(place, _)| *place == index);
+    state.datasets.cache(name, &pairs);
+    let found = pairs.into_iter().find(|(at, _)| *at == index);
     found.map(|(_, pair)| pair).ok_or_else(|| ApiError::not_found("pair"))
 }
 

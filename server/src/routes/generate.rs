@@ -1,6 +1,5 @@
 //! Images from a prompt: the same fields as a query or as a body, one PNG back or several in JSON.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::generator::{Drawn, Order, Refusal};
@@ -12,13 +11,15 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use catalogue::images::Owner;
+use catalogue::samplers;
 use diffusion::pipeline::{Defaults, Prompt, Settings};
 use domain::api::{ErrorBody, GenerateRequest, GenerateResponse, GeneratedImage, path};
-use domain::id::ImageId;
-use domain::image::{GenerationParams, Image, Purpose, Sampler};
+use domain::image::{GenerationParams, Image, Sampler};
 use domain::model::Model;
 use domain::problem::Problems;
 use domain::train::MAX_SEED;
+use process::ambient;
 use rand::Rng;
 
 /// Most images of one request.
@@ -87,7 +88,7 @@ async fn generate(
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/json"));
     let model = model(state, request.model.as_deref()).await?;
-    let files = models::files(state, &model).await?;
+    let files = state.catalogue.files(&model).await?;
     let (defaults, multiple) = models::check(&files).await.map_err(ApiError::unavailable)?;
     let count = request.num_images.unwrap_or(1);
     let mut params = params(request, &defaults)?;
@@ -147,7 +148,7 @@ async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> 
     let name = name.unwrap_or(&state.default_model);
     state.store.find_model(name).await?.ok_or_else(|| {
         // A folder that is there and could not become a model says why.
-        if let Some(Err(problem)) = state.bundled.folder(name) {
+        if let Some(Err(problem)) = state.catalogue.models.find(name) {
             return ApiError::unavailable(format!("Model {name:?} cannot be used: {problem}."));
         }
         let shown: String = name.chars().take(100).collect();
@@ -170,7 +171,7 @@ fn params(request: GenerateRequest, defaults: &Defaults) -> Result<GenerationPar
         height: request.height.unwrap_or(defaults.height),
         sampler: match request.sampler {
             Some(sampler) => sampler,
-            None => defaults.sampler.as_str().parse().map_err(ApiError::internal)?,
+            None => samplers::name(defaults.sampler),
         },
         lora: request.lora,
     })
@@ -221,7 +222,7 @@ fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
         height: params.height,
         steps: params.steps,
         guidance_scale: params.guidance_scale,
-        sampler: params.sampler.as_str().parse().map_err(ApiError::internal)?,
+        sampler: samplers::kind(params.sampler),
     })
 }
 
@@ -242,22 +243,10 @@ async fn keep(
     params: &GenerationParams,
     drawn: &[(u64, Vec<u8>)],
 ) -> Result<Vec<Image>, ApiError> {
-    let now = ambient::now();
     let mut images = Vec::with_capacity(drawn.len());
     for (seed, png) in drawn {
-        let id = ImageId::new(now, ambient::entropy());
-        let artifact = format!("images/{id}.png");
-        state.artifacts.put(&artifact, png.clone()).await?;
-        images.push(Image {
-            id,
-            model_id: Some(model.id),
-            run_id: None,
-            step: None,
-            purpose: Purpose::Generation,
-            params: GenerationParams { seed: *seed, ..params.clone() },
-            artifact,
-            created_at: now,
-        });
+        let params = GenerationParams { seed: *seed, ..params.clone() };
+        images.push(state.catalogue.keep_image(Owner::Generation(model.id), params, png.clone()).await?);
     }
     state.store.insert_images(&images, None).await?;
     Ok(images)

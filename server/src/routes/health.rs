@@ -29,7 +29,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<&'static str,
             "The default model {name:?} is not there: put it into the models folder and restart."
         ))
     })?;
-    let files = models::files(&state, &model).await?;
+    let files = state.catalogue.files(&model).await?;
     models::check(&files).await.map_err(ApiError::unavailable)?;
     Ok("ready\n")
 }

@@ -1,6 +1,5 @@
 //! What a rater sees: two images of a prompt, and nothing of the models.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::rater::Rater;
@@ -13,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use domain::api::{BlindMatchup, ErrorBody, MatchupRequest, NextMatchup, path};
 use domain::id::{MatchupId, RaterId};
 use domain::preference::{Matchup, Question};
+use process::ambient;
 
 /// Make a matchup of two images
 ///

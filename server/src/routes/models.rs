@@ -1,14 +1,15 @@
-//! Models: listed with images and scores, and found on the disk.
+//! Models with their images and scores, and the files behind them.
 
-use crate::bundled::is_adapter;
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
 use crate::generator::Worn;
-use crate::generator::{ModelFiles, unreadable};
+use crate::generator::unreadable;
 use crate::routes::{LONGEST_LIST, Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
+use catalogue::models::{ModelError, ModelFiles};
+use catalogue::models_folder::is_adapter;
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
@@ -16,11 +17,10 @@ use domain::id::ModelId;
 use domain::lora::LoraUse;
 use domain::model::Model;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use store::{ImageFilter, StoreError};
+use store::ImageFilter;
 use uuid::Uuid;
 
-/// Images shown of a model.
+/// Images shown per model.
 const SHOWN: u32 = 8;
 
 /// Models, newest first
@@ -78,16 +78,17 @@ async fn summary(
         images = state.store.list_images(&made, SHOWN).await?;
     }
     let samples = images.into_iter().map(|image| image.id).collect();
-    let problem = match files(state, &model).await {
+    let problem = match state.catalogue.files(&model).await.map_err(ApiError::from) {
         Ok(files) => check(&files).await.err(),
         Err(error) => Some(error.message().to_owned()),
     };
     Ok(ModelSummary { model, base_name, samples, scores, problem })
 }
 
-/// Folders in the models folder that could not become models: shown, so that somebody mends them.
+/// Sub-folders of the models folder that could not be registered, listed with the reason.
 fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<ModelSummary> {
-    let unknown = state.bundled.problems().filter(|(name, _)| !known.values().any(|known| known == name));
+    let unknown =
+        state.catalogue.models.problems().filter(|(name, _)| !known.values().any(|known| known == name));
     unknown
         .map(|(name, problem)| ModelSummary {
             model: Model {
@@ -110,20 +111,7 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<M
         .collect()
 }
 
-/// Where a model's parts lie: what its own folder lacks, its ancestors' have.
-pub(crate) async fn files(state: &AppState, model: &Model) -> Result<ModelFiles, ApiError> {
-    let ancestors = state.store.list_ancestors(model).await.map_err(|error| match error {
-        StoreError::Missing(_) => ApiError::unavailable(format!(
-            "Model {:?} cannot be used: the model it was trained from is gone.",
-            model.name
-        )),
-        error => error.into(),
-    })?;
-    let bases = ancestors.iter().map(|ancestor| folder(state, ancestor)).collect::<Result<_, _>>()?;
-    Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: folder(state, model)?, bases })
-}
-
-/// The adapters that a request names, and the same as they are told in the answer. `lora` is the field's name.
+/// The adapters of a request, and the same as the response states them, with the SHA-256 of their weights.
 pub(crate) async fn adapters(
     state: &AppState,
     asked: &[LoraUse],
@@ -135,7 +123,7 @@ pub(crate) async fn adapters(
             let shown: String = name.chars().take(100).collect();
             refuse("model", format!("no model is called {shown:?}: {} lists those there are", path::MODELS))
         })?;
-        let file = folder(state, &model)?.join(WEIGHTS_FILE);
+        let file = state.catalogue.folder(&model)?.join(WEIGHTS_FILE);
         if !file.is_file() {
             let problem = format!("{:?} is no LoRA adapter: name it as `model`", model.name);
             return Err(refuse("model", problem));
@@ -149,18 +137,24 @@ pub(crate) async fn adapters(
     Ok((worn, told))
 }
 
-fn folder(state: &AppState, model: &Model) -> Result<PathBuf, ApiError> {
-    match state.bundled.folder(&model.name) {
-        Some(Ok(folder)) => Ok(folder.to_owned()),
-        Some(Err(problem)) => {
-            Err(ApiError::unavailable(format!("Model {:?} cannot be used: {problem}", model.name)))
+impl From<ModelError> for ApiError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Unknown(name) => Self::field(
+                "model",
+                format!("no model is called {name:?}: {} lists those there are", path::MODELS),
+            ),
+            ModelError::Unusable { name, problem } => {
+                Self::unavailable(format!("Model {name:?} cannot be used: {problem}."))
+            }
+            ModelError::Store(error) => error.into(),
+            ModelError::Artifact(error) => error.into(),
         }
-        None if Path::new(&model.folder).is_absolute() => Ok(PathBuf::from(&model.folder)),
-        None => Ok(state.artifacts.path(&model.folder)?),
     }
 }
 
-/// Whether a model's configs can be understood and its weights are there; what is wrong, for people.
+/// Checks that a model's configs can be read and its weights exist: the defaults and the multiple of its sides, or what is
+/// wrong in a sentence for people.
 pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String> {
     if files.bases.is_empty() && is_adapter(&files.folder) {
         return Err(format!(
