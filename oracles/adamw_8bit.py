@@ -11,7 +11,7 @@ import numpy
 import torch
 from safetensors.torch import save_file
 
-FIXTURE = Path(__file__).resolve().parent.parent / "trainer" / "tests" / "fixtures" / "adamw_8bit.safetensors"
+FIXTURE = Path(__file__).resolve().parent.parent / "crates" / "training" / "tests" / "fixtures" / "adamw_8bit.safetensors"
 SHAPE = (64, 64)
 UPDATES = 3
 RATE = 1e-2

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Adafactor
 
-FIXTURE = Path(__file__).resolve().parent.parent / "trainer" / "tests" / "fixtures" / "adafactor.safetensors"
+FIXTURE = Path(__file__).resolve().parent.parent / "crates" / "training" / "tests" / "fixtures" / "adafactor.safetensors"
 SHAPES = {"matrix": (3, 5), "kernel": (4, 2, 3, 3), "bias": (6,)}
 UPDATES = 6
 RATE = 1e-2

@@ -4,14 +4,13 @@
 
 use anyhow::Context;
 use candle_core::Device;
+use catalogue::images::png;
+use catalogue::models::ModelFiles;
 use diffusion::device::DeviceName;
 use diffusion::lora::Adapter;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use domain::id::ModelId;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use evaluation::safety_checker::SafetyChecker;
-use image::{ImageFormat, RgbImage};
 use std::collections::VecDeque;
-use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,22 +28,6 @@ const CPU_BATCH_SIZE: usize = 1;
 
 /// Adapters that stay in memory with a model, so that alternating requests do not read them again.
 const CACHED_ADAPTERS: usize = 16;
-
-/// The folders of a model.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ModelFiles {
-    pub(crate) id: ModelId,
-    pub(crate) name: String,
-    pub(crate) folder: PathBuf,
-    /// Folders of the base models, nearest first. They provide the parts that `folder` lacks.
-    pub(crate) bases: Vec<PathBuf>,
-}
-
-impl ModelFiles {
-    pub(crate) fn folders(&self) -> Folders {
-        Folders::over(&self.folder, self.bases.clone())
-    }
-}
 
 /// A LoRA adapter applied to a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -352,12 +335,6 @@ pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
         "Model {:?} cannot be used: {problem}. Restore its files; other models are not affected.",
         files.name
     )
-}
-
-fn png(image: &RgbImage) -> image::ImageResult<Vec<u8>> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, ImageFormat::Png)?;
-    Ok(bytes.into_inner())
 }
 
 /// Sends each request of a batch its own images.

@@ -1,8 +1,6 @@
 //! The HTTP API and the pages. `app` builds the whole router; the program in `main.rs` only listens.
 
-mod ambient;
 mod auth;
-mod bundled;
 mod config;
 mod error;
 mod extract;
@@ -10,7 +8,6 @@ mod generator;
 mod rater;
 mod request_span;
 mod routes;
-mod shelf;
 mod site;
 mod state;
 

@@ -1,7 +1,6 @@
 //! The rater of a request: a random id in a cookie. It identifies a browser, so that no browser judges a pair twice; it
 //! names no person.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::state::AppState;
 use axum::extract::FromRequestParts;
@@ -9,6 +8,7 @@ use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::response::{AppendHeaders, IntoResponseParts, ResponseParts};
 use domain::id::RaterId;
+use process::ambient;
 
 const COOKIE_NAME: &str = "rater";
 

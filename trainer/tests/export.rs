@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use trainer::checkpoint::SavedModel;
-use trainer::recipes::train::{Places, Watcher, train};
+use training::checkpoint::SavedModel;
+use training::recipes::callbacks::Callbacks;
+use training::recipes::run_paths::RunPaths;
+use training::recipes::train::train;
 
 /// A model as diffusers wrote it, in half precision.
 fn sdxl() -> PathBuf {
@@ -130,7 +132,7 @@ fn sdxl_is_written_as_diffusers_writes_it() {
 #[derive(Default)]
 struct Last(Option<SavedModel>);
 
-impl Watcher for Last {
+impl Callbacks for Last {
     fn model(&mut self, model: &SavedModel) -> Result<()> {
         self.0 = Some(model.clone());
         Ok(())
@@ -156,7 +158,7 @@ fn adapters_are_fused() {
     };
     let learn = |spec: &TrainSpec, start: Folders| {
         let run = scratch.path().join(&spec.name);
-        let places = Places { start, reference: None, run, cache: scratch.path().join("cache") };
+        let places = RunPaths { start, reference: None, run, cache: scratch.path().join("cache") };
         let mut last = Last::default();
         train(spec, &places, &Device::Cpu, &mut last).expect("trains");
         last.0.expect("a model").folder

@@ -25,13 +25,13 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
-use trainer::data::batch::{Batch, Dealer};
-use trainer::data::encoded::EncodedSet;
-use trainer::data::images::images_to_tensor;
-use trainer::data::prepare::Plan;
-use trainer::forward::{Forward, Way};
-use trainer::optim::{Gradients, Optimiser};
-use trainer::recipes::objective::objective;
+use training::data::batch::{Batch, Batches};
+use training::data::encoded::EncodedSet;
+use training::data::images::images_to_tensor;
+use training::data::prepare::Plan;
+use training::forward::{Forward, PassOptions};
+use training::optim::{Gradients, Optimiser};
+use training::recipes::objective::objective;
 
 fn bundled() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes")
@@ -329,7 +329,7 @@ impl Learner {
     }
 
     fn step(&mut self, asked: &Objective, schedule: &Schedule, batch: &Batch) -> f32 {
-        let way = Way { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
+        let way = PassOptions { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
         let forward =
             Forward::run(&self.policy, Some(&self.reference), schedule, batch, way).expect("forward");
         let loss = objective(asked, schedule, &forward, batch).expect("a loss").loss;
@@ -363,10 +363,10 @@ fn training_from_shards_is_training_from_images() {
     let (text, _) = TextTower::load(&bundled().join("text_encoder"), &Device::Cpu).expect("a text tower");
     let tokenizer = Tokenizer::load(&bundled().join("tokenizer")).expect("a tokenizer");
     let clip = Clip::load(&bundled().join("clip"), &Device::Cpu).expect("CLIP");
-    let mut dealer = Dealer::new(&set, &spec, &schedule, vae.config(), &Device::Cpu).expect("a dealer");
+    let mut batches = Batches::new(&set, &spec, &schedule, vae.config(), &Device::Cpu).expect("a batches");
     let (mut from_shards, mut from_images) = (Learner::new(&folders), Learner::new(&folders));
     for number in 0..4 {
-        let dealt = dealer.deal(number).expect("a batch");
+        let dealt = batches.get(number).expect("a batch");
         // Row 3 of the set is damaged and gives no example.
         let seeds = dealt.examples.iter().map(|&row| u64::from(row) + u64::from(row >= 3));
         let pairs: Vec<_> = seeds.map(shapes::quality::quality_pair).collect();

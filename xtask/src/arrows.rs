@@ -7,18 +7,68 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Every crate and what it may depend on, for building and for testing alike.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("files", &[]),
     ("shapes", &[]),
+    ("process", &["domain"]),
+    ("hub", &["files", "process"]),
     ("diffusion", &["files"]),
     ("store", &["domain", "files"]),
     // Files of pairs, for training and for the page that shows them: no tensors, no database.
     ("datasets", &["domain", "files"]),
     ("evaluation", &["diffusion", "files"]),
-    ("trainer", &["domain", "files", "store", "datasets", "diffusion", "evaluation", "shapes"]),
+    ("catalogue", &["domain", "files", "process", "store", "datasets", "diffusion", "shapes"]),
+    (
+        "training",
+        &[
+            "domain",
+            "files",
+            "process",
+            "hub",
+            "store",
+            "datasets",
+            "diffusion",
+            "evaluation",
+            "catalogue",
+            "shapes",
+        ],
+    ),
+    ("shapes_model", &["domain", "files", "process", "shapes", "diffusion", "evaluation", "training"]),
+    ("benchmark", &["domain", "process", "datasets", "diffusion", "evaluation", "catalogue", "training"]),
+    (
+        "trainer",
+        &[
+            "domain",
+            "files",
+            "process",
+            "hub",
+            "store",
+            "datasets",
+            "diffusion",
+            "evaluation",
+            "catalogue",
+            "training",
+            "shapes",
+            "shapes_model",
+        ],
+    ),
     ("frontend", &["domain"]),
-    ("server", &["domain", "files", "store", "datasets", "diffusion", "evaluation", "frontend", "shapes"]),
+    (
+        "server",
+        &[
+            "domain",
+            "files",
+            "process",
+            "store",
+            "datasets",
+            "diffusion",
+            "evaluation",
+            "catalogue",
+            "frontend",
+            "shapes",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -10,6 +10,7 @@ use domain::id::{ImageId, ModelId, RunId};
 use domain::image::{GenerationParams, Image, Purpose};
 use domain::problem::Problems;
 use sha2::{Digest, Sha256};
+use sqlx::QueryBuilder;
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -98,6 +99,9 @@ macro_rules! select_images {
         )
     };
 }
+
+/// Keys in one `IN (...)`: below the limits of both databases.
+const KEYS_PER_QUERY: usize = 500;
 
 /// Stands for everything that decides an image besides the weights.
 fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
@@ -252,26 +256,38 @@ impl Store {
         rows.into_iter().map(Image::try_from).collect()
     }
 
-    /// The evaluation image that a model has already made of these params, if it has: what a resumed or repeated
-    /// evaluation need not make again.
+    /// The evaluation images that a model has already made of these params, in their order: what a resumed or repeated
+    /// evaluation does not draw again.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn find_evaluation_image(
+    /// Fails if the database does not answer or a row is inconsistent.
+    pub async fn find_evaluation_images(
         &self,
         model: ModelId,
-        params: &GenerationParams,
-    ) -> Result<Option<Image>, StoreError> {
-        let row: Option<ImageRow> = with_db!(self, pool => sqlx::query_as(select_images!(
-            "WHERE params_sha256 = $1 AND purpose = 'evaluation' AND model_id = $2 ORDER BY id LIMIT 1"))
-            .bind(params_sha256(params)?)
-            .bind(model.0)
-            .fetch_optional(pool)
-            .await?);
-        row.map(Image::try_from).transpose()
+        params: &[GenerationParams],
+    ) -> Result<Vec<Option<Image>>, StoreError> {
+        let keys = params.iter().map(params_sha256).collect::<Result<Vec<String>, _>>()?;
+        let mut rows: Vec<ImageRow> = Vec::new();
+        for keys in keys.chunks(KEYS_PER_QUERY) {
+            rows.extend(with_db!(self, pool => {
+                let mut query = QueryBuilder::new(select_images!("WHERE purpose = 'evaluation' AND model_id = "));
+                query.push_bind(model.0).push(" AND params_sha256 IN (");
+                let mut list = query.separated(", ");
+                keys.iter().for_each(|key| { list.push_bind(key.as_str()); });
+                query.push(") ORDER BY id").build_query_as::<ImageRow>().fetch_all(pool).await?
+            }));
+        }
+        let mut found: HashMap<String, Image> = HashMap::new();
+        for row in rows {
+            let image = Image::try_from(row)?;
+            // Of several images of the same params, the first one counts.
+            found.entry(params_sha256(&image.params)?).or_insert(image);
+        }
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
     }
 
-    /// Notes scores, all or none; a score that is there already is replaced. A worker gives its claim.
+    /// Inserts scores, all or none. A score that exists is kept: an evaluation that is repeated with another baseline, and
+    /// so another CLIP, does not change what an image was ranked by. A worker passes its claim.
     ///
     /// # Errors
     /// `LeaseLost`; `Missing` if an image is; `Invalid` for a value that is not finite.
@@ -289,7 +305,7 @@ impl Store {
             for score in scores {
                 sqlx::query(
                     "INSERT INTO image_scores (image_id, metric, value) VALUES ($1, $2, $3) \
-                     ON CONFLICT (image_id, metric) DO UPDATE SET value = EXCLUDED.value")
+                     ON CONFLICT (image_id, metric) DO NOTHING")
                     .bind(score.image_id.0)
                     .bind(score.metric.as_str())
                     .bind(score.value)

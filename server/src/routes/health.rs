@@ -31,7 +31,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<&'static str,
             "There is no default model {name:?}. Add it to the models folder and restart the server."
         ))
     })?;
-    let files = models::files(&state, &model).await?;
+    let files = state.catalogue.files(&model).await?;
     models::check(&files).await.map_err(ApiError::unavailable)?;
     Ok("ready\n")
 }

@@ -1,6 +1,5 @@
 //! Jobs: submission, status, cancellation, and the reports of evaluations.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::extract::{Id, JobBody, Query};
 use crate::routes::list_limit::limit;
@@ -15,6 +14,7 @@ use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
 use domain::problem::Problems;
 use domain::train::is_name;
+use process::ambient;
 use serde::Deserialize;
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -1,6 +1,5 @@
 //! Matchups: two images of one prompt, shown to a rater without naming the models.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::rater::Rater;
@@ -14,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use domain::api::{BlindMatchup, ErrorBody, MatchupRequest, NextMatchup, path};
 use domain::id::{MatchupId, RaterId};
 use domain::preference::{Matchup, Question};
+use process::ambient;
 
 /// Create a matchup of two images
 ///

@@ -22,7 +22,6 @@ use axum::extract::MatchedPath;
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::api::path;
-use list_limit::{LONGEST_LIST, Limit, limit};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

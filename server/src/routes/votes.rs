@@ -1,6 +1,5 @@
 //! Votes: one per rater and matchup.
 
-use crate::ambient;
 use crate::error::ApiError;
 use crate::extract::{Body, Id, Query, read};
 use crate::rater::Rater;
@@ -14,6 +13,7 @@ use axum::response::{IntoResponse, Redirect};
 use domain::api::{ErrorBody, Page, VoteRecord, VoteRequest, VoteResponse, path};
 use domain::id::{MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, Question, Vote};
+use process::ambient;
 
 /// Vote on a matchup
 ///

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// What to examine.
 #[derive(Debug, Args)]
-pub struct DoctorCommand {
+pub(crate) struct DoctorCommand {
     /// The device to examine: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
@@ -41,7 +41,7 @@ type Results = Vec<(&'static str, Tensor)>;
 impl DoctorCommand {
     /// # Errors
     /// A device that is not there, a model that cannot be read, or results that rounding does not explain.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
         println!("diff-contrast-trainer {}", env!("CARGO_PKG_VERSION"));
         println!("built for: {}", if HAS_CUDA { "CPU and CUDA" } else { "CPU (no feature cuda)" });

@@ -4,8 +4,6 @@
 
 mod choose;
 
-use crate::hub::{Hub, HubSettings, RepoType, names};
-use crate::report::Progress;
 use anyhow::{Context, Result, bail, ensure};
 use choose::{Precision, Wanted, gather};
 use clap::{Args, ValueEnum};
@@ -14,9 +12,11 @@ use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, look_throu
 use diffusion::pipeline::Folders;
 use diffusion::single_file::{Options, SingleFile};
 use diffusion::tokenizer::Tokenizer;
-use diffusion::weights::write_atomically;
 use domain::data::is_repository;
 use domain::train::is_name;
+use files::write_atomically;
+use hub::{Hub, HubSettings, RepoType, names};
+use process::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const LEVELS: usize = 2;
 
 /// What to import.
 #[derive(Debug, Args)]
-pub struct ImportCommand {
+pub(crate) struct ImportCommand {
     /// A folder in diffusers layout, a checkpoint in one file (.safetensors, .ckpt), or a repository of the hub,
     /// OWNER/NAME.
     source: String,
@@ -88,7 +88,7 @@ enum PredictionType {
 impl ImportCommand {
     /// # Errors
     /// What went wrong, for people; nothing is left under the model's name then.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         ensure!(is_name(&self.name), "--name {:?}: use letters, digits, '-', '_' and '.'", self.name);
         let out = self.models.join(&self.name);
         ensure!(!out.exists(), "{} is there already: choose another name, or remove it", out.display());

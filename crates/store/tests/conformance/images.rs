@@ -130,10 +130,13 @@ async fn the_same_evaluation_is_found_again(mut world: World) {
     let image = world.evaluation_image(&a, "p").await;
     let found = |model: ModelId, params| {
         let store = world.store.clone();
-        async move { store.find_evaluation_image(model, &params).await.unwrap().map(|image| image.id) }
+        async move {
+            let found = store.find_evaluation_images(model, &[params]).await.unwrap();
+            found.into_iter().map(|image| Some(image?.id)).collect::<Vec<_>>()
+        }
     };
-    assert_eq!(found(a.id, params("p")).await, Some(image.id));
-    assert_eq!(found(b.id, params("p")).await, None);
+    assert_eq!(found(a.id, params("p")).await, [Some(image.id)]);
+    assert_eq!(found(b.id, params("p")).await, [None]);
     let mut others = vec![params("q"); 9];
     for other in &mut others[1..] {
         other.prompt = "p".to_owned();
@@ -146,7 +149,11 @@ async fn the_same_evaluation_is_found_again(mut world: World) {
     others[6].height = 128;
     others[7].sampler = Sampler::Ddim;
     others[8].lora = vec![LoraUse { model: "snow".to_owned(), scale: 1.0, sha256: None }];
-    for other in others {
-        assert_eq!(found(a.id, other.clone()).await, None, "{other:?}");
+    // More than one query's worth, in the order of the params.
+    let asked: Vec<_> = std::iter::once(params("p")).chain(others).cycle().take(700).collect();
+    let found = world.store.find_evaluation_images(a.id, &asked).await.unwrap();
+    for (params, found) in asked.iter().zip(found) {
+        let expected = (*params == image.params).then_some(image.id);
+        assert_eq!(found.map(|image| image.id), expected, "{params:?}");
     }
 }

@@ -266,7 +266,7 @@ async fn an_unreadable_row_is_named(mut world: World) {
     let model = world.model("m").await;
     let image = world.evaluation_image(&model, "p").await;
     world.vandalise("UPDATE images SET sampler = 'dice'").await;
-    let read = world.store.find_evaluation_image(model.id, &params("p")).await;
+    let read = world.store.find_evaluation_images(model.id, &[params("p")]).await;
     let named = matches!(&read, Err(StoreError::Inconsistent { table: "images", column: "sampler", id })
         if *id == image.id.to_string());
     assert!(named, "{read:?}");

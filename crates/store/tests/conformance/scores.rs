@@ -8,7 +8,7 @@ use store::{ImageScore, StoreError};
 
 on_both_databases!(
     means_are_of_evaluation_images_by_model_and_metric,
-    a_score_is_replaced,
+    a_score_that_exists_is_kept,
     a_score_that_cannot_be_kept_is_refused,
 );
 
@@ -55,14 +55,14 @@ async fn means_are_of_evaluation_images_by_model_and_metric(mut world: World) {
     assert_eq!(world.store.model_scores(unscored.id).await.unwrap(), []);
 }
 
-async fn a_score_is_replaced(mut world: World) {
+async fn a_score_that_exists_is_kept(mut world: World) {
     let model = world.model("m").await;
     let image = world.evaluation_image(&model, "p").await;
     for value in [0.1, 0.25] {
         world.store.put_scores(&[score(image.id, Metric::ClipScore, value)], None).await.unwrap();
     }
     let scores = world.store.model_scores(model.id).await.unwrap();
-    assert_eq!((scores.len(), scores[0].mean, scores[0].count), (1, 0.25, 1));
+    assert_eq!((scores.len(), scores[0].mean, scores[0].count), (1, 0.1, 1));
 }
 
 async fn a_score_that_cannot_be_kept_is_refused(mut world: World) {
