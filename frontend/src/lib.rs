@@ -1,7 +1,7 @@
 //! The pages. `pages` holds the routes, which only the server renders. `components` holds what both sides compile,
 //! including the islands: components that the browser hydrates and keeps up to date.
 
-#![expect(unreachable_pub, reason = "the component macros write `pub`, whatever visibility is asked for")]
+#![expect(unreachable_pub, reason = "the component macros write `pub`, even for private components")]
 // A page is one deeply nested type, and the server's code generation exceeds the default limit.
 #![recursion_limit = "256"]
 

@@ -55,7 +55,7 @@ fn parameters(parameters: &Value, schemas: &Value) -> Option<impl IntoView + use
         .collect_view();
     Some(view! {
         <h3>"Parameters"</h3>
-        <div class="scrolls"><table class="plain-table"><tbody>{rows}</tbody></table></div>
+        <table class="plain-table docs-table"><tbody>{rows}</tbody></table>
     })
 }
 
@@ -66,7 +66,7 @@ fn request_body(body: &Value, schemas: &Value) -> Option<impl IntoView + use<>> 
         .into_iter()
         .map(|(title, value)| {
             let json = serde_json::to_string_pretty(&value).unwrap_or_default();
-            view! { <figure><figcaption class="soft">{title}</figcaption><pre>{json}</pre></figure> }
+            view! { <figure><figcaption class="soft">{inline_markdown(&title)}</figcaption><pre>{json}</pre></figure> }
         })
         .collect_view();
     Some(view! {
@@ -119,6 +119,6 @@ fn responses(responses: &Value) -> impl IntoView + use<> {
         .collect_view();
     view! {
         <h3>"Responses"</h3>
-        <div class="scrolls"><table class="plain-table"><tbody>{rows}</tbody></table></div>
+        <table class="plain-table docs-table"><tbody>{rows}</tbody></table>
     }
 }

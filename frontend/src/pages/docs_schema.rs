@@ -74,9 +74,7 @@ fn field_table(fields: Vec<Field>) -> Option<impl IntoView> {
             }
         })
         .collect();
-    (!rows.is_empty()).then(
-        || view! { <div class="scrolls"><table class="plain-table"><tbody>{rows}</tbody></table></div> },
-    )
+    (!rows.is_empty()).then(|| view! { <table class="plain-table docs-table"><tbody>{rows}</tbody></table> })
 }
 
 /// The type of a schema: a link to a named schema, or the JSON type.

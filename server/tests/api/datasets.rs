@@ -110,8 +110,8 @@ async fn datasets_of_the_bundled_world_are_shown() {
     let second = app.get("/api/v1/datasets/shapes-winter/pairs?limit=2&from=2").await.expect(200).json();
     assert_ne!(first["items"][0]["prompt"], second["items"][0]["prompt"]);
     let winner = app.get("/api/v1/datasets/shapes-winter/pairs/3/winner").await.expect(200).bytes;
-    let drawn = shapes::set::entry(shapes::set::Set::Winter, 0, 3).winner.to_png().expect("a PNG");
-    assert!(winner == drawn);
+    let expected = shapes::set::entry(shapes::set::Set::Winter, 0, 3).winner.to_png().expect("a PNG");
+    assert!(winner == expected);
     let alone = app.get("/api/v1/datasets/shapes-images/pairs?limit=1").await.expect(200).json();
     assert_eq!(alone["items"][0]["loser_url"], Value::Null);
 }

@@ -111,9 +111,9 @@ async fn concurrent_requests_get_their_own_images_with_and_without_batching() {
             app.get(&addresses[5]),
         );
         for (reply, expected) in [a, b, c, d, e, f].into_iter().zip(&expected) {
-            let (drawn, expected) = (pixels(&reply.expect(200).bytes), pixels(expected));
+            let (actual, expected) = (pixels(&reply.expect(200).bytes), pixels(expected));
             // The last bits of a sum may depend on the batch; another request's image would differ everywhere.
-            let difference = drawn.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+            let difference = actual.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(difference <= Some(2), "{difference:?}");
         }
     }

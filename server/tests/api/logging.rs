@@ -53,11 +53,11 @@ async fn log_lines_carry_the_request_id_and_no_prompt() {
     assert_eq!(reply.header("x-request-id"), "from-the-client");
     let body = r#"{"prompt": "a confidential zebra", "seed": 1}"#;
     let reply = app.post("/generate", body).await.expect(200);
-    let drawn_id = reply.header("x-request-id").to_owned();
-    assert!(drawn_id.len() > 30, "{drawn_id}");
+    let generated_id = reply.header("x-request-id").to_owned();
+    assert!(generated_id.len() > 30, "{generated_id}");
 
     let text = log.text();
-    for id in ["from-the-client", &drawn_id] {
+    for id in ["from-the-client", &generated_id] {
         let lines: Vec<&str> = text.lines().filter(|line| line.contains(id)).collect();
         for message in ["images generated", "finished processing request"] {
             assert!(lines.iter().any(|line| line.contains(message)), "no {message:?} with {id}: {lines:#?}");

@@ -84,10 +84,10 @@ async fn adapters_are_returned_and_stored() {
     let reply = app.get("/generate?prompt=a+red+circle&seed=7&model=tiny&lora=snow:0.5").await.expect(200);
     assert_eq!(reply.bytes, generate(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
     let sha256 = app.model("snow").await.sha256;
-    let told = json!([{ "model": "snow", "scale": 0.5, "sha256": sha256 }]);
+    let stored = json!([{ "model": "snow", "scale": 0.5, "sha256": sha256 }]);
     let record = app.get(&format!("/api/v1/images/{}", reply.header("x-image-id"))).await.expect(200).json();
-    assert_eq!(record["params"]["lora"], told);
-    assert_eq!(reply.bytes, generate(&app, told).await);
+    assert_eq!(record["params"]["lora"], stored);
+    assert_eq!(reply.bytes, generate(&app, stored).await);
 
     let other = json!({ "prompt": "p", "model": "tiny", "lora": [{ "model": "snow", "sha256": "00" }] });
     app.post("/generate", other.to_string()).await.refuses(422, "lora[0].sha256");

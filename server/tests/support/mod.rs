@@ -262,11 +262,11 @@ impl TestApp {
 
     /// `count` votes of one rater, who prefers `tuned-contrast` but calls every third pair a tie.
     pub(crate) async fn votes(&self, count: usize) {
-        let mut draw = rand_chacha::ChaCha12Rng::seed_from_u64(1);
+        let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(1);
         let rater = RaterId::new(self.now(), [7; 10]);
         self.store.ensure_rater(rater, self.now()).await.expect("a rater");
         for index in 0..count {
-            let matchup = self.store.next_matchup(rater, Question::Overall, &[], self.now(), &mut draw).await;
+            let matchup = self.store.next_matchup(rater, Question::Overall, &[], self.now(), &mut rng).await;
             let matchup = matchup.expect("a query").expect("a matchup");
             let (left, _) =
                 self.store.matchup_model_names(matchup.id).await.expect("a query").expect("names");
