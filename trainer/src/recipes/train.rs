@@ -17,7 +17,7 @@ use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
 use diffusion::unet::Unet;
 use diffusion::weights::{Parameters, values};
 use domain::run::metric;
-use domain::train::{Objective, TrainSpec};
+use domain::train::TrainSpec;
 use image::RgbImage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -129,7 +129,7 @@ pub fn train_together(
     let parts = spec.gradient_accumulation;
     let share = collective.share(parts)?;
     let trainee = Trainee::open(spec, places, device)?;
-    let needs_clip = matches!(spec.objective, Objective::DiffContrast { .. } | Objective::Rpo { .. });
+    let needs_clip = spec.objective.weighting().is_some();
     // The first process encodes what the others then find in the cache.
     if !collective.leads() {
         collective.agree(false)?;
