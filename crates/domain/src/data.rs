@@ -72,8 +72,8 @@ impl ShapesSet {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PickAPicSpec {
-    /// The folder with the parquet files, or with a folder `data` that holds them. With `hub`, a folder of the repository;
-    /// the repository's root or its `data` when absent.
+    /// The folder with the parquet files, or with a folder `data` that holds them. With `hub`, a folder of the
+    /// repository; the repository's root or its `data` when absent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
     /// A data set repository of the hub, OWNER/NAME. Its files are downloaded once, into the hub's cache.
@@ -82,15 +82,16 @@ pub struct PickAPicSpec {
     /// Branch, tag or commit of the repository; `main` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Reads only files whose names start with this split, for example `validation_unique`. When absent: `train`, or all
-    /// files if there is no such split.
+    /// Reads only files whose names start with this split, for example `validation_unique`. When absent: `train`, or
+    /// all files if there is no such split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// Reads only this many files, in the order of their names; all when absent. Of a repository only these are downloaded.
+    /// Reads only this many files, in the order of their names; all when absent. Of a repository only these are
+    /// downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_files: Option<u32>,
-    /// Keeps pairs whose two models both have one of these words in their names, for example `dreamlike`; all pairs when
-    /// empty.
+    /// Keeps pairs whose two models both have one of these words in their names, for example `dreamlike`; all pairs
+    /// when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_models: Vec<String>,
     /// Stops after this many pairs; reads all when absent.

@@ -1,5 +1,5 @@
-//! Identifiers: UUID version 7, which sort by creation time with a resolution of a quarter of a microsecond. Each kind has
-//! its own type, so that the compiler refuses a mix-up.
+//! Identifiers: UUID version 7, which sort by creation time with a resolution of a quarter of a microsecond. Each
+//! kind has its own type, so that the compiler refuses a mix-up.
 
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,8 @@ macro_rules! ids {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new id. `entropy` must be fresh random bytes. Time and randomness are arguments so that tests can fix them.
+            /// A new id. `entropy` must be fresh random bytes. Time and randomness are arguments so that tests can
+            /// fix them.
             #[must_use]
             pub fn new(now: Timestamp, entropy: [u8; 10]) -> Self {
                 let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The method that turns noise into an image. Each equals the diffusers class in brackets, with the settings of the model's
-/// own `scheduler_config.json`.
+/// The method that turns noise into an image. Each equals the diffusers class in brackets, with the settings of the
+/// model's own `scheduler_config.json`.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -66,8 +66,8 @@ impl JobSpec {
     }
 }
 
-/// State of a job. `queued` becomes `running`; `running` becomes a final state, or `queued` again if its worker stops;
-/// `queued` can become `cancelled`.
+/// State of a job. `queued` becomes `running`; `running` becomes a final state, or `queued` again if its worker
+/// stops; `queued` can become `cancelled`.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

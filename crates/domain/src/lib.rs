@@ -1,5 +1,6 @@
-//! The product's vocabulary as types, with validation and pure arithmetic. Nothing here reads a clock, a file, a database or
-//! a network, and everything compiles to wasm: server, worker, pages and command line share these definitions.
+//! The product's vocabulary as types, with validation and pure arithmetic. Nothing here reads a clock, a file, a
+//! database or a network, and everything compiles to wasm: server, worker, pages and command line share these
+//! definitions.
 
 pub mod api;
 pub mod data;

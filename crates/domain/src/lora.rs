@@ -20,8 +20,8 @@ pub struct LoraSpec {
     /// The updates are multiplied by alpha / rank; equal to the rank when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
-    /// The UNet's linear layers and convolutions to update, by the last parts of their names: `to_q` matches every layer
-    /// of that name.
+    /// The UNet's linear layers and convolutions to update, by the last parts of their names: `to_q` matches every
+    /// layer of that name.
     #[serde(default = "targets")]
     #[cfg_attr(feature = "openapi", schema(default = targets))]
     pub targets: Vec<String>,
@@ -71,8 +71,8 @@ pub struct LoraUse {
     #[serde(default = "scale")]
     #[cfg_attr(feature = "openapi", schema(default = scale))]
     pub scale: f64,
-    /// SHA-256 of the adapter's file, in hex. Present in every response; a request that gives it is refused if the adapter
-    /// has changed.
+    /// SHA-256 of the adapter's file, in hex. Present in every response; a request that gives it is refused if the
+    /// adapter has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

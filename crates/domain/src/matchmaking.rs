@@ -1,7 +1,7 @@
 //! Matchmaking: which two images a rater judges next. Pure functions; random draws are arguments.
 //!
-//! Two models are drawn first, those with the fewest votes against each other, and then a pair of their images. Two images
-//! are comparable if only the models differ: prompt, seed and all other parameters are equal.
+//! Two models are drawn first, those with the fewest votes against each other, and then a pair of their images. Two
+//! images are comparable if only the models differ: prompt, seed and all other parameters are equal.
 
 use crate::id::{ImageId, ModelId};
 use crate::image::Image;
@@ -27,8 +27,8 @@ pub struct Sides {
     pub right: ImageId,
 }
 
-/// Orders pairs of models by their votes, fewest first, and randomly among pairs with equally many. Leaves out pairs with a
-/// model that is not in `only`, unless `only` is empty.
+/// Orders pairs of models by their votes, fewest first, and randomly among pairs with equally many. Leaves out pairs
+/// with a model that is not in `only`, unless `only` is empty.
 ///
 /// Each pair must be in the order of its tally. `shuffle` must bring its argument into a uniformly random order.
 #[must_use]
@@ -49,8 +49,8 @@ pub fn order_pairs(
 
 /// Draws two comparable images of two models, and their sides. None if `judged` holds every comparable pair.
 ///
-/// `judged`: the pairs of images that the rater has already judged, left and right. `draw(n)` must return a uniformly random
-/// number below n.
+/// `judged`: the pairs of images that the rater has already judged, left and right. `draw(n)` must return a uniformly
+/// random number below n.
 #[must_use]
 pub fn draw_sides(
     of_a: &[Candidate],
@@ -77,8 +77,8 @@ pub fn draw_sides(
 /// The prompt of two images that a user wants to compare.
 ///
 /// # Errors
-/// Names `image_a` or `image_b` if an image does not exist, was not made by a model, is by the same model as the other, or
-/// has another prompt.
+/// Names `image_a` or `image_b` if an image does not exist, was not made by a model, is by the same model as the
+/// other, or has another prompt.
 pub fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, Problems> {
     let mut problems = Problems::default();
     for (field, image) in [("image_a", a), ("image_b", b)] {

@@ -4,8 +4,8 @@ use crate::Timestamp;
 use crate::id::{ModelId, RunId};
 use serde::{Deserialize, Serialize};
 
-/// A checkpoint that can generate images. Networks that its folder lacks (text encoders, autoencoder, tokenizer) are those
-/// of its base.
+/// A checkpoint that can generate images. Networks that its folder lacks (text encoders, autoencoder, tokenizer) are
+/// those of its base.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -13,8 +13,8 @@ pub struct Model {
     pub id: ModelId,
     /// Its unique name.
     pub name: String,
-    /// Its folder in diffusers layout, with at least `unet/` or a LoRA adapter: an absolute path, or a path in the artifact
-    /// store.
+    /// Its folder in diffusers layout, with at least `unet/` or a LoRA adapter: an absolute path, or a path in the
+    /// artifact store.
     pub folder: String,
     /// SHA-256 of the UNet's weights file or of the adapter, in hex.
     pub sha256: String,

@@ -14,8 +14,8 @@ pub const DEFAULT_SHARD_SIZE: u32 = 256;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareSpec {
-    /// The model whose encoders are used: its name, or a folder in diffusers layout. Train on the result from this model or
-    /// one with the same encoders.
+    /// The model whose encoders are used: its name, or a folder in diffusers layout. Train on the result from this
+    /// model or one with the same encoders.
     pub base: String,
     /// The set to encode.
     pub data: DataSpec,
@@ -74,8 +74,8 @@ pub enum Crop {
     /// The centre.
     #[default]
     Centre,
-    /// A position drawn once for each pair, from its row in the set, and used in every epoch; winner and loser are cropped
-    /// at the same relative position. (The reference scripts draw a new one in every epoch.)
+    /// A position drawn once for each pair, from its row in the set, and used in every epoch; winner and loser are
+    /// cropped at the same relative position. (The reference scripts draw a new one in every epoch.)
     Random,
 }
 
@@ -142,7 +142,8 @@ pub struct Manifest {
     pub image_filter: BTreeMap<String, String>,
     /// Rows read and dropped, rows with damaged or flagged images included.
     pub report: ReadReport,
-    /// Every row, by file, that was dropped because an image is damaged or flagged. (The report lists only the first ones.)
+    /// Every row, by file, that was dropped because an image is damaged or flagged. (The report lists only the first
+    /// ones.)
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, BTreeSet<u64>>,
     /// Examples in each shard.

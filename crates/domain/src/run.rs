@@ -19,8 +19,8 @@ pub mod metric {
     pub const LEARNING_RATE: &str = "learning_rate";
     /// Value of the objective on the validation examples.
     pub const VALIDATION_LOSS: &str = "validation/loss";
-    /// Implicit accuracy on the validation examples: share of pairs whose winner has the higher implicit reward; a tie counts
-    /// half.
+    /// Implicit accuracy on the validation examples: share of pairs whose winner has the higher implicit reward; a
+    /// tie counts half.
     pub const VALIDATION_ACCURACY: &str = "validation/accuracy";
     /// Factor of the loss in the backward pass, with precision f16.
     pub const LOSS_SCALE: &str = "loss_scale";

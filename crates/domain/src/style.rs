@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 /// Placeholder in the texts of a spec, replaced by each image's caption.
 pub const CAPTION: &str = "{caption}";
 
-/// Makes a style set (Diff-contrast paper, section 3): of each row of a set one image is chosen at random as the loser, and
-/// edited into the winner. The caption stays; the labels of the set are not used.
+/// Makes a style set (Diff-contrast paper, section 3): of each row of a set one image is chosen at random as the
+/// loser, and edited into the winner. The caption stays; the labels of the set are not used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StyleSpec {
@@ -31,7 +31,8 @@ pub struct StyleSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EditorSpec {
-    /// The image operators of the bundled world, which need no weights. Images are cropped and scaled to 64 x 64 pixels.
+    /// The image operators of the bundled world, which need no weights. Images are cropped and scaled to 64 x 64
+    /// pixels.
     Classical {
         /// The operator.
         style: ClassicalStyle,

@@ -46,8 +46,8 @@ pub struct TrainSpec {
     pub name: String,
     /// The model to start from: a model's name, or a folder in diffusers layout.
     pub base: String,
-    /// Starts from random UNet weights instead of the base's; the base still gives the configs and the other networks.
-    /// Only for the objective `denoise`.
+    /// Starts from random UNet weights instead of the base's; the base still gives the configs and the other
+    /// networks. Only for the objective `denoise`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "openapi", schema(default = false))]
     pub from_nothing: bool,
@@ -63,11 +63,11 @@ pub struct TrainSpec {
     pub data: DataSpec,
     /// Optimiser updates; 1 to 10000000.
     pub steps: u32,
-    /// Pairs (or images, for sets without pairs) in a micro-batch; 1 to 4096. It is the M of Diff-contrast's M x M matrix:
-    /// larger contrasts each winner with more losers, and takes more memory.
+    /// Pairs (or images, for sets without pairs) in a micro-batch; 1 to 4096. It is the M of Diff-contrast's M x M
+    /// matrix: larger contrasts each winner with more losers, and takes more memory.
     pub batch_size: u32,
-    /// Micro-batches whose gradients are averaged into one update; 1 to 4096. Enlarges the effective batch without more
-    /// memory. The matrix of Diff-contrast stays that of one micro-batch.
+    /// Micro-batches whose gradients are averaged into one update; 1 to 4096. Enlarges the effective batch without
+    /// more memory. The matrix of Diff-contrast stays that of one micro-batch.
     #[serde(default = "gradient_accumulation")]
     #[cfg_attr(feature = "openapi", schema(default = gradient_accumulation))]
     pub gradient_accumulation: u32,
@@ -77,8 +77,8 @@ pub struct TrainSpec {
     pub optimizer: OptimizerSpec,
     /// The learning rate and its schedule.
     pub learning_rate: LearningRateSpec,
-    /// Probability with which a pair's caption is replaced by the empty one, 0 to 1. Above 0, so that the model also learns
-    /// the unconditional prediction that guidance needs.
+    /// Probability with which a pair's caption is replaced by the empty one, 0 to 1. Above 0, so that the model also
+    /// learns the unconditional prediction that guidance needs.
     #[serde(default = "caption_dropout")]
     #[cfg_attr(feature = "openapi", schema(default = caption_dropout))]
     pub caption_dropout: f64,
@@ -110,8 +110,8 @@ pub struct TrainSpec {
     #[serde(default, skip_serializing_if = "crate::is_default")]
     #[cfg_attr(feature = "openapi", schema(default = MemorySpec::default))]
     pub memory: MemorySpec,
-    /// Decay per update of an exponential moving average of the weights, 0 to below 1; the average becomes the model. 0.999
-    /// averages about 1000 updates. No average when absent.
+    /// Decay per update of an exponential moving average of the weights, 0 to below 1; the average becomes the model.
+    /// 0.999 averages about 1000 updates. No average when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
     /// Seed of every random draw of the run; 0 to 2^53 - 1. The same spec and seed give the same weights.
@@ -122,12 +122,12 @@ pub struct TrainSpec {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub checkpoint_every: u32,
-    /// Keeps this many of the newest checkpoints, and older ones that images, votes, jobs or other models refer to; 1 or
-    /// more, all when absent.
+    /// Keeps this many of the newest checkpoints, and older ones that images, votes, jobs or other models refer to; 1
+    /// or more, all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_checkpoints: Option<u32>,
-    /// Examples held out of training to measure the loss at each checkpoint, always with the same noise and timesteps; a
-    /// multiple of `batch_size`, 0 for none.
+    /// Examples held out of training to measure the loss at each checkpoint, always with the same noise and
+    /// timesteps; a multiple of `batch_size`, 0 for none.
     #[serde(default, skip_serializing_if = "crate::is_default")]
     #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub validation_examples: u32,
@@ -143,8 +143,8 @@ pub struct TrainSpec {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = json!([])))]
     pub sample_prompts: Vec<String>,
-    /// Evaluates the finished model on this many held-out prompts of the bundled world, as a job of its own; at most 10000,
-    /// 0 for none. No effect on runs of the `train` command.
+    /// Evaluates the finished model on this many held-out prompts of the bundled world, as a job of its own; at most
+    /// 10000, 0 for none. No effect on runs of the `train` command.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub evaluate_prompts: u32,

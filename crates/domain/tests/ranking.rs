@@ -1,5 +1,5 @@
-//! Statistics compared with scipy, statsmodels, scikit-learn and krippendorff (`oracles/ranking.py` writes the fixture), and
-//! their results on empty or degenerate data.
+//! Statistics compared with scipy, statsmodels, scikit-learn and krippendorff (`oracles/ranking.py` writes the
+//! fixture), and their results on empty or degenerate data.
 
 use domain::id::ModelId;
 use domain::ranking::{

@@ -1,5 +1,5 @@
-//! The OpenAPI schemas agree with serde: every default is the value that an absent field takes, every optional field has a
-//! default, and every example is a valid value of its type.
+//! The OpenAPI schemas agree with serde: every default is the value that an absent field takes, every optional field
+//! has a default, and every example is a valid value of its type.
 
 use domain::api::{ErrorBody, GenerateRequest, MatchupRequest, VoteRequest};
 use domain::data::{DataSpec, PromptFilterSpec};

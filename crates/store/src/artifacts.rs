@@ -1,5 +1,5 @@
-//! The artifact store: files under keys, in a local folder. A file is complete or absent: `put` returns after it is written
-//! under a temporary name, synced, renamed, and its folder synced.
+//! The artifact store: files under keys, in a local folder. A file is complete or absent: `put` returns after it is
+//! written under a temporary name, synced, renamed, and its folder synced.
 
 use std::fs;
 use std::io;

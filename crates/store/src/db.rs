@@ -26,8 +26,8 @@ pub enum Db {
     Postgres(PgPool),
 }
 
-/// Expands an expression once per database, with `$pool` bound to the concrete pool. So one SQL text serves both databases,
-/// with their native types.
+/// Expands an expression once per database, with `$pool` bound to the concrete pool. So one SQL text serves both
+/// databases, with their native types.
 macro_rules! with_db {
     ($store:expr, $pool:ident => $body:expr) => {
         match &$store.db {
@@ -37,8 +37,9 @@ macro_rules! with_db {
     };
 }
 
-/// As [`with_db`], inside a write transaction, which is rolled back if the body returns early. On SQLite it takes the write
-/// lock at once: a transaction that reads first and writes later would fail instead of waiting for another writer.
+/// As [`with_db`], inside a write transaction, which is rolled back if the body returns early. On SQLite it takes the
+/// write lock at once: a transaction that reads first and writes later would fail instead of waiting for another
+/// writer.
 macro_rules! in_transaction {
     ($store:expr, $tx:ident => $body:expr) => {
         match &$store.db {
@@ -69,8 +70,8 @@ impl Store {
     /// Opens `sqlite://PATH` (created with its folder if absent) or `postgres://...`, and applies pending migrations.
     ///
     /// # Errors
-    /// Fails if the URL has another form, the database cannot be reached, or it holds migrations that this version does not
-    /// know.
+    /// Fails if the URL has another form, the database cannot be reached, or it holds migrations that this version
+    /// does not know.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let db = if let Some(path) = url.strip_prefix("sqlite://") {
             Db::Sqlite(open_sqlite(Path::new(path)).await?)
@@ -129,7 +130,8 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
 }
 
 /// Connects, and retries while another process switches the file to write-ahead logging. The switch, at the first
-/// connection to a new file, ignores the busy timeout: of several processes that start together all but one would fail.
+/// connection to a new file, ignores the busy timeout: of several processes that start together all but one would
+/// fail.
 async fn wait_for_wal(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;

@@ -8,7 +8,8 @@ pub enum StoreError {
     /// The change contradicts rows that exist.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// The claim's token is no longer the job's: the lease expired and another worker claimed the job, or the job has ended.
+    /// The claim's token is no longer the job's: the lease expired and another worker claimed the job, or the job has
+    /// ended.
     #[error("the lease of this job is lost (another worker holds it, or it has ended): stop and claim again")]
     LeaseLost,
     /// A row that the change refers to does not exist.

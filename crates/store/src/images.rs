@@ -168,8 +168,9 @@ impl Store {
         self.record_comparable_models(images).await
     }
 
-    /// Records which pairs of models have evaluation images of equal parameters. A transaction of its own, after the one that
-    /// inserts the images: if two workers insert at the same time, at least the later one sees the images of both.
+    /// Records which pairs of models have evaluation images of equal parameters. A transaction of its own, after the
+    /// one that inserts the images: if two workers insert at the same time, at least the later one sees the images of
+    /// both.
     async fn record_comparable_models(&self, images: &[Image]) -> Result<(), StoreError> {
         if !images.iter().any(|image| image.purpose == Purpose::Evaluation) {
             return Ok(());
@@ -239,7 +240,8 @@ impl Store {
         rows.into_iter().map(Image::try_from).collect()
     }
 
-    /// Looks up the evaluation image of a model with these parameters, which a resumed or repeated evaluation can reuse.
+    /// Looks up the evaluation image of a model with these parameters, which a resumed or repeated evaluation can
+    /// reuse.
     pub async fn find_evaluation_image(
         &self,
         model: ModelId,

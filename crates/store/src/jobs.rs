@@ -1,5 +1,5 @@
-//! The job queue. One statement claims a job: it sets worker, attempt, fencing token and lease. Every later write of that
-//! worker carries the token, so a worker whose lease expired cannot overwrite the work of its successor.
+//! The job queue. One statement claims a job: it sets worker, attempt, fencing token and lease. Every later write of
+//! that worker carries the token, so a worker whose lease expired cannot overwrite the work of its successor.
 
 use crate::db::{Store, lease_end, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError};
@@ -51,8 +51,9 @@ impl Ending {
     }
 }
 
-/// Returns `LeaseLost` from the enclosing function unless the claim still holds its job. The job's row stays locked until the
-/// end of the transaction, so no other worker can claim the job between this check and the writes that follow.
+/// Returns `LeaseLost` from the enclosing function unless the claim still holds its job. The job's row stays locked
+/// until the end of the transaction, so no other worker can claim the job between this check and the writes that
+/// follow.
 macro_rules! require_lease {
     ($tx:ident, $claim:expr) => {{
         let claim: &$crate::jobs::Claim = $claim;
@@ -179,8 +180,8 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         loop {
-            // The outer condition repeats the inner one: on Postgres two workers may select the same row, and the second,
-            // after waiting for the first's lock, must find it claimed.
+            // The outer condition repeats the inner one: on Postgres two workers may select the same row, and the
+            // second, after waiting for the first's lock, must find it claimed.
             let taken: Option<(Uuid,)> = with_db!(self, pool => sqlx::query_as(
                 "UPDATE jobs SET state = 'running', worker = $1, token = $2, lease_until = $4, attempt = attempt + 1, \
                  started_at = COALESCE(started_at, $3) \
@@ -275,8 +276,8 @@ impl Store {
         if changed == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
     }
 
-    /// Requests that a job stops. A queued job, or one whose lease has expired, is cancelled at once; the worker of a running
-    /// one sees the request at its next heartbeat. Returns the updated job; none if it does not exist.
+    /// Requests that a job stops. A queued job, or one whose lease has expired, is cancelled at once; the worker of a
+    /// running one sees the request at its next heartbeat. Returns the updated job; none if it does not exist.
     ///
     /// # Errors
     /// `Conflict::JobEnded` if it has ended.

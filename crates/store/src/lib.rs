@@ -1,5 +1,5 @@
-//! Rows in SQLite or Postgres, and files in the artifact store. One method per query, grouped by table. Nothing here reads a
-//! clock or draws random numbers: both are arguments.
+//! Rows in SQLite or Postgres, and files in the artifact store. One method per query, grouped by table. Nothing here
+//! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
 mod db;

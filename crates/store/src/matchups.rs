@@ -82,9 +82,9 @@ impl Store {
             .await?))
     }
 
-    /// The next matchup of a rater: an open one drawn for the rater, else an open one that a user requested, else a new one;
-    /// none if nothing is left to judge. Matchups of other questions do not count. `only`: restricts both models of the
-    /// matchup to these, unless it is empty.
+    /// The next matchup of a rater: an open one drawn for the rater, else an open one that a user requested, else a
+    /// new one; none if nothing is left to judge. Matchups of other questions do not count. `only`: restricts both
+    /// models of the matchup to these, unless it is empty.
     ///
     /// # Errors
     /// `Missing` if the rater does not exist.
@@ -128,7 +128,8 @@ impl Store {
         }
     }
 
-    /// Draws and inserts a new matchup. The images of one pair of models are read at a time, never those of all models.
+    /// Draws and inserts a new matchup. The images of one pair of models are read at a time, never those of all
+    /// models.
     async fn draw_matchup<R: Rng>(
         &self,
         rater: RaterId,
@@ -169,8 +170,8 @@ impl Store {
         Ok(rows.into_iter().map(|(a, b)| (ModelId(a), ModelId(b))).collect())
     }
 
-    /// The evaluation images of a model. They are joined with another model's by the caller, because a query planner without
-    /// statistics (of a table just filled) may compare every image with every other.
+    /// The evaluation images of a model. They are joined with another model's by the caller, because a query planner
+    /// without statistics (of a table just filled) may compare every image with every other.
     async fn candidates(&self, model: ModelId) -> Result<Vec<Candidate>, StoreError> {
         let rows: Vec<(String, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT params_sha256, id FROM images WHERE model_id = $1 AND purpose = 'evaluation' \

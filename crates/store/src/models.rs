@@ -82,8 +82,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a model that no image, vote or other model refers to. The caller deletes its files afterwards. No effect if the
-    /// model does not exist.
+    /// Deletes a model that no image, vote or other model refers to. The caller deletes its files afterwards. No
+    /// effect if the model does not exist.
     ///
     /// # Errors
     /// `Conflict::ModelInUse`; `LeaseLost`.
@@ -92,7 +92,7 @@ impl Store {
             require_lease!(tx, claim);
             sqlx::query("DELETE FROM models WHERE id = $1").bind(id.0).execute(&mut *tx).await.map_err(|e| {
                 match &e {
-                    sqlx::Error::Database(broken) if broken.is_foreign_key_violation() => {
+                    sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
                         Conflict::ModelInUse.into()
                     }
                     _ => StoreError::from(e),

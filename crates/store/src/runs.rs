@@ -57,8 +57,8 @@ macro_rules! select_runs {
     };
 }
 
-/// Sets the last finished step of the claim's run. Returns `Missing` from the enclosing function if the run belongs to another
-/// job.
+/// Sets the last finished step of the claim's run. Returns `Missing` from the enclosing function if the run belongs
+/// to another job.
 macro_rules! set_step {
     ($tx:ident, $claim:expr, $run:expr, $step:expr) => {
         let runs = sqlx::query("UPDATE runs SET step = $3 WHERE id = $1 AND job_id = $2")
@@ -112,8 +112,9 @@ impl Store {
         rows.into_iter().map(Run::try_from).collect()
     }
 
-    /// Sets the last finished step of the claim's run, and inserts points of its curves. Existing points are replaced, because
-    /// a resumed run repeats steps. Values that are not finite are left out, because JSON and SQLite cannot hold them.
+    /// Sets the last finished step of the claim's run, and inserts points of its curves. Existing points are
+    /// replaced, because a resumed run repeats steps. Values that are not finite are left out, because JSON and
+    /// SQLite cannot hold them.
     ///
     /// # Errors
     /// `LeaseLost`; `Missing` if the run belongs to another job.
@@ -142,7 +143,8 @@ impl Store {
         Ok(())
     }
 
-    /// Resets the claim's run to a saved step: deletes the points and samples of later steps, which the resumed run makes again.
+    /// Resets the claim's run to a saved step: deletes the points and samples of later steps, which the resumed run
+    /// makes again.
     ///
     /// # Errors
     /// `LeaseLost`; `Missing` if the run belongs to another job.

@@ -22,8 +22,8 @@ pub struct GenerateRequest {
     /// Name or id of the model; the server's default model when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Seed of the starting noise, 0 to 2^53 - 1; random when absent. The same request with the same seed gives the same
-    /// bytes.
+    /// Seed of the starting noise, 0 to 2^53 - 1; random when absent. The same request with the same seed gives the
+    /// same bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Denoising steps, 1 to 1000. More steps take longer, and change little beyond 20 to 50 with most samplers.
@@ -32,7 +32,8 @@ pub struct GenerateRequest {
     /// Weight of the prompt, 0 to 50; 1 is no guidance. Higher follows the prompt more closely, with less variety.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance_scale: Option<f64>,
-    /// Width in pixels: a multiple of the autoencoder's downscaling factor (8 for Stable Diffusion), up to the server's limit.
+    /// Width in pixels: a multiple of the autoencoder's downscaling factor (8 for Stable Diffusion), up to the
+    /// server's limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
     /// Height in pixels: as for `width`.

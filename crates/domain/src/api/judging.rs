@@ -128,8 +128,8 @@ pub struct Agreement {
     pub win_rates: Vec<Vec<Option<WinRate>>>,
     /// Elo rating of each model. It depends on the order of the votes and has no interval.
     pub elo: Vec<f64>,
-    /// Krippendorff's alpha of the answers about the same two images: 1 is full agreement, 0 is chance. None if no images
-    /// were judged by two raters, or if all answers are equal.
+    /// Krippendorff's alpha of the answers about the same two images: 1 is full agreement, 0 is chance. None if no
+    /// images were judged by two raters, or if all answers are equal.
     pub alpha: Option<f64>,
     /// Number of pairs of images that several raters judged.
     pub judged_by_several: i64,

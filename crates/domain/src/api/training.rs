@@ -23,7 +23,8 @@ pub struct JobAccepted {
 pub struct RunSummary {
     /// The run.
     pub run: Run,
-    /// The last points of the curves `loss`, `rewards/accuracies` and `samples_per_second`, as far as the run has them.
+    /// The last points of the curves `loss`, `rewards/accuracies` and `samples_per_second`, as far as the run has
+    /// them.
     pub latest: Vec<MetricPoint>,
 }
 

@@ -23,8 +23,8 @@ pub enum PromptSpec {
         /// The prompts, 1 to 10000.
         prompts: Vec<String>,
     },
-    /// HPSv2's benchmark: a folder with `anime.json`, `concept-art.json`, `paintings.json` and `photo.json`, each a list of
-    /// prompts. The styles are the report's categories.
+    /// HPSv2's benchmark: a folder with `anime.json`, `concept-art.json`, `paintings.json` and `photo.json`, each a
+    /// list of prompts. The styles are the report's categories.
     HpsBenchmark {
         /// The folder.
         folder: String,

@@ -68,8 +68,8 @@ pub struct RewardSpec {
     /// Only for the aesthetic predictor: the weights of OpenAI's ViT-L/14, whose features it reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backbone: Option<String>,
-    /// Only for `hps_v2_0`, `hps_v2_1` and `clip_score_h14`: resizes images with antialiasing, as torchvision does since
-    /// 0.17. The published scores were measured without; scores with and without are not comparable.
+    /// Only for `hps_v2_0`, `hps_v2_1` and `clip_score_h14`: resizes images with antialiasing, as torchvision does
+    /// since 0.17. The published scores were measured without; scores with and without are not comparable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "openapi", schema(default = false))]
     pub antialias: bool,
@@ -89,7 +89,8 @@ pub struct FidSpec {
     /// Weights of the Inception network. When absent, the distance is of CLIP features, which is not FID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// The package whose FID is reproduced: `pytorch-fid`, `clean-fid` or `torch-fidelity`; `pytorch-fid` when absent.
+    /// The package whose FID is reproduced: `pytorch-fid`, `clean-fid` or `torch-fidelity`; `pytorch-fid` when
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
 }
@@ -181,8 +182,8 @@ impl EvaluateSpec {
         }
     }
 
-    /// As [`EvaluateSpec::validate`], for a job: jobs can be submitted over HTTP, so they may read only files below the
-    /// worker's current folder.
+    /// As [`EvaluateSpec::validate`], for a job: jobs can be submitted over HTTP, so they may read only files below
+    /// the worker's current folder.
     ///
     /// # Errors
     /// Returns every field that is invalid, or names a file elsewhere.

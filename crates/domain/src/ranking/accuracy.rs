@@ -1,5 +1,5 @@
-//! How often a metric agrees with raters, ties counted on both sides: PickScore's protocol
-//! (`yuvalkirstain/PickScore trainer/scripts/eval_preference_predictor.py`; Kirstain et al., Pick-a-Pic, 2023, section 5).
+//! How often a metric agrees with raters, ties counted on both sides: PickScore's protocol (`yuvalkirstain/PickScore
+//! trainer/scripts/eval_preference_predictor.py`; Kirstain et al., Pick-a-Pic, 2023, section 5).
 
 use super::tally::Outcome;
 
@@ -12,8 +12,9 @@ pub struct Predicted {
     pub outcome: Outcome,
 }
 
-/// The mean accuracy of the predictions; none without pairs. A prediction is a tie if its two probabilities differ by at
-/// most `threshold`. A correct prediction counts 1; one where only the metric or only the raters say "tie" counts 1/2.
+/// The mean accuracy of the predictions; none without pairs. A prediction is a tie if its two probabilities differ by
+/// at most `threshold`. A correct prediction counts 1; one where only the metric or only the raters say "tie" counts
+/// 1/2.
 #[must_use]
 pub fn tie_aware_accuracy(pairs: &[Predicted], threshold: f64) -> Option<f64> {
     let credit = |pair: &Predicted| {

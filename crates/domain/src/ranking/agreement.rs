@@ -1,11 +1,11 @@
-//! Agreement of raters beyond chance: 1 for full agreement, 0 for chance. None if chance alone gives full agreement (all
-//! answers are equal) or nothing was rated twice.
+//! Agreement of raters beyond chance: 1 for full agreement, 0 for chance. None if chance alone gives full agreement
+//! (all answers are equal) or nothing was rated twice.
 
 use std::collections::BTreeMap;
 
 /// Cohen's kappa of two raters' answers to the same questions: (p_o - p_e) / (1 - p_e), with p_o the share of equal
-/// answers and p_e its expectation if both answered independently with their own frequencies. (J. Cohen, A Coefficient of
-/// Agreement for Nominal Scales, 1960.)
+/// answers and p_e its expectation if both answered independently with their own frequencies. (J. Cohen, A
+/// Coefficient of Agreement for Nominal Scales, 1960.)
 #[must_use]
 pub fn cohen_kappa<T: Ord>(answers: &[(T, T)]) -> Option<f64> {
     let n = answers.len() as f64;
@@ -20,9 +20,9 @@ pub fn cohen_kappa<T: Ord>(answers: &[(T, T)]) -> Option<f64> {
     (by_chance < n * n).then(|| (equal * n - by_chance) / (n * n - by_chance))
 }
 
-/// Krippendorff's alpha for nominal answers: `units[i]` are the answers to question i, by any number of raters. Questions
-/// with one answer do not count. alpha = 1 - D_o / D_e, the disagreement within questions over that among all answers.
-/// (K. Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011.)
+/// Krippendorff's alpha for nominal answers: `units[i]` are the answers to question i, by any number of raters.
+/// Questions with one answer do not count. alpha = 1 - D_o / D_e, the disagreement within questions over that among
+/// all answers. (K. Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011.)
 #[must_use]
 pub fn krippendorff_alpha<T: Ord>(units: &[Vec<T>]) -> Option<f64> {
     let mut totals: BTreeMap<&T, f64> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Bootstrap intervals: resampling the data with replacement (B. Efron, Bootstrap Methods: Another Look at the Jackknife,
-//! 1979).
+//! Bootstrap intervals: resampling the data with replacement (B. Efron, Bootstrap Methods: Another Look at the
+//! Jackknife, 1979).
 
 /// A mean with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,9 +12,9 @@ pub struct MeanInterval {
     pub high: f64,
 }
 
-/// The mean difference of two models' scores on the same prompts, with its 95% percentile interval. Pairs are resampled
-/// whole, so that the difficulty of a prompt cancels. `draw(n)` must return a uniformly random number below n. None without
-/// pairs, without resamples, or if a score is not finite. The interval of one pair has no width.
+/// The mean difference of two models' scores on the same prompts, with its 95% percentile interval. Pairs are
+/// resampled whole, so that the difficulty of a prompt cancels. `draw(n)` must return a uniformly random number below
+/// n. None without pairs, without resamples, or if a score is not finite. The interval of one pair has no width.
 #[must_use]
 pub fn paired_bootstrap(
     pairs: &[(f64, f64)],

@@ -1,15 +1,15 @@
 //! Bradley-Terry ratings with intervals (R. Bradley and M. Terry, Rank Analysis of Incomplete Block Designs, 1952).
 //!
-//! P(a beats b) = s(r_a - r_b) with s the logistic function; r is estimated by maximum likelihood. A tie, or "both bad",
-//! counts as half a win for each. Ratings are shown as 1000 + 400 / ln 10 * r: 400 points are odds of 10 to 1, and the mean
-//! of all models is 1000.
+//! P(a beats b) = s(r_a - r_b) with s the logistic function; r is estimated by maximum likelihood. A tie, or "both
+//! bad", counts as half a win for each. Ratings are shown as 1000 + 400 / ln 10 * r: 400 points are odds of 10 to 1,
+//! and the mean of all models is 1000.
 //!
 //! Two departures from the plain estimate, both for few votes:
-//! - A weak Gaussian prior of mean 0 on every r ([`PRIOR_PRECISION`]). Without it the rating of an undefeated model is
-//!   infinite, and models that were never compared, directly or through others, have no common scale.
-//! - The variance is the larger of the sandwich estimate, H^-1 B H^-1, which holds even if the model is wrong, and the
-//!   model's own, H^-1. After two or three votes that agree, the residuals in B almost vanish, and the sandwich estimate
-//!   alone would be far too certain.
+//! - A weak Gaussian prior of mean 0 on every r ([`PRIOR_PRECISION`]). Without it the rating of an undefeated model
+//!   is infinite, and models that were never compared, directly or through others, have no common scale.
+//! - The variance is the larger of the sandwich estimate, H^-1 B H^-1, which holds even if the model is wrong, and
+//!   the model's own, H^-1. After two or three votes that agree, the residuals in B almost vanish, and the sandwich
+//!   estimate alone would be far too certain.
 
 use super::cholesky::Cholesky;
 use super::tally::Tally;
@@ -43,8 +43,8 @@ pub struct Standing {
     pub win_rate: WinRate,
 }
 
-/// Precision (1 / variance) of the prior on r: a standard deviation of 3.2, or 550 points. It weighs about as much as one
-/// vote, so a hundred votes outweigh it. A larger precision pulls ratings closer together.
+/// Precision (1 / variance) of the prior on r: a standard deviation of 3.2, or 550 points. It weighs about as much as
+/// one vote, so a hundred votes outweigh it. A larger precision pulls ratings closer together.
 const PRIOR_PRECISION: f64 = 0.1;
 
 /// Every model with at least one vote, best rating first.
@@ -113,8 +113,8 @@ impl Comparisons {
         Self { pairs: pairs.collect(), models: numbers.into_keys().collect() }
     }
 
-    /// The maximum of the log-posterior, by Newton's method from 0. The log-posterior is strictly concave, so the maximum is
-    /// unique, and halving steps that do not increase it guarantees convergence.
+    /// The maximum of the log-posterior, by Newton's method from 0. The log-posterior is strictly concave, so the
+    /// maximum is unique, and halving steps that do not increase it guarantees convergence.
     fn estimate(&self, precision: f64) -> Vec<Estimate> {
         let n = self.models.len();
         let mut r = vec![0.0; n];
@@ -180,7 +180,8 @@ impl Comparisons {
         h
     }
 
-    /// The variance of each r about the mean of all: the larger of the sandwich's and the model's (see the module's docs).
+    /// The variance of each r about the mean of all: the larger of the sandwich's and the model's (see the module's
+    /// docs).
     fn variances(&self, r: &[f64], precision: f64) -> Vec<f64> {
         let n = r.len();
         let inverse = self.inverse_information(r, precision);
@@ -197,9 +198,9 @@ impl Comparisons {
         (0..n).map(|k| sandwich[k].max(inverse[k][k] - mean).max(0.0)).collect()
     }
 
-    /// The inverse of H + 1 1^T / n. Votes contain no information on the mean of all r; only the prior does, so H alone is
-    /// nearly singular in that direction. The scale fixes the mean, so `variances` subtracts its variance, which is
-    /// 1 / (1 + precision) here. The differences of columns in the sandwich estimate do not depend on it.
+    /// The inverse of H + 1 1^T / n. Votes contain no information on the mean of all r; only the prior does, so H
+    /// alone is nearly singular in that direction. The scale fixes the mean, so `variances` subtracts its variance,
+    /// which is 1 / (1 + precision) here. The differences of columns in the sandwich estimate do not depend on it.
     fn inverse_information(&self, r: &[f64], precision: f64) -> Vec<Vec<f64>> {
         let mut information = self.information(r, precision);
         information.iter_mut().flatten().for_each(|h| *h += 1.0 / r.len() as f64);

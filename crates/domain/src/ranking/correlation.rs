@@ -1,7 +1,7 @@
 //! Correlation of two rankings of the same items, for example of models by raters and by a metric.
 
-/// Spearman's rho: Pearson's correlation of ranks, where equal values share their mean rank. None for fewer than two items,
-/// if all values of one side are equal, or if a value is NaN.
+/// Spearman's rho: Pearson's correlation of ranks, where equal values share their mean rank. None for fewer than two
+/// items, if all values of one side are equal, or if a value is NaN.
 #[must_use]
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     comparable(x, y)?;

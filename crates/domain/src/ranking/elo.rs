@@ -1,5 +1,5 @@
-//! Elo ratings, as a secondary view beside Bradley-Terry: they follow votes one by one, so they depend on the order of the
-//! votes and have no interval. (A. Elo, The Rating of Chessplayers, 1978; the constants are FastChat's.)
+//! Elo ratings, as a secondary view beside Bradley-Terry: they follow votes one by one, so they depend on the order
+//! of the votes and have no interval. (A. Elo, The Rating of Chessplayers, 1978; the constants are FastChat's.)
 
 use super::tally::ModelVote;
 use crate::id::ModelId;
@@ -10,7 +10,8 @@ pub const ELO_K: f64 = 4.0;
 /// Rating before the first vote.
 pub const ELO_START: f64 = 1000.0;
 
-/// Each model's rating after the votes in this order; empty without votes. Votes on a model against itself are ignored.
+/// Each model's rating after the votes in this order; empty without votes. Votes on a model against itself are
+/// ignored.
 #[must_use]
 pub fn elo(votes: &[ModelVote], k: f64, start: f64) -> BTreeMap<ModelId, f64> {
     let mut ratings = BTreeMap::new();

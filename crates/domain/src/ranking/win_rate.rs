@@ -21,8 +21,8 @@ pub struct WinRate {
     pub votes: i64,
 }
 
-/// Wins plus half the ties over all votes, with Wilson's 95% interval; none without votes. (E. Wilson, Probable Inference,
-/// the Law of Succession, and Statistical Inference, 1927.)
+/// Wins plus half the ties over all votes, with Wilson's 95% interval; none without votes. (E. Wilson, Probable
+/// Inference, the Law of Succession, and Statistical Inference, 1927.)
 #[must_use]
 pub fn win_rate(wins: i64, losses: i64, ties: i64) -> Option<WinRate> {
     let (wins, losses, ties) = (wins.max(0), losses.max(0), ties.max(0));

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which images are mirrored left to right, each with probability 1/2 in every epoch. Images whose caption contains the
-/// word "left" or "right" are never mirrored: the caption would become wrong. (The reference scripts mirror those too.)
+/// Which images are mirrored left to right, each with probability 1/2 in every epoch. Images whose caption contains
+/// the word "left" or "right" are never mirrored: the caption would become wrong. (The reference scripts mirror those
+/// too.)
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,7 +24,8 @@ pub enum HorizontalFlip {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MicroConditioningSpec {
-    /// Each image's size before resizing and the position of its crop, as in diffusers' `train_text_to_image_sdxl.py`.
+    /// Each image's size before resizing and the position of its crop, as in diffusers'
+    /// `train_text_to_image_sdxl.py`.
     #[default]
     #[serde(alias = "picture")]
     Image,

@@ -1,7 +1,7 @@
 //! What a training run minimises.
 //!
-//! e(k) is the denoising error of image k: the squared error of the predicted noise, averaged over channels and pixels.
-//! For M pairs of a winner and a loser, with errors of the policy and of the frozen reference:
+//! e(k) is the denoising error of image k: the squared error of the predicted noise, averaged over channels and
+//! pixels. For M pairs of a winner and a loser, with errors of the policy and of the frozen reference:
 //!
 //! - a_i = e_policy(winner_i) - e_reference(winner_i), b_j = e_policy(loser_j) - e_reference(loser_j)
 //! - logit_ij = -beta / 2 * (a_i - b_j)
@@ -28,8 +28,9 @@ pub enum Objective {
     Sft {},
     /// Diffusion-DPO: each winner against its own loser, the mean over i of -log sigmoid(logit_ii).
     DiffusionDpo {
-        /// Strength of the preference per unit of error, greater than 0. A larger beta saturates the log-sigmoid at smaller
-        /// differences from the reference, so that the policy stays closer to it. The paper uses 2000 to 5000.
+        /// Strength of the preference per unit of error, greater than 0. A larger beta saturates the log-sigmoid at
+        /// smaller differences from the reference, so that the policy stays closer to it. The paper uses 2000 to
+        /// 5000.
         #[cfg_attr(feature = "openapi", schema(example = 2000.0))]
         beta: f64,
     },
@@ -131,19 +132,21 @@ impl Objective {
     }
 }
 
-/// Weights the squared error of timestep t by clamp(SNR(t), min, max), converted to the space of the prediction.
+/// Weights the squared error of timestep t by clamp(SNR(t), min, max), converted to the space of the prediction and
+/// scaled to a mean of 1 over all timesteps.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnrClamp {
     /// Smallest signal-to-noise ratio, 0 or more. Raising it gives the noisiest timesteps more weight.
     pub min: f64,
-    /// Largest signal-to-noise ratio, the gamma of min-SNR; 5 is usual. Lowering it gives timesteps with little noise less
-    /// weight.
+    /// Largest signal-to-noise ratio, the gamma of min-SNR; 5 is usual. Lowering it gives timesteps with little noise
+    /// less weight.
     pub max: f64,
 }
 
-/// Which CLIP features the similarity of a winner and a loser compares. Image and text features are L2-normalised first.
+/// Which CLIP features the similarity of a winner and a loser compares. Image and text features are L2-normalised
+/// first.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,7 +20,8 @@ pub enum OptimizerSpec {
         #[serde(default = "beta2")]
         #[cfg_attr(feature = "openapi", schema(default = beta2))]
         beta2: f64,
-        /// Added to the square root of the second moment; greater than 0. Larger damps updates of weights with tiny gradients.
+        /// Added to the square root of the second moment; greater than 0. Larger damps updates of weights with tiny
+        /// gradients.
         #[serde(default = "epsilon")]
         #[cfg_attr(feature = "openapi", schema(default = epsilon))]
         epsilon: f64,
@@ -37,8 +38,8 @@ pub enum OptimizerSpec {
         #[cfg_attr(feature = "openapi", schema(default = Moments::default))]
         moments: Moments,
     },
-    /// Adafactor (Shazeer and Stern, 2018) with a given learning rate, as in the SDXL recipes. It keeps row and column
-    /// means of a matrix's second moments instead of the whole matrix.
+    /// Adafactor (Shazeer and Stern, 2018) with a given learning rate, as in the SDXL recipes. It keeps row and
+    /// column means of a matrix's second moments instead of the whole matrix.
     Adafactor {
         /// Updates with a larger root mean square, before the learning rate, are scaled down to it; greater than 0.
         #[serde(default = "clip_threshold")]

@@ -27,6 +27,7 @@ pub enum Moments {
     F32,
     /// 4 bytes per weight, rounded stochastically so that small changes are kept on average.
     Bf16,
-    /// 2 bytes per weight, in blocks of 256 in bitsandbytes' data type. Parameters of fewer than 4096 weights stay f32.
+    /// 2 bytes per weight, in blocks of 256 in bitsandbytes' data type. Parameters of fewer than 4096 weights stay
+    /// f32.
     Int8,
 }

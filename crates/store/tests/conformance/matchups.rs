@@ -242,7 +242,8 @@ async fn votes_on_one_question_do_not_affect_another(mut fixture: Fixture) {
     );
 }
 
-/// The matchups that a seeded generator draws must not change: the list was recorded before matchmaking moved to `domain`.
+/// The matchups that a seeded generator draws must not change: the list was recorded before matchmaking moved to
+/// `domain`.
 async fn a_seeded_generator_draws_these_matchups(mut fixture: Fixture) {
     let (a, b, c) = (fixture.model("a").await, fixture.model("b").await, fixture.model("c").await);
     evaluate(&mut fixture, &[&a, &b, &c], &["p", "q", "r"]).await;

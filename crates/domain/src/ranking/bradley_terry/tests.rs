@@ -16,8 +16,8 @@ fn close(actual: f64, expected: f64, within: f64) {
     assert!((actual - expected).abs() < within, "{actual} is not {expected} (within {within})");
 }
 
-/// The example of Wikipedia's article on the Bradley-Terry model: A beats B in 2 of 5 games and D in 1 of 5, B beats C in 5
-/// of 8, C beats D in 1 of 4.
+/// The example of Wikipedia's article on the Bradley-Terry model: A beats B in 2 of 5 games and D in 1 of 5, B beats
+/// C in 5 of 8, C beats D in 1 of 4.
 fn published() -> [Tally; 4] {
     [tally(0, 1, 2, 3, 0), tally(0, 3, 1, 4, 0), tally(1, 2, 5, 3, 0), tally(2, 3, 1, 3, 0)]
 }
@@ -26,8 +26,8 @@ fn published() -> [Tally; 4] {
 fn the_published_example_is_reproduced() {
     let estimates = Comparisons::new(&published()).estimate(1e-7);
     let expected = [0.640, 1.043, 0.660, 2.270];
-    // Strengths are e^r with geometric mean 1. The standard errors are from the formulas in numpy, the sandwich's where it
-    // is larger.
+    // Strengths are e^r with geometric mean 1. The standard errors are from the formulas in numpy, the sandwich's
+    // where it is larger.
     let errors = [0.548_069_7, 0.484_654_9, 0.528_173_3, 0.623_970_0];
     for (i, estimate) in estimates.iter().enumerate() {
         close(estimate.r.exp(), expected[i], 5e-4);
@@ -64,7 +64,8 @@ fn votes_that_contradict_the_model_widen_the_interval() {
 
 #[test]
 fn the_difference_of_two_models_is_the_log_odds_of_their_votes() {
-    // 300 of 400: odds of 3 to 1. The standard error of the difference is 1 / sqrt(400 * 3/4 * 1/4), half of it for each.
+    // 300 of 400: odds of 3 to 1. The standard error of the difference is 1 / sqrt(400 * 3/4 * 1/4), half of it for
+    // each.
     let estimates = Comparisons::new(&[tally(1, 2, 280, 80, 40)]).estimate(1e-9);
     close(estimates[0].r - estimates[1].r, 3.0_f64.ln(), 1e-6);
     close(estimates[0].standard_error, 0.5 / 75.0_f64.sqrt(), 1e-6);
