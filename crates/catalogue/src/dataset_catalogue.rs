@@ -256,7 +256,7 @@ fn search(
         if found.len() == query.at_most || report.rows == READ_THROUGH {
             return Ok((found, Some(index), report));
         }
-        report.keep();
+        report.count_pair();
         let by = |name: &Option<String>| name.as_deref().is_some_and(|n| n.to_lowercase().contains(&model));
         if pair.prompt.to_lowercase().contains(&text) && (model.is_empty() || pair.models.iter().any(by)) {
             found.push((index, pair));

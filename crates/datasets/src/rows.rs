@@ -75,13 +75,13 @@ impl Pairs {
         let pair = match row {
             Row::Pair(pair) => pair,
             Row::Dropped(dropped) => {
-                self.report.drop_rows(dropped);
+                self.report.count_dropped(dropped);
                 return None;
             }
         };
         if let Some(term) = self.filter.as_ref().and_then(|filter| filter.refuses(&pair.prompt)) {
             let detail = format!("the prompt has {term:?}");
-            self.report.drop_rows(Dropped {
+            self.report.count_dropped(Dropped {
                 reason: Reason::FilteredPrompt,
                 source: pair.source,
                 rows: 1,
@@ -89,7 +89,7 @@ impl Pairs {
             });
             return None;
         }
-        self.report.keep();
+        self.report.count_pair();
         self.left -= 1;
         Some(pair)
     }

@@ -64,7 +64,7 @@ fn of_votes(votes: &[&JudgedVote]) -> JudgedPair {
     for vote in votes {
         let said = Outcome::from(vote.choice);
         let same_way = vote.images[0].id == first.images[0].id;
-        match if same_way { said } else { said.turned() } {
+        match if same_way { said } else { said.swapped() } {
             Outcome::First => wins += 1,
             Outcome::Second => losses += 1,
             Outcome::Neither => ties += 1,

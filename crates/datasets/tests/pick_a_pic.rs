@@ -33,7 +33,7 @@ fn read(spec: PickAPicSpec) -> Result<(Vec<PreferencePair>, ReadReport), ReadErr
         }
     }
     let mut report = pairs.report().clone();
-    damaged.into_iter().for_each(|dropped| report.take_back(dropped));
+    damaged.into_iter().for_each(|dropped| report.drop_pair(dropped));
     Ok((whole, report))
 }
 

@@ -16,14 +16,12 @@ use catalogue::samplers;
 use diffusion::pipeline::{Defaults, Prompt, Settings};
 use domain::api::{ErrorBody, GenerateRequest, GenerateResponse, GeneratedImage, path};
 use domain::image::{GenerationParams, Image, Sampler};
+use domain::limits::{MAX_IMAGES_PER_REQUEST, MAX_SEED};
 use domain::model::Model;
 use domain::problem::Problems;
-use domain::train::MAX_SEED;
 use process::ambient;
 use rand::Rng;
 
-/// Most images of one request.
-const MOST_IMAGES: u32 = 4;
 /// Random seeds are short enough to be read out.
 const RANDOM_SEEDS: u64 = 1 << 32;
 
@@ -185,7 +183,11 @@ fn check(
     as_json: bool,
 ) -> Result<(), ApiError> {
     let mut problems = params.validate(multiple, largest).err().unwrap_or_default();
-    problems.require((1..=MOST_IMAGES).contains(&count), "num_images", format!("use 1 to {MOST_IMAGES}"));
+    problems.require(
+        (1..=MAX_IMAGES_PER_REQUEST).contains(&count),
+        "num_images",
+        format!("use 1 to {MAX_IMAGES_PER_REQUEST}"),
+    );
     problems.require(
         as_json || count <= 1,
         "num_images",

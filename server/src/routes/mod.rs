@@ -19,6 +19,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use domain::api::{ErrorBody, path};
 use domain::data::VotesPer;
+use domain::limits::{DEFAULT_LIST_LENGTH, MAX_LIST_LENGTH};
 use domain::preference::Question;
 use serde::Deserialize;
 use utoipa::OpenApi;
@@ -26,9 +27,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use votes::by_form as vote_by_form;
-
-/// Longest list that is sent at once.
-const LONGEST_LIST: u32 = 500;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -106,8 +104,8 @@ struct Asked {
 
 /// The limit asked for, if it can be accepted.
 fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
-    match asked.unwrap_or(100) {
-        limit @ 1..=LONGEST_LIST => Ok(limit),
-        other => Err(ApiError::field("limit", format!("{other} is not between 1 and {LONGEST_LIST}"))),
+    match asked.unwrap_or(DEFAULT_LIST_LENGTH) {
+        limit @ 1..=MAX_LIST_LENGTH => Ok(limit),
+        other => Err(ApiError::field("limit", format!("{other} is not between 1 and {MAX_LIST_LENGTH}"))),
     }
 }

@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::extract::{Id, Query};
 use crate::generator::Worn;
 use crate::generator::unreadable;
-use crate::routes::{LONGEST_LIST, Limit, limit};
+use crate::routes::{Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -14,6 +14,7 @@ use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
 use domain::id::ModelId;
+use domain::limits::MAX_LIST_LENGTH;
 use domain::lora::LoraUse;
 use domain::model::Model;
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ pub(crate) async fn list(
     let models = state.store.list_models(limit(asked)?).await?;
     let names: HashMap<ModelId, String> = state
         .store
-        .list_models(LONGEST_LIST)
+        .list_models(MAX_LIST_LENGTH)
         .await?
         .into_iter()
         .map(|model| (model.id, model.name))

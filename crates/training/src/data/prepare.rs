@@ -124,7 +124,7 @@ impl Plan {
         let mut left_out: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for dropped in dropped {
             left_out.entry(dropped.source.file.clone()).or_default().insert(dropped.source.row);
-            account.take_back(dropped);
+            account.drop_pair(dropped);
         }
         ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();

@@ -1,8 +1,6 @@
-//! Ratings against published and hand-worked numbers, and what must hold whatever the votes.
+//! Ratings against published and hand-computed numbers, and properties that hold for any votes.
 
-use super::{
-    ModelVote, Outcome, Rating, Standing, Tally, Votes, ranks, standings, tallies, win_rate, win_rate_of,
-};
+use super::{Comparisons, PRIOR_PRECISION, Rating, Standing, Tally, ranks, standings};
 use crate::id::ModelId;
 use uuid::Uuid;
 
@@ -18,16 +16,18 @@ fn close(actual: f64, expected: f64, within: f64) {
     assert!((actual - expected).abs() < within, "{actual} is not {expected} (within {within})");
 }
 
-/// models.md section 13.1: A beats B 2 times of 5, D 1 of 5; C beats B 3 of 8, D 3 of 4.
+/// The example of Wikipedia's article on the Bradley-Terry model: A beats B in 2 of 5 games and D in 1 of 5, B beats
+/// C in 5 of 8, C beats D in 1 of 4.
 fn published() -> [Tally; 4] {
     [tally(0, 1, 2, 3, 0), tally(0, 3, 1, 4, 0), tally(1, 2, 5, 3, 0), tally(2, 3, 1, 3, 0)]
 }
 
 #[test]
-fn the_published_example_comes_out() {
-    let estimates = Votes::new(&published()).estimate(1e-7);
+fn the_published_example_is_reproduced() {
+    let estimates = Comparisons::new(&published()).estimate(1e-7);
     let expected = [0.640, 1.043, 0.660, 2.270];
-    // Strengths are e^r with geometric mean 1; standard errors from the formulas in numpy, the sandwich's where larger.
+    // Strengths are e^r with geometric mean 1. The standard errors are from the formulas in numpy, the sandwich's
+    // where it is larger.
     let errors = [0.548_069_7, 0.484_654_9, 0.528_173_3, 0.623_970_0];
     for (i, estimate) in estimates.iter().enumerate() {
         close(estimate.r.exp(), expected[i], 5e-4);
@@ -36,22 +36,22 @@ fn the_published_example_comes_out() {
 }
 
 #[test]
-fn the_prior_shrinks_the_published_example_a_little() {
+fn the_prior_moves_the_published_example_little() {
     let standings = standings(&published());
     let order: Vec<_> = standings.iter().map(|s| s.model).collect();
     assert_eq!(order, [model(3), model(1), model(2), model(0)]);
     let expected = [1136.02664, 1009.32313, 930.13310, 924.51713];
     for (standing, value) in standings.iter().zip(expected) {
         close(standing.rating.value, value, 1e-5);
-        assert_eq!(standing.rank, 1, "20 votes settle nothing: {standing:?}");
+        assert_eq!(standing.rank, 1, "20 votes are too few for ranks: {standing:?}");
     }
 }
 
 #[test]
-fn a_wrong_model_widens_the_interval_of_the_one_it_is_wrong_about() {
-    // A beats B beats C beats A: no strengths explain that. Numbers from the formulas in numpy.
-    let circle = [tally(0, 1, 30, 2, 0), tally(1, 2, 20, 5, 0), tally(0, 2, 6, 18, 4)];
-    let estimates = Votes::new(&circle).estimate(0.1);
+fn votes_that_contradict_the_model_widen_the_interval() {
+    // A beats B, B beats C and C beats A, which no strengths explain. The numbers are from the formulas in numpy.
+    let cycle = [tally(0, 1, 30, 2, 0), tally(1, 2, 20, 5, 0), tally(0, 2, 6, 18, 4)];
+    let estimates = Comparisons::new(&cycle).estimate(0.1);
     let r = [0.358_701_54, -0.293_996_09, -0.064_705_45];
     let (sandwich_of_c, model_of_a_and_b) = (0.198_039_97, [0.178_426_74, 0.182_026_94]);
     for (estimate, expected) in estimates.iter().zip(r) {
@@ -63,9 +63,10 @@ fn a_wrong_model_widens_the_interval_of_the_one_it_is_wrong_about() {
 }
 
 #[test]
-fn two_models_are_apart_by_the_odds_of_their_votes() {
-    // 300 of 400: odds 3 to 1, and a standard error of the difference of 1 / sqrt(400 * 3/4 * 1/4), half of it each.
-    let estimates = Votes::new(&[tally(1, 2, 280, 80, 40)]).estimate(1e-9);
+fn the_difference_of_two_models_is_the_log_odds_of_their_votes() {
+    // 300 of 400: odds of 3 to 1. The standard error of the difference is 1 / sqrt(400 * 3/4 * 1/4), half of it for
+    // each.
+    let estimates = Comparisons::new(&[tally(1, 2, 280, 80, 40)]).estimate(1e-9);
     close(estimates[0].r - estimates[1].r, 3.0_f64.ln(), 1e-6);
     close(estimates[0].standard_error, 0.5 / 75.0_f64.sqrt(), 1e-6);
     let rating = estimates[0].rating();
@@ -74,13 +75,13 @@ fn two_models_are_apart_by_the_odds_of_their_votes() {
 }
 
 #[test]
-fn neither_the_order_of_a_pair_nor_of_the_tallies_matters() {
-    let there = [tally(1, 2, 7, 3, 2), tally(2, 3, 5, 5, 0), tally(3, 1, 1, 9, 4)];
-    let back = [tally(1, 3, 9, 1, 4), tally(3, 2, 5, 5, 0), tally(2, 1, 3, 7, 2)];
+fn the_order_of_pairs_and_tallies_does_not_matter() {
+    let tallies = [tally(1, 2, 7, 3, 2), tally(2, 3, 5, 5, 0), tally(3, 1, 1, 9, 4)];
+    let reversed = [tally(1, 3, 9, 1, 4), tally(3, 2, 5, 5, 0), tally(2, 1, 3, 7, 2)];
     let split = [tally(1, 2, 4, 3, 0), tally(3, 2, 5, 5, 0), tally(2, 1, 0, 3, 2), tally(3, 1, 1, 9, 4)];
-    let expected = standings(&there);
+    let expected = standings(&tallies);
     assert_eq!(expected.len(), 3);
-    for other in [standings(&back), standings(&split)] {
+    for other in [standings(&reversed), standings(&split)] {
         for (x, y) in expected.iter().zip(&other) {
             assert_eq!((x.model, x.rank, x.win_rate), (y.model, y.rank, y.win_rate));
             close(x.rating.value, y.rating.value, 1e-6);
@@ -90,7 +91,7 @@ fn neither_the_order_of_a_pair_nor_of_the_tallies_matters() {
 }
 
 #[test]
-fn equal_votes_give_equal_ratings_at_the_mean() {
+fn equal_votes_give_every_model_the_mean_rating() {
     for standing in standings(&[tally(1, 2, 4, 4, 1), tally(2, 3, 4, 4, 1), tally(3, 1, 4, 4, 1)]) {
         close(standing.rating.value, 1000.0, 1e-6);
         close(standing.win_rate.value, 0.5, 1e-12);
@@ -98,7 +99,7 @@ fn equal_votes_give_equal_ratings_at_the_mean() {
     }
 }
 
-fn is_sound(standings: &[Standing]) {
+fn assert_valid(standings: &[Standing]) {
     for s in standings {
         let Rating { value, low, high } = s.rating;
         assert!(value.is_finite() && low.is_finite() && high.is_finite(), "{s:?}");
@@ -114,7 +115,7 @@ fn is_sound(standings: &[Standing]) {
 }
 
 #[test]
-fn nothing_is_infinite_whatever_the_votes() {
+fn ratings_are_finite_for_any_votes() {
     let cases: [&[Tally]; 9] = [
         &[],
         &[tally(1, 2, 0, 0, 0)],
@@ -122,14 +123,14 @@ fn nothing_is_infinite_whatever_the_votes() {
         &[tally(1, 2, 0, 0, 1)],
         &[tally(1, 1, 5, 5, 5)],
         &[tally(1, 2, -3, 4, 0)],
-        // Undefeated, and by much; never a win.
+        // A model that never lost, and one that never won.
         &[tally(1, 2, 1_000_000, 0, 0), tally(2, 3, 1, 1, 0)],
         &[tally(1, 2, 0, 1_000_000_000_000, 0)],
-        // Two groups that never met.
+        // Two groups without votes between them.
         &[tally(1, 2, 90, 10, 0), tally(3, 4, 10, 90, 0), tally(4, 5, 3, 3, 3)],
     ];
     for case in cases {
-        is_sound(&standings(case));
+        assert_valid(&standings(case));
     }
     assert_eq!(standings(cases[0]), []);
     assert_eq!(standings(cases[1]), []);
@@ -137,7 +138,7 @@ fn nothing_is_infinite_whatever_the_votes() {
 }
 
 #[test]
-fn a_few_votes_that_agree_settle_nothing_and_many_do() {
+fn ranks_differ_after_many_votes_that_agree_not_after_few() {
     let ranks_after = |wins| {
         let standings = standings(&[tally(1, 2, wins, 0, 0)]);
         assert!(standings[0].rating.value > standings[1].rating.value);
@@ -149,17 +150,17 @@ fn a_few_votes_that_agree_settle_nothing_and_many_do() {
 }
 
 #[test]
-fn groups_that_never_met_are_not_ranked_against_each_other() {
+fn groups_without_votes_between_them_share_ranks() {
     let standings = standings(&[tally(1, 2, 90, 10, 0), tally(3, 4, 90, 10, 0)]);
     let rank = |n| standings.iter().find(|s| s.model == model(n)).map(|s| s.rank);
     assert_eq!([rank(1), rank(3)], [Some(1), Some(1)]);
-    // Within a group 100 votes tell them apart, but about the other group's members nothing is known.
-    let votes = Votes::new(&[tally(1, 2, 90, 10, 0), tally(3, 4, 90, 10, 0)]);
+    // 100 votes separate the members of a group, but nothing is known across groups.
+    let votes = Comparisons::new(&[tally(1, 2, 90, 10, 0), tally(3, 4, 90, 10, 0)]);
     assert!(votes.estimate(0.1).iter().all(|estimate| estimate.standard_error > 1.0));
 }
 
 #[test]
-fn ranks_count_those_wholly_above() {
+fn ranks_count_intervals_that_are_entirely_above() {
     let rating = |low, high| Rating { value: (low + high) / 2.0, low, high };
     let ratings =
         [rating(1100.0, 1200.0), rating(1050.0, 1150.0), rating(900.0, 1100.0), rating(800.0, 1049.0)];
@@ -168,33 +169,8 @@ fn ranks_count_those_wholly_above() {
 }
 
 #[test]
-fn win_rates_follow_wilson() {
-    // 8 of 10: the textbook interval is 0.4902 to 0.9433.
-    let eight = win_rate(8, 2, 0).unwrap();
-    close(eight.value, 0.8, 1e-12);
-    close(eight.low, 0.4902, 5e-5);
-    close(eight.high, 0.9433, 5e-5);
-    assert_eq!(eight.votes, 10);
-    assert_eq!(win_rate(7, 1, 2), Some(eight));
-    let none = win_rate(0, 5, 0).unwrap();
-    assert_eq!((none.value, none.low), (0.0, 0.0));
-    // 0 of n: the upper end is z^2 / (n + z^2).
-    close(none.high, 3.841_458_8 / 8.841_458_8, 1e-6);
-    let all = win_rate(5, 0, 0).unwrap();
-    assert_eq!((all.value, all.high), (1.0, 1.0));
-    assert_eq!(win_rate(0, 0, 0), None);
-}
-
-#[test]
-fn a_models_win_rate_takes_both_sides_of_every_pair() {
-    let tallies = [tally(1, 2, 3, 1, 2), tally(3, 1, 2, 4, 0), tally(2, 3, 9, 9, 9)];
-    assert_eq!(win_rate_of(model(1), &tallies), win_rate(7, 3, 2));
-    assert_eq!(win_rate_of(model(4), &tallies), None);
-}
-
-#[test]
-fn intervals_cover_the_truth_about_as_often_as_they_say() {
-    // Votes thrown from known strengths by a small generator (splitmix64).
+fn about_95_percent_of_the_intervals_cover_the_truth() {
+    // Votes simulated from known strengths with a small generator (splitmix64).
     let mut state = 42_u64;
     let mut uniform = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -213,7 +189,7 @@ fn intervals_cover_the_truth_about_as_often_as_they_say() {
                 tallies.push(tally(i as u128, j as u128, wins, 60 - wins, 0));
             }
         }
-        for (estimate, truth) in Votes::new(&tallies).estimate(super::PRIOR_PRECISION).iter().zip(truth) {
+        for (estimate, truth) in Comparisons::new(&tallies).estimate(PRIOR_PRECISION).iter().zip(truth) {
             covered += i32::from((estimate.r - truth).abs() <= super::Z * estimate.standard_error);
             all += 1;
         }
@@ -222,34 +198,28 @@ fn intervals_cover_the_truth_about_as_often_as_they_say() {
     assert!((0.93..0.98).contains(&share), "{share}");
 }
 
-/// The oracle (statsmodels' binomial regression) has no prior; one this weak leaves no trace.
+/// statsmodels' binomial regression has no prior; a precision of 1e-9 is negligible.
 #[test]
-fn ratings_and_all_three_standard_errors_equal_statsmodels_and_arena_ranks() {
+fn ratings_and_standard_errors_equal_those_of_statsmodels_and_lmarena() {
     let all: serde_json::Value =
-        serde_json::from_str(include_str!("../../tests/fixtures/statistics.json")).expect("the fixture");
+        serde_json::from_str(include_str!("../../../tests/fixtures/statistics.json")).expect("the fixture");
     for case in all["bradley_terry"].as_array().expect("cases") {
-        let rows: Vec<(u128, u128, f64, u64)> = serde_json::from_value(case["votes"].clone()).expect("votes");
-        let votes: Vec<(ModelVote, u64)> = rows
+        let votes: Vec<(u128, u128, f64, u64)> =
+            serde_json::from_value(case["votes"].clone()).expect("votes");
+        let tallies: Vec<Tally> = votes
             .into_iter()
-            .map(|(a, b, y, rater)| {
-                let outcome = match y {
-                    1.0 => Outcome::First,
-                    0.0 => Outcome::Second,
-                    _ => Outcome::Neither,
-                };
-                (ModelVote { a: model(a), b: model(b), outcome }, rater)
+            .map(|(a, b, points, _rater)| match points {
+                1.0 => tally(a, b, 1, 0, 0),
+                0.0 => tally(a, b, 0, 1, 0),
+                _ => tally(a, b, 0, 0, 1),
             })
             .collect();
-        let counted = Votes::new(&tallies(votes.iter().map(|(vote, _)| *vote)));
-        let estimates = counted.estimate(1e-9);
-        let r: Vec<f64> = estimates.iter().map(|estimate| estimate.r).collect();
-        let clustered = counted.clustered_variances(&r, 1e-9, &votes);
+        let estimates = Comparisons::new(&tallies).estimate(1e-9);
         let expected = |name: &str, i: usize| case[name][i].as_f64().expect("a number");
         for (i, estimate) in estimates.iter().enumerate() {
             close(estimate.r, expected("r", i), 1e-6);
             close(estimate.standard_error, expected("model", i).max(expected("sandwich", i)), 1e-6);
-            close(clustered[i].sqrt(), expected("clustered", i), 1e-6);
-            // LMArena's package, which has the sandwich alone.
+            // LMArena's package, which computes the sandwich estimate only.
             let arena = |name: &str| case["arena"][name][i].as_f64().expect("a number");
             close(estimate.r, arena("r"), 1e-5);
             close(estimate.standard_error, expected("model", i).max(arena("sandwich")), 1e-4);

@@ -1,20 +1,20 @@
-//! Who beats whom, and how often.
+//! Win rates of every model against every other.
 
-use super::{Tally, win_rate};
-use crate::api::WinRate;
+use super::tally::Tally;
+use super::win_rate::{WinRate, win_rate};
 use crate::id::ModelId;
 use std::collections::BTreeMap;
 
 /// The win rate of every model against every other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinRateMatrix {
-    /// The models that were judged, in the order of rows and columns.
+    /// The models with votes, in the order of rows and columns.
     pub models: Vec<ModelId>,
-    /// `rows[i][j]`: the win rate of model i against model j; none where they were never compared, and on the diagonal.
+    /// `rows[i][j]`: the win rate of model i against model j; none on the diagonal and for pairs without votes.
     pub rows: Vec<Vec<Option<WinRate>>>,
 }
 
-/// The matrix of all tallies; empty without votes.
+/// The matrix of the tallies; empty without votes.
 #[must_use]
 pub fn win_rate_matrix(tallies: &[Tally]) -> WinRateMatrix {
     let mut counts: BTreeMap<(ModelId, ModelId), [i64; 3]> = BTreeMap::new();

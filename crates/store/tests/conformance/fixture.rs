@@ -1,4 +1,4 @@
-//! A fresh database per test, and short ways to fill it.
+//! An empty database for each test, and helpers that fill it.
 
 use chrono::TimeDelta;
 use domain::Timestamp;
@@ -18,61 +18,61 @@ use std::time::Duration;
 use store::{Claim, Db, Store};
 use uuid::Uuid;
 
-/// For each test function a module of its name with one test per database.
+/// Defines, for each test function, a module of its name with one test per database.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {$(
         mod $test {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                crate::world::on_sqlite(super::$test).await;
+                crate::fixture::on_sqlite(super::$test).await;
             }
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                crate::world::on_postgres(super::$test).await;
+                crate::fixture::on_postgres(super::$test).await;
             }
         }
     )+};
 }
 pub(crate) use on_both_databases;
 
-/// The lease of every claim here.
+/// Duration of every lease in the tests.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
-/// A store with nothing in it, a clock that moves when told, and a seeded generator.
-pub(crate) struct World {
+/// An empty store, a manual clock, and a seeded generator.
+pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) now: Timestamp,
     pub(crate) rng: ChaCha8Rng,
 }
 
-pub(crate) async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(World) -> F) {
+pub(crate) async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -> F) {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let url = format!("sqlite://{}", folder.path().join("new/folder/test.db").display());
-    let world = World::new(&url).await;
-    let store = world.store.clone();
-    let outcome = tokio::spawn(test(world)).await;
+    let fixture = Fixture::new(&url).await;
+    let store = fixture.store.clone();
+    let outcome = tokio::spawn(test(fixture)).await;
     store.close().await;
     if let Err(e) = outcome {
         std::panic::resume_unwind(e.into_panic());
     }
 }
 
-pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(World) -> F) {
+pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -> F) {
     static SCHEMAS: AtomicU32 = AtomicU32::new(0);
     let server = std::env::var("TEST_POSTGRES_URL")
         .expect("TEST_POSTGRES_URL is not set: run `cargo xtask test`, which starts a Postgres and sets it");
     let operator = PgPoolOptions::new().max_connections(1).connect(&server).await.expect("the test Postgres");
     let schema = format!("test_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
     let drop_schema = || sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
-    sqlx::query(drop_schema()).execute(&operator).await.expect("drop what a killed run left");
+    sqlx::query(drop_schema()).execute(&operator).await.expect("drop the schema of a killed run");
     sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
         .execute(&operator)
         .await
-        .expect("make a schema");
+        .expect("create the schema");
     let sign = if server.contains('?') { '&' } else { '?' };
-    let world = World::new(&format!("{server}{sign}options=-c%20search_path%3D{schema}")).await;
-    let store = world.store.clone();
-    let outcome = tokio::spawn(test(world)).await;
+    let fixture = Fixture::new(&format!("{server}{sign}options=-c%20search_path%3D{schema}")).await;
+    let store = fixture.store.clone();
+    let outcome = tokio::spawn(test(fixture)).await;
     store.close().await;
     sqlx::query(drop_schema()).execute(&operator).await.expect("drop the schema");
     if let Err(e) = outcome {
@@ -80,31 +80,31 @@ pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: i
     }
 }
 
-impl World {
+impl Fixture {
     async fn new(url: &str) -> Self {
         let store = Store::connect(url).await.expect("a store");
         let now = Timestamp::from_timestamp_micros(1_767_225_600_123_456).expect("a time");
         Self { store, now, rng: ChaCha8Rng::seed_from_u64(7) }
     }
 
-    /// Moves the clock by a second and tells it.
+    /// Advances the clock by a second and returns it.
     pub(crate) fn tick(&mut self) -> Timestamp {
         self.pass(Duration::from_secs(1))
     }
 
-    /// Moves the clock.
+    /// Advances the clock and returns it.
     pub(crate) fn pass(&mut self, by: Duration) -> Timestamp {
         self.now += TimeDelta::from_std(by).expect("a short time");
         self.now
     }
 
-    /// Runs SQL that the store would never run.
-    pub(crate) async fn vandalise(&self, sql: &'static str) {
+    /// Runs SQL that the store has no method for.
+    pub(crate) async fn execute(&self, sql: &'static str) {
         match self.store.db() {
             Db::Sqlite(pool) => sqlx::query(sql).execute(pool).await.map(drop),
             Db::Postgres(pool) => sqlx::query(sql).execute(pool).await.map(drop),
         }
-        .expect("vandalism");
+        .expect("valid SQL");
     }
 
     pub(crate) fn token(&mut self) -> Uuid {
@@ -125,7 +125,7 @@ impl World {
         self.store.claim_job("worker", token, self.now, LEASE).await.expect("no error").expect("a job")
     }
 
-    /// A training job that is being executed.
+    /// A claimed training job with its run.
     pub(crate) async fn run(&mut self) -> (Claim, Run) {
         self.train_job().await;
         let claim = self.claim().await;
@@ -184,7 +184,7 @@ impl World {
         rater
     }
 
-    pub(crate) async fn next_asked(
+    pub(crate) async fn next_for(
         &mut self,
         rater: RaterId,
         question: Question,
@@ -196,7 +196,7 @@ impl World {
 
     pub(crate) async fn next_matchup(&mut self, rater: RaterId, only: &[ModelId]) -> Option<Matchup> {
         let now = self.tick();
-        self.next_asked(rater, Question::default(), only, now).await
+        self.next_for(rater, Question::default(), only, now).await
     }
 
     pub(crate) fn new_vote(&mut self, matchup: &Matchup, rater: RaterId, choice: Choice) -> Vote {
@@ -226,7 +226,7 @@ pub(crate) fn params(prompt: &str) -> GenerationParams {
     }
 }
 
-/// Only what must be said: fields that the spec gains later take their defaults here too.
+/// A spec with required fields only, so that new fields with defaults need no change here.
 pub(crate) fn train_spec(name: &str) -> TrainSpec {
     let spec = serde_json::json!({
         "name": name,
