@@ -5,7 +5,7 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Each crate with its allowed dependencies, dev-dependencies included.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("files", &[]),
     ("shapes", &[]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("trainer", &["domain", "files", "store", "datasets", "diffusion", "evaluation", "shapes"]),
     ("frontend", &["domain"]),
     ("server", &["domain", "files", "store", "datasets", "diffusion", "evaluation", "frontend", "shapes"]),
+    ("fuzz_targets", &["datasets", "diffusion", "domain"]),
     ("xtask", &[]),
 ];
 

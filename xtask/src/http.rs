@@ -12,8 +12,8 @@ use ureq::http::{HeaderMap, Request, Response};
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest response read, in bytes. The page bundle is the largest one served.
 const LARGEST_RESPONSE: u64 = 256 << 20;
-/// A server refuses a body that is too large from its length alone and closes the connection. From this size on, in
-/// bytes, the body is sent only after the server's consent (as curl does), so that the refusal is read.
+/// From this size on, in bytes, a body is sent only after the server's `100 Continue`, as curl does. A server that refuses
+/// the body by its length closes the connection, and a client that is still sending would not read the refusal.
 const CONTINUE_FROM: usize = 1 << 20;
 
 /// Sends requests to one server, with its access token and the cookies it has set.
