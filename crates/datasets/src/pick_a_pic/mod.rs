@@ -9,7 +9,7 @@ mod files;
 mod guard;
 pub mod label;
 mod shard;
-mod snappy;
+pub mod snappy;
 mod write;
 
 pub use write::{Record, Writer};

@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind, Read, Result};
 ///
 /// # Errors
 /// It unpacks to another length, or makes no sense.
-pub(super) fn unpack(packed: &mut impl Read, into: &mut [u8]) -> Result<()> {
+pub fn unpack(packed: &mut impl Read, into: &mut [u8]) -> Result<()> {
     if length(packed)? != into.len() as u64 {
         return Err(nonsense());
     }
