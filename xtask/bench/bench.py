@@ -1,7 +1,7 @@
 """PyTorch + diffusers' side of `cargo xtask bench`.
 
 Prints `ready`, then answers every line `step` on standard input with `<seconds> <peak bytes of memory>` until the
-input ends. `diff-contrast-trainer bench` speaks the same, does the same work on the same weights and shapes, and
+input ends. `diff-contrast-benchmark` speaks the same, does the same work on the same weights and shapes, and
 the two are driven in turn, so that a busy moment of the machine hits both.
 """
 

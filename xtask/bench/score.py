@@ -4,7 +4,7 @@ pictures.
     python score.py make NAME FOLDER      # random weights of full size: vit-l-14, vit-h-14, image-reward or inception
     python score.py run NAME FOLDER --batch N --threads N
 
-A step takes pictures in memory to their scores or features, preparation included; `diff-contrast-trainer bench` does the
+A step takes pictures in memory to their scores or features, preparation included; `diff-contrast-benchmark` does the
 same on the same weights, and each answers with the mean, which has to agree.
 """
 

@@ -24,14 +24,13 @@ pub(crate) struct Deployment {
 
 /// Builds the server and the trainer in release mode.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    process::run(cargo().current_dir(&workspace.root).args([
-        "build",
-        "--release",
-        "-p",
-        "server",
-        "-p",
-        "trainer",
-    ]))
+    build_with(workspace, &[])
+}
+
+/// The same with further packages.
+pub(crate) fn build_with(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+    let packages = ["server", "trainer"].iter().chain(packages).flat_map(|package| ["-p", package]);
+    process::run(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(packages))
 }
 
 impl Deployment {

@@ -17,8 +17,8 @@ pub(super) fn run(options: &Options, steps: &mut Steps) -> Result<()> {
         let gigabytes = options.gigabytes.to_string();
         steps.run("shard", || process::run(setup.python(&script).arg("make").arg(&folder).arg(gigabytes)))?;
     }
-    let mut ours = setup.trainer();
-    ours.args(["bench", "read", "--model"]).arg(&folder);
+    let mut ours = setup.program();
+    ours.args(["read", "--model"]).arg(&folder);
     let mut theirs = setup.python(&script);
     theirs.arg("read").arg(&folder);
     // The package would otherwise try to reach the hub.

@@ -28,15 +28,15 @@ pub(crate) struct Options {
     /// Size of the shard that `data` reads; it is made under target/ if it is missing.
     #[arg(long, default_value_t = 2.0)]
     pub(super) gigabytes: f64,
-    /// Device of both programs: cpu, or cuda with a `--trainer` that was built for it.
+    /// Device of both programs: cpu, or cuda with a `--program` that was built for it.
     #[arg(long, default_value = "cpu")]
     pub(super) device: String,
     /// Precision of the networks of `train`, `generate`, `objectives` and `kernels`: f32, f16 or bf16.
     #[arg(long, default_value = "f32")]
     pub(super) precision: String,
-    /// Path of a built trainer; without it, the trainer is built in release mode.
+    /// Path of a built diff-contrast-benchmark; without it, one is built in release mode.
     #[arg(long)]
-    pub(super) trainer: Option<PathBuf>,
+    pub(super) program: Option<PathBuf>,
     /// Threads of each program; defaults to all cores.
     #[arg(long)]
     pub(super) threads: Option<NonZero<usize>>,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// One comparison.
 struct Scored {
-    /// Arguments of `diff-contrast-trainer bench`.
+    /// Arguments of `diff-contrast-benchmark`.
     ours: &'static [&'static str],
     /// The network's name for `score.py`, and the name of the folder with its weights.
     name: &'static str,
@@ -54,8 +54,8 @@ pub(super) fn run(options: &Options, steps: &mut Steps) -> Result<()> {
             process::run(setup.python(&script).args(["make", scored.name]).arg(&folder))
         })?;
     }
-    let mut ours = setup.trainer();
-    ours.arg("bench").args(scored.ours).arg("--model").arg(&folder);
+    let mut ours = setup.program();
+    ours.args(scored.ours).arg("--model").arg(&folder);
     let mut theirs = setup.python(&script);
     theirs.args(["run", scored.name]).arg(&folder);
     for command in [&mut ours, &mut theirs] {

@@ -12,12 +12,12 @@ use std::process::Command;
 pub(super) struct Setup {
     pub(super) workspace: Workspace,
     pub(super) threads: usize,
-    trainer: PathBuf,
+    program: PathBuf,
     python: PathBuf,
 }
 
 impl Setup {
-    /// Builds the trainer and installs the Python packages, where the options name neither.
+    /// Builds our program and installs the Python packages, where the options name neither.
     pub(super) fn new(options: &Options, steps: &mut Steps) -> Result<Self> {
         let workspace = Workspace::find()?;
         let threads = options.threads.map_or_else(std::thread::available_parallelism, Ok)?.get();
@@ -29,20 +29,21 @@ impl Setup {
                 python::virtual_environment(&workspace, options.shape)
             })?,
         };
-        let trainer = match &options.trainer {
+        let program = match &options.program {
             Some(program) => program.clone(),
             None => {
-                // Server and trainer together, as `demo` builds them: built alone, the trainer's dependencies have
-                // fewer features and would be compiled again.
-                steps.run("release build", || deployment::build(&workspace))?;
-                workspace.target.join("release/diff-contrast-trainer")
+                // Together with what `demo` builds: built alone, its dependencies have fewer features and would be
+                // compiled again.
+                steps.run("release build", || deployment::build_with(&workspace, &["benchmark"]))?;
+                workspace.target.join("release/diff-contrast-benchmark")
             }
         };
-        Ok(Self { workspace, threads, trainer, python })
+        Ok(Self { workspace, threads, program, python })
     }
 
-    pub(super) fn trainer(&self) -> Command {
-        Command::new(&self.trainer)
+    /// `diff-contrast-benchmark`.
+    pub(super) fn program(&self) -> Command {
+        Command::new(&self.program)
     }
 
     pub(super) fn python(&self, script: &Path) -> Command {

@@ -49,13 +49,13 @@ fn model(options: &Options, setup: &Setup) -> Result<PathBuf> {
 }
 
 fn pair(options: &Options, setup: &Setup) -> Result<Pair> {
-    let trainer = |arguments: &[&str]| {
-        let mut command = setup.trainer();
-        command.arg("bench").args(arguments);
+    let ours = |arguments: &[&str]| {
+        let mut command = setup.program();
+        command.args(arguments);
         command
     };
     let diff_contrast = ["train", "--objective", "diff_contrast"];
-    let with_flag = |flag| trainer(&[&diff_contrast[..], &[flag]].concat());
+    let with_flag = |flag| ours(&[&diff_contrast[..], &[flag]].concat());
     let torch = |task| {
         let mut command = setup.python(&setup.workspace.root.join("xtask/bench/bench.py"));
         command.arg(task);
@@ -63,22 +63,22 @@ fn pair(options: &Options, setup: &Setup) -> Result<Pair> {
     };
     Ok(match options.task {
         Task::Train => {
-            Pair { names: ["our trainer", "PyTorch"], commands: [trainer(&["train"]), torch("train")] }
+            Pair { names: ["diff-contrast", "PyTorch"], commands: [ours(&["train"]), torch("train")] }
         }
         Task::Generate => {
-            Pair { names: ["our trainer", "PyTorch"], commands: [trainer(&["generate"]), torch("generate")] }
+            Pair { names: ["diff-contrast", "PyTorch"], commands: [ours(&["generate"]), torch("generate")] }
         }
         Task::Objectives => Pair {
             names: ["Diff-contrast", "Diffusion-DPO"],
-            commands: [trainer(&diff_contrast), trainer(&["train", "--objective", "diffusion_dpo"])],
+            commands: [ours(&diff_contrast), ours(&["train", "--objective", "diffusion_dpo"])],
         },
         Task::Kernels => Pair {
             names: ["our kernels", "composed"],
-            commands: [trainer(&diff_contrast), with_flag("--composed")],
+            commands: [ours(&diff_contrast), with_flag("--composed")],
         },
         Task::Prepared => Pair {
             names: ["prepared", "from images"],
-            commands: [trainer(&diff_contrast), with_flag("--from-images")],
+            commands: [ours(&diff_contrast), with_flag("--from-images")],
         },
         Task::Data | Task::Score | Task::Fid => {
             bail!("this task does not compare training steps or generation")
