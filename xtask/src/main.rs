@@ -7,6 +7,8 @@ mod bench;
 mod crate_graph;
 mod demo;
 mod deployment;
+#[cfg(test)]
+mod doc_paths;
 mod frontend;
 mod fuzz;
 mod http;
