@@ -136,7 +136,8 @@ impl Store {
     /// Inserts images, all or none. `claim`: the worker's, checked in the same transaction; none for the server.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if a model or run does not exist; `Invalid` if a seed exceeds the column's range.
+    /// Fails with `LeaseLost`; with `Missing` if a model or run does not exist; with `Invalid` if a seed exceeds the
+    /// column's range.
     pub async fn insert_images(&self, images: &[Image], claim: Option<&Claim>) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             if let Some(claim) = claim {
@@ -279,7 +280,7 @@ impl Store {
     /// so another CLIP, does not change what an image was ranked by. A worker passes its claim.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if an image does not exist; `Invalid` if a value is not finite.
+    /// Fails with `LeaseLost`; with `Missing` if an image does not exist; with `Invalid` if a value is not finite.
     pub async fn put_scores(&self, scores: &[ImageScore], claim: Option<&Claim>) -> Result<(), StoreError> {
         if let Some(score) = scores.iter().find(|score| !score.value.is_finite()) {
             let ImageScore { image_id, metric, value } = score;

@@ -123,7 +123,7 @@ impl Store {
     /// Adds a job to the end of the queue.
     ///
     /// # Errors
-    /// `Invalid` if the spec cannot be written as JSON, which holds no infinite numbers.
+    /// Fails with `Invalid` if the spec cannot be written as JSON.
     pub async fn enqueue_job(&self, id: JobId, spec: &JobSpec, now: Timestamp) -> Result<Job, StoreError> {
         let text = serde_json::to_string(spec)
             .map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
@@ -215,7 +215,7 @@ impl Store {
     /// Renews the lease and reports progress.
     ///
     /// # Errors
-    /// `LeaseLost` if another worker holds the job or it has ended.
+    /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn heartbeat(
         &self,
         claim: &Claim,
@@ -240,7 +240,7 @@ impl Store {
     /// Ends a job.
     ///
     /// # Errors
-    /// `LeaseLost` if another worker holds the job or it has ended.
+    /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn finish_job(&self, claim: &Claim, now: Timestamp, ending: &Ending) -> Result<(), StoreError> {
         let error = if let Ending::Failed(error) = ending { Some(error.as_str()) } else { None };
         let changed = with_db!(self, pool => sqlx::query(
@@ -260,7 +260,7 @@ impl Store {
     /// Returns a job to the queue, for a worker that shuts down. A job that was requested to stop becomes cancelled.
     ///
     /// # Errors
-    /// `LeaseLost` if another worker holds the job or it has ended.
+    /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn release_job(&self, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
         let changed = with_db!(self, pool => sqlx::query(
             "UPDATE jobs SET state = CASE WHEN cancel_requested = TRUE THEN 'cancelled' ELSE 'queued' END, \
@@ -280,7 +280,7 @@ impl Store {
     /// running one sees the request at its next heartbeat. Returns the updated job; none if it does not exist.
     ///
     /// # Errors
-    /// `Conflict::JobEnded` if it has ended.
+    /// Fails with `Conflict::JobEnded` if it has ended.
     pub async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError> {
         let changed = with_db!(self, pool => sqlx::query(
             "UPDATE jobs SET cancel_requested = TRUE, \

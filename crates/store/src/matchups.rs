@@ -42,7 +42,7 @@ impl Store {
     /// Inserts a matchup of two images that every rater may judge. The sides are drawn at random.
     ///
     /// # Errors
-    /// `Invalid` if the images do not exist, have different prompts, or are not by two models.
+    /// Fails with `Invalid` if the images do not exist, have different prompts, or are not by two models.
     pub async fn create_matchup<R: Rng>(
         &self,
         image_a: ImageId,
@@ -87,7 +87,7 @@ impl Store {
     /// models of the matchup to these, unless it is empty.
     ///
     /// # Errors
-    /// `Missing` if the rater does not exist.
+    /// Fails with `Missing` if the rater does not exist.
     pub async fn next_matchup<R: Rng>(
         &self,
         rater: RaterId,

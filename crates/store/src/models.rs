@@ -52,7 +52,7 @@ impl Store {
     /// Inserts a model. `claim`: the worker's, checked in the same transaction; none for imports.
     ///
     /// # Errors
-    /// `Conflict::ModelName`; `LeaseLost`; `Missing` if its base or run does not exist.
+    /// Fails with `Conflict::ModelName` or `LeaseLost`; with `Missing` if its base or run does not exist.
     pub async fn insert_model(&self, model: &Model, claim: Option<&Claim>) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             if let Some(claim) = claim {
@@ -86,7 +86,7 @@ impl Store {
     /// effect if the model does not exist.
     ///
     /// # Errors
-    /// `Conflict::ModelInUse`; `LeaseLost`.
+    /// Fails with `Conflict::ModelInUse` or `LeaseLost`.
     pub async fn delete_model(&self, id: ModelId, claim: &Claim) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
@@ -127,7 +127,7 @@ impl Store {
     /// Lists a model's base, the base's base, and so on.
     ///
     /// # Errors
-    /// `Missing` if one of them does not exist.
+    /// Fails with `Missing` if one of them does not exist.
     pub async fn list_ancestors(&self, model: &Model) -> Result<Vec<Model>, StoreError> {
         let mut ancestors: Vec<Model> = Vec::new();
         let mut next = model.base_id;

@@ -78,7 +78,7 @@ impl Store {
     /// Returns the run of a claimed training job, and inserts it with this id if an earlier attempt has not.
     ///
     /// # Errors
-    /// `LeaseLost`; `Invalid` if it is not a training job.
+    /// Fails with `LeaseLost`; with `Invalid` if it is not a training job.
     pub async fn begin_run(&self, claim: &Claim, id: RunId) -> Result<Run, StoreError> {
         if !matches!(claim.job.spec, JobSpec::Train(_)) {
             return Err(Problems::one("spec.kind", "only a training job has a run").into());
@@ -117,7 +117,7 @@ impl Store {
     /// SQLite cannot hold them.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if the run belongs to another job.
+    /// Fails with `LeaseLost`; with `Missing` if the run belongs to another job.
     pub async fn append_metrics(
         &self,
         claim: &Claim,
@@ -147,7 +147,7 @@ impl Store {
     /// makes again.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if the run belongs to another job.
+    /// Fails with `LeaseLost`; with `Missing` if the run belongs to another job.
     pub async fn rewind_run(&self, claim: &Claim, run: RunId, step: i64) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);

@@ -154,7 +154,8 @@ impl Store {
     /// Inserts a vote.
     ///
     /// # Errors
-    /// `Missing` if the rater does not exist, or the matchup does not exist for this rater; `Conflict::AlreadyVoted`.
+    /// Fails with `Missing` if the rater does not exist, or the matchup does not exist for this rater; with
+    /// `Conflict::AlreadyVoted`.
     pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             let matchup: Option<(Uuid,)> = sqlx::query_as(
