@@ -1,10 +1,10 @@
 //! The sets that can be looked at: the bundled world's, the team's votes, and the folders of the datasets folder.
 
 use bytes::Bytes;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use datasets::pair::{PreferencePair, Row};
 use datasets::rows::Pairs;
-use datasets::votes::{JudgedPair, judged};
+use datasets::votes::{JudgedPair, judged_pairs};
 use domain::api::DatasetSummary;
 use domain::data::{DataSpec, FolderSpec, PickAPicSpec, VotesSpec};
 use domain::dataset::{Dropped, ReadReport, Reason, Source};
@@ -109,7 +109,7 @@ impl Shelf {
 
 async fn votes(store: &Store) -> Result<Shelved, StoreError> {
     let spec = VotesSpec::default();
-    Ok(Shelved::Votes(judged(&store.judged_votes(spec.question).await?, &spec)))
+    Ok(Shelved::Votes(judged_pairs(&store.judged_votes(spec.question).await?, &spec)))
 }
 
 /// What a folder is, by what lies in it.

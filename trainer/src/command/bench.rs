@@ -19,7 +19,7 @@ use crate::recipes::objective::objective;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Shape, Tensor};
 use clap::{Args, ValueEnum};
-use datasets::image::decode;
+use datasets::decode::decode;
 use datasets::rows::Pairs;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};

@@ -4,7 +4,7 @@ use crate::catalogue::Catalogue;
 use crate::data::votes::write;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use datasets::votes::judged;
+use datasets::votes::judged_pairs;
 use domain::Timestamp;
 use domain::data::{VotesPer, VotesSpec};
 use domain::preference::Question;
@@ -71,7 +71,7 @@ impl ExportVotesCommand {
             let store = Store::connect(&self.database_url).await?;
             let catalogue =
                 Catalogue { store, artifacts: Artifacts::open(&self.artifacts)?, models: PathBuf::new() };
-            let mut pairs = judged(&catalogue.store.judged_votes(spec.question).await?, &spec);
+            let mut pairs = judged_pairs(&catalogue.store.judged_votes(spec.question).await?, &spec);
             let ties = pairs.iter().filter(|pair| pair.is_tie()).count();
             if self.drop_ties {
                 pairs.retain(|pair| !pair.is_tie());

@@ -9,7 +9,7 @@ use crate::stop::StopSignal;
 use crate::style::make;
 use anyhow::Result;
 use clap::Args;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use diffusion::device::DeviceName;
 use domain::style::StyleSpec;
 use std::ops::ControlFlow;

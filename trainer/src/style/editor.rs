@@ -4,7 +4,7 @@ use crate::data::key::file_sha256;
 use crate::model_folders::ModelFolders;
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
-use datasets::image::decode;
+use datasets::decode::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
 use diffusion::pipeline::{
