@@ -19,7 +19,7 @@ fn features_of_every_mode_equal_those_of_the_reference_packages() {
         let extractor = Extractor::Inception(Box::new(inception), mode);
         let open = |i: usize| {
             let (width, height) = SIZES[i];
-            Ok(image(&format!("image {width}x{height}"), width, height))
+            Ok(image(&format!("picture {width}x{height}"), width, height))
         };
         let mut done = Vec::new();
         let features = extract(&extractor, SIZES.len(), 2, open, &mut |n| {
