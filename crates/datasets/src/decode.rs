@@ -9,7 +9,8 @@ const LONGEST_SIDE: u32 = 8192;
 /// Most memory that decoding one image may take, in bytes.
 const MEMORY: u64 = 256 << 20;
 
-/// Decodes a JPEG or PNG file to RGB, turned upright by its EXIF orientation and blended over white where it is transparent.
+/// Decodes a JPEG or PNG file to RGB, turned upright by its EXIF orientation and blended over white where it is
+/// transparent.
 ///
 /// # Errors
 /// Says what is wrong with the file: another format, damaged or incomplete data, or an image beyond the bounds.
@@ -42,8 +43,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(if image.color().has_alpha() { over_white(&image) } else { image.into_rgb8() })
 }
 
-/// Bytes of an image file and its decoded pixels, by the dimensions in its header, which count up to the bounds of [`decode`]; of a file
-/// that is not an image, the bytes of the file.
+/// Bytes of an image file and its decoded pixels, by the dimensions in its header, which count up to the bounds of
+/// [`decode`]; of a file that is not an image, the bytes of the file.
 #[must_use]
 pub fn decoded_bytes(bytes: &[u8]) -> u64 {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok();
@@ -62,8 +63,8 @@ fn over_white(image: &DynamicImage) -> RgbImage {
     over
 }
 
-/// Whether a JPEG file reaches its end marker. Walks the segments and the entropy-coded data between them, in which 0xFF is always
-/// followed by 0 or by the number of a restart marker.
+/// Whether a JPEG file reaches its end marker. Walks the segments and the entropy-coded data between them, in which
+/// 0xFF is always followed by 0 or by the number of a restart marker.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let mut at = 2;
     let mut scanned = false;

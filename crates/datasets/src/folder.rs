@@ -1,4 +1,5 @@
-//! Pairs in a plain folder, in one of two layouts: `pairs.jsonl` with a line per pair, or the folders `w` and `l` of kohya's scripts.
+//! Pairs in a plain folder, in one of two layouts: `pairs.jsonl` with a line per pair, or the folders `w` and `l` of
+//! kohya's scripts.
 
 use crate::error::ReadError;
 use crate::pair::{PreferencePair, Row};
@@ -31,7 +32,8 @@ type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
 /// Opens a folder in either layout:
 ///
 /// - `pairs.jsonl`: one JSON object per line with `prompt`, and with `winner` and `loser` as paths below the folder.
-/// - `w` and `l`: winners and losers with the same file stem, and the prompt in a `.txt` file of that stem in `w`, in `l` or beside them.
+/// - `w` and `l`: winners and losers with the same file stem, and the prompt in a `.txt` file of that stem in `w`, in
+///   `l` or beside them.
 ///
 /// # Errors
 /// Fails if the folder has neither layout or cannot be read.

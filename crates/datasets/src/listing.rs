@@ -5,7 +5,8 @@ use crate::{folder, pick_a_pic, webdataset};
 use domain::data::DataSpec;
 use std::path::{Path, PathBuf};
 
-/// The files whose content determines a set, sorted by name; empty for sets that are not stored as files of one of this crate's formats.
+/// The files whose content determines a set, sorted by name; empty for sets that are not stored as files of one of this
+/// crate's formats.
 ///
 /// # Errors
 /// Fails if the folder of the spec cannot be listed or contains no set of the spec's kind.
@@ -18,7 +19,8 @@ pub fn files_of(spec: &DataSpec) -> Result<Vec<PathBuf>, ReadError> {
     }
 }
 
-/// The number of rows of a set, dropped ones included, capped at `max_pairs`; `None` if counting them would mean reading them.
+/// The number of rows of a set, dropped ones included, capped at `max_pairs`; `None` if counting them would mean
+/// reading them.
 #[must_use]
 pub fn rows_of(spec: &DataSpec) -> Option<u64> {
     let (rows, most) = match spec {

@@ -1,5 +1,5 @@
-//! Reads several files of rows in parallel, in an order that does not depend on timing: reader `i` of `n` reads files `i`, `i + n`, ...
-//! one after the other, and the iterator takes one row of each reader in turn.
+//! Reads several files of rows in parallel, in an order that does not depend on timing: reader `i` of `n` reads files
+//! `i`, `i + n`, ... one after the other, and the iterator takes one row of each reader in turn.
 
 use crate::error::ReadError;
 use crate::pair::Row;

@@ -100,7 +100,8 @@ impl PromptFilter {
     }
 }
 
-/// Lower case, without accents and invisible characters, with look-alikes from other alphabets replaced by Latin letters.
+/// Lower case, without accents and invisible characters, with look-alikes from other alphabets replaced by Latin
+/// letters.
 fn plain(text: &str) -> String {
     text.nfkd()
         .filter(|&c| !is_combining_mark(c) && !is_invisible(c))
@@ -146,8 +147,8 @@ fn look_alike(c: char) -> char {
     }
 }
 
-/// Replaces digits and signs by the letters that they stand for where they touch a letter: `n4ked`, `p0rn`, `$ex`. `one` is the letter
-/// for the digit 1.
+/// Replaces digits and signs by the letters that they stand for where they touch a letter: `n4ked`, `p0rn`, `$ex`.
+/// `one` is the letter for the digit 1.
 fn digits_read(text: &str, one: char) -> String {
     let letters: Vec<char> = text.chars().collect();
     let stands_for = |c: char| match c {

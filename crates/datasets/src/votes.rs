@@ -26,7 +26,8 @@ pub struct JudgedPair {
     pub rater_id: Option<RaterId>,
 }
 
-/// Aggregates the votes that match the spec, per pair of images or one pair per vote. Pairs are in the order of their first vote.
+/// Aggregates the votes that match the spec, per pair of images or one pair per vote. Pairs are in the order of their
+/// first vote.
 #[must_use]
 pub fn judged_pairs(votes: &[JudgedVote], spec: &VotesSpec) -> Vec<JudgedPair> {
     let named = |image: &JudgedImage| spec.models.is_empty() || spec.models.contains(&image.model);
@@ -113,9 +114,9 @@ fn user_number(rater: RaterId) -> i64 {
     i64::from_be_bytes(last) & i64::MAX
 }
 
-/// Writes judged pairs as a parquet file in the columns of Pick-a-Pic. Images are written as stored: PNG files, although the columns are
-/// named `jpg_0` and `jpg_1`, because readers detect the format from the content. `fetch` returns the bytes of an image. Returns the
-/// writer.
+/// Writes judged pairs as a parquet file in the columns of Pick-a-Pic. Images are written as stored: PNG files,
+/// although the columns are named `jpg_0` and `jpg_1`, because readers detect the format from the content. `fetch`
+/// returns the bytes of an image. Returns the writer.
 ///
 /// # Errors
 /// Fails if `fetch` does, or if writing does.

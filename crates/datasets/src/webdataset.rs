@@ -1,4 +1,5 @@
-//! Shards in WebDataset's format: tar files in which consecutive members with the same name up to the first dot form a sample.
+//! Shards in WebDataset's format: tar files in which consecutive members with the same name up to the first dot form a
+//! sample.
 
 use crate::error::ReadError;
 use crate::pair::{PreferencePair, Row};
@@ -18,9 +19,9 @@ const LARGEST_MEMBER: u64 = 64 << 20;
 /// Most accepted members of a sample.
 const MOST_MEMBERS: usize = 32;
 
-/// Opens a folder of shards. A sample has the members `winner.jpg` and `loser.jpg` (or `.jpeg`, `.png`), or those that the scripts of
-/// Diffusion-DPO write: `jpg_0.jpg`, `jpg_1.jpg`, `label_0.txt`, `label_1.txt`. Its prompt is the member `txt`, `prompt.txt`,
-/// `caption.txt` or `original_prompt.txt`, or the key `prompt` or `caption` of the member `json`.
+/// Opens a folder of shards. A sample has the members `winner.jpg` and `loser.jpg` (or `.jpeg`, `.png`), or those that
+/// the scripts of Diffusion-DPO write: `jpg_0.jpg`, `jpg_1.jpg`, `label_0.txt`, `label_1.txt`. Its prompt is the member
+/// `txt`, `prompt.txt`, `caption.txt` or `original_prompt.txt`, or the key `prompt` or `caption` of the member `json`.
 ///
 /// # Errors
 /// Fails if the folder cannot be listed or has no `.tar` file.

@@ -1,4 +1,5 @@
-//! Reading of parquet files that pyarrow wrote (oracles/pick_a_pic.py): every row by the rule, damaged and hostile files refused.
+//! Reading of parquet files that pyarrow wrote (oracles/pick_a_pic.py): every row by the rule, damaged and hostile
+//! files refused.
 
 use datasets::decode::decode;
 use datasets::error::ReadError;
@@ -41,7 +42,8 @@ fn problem(spec: PickAPicSpec) -> String {
     read(spec).expect_err("not readable").to_string()
 }
 
-/// The outcome of each row by file and row number: `first` or `second` for the winner, or the reason why the row was dropped.
+/// The outcome of each row by file and row number: `first` or `second` for the winner, or the reason why the row was
+/// dropped.
 fn found(pairs: &[PreferencePair], report: &ReadReport) -> BTreeMap<(String, u64), String> {
     let key = |file: &str, row| (file["data/".len()..][.."train-00000".len()].to_owned(), row);
     let mut found = BTreeMap::new();
@@ -164,7 +166,8 @@ fn a_decompression_bomb_is_refused() {
     assert!(problem.contains("a page of 335544") && problem.contains("smaller row groups"), "{problem}");
 }
 
-/// Files with random bytes changed or truncated at random give an error or fewer pairs; reading never panics and always ends.
+/// Files with random bytes changed or truncated at random give an error or fewer pairs; reading never panics and always
+/// ends.
 #[test]
 fn damaged_files_never_panic() {
     let sound = fixture("sound/data");

@@ -1,5 +1,5 @@
-//! Token ids of texts: `token_ids open_clip|openai|fast|bert VOCABULARY` reads a JSON list of texts from standard input and writes a list of
-//! lists of ids. `oracles/texts.py compare` compares them with the reference packages.
+//! Token ids of texts: `token_ids open_clip|openai|fast|bert VOCABULARY` reads a JSON list of texts from standard input
+//! and writes a list of lists of ids. `oracles/texts.py compare` compares them with the reference packages.
 
 use diffusion::tokenizer::Tokenizer;
 use evaluation::text::{BertTokenizer, OpenClipTokenizer, SpecialNames};

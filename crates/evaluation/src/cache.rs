@@ -1,5 +1,5 @@
-//! A cache of scores on disk: one file per reward model and weights, to which lines are only appended. A killed process loses at most the line
-//! that it was writing.
+//! A cache of scores on disk: one file per reward model and weights, to which lines are only appended. A killed process
+//! loses at most the line that it was writing.
 
 use crate::preprocess::PillowImage;
 use crate::rewards::Reward;
@@ -11,7 +11,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The version of the computation, a part of the file's name. Raise it when the same image, prompt and weights get another score.
+/// The version of the computation, a part of the file's name. Raise it when the same image, prompt and weights get
+/// another score.
 const VERSION: u32 = 1;
 
 /// A reward model and the scores it has computed.
@@ -100,7 +101,8 @@ fn key(reward: &Reward, image: &PillowImage, prompt: &str) -> String {
     of_parts([&image.sha256()[..], prompt.as_bytes()])
 }
 
-/// A line of the file: the key, the bits of the score, and the first 8 digits of the SHA-256 of both, which detect incomplete lines.
+/// A line of the file: the key, the bits of the score, and the first 8 digits of the SHA-256 of both, which detect
+/// incomplete lines.
 fn line(key: &str, score: f32) -> String {
     let entry = format!("{key} {:08x}", score.to_bits());
     format!("{entry} {}\n", check(&entry))

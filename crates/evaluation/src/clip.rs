@@ -93,7 +93,8 @@ impl Towers {
         self.image.config.image_size
     }
 
-    /// Encodes images. `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not scaled to unit length.
+    /// Encodes images. `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not scaled to unit
+    /// length.
     ///
     /// # Errors
     /// Fails if `pixels` has another shape.
@@ -101,8 +102,8 @@ impl Towers {
         self.visual_projection.forward(&self.image.forward(pixels)?)
     }
 
-    /// Encodes texts. Returns the states of all tokens, (batch, tokens, width), and the features, (batch, shared width), not scaled to unit
-    /// length.
+    /// Encodes texts. Returns the states of all tokens, (batch, tokens, width), and the features, (batch, shared
+    /// width), not scaled to unit length.
     ///
     /// # Errors
     /// Fails if an id exceeds the vocabulary.
@@ -177,7 +178,8 @@ impl ImageTower {
 }
 
 impl Clip {
-    /// Reads a folder with `config.json`, weights, `vocab.json`, `merges.txt` and optionally `preprocessor_config.json`.
+    /// Reads a folder with `config.json`, weights, `vocab.json`, `merges.txt` and optionally
+    /// `preprocessor_config.json`.
     ///
     /// # Errors
     /// Fails if a file is missing or damaged.

@@ -1,5 +1,5 @@
-//! Scoring of images: reward models with their preprocessing and tokenizers, CLIP, distances between sets of images (FID), and the safety
-//! checker.
+//! Scoring of images: reward models with their preprocessing and tokenizers, CLIP, distances between sets of images
+//! (FID), and the safety checker.
 
 pub mod cache;
 pub mod clip;

@@ -1,5 +1,6 @@
-//! Stable Diffusion's safety checker, as diffusers' `StableDiffusionSafetyChecker` reads it from the folder `safety_checker` of a pipeline: a
-//! CLIP image tower and embeddings of 17 unsafe concepts and of 3 concepts for special care, each with a threshold for the cosine.
+//! Stable Diffusion's safety checker, as diffusers' `StableDiffusionSafetyChecker` reads it from the folder
+//! `safety_checker` of a pipeline: a CLIP image tower and embeddings of 17 unsafe concepts and of 3 concepts for
+//! special care, each with a threshold for the cosine.
 
 use crate::clip::{ImageTower, Normalisation};
 use crate::preprocess::{PillowImage, Preprocessing};
@@ -46,7 +47,8 @@ struct Concepts {
     thresholds: Vec<f32>,
 }
 
-/// The scores of an image: cosine minus threshold of each concept, rounded to three digits. A positive score means that the concept is present.
+/// The scores of an image: cosine minus threshold of each concept, rounded to three digits. A positive score means that
+/// the concept is present.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// Scores of the concepts of special care.
@@ -79,8 +81,9 @@ impl SafetyChecker {
         files
     }
 
-    /// Reads the folder of a checker (`config.json`, `model.safetensors`). The normalisation of images is read from `preprocessor_config.json` in
-    /// the folder itself or in the folder `feature_extractor` beside it; without such a file it is OpenAI's.
+    /// Reads the folder of a checker (`config.json`, `model.safetensors`). The normalisation of images is read from
+    /// `preprocessor_config.json` in the folder itself or in the folder `feature_extractor` beside it; without such a
+    /// file it is OpenAI's.
     ///
     /// # Errors
     /// Fails if a file cannot be read, or if a tensor is missing, unknown or has another shape.

@@ -1,4 +1,5 @@
-//! Writes contact sheets of scenes, styles and quality pairs into a folder: `cargo run -p shapes --example contact_sheet FOLDER`.
+//! Writes contact sheets of scenes, styles and quality pairs into a folder: `cargo run -p shapes --example
+//! contact_sheet FOLDER`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
-//! The bundled world: captioned 64x64 images drawn from a seed, a rule-based judge of such images, the style and quality pairs that
-//! preferences are learnt from, and the vocabulary of the captions. Every function is pure: the same arguments give the same bytes.
+//! The bundled world: captioned 64x64 images drawn from a seed, a rule-based judge of such images, the style and
+//! quality pairs that preferences are learnt from, and the vocabulary of the captions. Every function is pure: the same
+//! arguments give the same bytes.
 
 mod contact_sheet;
 mod field;

@@ -1,5 +1,5 @@
-//! The quality set: preference pairs whose winner is clean and matches the caption, and whose loser is another image of the same
-//! caption with one flaw. A share of the labels is swapped, as human labels contain errors.
+//! The quality set: preference pairs whose winner is clean and matches the caption, and whose loser is another image of
+//! the same caption with one flaw. A share of the labels is swapped, as human labels contain errors.
 
 use crate::field::{blur, brightness, channel, mix};
 use crate::image::{Image, SIDE};
@@ -70,8 +70,8 @@ pub struct QualityPair {
     pub swapped: bool,
 }
 
-/// Generates the pair of a seed. Half of the flaws lower the quality, half contradict the caption. No image shows a held-out
-/// combination.
+/// Generates the pair of a seed. Half of the flaws lower the quality, half contradict the caption. No image shows a
+/// held-out combination.
 #[must_use]
 pub fn quality_pair(seed: u64) -> QualityPair {
     let random = &mut Random::new("quality pair", seed);
@@ -103,8 +103,8 @@ fn content(scene: &Scene) -> Content {
     }
 }
 
-/// Whether the caption states what the flaw changes. No object has the colour of the background, so a caption that contains the
-/// background's name states the background.
+/// Whether the caption states what the flaw changes. No object has the colour of the background, so a caption that
+/// contains the background's name states the background.
 fn can_contradict(flaw: Flaw, scene: &Scene, caption: &str) -> bool {
     match flaw {
         Flaw::WrongBackground => caption.contains(scene.background.name()),
@@ -114,8 +114,8 @@ fn can_contradict(flaw: Flaw, scene: &Scene, caption: &str) -> bool {
     }
 }
 
-/// The content with the flaw's contradiction in it; unchanged for flaws of quality. `None` if every change would show a held-out
-/// combination or leave the caption true.
+/// The content with the flaw's contradiction in it; unchanged for flaws of quality. `None` if every change would show a
+/// held-out combination or leave the caption true.
 fn flawed_content(content: &Content, flaw: Flaw, random: &mut Random) -> Option<Content> {
     let mut content = content.clone();
     let looks = content.looks.clone();

@@ -1,5 +1,6 @@
-//! A seeded random number generator whose numbers are the same on every machine and with every version of our dependencies: the words
-//! of ChaCha8, turned into numbers here, because `rand` may change its distributions between versions.
+//! A seeded random number generator whose numbers are the same on every machine and with every version of our
+//! dependencies: the words of ChaCha8, turned into numbers here, because `rand` may change its distributions between
+//! versions.
 
 use std::f32::consts::TAU;
 
@@ -11,7 +12,8 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {
-    /// Seeds ChaCha8 with the SHA-256 of purpose and seed, so that streams of different purposes are independent under one seed.
+    /// Seeds ChaCha8 with the SHA-256 of purpose and seed, so that streams of different purposes are independent under
+    /// one seed.
     pub(crate) fn new(purpose: &str, seed: u64) -> Self {
         let mut hash = Sha256::new();
         hash.update(purpose.as_bytes());

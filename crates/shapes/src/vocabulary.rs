@@ -13,8 +13,8 @@ pub const END: &str = "<|endoftext|>";
 /// The suffix of a word's last symbol.
 const WORD_END: &str = "</w>";
 
-/// Words of captions and of likely prompts, in addition to the names of shapes, colours, backgrounds, sizes and relations. The bundled
-/// model was trained with this list: a change means training it anew.
+/// Words of captions and of likely prompts, in addition to the names of shapes, colours, backgrounds, sizes and
+/// relations. The bundled model was trained with this list: a change means training it anew.
 const OTHER_WORDS: &str = "a an on in the of and with , background picture style painting pencil sketch winter snow \
                            van gogh photo drawing image";
 
@@ -37,16 +37,17 @@ fn words() -> Vec<&'static str> {
     words
 }
 
-/// The characters that stand for the 256 bytes, in CLIP's order: printable Latin-1 characters stand for themselves, the other bytes for
-/// characters from U+0100 on.
+/// The characters that stand for the 256 bytes, in CLIP's order: printable Latin-1 characters stand for themselves, the
+/// other bytes for characters from U+0100 on.
 fn byte_symbols() -> Vec<String> {
     let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let moved = (0..256u32).filter(|byte| !printable(byte)).zip(0x100u32..).map(|(_, code)| code);
     (0..256).filter(printable).chain(moved).filter_map(char::from_u32).map(String::from).collect()
 }
 
-/// The merges in order of rank: byte-pair encoding learnt on the words, the most frequent pair first (alphabetical order breaks ties),
-/// until each word is one token. Encoding applies the merges in the order in which they were learnt, so it reaches the same tokens.
+/// The merges in order of rank: byte-pair encoding learnt on the words, the most frequent pair first (alphabetical
+/// order breaks ties), until each word is one token. Encoding applies the merges in the order in which they were
+/// learnt, so it reaches the same tokens.
 fn merges() -> Vec<(String, String)> {
     let mut spelled: Vec<Vec<String>> = words().into_iter().map(spell).collect();
     let mut merges = Vec::new();
@@ -86,7 +87,8 @@ fn apply(word: &mut Vec<String>, (left, right): &(String, String)) {
     }
 }
 
-/// Every token, at the index of its id. Start and end have the two highest ids, because CLIP pools at the highest id of a text.
+/// Every token, at the index of its id. Start and end have the two highest ids, because CLIP pools at the highest id of
+/// a text.
 #[must_use]
 pub fn tokens() -> Vec<String> {
     let bytes = byte_symbols();

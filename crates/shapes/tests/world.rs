@@ -1,4 +1,5 @@
-//! The public interface of the world: the properties of scenes, captions and prompts, and fingerprints that hold every byte of them.
+//! The public interface of the world: the properties of scenes, captions and prompts, and fingerprints that hold every
+//! byte of them.
 
 use std::collections::HashSet;
 
@@ -18,8 +19,8 @@ fn fingerprint(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
     hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bundled models and their published figures depend on every byte of this world. After an intended change, train them anew and commit the
-/// new values.
+/// Bundled models and their published figures depend on every byte of this world. After an intended change, train them
+/// anew and commit the new values.
 #[test]
 fn the_world_is_the_one_the_bundled_model_was_trained_on() {
     let scenes = KINDS.iter().flat_map(|&kind| {

@@ -56,7 +56,8 @@ impl OpenColumns {
 }
 
 impl Batch {
-    /// Row `index` of the batch. `only_models` are parts of model names in lower case; if there are any, both models have to match one.
+    /// Row `index` of the batch. `only_models` are parts of model names in lower case; if there are any, both models
+    /// have to match one.
     pub(super) fn row(&self, index: usize, only_models: &[String], source: Source) -> Row {
         let has_label = self.has_label.as_ref().and_then(|flags| flags[index]);
         let second_wins = match label(has_label, [self.labels[0][index], self.labels[1][index]]) {

@@ -1,5 +1,6 @@
-//! A parquet file whose page sizes are checked before memory is allocated for them. It also decompresses Snappy pages while reading, so
-//! that a page of images is never held twice: the parquet crate would hold the compressed bytes beside the others.
+//! A parquet file whose page sizes are checked before memory is allocated for them. It also decompresses Snappy pages
+//! while reading, so that a page of images is never held twice: the parquet crate would hold the compressed bytes
+//! beside the others.
 
 use super::page_header::{LARGEST_PAGE, PageLayout, PageTooLarge};
 use super::page_memory::PageMemory;
@@ -38,8 +39,8 @@ impl BoundedFile {
         Ok(Self { file: Arc::new(file), length, memory: Arc::default(), layouts: None })
     }
 
-    /// The same file for a column compressed by Snappy: returns its pages decompressed. Checksums of pages are of the compressed bytes; the
-    /// parquet crate is built without the feature that verifies them.
+    /// The same file for a column compressed by Snappy: returns its pages decompressed. Checksums of pages are of the
+    /// compressed bytes; the parquet crate is built without the feature that verifies them.
     pub(super) fn decompressing(&self) -> Self {
         Self {
             file: Arc::clone(&self.file),

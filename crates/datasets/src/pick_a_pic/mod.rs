@@ -1,7 +1,7 @@
 //! Parquet files with the columns of Pick-a-Pic v2, read page by page.
 //!
-//! A row is a pair if its labels name a winner (1 and 0), it has a prompt, and it has both images. Rows are dropped if they are ties (0.5
-//! and 0.5), have no label (`has_label` is false or a label is null) or have contradictory labels.
+//! A row is a pair if its labels name a winner (1 and 0), it has a prompt, and it has both images. Rows are dropped if
+//! they are ties (0.5 and 0.5), have no label (`has_label` is false or a label is null) or have contradictory labels.
 
 mod batch;
 mod bounded_file;
@@ -99,7 +99,8 @@ pub fn open_files(
 
 fn start(spec: &PickAPicSpec, files: Vec<PathBuf>) -> Result<ParallelReader, ReadError> {
     let folder = Path::new(&spec.folder);
-    // A problem of the whole set shows in its first file, and is reported at once. That of another file is reported when it is read.
+    // A problem of the whole set shows in its first file, and is reported at once. That of another file is reported
+    // when it is read.
     let Some(first) = files.first() else { return Err(ReadError::format(folder, "holds no .parquet file")) };
     let mut per_reader = Shard::open(folder, first)?.memory();
     for file in files.iter().skip(1) {

@@ -1,4 +1,5 @@
-//! The sizes that a page header states: the parquet crate allocates them unchecked, and a header of a few bytes can claim gigabytes.
+//! The sizes that a page header states: the parquet crate allocates them unchecked, and a header of a few bytes can
+//! claim gigabytes.
 
 use super::thrift::{FALSE, I32, MAX_DEPTH, STRUCT, TRUE, Thrift};
 
@@ -28,7 +29,8 @@ const LEVEL_LENGTHS: [i64; 2] = [5, 6];
 const IS_COMPRESSED: i64 = 7;
 
 impl PageLayout {
-    /// Parses the header at the beginning of `bytes`; returns its layout and length. `None` if the header is incomplete or invalid.
+    /// Parses the header at the beginning of `bytes`; returns its layout and length. `None` if the header is incomplete
+    /// or invalid.
     pub(super) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut thrift = Thrift::new(bytes);
         let mut layout = Self { size: 0, plain: 0, compressed: true };
@@ -68,7 +70,8 @@ mod tests {
 
     #[test]
     fn version_2_states_its_uncompressed_levels() {
-        // Type 3, size 300, compressed size 100, then in field 8 a header with 9 values, levels of 5 and 2 bytes, not compressed.
+        // Type 3, size 300, compressed size 100, then in field 8 a header with 9 values, levels of 5 and 2 bytes, not
+        // compressed.
         let header = [
             0x15, 0x06, 0x15, 0xD8, 0x04, 0x15, 0xC8, 0x01, 0x5C, 0x15, 0x12, 0x45, 0x0A, 0x15, 0x04, 0x12,
             0x00, 0x00,

@@ -73,8 +73,8 @@ impl Shard {
         groups.map(rows_of).fold(0, u64::saturating_add)
     }
 
-    /// The most bytes that reading takes, by the footer: the pages of both image columns of one row group, the compressed bytes of one of
-    /// them unless they are decompressed while reading, and the rows of a batch.
+    /// The most bytes that reading takes, by the footer: the pages of both image columns of one row group, the
+    /// compressed bytes of one of them unless they are decompressed while reading, and the rows of a batch.
     pub(super) fn memory(&self) -> u64 {
         let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0).min(2 * LARGEST_PAGE);
         let groups = self.metadata.row_groups().iter();

@@ -1,6 +1,7 @@
 //! Streaming decompression of Snappy's raw format, as parquet's pages have it
-//! (<https://github.com/google/snappy/blob/main/format_description.txt>). The `snap` crate decompresses this format only from memory to
-//! memory; a page of images can have 256 MB, and this module never holds its compressed bytes beside the decompressed ones.
+//! (<https://github.com/google/snappy/blob/main/format_description.txt>). The `snap` crate decompresses this format
+//! only from memory to memory; a page of images can have 256 MB, and this module never holds its compressed bytes
+//! beside the decompressed ones.
 
 use std::io::{Error, ErrorKind, Read, Result};
 
@@ -87,7 +88,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_element_is_decompressed() {
-        // A literal of 4 bytes; a copy of 7 from offset 4, which overlaps; copies with offsets of two and of four bytes.
+        // A literal of 4 bytes; a copy of 7 from offset 4, which overlaps; copies with offsets of two and of four
+        // bytes.
         let compressed =
             [16, 3 << 2, b'a', b'b', b'c', b'd', 1 | 3 << 2, 4, 2 | 1 << 2, 11, 0, 3 | 2 << 2, 1, 0, 0, 0];
         assert_eq!(decompressed(&compressed, 16).expect("valid"), b"abcdabcdabcabbbb");

@@ -9,8 +9,8 @@ const DEFAULT: &str = "train";
 /// The folder of published sets that contains their files.
 const DATA: &str = "data";
 
-/// The parquet files of a split in a folder, or in its subfolder `data`, sorted by name. A file belongs to the split that its name begins
-/// with: `train-00000-of-00645-abc.parquet`, `validation_unique.parquet`.
+/// The parquet files of a split in a folder, or in its subfolder `data`, sorted by name. A file belongs to the split
+/// that its name begins with: `train-00000-of-00645-abc.parquet`, `validation_unique.parquet`.
 pub(super) fn find(folder: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = files_in(folder)?;
     if folder.join(DATA).is_dir() {

@@ -1,6 +1,6 @@
-//! The part of Thrift's compact protocol that it takes to find a few numbers in a page header and to skip everything else
-//! (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). The parquet crate's reader of page headers is
-//! private.
+//! The part of Thrift's compact protocol that it takes to find a few numbers in a page header and to skip everything
+//! else (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). The parquet crate's
+//! reader of page headers is private.
 
 /// The deepest nesting that [`Thrift::skip`] follows. Page headers have three levels.
 pub(super) const MAX_DEPTH: u32 = 8;

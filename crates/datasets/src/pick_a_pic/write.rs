@@ -74,7 +74,8 @@ impl<W: Write + Send> Writer<W> {
     pub fn new(into: W) -> Result<Self> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
         let properties = WriterProperties::builder()
-            // Snappy is for the texts: images are compressed already. No two images are equal, so a dictionary would not help.
+            // Snappy is for the texts: images are compressed already. No two images are equal, so a dictionary would
+            // not help.
             .set_compression(Compression::SNAPPY)
             .set_dictionary_enabled(false)
             .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)

@@ -46,8 +46,8 @@ impl Extractor {
     }
 }
 
-/// Computes the features of `count` images, which `image` opens by index, one batch in parallel. `progress` receives the number of finished
-/// images; if it breaks, the result is `None`.
+/// Computes the features of `count` images, which `image` opens by index, one batch in parallel. `progress` receives
+/// the number of finished images; if it breaks, the result is `None`.
 ///
 /// # Errors
 /// Fails if `image` or the network does.

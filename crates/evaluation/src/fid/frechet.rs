@@ -1,4 +1,5 @@
-//! The squared Frechet distance of two Gaussians (D. Dowson and B. Landau 1982): |m1 - m2|^2 + Tr S1 + Tr S2 - 2 Tr sqrt(S1 S2).
+//! The squared Frechet distance of two Gaussians (D. Dowson and B. Landau 1982): |m1 - m2|^2 + Tr S1 + Tr S2 - 2 Tr
+//! sqrt(S1 S2).
 
 use super::error::FidError;
 use super::statistics::Statistics;
@@ -7,9 +8,10 @@ use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
 
 /// The squared distance, which is the number that FID reports.
 ///
-/// With S = F F', the trace of the root is the sum of the singular values of F1' F2. That equals the sum of the roots of the eigenvalues of S1 S2,
-/// which the reference packages compute, but avoids squaring small values. Directions in which a covariance is zero up to rounding (fewer images
-/// than features) are left out exactly; the packages add 1e-6 to the diagonals or drop imaginary parts.
+/// With S = F F', the trace of the root is the sum of the singular values of F1' F2. That equals the sum of the roots
+/// of the eigenvalues of S1 S2, which the reference packages compute, but avoids squaring small values. Directions in
+/// which a covariance is zero up to rounding (fewer images than features) are left out exactly; the packages add 1e-6
+/// to the diagonals or drop imaginary parts.
 ///
 /// # Errors
 /// Fails if the widths differ or a covariance has values that are not finite.

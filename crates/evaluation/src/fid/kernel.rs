@@ -1,5 +1,5 @@
-//! Kernel distances (maximum mean discrepancy, A. Gretton and others 2012): they assume no Gaussian, and the unbiased one does not grow with
-//! small numbers of images.
+//! Kernel distances (maximum mean discrepancy, A. Gretton and others 2012): they assume no Gaussian, and the unbiased
+//! one does not grow with small numbers of images.
 
 use super::error::FidError;
 use super::features::Features;
@@ -18,8 +18,8 @@ pub struct KernelDistance {
     pub subsets: usize,
 }
 
-/// The unbiased squared distance with the kernel (x y / width + 1)^3 over subsets of at most `largest_subset` images, drawn without replacement:
-/// `draw(n)` returns a random number below n. On features of Inception this is KID.
+/// The unbiased squared distance with the kernel (x y / width + 1)^3 over subsets of at most `largest_subset` images,
+/// drawn without replacement: `draw(n)` returns a random number below n. On features of Inception this is KID.
 ///
 /// # Errors
 /// Fails if the widths differ, a side has fewer than two images, or `subsets` is 0.
@@ -66,8 +66,9 @@ const CMMD_SCALE: f64 = 1000.0;
 /// Rows of the kernel matrix in memory at the same time. The whole matrix of ten thousand images has 800 MB.
 const ROWS: usize = 512;
 
-/// 1000 times the biased squared distance with the kernel exp(-|x - y|^2 / (2 * 10^2)) of features scaled to unit length (S. Jayasumana and others
-/// 2024). On features of CLIP ViT-L/14 at 336 pixels this is CMMD; on others it is not comparable with published figures.
+/// 1000 times the biased squared distance with the kernel exp(-|x - y|^2 / (2 * 10^2)) of features scaled to unit
+/// length (S. Jayasumana and others 2024). On features of CLIP ViT-L/14 at 336 pixels this is CMMD; on others it is not
+/// comparable with published figures.
 ///
 /// # Errors
 /// Fails if the widths differ or a side has no images.

@@ -40,7 +40,8 @@ pub fn images_of(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, FidErro
     Ok(files)
 }
 
-/// Decodes an image as Pillow's `convert("RGB")` does: grey is converted to RGB, alpha is dropped, and EXIF orientation is ignored.
+/// Decodes an image as Pillow's `convert("RGB")` does: grey is converted to RGB, alpha is dropped, and EXIF orientation
+/// is ignored.
 ///
 /// # Errors
 /// Fails if the file cannot be read or decoded.

@@ -1,5 +1,6 @@
-//! Distances between two sets of images, computed on features: the Frechet Inception Distance (FID) as its three common implementations
-//! compute it, kernel distances (KID, CMMD), and the Frechet distance on features of a CLIP, which is **not** FID.
+//! Distances between two sets of images, computed on features: the Frechet Inception Distance (FID) as its three common
+//! implementations compute it, kernel distances (KID, CMMD), and the Frechet distance on features of a CLIP, which is
+//! **not** FID.
 
 mod error;
 mod extract;

@@ -1,5 +1,5 @@
-//! The preprocessing of the three common implementations of FID. They give different numbers for the same images, so a number is only
-//! comparable with numbers of the same mode.
+//! The preprocessing of the three common implementations of FID. They give different numbers for the same images, so a
+//! number is only comparable with numbers of the same mode.
 
 use super::resize::{tensorflow_bilinear, torch_bilinear};
 use crate::inception::SIDE;

@@ -1,9 +1,10 @@
 //! Statistics in numpy's `.npz` format with the arrays `mu` and `sigma`, as pytorch-fid reads and writes them.
 //!
-//! A `.npz` file is a zip archive of `.npy` files: a magic number, a header that is a Python literal, and the values (numpy.lib.format). This
-//! module reads f4 and f8 of either byte order, in row-major or column-major order. It uses neither `npyz` nor `ndarray-npy`: npyz 0.9 allocates
-//! whatever header length a file states (up to 4 GB), and both parse the header with a general parser of Python literals, which brings pest and a
-//! second version of num-bigint for the three keys that such a header has.
+//! A `.npz` file is a zip archive of `.npy` files: a magic number, a header that is a Python literal, and the values
+//! (numpy.lib.format). This module reads f4 and f8 of either byte order, in row-major or column-major order. It uses
+//! neither `npyz` nor `ndarray-npy`: npyz 0.9 allocates whatever header length a file states (up to 4 GB), and both
+//! parse the header with a general parser of Python literals, which brings pest and a second version of num-bigint for
+//! the three keys that such a header has.
 
 use super::error::FidError;
 use super::statistics::Statistics;
@@ -79,7 +80,8 @@ pub fn write_statistics(statistics: &Statistics, file: &Path) -> Result<(), FidE
     write_atomically(file, &archive).map_err(|e| FidError::file(&e.path, e.source))
 }
 
-/// The header of an array of little-endian doubles in row-major order, padded so that the values begin at a multiple of 64.
+/// The header of an array of little-endian doubles in row-major order, padded so that the values begin at a multiple of
+/// 64.
 fn header(shape: &str) -> Vec<u8> {
     let mut text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
     let length = (MAGIC.len() + 4 + text.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;

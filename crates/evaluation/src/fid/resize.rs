@@ -1,5 +1,5 @@
-//! Bilinear resizing of one channel to a square, as pytorch-fid and torch-fidelity do it. clean-fid's resizing is Pillow's, in
-//! [`crate::preprocess`].
+//! Bilinear resizing of one channel to a square, as pytorch-fid and torch-fidelity do it. clean-fid's resizing is
+//! Pillow's, in [`crate::preprocess`].
 
 /// torch's `interpolate(mode="bilinear", align_corners=False)`: aligns pixel centres, without antialiasing.
 pub(super) fn torch_bilinear(plane: &[f32], width: usize, height: usize, side: usize) -> Vec<f32> {
@@ -10,7 +10,8 @@ pub(super) fn torch_bilinear(plane: &[f32], width: usize, height: usize, side: u
     bilinear(plane, width, &taps(width), &taps(height))
 }
 
-/// TensorFlow 1's `resize_bilinear`: aligns the upper left corners of the grids (torch-fidelity's `interpolate_compat_tensorflow.py`).
+/// TensorFlow 1's `resize_bilinear`: aligns the upper left corners of the grids (torch-fidelity's
+/// `interpolate_compat_tensorflow.py`).
 pub(super) fn tensorflow_bilinear(plane: &[f32], width: usize, height: usize, side: usize) -> Vec<f32> {
     let taps = |from: usize| -> Vec<Tap> {
         let scale = (from as f64 / side as f64) as f32;

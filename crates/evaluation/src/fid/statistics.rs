@@ -4,7 +4,8 @@ use super::error::FidError;
 use super::features::Features;
 use candle_core::{Device, Tensor};
 
-/// The number of features of Inception. With fewer images the covariance is singular and the distance is biased upwards.
+/// The number of features of Inception. With fewer images the covariance is singular and the distance is biased
+/// upwards.
 pub const TRUSTED_COUNT: usize = 2048;
 
 /// Mean and covariance of features: a Gaussian.
@@ -16,7 +17,8 @@ pub struct Statistics {
     pub covariance: Vec<f64>,
     /// The number of images; `None` for statistics from a file, which does not state it.
     pub count: Option<usize>,
-    /// F with covariance = F F', (width, count), if there are no more images than features: it is exact where the covariance is singular.
+    /// F with covariance = F F', (width, count), if there are no more images than features: it is exact where the
+    /// covariance is singular.
     pub(super) factor: Option<Tensor>,
 }
 

@@ -1,8 +1,8 @@
-//! Inception v3 as FID uses it: TensorFlow's network of 2015-12-05 with torchvision's tensor names, as pytorch-fid and torch-fidelity publish
-//! its weights.
+//! Inception v3 as FID uses it: TensorFlow's network of 2015-12-05 with torchvision's tensor names, as pytorch-fid and
+//! torch-fidelity publish its weights.
 //!
-//! It differs from torchvision's network in three places (pytorch-fid's `inception.py`): average pools do not count padding, the last block uses
-//! a maximum pool, and the classifier, which FID does not use, has 1008 outputs.
+//! It differs from torchvision's network in three places (pytorch-fid's `inception.py`): average pools do not count
+//! padding, the last block uses a maximum pool, and the classifier, which FID does not use, has 1008 outputs.
 
 mod blocks;
 mod pool;

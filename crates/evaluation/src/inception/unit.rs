@@ -8,7 +8,8 @@ use diffusion::weights::{Init, Scope};
 /// Added to the variance in batch normalisation, as in torchvision's Inception.
 const EPSILON: f64 = 1e-3;
 
-/// A convolution with the batch normalisation folded into its weights, which is possible because the statistics are frozen.
+/// A convolution with the batch normalisation folded into its weights, which is possible because the statistics are
+/// frozen.
 #[derive(Debug)]
 pub(super) struct Unit(FrozenConvolution);
 

@@ -1,5 +1,5 @@
-//! Preparation of images for networks as the reference packages do it: decoding and resizing with the results of Pillow and torch, and the
-//! preprocessing of CLIP and of the scorers built on it.
+//! Preparation of images for networks as the reference packages do it: decoding and resizing with the results of Pillow
+//! and torch, and the preprocessing of CLIP and of the scorers built on it.
 
 mod decode;
 mod pillow_image;

@@ -1,5 +1,6 @@
-//! An image in the mode that Pillow opens its file in. The mode is kept because the reference packages differ in whether they resize before or
-//! after the conversion to RGB, with different results. As there, EXIF orientation, gamma and colour profiles are ignored.
+//! An image in the mode that Pillow opens its file in. The mode is kept because the reference packages differ in
+//! whether they resize before or after the conversion to RGB, with different results. As there, EXIF orientation, gamma
+//! and colour profiles are ignored.
 
 use super::pillow_resize::{Window, resize_nearest, resize_u8, resize_u16};
 use image::RgbImage;
@@ -88,8 +89,8 @@ impl PillowImage {
         }
     }
 
-    /// Resizes the image to `to` in its own mode and converts a window of the result to RGB, as torchvision's `Resize` before `convert("RGB")`
-    /// does. Colours are weighted by alpha, as in Pillow.
+    /// Resizes the image to `to` in its own mode and converts a window of the result to RGB, as torchvision's `Resize`
+    /// before `convert("RGB")` does. Colours are weighted by alpha, as in Pillow.
     pub(super) fn resized_rgb(&self, to: (usize, usize), window: Window) -> Vec<u8> {
         let from = self.size();
         match &self.samples {

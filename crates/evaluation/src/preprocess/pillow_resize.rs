@@ -1,6 +1,7 @@
-//! Pillow's bicubic `Image.resize` (`Resample.c`): resizes rows, rounds to the sample type, then resizes columns. The results equal those of Pillow up to
-//! version 12 bit for bit. Pillow 13 resizes the columns of some shapes first (never from square to square), which differs by some levels where
-//! intermediate values are clipped; the published scorers and figures are older.
+//! Pillow's bicubic `Image.resize` (`Resample.c`): resizes rows, rounds to the sample type, then resizes columns. The
+//! results equal those of Pillow up to version 12 bit for bit. Pillow 13 resizes the columns of some shapes first
+//! (never from square to square), which differs by some levels where intermediate values are clipped; the published
+//! scorers and figures are older.
 
 use super::taps::{PRECISION, Taps};
 use rayon::prelude::*;
@@ -23,8 +24,8 @@ impl Window {
     }
 }
 
-/// Resizes an image of 1 to 4 interleaved channels of 8 bits from one (width, height) to another and returns a window of the result. As in Pillow,
-/// all channels are treated alike: colours must be multiplied by alpha before.
+/// Resizes an image of 1 to 4 interleaved channels of 8 bits from one (width, height) to another and returns a window
+/// of the result. As in Pillow, all channels are treated alike: colours must be multiplied by alpha before.
 ///
 /// # Panics
 /// Panics if `values` has another length than the size requires, or if the window exceeds the result.
@@ -72,8 +73,8 @@ pub(super) fn resize_u16(
     resize::<u16, 1>(values, from, to, window)
 }
 
-/// Resizes by nearest neighbour, as Pillow does for palette and one-bit images whatever the filter. Coordinates are accumulated step by step as in
-/// `ImagingScaleAffine`, because rounding decides ties.
+/// Resizes by nearest neighbour, as Pillow does for palette and one-bit images whatever the filter. Coordinates are
+/// accumulated step by step as in `ImagingScaleAffine`, because rounding decides ties.
 ///
 /// # Panics
 /// As [`resize_u8`].
@@ -156,7 +157,8 @@ impl Sample for u16 {
     fn add(sum: f64, sample: u16, weight: f64) -> f64 {
         sum + f64::from(sample) * weight
     }
-    /// Rounds half away from zero. As in Pillow, the two bytes are clipped separately, so that 65600 becomes 255 x 256 + 64.
+    /// Rounds half away from zero. As in Pillow, the two bytes are clipped separately, so that 65600 becomes 255 x 256
+    /// + 64.
     fn finish(sum: f64) -> u16 {
         let rounded = sum.round() as i32;
         let (low, high) = (rounded % 256, rounded >> 8);

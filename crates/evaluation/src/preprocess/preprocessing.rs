@@ -1,4 +1,5 @@
-//! The preprocessing of CLIP, BLIP and the scorers built on them: a square RGB image, normalised by mean and standard deviation.
+//! The preprocessing of CLIP, BLIP and the scorers built on them: a square RGB image, normalised by mean and standard
+//! deviation.
 
 use super::pillow_image::PillowImage;
 use super::pillow_resize::Window;
@@ -16,15 +17,18 @@ pub(crate) const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_77
 /// The preprocessing of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Preprocessing {
-    /// OpenAI's, by torchvision on Pillow images: resizes the shorter side (bicubic, in the mode of the image), crops the centre (half-pixel offsets
-    /// round to even), then converts to RGB. Used by ImageReward and the aesthetic predictor.
+    /// OpenAI's, by torchvision on Pillow images: resizes the shorter side (bicubic, in the mode of the image), crops
+    /// the centre (half-pixel offsets round to even), then converts to RGB. Used by ImageReward and the aesthetic
+    /// predictor.
     OpenAi,
-    /// transformers' `CLIPImageProcessor` on Pillow images: converts to RGB, resizes the same way, crops the centre (half-pixel offsets round
-    /// down). Used by PickScore.
+    /// transformers' `CLIPImageProcessor` on Pillow images: converts to RGB, resizes the same way, crops the centre
+    /// (half-pixel offsets round down). Used by PickScore.
     Transformers,
-    /// HPSv2's: converts to RGB floats, resizes the longer side by torch's bicubic interpolation, pads with black to a square.
+    /// HPSv2's: converts to RGB floats, resizes the longer side by torch's bicubic interpolation, pads with black to a
+    /// square.
     Hps {
-        /// Whether resizing antialiases: the default of torchvision since 0.17, but not for the published figures, which are older.
+        /// Whether resizing antialiases: the default of torchvision since 0.17, but not for the published figures,
+        /// which are older.
         antialias: bool,
     },
 }

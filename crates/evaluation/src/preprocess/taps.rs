@@ -1,4 +1,5 @@
-//! The weights of Pillow's bicubic filter (`Resample.c`, `precompute_coeffs`). When an image shrinks, the filter is stretched by the factor.
+//! The weights of Pillow's bicubic filter (`Resample.c`, `precompute_coeffs`). When an image shrinks, the filter is
+//! stretched by the factor.
 
 use std::ops::Range;
 

@@ -1,10 +1,10 @@
-//! torch's bicubic interpolation of one channel of floats (`torch.nn.functional.interpolate` with `align_corners=False`), which torchvision uses to
-//! resize tensors. Overshoot is not clipped.
+//! torch's bicubic interpolation of one channel of floats (`torch.nn.functional.interpolate` with
+//! `align_corners=False`), which torchvision uses to resize tensors. Overshoot is not clipped.
 
 use super::pillow_resize::{Window, resize_f32};
 
-/// Bicubic interpolation without antialiasing, the default of torchvision up to 0.16: 4 x 4 samples at any scale, Keys' cubic with a = -0.75, the
-/// border repeated, in f32 as torch computes on the CPU.
+/// Bicubic interpolation without antialiasing, the default of torchvision up to 0.16: 4 x 4 samples at any scale, Keys'
+/// cubic with a = -0.75, the border repeated, in f32 as torch computes on the CPU.
 ///
 /// # Panics
 /// Panics if `values` has another length than `from`, (width, height), requires.
@@ -27,8 +27,8 @@ pub(super) fn bicubic(values: &[f32], from: (usize, usize), to: (usize, usize)) 
     resized
 }
 
-/// Bicubic interpolation with antialiasing, the default of torchvision since 0.17: Pillow's filter (a = -0.5, stretched when shrinking) on floats.
-/// torch multiplies in f32 and this in f64, so the results differ by about 1e-6.
+/// Bicubic interpolation with antialiasing, the default of torchvision since 0.17: Pillow's filter (a = -0.5, stretched
+/// when shrinking) on floats. torch multiplies in f32 and this in f64, so the results differ by about 1e-6.
 ///
 /// # Panics
 /// As [`bicubic`].

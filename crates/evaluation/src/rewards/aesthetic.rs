@@ -1,5 +1,5 @@
-//! LAION's improved aesthetic predictor: five linear layers on the normalised image features of OpenAI's ViT-L/14. There are no activations
-//! between the layers, so the score is an affine function of the features.
+//! LAION's improved aesthetic predictor: five linear layers on the normalised image features of OpenAI's ViT-L/14.
+//! There are no activations between the layers, so the score is an affine function of the features.
 
 use super::backbone::{Backbone, image_features};
 use super::weights::Weights;

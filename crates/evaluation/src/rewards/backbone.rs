@@ -1,5 +1,5 @@
-//! The two CLIP models that published scorers are built on. Their settings are read from the shapes in the file, except for the number of
-//! attention heads and the activation.
+//! The two CLIP models that published scorers are built on. Their settings are read from the shapes in the file, except
+//! for the number of attention heads and the activation.
 
 use super::naming::to_transformers;
 use super::weights::Weights;
@@ -34,7 +34,8 @@ impl Backbone {
     /// Reads both towers, with OpenCLIP's or transformers' tensor names.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, or if a tensor is missing, unknown or has another shape; names the tensor as the file does.
+    /// Fails if the file cannot be read, or if a tensor is missing, unknown or has another shape; names the tensor as
+    /// the file does.
     pub(super) fn open(self, path: &Path, device: &Device) -> Result<Towers> {
         let (weights, naming) = to_transformers(Weights::read(path)?)?;
         self.build(weights, device).map_err(|e| naming.explain(e))
@@ -107,8 +108,8 @@ pub(super) fn image_features<P: Borrow<PillowImage> + Sync>(
     normalised(&towers.image_features(&pixels)?)
 }
 
-/// L2-normalised features of texts, (texts, shared width). The ids of each text end with the end token. Shorter texts are padded with 0, which
-/// the causal text tower does not see from there.
+/// L2-normalised features of texts, (texts, shared width). The ids of each text end with the end token. Shorter texts
+/// are padded with 0, which the causal text tower does not see from there.
 pub(super) fn text_features(towers: &Towers, mut ids: Vec<Vec<u32>>) -> Result<Tensor> {
     let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
     ids.iter_mut().for_each(|ids| ids.resize(longest, 0));

@@ -26,7 +26,8 @@ pub(super) struct ClipReward {
 #[derive(Debug)]
 enum PromptTokenizer {
     OpenClip(OpenClipTokenizer),
-    /// transformers' fast tokenizer, which normalises with NFC, single spaces and lower case, without ftfy and without unescaping HTML.
+    /// transformers' fast tokenizer, which normalises with NFC, single spaces and lower case, without ftfy and without
+    /// unescaping HTML.
     Fast(Box<Tokenizer>),
 }
 

@@ -1,6 +1,7 @@
 //! The distinct prompts of a batch.
 
-/// The distinct prompts in order of first occurrence, and for each prompt its index among them. A prompt of many images is encoded once.
+/// The distinct prompts in order of first occurrence, and for each prompt its index among them. A prompt of many images
+/// is encoded once.
 pub(super) fn distinct<'a>(prompts: &[&'a str]) -> (Vec<&'a str>, Vec<u32>) {
     let mut distinct: Vec<&str> = Vec::new();
     let mut indices = Vec::with_capacity(prompts.len());

@@ -1,5 +1,5 @@
-//! Published reward models. Each is read from the file that its authors published, and has its own preparation of images, cleaning of
-//! prompts and scale; [`RewardKind::statement`] says what each score is.
+//! Published reward models. Each is read from the file that its authors published, and has its own preparation of
+//! images, cleaning of prompts and scale; [`RewardKind::statement`] says what each score is.
 
 mod aesthetic;
 mod backbone;

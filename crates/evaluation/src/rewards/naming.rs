@@ -1,5 +1,6 @@
-//! Renames the tensors of a CLIP from OpenCLIP's names, which OpenAI and HPSv2 use as well, to transformers'. OpenCLIP stacks the projections of
-//! queries, keys and values in one tensor, and its two projections into the shared space are transposed.
+//! Renames the tensors of a CLIP from OpenCLIP's names, which OpenAI and HPSv2 use as well, to transformers'. OpenCLIP
+//! stacks the projections of queries, keys and values in one tensor, and its two projections into the shared space are
+//! transposed.
 
 use super::weights::Weights;
 use candle_core::Tensor;

@@ -16,8 +16,9 @@ use std::path::PathBuf;
 pub struct RewardFiles {
     /// The published weights: a file, or a folder that contains them under their published name.
     pub weights: PathBuf,
-    /// The vocabulary. For CLIP, `bpe_simple_vocab_16e6.txt.gz` or a folder with `vocab.json` and `merges.txt` (PickScore needs the
-    /// folder). For ImageReward, `vocab.txt` of bert-base-uncased. The aesthetic predictor has none.
+    /// The vocabulary. For CLIP, `bpe_simple_vocab_16e6.txt.gz` or a folder with `vocab.json` and `merges.txt`
+    /// (PickScore needs the folder). For ImageReward, `vocab.txt` of bert-base-uncased. The aesthetic predictor has
+    /// none.
     pub vocabulary: Option<PathBuf>,
     /// The weights of OpenAI's ViT-L/14, for the aesthetic predictor only.
     pub backbone: Option<PathBuf>,
@@ -80,8 +81,8 @@ impl Reward {
         self
     }
 
-    /// Resizes images with antialiasing, the default of torchvision since 0.17. Without this call images are resized without it, as for
-    /// the published figures.
+    /// Resizes images with antialiasing, the default of torchvision since 0.17. Without this call images are resized
+    /// without it, as for the published figures.
     ///
     /// # Errors
     /// Fails if the model resizes images with Pillow, which always antialiases.
@@ -135,7 +136,8 @@ impl Reward {
     /// Scores each image with the prompt of the same index.
     ///
     /// # Errors
-    /// Fails if there are more or fewer prompts than images, an image is too narrow to be resized, or the device runs out of memory.
+    /// Fails if there are more or fewer prompts than images, an image is too narrow to be resized, or the device runs
+    /// out of memory.
     pub fn scores<P: Borrow<PillowImage> + Sync>(&self, images: &[P], prompts: &[&str]) -> Result<Vec<f32>> {
         if images.len() != prompts.len() {
             return Err(Error::Setting {
@@ -154,8 +156,8 @@ impl Reward {
         Ok(scores)
     }
 
-    /// The features that scores are computed from, one row per image. For CLIP, the normalised features of image and prompt, concatenated;
-    /// for the aesthetic predictor, those of the image; for ImageReward, the input of its head.
+    /// The features that scores are computed from, one row per image. For CLIP, the normalised features of image and
+    /// prompt, concatenated; for the aesthetic predictor, those of the image; for ImageReward, the input of its head.
     #[cfg(test)]
     pub(super) fn features<P: Borrow<PillowImage> + Sync>(
         &self,

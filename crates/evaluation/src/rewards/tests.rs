@@ -1,5 +1,5 @@
-//! Comparison of every reward model with its reference implementation, on small files in the published formats, including the preparation
-//! of images and prompts (`oracles/rewards.py`).
+//! Comparison of every reward model with its reference implementation, on small files in the published formats,
+//! including the preparation of images and prompts (`oracles/rewards.py`).
 
 use super::{Reward, RewardFiles, RewardKind};
 use crate::cache::CachedReward;

@@ -1,5 +1,5 @@
-//! CLIP's byte-pair encoding, from the vocabulary file of OpenAI's and OpenCLIP's packages or from the two files of transformers. The merges
-//! are applied by the `tokenizers` crate, which has no reader for the packages' file.
+//! CLIP's byte-pair encoding, from the vocabulary file of OpenAI's and OpenCLIP's packages or from the two files of
+//! transformers. The merges are applied by the `tokenizers` crate, which has no reader for the packages' file.
 
 use diffusion::{Error, Result};
 use std::collections::HashMap;
@@ -27,8 +27,8 @@ pub(super) struct BytePairs {
 }
 
 impl BytePairs {
-    /// Reads `bpe_simple_vocab_16e6.txt.gz` (compressed or not), or a folder with `vocab.json` and `merges.txt` such as the folder
-    /// `tokenizer` of Stable Diffusion repositories. Both contain the same vocabulary.
+    /// Reads `bpe_simple_vocab_16e6.txt.gz` (compressed or not), or a folder with `vocab.json` and `merges.txt` such as
+    /// the folder `tokenizer` of Stable Diffusion repositories. Both contain the same vocabulary.
     ///
     /// # Errors
     /// Fails if a file is missing or is not a vocabulary of CLIP.
@@ -127,8 +127,8 @@ fn parse_merges<'a>(lines: impl Iterator<Item = &'a str>, file: &Path) -> Result
     lines.map(pair).collect()
 }
 
-/// The bytes and the characters that stand for them, in the order of CLIP's vocabulary: printable Latin-1 characters stand for themselves,
-/// the other bytes for characters from U+0100 on.
+/// The bytes and the characters that stand for them, in the order of CLIP's vocabulary: printable Latin-1 characters
+/// stand for themselves, the other bytes for characters from U+0100 on.
 fn byte_symbols() -> Vec<(u8, char)> {
     let is_printable = |b: u8| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let printable = (0..=255).filter(|&b| is_printable(b)).map(|b| (b, char::from(b)));

@@ -1,5 +1,6 @@
-//! Python's `html.unescape`: the rules of HTML 5, except that some numeric references become nothing. The `htmlize` crate replaces the named
-//! references; numeric ones are replaced here, because `htmlize` keeps those that Python drops.
+//! Python's `html.unescape`: the rules of HTML 5, except that some numeric references become nothing. The `htmlize`
+//! crate replaces the named references; numeric ones are replaced here, because `htmlize` keeps those that Python
+//! drops.
 
 use super::windows_1252;
 

@@ -1,4 +1,5 @@
-//! The tokenizer of OpenAI's CLIP, OpenCLIP and HPSv2: ftfy, HTML entities unescaped twice, single spaces, lower case, byte pairs.
+//! The tokenizer of OpenAI's CLIP, OpenCLIP and HPSv2: ftfy, HTML entities unescaped twice, single spaces, lower case,
+//! byte pairs.
 
 use super::bpe::BytePairs;
 use super::ftfy::fix_text;
@@ -50,8 +51,8 @@ impl OpenClipTokenizer {
         Ok(Self { pairs: BytePairs::open(vocabulary)?, words, names })
     }
 
-    /// The start token, the tokens of the text, and the end token: at most 77, by cutting the text. The padding that the packages append is
-    /// left out; the text tower is causal, so it does not change the features of a text.
+    /// The start token, the tokens of the text, and the end token: at most 77, by cutting the text. The padding that
+    /// the packages append is left out; the text tower is causal, so it does not change the features of a text.
     ///
     /// # Errors
     /// Fails if the byte-pair encoding does, which knows every byte.

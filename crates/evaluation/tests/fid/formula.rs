@@ -31,7 +31,8 @@ pub(crate) fn features(name: &str, count: usize, width: usize) -> Features {
     Features::new(width, u.chunks_exact(width).flat_map(row).collect())
 }
 
-/// The weights of Inception at full size, with the names and shapes that `convert --for inception` requires of the published file.
+/// The weights of Inception at full size, with the names and shapes that `convert --for inception` requires of the
+/// published file.
 pub(crate) fn weights() -> BTreeMap<String, Tensor> {
     let list = include_str!("../../../../trainer/src/command/convert/keys/inception.txt");
     let lines = list.lines().skip(1).filter(|line| !line.contains("num_batches_tracked"));

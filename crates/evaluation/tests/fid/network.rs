@@ -39,8 +39,8 @@ fn features_of_every_mode_equal_those_of_the_reference_packages() {
     }
 }
 
-/// Files in torch's present format and in that of Inception's publication. Every tensor is a view of one short storage, so that a network of
-/// full size takes few bytes.
+/// Files in torch's present format and in that of Inception's publication. Every tensor is a view of one short storage,
+/// so that a network of full size takes few bytes.
 #[test]
 fn files_in_both_formats_of_torch_give_the_features_of_pytorch_fid() {
     let theirs = expected("features.published").reshape((1, ())).expect("a row");

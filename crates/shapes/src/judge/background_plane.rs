@@ -10,8 +10,8 @@ const BORDER: usize = 3;
 pub(super) struct BackgroundPlane([[f32; 3]; 3]);
 
 impl BackgroundPlane {
-    /// Fits the plane to the border by least squares, three times. The second and third fit leave out pixels far from the previous
-    /// plane, such as those of an object that reaches into the border.
+    /// Fits the plane to the border by least squares, three times. The second and third fit leave out pixels far from
+    /// the previous plane, such as those of an object that reaches into the border.
     pub(super) fn fit(levels: &[[f32; 3]]) -> Self {
         let inner = BORDER..SIDE - BORDER;
         let border: Vec<usize> = (0..SIDE * SIDE)
@@ -84,7 +84,8 @@ fn terms(pixel: usize) -> [f32; 3] {
     [1.0, from_middle(pixel % SIDE), from_middle(pixel / SIDE)]
 }
 
-/// Solves a 3x3 system by Cramer's rule. More than 60 pixels of the border never lie on one line, so the determinant is not zero.
+/// Solves a 3x3 system by Cramer's rule. More than 60 pixels of the border never lie on one line, so the determinant is
+/// not zero.
 fn solve(matrix: [[f32; 3]; 3], right: [f32; 3]) -> [f32; 3] {
     let determinant = |m: [[f32; 3]; 3]| -> f32 {
         (0..3)

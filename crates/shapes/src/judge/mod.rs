@@ -3,8 +3,8 @@
 //! 1. The background is the plane (constant, x, y) fitted to the outer 3 pixels, without outliers.
 //! 2. Objects are the 4-connected blobs of at least 40 pixels that differ from that plane by more than 26 levels.
 //! 3. An object's colour is the palette entry nearest to the median of the blob's core by the "redmean" distance.
-//! 4. Its shape is that of the template with the highest intersection over union with the object's coverage, cropped and scaled to
-//!    32x32, lowered by the difference of the aspect ratios. Below 0.70 the object has no shape.
+//! 4. Its shape is that of the template with the highest intersection over union with the object's coverage, cropped
+//!    and scaled to 32x32, lowered by the difference of the aspect ratios. Below 0.70 the object has no shape.
 //! 5. Its size is that of an object of the same shape with the same bounding box.
 
 mod background_plane;
@@ -32,8 +32,6 @@ pub struct Detection {
     pub colour: Colour,
     /// The size it would have as a single object.
     pub size: Size,
-    /// The overlap with the best template, 0 to 1.
-    pub iou: f32,
     /// The middle of its bounding box, in pixels.
     pub x: f32,
     /// The middle of its bounding box, in pixels.
@@ -59,8 +57,6 @@ pub struct Verdict {
     pub size: Option<Size>,
     /// The nearest named background.
     pub background: Background,
-    /// The overlap with the best template, 0 to 1; 0 if no object was detected.
-    pub iou: f32,
 }
 
 /// The verdict on an image of two objects: that of the two largest blobs.
@@ -72,8 +68,6 @@ pub struct PairVerdict {
     pub relation: Relation,
     /// The second largest object.
     pub second: Detection,
-    /// The nearest named background.
-    pub background: Background,
 }
 
 /// Detects background and objects.
@@ -96,15 +90,13 @@ pub fn judge(image: &Image) -> Verdict {
         colour: largest.map(|seen| seen.colour),
         size: largest.map(|seen| seen.size),
         background,
-        iou: largest.map_or(0.0, |seen| seen.iou),
     }
 }
 
 /// Judges an image of two objects; `None` if fewer are detected.
 #[must_use]
 pub fn judge_pair(image: &Image) -> Option<PairVerdict> {
-    let Detections { background, objects } = detect(image);
-    let mut objects = objects.into_iter();
+    let mut objects = detect(image).objects.into_iter();
     let (first, second) = (objects.next()?, objects.next()?);
     let (right, down) = (first.x - second.x, first.y - second.y);
     let relation = match (right.abs() >= down.abs(), right < 0.0, down < 0.0) {
@@ -113,7 +105,7 @@ pub fn judge_pair(image: &Image) -> Option<PairVerdict> {
         (false, _, true) => Relation::Above,
         (false, _, false) => Relation::Below,
     };
-    Some(PairVerdict { first, relation, second, background })
+    Some(PairVerdict { first, relation, second })
 }
 
 impl Detection {
@@ -175,13 +167,13 @@ fn recognise(
         shape: (fit.iou >= LEAST_OVERLAP).then_some(fit.shape),
         colour: nearest_colour(colour),
         size: Size::of_radius(span / extent(fit.shape).span()),
-        iou: fit.iou,
         x,
         y,
     })
 }
 
-/// The median of each channel over the pixels that differ most from the background, which leaves out the antialiased edge.
+/// The median of each channel over the pixels that differ most from the background, which leaves out the antialiased
+/// edge.
 fn core_colour(blob: &Blob, levels: &[[f32; 3]], distance: &[f32]) -> [f32; 3] {
     let mut distances: Vec<f32> = blob.pixels.iter().map(|&pixel| distance[pixel]).collect();
     let upper = *distances.select_nth_unstable_by(blob.pixels.len() * 3 / 4, f32::total_cmp).1;
@@ -199,7 +191,8 @@ fn nearest_colour(levels: [f32; 3]) -> Colour {
     Colour::ALL.iter().fold(Colour::Red, nearer)
 }
 
-/// The squared "redmean" distance of two colours, an approximation of perceptual difference (Riemersma, "Colour metric").
+/// The squared "redmean" distance of two colours, an approximation of perceptual difference (Riemersma, "Colour
+/// metric").
 fn redmean(one: [f32; 3], other: [f32; 3]) -> f32 {
     let red = (one[0] + other[0]) / 2.0;
     let square = |channel: usize| (one[channel] - other[channel]).powi(2);

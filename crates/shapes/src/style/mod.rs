@@ -36,8 +36,8 @@ impl Style {
     }
 }
 
-/// A preference pair of a style set, built as in the Diff-contrast paper: the edited image wins over its original, and both have the
-/// original's caption, which does not mention the style.
+/// A preference pair of a style set, built as in the Diff-contrast paper: the edited image wins over its original, and
+/// both have the original's caption, which does not mention the style.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StylePair {
     pub(crate) caption: String,

@@ -41,7 +41,8 @@ fn contour(levels: &[[f32; 3]], random: &mut Random) -> Field {
             *strongest = strongest.max(gx.hypot(gy));
         }
     }
-    // Relative to the strongest edge, so that pale objects get lines as strong as dark ones. The floor of 20 keeps noise from being an edge.
+    // Relative to the strongest edge, so that pale objects get lines as strong as dark ones. The floor of 20 keeps
+    // noise from being an edge.
     let firm = edge.iter().copied().fold(20.0, f32::max) * 0.75;
     let line: Field = edge.into_iter().map(|strength| (strength / firm).min(1.0)).collect();
     let (astray_x, astray_y) = (noise(random, 1.0, 4.0), noise(random, 1.0, 4.0));
@@ -55,7 +56,8 @@ fn contour(levels: &[[f32; 3]], random: &mut Random) -> Field {
         .collect()
 }
 
-/// The density of hatching: mainly darkness, with a share for the difference from the background, so that light objects get some too.
+/// The density of hatching: mainly darkness, with a share for the difference from the background, so that light objects
+/// get some too.
 fn tone(levels: &[[f32; 3]]) -> Field {
     let backdrop = backdrop(levels);
     let tone = |&level: &[f32; 3]| {

@@ -1,5 +1,5 @@
-//! The Van Gogh style: curved strokes of thick paint that swirl in open areas and follow contours near objects, with a palette of
-//! ultramarine, ochre and saturated colours.
+//! The Van Gogh style: curved strokes of thick paint that swirl in open areas and follow contours near objects, with a
+//! palette of ultramarine, ochre and saturated colours.
 
 use std::f32::consts::PI;
 
@@ -74,7 +74,8 @@ struct Flow {
 }
 
 impl Flow {
-    /// Computes the directions from the structure tensor: angles are doubled for averaging, so that opposite directions are equal.
+    /// Computes the directions from the structure tensor: angles are doubled for averaging, so that opposite directions
+    /// are equal.
     fn of(levels: &[[f32; 3]], random: &mut Random) -> Self {
         let mut tensor = [vec![0.0; SIDE * SIDE], vec![0.0; SIDE * SIDE], vec![0.0; SIDE * SIDE]];
         for index in 0..3 {

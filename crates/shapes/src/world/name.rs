@@ -1,4 +1,5 @@
-//! The attributes of a scene (shape, colour, background, size, relation): the words of captions and what they look like.
+//! The attributes of a scene (shape, colour, background, size, relation): the words of captions and what they look
+//! like.
 
 /// Defines an enum whose variants have the word that captions use.
 macro_rules! names {
@@ -61,8 +62,7 @@ names! {
 
 impl Colour {
     /// Red, green and blue on the scale 0 to 255: saturated, to differ from the pale background of the same name.
-    #[must_use]
-    pub const fn levels(self) -> [f32; 3] {
+    pub(crate) const fn levels(self) -> [f32; 3] {
         match self {
             Self::Red => [220.0, 30.0, 35.0],
             Self::Orange => [255.0, 140.0, 0.0],
@@ -80,8 +80,7 @@ impl Colour {
 
 impl Background {
     /// Red, green and blue on the scale 0 to 255: pale or gray, so that every object stands out.
-    #[must_use]
-    pub const fn levels(self) -> [f32; 3] {
+    pub(crate) const fn levels(self) -> [f32; 3] {
         match self {
             Self::White => [240.0, 240.0, 238.0],
             Self::Gray => [150.0, 152.0, 156.0],
@@ -94,8 +93,8 @@ impl Background {
 }
 
 impl Size {
-    /// Smallest and largest radius in pixels. Gaps between the sizes keep them distinguishable; small objects are large enough to keep
-    /// their shape in latents of a quarter of the resolution.
+    /// Smallest and largest radius in pixels. Gaps between the sizes keep them distinguishable; small objects are large
+    /// enough to keep their shape in latents of a quarter of the resolution.
     pub(crate) const fn radii(self) -> (f32, f32) {
         match self {
             Self::Small => (11.0, 12.0),
@@ -116,8 +115,7 @@ impl Size {
 
 impl Relation {
     /// The position of the second object relative to the first.
-    #[must_use]
-    pub const fn inverse(self) -> Self {
+    pub(crate) const fn inverse(self) -> Self {
         match self {
             Self::LeftOf => Self::RightOf,
             Self::RightOf => Self::LeftOf,

@@ -10,8 +10,8 @@ const SUBROWS: usize = 8;
 
 type Point = (f32, f32);
 
-/// Closed contours around the origin for radius 1, with y pointing down. The even-odd rule decides what is inside. The scales make the
-/// shapes look equally large.
+/// Closed contours around the origin for radius 1, with y pointing down. The even-odd rule decides what is inside. The
+/// scales make the shapes look equally large.
 fn contours(shape: Shape) -> Vec<Vec<Point>> {
     let circle = |radius: f32| regular(96, |_| radius, 0.0);
     match shape {

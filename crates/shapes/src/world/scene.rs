@@ -30,7 +30,8 @@ pub struct Object {
     pub shape: Shape,
     /// The named colour; the painted one varies around it.
     pub colour: Colour,
-    /// The size of an object that is alone. One of several objects has a radius between small and medium, which no caption states.
+    /// The size of an object that is alone. One of several objects has a radius between small and medium, which no
+    /// caption states.
     pub size: Option<Size>,
     pub(crate) x: f32,
     pub(crate) y: f32,

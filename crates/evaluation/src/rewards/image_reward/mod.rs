@@ -1,5 +1,5 @@
-//! ImageReward v1.0 (`THUDM/ImageReward`): BLIP's image tower, a BERT text encoder with cross-attention to the image, and a linear head on the
-//! state of the first token.
+//! ImageReward v1.0 (`THUDM/ImageReward`): BLIP's image tower, a BERT text encoder with cross-attention to the image,
+//! and a linear head on the state of the first token.
 
 mod text;
 mod vision;
@@ -59,7 +59,8 @@ impl ImageReward {
 
     /// The state of `[CLS]` after the last layer, (images, width).
     ///
-    /// Prompts with the same number of tokens form a batch. The package instead pads to 35 tokens and masks the padding, with the same result.
+    /// Prompts with the same number of tokens form a batch. The package instead pads to 35 tokens and masks the
+    /// padding, with the same result.
     pub(super) fn features<P: Borrow<PillowImage> + Sync>(
         &self,
         images: &[P],

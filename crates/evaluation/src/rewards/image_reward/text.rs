@@ -59,8 +59,8 @@ impl TextEncoder {
         })
     }
 
-    /// `ids`: texts with the same number of tokens; `patches`: (texts, patches, width of the image tower). Returns the state of the first
-    /// token, (texts, width).
+    /// `ids`: texts with the same number of tokens; `patches`: (texts, patches, width of the image tower). Returns the
+    /// state of the first token, (texts, width).
     pub(super) fn forward(&self, ids: &[&[u32]], patches: &Tensor) -> Result<Tensor> {
         let length = ids.first().map_or(0, |ids| ids.len());
         let positions = self.positions.table().narrow(0, 0, length)?;

@@ -1,9 +1,9 @@
-//! ftfy's `fix_text` with its defaults: repairs text that was decoded in the wrong encoding, and normalises quotes, character widths and
-//! line breaks. It is the first step of OpenAI's and OpenCLIP's tokenizers.
+//! ftfy's `fix_text` with its defaults: repairs text that was decoded in the wrong encoding, and normalises quotes,
+//! character widths and line breaks. It is the first step of OpenAI's and OpenCLIP's tokenizers.
 //!
-//! A port of ftfy 6.3.1, (c) Robyn Speer, Apache-2.0. The `plsfix` crate is a port as well, but its result differed for 410 of 11,822
-//! texts, for example `<tag> &amp;` and texts with terminal escapes, and every difference changes token ids and scores
-//! (`oracles/texts.py compare` makes the comparison).
+//! A port of ftfy 6.3.1, (c) Robyn Speer, Apache-2.0. The `plsfix` crate is a port as well, but its result differed for
+//! 410 of 11,822 texts, for example `<tag> &amp;` and texts with terminal escapes, and such differences change token
+//! ids and scores (`oracles/texts.py compare` makes the comparison).
 
 mod bytes;
 mod tables;
@@ -114,7 +114,7 @@ fn fix_encoding_once(text: &str) -> Option<String> {
     for encoding in ENCODINGS {
         let Some(mut bytes) = TABLES.encode(encoding, text) else { continue };
         is_latin_1 |= encoding == Encoding::Latin1;
-        // In Mac Roman the sequences are an en dash before a space.
+        // In Mac Roman these bytes are an en dash before a space.
         if encoding != Encoding::MacRoman {
             bytes = restore_byte_a0(bytes);
         }
