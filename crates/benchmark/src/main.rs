@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Shape, Tensor};
 use catalogue::images::png;
 use clap::{Parser, ValueEnum};
-use datasets::image::decode;
+use datasets::decode::decode;
 use datasets::rows::Pairs;
 use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};

@@ -1,4 +1,4 @@
-use datasets::pick_a_pic::snappy::unpack;
+use datasets::pick_a_pic::snappy::decompress;
 
 /// Bytes of a page. Claims of more are not tried.
 const LARGEST: usize = 1 << 20;
@@ -12,7 +12,7 @@ pub fn snappy(data: &[u8]) -> bool {
     }
     let expected = snap::raw::Decoder::new().decompress_vec(data);
     let mut page = vec![0; length];
-    match (unpack(&mut &*data, &mut page), expected) {
+    match (decompress(&mut &*data, &mut page), expected) {
         (Ok(()), Ok(expected)) => {
             assert_eq!(page, expected);
             true

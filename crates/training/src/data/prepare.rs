@@ -9,7 +9,7 @@ use super::key::{Part, cut, held_to};
 use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use diffusion::pipeline::Folders;
 use domain::data::DataSpec;
 use domain::dataset::Dropped;

@@ -1,5 +1,6 @@
-//! Chance that is the same on every machine and under every version of our dependencies: ChaCha8 words, and our own way from words to
-//! numbers, since that of `rand` may change with its versions.
+//! A seeded random number generator whose numbers are the same on every machine and with every version of our
+//! dependencies: the words of ChaCha8, turned into numbers here, because `rand` may change its distributions between
+//! versions.
 
 use std::f32::consts::TAU;
 
@@ -7,11 +8,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
-/// A stream of chance.
-pub(crate) struct Dice(ChaCha8Rng);
+/// A stream of random numbers.
+pub(crate) struct Random(ChaCha8Rng);
 
-impl Dice {
-    /// The stream of a purpose and a seed. Streams of different purposes are unrelated even under one seed.
+impl Random {
+    /// Seeds ChaCha8 with the SHA-256 of purpose and seed, so that streams of different purposes are independent under
+    /// one seed.
     pub(crate) fn new(purpose: &str, seed: u64) -> Self {
         let mut hash = Sha256::new();
         hash.update(purpose.as_bytes());
@@ -19,43 +21,42 @@ impl Dice {
         Self(ChaCha8Rng::from_seed(hash.finalize().into()))
     }
 
-    /// Uniform in [0, 1), on the 24 bits that an f32 holds exactly.
-    pub(crate) fn unit(&mut self) -> f32 {
+    /// Uniform in [0, 1), with the 24 bits that an f32 holds exactly.
+    pub(crate) fn uniform(&mut self) -> f32 {
         (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
     }
 
-    /// Uniform between two bounds.
+    /// Uniform in [low, high).
     pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.unit()
+        low + (high - low) * self.uniform()
     }
 
-    /// Normal with mean 0 and deviation 1, by Box and Muller.
+    /// Standard normal, by the Box-Muller transform.
     pub(crate) fn normal(&mut self) -> f32 {
-        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
-        radius * (TAU * self.unit()).cos()
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (TAU * self.uniform()).cos()
     }
 
-    /// A whole number below `count`. The bias of the multiplication is below `count` / 2^32.
+    /// A uniform integer below `count`, with a bias of less than `count` / 2^32.
     pub(crate) fn below(&mut self, count: usize) -> usize {
         ((u64::from(self.0.next_u32()) * count as u64) >> 32) as usize
     }
 
-    /// One of several.
+    /// A uniform choice; `choices` must not be empty.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    /// True with the given probability.
     pub(crate) fn chance(&mut self, probability: f32) -> bool {
-        self.unit() < probability
+        self.uniform() < probability
     }
 
-    /// A colour shift, each channel within `reach` of zero.
+    /// A colour shift, each channel uniform within `reach` of zero.
     pub(crate) fn tint(&mut self, reach: f32) -> [f32; 3] {
         [0; 3].map(|_| self.between(-reach, reach))
     }
 
-    /// Fisher-Yates.
+    /// Shuffles uniformly, by Fisher and Yates.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -1,10 +1,10 @@
-//! Every reward model against its reference implementation, from small files in the published formats, preparation of
-//! images and texts included (`oracles/rewards.py`).
+//! Comparison of every reward model with its reference implementation, on small files in the published formats,
+//! including the preparation of images and prompts (`oracles/rewards.py`).
 
+use super::{Reward, RewardFiles, RewardKind};
+use crate::cache::CachedReward;
+use crate::preprocess::PillowImage;
 use candle_core::{Device, Tensor};
-use evaluation::cache::CachedReward;
-use evaluation::preprocess::Image;
-use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,7 @@ fn open(kind: RewardKind) -> Reward {
     Reward::open(kind, &files(kind), &Device::Cpu).expect("a score")
 }
 
-/// Images and prompts.
-fn asked() -> (Vec<Image>, Vec<String>) {
+fn images_and_prompts() -> (Vec<PillowImage>, Vec<String>) {
     let text = std::fs::read_to_string(fixtures().join("rewards/expected.json")).expect("a fixture");
     let asked: Value = serde_json::from_str(&text).expect("a fixture");
     let strings = |field: &str| -> Vec<String> {
@@ -43,7 +42,7 @@ fn asked() -> (Vec<Image>, Vec<String>) {
     };
     let read = |name: &String| {
         let file = fixtures().join("preprocess").join(name);
-        Image::decode(&std::fs::read(&file).expect("an image"), &file).expect(name)
+        PillowImage::decode(&std::fs::read(&file).expect("an image"), &file).expect(name)
     };
     (strings("pictures").iter().map(read).collect(), strings("prompts"))
 }
@@ -69,8 +68,8 @@ fn assert_near(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
 }
 
 #[test]
-fn features_and_scores_are_the_reference_implementations() {
-    let (images, prompts) = asked();
+fn features_and_scores_equal_those_of_the_reference_implementations() {
+    let (images, prompts) = images_and_prompts();
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let expected = expected();
     for kind in RewardKind::ALL {
@@ -83,17 +82,17 @@ fn features_and_scores_are_the_reference_implementations() {
             assert_near(&format!("{} features {i}", kind.as_str()), ours, theirs, 1e-4);
         }
         let theirs: Vec<f32> = expected[&format!("{}.scores", name(kind))].to_vec1().expect("scores");
-        // Those that are a hundredfold are as far off as a hundred cosines.
+        // The tolerance of scores that are 100 times a cosine is 100 times as large.
         let scale = if kind.statement().contains("100 x") { 100.0 } else { 1.0 };
         let ours = reward.scores(&images, &prompts).expect("a score");
         assert_near(&format!("{} scores", kind.as_str()), &ours, &theirs, 1e-4 * scale);
     }
 }
 
-/// torchvision before and after 0.17 gives other tensors, so other scores, which a cache must tell apart.
+/// torchvision before and since 0.17 gives different tensors and so different scores, which a cache must keep apart.
 #[test]
-fn antialiasing_is_a_choice_of_those_who_resize_tensors() {
-    let (images, prompts) = asked();
+fn antialiasing_can_be_chosen_for_models_that_resize_tensors() {
+    let (images, prompts) = images_and_prompts();
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let folder = tempfile::tempdir().expect("a folder");
     for kind in RewardKind::ALL {
@@ -111,74 +110,66 @@ fn antialiasing_is_a_choice_of_those_who_resize_tensors() {
         let mut rough = CachedReward::open(folder.path(), open(kind)).expect("a cache");
         let rough = rough.scores(&images, &prompts).expect("scores");
         let mut smooth = CachedReward::open(folder.path(), smooth).expect("a cache");
-        assert!(smooth.is_empty(), "the other way's scores are not its own");
+        assert_eq!(smooth.known(), 0, "scores without antialiasing do not count");
         assert_ne!(smooth.scores(&images, &prompts).expect("scores"), rough, "{}", kind.as_str());
     }
 }
 
-/// How many go through together, and in which company, changes nothing but the last bits.
+/// The batch changes scores by rounding only.
 #[test]
-fn batches_do_not_change_scores() {
-    let (images, prompts) = asked();
+fn scores_do_not_depend_on_the_batch() {
+    let (images, prompts) = images_and_prompts();
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     for kind in RewardKind::ALL {
         let together = open(kind).scores(&images, &prompts).expect("a score");
         let reward = open(kind).with_batch(2);
         assert_near(kind.as_str(), &reward.scores(&images, &prompts).expect("a score"), &together, 1e-4);
-        assert!(reward.scores::<Image>(&[], &[]).expect("nothing").is_empty());
+        assert!(reward.scores::<PillowImage>(&[], &[]).expect("nothing").is_empty());
     }
 }
 
 #[test]
-fn a_cache_survives_a_kill_and_tells_scores_apart() {
-    let (images, prompts) = asked();
+fn a_cache_survives_a_kill_and_keeps_scores_apart() {
+    let (images, prompts) = images_and_prompts();
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let folder = tempfile::tempdir().expect("a folder");
     let computed = open(RewardKind::HpsV21).scores(&images, &prompts).expect("scores");
     let cached = |kind| CachedReward::open(folder.path(), open(kind)).expect("a cache");
     let mut hps = cached(RewardKind::HpsV21);
-    assert!(hps.is_empty());
+    assert_eq!(hps.known(), 0);
     let first = hps.scores(&images[..3], &prompts[..3]).expect("scores");
     assert_near("the first", &first, &computed[..3], 1e-4);
     assert_near("all", &hps.scores(&images, &prompts).expect("scores"), &computed, 1e-4);
-    assert_eq!(hps.len(), images.len());
+    assert_eq!(hps.known(), images.len());
     drop(hps);
 
-    // What a killed process left half written is no score, and spoils none.
+    // A half-written line of a killed process is ignored and damages no other line.
     let entry = std::fs::read_dir(folder.path()).expect("a folder").next().expect("a file").expect("a file");
     let text = std::fs::read_to_string(entry.path()).expect("lines");
     let lines: Vec<&str> = text.lines().collect();
     std::fs::write(entry.path(), format!("{}\n{}\n{}", lines[0], lines[1], &lines[2][..70])).expect("a file");
     let mut hps = cached(RewardKind::HpsV21);
-    assert_eq!(hps.len(), 2);
+    assert_eq!(hps.known(), 2);
     assert_near("after a kill", &hps.scores(&images[..3], &prompts[..3]).expect("scores"), &first, 1e-4);
     drop(hps);
     let mut hps = cached(RewardKind::HpsV21);
-    assert_eq!(hps.len(), 3);
+    assert_eq!(hps.known(), 3);
 
-    // The same bits again; another prompt, another image, another model: another score.
+    // The same image and prompt have the same bits; another prompt, image or model has another score.
     let twice = hps.scores(&[&images[0], &images[0]], &[prompts[0]; 2]).expect("scores");
     assert_eq!(twice, [first[0]; 2]);
     assert_ne!(hps.scores(&images[..1], &["other"]).expect("a score"), first[..1]);
     assert_ne!(hps.scores(&images[1..2], &prompts[..1]).expect("a score"), first[..1]);
-    assert!(cached(RewardKind::ClipScoreH14).is_empty());
-    // The aesthetic predictor does not look at prompts, and neither does its cache.
+    assert_eq!(cached(RewardKind::ClipScoreH14).known(), 0);
+    // The aesthetic predictor ignores prompts, and so does its cache.
     let mut aesthetic = cached(RewardKind::Aesthetic);
     aesthetic.scores(&[&images[0], &images[0]], &["a", "b"]).expect("scores");
-    assert_eq!(aesthetic.len(), 1);
+    assert_eq!(aesthetic.known(), 1);
     assert!(aesthetic.scores(&images[..1], &["a", "b"]).is_err());
 }
 
 #[test]
-fn the_logit_scale_is_the_files() {
-    let scale = open(RewardKind::PickScore).logit_scale().expect("a number").expect("PickScore has one");
-    // ln 90, in f16.
-    assert!((scale - 90.0).abs() < 0.1, "{scale}");
-    assert_eq!(open(RewardKind::Aesthetic).logit_scale().expect("a number"), None);
-}
-
-#[test]
-fn names_lead_back_and_weights_are_told_apart() {
+fn names_are_parsed_and_different_weights_have_different_digests() {
     let mut hashes = Vec::new();
     for kind in RewardKind::ALL {
         assert_eq!(kind.as_str().parse(), Ok(kind));
@@ -193,8 +184,8 @@ fn names_lead_back_and_weights_are_told_apart() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_as_the_file_has_it() {
-    let (images, _) = asked();
+fn wrong_files_are_refused_with_the_names_of_file_and_tensor() {
+    let (images, _) = images_and_prompts();
     let reward = open(RewardKind::ImageReward);
     let message = reward.scores(&images, &["one"]).unwrap_err().to_string();
     assert!(message.contains("1 prompts for 7 images"), "{message}");
@@ -214,7 +205,7 @@ fn what_does_not_fit_is_named_as_the_file_has_it() {
         ),
         (
             refused(RewardKind::HpsV21, &|f| f.weights = at("rewards/ImageReward.pt")),
-            vec!["ImageReward.pt", "is no CLIP", "visual.class_embedding"],
+            vec!["ImageReward.pt", "is not a CLIP", "visual.class_embedding"],
         ),
         (
             refused(RewardKind::ImageReward, &|f| f.weights = at("rewards/HPS_v2_compressed.pt")),
@@ -231,9 +222,9 @@ fn what_does_not_fit_is_named_as_the_file_has_it() {
     }
 }
 
-/// A damaged OpenCLIP file: the tensor is named as OpenCLIP does, not as our network.
+/// An error about an OpenCLIP file has OpenCLIP's name of the tensor, not that of our network.
 #[test]
-fn a_missing_or_misshapen_tensor_is_named() {
+fn missing_and_misshapen_tensors_are_named_as_in_the_file() {
     let file = files(RewardKind::ClipScoreH14).weights;
     let whole = candle_core::safetensors::load(&file, &Device::Cpu).expect("a fixture");
     let folder = tempfile::tempdir().expect("a folder");

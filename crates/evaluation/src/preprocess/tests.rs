@@ -1,22 +1,12 @@
-//! Resizers and the preparation of images against Pillow, torch, torchvision and transformers
-//! (`oracles/resizers.py`): Pillow's to the bit.
+//! Comparison of resizing and preprocessing with Pillow, torch, torchvision and transformers (`oracles/resizers.py`).
 
+use super::pillow_resize::{resize_nearest, resize_u8, resize_u16};
+use super::torch_resize::{bicubic, bicubic_antialiased};
+use super::{PillowImage, Preprocessing, Window, resize_f32};
 use candle_core::{Device, Tensor};
-use evaluation::preprocess::{
-    Filter, Image, Preprocessing, Window, bicubic, bicubic_antialiased, resize_f32, resize_nearest,
-    resize_u8, resize_u16,
-};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-const FILTERS: [(&str, Filter); 4] = [
-    ("box", Filter::Box),
-    ("bilinear", Filter::Bilinear),
-    ("bicubic", Filter::Bicubic),
-    ("lanczos", Filter::Lanczos),
-];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/preprocess")
@@ -30,7 +20,7 @@ fn expected() -> (Value, HashMap<String, Tensor>) {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    files::sha256::of_bytes(bytes)
 }
 
 fn size(value: &Value) -> (usize, usize) {
@@ -42,9 +32,9 @@ fn bytes(hex: &Value) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hexadecimal")).collect()
 }
 
-fn image(name: &str) -> Image {
+fn image(name: &str) -> PillowImage {
     let file = folder().join(name);
-    Image::decode(&std::fs::read(&file).expect("an image"), &file).expect(name)
+    PillowImage::decode(&std::fs::read(&file).expect("an image"), &file).expect(name)
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {
@@ -58,7 +48,7 @@ fn assert_near(name: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
 }
 
 #[test]
-fn every_filter_and_mode_is_pillows_to_the_bit() {
+fn resizing_equals_pillow_bit_for_bit_in_every_mode() {
     let (expected, _) = expected();
     let cases = expected["resized"].as_array().expect("cases");
     assert!(cases.len() >= 20);
@@ -67,23 +57,21 @@ fn every_filter_and_mode_is_pillows_to_the_bit() {
         let channels = case["channels"].as_u64().expect("a number") as usize;
         let samples = bytes(&case["values"]);
         let mode = case["mode"].as_str().expect("a mode");
-        for (name, filter) in FILTERS {
-            let whole = Window::whole(to);
-            let ours = match mode {
-                "F" => {
-                    let samples: Vec<f32> = samples.iter().map(|&v| f32::from(v) * 1.7 - 40.0).collect();
-                    let resized = resize_f32(&samples, from, to, whole, filter);
-                    resized.iter().flat_map(|v| v.to_le_bytes()).collect()
-                }
-                "I;16" => {
-                    let samples: Vec<u16> = samples.iter().map(|&v| u16::from(v) * 257).collect();
-                    let resized = resize_u16(&samples, from, to, whole, filter);
-                    resized.iter().flat_map(|v| v.to_le_bytes()).collect()
-                }
-                _ => resize_u8(&samples, channels, from, to, whole, filter),
-            };
-            assert_eq!(hash(&ours), case[name], "{mode} {from:?} to {to:?} by {name}");
-        }
+        let whole = Window::whole(to);
+        let ours = match mode {
+            "F" => {
+                let samples: Vec<f32> = samples.iter().map(|&v| f32::from(v) * 1.7 - 40.0).collect();
+                let resized = resize_f32(&samples, from, to, whole);
+                resized.iter().flat_map(|v| v.to_le_bytes()).collect()
+            }
+            "I;16" => {
+                let samples: Vec<u16> = samples.iter().map(|&v| u16::from(v) * 257).collect();
+                let resized = resize_u16(&samples, from, to, whole);
+                resized.iter().flat_map(|v| v.to_le_bytes()).collect()
+            }
+            _ => resize_u8(&samples, channels, from, to, whole),
+        };
+        assert_eq!(hash(&ours), case["bicubic"], "{mode} {from:?} to {to:?}");
         if mode == "L" {
             let ours = resize_nearest(&samples, from, to, Window::whole(to));
             assert_eq!(hash(&ours), case["nearest"], "{from:?} to {to:?} nearest");
@@ -92,20 +80,18 @@ fn every_filter_and_mode_is_pillows_to_the_bit() {
 }
 
 #[test]
-fn a_window_is_a_part_of_the_whole() {
+fn a_window_equals_that_part_of_the_whole() {
     let (from, to) = ((31, 22), (17, 45));
     let samples: Vec<u8> = (0..31 * 22 * 3).map(|i| (i * i % 251) as u8).collect();
     let window = Window { x: 4, y: 11, width: 9, height: 20 };
-    for (_, filter) in FILTERS {
-        let whole = resize_u8(&samples, 3, from, to, Window::whole(to), filter);
-        let part = resize_u8(&samples, 3, from, to, window, filter);
-        let cut: Vec<u8> = (11..31).flat_map(|y| whole[(y * 17 + 4) * 3..][..27].to_vec()).collect();
-        assert!(part == cut);
-    }
+    let whole = resize_u8(&samples, 3, from, to, Window::whole(to));
+    let part = resize_u8(&samples, 3, from, to, window);
+    let cut: Vec<u8> = (11..31).flat_map(|y| whole[(y * 17 + 4) * 3..][..27].to_vec()).collect();
+    assert!(part == cut);
 }
 
 #[test]
-fn torchs_bicubic() {
+fn bicubic_interpolation_equals_torch() {
     let (_, tensors) = expected();
     for i in 0..4 {
         let get = |name: &str| &tensors[&format!("torch.{i}.{name}")];
@@ -118,9 +104,9 @@ fn torchs_bicubic() {
     }
 }
 
-/// PNG to the bit. JPEG within what decoders may differ in.
+/// PNG files bit for bit; of JPEG files, whose decoders differ, only the size.
 #[test]
-fn images_of_every_kind_are_read_as_pillow_reads_them() {
+fn image_files_decode_as_in_pillow() {
     let (expected, _) = expected();
     let images = expected["pictures"].as_object().expect("pictures");
     assert!(images.len() >= 20);
@@ -134,7 +120,7 @@ fn images_of_every_kind_are_read_as_pillow_reads_them() {
 }
 
 #[test]
-fn images_are_prepared_as_the_scorers_packages_do() {
+fn preprocessing_equals_the_reference_packages() {
     let (expected, tensors) = expected();
     let side = expected["side"].as_u64().expect("a number") as usize;
     let ways = [
@@ -147,41 +133,41 @@ fn images_are_prepared_as_the_scorers_packages_do() {
         for (way, preprocessing) in ways {
             let ours = preprocessing.batch(&[image(name)], side, &Device::Cpu);
             let Some(theirs) = tensors.get(&format!("{name}.{way}")) else {
-                // Its shorter side would have no pixel left.
+                // The shorter side would have no pixel.
                 assert!(ours.expect_err(name).to_string().contains("too narrow"), "{name}");
                 continue;
             };
             let ours = ours.expect(name);
             assert_eq!(ours.dims()[1..], *theirs.dims(), "{name} {way}");
-            // A level of a JPEG decoder is 1/255/0.26 = 0.015.
+            // One level of difference between JPEG decoders is 1 / 255 / 0.26 = 0.015.
             let tolerance = if name.ends_with(".jpg") { 0.035 } else { 5e-6 };
             assert_near(&format!("{name} {way}"), &values(&ours), &values(theirs), tolerance);
         }
     }
 }
 
-/// As in the reference packages, which never call `exif_transpose`.
+/// The reference packages never call `exif_transpose`.
 #[test]
-fn a_note_to_turn_a_image_is_not_followed() {
+fn exif_orientation_is_ignored() {
     assert!(image("turned.jpg") == image("photo.jpg"));
 }
 
 #[test]
-fn what_is_no_image_is_named() {
+fn other_files_and_bombs_are_refused_by_name() {
     let file = Path::new("some/file.png");
     let whole = std::fs::read(folder().join("rgba.png")).expect("an image");
     let mut bomb = whole.clone();
     bomb[16..24].copy_from_slice(&[0x00, 0x7f, 0xff, 0xff, 0x00, 0x7f, 0xff, 0xff]);
-    // The header's checksum, so that the size is what is complained of.
+    // With a valid checksum, so that the size is the only problem.
     let checksum = crc32(&bomb[12..29]).to_be_bytes();
     bomb[29..33].copy_from_slice(&checksum);
     for (bytes, about) in [
-        (&b""[..], "is no image"),
-        (&b"<svg/>"[..], "is no image"),
-        (&whole[..whole.len() / 2], "is no whole PNG image"),
+        (&b""[..], "is not an image"),
+        (&b"<svg/>"[..], "is not an image"),
+        (&whole[..whole.len() / 2], "is an incomplete PNG image"),
         (&bomb, "scale it down"),
     ] {
-        let message = Image::decode(bytes, file).expect_err(about).to_string();
+        let message = PillowImage::decode(bytes, file).expect_err(about).to_string();
         assert!(message.starts_with("some/file.png: ") && message.contains(about), "{message}");
     }
 }

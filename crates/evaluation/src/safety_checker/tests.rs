@@ -1,7 +1,7 @@
-//! The safety checker against diffusers' (`oracles/editors.py`): every score and verdict.
+//! Comparison of every score and verdict of the safety checker with diffusers (`oracles/editors.py`).
 
+use super::{SafetyChecker, Verdict};
 use candle_core::{Device, Tensor};
-use evaluation::safety_checker::{SafetyChecker, Verdict};
 use image::RgbImage;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -18,9 +18,9 @@ fn expected() -> (HashMap<String, Tensor>, Vec<Value>) {
 }
 
 #[test]
-fn scores_and_verdicts_are_those_of_diffusers() {
+fn scores_and_verdicts_equal_those_of_diffusers() {
     let (tensors, theirs) = expected();
-    let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
+    let checker = SafetyChecker::open(&folder(), &Device::Cpu).expect("load");
     let ours = checker.verdicts(&tensors["pixels"]).expect("verdicts");
     assert_eq!(ours.len(), theirs.len());
     let (mut lifted, mut unsafe_images) = (0, 0);
@@ -29,7 +29,7 @@ fn scores_and_verdicts_are_those_of_diffusers() {
             let theirs: Vec<f32> = serde_json::from_value(theirs[field].clone()).expect("scores");
             assert_eq!(scores.len(), theirs.len(), "image {i}, {field}");
             for (ours, theirs) in scores.iter().zip(&theirs) {
-                // They have three digits; a cosine on the border may fall to either side of it.
+                // Scores have three digits, and a cosine may be rounded either way.
                 assert!((ours - theirs).abs() < 1.1e-3, "image {i}, {field}: {ours} instead of {theirs}");
             }
         }
@@ -42,11 +42,11 @@ fn scores_and_verdicts_are_those_of_diffusers() {
     assert!(lifted > 0, "no image shows that special care adds to later scores");
 }
 
-/// Cosines within 1e-4, which the rounded scores would hide.
+/// Closer than the rounded scores can show: within 1e-4.
 #[test]
-fn cosines_are_those_of_diffusers() {
+fn cosines_equal_those_of_diffusers() {
     let (tensors, _) = expected();
-    let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
+    let checker = SafetyChecker::open(&folder(), &Device::Cpu).expect("load");
     let [special, concepts] = checker.cosines(&tensors["pixels"]).expect("cosines");
     for (name, ours) in [("special_care_embeds", special), ("concept_embeds", concepts)] {
         let theirs = tensors[&format!("{name}.cosines")].to_vec2::<f32>().expect("cosines");
@@ -57,8 +57,8 @@ fn cosines_are_those_of_diffusers() {
 }
 
 #[test]
-fn images_of_any_size_are_checked_one_by_one_or_together() {
-    let checker = SafetyChecker::load(&folder(), None, &Device::Cpu).expect("load");
+fn scores_of_images_of_any_size_do_not_depend_on_the_batch() {
+    let checker = SafetyChecker::open(&folder(), &Device::Cpu).expect("load");
     let image = |width, height| {
         RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 5) as u8, (y * 7) as u8, (x * y) as u8]))
     };
@@ -72,16 +72,16 @@ fn images_of_any_size_are_checked_one_by_one_or_together() {
 }
 
 #[test]
-fn a_folder_without_weights_is_an_error_that_names_them() {
+fn a_folder_without_weights_is_refused_by_name() {
     let scratch = tempfile::tempdir().expect("a folder");
     std::fs::copy(folder().join("config.json"), scratch.path().join("config.json")).expect("copied");
-    let error = SafetyChecker::load(scratch.path(), None, &Device::Cpu).expect_err("no weights").to_string();
+    let error = SafetyChecker::open(scratch.path(), &Device::Cpu).expect_err("no weights").to_string();
     assert!(error.contains("model.safetensors"), "{error}");
 }
 
-/// Pipelines say in `feature_extractor`, beside the checker, how images are prepared for it.
+/// Pipelines have the normalisation for the checker in the folder `feature_extractor` beside it.
 #[test]
-fn a_pipelines_feature_extractor_is_obeyed() {
+fn the_feature_extractor_of_a_pipeline_sets_the_normalisation() {
     let scratch = tempfile::tempdir().expect("a folder");
     let checker = scratch.path().join("safety_checker");
     std::fs::create_dir(&checker).expect("a folder");

@@ -1,113 +1,108 @@
-//! Pillow's `Image.resize`: rows first, then columns, with what lies between rounded to the image's own type
-//! (`Resample.c`). The same numbers as Pillow's to the last bit, up to its version 12. Since 13 it begins with the columns
-//! for some shapes, never from square to square; what is clipped in between then makes a difference of some levels. The
-//! published scorers and figures are older.
+//! Pillow's bicubic `Image.resize` (`Resample.c`): resizes rows, rounds to the sample type, then resizes columns. The
+//! results equal those of Pillow up to version 12 bit for bit. Pillow 13 resizes the columns of some shapes first
+//! (never from square to square), which differs by some levels where intermediate values are clipped; the published
+//! scorers and figures are older.
 
-use super::filter::{Filter, PRECISION, Taps};
+use super::taps::{PRECISION, Taps};
 use rayon::prelude::*;
 
-/// A part of a resized image: only that is computed.
+/// The part of a resized image that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     /// Left column.
-    pub x: usize,
+    pub(crate) x: usize,
     /// Top row.
-    pub y: usize,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
+    pub(crate) y: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
 }
 
 impl Window {
-    /// All of an image of this size, (width, height).
-    #[must_use]
-    pub fn whole((width, height): (usize, usize)) -> Self {
+    /// The whole of an image of this size, (width, height).
+    pub(crate) fn whole((width, height): (usize, usize)) -> Self {
         Self { x: 0, y: 0, width, height }
     }
 }
 
-/// Resizes an image of 8 bit samples, `channels` of them side by side, from one (width, height) to another, and returns
-/// a window of the result. As in Pillow, samples are not told apart: alpha must have been multiplied in before.
+/// Resizes an image of 1 to 4 interleaved channels of 8 bits from one (width, height) to another and returns a window
+/// of the result. As in Pillow, all channels are treated alike: colours must be multiplied by alpha before.
 ///
 /// # Panics
-/// `values` are not of that size, or the window reaches beyond the result: the caller's mistake.
-#[must_use]
-pub fn resize_u8(
+/// Panics if `values` has another length than the size requires, or if the window exceeds the result.
+pub(super) fn resize_u8(
     values: &[u8],
     channels: usize,
     from: (usize, usize),
     to: (usize, usize),
     window: Window,
-    filter: Filter,
 ) -> Vec<u8> {
     match channels {
-        1 => resize::<u8, 1>(values, from, to, window, filter),
-        2 => resize::<u8, 2>(values, from, to, window, filter),
-        3 => resize::<u8, 3>(values, from, to, window, filter),
+        1 => resize::<u8, 1>(values, from, to, window),
+        2 => resize::<u8, 2>(values, from, to, window),
+        3 => resize::<u8, 3>(values, from, to, window),
         _ => {
             assert_eq!(channels, 4, "an image has 1 to 4 channels");
-            resize::<u8, 4>(values, from, to, window, filter)
+            resize::<u8, 4>(values, from, to, window)
         }
     }
 }
 
-/// Resizes one channel of floats, as Pillow's mode F: neither rounded nor clipped.
+/// Resizes one channel of floats without rounding or clipping, as Pillow's mode F.
 ///
 /// # Panics
 /// As [`resize_u8`].
-#[must_use]
-pub fn resize_f32(
+pub(crate) fn resize_f32(
     values: &[f32],
     from: (usize, usize),
     to: (usize, usize),
     window: Window,
-    filter: Filter,
 ) -> Vec<f32> {
-    resize::<f32, 1>(values, from, to, window, filter)
+    resize::<f32, 1>(values, from, to, window)
 }
 
 /// Resizes one channel of 16 bit samples, as Pillow's mode I;16.
 ///
 /// # Panics
 /// As [`resize_u8`].
-#[must_use]
-pub fn resize_u16(
+pub(super) fn resize_u16(
     values: &[u16],
     from: (usize, usize),
     to: (usize, usize),
     window: Window,
-    filter: Filter,
 ) -> Vec<u16> {
-    resize::<u16, 1>(values, from, to, window, filter)
+    resize::<u16, 1>(values, from, to, window)
 }
 
-/// The nearest samples, as Pillow resizes images with a palette and of one bit whatever the filter: coordinates are
-/// summed up step by step (`ImagingScaleAffine`), which decides ties.
+/// Resizes by nearest neighbour, as Pillow does for palette and one-bit images whatever the filter. Coordinates are
+/// accumulated step by step as in `ImagingScaleAffine`, because rounding decides ties.
 ///
 /// # Panics
 /// As [`resize_u8`].
-#[must_use]
-pub fn resize_nearest(values: &[u8], from: (usize, usize), to: (usize, usize), window: Window) -> Vec<u8> {
+pub(super) fn resize_nearest(
+    values: &[u8],
+    from: (usize, usize),
+    to: (usize, usize),
+    window: Window,
+) -> Vec<u8> {
     check(values.len(), from, to, window, 1);
-    let places = |from: usize, to: usize, first: usize, count: usize| -> Vec<usize> {
+    let nearest = |from: usize, to: usize, first: usize, count: usize| -> Vec<usize> {
         let step = from as f64 / to as f64;
         let mut at = step * 0.5;
-        let mut places = Vec::with_capacity(count);
+        let mut indices = Vec::with_capacity(count);
         for i in 0..first + count {
             if i >= first {
-                places.push((at as usize).min(from - 1));
+                indices.push((at as usize).min(from - 1));
             }
             at += step;
         }
-        places
+        indices
     };
-    let columns = places(from.0, to.0, window.x, window.width);
-    let rows = places(from.1, to.1, window.y, window.height);
+    let columns = nearest(from.0, to.0, window.x, window.width);
+    let rows = nearest(from.1, to.1, window.y, window.height);
     rows.iter().flat_map(|y| columns.iter().map(move |x| values[y * from.0 + x])).collect()
 }
 
-/// A sample of an image, and how Pillow weighs such.
+/// A type of samples with Pillow's arithmetic for it.
 trait Sample: Copy + Default + Send + Sync {
     type Weight: Copy + Sync;
     type Sum: Copy + Send;
@@ -162,8 +157,8 @@ impl Sample for u16 {
     fn add(sum: f64, sample: u16, weight: f64) -> f64 {
         sum + f64::from(sample) * weight
     }
-    /// Rounded half away from zero. The two bytes are clipped one by one, so that an overshoot of 65600 becomes
-    /// 255 x 256 + 64: Pillow's way.
+    /// Rounds half away from zero. As in Pillow, the two bytes are clipped separately, so that 65600 becomes 255 x 256
+    /// + 64.
     fn finish(sum: f64) -> u16 {
         let rounded = sum.round() as i32;
         let (low, high) = (rounded % 256, rounded >> 8);
@@ -184,11 +179,9 @@ fn resize<S: Sample, const CHANNELS: usize>(
     from: (usize, usize),
     to: (usize, usize),
     window: Window,
-    filter: Filter,
 ) -> Vec<S> {
     check(values.len(), from, to, window, CHANNELS);
-    let vertical =
-        (from.1 != to.1).then(|| Taps::new(filter, from.1, to.1, window.y..window.y + window.height));
+    let vertical = (from.1 != to.1).then(|| Taps::new(from.1, to.1, window.y..window.y + window.height));
     let rows = vertical.as_ref().map_or(window.y..window.y + window.height, Taps::inputs);
     let values = &values[rows.start * from.0 * CHANNELS..rows.end * from.0 * CHANNELS];
     let columns = window.x..window.x + window.width;
@@ -196,7 +189,7 @@ fn resize<S: Sample, const CHANNELS: usize>(
         let parts = values.chunks_exact(from.0 * CHANNELS);
         parts.flat_map(|row| &row[columns.start * CHANNELS..columns.end * CHANNELS]).copied().collect()
     } else {
-        across::<S, CHANNELS>(values, from.0, &Taps::new(filter, from.0, to.0, columns))
+        across::<S, CHANNELS>(values, from.0, &Taps::new(from.0, to.0, columns))
     };
     match vertical {
         None => wide,
@@ -212,10 +205,10 @@ fn across<S: Sample, const CHANNELS: usize>(values: &[S], width: usize, taps: &T
     let lines = resized.par_chunks_mut(taps.len() * CHANNELS).zip(values.par_chunks(width * CHANNELS));
     lines.with_min_len(16).for_each(|(to, from)| {
         for (i, to) in to.chunks_exact_mut(CHANNELS).enumerate() {
-            let (first, places) = taps.of(i);
+            let (first, indices) = taps.of(i);
             let mut sums = [S::START; CHANNELS];
             let pixels = from[first * CHANNELS..].chunks_exact(CHANNELS);
-            for (pixel, &weight) in pixels.zip(&weights[places]) {
+            for (pixel, &weight) in pixels.zip(&weights[indices]) {
                 for c in 0..CHANNELS {
                     sums[c] = S::add(sums[c], pixel[c], weight);
                 }
@@ -228,7 +221,7 @@ fn across<S: Sample, const CHANNELS: usize>(values: &[S], width: usize, taps: &T
     resized
 }
 
-/// Resizes every column; a row has `length` samples, and the first row is number `first` of the image.
+/// Resizes every column. A row has `length` samples; the first row of `values` is row `first` of the image.
 fn down<S: Sample>(values: &[S], length: usize, first: usize, taps: &Taps) -> Vec<S> {
     let weights = S::weights(taps);
     let mut resized = vec![S::default(); taps.len() * length];
@@ -236,9 +229,10 @@ fn down<S: Sample>(values: &[S], length: usize, first: usize, taps: &Taps) -> Ve
     rows.for_each_init(
         || vec![S::START; length],
         |sums, (i, to)| {
-            let (row, places) = taps.of(i);
+            let (row, indices) = taps.of(i);
             sums.fill(S::START);
-            for (from, &weight) in values[(row - first) * length..].chunks_exact(length).zip(&weights[places])
+            for (from, &weight) in
+                values[(row - first) * length..].chunks_exact(length).zip(&weights[indices])
             {
                 for (sum, &sample) in sums.iter_mut().zip(from) {
                     *sum = S::add(*sum, sample, weight);

@@ -1,14 +1,15 @@
-//! The files of a set, and how many rows they have.
+//! The files of a set and the number of its rows, without reading the rows.
 
 use crate::error::ReadError;
 use crate::{folder, pick_a_pic, webdataset};
 use domain::data::DataSpec;
 use std::path::{Path, PathBuf};
 
-/// The files that decide what a set holds, in the order of their names; none of sets that lie elsewhere.
+/// The files whose content determines a set, sorted by name; empty for sets that are not stored as files of one of this
+/// crate's formats.
 ///
 /// # Errors
-/// No set lies where the spec says.
+/// Fails if the folder of the spec cannot be listed or contains no set of the spec's kind.
 pub fn files_of(spec: &DataSpec) -> Result<Vec<PathBuf>, ReadError> {
     match spec {
         DataSpec::PickAPic(spec) => pick_a_pic::files(spec),
@@ -18,7 +19,8 @@ pub fn files_of(spec: &DataSpec) -> Result<Vec<PathBuf>, ReadError> {
     }
 }
 
-/// Rows of a set, dropped ones included, where that is known without reading it; at most `max_pairs`.
+/// The number of rows of a set, dropped ones included, capped at `max_pairs`; `None` if counting them would mean
+/// reading them.
 #[must_use]
 pub fn rows_of(spec: &DataSpec) -> Option<u64> {
     let (rows, most) = match spec {

@@ -1,17 +1,17 @@
-//! The background, as a plane through the border.
+//! The background of an image, as a plane fitted to its border.
 
 use crate::image::SIDE;
 use crate::world::Background;
 
-/// Pixels this near to an edge belong to the border.
+/// Width of the border in pixels.
 const BORDER: usize = 3;
 
-/// For each channel the constant, the slope in x and the slope in y.
-pub(super) struct Ground([[f32; 3]; 3]);
+/// Constant, slope in x and slope in y of each channel.
+pub(super) struct BackgroundPlane([[f32; 3]; 3]);
 
-impl Ground {
-    /// Least squares over the border, three times: after the first, pixels far from the plane (an object that reaches the border) no
-    /// longer count.
+impl BackgroundPlane {
+    /// Fits the plane to the border by least squares, three times. The second and third fit leave out pixels far from
+    /// the previous plane, such as those of an object that reaches into the border.
     pub(super) fn fit(levels: &[[f32; 3]]) -> Self {
         let inner = BORDER..SIDE - BORDER;
         let border: Vec<usize> = (0..SIDE * SIDE)
@@ -28,7 +28,7 @@ impl Ground {
             let median = *errors.select_nth_unstable_by(border.len() / 2, f32::total_cmp).1;
             let near: Vec<usize> =
                 border.iter().copied().filter(|pixel| error(pixel) < (3.0 * median).max(14.0)).collect();
-            // Fewer would not carry a plane.
+            // Fewer pixels would not determine a plane reliably.
             if near.len() > 60 {
                 kept = near;
             }
@@ -37,18 +37,18 @@ impl Ground {
         ground
     }
 
-    /// Least squares by the normal equations.
+    /// Solves the least-squares problem by its normal equations.
     fn plane(levels: &[[f32; 3]], pixels: &[usize]) -> Self {
         let mut matrix = [[0.0; 3]; 3];
         let mut right = [[0.0; 3]; 3];
         for &pixel in pixels {
-            let place = place(pixel);
+            let terms = terms(pixel);
             for row in 0..3 {
                 for column in 0..3 {
-                    matrix[row][column] += place[row] * place[column];
+                    matrix[row][column] += terms[row] * terms[column];
                 }
                 for (channel, side) in right.iter_mut().enumerate() {
-                    side[row] += place[row] * levels[pixel][channel];
+                    side[row] += terms[row] * levels[pixel][channel];
                 }
             }
         }
@@ -57,17 +57,17 @@ impl Ground {
 
     /// The background at a pixel.
     pub(super) fn at(&self, pixel: usize) -> [f32; 3] {
-        let place = place(pixel);
-        self.0.map(|plane| (0..3).map(|term| plane[term] * place[term]).sum())
+        let terms = terms(pixel);
+        self.0.map(|plane| (0..3).map(|term| plane[term] * terms[term]).sum())
     }
 
-    /// How much a pixel differs from the background.
+    /// The Euclidean distance of a pixel from the background, in levels.
     pub(super) fn distance(&self, levels: &[[f32; 3]], pixel: usize) -> f32 {
         let plane = self.at(pixel);
         (0..3).map(|c| (levels[pixel][c] - plane[c]).powi(2)).sum::<f32>().sqrt()
     }
 
-    /// The nearest of the world's backgrounds.
+    /// The nearest named background.
     pub(super) fn background(&self) -> Background {
         let distance = |background: Background| -> f32 {
             (0..3).map(|channel| (self.0[channel][0] - background.levels()[channel]).abs()).sum()
@@ -78,13 +78,14 @@ impl Ground {
     }
 }
 
-/// The terms of the plane at a pixel; the middle of the image is the origin.
-fn place(pixel: usize) -> [f32; 3] {
+/// The terms (1, x, y) of the plane at a pixel, with x and y from -0.5 to 0.5.
+fn terms(pixel: usize) -> [f32; 3] {
     let from_middle = |position: usize| position as f32 / (SIDE - 1) as f32 - 0.5;
     [1.0, from_middle(pixel % SIDE), from_middle(pixel / SIDE)]
 }
 
-/// Cramer's rule. More than 60 of the border's pixels never lie on one line, so the determinant is not zero.
+/// Solves a 3x3 system by Cramer's rule. More than 60 pixels of the border never lie on one line, so the determinant is
+/// not zero.
 fn solve(matrix: [[f32; 3]; 3], right: [f32; 3]) -> [f32; 3] {
     let determinant = |m: [[f32; 3]; 3]| -> f32 {
         (0..3)

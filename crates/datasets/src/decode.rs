@@ -1,26 +1,27 @@
-//! Image files of others as pixels, within bounds.
+//! Decoding of image files from untrusted sources, with bounds on dimensions and memory.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 
-/// Longest side of an image that is decoded, in pixels.
-pub const LONGEST_SIDE: u32 = 8192;
-/// Most memory that decoding one image takes, in bytes.
+/// Longest accepted side in pixels.
+const LONGEST_SIDE: u32 = 8192;
+/// Most memory that decoding one image may take, in bytes.
 const MEMORY: u64 = 256 << 20;
 
-/// Decodes a JPEG or PNG file, upright as its EXIF data says, over white where it is transparent.
+/// Decodes a JPEG or PNG file to RGB, turned upright by its EXIF orientation and blended over white where it is
+/// transparent.
 ///
 /// # Errors
-/// What is wrong with the file, in words.
+/// Says what is wrong with the file: another format, damaged or incomplete data, or an image beyond the bounds.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    let format = image::guess_format(bytes).map_err(|_| "is no image file".to_owned())?;
+    let format = image::guess_format(bytes).map_err(|_| "is not an image file".to_owned())?;
     if !matches!(format, ImageFormat::Jpeg | ImageFormat::Png) {
-        return Err(format!("is a {format:?} file: turn it into JPEG or PNG"));
+        return Err(format!("is a {format:?} file: convert it to JPEG or PNG"));
     }
-    // The decoder fills what is missing of a JPEG with grey, and would not tell.
+    // The decoder fills missing parts of a JPEG with grey and reports no error.
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err("is a JPEG file without its end".to_owned());
+        return Err("is an incomplete JPEG file: its end marker is missing".to_owned());
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
@@ -31,13 +32,10 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 || width > LONGEST_SIDE || height > LONGEST_SIDE {
-        return Err(format!("is {width} x {height} pixels, and {LONGEST_SIDE} is the most per side"));
+        return Err(format!("has {width} x {height} pixels: a side may have 1 to {LONGEST_SIDE}"));
     }
     if decoder.total_bytes() > MEMORY {
-        return Err(format!(
-            "would take {} bytes to decode, and {MEMORY} is the most",
-            decoder.total_bytes()
-        ));
+        return Err(format!("takes {} bytes to decode: at most {MEMORY} are allowed", decoder.total_bytes()));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
@@ -45,8 +43,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(if image.color().has_alpha() { over_white(&image) } else { image.into_rgb8() })
 }
 
-/// Bytes that an image file and its pixels take, by its own word; of what is no image, the file's alone. Decoding
-/// bounds what it may claim.
+/// Bytes of an image file and its decoded pixels, by the dimensions in its header, which count up to the bounds of
+/// [`decode`]; of a file that is not an image, the bytes of the file.
 #[must_use]
 pub fn decoded_bytes(bytes: &[u8]) -> u64 {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok();
@@ -65,14 +63,14 @@ fn over_white(image: &DynamicImage) -> RgbImage {
     over
 }
 
-/// Whether a JPEG file comes to its end marker: its segments are walked, and in between the coded pixels, in which a
-/// marker's first byte is always followed by 0 or a restart's number.
+/// Whether a JPEG file reaches its end marker. Walks the segments and the entropy-coded data between them, in which
+/// 0xFF is always followed by 0 or by the number of a restart marker.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let mut at = 2;
     let mut scanned = false;
     while at + 1 < bytes.len() {
         if bytes[at] != 0xFF {
-            // Coded pixels, or bytes that do not belong.
+            // Entropy-coded data; before the first scan there is none.
             if !scanned {
                 return false;
             }
@@ -112,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jpeg_cut_anywhere_is_no_image() {
+    fn a_truncated_jpeg_is_refused() {
         let whole = file(&waves(), ImageFormat::Jpeg);
         assert_eq!(decode(&whole).expect("whole").dimensions(), (40, 24));
         for length in 0..whole.len() {
@@ -121,32 +119,32 @@ mod tests {
     }
 
     #[test]
-    fn a_png_cut_anywhere_is_no_image() {
+    fn a_truncated_png_is_refused() {
         let whole = file(&waves(), ImageFormat::Png);
         assert_eq!(decode(&whole).expect("whole"), waves().into_rgb8());
-        // Behind the pixels lies only the end's own chunk, which the decoder does not ask for.
+        // Only the end chunk follows the pixels; the decoder does not read it.
         for length in 0..whole.len() - 16 {
             assert!(decode(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
         }
     }
 
     #[test]
-    fn a_image_is_weighed_before_it_is_decoded() {
+    fn the_decoded_size_is_known_before_decoding() {
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
             let whole = file(&waves(), format);
             assert_eq!(decoded_bytes(&whole), 3 * 40 * 24 + whole.len() as u64);
         }
-        assert_eq!(decoded_bytes(b"no image"), 10);
+        assert_eq!(decoded_bytes(b"no image"), 8);
     }
 
     #[test]
-    fn transparent_pixels_are_white() {
+    fn transparent_pixels_become_white() {
         let clear = RgbaImage::from_pixel(3, 3, Rgba([10, 20, 30, 0]));
         let decoded = decode(&file(&clear.into(), ImageFormat::Png)).expect("an image");
         assert!(decoded.pixels().all(|pixel| pixel.0 == [255, 255, 255]));
     }
 
-    /// The size is believed only within bounds: a kilobyte must not become gigabytes.
+    /// A kilobyte that claims gigabytes of pixels must not allocate them.
     #[test]
     fn huge_dimensions_are_refused() {
         let mut bomb = file(&waves(), ImageFormat::Png);

@@ -1,11 +1,11 @@
-//! The judge against the world it judges.
+//! The judge on scenes whose content is known.
 
-use shapes::judge::{judge, judge_pair, look};
-use shapes::world::{Kind, PairPrompt, Split, held_out_prompts, scene};
-use shapes::{Image, SIDE};
+use super::{detect, judge, judge_pair};
+use crate::image::{Image, SIDE};
+use crate::world::{Kind, PairPrompt, Split, held_out_prompts, scene};
 
 #[test]
-fn single_objects_are_told_by_shape_colour_size_and_background() {
+fn shape_colour_size_and_background_of_single_objects_are_recognised() {
     let (mut both, mut size, mut background) = (0, 0, 0);
     for seed in 0..1000 {
         let split = if seed % 2 == 0 { Split::Train } else { Split::HeldOut };
@@ -21,7 +21,7 @@ fn single_objects_are_told_by_shape_colour_size_and_background() {
 }
 
 #[test]
-fn two_objects_are_told_with_their_relation() {
+fn two_objects_and_their_relation_are_recognised() {
     let mut right = 0;
     for seed in 0..300 {
         let scene = scene(seed, Split::HeldOut, Kind::Pair);
@@ -43,13 +43,14 @@ fn two_objects_are_told_with_their_relation() {
 }
 
 #[test]
-fn three_objects_are_all_found() {
+fn three_objects_are_all_detected() {
     let found = (0..200)
         .filter(|&seed| {
             let scene = scene(seed, Split::Train, Kind::Triple);
-            let seen = look(&scene.paint()).objects;
-            let there = |shape, colour| seen.iter().any(|it| it.shape == Some(shape) && it.colour == colour);
-            seen.len() == 3 && scene.objects.iter().all(|object| there(object.shape, object.colour))
+            let seen = detect(&scene.paint()).objects;
+            let is_seen =
+                |shape, colour| seen.iter().any(|it| it.shape == Some(shape) && it.colour == colour);
+            seen.len() == 3 && scene.objects.iter().all(|object| is_seen(object.shape, object.colour))
         })
         .count();
     println!("of 200 triples: {found}");
@@ -71,7 +72,7 @@ fn another_shape_or_colour_does_not_satisfy_a_prompt() {
 }
 
 #[test]
-fn images_of_nothing_show_nothing() {
+fn images_without_objects_have_no_shape() {
     let flat = |level: u8| vec![level; SIDE * SIDE * 3];
     let mut state = 1u32;
     let mut noise = flat(0);
@@ -84,7 +85,7 @@ fn images_of_nothing_show_nothing() {
     let stripes = (0..SIDE * SIDE * 3).map(|byte| if byte / 3 % 2 == 0 { 0 } else { 255 }).collect();
     for pixels in [flat(0), flat(255), noise, single_pixel, stripes] {
         let image = Image::from_pixels(pixels).unwrap();
-        assert_eq!(judge(&image).shape, None, "{:?}", look(&image));
+        assert_eq!(judge(&image).shape, None, "{:?}", detect(&image));
         if let Some(pair) = judge_pair(&image) {
             assert_eq!((pair.first.shape, pair.second.shape), (None, None));
         }

@@ -1,8 +1,8 @@
-//! Cleaned texts and token ids against ftfy, open_clip, OpenAI's tokenizer and BERT's (`oracles/texts.py`).
+//! Comparison of cleaned texts and token ids with ftfy, open_clip, OpenAI's tokenizer and BERT's (`oracles/texts.py`).
 
-use evaluation::text::{
-    BertTokenizer, OpenClipTokenizer, SpecialNames, bpe::BytePairs, ftfy::fix_text, open_clip,
-};
+use super::bpe::BytePairs;
+use super::ftfy::fix_text;
+use super::{BertTokenizer, OpenClipTokenizer, SpecialNames, open_clip};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ fn ids_are_those_of_open_clip_and_openai() {
     let vocabulary = folder().join("bpe.txt.gz");
     for (field, names) in [("open_clip", SpecialNames::OpenClip), ("openai", SpecialNames::OpenAi)] {
         let tokenizer = OpenClipTokenizer::open(&vocabulary, names).expect("a vocabulary");
-        check(field, |text| tokenizer.encode(text), ids);
+        check(field, |text| tokenizer.encode(text).expect("any text"), ids);
     }
 }
 
@@ -69,14 +69,14 @@ fn ids_are_those_of_image_rewards_bert() {
 }
 
 #[test]
-fn what_is_no_vocabulary_is_named() {
+fn other_files_are_refused_by_name() {
     let folder = folder();
     for (file, about) in [("nothing.gz", "No such file"), ("expected.json", "merge"), ("vocab.txt", "merge")]
     {
         let message = BytePairs::open(&folder.join(file)).expect_err(about).to_string();
         assert!(message.contains(file) && message.contains(about), "{message}");
     }
-    for (file, about) in [("nothing.txt", "No such file"), ("expected.json", "no vocabulary of BERT")] {
+    for (file, about) in [("nothing.txt", "No such file"), ("expected.json", "not a vocabulary of BERT")] {
         let message = BertTokenizer::open(&folder.join(file)).expect_err(about).to_string();
         assert!(message.contains(file) && message.contains(about), "{message}");
     }

@@ -1,39 +1,39 @@
-//! The files of a split, by their names.
+//! The files of a split, selected by name.
 
 use crate::error::ReadError;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The split that is meant when none is named.
+/// The split of a spec that names none. A set without this split is read whole.
 const DEFAULT: &str = "train";
-/// The folder in which published sets have their files.
+/// The folder of published sets that contains their files.
 const DATA: &str = "data";
 
-/// The parquet files of a folder, or of its folder `data`, in the order of their names. A file belongs to the split that
-/// its name begins with: `train-00000-of-00645-abc.parquet`, `validation_unique.parquet`.
+/// The parquet files of a split in a folder, or in its subfolder `data`, sorted by name. A file belongs to the split
+/// that its name begins with: `train-00000-of-00645-abc.parquet`, `validation_unique.parquet`.
 pub(super) fn find(folder: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, ReadError> {
-    let mut there = files_in(folder)?;
+    let mut files = files_in(folder)?;
     if folder.join(DATA).is_dir() {
-        there.extend(files_in(&folder.join(DATA))?);
+        files.extend(files_in(&folder.join(DATA))?);
     }
-    let there: Vec<&Path> = there.iter().map(PathBuf::as_path).collect();
-    among(folder, &there, split).map_err(|problem| ReadError::format(folder, problem))
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    among(folder, &files, split).map_err(|problem| ReadError::format(folder, problem))
 }
 
-/// The same among files that are named; what is wrong with the folder where there are none.
+/// As [`find`], among the given files; the error says why there are none.
 pub(super) fn among(folder: &Path, files: &[&Path], split: Option<&str>) -> Result<Vec<PathBuf>, String> {
-    let lying_in = |folder: &Path| -> Vec<PathBuf> {
+    let parquet_in = |folder: &Path| -> Vec<PathBuf> {
         let parquet = |file: &&&Path| file.extension().is_some_and(|ending| ending == "parquet");
         let inside = files.iter().filter(|file| file.parent() == Some(folder)).filter(parquet);
         inside.map(|&file| file.to_owned()).collect()
     };
-    let mut files = lying_in(folder);
+    let mut files = parquet_in(folder);
     if files.is_empty() {
-        files = lying_in(&folder.join(DATA));
+        files = parquet_in(&folder.join(DATA));
     }
     files.sort_unstable();
     if files.is_empty() {
-        return Err("holds no .parquet file, nor does a folder data in it".to_owned());
+        return Err("holds no .parquet file, and neither does its subfolder data".to_owned());
     }
     let of_split = |split: &str| -> Vec<PathBuf> {
         files.iter().filter(|file| split_of(file) == split).cloned().collect()
@@ -43,9 +43,9 @@ pub(super) fn among(folder: &Path, files: &[&Path], split: Option<&str>) -> Resu
         _ if !found.is_empty() => Ok(found),
         None => Ok(files),
         Some(split) => {
-            let there: BTreeSet<String> = files.iter().map(|file| split_of(file)).collect();
-            let there = there.into_iter().collect::<Vec<_>>().join(", ");
-            Err(format!("has no split {split:?}; there are: {there}"))
+            let splits: BTreeSet<String> = files.iter().map(|file| split_of(file)).collect();
+            let splits = splits.into_iter().collect::<Vec<_>>().join(", ");
+            Err(format!("has no split {split:?}: use one of {splits}"))
         }
     }
 }

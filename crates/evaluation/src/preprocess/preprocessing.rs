@@ -1,42 +1,44 @@
-//! The three ways in which the scorers that stand on CLIP and BLIP prepare an image. All end in RGB of one side,
-//! normalised with CLIP's mean and deviation.
+//! The preprocessing of CLIP, BLIP and the scorers built on them: a square RGB image, normalised by mean and standard
+//! deviation.
 
-use super::filter::Filter;
-use super::image::Image;
-use super::pillow::Window;
-use super::torch::{bicubic, bicubic_antialiased};
+use super::pillow_image::PillowImage;
+use super::pillow_resize::Window;
+use super::torch_resize::{bicubic, bicubic_antialiased};
 use candle_core::{Device, Tensor};
 use diffusion::{Error, Result};
 use rayon::prelude::*;
 use std::borrow::Borrow;
 
-/// Mean of each channel in CLIP's training data.
-pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-/// Deviation of each channel.
-pub const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+/// Mean of each channel over CLIP's training images.
+pub(crate) const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// Standard deviation of each channel over CLIP's training images.
+pub(crate) const CLIP_DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
-/// A scorer's way to prepare images.
+/// The preprocessing of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preprocessing {
-    /// OpenAI's, with torchvision on Pillow images: the shorter side resized (bicubic, in the image's own mode),
-    /// the centre cut out (an odd rest halved and rounded to even), then RGB. ImageReward and the aesthetic predictor.
+pub(crate) enum Preprocessing {
+    /// OpenAI's, by torchvision on Pillow images: resizes the shorter side (bicubic, in the mode of the image), crops
+    /// the centre (half-pixel offsets round to even), then converts to RGB. Used by ImageReward and the aesthetic
+    /// predictor.
     OpenAi,
-    /// transformers' `CLIPImageProcessor` on Pillow: RGB first, then the same resizing, the centre cut out with the odd
-    /// rest rounded down. PickScore.
+    /// transformers' `CLIPImageProcessor` on Pillow images: converts to RGB, resizes the same way, crops the centre
+    /// (half-pixel offsets round down). Used by PickScore.
     Transformers,
-    /// HPSv2's: RGB as floats, the longer side resized by torch's bicubic, black around it up to the square.
+    /// HPSv2's: converts to RGB floats, resizes the longer side by torch's bicubic interpolation, pads with black to a
+    /// square.
     Hps {
-        /// What torchvision does by itself since 0.17. The published figures come from before.
+        /// Whether resizing antialiases: the default of torchvision since 0.17, but not for the published figures,
+        /// which are older.
         antialias: bool,
     },
 }
 
 impl Preprocessing {
-    /// Prepares images: (images, 3, side, side).
+    /// Prepares images, normalised by CLIP's mean and standard deviation: (images, 3, side, side).
     ///
     /// # Errors
-    /// An image that is too narrow, or candle's.
-    pub fn batch<P: Borrow<Image> + Sync>(
+    /// Fails if an image is too narrow to be resized.
+    pub(crate) fn batch<P: Borrow<PillowImage> + Sync>(
         self,
         images: &[P],
         side: usize,
@@ -45,11 +47,8 @@ impl Preprocessing {
         self.normalised(images, side, (CLIP_MEAN, CLIP_DEVIATION), device)
     }
 
-    /// The same with another mean and deviation.
-    ///
-    /// # Errors
-    /// As [`Self::batch`].
-    pub fn normalised<P: Borrow<Image> + Sync>(
+    /// As [`Self::batch`], with another mean and standard deviation.
+    pub(crate) fn normalised<P: Borrow<PillowImage> + Sync>(
         self,
         images: &[P],
         side: usize,
@@ -66,7 +65,7 @@ impl Preprocessing {
 
     fn prepare(
         self,
-        image: &Image,
+        image: &PillowImage,
         side: usize,
         (mean, deviation): ([f32; 3], [f32; 3]),
         to: &mut [f32],
@@ -76,7 +75,7 @@ impl Preprocessing {
             Self::OpenAi | Self::Transformers => {
                 let rgb = self.shorter_side(image, side);
                 for (c, to) in channels {
-                    // One division for each of 256 values, not for each pixel.
+                    // Computed once per sample value instead of once per pixel.
                     let table: Vec<f32> =
                         (0..=255u8).map(|v| (self.unit(v) - mean[c]) / deviation[c]).collect();
                     let samples = rgb.iter().skip(c).step_by(3);
@@ -96,7 +95,7 @@ impl Preprocessing {
         Ok(())
     }
 
-    /// A sample between 0 and 1. transformers multiplies in f64, torch divides in f32.
+    /// A sample on the scale 0 to 1. transformers multiplies in f64, torch divides in f32.
     fn unit(self, v: u8) -> f32 {
         match self {
             Self::Transformers => (f64::from(v) * (1.0 / 255.0)) as f32,
@@ -104,8 +103,8 @@ impl Preprocessing {
         }
     }
 
-    /// RGB of side x side.
-    fn shorter_side(self, image: &Image, side: usize) -> Vec<u8> {
+    /// Resizes the shorter side to `side` and crops the centre: interleaved RGB, side x side.
+    fn shorter_side(self, image: &PillowImage, side: usize) -> Vec<u8> {
         let (width, height) = image.size();
         let longer = |long: usize, short: usize| (side as u128 * long as u128 / short as u128) as usize;
         let to = if width <= height { (side, longer(height, width)) } else { (longer(width, height), side) };
@@ -115,13 +114,13 @@ impl Preprocessing {
         };
         let window = Window { x: offset(to.0), y: offset(to.1), width: side, height: side };
         if self == Self::Transformers && !image.is_rgb() {
-            return image.to_rgb().resized_rgb(to, window, Filter::Bicubic);
+            return image.to_rgb().resized_rgb(to, window);
         }
-        image.resized_rgb(to, window, Filter::Bicubic)
+        image.resized_rgb(to, window)
     }
 }
 
-/// One channel, resized so that the longer side is `side`, in the middle of zeros.
+/// Resizes the longer side of one channel to `side` and centres it in a square of zeros.
 fn longer_side(
     values: &[f32],
     from: (usize, usize),
@@ -139,7 +138,7 @@ fn longer_side(
     if fit.0 == 0 || fit.1 == 0 {
         return Err(Error::Setting {
             field: "image",
-            problem: format!("{} x {} pixels are too narrow to be scored: crop it", from.0, from.1),
+            problem: format!("{} x {} pixels are too narrow to be scored: crop the image", from.0, from.1),
         });
     }
     let resized = match antialias {
