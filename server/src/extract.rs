@@ -1,7 +1,7 @@
 //! Extractors of bodies, queries and ids. Their errors name the field that cannot be read.
 
 use crate::error::ApiError;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -87,6 +87,10 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
 
 /// The whole body, at most `BODY_LIMIT` bytes.
 pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    // The announced length alone decides, so that a client that waits for `100 Continue` need not send such a body.
+    if request.body().size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(ApiError::too_large(BODY_LIMIT));
+    }
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(BODY_LIMIT),
         _ => ApiError::malformed("The request body ended early. Send all of it.", None),

@@ -1,10 +1,10 @@
 //! Data sets that can be browsed: the bundled world's, the team's votes, and the sub-folders of the datasets folder.
 
 use bytes::Bytes;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use datasets::pair::{PreferencePair, Row};
 use datasets::rows::Pairs;
-use datasets::votes::{JudgedPair, judged};
+use datasets::votes::{JudgedPair, judged_pairs};
 use domain::api::DatasetSummary;
 use domain::data::{DataSpec, FolderSpec, PickAPicSpec, VotesSpec};
 use domain::dataset::{Dropped, ReadReport, Reason, Source};
@@ -127,7 +127,7 @@ impl DatasetCatalogue {
 
 async fn votes(store: &Store) -> Result<Dataset, StoreError> {
     let spec = VotesSpec::default();
-    Ok(Dataset::Votes(judged(&store.judged_votes(spec.question).await?, &spec)))
+    Ok(Dataset::Votes(judged_pairs(&store.judged_votes(spec.question).await?, &spec)))
 }
 
 /// The kind of a folder, by the files in it.
@@ -256,7 +256,7 @@ fn search(
         if found.len() == query.at_most || report.rows == READ_THROUGH {
             return Ok((found, Some(index), report));
         }
-        report.keep();
+        report.count_pair();
         let by = |name: &Option<String>| name.as_deref().is_some_and(|n| n.to_lowercase().contains(&model));
         if pair.prompt.to_lowercase().contains(&text) && (model.is_empty() || pair.models.iter().any(by)) {
             found.push((index, pair));

@@ -7,7 +7,7 @@ use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::{Folders, read_defaults};
 use domain::id::ModelId;
 use domain::model::Model;
-use domain::train::is_name;
+use domain::name::is_name;
 use files::sha256;
 use process::ambient;
 use std::collections::HashMap;

@@ -3,9 +3,9 @@
 use crate::components::hydration::entered_text;
 use domain::api::GenerateRequest;
 use domain::image::Sampler;
+use domain::limits::MAX_SEED;
 use domain::lora::{LoraUse, parse_uses};
 use domain::problem::Problem;
-use domain::train::MAX_SEED;
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;

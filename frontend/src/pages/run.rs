@@ -7,9 +7,10 @@ use crate::curve::curves;
 use crate::format::{duration, moment, number};
 use crate::pages::layout::{Head, loaded};
 use domain::api::{ErrorDetail, Page, RunDetail, RunMetrics, RunSample};
+use domain::data::DataSpec;
 use domain::id::RunId;
 use domain::model::Model;
-use domain::train::{DataSpec, Objective, TrainSpec};
+use domain::train::TrainSpec;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 
@@ -113,14 +114,8 @@ fn spec_section(spec: &TrainSpec) -> impl IntoView + use<> {
         ("Learning rate", number(spec.effective_rate())),
         ("Seed", spec.seed.to_string()),
     ];
-    match &spec.objective {
-        Objective::DiffusionDpo { beta } => facts.push(("Beta", number(*beta))),
-        Objective::DiffContrast { beta, tau, .. } | Objective::Rpo { beta, tau, .. } => {
-            facts.push(("Beta", number(*beta)));
-            facts.push(("Tau", number(*tau)));
-        }
-        Objective::Denoise { .. } | Objective::Sft {} => {}
-    }
+    facts.extend(spec.objective.beta().map(|beta| ("Beta", number(beta))));
+    facts.extend(spec.objective.weighting().map(|weighting| ("Tau", number(weighting.tau))));
     let facts = facts
         .into_iter()
         .map(|(name, value)| view! { <div><dt>{name}</dt><dd>{value}</dd></div> })

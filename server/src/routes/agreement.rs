@@ -2,7 +2,6 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::routes::list_limit::LONGEST_LIST;
 use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
@@ -10,6 +9,7 @@ use axum::extract::State;
 use domain::api::{Agreement, MetricAgreement, ModelScore, path};
 use domain::evaluate::Metric;
 use domain::id::{ImageId, ModelId};
+use domain::limits::MAX_LIST_LENGTH;
 use domain::preference::JudgedVote;
 use domain::ranking::{
     ELO_K, ELO_START, ModelVote, Outcome, Predicted, Standing, Tally, elo, krippendorff_alpha, spearman,
@@ -30,7 +30,7 @@ pub(crate) async fn agreement(
 ) -> Result<Json<Agreement>, ApiError> {
     let tallies = state.store.tallies(question).await?;
     let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
-    let listed = state.store.list_models(LONGEST_LIST).await?;
+    let listed = state.store.list_models(MAX_LIST_LENGTH).await?;
     let ids: HashMap<&str, ModelId> = listed.iter().map(|model| (model.name.as_str(), model.id)).collect();
     let names: HashMap<ModelId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
     let standings: Vec<Standing> =
@@ -78,7 +78,7 @@ fn answers_by_pair(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
         let (pair, answer) = if random_part(left) <= random_part(right) {
             ([left, right], vote.choice.into())
         } else {
-            ([right, left], Outcome::from(vote.choice).turned())
+            ([right, left], Outcome::from(vote.choice).swapped())
         };
         answers.entry(pair).or_default().push(answer);
     }

@@ -16,14 +16,12 @@ use catalogue::samplers;
 use diffusion::pipeline::{Defaults, Prompt, Settings};
 use domain::api::{ErrorBody, GenerateRequest, GenerateResponse, GeneratedImage, path};
 use domain::image::{GenerationParams, Image, Sampler};
+use domain::limits::{MAX_IMAGES_PER_REQUEST, MAX_SEED};
 use domain::model::Model;
 use domain::problem::Problems;
-use domain::train::MAX_SEED;
 use process::ambient;
 use rand::Rng;
 
-/// Most images of one request.
-const MOST_IMAGES: u32 = 4;
 /// Random seeds are below this, so that people can read and type them.
 const RANDOM_SEEDS: u64 = 1 << 32;
 
@@ -75,16 +73,7 @@ pub(crate) async fn by_query(
 ///
 /// Works like the GET, with the fields in a JSON body.
 #[utoipa::path(post, path = path::GENERATE, tag = "generation",
-    request_body(content = GenerateRequest, examples(
-        ("minimal" = (summary = "One image with the defaults of the model", value = json!({
-            "prompt": "a large red circle on a blue background"
-        }))),
-        ("full" = (summary = "Two images with settings; needs `Accept: application/json`", value = json!({
-            "prompt": "a large red circle on a blue background", "negative_prompt": "green", "model": "shapes",
-            "seed": 1, "steps": 30, "guidance_scale": 5.0, "width": 64, "height": 64, "sampler": "dpmpp_2m",
-            "num_images": 2
-        })))
-    )),
+    request_body = GenerateRequest,
     responses(
         (status = 200, description = "One PNG file, or JSON with every image in base64.",
             content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
@@ -207,7 +196,11 @@ fn check(
     as_json: bool,
 ) -> Result<(), ApiError> {
     let mut problems = params.validate(multiple, largest).err().unwrap_or_default();
-    problems.require((1..=MOST_IMAGES).contains(&count), "num_images", format!("use 1 to {MOST_IMAGES}"));
+    problems.require(
+        (1..=MAX_IMAGES_PER_REQUEST).contains(&count),
+        "num_images",
+        format!("use 1 to {MAX_IMAGES_PER_REQUEST}"),
+    );
     problems.require(
         as_json || count <= 1,
         "num_images",

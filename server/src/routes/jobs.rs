@@ -12,8 +12,8 @@ use domain::api::{ErrorBody, JobAccepted, Page, path};
 use domain::evaluate::ReportFile;
 use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
+use domain::name::is_name;
 use domain::problem::Problems;
-use domain::train::is_name;
 use process::ambient;
 use serde::Deserialize;
 

@@ -2,12 +2,12 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::routes::list_limit::LONGEST_LIST;
 use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use domain::api::{Leaderboard, LeaderboardRow, path};
+use domain::limits::MAX_LIST_LENGTH;
 use domain::ranking::{Standing, Tally, standings};
 use store::PairVotes;
 
@@ -27,7 +27,7 @@ pub(crate) async fn leaderboard(
     let standings = standings(&tallies);
     let mut scores = state.store.all_model_scores().await?;
     let mut rows = Vec::new();
-    for model in state.store.list_models(LONGEST_LIST).await? {
+    for model in state.store.list_models(MAX_LIST_LENGTH).await? {
         let standing = standings.iter().find(|standing| standing.model == model.id);
         let scores = scores.remove(&model.id).unwrap_or_default();
         if standing.is_some() || !scores.is_empty() {

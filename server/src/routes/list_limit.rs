@@ -1,13 +1,8 @@
 //! The `limit` of lists.
 
 use crate::error::ApiError;
+use domain::limits::{DEFAULT_LIST_LENGTH, MAX_LIST_LENGTH};
 use serde::Deserialize;
-
-/// Most items of a list.
-pub(crate) const LONGEST_LIST: u32 = 500;
-
-/// Items of a list whose request has no `limit`.
-const DEFAULT: u32 = 100;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -21,10 +16,10 @@ pub(crate) struct Limit {
 /// The limit to use.
 ///
 /// # Errors
-/// Fails unless `requested` is between 1 and `LONGEST_LIST`.
+/// Fails unless `requested` is between 1 and `MAX_LIST_LENGTH`.
 pub(crate) fn limit(requested: Option<u32>) -> Result<u32, ApiError> {
-    match requested.unwrap_or(DEFAULT) {
-        limit @ 1..=LONGEST_LIST => Ok(limit),
-        other => Err(ApiError::field("limit", format!("{other} is not between 1 and {LONGEST_LIST}"))),
+    match requested.unwrap_or(DEFAULT_LIST_LENGTH) {
+        limit @ 1..=MAX_LIST_LENGTH => Ok(limit),
+        other => Err(ApiError::field("limit", format!("{other} is not between 1 and {MAX_LIST_LENGTH}"))),
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
 use crate::generator::{AppliedAdapter, unreadable};
-use crate::routes::list_limit::{LONGEST_LIST, Limit, limit};
+use crate::routes::list_limit::{Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +13,7 @@ use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
 use domain::id::ModelId;
+use domain::limits::MAX_LIST_LENGTH;
 use domain::lora::LoraUse;
 use domain::model::Model;
 use std::collections::HashMap;
@@ -35,7 +36,7 @@ pub(crate) async fn list(
     let models = state.store.list_models(limit(query.limit)?).await?;
     let names: HashMap<ModelId, String> = state
         .store
-        .list_models(LONGEST_LIST)
+        .list_models(MAX_LIST_LENGTH)
         .await?
         .into_iter()
         .map(|model| (model.id, model.name))

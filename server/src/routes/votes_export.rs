@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use datasets::votes::{JudgedPair, judged, line, write_parquet};
+use datasets::votes::{JudgedPair, json_line, judged_pairs, write_parquet};
 use domain::Timestamp;
 use domain::api::path;
 use domain::data::{VotesPer, VotesSpec};
@@ -89,7 +89,7 @@ pub(crate) async fn export(
         until: query.until,
         prompt_filter: None,
     };
-    let mut pairs = judged(&state.store.judged_votes(spec.question).await?, &spec);
+    let mut pairs = judged_pairs(&state.store.judged_votes(spec.question).await?, &spec);
     if matches!(query.ties, Ties::Drop) {
         pairs.retain(|pair| !pair.is_tie());
     }
@@ -101,7 +101,7 @@ pub(crate) async fn export(
             let address = |image: &domain::preference::JudgedImage| {
                 path::IMAGE_FILE.replace("{id}", &image.id.to_string())
             };
-            let lines: String = pairs.iter().map(|pair| line(pair, address)).collect();
+            let lines: String = pairs.iter().map(|pair| json_line(pair, address)).collect();
             ("application/x-ndjson", "votes.jsonl", Body::from(lines))
         }
     };

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use datasets::votes::judged;
+use datasets::votes::judged_pairs;
 use domain::Timestamp;
 use domain::data::{VotesPer, VotesSpec};
 use domain::preference::Question;
@@ -69,7 +69,7 @@ impl ExportVotesCommand {
         runtime.block_on(async {
             let store = Store::connect(&self.database_url).await?;
             let artifacts = Artifacts::open(&self.artifacts)?;
-            let mut pairs = judged(&store.judged_votes(spec.question).await?, &spec);
+            let mut pairs = judged_pairs(&store.judged_votes(spec.question).await?, &spec);
             let ties = pairs.iter().filter(|pair| pair.is_tie()).count();
             if self.drop_ties {
                 pairs.retain(|pair| !pair.is_tie());

@@ -12,8 +12,7 @@ use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, look_throu
 use diffusion::pipeline::Folders;
 use diffusion::single_file::{Options, SingleFile};
 use diffusion::tokenizer::Tokenizer;
-use domain::data::is_repository;
-use domain::train::is_name;
+use domain::name::{is_name, is_repository};
 use files::write_atomically;
 use hub::{Hub, HubSettings, RepoType, names};
 use process::progress::Progress;

@@ -4,7 +4,7 @@ use super::spec;
 use anyhow::Result;
 use catalogue::model_folders::ModelFolders;
 use clap::Args;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use diffusion::device::DeviceName;
 use domain::style::StyleSpec;
 use hub::HubSettings;

@@ -162,13 +162,13 @@ impl<'a> Batches<'a> {
         }
         let mut latents = latents.into_iter();
         let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());
-        let clip = match self.spec.objective {
-            Objective::DiffContrast { .. } | Objective::Rpo { .. } => Some([
+        let clip = match self.spec.objective.weighting() {
+            Some(_) => Some([
                 self.set.rows("clip.winner", &picked)?,
                 self.set.rows("clip.loser", &picked)?,
                 self.set.rows("clip.text", &captions)?,
             ]),
-            _ => None,
+            None => None,
         };
         Ok(Batch {
             noise: noise.normal_tensor(winner.shape().clone(), self.device)?,

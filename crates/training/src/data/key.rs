@@ -3,7 +3,7 @@
 
 use super::images::Frame;
 use anyhow::{Context, Result};
-use datasets::files::files_of;
+use datasets::listing::files_of;
 use diffusion::pipeline::Folders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::weights::{PartFiles, Stem};

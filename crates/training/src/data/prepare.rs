@@ -9,7 +9,7 @@ use super::key::{Part, cut, held_to};
 use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use diffusion::pipeline::Folders;
 use domain::data::DataSpec;
 use domain::dataset::Dropped;
@@ -124,7 +124,7 @@ impl Plan {
         let mut left_out: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for dropped in dropped {
             left_out.entry(dropped.source.file.clone()).or_default().insert(dropped.source.row);
-            account.take_back(dropped);
+            account.drop_pair(dropped);
         }
         ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();

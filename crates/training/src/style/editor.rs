@@ -3,7 +3,7 @@
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
 use catalogue::model_folders::ModelFolders;
-use datasets::image::decode;
+use datasets::decode::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
 use diffusion::pipeline::{
