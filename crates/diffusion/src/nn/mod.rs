@@ -9,42 +9,27 @@
 //! Every backward pass is deterministic and independent of the number of threads: work is split over outputs,
 //! never over the terms of a sum, so that a resumed run repeats an undisturbed one bit for bit.
 
-mod activation;
-mod attention;
 mod composed;
-mod convolution;
-mod disjoint;
-mod frozen;
-mod group_norm;
+mod cpu;
+#[path = "gpu/mod.rs"]
 mod kernels;
-mod layer_norm;
 mod layers;
-mod linear;
-mod low_rank;
-mod matmul;
-mod narrow;
-mod residual;
-mod scratch;
-mod slices;
-mod sums;
-mod transpose;
-mod upsample;
-mod vector;
+mod ops;
 
-pub use activation::{Activation, geglu};
-pub use attention::{AttentionShape, attention};
-pub use convolution::{ConvolutionShape, conv2d, convolve};
-pub use frozen::FrozenConvolution;
-pub use group_norm::{GroupNormShape, group_norm};
 pub use kernels::{adamw, allow as allow_kernels, serve as kernels_serve};
-pub use layer_norm::layer_norm;
-pub use layers::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
-pub use linear::{FrozenLinear, linear};
-pub use low_rank::{Factor, LowRank, Misfit};
-pub use residual::residual;
-pub use sums::{shift, squared_sums};
-pub use transpose::transpose;
-pub use upsample::upsample_nearest;
+pub use layers::frozen_convolution::FrozenConvolution;
+pub use layers::linear::{Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
+pub use layers::low_rank::{Factor, LowRank, Misfit};
+pub use ops::activation::{Activation, geglu};
+pub use ops::attention::{AttentionShape, attention};
+pub use ops::convolution::{ConvolutionShape, conv2d, convolve};
+pub use ops::group_norm::{GroupNormShape, group_norm};
+pub use ops::layer_norm::layer_norm;
+pub use ops::linear::{FrozenLinear, linear};
+pub use ops::residual::residual;
+pub use ops::sums::{shift, squared_sums};
+pub use ops::transpose::transpose;
+pub use ops::upsample::upsample_nearest;
 
 use candle_core::{DType, Tensor};
 

@@ -2,7 +2,7 @@
 
 use super::composed::{self, Composed};
 use super::kernels::{self, Launch, Number};
-use super::vector::{sum, vectorized};
+use super::simd::{sum, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{D, DType, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -67,7 +67,7 @@ const ROWS: usize = 64;
 const BLOCKS: usize = 256;
 
 /// `x`: (rows, width). Returns (width), the sums over rows, in f32 at least.
-pub(super) fn over_rows(x: &Tensor) -> Result<Tensor> {
+pub(in crate::nn) fn over_rows(x: &Tensor) -> Result<Tensor> {
     if !kernels::serve(&[x]) {
         return x.to_dtype(wide(x.dtype()))?.sum(0);
     }
@@ -99,7 +99,7 @@ fn of_planes(x: &Tensor) -> Result<Tensor> {
 }
 
 /// `x`: (batch, channels, ..). Returns (channels), the sums over images and pixels, in f32 at least.
-pub(super) fn over_planes(x: &Tensor) -> Result<Tensor> {
+pub(in crate::nn) fn over_planes(x: &Tensor) -> Result<Tensor> {
     over_rows(&of_planes(x)?)
 }
 
@@ -118,7 +118,7 @@ pub fn shift(x: &Tensor, by: &Tensor) -> Result<Tensor> {
     composed::apply(Shift, &[x, by])
 }
 
-pub(super) struct Shift;
+pub(in crate::nn) struct Shift;
 
 impl Composed for Shift {
     fn name(&self) -> &'static str {
@@ -146,7 +146,7 @@ impl Composed for Shift {
 }
 
 /// `x`: (rows, width), `bias`: (width).
-pub(super) fn add_to_rows(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub(in crate::nn) fn add_to_rows(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     if !kernels::serve(&[x, bias]) || bias.elem_count() != width {
         return x.broadcast_add(bias);
@@ -157,7 +157,7 @@ pub(super) fn add_to_rows(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
 }
 
 /// `x`: (batch, channels, height, width), `bias`: (channels).
-pub(super) fn add_to_planes(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub(in crate::nn) fn add_to_planes(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     if !kernels::serve(&[x, bias]) || bias.elem_count() != channels {
         return x.broadcast_add(&bias.reshape((1, (), 1, 1))?);

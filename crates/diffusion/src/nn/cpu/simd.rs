@@ -9,13 +9,13 @@ static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 /// `#[inline(always)]`: a function of its own would be compiled for the oldest machine, with calls for every
 /// multiply-add. So loops are written out: what `for_each` or `fold` are handed becomes a part of theirs.
 #[inline(always)]
-pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+pub(in crate::nn) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     ARCH.dispatch(f)
 }
 
 /// Runs what is written for vectors of a length that only this machine tells.
 #[inline(always)]
-pub(super) fn with_simd<T: pulp::WithSimd>(f: T) -> T::Output {
+pub(in crate::nn) fn with_simd<T: pulp::WithSimd>(f: T) -> T::Output {
     ARCH.dispatch(f)
 }
 
@@ -23,7 +23,7 @@ const LANES: usize = 16;
 
 /// Sum of `f(0) + ... + f(n - 1)` in a fixed order that vectorises: 16 partial sums.
 #[inline(always)]
-pub(super) fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
+pub(in crate::nn) fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
     let mut partial = [0f32; LANES];
     let whole = n / LANES * LANES;
     let mut i = 0;
@@ -42,7 +42,7 @@ pub(super) fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
 
 /// The largest value; negative infinity for none.
 #[inline(always)]
-pub(super) fn max(values: &[f32]) -> f32 {
+pub(in crate::nn) fn max(values: &[f32]) -> f32 {
     let mut partial = [f32::NEG_INFINITY; LANES];
     let chunks = values.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -58,7 +58,7 @@ pub(super) fn max(values: &[f32]) -> f32 {
 ///
 /// Cody-Waite reduction by ln 2 in two parts, then the degree-5 polynomial of the Cephes library.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(in crate::nn) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting it rounds to an integer
     // NaN passes through the clamp by comparison and reaches the caller as NaN.
     let x = if x < -87.0 { -87.0 } else { x };
@@ -81,13 +81,13 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// 1 / (1 + e^-x).
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(in crate::nn) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// The error function, to 1.5e-7 (Abramowitz and Stegun 7.1.26).
 #[inline(always)]
-pub(super) fn erf(x: f32) -> f32 {
+pub(in crate::nn) fn erf(x: f32) -> f32 {
     let a = x.abs();
     let t = 1.0 / 0.327_591_1_f32.mul_add(a, 1.0);
     let mut p = 1.061_405_429_f32;
@@ -100,19 +100,19 @@ pub(super) fn erf(x: f32) -> f32 {
 
 /// The standard normal's distribution function: GELU(x) = x * this.
 #[inline(always)]
-pub(super) fn normal_cdf(x: f32) -> f32 {
+pub(in crate::nn) fn normal_cdf(x: f32) -> f32 {
     0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// The standard normal's density.
 #[inline(always)]
-pub(super) fn normal_pdf(x: f32) -> f32 {
+pub(in crate::nn) fn normal_pdf(x: f32) -> f32 {
     0.398_942_3 * exp(-0.5 * x * x)
 }
 
 /// Mean and 1 / sqrt(variance + epsilon) of the values.
 #[inline(always)]
-pub(super) fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
+pub(in crate::nn) fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
     let n = x.len() as f32;
     let mean = sum(x.len(), |i| x[i]) / n;
     let variance = sum(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;

@@ -7,8 +7,8 @@ use super::disjoint::Disjoint;
 use super::kernels::exchange;
 use super::matmul::{Matrix, Threads, multiply};
 use super::scratch::with_scratch;
+use super::simd::{sum, vectorized};
 use super::sums::{add_to_planes, over_planes};
-use super::vector::{sum, vectorized};
 use super::{has_own_kernel, slices};
 use crate::gradients::leave;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -47,7 +47,7 @@ pub fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: ConvolutionSh
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Convolution(pub(super) ConvolutionShape);
+pub(in crate::nn) struct Convolution(pub(in crate::nn) ConvolutionShape);
 
 /// The sizes of one convolution.
 #[derive(Clone, Copy)]

@@ -96,7 +96,7 @@ struct WithBias;
 struct WithoutBias;
 
 /// Either, composed.
-pub(super) struct Affine;
+pub(in crate::nn) struct Affine;
 
 /// (rows, columns) of (.., columns).
 fn rows(t: &Tensor) -> Result<Tensor> {

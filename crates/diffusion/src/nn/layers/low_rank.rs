@@ -1,7 +1,7 @@
 //! The update of one layer by two thin matrices (Hu et al. 2021, LoRA): weight + alpha / rank * up down.
 
-use super::{conv2d, linear};
 use crate::Result;
+use crate::nn::{conv2d, linear};
 use candle_core::{DType, Device, Tensor, Var};
 
 /// An update of a linear layer or a convolution.
@@ -106,14 +106,14 @@ impl LowRank {
     }
 
     /// Adds the update of (.., inputs) to `y`, (.., outputs), a linear layer's or 1 x 1 convolution's.
-    pub(super) fn add_linear(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    pub(in crate::nn) fn add_linear(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
         let flat = |t: &Tensor| t.flatten_from(1)?.to_dtype(x.dtype());
         let narrow = (linear(x, &flat(&self.down)?, None)? * self.scale())?;
         Ok((y + linear(&narrow, &flat(&self.up)?, None)?)?)
     }
 
     /// Adds the update of (batch, inputs, height, width) to `y`, (batch, outputs, height', width'), a convolution's.
-    pub(super) fn add_convolution(
+    pub(in crate::nn) fn add_convolution(
         &self,
         x: &Tensor,
         y: &Tensor,

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// The contiguous f32 values of an operand.
-pub(super) fn of_storage<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(in crate::nn) fn of_storage<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
         (_, None) => bail!("an operand of one of our own operations is not contiguous"),
@@ -12,7 +12,7 @@ pub(super) fn of_storage<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result
 }
 
 /// Runs `f` on the contiguous f32 values of a CPU tensor.
-pub(super) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+pub(in crate::nn) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => Ok(f(of_storage(storage, layout)?)),
@@ -21,7 +21,7 @@ pub(super) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R>
 }
 
 /// As [`with`], for several tensors at once.
-pub(super) fn with_all<const N: usize, R>(
+pub(in crate::nn) fn with_all<const N: usize, R>(
     tensors: [&Tensor; N],
     f: impl FnOnce([&[f32]; N]) -> R,
 ) -> Result<R> {
@@ -37,6 +37,6 @@ pub(super) fn with_all<const N: usize, R>(
 }
 
 /// A CPU tensor of these values.
-pub(super) fn tensor(values: Vec<f32>, shape: &Shape) -> Result<Tensor> {
+pub(in crate::nn) fn tensor(values: Vec<f32>, shape: &Shape) -> Result<Tensor> {
     Tensor::from_vec(values, shape.clone(), &Device::Cpu)
 }

@@ -16,7 +16,7 @@ pub fn transpose(x: &Tensor) -> Result<Tensor> {
     if has_own_kernel(&x) { x.apply_op1(Transpose) } else { composed::apply(Transpose, &[&x]) }
 }
 
-pub(super) struct Transpose;
+pub(in crate::nn) struct Transpose;
 
 impl Composed for Transpose {
     fn name(&self) -> &'static str {

@@ -2,8 +2,8 @@
 
 use super::composed::{self, Composed};
 use super::kernels::{self, Launch, Number};
+use super::simd::{moments, sum, vectorized};
 use super::sums::over_rows;
-use super::vector::{moments, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -24,8 +24,8 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> R
     x.apply_op3(weight, bias, LayerNorm { epsilon })
 }
 
-pub(super) struct LayerNorm {
-    pub(super) epsilon: f64,
+pub(in crate::nn) struct LayerNorm {
+    pub(in crate::nn) epsilon: f64,
 }
 
 /// Blocks of the backward kernel, at most: each leaves a row of sums.
@@ -34,7 +34,7 @@ const BLOCKS: usize = 1024;
 const ROWS: usize = 64;
 
 /// Values normalised along the last dimension, and one over their deviation.
-pub(super) fn normalise(x: &Tensor, epsilon: f64) -> Result<(Tensor, Tensor)> {
+pub(in crate::nn) fn normalise(x: &Tensor, epsilon: f64) -> Result<(Tensor, Tensor)> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
     Ok((centred.broadcast_mul(&inverse)?, inverse))
@@ -42,7 +42,7 @@ pub(super) fn normalise(x: &Tensor, epsilon: f64) -> Result<(Tensor, Tensor)> {
 
 /// The way back through [`normalise`], which gave `value` and `inverse`, of a gradient h:
 /// (h - mean(h) - value mean(h value)) / deviation.
-pub(super) fn back_through(h: &Tensor, value: &Tensor, inverse: &Tensor) -> Result<Tensor> {
+pub(in crate::nn) fn back_through(h: &Tensor, value: &Tensor, inverse: &Tensor) -> Result<Tensor> {
     let slope = (h * value)?.mean_keepdim(D::Minus1)?;
     (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?.broadcast_mul(inverse)
 }

@@ -62,20 +62,20 @@ fn on_a_device_that_has_them(x: &Tensor) -> bool {
 /// A number that a kernel takes.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(any(feature = "cuda", test)), expect(dead_code, reason = "read where kernels are launched"))]
-pub(super) enum Number {
+pub(in crate::nn) enum Number {
     Whole(usize),
     Real(f64),
 }
 
 /// Threads of a warp.
-pub(super) const WARP: usize = 32;
+pub(in crate::nn) const WARP: usize = 32;
 /// Threads of a block whose warps take a row each.
 const BLOCK: usize = 256;
 /// Blocks of a kernel whose threads go through all values: what fills the largest card several times.
 const MOST_BLOCKS: usize = 4096;
 
 /// One kernel's launch.
-pub(super) struct Launch<'a> {
+pub(in crate::nn) struct Launch<'a> {
     kernel: &'static str,
     blocks: usize,
     threads: usize,
@@ -85,7 +85,7 @@ pub(super) struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     /// Blocks of as many threads as `width` values are worth.
-    pub(super) fn per_row(
+    pub(in crate::nn) fn per_row(
         kernel: &'static str,
         rows: usize,
         width: usize,
@@ -96,33 +96,33 @@ impl<'a> Launch<'a> {
     }
 
     /// A warp per row.
-    pub(super) fn warp_per_row(kernel: &'static str, rows: usize, operands: &'a [&'a Tensor]) -> Self {
+    pub(in crate::nn) fn warp_per_row(kernel: &'static str, rows: usize, operands: &'a [&'a Tensor]) -> Self {
         Self { kernel, blocks: rows.div_ceil(BLOCK / WARP), threads: BLOCK, shared: 0, operands }
     }
 
     /// Threads that go through all values.
-    pub(super) fn per_value(kernel: &'static str, values: usize, operands: &'a [&'a Tensor]) -> Self {
+    pub(in crate::nn) fn per_value(kernel: &'static str, values: usize, operands: &'a [&'a Tensor]) -> Self {
         let blocks = values.div_ceil(BLOCK).min(MOST_BLOCKS);
         Self { kernel, blocks, threads: BLOCK, shared: 0, operands }
     }
 
     /// Blocks of 32 x 8 threads.
-    pub(super) fn per_tile(kernel: &'static str, tiles: usize, operands: &'a [&'a Tensor]) -> Self {
+    pub(in crate::nn) fn per_tile(kernel: &'static str, tiles: usize, operands: &'a [&'a Tensor]) -> Self {
         Self { kernel, blocks: tiles, threads: BLOCK, shared: 0, operands }
     }
 
-    pub(super) fn blocks(&self) -> usize {
+    pub(in crate::nn) fn blocks(&self) -> usize {
         self.blocks
     }
 
     /// With bytes of shared memory.
-    pub(super) fn sharing(self, shared: usize) -> Self {
+    pub(in crate::nn) fn sharing(self, shared: usize) -> Self {
         Self { shared, ..self }
     }
 
     /// Launches it. The kernel takes addresses of the results (new tensors of these types and shapes), then of the operands,
     /// then the numbers; its type of numbers is the first operand's.
-    pub(super) fn run<const N: usize>(
+    pub(in crate::nn) fn run<const N: usize>(
         self,
         results: [(DType, &[usize]); N],
         numbers: &[Number],
@@ -153,7 +153,7 @@ impl<'a> Launch<'a> {
 }
 
 /// (.., a, b, c) to (.., b, a, c), contiguous.
-pub(super) fn exchange(x: &Tensor) -> Result<Tensor> {
+pub(in crate::nn) fn exchange(x: &Tensor) -> Result<Tensor> {
     let rank = x.rank();
     let mut dims = x.dims().to_vec();
     dims.swap(rank - 3, rank - 2);

@@ -1,15 +1,15 @@
 //! Every kernel, on the emulated GPU, in every type of numbers, against the composition of candle's operations in f64.
 
 use super::{adamw, emulation, exchange, serve};
-use crate::nn::activation::{Activation, Geglu};
-use crate::nn::attention::AttentionShape;
 use crate::nn::composed::{self, Composed};
-use crate::nn::convolution::{Convolution, ConvolutionShape};
-use crate::nn::group_norm::GroupNormShape;
-use crate::nn::layer_norm::LayerNorm;
-use crate::nn::linear::Affine;
-use crate::nn::sums::{Shift, add_to_planes, add_to_rows, over_planes, over_rows, squared_sums};
-use crate::nn::transpose::Transpose;
+use crate::nn::ops::activation::{Activation, Geglu};
+use crate::nn::ops::attention::AttentionShape;
+use crate::nn::ops::convolution::{Convolution, ConvolutionShape};
+use crate::nn::ops::group_norm::GroupNormShape;
+use crate::nn::ops::layer_norm::LayerNorm;
+use crate::nn::ops::linear::Affine;
+use crate::nn::ops::sums::{Shift, add_to_planes, add_to_rows, over_planes, over_rows, squared_sums};
+use crate::nn::ops::transpose::Transpose;
 use crate::noise::Noise;
 use candle_core::{DType, Device, Result, Tensor, Var};
 

@@ -8,47 +8,52 @@ use std::ops::Range;
 
 /// A view of a matrix: value (i, j) lies at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(in crate::nn) struct Matrix<'a> {
     data: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) columns: usize,
+    pub(in crate::nn) rows: usize,
+    pub(in crate::nn) columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
     /// Rows one after another, `row_stride` apart.
-    pub(super) fn with_stride(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub(in crate::nn) fn with_stride(
+        data: &'a [f32],
+        rows: usize,
+        columns: usize,
+        row_stride: usize,
+    ) -> Self {
         assert!(rows > 0 && columns > 0 && (rows - 1) * row_stride + columns <= data.len());
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// Rows one after another without gaps.
-    pub(super) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(in crate::nn) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::with_stride(data, rows, columns, columns)
     }
 
     /// Value (i, j).
     #[inline(always)]
-    pub(super) fn value(&self, i: usize, j: usize) -> f32 {
+    pub(in crate::nn) fn value(&self, i: usize, j: usize) -> f32 {
         self.data[i * self.row_stride + j * self.column_stride]
     }
 
     /// Row `i`, where rows are contiguous.
     #[inline(always)]
-    pub(super) fn row(&self, i: usize) -> &'a [f32] {
+    pub(in crate::nn) fn row(&self, i: usize) -> &'a [f32] {
         &self.data[i * self.row_stride..][..self.columns]
     }
 
     /// Column `j`, where columns are contiguous.
     #[inline(always)]
-    pub(super) fn column(&self, j: usize) -> &'a [f32] {
+    pub(in crate::nn) fn column(&self, j: usize) -> &'a [f32] {
         &self.data[j * self.column_stride..][..self.rows]
     }
 
     /// Whether rows are contiguous; else columns are.
     #[inline(always)]
-    pub(super) fn by_rows(&self) -> bool {
+    pub(in crate::nn) fn by_rows(&self) -> bool {
         self.column_stride == 1
     }
 
@@ -59,7 +64,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The same values, rows and columns exchanged.
-    pub(super) fn transposed(self) -> Self {
+    pub(in crate::nn) fn transposed(self) -> Self {
         Self {
             data: self.data,
             rows: self.columns,
@@ -72,7 +77,7 @@ impl<'a> Matrix<'a> {
 
 /// Who computes a product.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
+pub(in crate::nn) enum Threads {
     /// The calling thread: it is one of many already.
     Caller,
     /// Every thread of the pool.
@@ -80,7 +85,7 @@ pub(super) enum Threads {
 }
 
 /// `out = scale a b`, or `out += scale a b`; rows of `out` lie `row_stride` apart.
-pub(super) fn multiply(
+pub(in crate::nn) fn multiply(
     out: &mut [f32],
     row_stride: usize,
     accumulate: bool,
@@ -98,7 +103,7 @@ pub(super) fn multiply(
 /// crate packs operands on one thread; into blocks of columns first, since it packs `b` for every block of rows anew. (Where
 /// `b` is a weight's transpose whose lines are a multiple of 4 KB apart, that takes as long as a hundred rows of the product.)
 /// The cuts depend on the sizes alone, and so do the results.
-pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+pub(in crate::nn) fn product(a: Matrix<'_>, b: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let (rows, columns) = (a.rows, b.columns);
     assert!(bias.is_none_or(|bias| bias.len() == columns));
     let wide = Cut::of(columns, COLUMNS, PARTS);
@@ -160,7 +165,7 @@ impl Cut {
 ///
 /// # Safety
 /// `out` must be valid for `a.rows` rows of `b.columns` values, `row_stride` apart, that nobody else touches.
-pub(super) unsafe fn multiply_raw(
+pub(in crate::nn) unsafe fn multiply_raw(
     out: *mut f32,
     row_stride: usize,
     accumulate: bool,

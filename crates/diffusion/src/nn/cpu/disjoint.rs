@@ -6,7 +6,7 @@ use super::matmul::{self, Matrix, Threads};
 use std::marker::PhantomData;
 
 /// A buffer of which each thread writes its own part.
-pub(super) struct Disjoint<'a> {
+pub(in crate::nn) struct Disjoint<'a> {
     start: *mut f32,
     len: usize,
     buffer: PhantomData<&'a mut [f32]>,
@@ -18,13 +18,13 @@ unsafe impl Send for Disjoint<'_> {}
 unsafe impl Sync for Disjoint<'_> {}
 
 impl<'a> Disjoint<'a> {
-    pub(super) fn new(buffer: &'a mut [f32]) -> Self {
+    pub(in crate::nn) fn new(buffer: &'a mut [f32]) -> Self {
         Self { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
     /// The room for `len` values that `buffer` is given: nothing has been written there yet. Zeros for large outputs would
     /// cost a pass over memory on one thread.
-    pub(super) fn of_room(buffer: &'a mut Vec<f32>, len: usize) -> Self {
+    pub(in crate::nn) fn of_room(buffer: &'a mut Vec<f32>, len: usize) -> Self {
         buffer.clear();
         buffer.reserve_exact(len);
         Self { start: buffer.spare_capacity_mut().as_mut_ptr().cast(), len, buffer: PhantomData }
@@ -34,7 +34,7 @@ impl<'a> Disjoint<'a> {
     ///
     /// # Safety
     /// Nobody else may touch what is written meanwhile.
-    pub(super) unsafe fn write(&self, offset: usize, values: impl ExactSizeIterator<Item = f32>) {
+    pub(in crate::nn) unsafe fn write(&self, offset: usize, values: impl ExactSizeIterator<Item = f32>) {
         assert!(offset + values.len() <= self.len);
         // No more than it said: the length is a promise that safe code may break.
         for (i, value) in (offset..self.len).zip(values) {
@@ -48,7 +48,7 @@ impl<'a> Disjoint<'a> {
     /// # Safety
     /// No other reference to these values may exist while the result lives, and they must have been written before.
     #[expect(clippy::mut_from_ref, reason = "that is the point; see the safety contract")]
-    pub(super) unsafe fn part(&self, offset: usize, len: usize) -> &mut [f32] {
+    pub(in crate::nn) unsafe fn part(&self, offset: usize, len: usize) -> &mut [f32] {
         assert!(offset + len <= self.len);
         // SAFETY: in bounds by the assertion; unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), len) }
@@ -58,7 +58,7 @@ impl<'a> Disjoint<'a> {
     ///
     /// # Safety
     /// Nobody else may touch the block's values meanwhile.
-    pub(super) unsafe fn multiply(
+    pub(in crate::nn) unsafe fn multiply(
         &self,
         offset: usize,
         row_stride: usize,

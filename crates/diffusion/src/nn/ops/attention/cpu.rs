@@ -6,8 +6,8 @@ use super::composed::{self, Composed};
 use super::disjoint::Disjoint;
 use super::kernels::{self, Launch, Number, exchange};
 use super::matmul::Matrix;
-use super::narrow::Panels;
-use super::vector::{exp, max, sum, vectorized};
+use super::panels::Panels;
+use super::simd::{exp, max, sum, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -48,13 +48,18 @@ mod flash {
     use candle_core::{DType, Result, Tensor};
 
     /// The kernels have head sizes of their own.
-    pub(super) fn suits(q: &Tensor, shape: AttentionShape) -> bool {
+    pub(in crate::nn) fn suits(q: &Tensor, shape: AttentionShape) -> bool {
         let half = matches!(q.dtype(), DType::F16 | DType::BF16);
         let size = q.dims().last().map_or(0, |width| width / shape.heads);
         q.device().is_cuda() && half && size.is_multiple_of(8) && size <= 256
     }
 
-    pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+    pub(in crate::nn) fn attention(
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        shape: AttentionShape,
+    ) -> Result<Tensor> {
         let (batch, queries, width) = q.dims3()?;
         let size = width / shape.heads;
         let split = |t: &Tensor| t.contiguous()?.reshape((batch, (), shape.heads, size));

@@ -1,7 +1,7 @@
 //! Layers: parameters under diffusers' names, and the operations on them.
 
-use super::{GroupNormShape, LowRank, conv2d, group_norm, layer_norm, linear};
 use crate::Result;
+use crate::nn::{GroupNormShape, LowRank, conv2d, group_norm, layer_norm, linear};
 use crate::weights::{Init, Scope};
 use candle_core::{DType, Tensor};
 

@@ -5,7 +5,7 @@
 
 use super::disjoint::Disjoint;
 use super::matmul::Matrix;
-use super::vector::vectorized;
+use super::simd::vectorized;
 
 /// Rows and columns of the block that stays in registers.
 const ROWS: usize = 4;
@@ -13,7 +13,7 @@ const COLUMNS: usize = 32;
 
 /// A right operand, in panels of [`COLUMNS`] columns, row after row, with zeros beside the last column.
 #[derive(Default)]
-pub(super) struct Panels {
+pub(in crate::nn) struct Panels {
     values: Vec<f32>,
     rows: usize,
     columns: usize,
@@ -21,7 +21,7 @@ pub(super) struct Panels {
 
 impl Panels {
     /// Takes up the values of `b`, in the memory of what was there before.
-    pub(super) fn fill(&mut self, b: Matrix<'_>) {
+    pub(in crate::nn) fn fill(&mut self, b: Matrix<'_>) {
         let panel = b.rows * COLUMNS;
         (self.rows, self.columns) = (b.rows, b.columns);
         self.values.clear();
@@ -47,7 +47,7 @@ impl Panels {
     /// # Safety
     /// Nobody else may touch these values meanwhile; they must have been written before.
     #[expect(unsafe_code, reason = "blocks of one output are interleaved rows")]
-    pub(super) unsafe fn multiply(
+    pub(in crate::nn) unsafe fn multiply(
         &self,
         out: &Disjoint<'_>,
         offset: usize,
@@ -122,8 +122,8 @@ fn add(block: &mut Block, left: [f32; ROWS], b: &[f32; COLUMNS]) {
 #[cfg(test)]
 mod tests {
     use super::Panels;
-    use crate::nn::disjoint::Disjoint;
-    use crate::nn::matmul::Matrix;
+    use crate::nn::cpu::disjoint::Disjoint;
+    use crate::nn::cpu::matmul::Matrix;
 
     /// Small integers: every order of summation gives the same.
     #[test]

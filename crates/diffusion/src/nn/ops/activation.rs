@@ -2,7 +2,7 @@
 
 use super::composed::{self, Composed};
 use super::kernels::{self, Launch, Number};
-use super::vector::{normal_cdf, normal_pdf, sigmoid, vectorized};
+use super::simd::{normal_cdf, normal_pdf, sigmoid, vectorized};
 use super::{has_own_kernel, slices, wide};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -47,7 +47,7 @@ impl Activation {
     }
 
     /// The derivative at every value.
-    pub(super) fn slopes(self, x: &Tensor) -> Result<Tensor> {
+    pub(in crate::nn) fn slopes(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Silu => {
                 let s = candle_nn::ops::sigmoid(x)?;
@@ -189,7 +189,7 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
     x.apply_op1(Geglu)
 }
 
-pub(super) struct Geglu;
+pub(in crate::nn) struct Geglu;
 
 impl Geglu {
     fn by_kernel(kernel: &'static str, operands: &[&Tensor], dims: &[usize]) -> Result<Tensor> {

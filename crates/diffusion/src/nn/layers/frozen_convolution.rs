@@ -4,10 +4,10 @@
 //! same run of values begun elsewhere, over the ends of lines too. So a block of results is a sum of runs times weights,
 //! held in registers from the first input channel to the last. Results between lines are computed and dropped.
 
-use super::scratch::with_scratch;
-use super::slices;
-use super::vector::with_simd;
-use super::{ConvolutionShape, convolve, has_own_kernel};
+use crate::nn::cpu::scratch::with_scratch;
+use crate::nn::cpu::simd::with_simd;
+use crate::nn::cpu::slices;
+use crate::nn::{ConvolutionShape, convolve, has_own_kernel};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -1,0 +1,5 @@
+//! Layers.
+
+pub(super) mod frozen_convolution;
+pub(super) mod linear;
+pub(super) mod low_rank;
