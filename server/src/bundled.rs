@@ -4,7 +4,7 @@ use crate::ambient;
 use anyhow::{Context, Result, ensure};
 use diffusion::layout::{MODEL_INDEX, Origin};
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::{Folders, read_defaults};
+use diffusion::model_folders::ModelFolders as Folders;
 use domain::id::ModelId;
 use domain::model::Model;
 use domain::train::is_name;
@@ -125,7 +125,7 @@ fn look(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, 
     let weights = if is_adapter(folder) {
         vec![folder.join(WEIGHTS_FILE)]
     } else {
-        read_defaults(folder, base)?;
+        Folders::new(folder, base).defaults()?;
         // Shards one after the other, as if they were one file.
         diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?.1.files().to_vec()
     };

@@ -5,7 +5,8 @@ use anyhow::Context;
 use candle_core::Device;
 use diffusion::device::DeviceName;
 use diffusion::lora::Adapter;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
+use diffusion::model_folders::ModelFolders as Folders;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use domain::id::ModelId;
 use evaluation::safety_checker::SafetyChecker;
 use image::{ImageFormat, RgbImage};
@@ -41,7 +42,7 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Where its parts lie.
     pub(crate) fn folders(&self) -> Folders {
-        Folders::over(&self.folder, self.bases.clone())
+        Folders::with_bases(&self.folder, self.bases.clone())
     }
 }
 
@@ -333,7 +334,7 @@ impl Loaded {
                 Some((adapter, worn.scale))
             })
             .collect();
-        self.pipeline.wear(&adapters).map_err(|error| Refusal::Failed(error.to_string()))?;
+        self.pipeline.apply_adapters(&adapters).map_err(|error| Refusal::Failed(error.to_string()))?;
         self.worn = wanted.to_vec();
         Ok(())
     }

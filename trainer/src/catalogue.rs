@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use diffusion::layout::Origin;
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use domain::model::Model;
 use std::path::{Path, PathBuf};
 use store::{Artifacts, Store};
@@ -30,7 +30,7 @@ impl Catalogue {
         })?;
         let ancestors = self.store.list_ancestors(&model).await.context("the model's base is gone")?;
         let bases = ancestors.iter().map(|ancestor| self.folder(ancestor)).collect::<Result<_>>()?;
-        let folders = Folders::over(&self.folder(&model)?, bases);
+        let folders = Folders::with_bases(&self.folder(&model)?, bases);
         Ok((model, folders))
     }
 

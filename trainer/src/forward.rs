@@ -18,7 +18,7 @@ use diffusion::conditioning::Conditioning;
 use diffusion::config::Prediction;
 use diffusion::gradients::GradientSums;
 use diffusion::schedule::Schedule;
-use diffusion::tape::{Keep, Pass};
+use diffusion::tape::{BackwardMode, Pass};
 use diffusion::unet::Unet;
 use diffusion::weights::Variables;
 use domain::train::{ErrorSpace, TrainSpec};
@@ -35,7 +35,7 @@ pub struct Way {
     /// Errors first, without a graph, then the graph of one image at a time.
     pub two_pass: bool,
     /// What is kept of a pass that is differentiated.
-    pub keep: Keep,
+    pub keep: BackwardMode,
     /// What the errors of a network that predicts v are measured in.
     pub error_space: ErrorSpace,
 }
@@ -46,7 +46,11 @@ impl Way {
     pub fn of(spec: &TrainSpec) -> Self {
         Self {
             two_pass: spec.memory.two_pass,
-            keep: if spec.memory.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+            keep: if spec.memory.checkpoint_activations {
+                BackwardMode::Recompute
+            } else {
+                BackwardMode::StoreGraph
+            },
             error_space: spec.error_space,
         }
     }
@@ -99,8 +103,9 @@ impl<'a> Forward<'a> {
     ) -> Result<Self> {
         let shards = if way.two_pass { images(batch)? } else { shards(batch)? };
         let alone = |unet: &Unet| -> Result<Vec<Tensor>> {
-            let errors =
-                |shard: &Shard| Ok(shard.pass(unet, schedule, Way { keep: Keep::Nothing, ..way })?.1);
+            let errors = |shard: &Shard| {
+                Ok(shard.pass(unet, schedule, Way { keep: BackwardMode::Disabled, ..way })?.1)
+            };
             if way.two_pass {
                 shards.iter().map(errors).collect()
             } else {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use diffusion::layout::Origin;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use domain::train::TrainSpec;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl ModelFolders {
     /// As for [`ModelFolders::named`], or a file that says what it descends from is damaged.
     pub fn model(&self, name: &str) -> Result<Folders> {
         let folder = self.named(name)?;
-        Ok(Folders::over(&folder, self.bases(&folder)?))
+        Ok(Folders::with_bases(&folder, self.bases(&folder)?))
     }
 
     /// The folders with the parts that a folder lacks, nearest first: that of its base, of its base's base, and so on.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use domain::train::TrainSpec;
 use std::ops::ControlFlow;
 use std::path::Path;

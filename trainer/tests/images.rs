@@ -4,7 +4,7 @@
 mod world;
 
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::vae::Autoencoder;
 use domain::train::TrainSpec;
 use image::{RgbImage, imageops};

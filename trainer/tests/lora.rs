@@ -3,7 +3,8 @@
 use anyhow::Result;
 use candle_core::Device;
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
+use diffusion::model_folders::ModelFolders as Folders;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use domain::train::{Precision, TrainSpec};
 use image::RgbImage;
 use std::ops::ControlFlow;
@@ -136,7 +137,7 @@ fn a_model_is_an_adapter_over_its_base() {
     let model = heard.model.expect("a model");
     assert!(model.folder.join(WEIGHTS_FILE).is_file() && !model.folder.join("unet").exists());
 
-    let over = |folder: &Path, bases: &[PathBuf]| Folders::over(folder, bases.to_vec());
+    let over = |folder: &Path, bases: &[PathBuf]| Folders::with_bases(folder, bases.to_vec());
     let draw = |folders: &Folders| {
         let pipeline = TextToImage::open(folders, &Device::Cpu).expect("a model");
         let d = *pipeline.defaults();

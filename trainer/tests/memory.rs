@@ -2,9 +2,9 @@
 
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::Conditioning;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
-use diffusion::tape::Keep;
+use diffusion::tape::BackwardMode;
 use diffusion::unet::Unet;
 use diffusion::weights::Variables;
 use domain::train::{Embedding, ErrorSpace, Objective};
@@ -14,7 +14,8 @@ use trainer::forward::{Forward, Way};
 use trainer::optim::Gradients;
 use trainer::recipes::objective::objective;
 
-const PLAIN: Way = Way { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
+const PLAIN: Way =
+    Way { two_pass: false, keep: BackwardMode::StoreGraph, error_space: ErrorSpace::Prediction };
 
 fn folders() -> Folders {
     Folders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes"), None)
@@ -79,7 +80,7 @@ fn objectives() -> [Objective; 3] {
 fn checkpointing_changes_no_bit() {
     for asked in objectives() {
         let plain = train(&asked, PLAIN);
-        let checkpointed = train(&asked, Way { keep: Keep::Inputs, ..PLAIN });
+        let checkpointed = train(&asked, Way { keep: BackwardMode::Recompute, ..PLAIN });
         assert_eq!(plain.loss.to_bits(), checkpointed.loss.to_bits());
         assert!(plain.gradients == checkpointed.gradients, "{asked:?}");
     }
@@ -111,7 +112,7 @@ fn two_passes_change_the_last_digits_only() {
         }
         let all_off = all_off.sqrt() / whole;
         assert!(all_off < 1e-5, "{asked:?}: off by {all_off:e} altogether");
-        let both = train(&asked, Way { keep: Keep::Inputs, ..two_pass });
+        let both = train(&asked, Way { keep: BackwardMode::Recompute, ..two_pass });
         assert!(both.gradients == twice.gradients, "{asked:?}");
     }
 }

@@ -5,10 +5,10 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use diffusion::clip::TextTower;
 use diffusion::conditioning::Conditioning;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
 use diffusion::schedule::Schedule;
-use diffusion::tape::Keep;
+use diffusion::tape::BackwardMode;
 use diffusion::tokenizer::Tokenizer;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
@@ -329,7 +329,8 @@ impl Learner {
     }
 
     fn step(&mut self, asked: &Objective, schedule: &Schedule, batch: &Batch) -> f32 {
-        let way = Way { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
+        let way =
+            Way { two_pass: false, keep: BackwardMode::StoreGraph, error_space: ErrorSpace::Prediction };
         let forward =
             Forward::run(&self.policy, Some(&self.reference), schedule, batch, way).expect("forward");
         let loss = objective(asked, schedule, &forward, batch).expect("a loss").loss;

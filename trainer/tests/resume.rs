@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use diffusion::pipeline::{Folders, Settings};
+use diffusion::model_folders::ModelFolders as Folders;
+use diffusion::pipeline::Settings;
 use domain::train::TrainSpec;
 use image::RgbImage;
 use std::ops::ControlFlow;

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use diffusion::unet::{Unet, WEIGHTS_FILE};
-use diffusion::weights::{Variables, save, values, write_atomically};
+use diffusion::weights::{Variables, save, values};
+use files::write_atomically;
 use serde_json::Value;
 use shapes::world::{Kind, Split};
 use std::path::Path;

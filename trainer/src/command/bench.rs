@@ -25,12 +25,12 @@ use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::device::{DeviceName, peak_memory as device_peak_memory};
 use diffusion::lora::Adapter;
-use diffusion::nn::allow_kernels;
+use diffusion::model_folders::ModelFolders as Folders;
+use diffusion::nn::enable_gpu_kernels;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
 use diffusion::sampler::{Sampler, SamplerKind};
-use diffusion::tape::Keep;
-use diffusion::unet::{Added, Unet};
+use diffusion::tape::BackwardMode;
+use diffusion::unet::{AddedConditioning, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::data::{DataSpec, PickAPicSpec};
@@ -164,7 +164,7 @@ impl BenchCommand {
             ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
         }
         let folders = Folders::new(&self.model, None);
-        allow_kernels(!self.composed);
+        enable_gpu_kernels(!self.composed);
         let device = self.device.open()?;
         let mut step = match self.task {
             Task::Train => self.train(&folders, &device)?,
@@ -204,7 +204,7 @@ impl BenchCommand {
         let added = match config.added_widths() {
             Some((each, all)) => {
                 let pooled = all.checked_sub(TIME_IDS * each).context("the UNet reads no pooled text")?;
-                Some(Added {
+                Some(AddedConditioning {
                     pooled: noise.normal_tensor((self.batch, pooled), device)?,
                     time_ids: Tensor::zeros((self.batch, TIME_IDS), DType::F32, device)?,
                 })
@@ -273,7 +273,7 @@ impl BenchCommand {
         } else {
             weights::values(&Autoencoder::load(&folder, device, true)?.1, dtype)?
         };
-        Ok(build(&Parameters::of_tensors(values, device).in_type(dtype))?)
+        Ok(build(&Parameters::of_tensors(values, device).with_dtype(dtype))?)
     }
 
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
@@ -298,7 +298,11 @@ impl BenchCommand {
         };
         let way = Way {
             two_pass: self.two_pass,
-            keep: if self.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+            keep: if self.checkpoint_activations {
+                BackwardMode::Recompute
+            } else {
+                BackwardMode::StoreGraph
+            },
             error_space: ErrorSpace::default(),
         };
         let mut optimiser = Optimiser::new(&OptimizerSpec::default(), policy.masters())?;
@@ -330,7 +334,7 @@ impl BenchCommand {
         Ok(Box::new(move || {
             let mut denoising = sampler.start(&noise)?;
             for t in sampler.timesteps() {
-                let seen = denoising.seen()?.to_dtype(dtype)?;
+                let seen = denoising.model_input()?.to_dtype(dtype)?;
                 let both = Tensor::cat(&[&seen, &seen], 0)?;
                 let timesteps = Tensor::full(t as f32, 2 * batch, &device)?;
                 let both = unet.forward_with(&both, &timesteps, &told.text, told.added.as_ref())?;

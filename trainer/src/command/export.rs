@@ -10,11 +10,13 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use card::{Card, Trained};
 use clap::{Args, ValueEnum};
-use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index, write_fused};
+use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index, write_fused_unet};
 use diffusion::lora::WEIGHTS_FILE;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::noise::Noise;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
-use diffusion::weights::{save, write_atomically};
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use diffusion::weights::save;
+use files::write_atomically;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -117,7 +119,7 @@ impl ExportCommand {
             let name = spec.map_or_else(|| self.model.clone(), |spec| spec.name);
             let base = bases.first().and_then(|base| base.file_name());
             let base = base.map(|base| base.to_string_lossy().into_owned());
-            return Ok(Found { name, folders: Folders::over(&folder, bases), base, step });
+            return Ok(Found { name, folders: Folders::with_bases(&folder, bases), base, step });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -155,7 +157,7 @@ impl ExportCommand {
                 Err(error) => return Err(error.into()),
             };
             if part == "unet" && !found.folders.adapters().is_empty() {
-                write_fused(&found.folders, &stage.join(part), dtype)
+                write_fused_unet(&found.folders, &stage.join(part), dtype)
                     .context("the UNet cannot be exported with its adapters")?;
                 classes.insert(part, diffusion::config::read(&stage.join(part).join("config.json"))?);
                 continue;

@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail, ensure};
 use choose::{Precision, Wanted, gather};
 use clap::{Args, ValueEnum};
 use diffusion::config::{ClipTextConfig, Prediction, UnetConfig, read};
-use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, look_through};
-use diffusion::pipeline::Folders;
+use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, verify_part};
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::single_file::{Options, SingleFile};
 use diffusion::tokenizer::Tokenizer;
-use diffusion::weights::write_atomically;
 use domain::data::is_repository;
 use domain::train::is_name;
+use files::write_atomically;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -270,7 +270,7 @@ impl ImportCommand {
                 continue;
             }
             let mut bar = Progress::new(part, 100);
-            let found = look_through(&folder, part, stem, &mut |done, all| {
+            let found = verify_part(&folder, part, stem, &mut |done, all| {
                 bar.reach(100 * done / all.max(1));
                 Ok(())
             })

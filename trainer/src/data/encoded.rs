@@ -8,7 +8,7 @@ use crate::data::key::Part;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::{EncodedText, MicroConditioning};
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use domain::data::DataSpec;
 use domain::prepare::{DEFAULT_SHARD_SIZE, ImageSpec, Manifest};
 use std::path::Path;

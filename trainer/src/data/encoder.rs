@@ -6,7 +6,7 @@ use super::key::Part;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
 use evaluation::clip::Clip;

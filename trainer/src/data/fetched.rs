@@ -6,8 +6,8 @@ use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
 use datasets::pick_a_pic;
 use datasets::rows::Pairs;
-use diffusion::weights::write_atomically;
 use domain::data::{DataSpec, PickAPicSpec};
+use files::write_atomically;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

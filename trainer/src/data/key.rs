@@ -4,7 +4,7 @@
 use super::images::Frame;
 use anyhow::{Context, Result};
 use datasets::files::files_of;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::weights::{PartFiles, Stem};
 use domain::data::DataSpec;

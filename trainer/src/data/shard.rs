@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use diffusion::weights::write_atomically;
 use domain::dataset::Dropped;
+use files::write_atomically;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};

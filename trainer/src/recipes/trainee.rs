@@ -9,7 +9,7 @@ use crate::recipes::train::Places;
 use anyhow::Result;
 use candle_core::Device;
 use diffusion::schedule::Schedule;
-use diffusion::tape::Keep;
+use diffusion::tape::BackwardMode;
 use diffusion::unet::Unet;
 use domain::run::metric;
 use domain::train::{Objective, TrainSpec};
@@ -59,7 +59,7 @@ impl Trainee {
     pub fn validate(&self, unet: &Unet, batches: &[Batch]) -> Result<(f64, Option<f64>)> {
         let (mut sum, mut accuracies) = (0.0, Vec::new());
         for batch in batches {
-            let (_, loss) = self.run_by(unet, batch, Way { keep: Keep::Nothing, ..self.way })?;
+            let (_, loss) = self.run_by(unet, batch, Way { keep: BackwardMode::Disabled, ..self.way })?;
             sum += loss.value()?;
             let accuracy = loss.metrics.iter().find(|(name, _)| *name == metric::REWARDS_ACCURACIES);
             accuracies.extend(accuracy.map(|(_, value)| *value));

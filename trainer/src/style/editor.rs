@@ -7,8 +7,9 @@ use candle_core::Device;
 use datasets::image::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::pipeline::{
-    Edit, EditSettings, Folders, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
+    Edit, EditSettings, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
 };
 use domain::style::{CAPTION, ClassicalStyle, EditorSpec, HintScale as HintScaleSpec, PromptDiffusionSpec};
 use image::RgbImage;

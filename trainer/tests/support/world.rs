@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use diffusion::config::VaeConfig;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::schedule::Schedule;
 use domain::train::TrainSpec;
 use tempfile::TempDir;

@@ -4,7 +4,7 @@
 //! (numpy.lib.format). Only what such statistics are is read: f4 or f8, either byte order, rows or columns first.
 
 use super::{FidError, Statistics};
-use diffusion::weights::write_atomically;
+use files::write_atomically;
 use flate2::read::DeflateDecoder;
 use std::fs::File;
 use std::io::{Cursor, Read, Write};
@@ -69,7 +69,7 @@ pub fn write_statistics(statistics: &Statistics, file: &Path) -> Result<(), FidE
         Ok(archive.finish()?.into_inner())
     };
     let archive = archive().map_err(|e| FidError::file(file, e))?;
-    Ok(write_atomically(file, &archive)?)
+    Ok(write_atomically(file, &archive).map_err(diffusion::Error::from)?)
 }
 
 /// Of little-endian doubles, rows first; padded so that the numbers begin at a multiple of 64.

@@ -3,7 +3,7 @@
 use super::prompts::Task;
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::model_folders::ModelFolders as Folders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
 use evaluation::clip::Clip;

@@ -1,75 +1,60 @@
-//! Writing one buffer from several threads where the parts interleave (rows of a strided block), which
+//! Concurrent writes to one buffer where the parts of the threads interleave (rows of a strided block), which
 //! `par_chunks_mut` cannot express.
 #![expect(unsafe_code, reason = "threads write disjoint, interleaved parts of one buffer")]
 
-use super::matmul::{self, Matrix, Threads};
 use std::marker::PhantomData;
 
-/// A buffer of which each thread writes its own part.
-pub(in crate::nn) struct Disjoint<'a> {
+/// A mutable buffer that several threads write at once, each its own part.
+pub(in crate::nn) struct DisjointMut<'a> {
     start: *mut f32,
     len: usize,
     buffer: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the methods that touch the buffer are unsafe and demand that concurrent callers use disjoint parts.
-unsafe impl Send for Disjoint<'_> {}
+// SAFETY: the methods that touch the buffer are unsafe and require concurrent callers to use disjoint parts.
+unsafe impl Send for DisjointMut<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Disjoint<'_> {}
+unsafe impl Sync for DisjointMut<'_> {}
 
-impl<'a> Disjoint<'a> {
+impl<'a> DisjointMut<'a> {
     pub(in crate::nn) fn new(buffer: &'a mut [f32]) -> Self {
         Self { start: buffer.as_mut_ptr(), len: buffer.len(), buffer: PhantomData }
     }
 
-    /// The room for `len` values that `buffer` is given: nothing has been written there yet. Zeros for large outputs would
-    /// cost a pass over memory on one thread.
-    pub(in crate::nn) fn of_room(buffer: &'a mut Vec<f32>, len: usize) -> Self {
+    /// Reserves `len` uninitialised values in `buffer`, whose length stays 0 until the caller sets it. Zeroing a large
+    /// output would cost a pass over memory on one thread.
+    pub(in crate::nn) fn uninitialised(buffer: &'a mut Vec<f32>, len: usize) -> Self {
         buffer.clear();
         buffer.reserve_exact(len);
         Self { start: buffer.spare_capacity_mut().as_mut_ptr().cast(), len, buffer: PhantomData }
     }
 
-    /// Writes these values from `offset` on.
+    /// Writes `values` from `offset` on.
     ///
     /// # Safety
-    /// Nobody else may touch what is written meanwhile.
+    /// No other thread may access the written values at the same time.
     pub(in crate::nn) unsafe fn write(&self, offset: usize, values: impl ExactSizeIterator<Item = f32>) {
         assert!(offset + values.len() <= self.len);
-        // No more than it said: the length is a promise that safe code may break.
+        // The range bounds the loop, because safe code may return a wrong length from `ExactSizeIterator`.
         for (i, value) in (offset..self.len).zip(values) {
             // SAFETY: in bounds by the range; unaliased by the caller's promise.
             unsafe { self.start.add(i).write(value) }
         }
     }
 
-    /// The `len` values from `offset`.
+    /// The `len` values from `offset` on.
     ///
     /// # Safety
-    /// No other reference to these values may exist while the result lives, and they must have been written before.
-    #[expect(clippy::mut_from_ref, reason = "that is the point; see the safety contract")]
+    /// The values must be initialised, and no other reference to them may exist while the result lives.
+    #[expect(clippy::mut_from_ref, reason = "the safety contract forbids aliasing")]
     pub(in crate::nn) unsafe fn part(&self, offset: usize, len: usize) -> &mut [f32] {
-        assert!(offset + len <= self.len);
-        // SAFETY: in bounds by the assertion; unaliased by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), len) }
+        // SAFETY: in bounds by the assertion in `pointer`; initialised and unaliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(offset, len), len) }
     }
 
-    /// `block = a b`, or `block += a b` where the block's rows begin at `offset` and lie `row_stride` apart.
-    ///
-    /// # Safety
-    /// Nobody else may touch the block's values meanwhile.
-    pub(in crate::nn) unsafe fn multiply(
-        &self,
-        offset: usize,
-        row_stride: usize,
-        accumulate: bool,
-        a: Matrix<'_>,
-        b: Matrix<'_>,
-        threads: Threads,
-    ) {
-        let last = offset + (a.rows - 1) * row_stride + b.columns;
-        assert!(a.rows > 0 && b.columns > 0 && last <= self.len);
-        // SAFETY: the block is in bounds by the assertion; unaliased by the caller's promise.
-        unsafe { matmul::multiply_raw(self.start.add(offset), row_stride, accumulate, 1.0, a, b, threads) }
+    /// A pointer to the value at `offset`, from which `len` values are in bounds.
+    pub(in crate::nn) fn pointer(&self, offset: usize, len: usize) -> *mut f32 {
+        assert!(offset + len <= self.len);
+        self.start.wrapping_add(offset)
     }
 }

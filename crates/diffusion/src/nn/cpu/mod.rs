@@ -1,4 +1,4 @@
-//! Building blocks of the CPU kernels.
+//! Building blocks of the CPU kernels: matrix products, vectorised loops, scratch memory, access to candle's storage.
 
 pub(super) mod disjoint;
 pub(super) mod matmul;

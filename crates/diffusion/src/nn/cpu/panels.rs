@@ -1,17 +1,18 @@
-//! Products of matrices one of whose sides is as narrow as an attention head.
+//! Products of matrices with one side as narrow as an attention head.
 //!
-//! The `gemm` crate copies both operands into the order that its kernel reads, which pays where every value is used
-//! hundreds of times. A head has 20 to 160 columns: here no more than the operand that many rows share is copied, once.
+//! The `gemm` crate packs both operands into the order its kernel reads, which pays off where every value is used
+//! hundreds of times. A head has 20 to 160 columns, so here only the right operand, which many rows share, is packed, once.
 
-use super::disjoint::Disjoint;
+use super::disjoint::DisjointMut;
 use super::matmul::Matrix;
 use super::simd::vectorized;
 
-/// Rows and columns of the block that stays in registers.
+/// Rows of the block that stays in registers.
 const ROWS: usize = 4;
+/// Columns of the block that stays in registers.
 const COLUMNS: usize = 32;
 
-/// A right operand, in panels of [`COLUMNS`] columns, row after row, with zeros beside the last column.
+/// A right operand, packed into panels of [`COLUMNS`] columns, each row-major; the last panel is padded with zeros.
 #[derive(Default)]
 pub(in crate::nn) struct Panels {
     values: Vec<f32>,
@@ -20,7 +21,7 @@ pub(in crate::nn) struct Panels {
 }
 
 impl Panels {
-    /// Takes up the values of `b`, in the memory of what was there before.
+    /// Packs `b`, reusing the memory of the previous operand.
     pub(in crate::nn) fn fill(&mut self, b: Matrix<'_>) {
         let panel = b.rows * COLUMNS;
         (self.rows, self.columns) = (b.rows, b.columns);
@@ -28,7 +29,7 @@ impl Panels {
         self.values.resize(b.columns.div_ceil(COLUMNS) * panel, 0.0);
         for (first, panel) in (0..b.columns).step_by(COLUMNS).zip(self.values.chunks_exact_mut(panel)) {
             let columns = COLUMNS.min(b.columns - first);
-            if b.by_rows() {
+            if b.is_row_major() {
                 for (i, to) in panel.chunks_exact_mut(COLUMNS).enumerate() {
                     to[..columns].copy_from_slice(&b.row(i)[first..][..columns]);
                 }
@@ -42,14 +43,15 @@ impl Panels {
         }
     }
 
-    /// `out = scale a b`, or `out += scale a b`, where the rows of `out` begin at `offset` and lie `row_stride` apart.
+    /// `out = scale a b`, or `out += scale a b` with `accumulate`, where the rows of `out` start at `offset` and are
+    /// `row_stride` values apart.
     ///
     /// # Safety
-    /// Nobody else may touch these values meanwhile; they must have been written before.
+    /// These values must be initialised, and no other thread may access them at the same time.
     #[expect(unsafe_code, reason = "blocks of one output are interleaved rows")]
     pub(in crate::nn) unsafe fn multiply(
         &self,
-        out: &Disjoint<'_>,
+        out: &DisjointMut<'_>,
         offset: usize,
         row_stride: usize,
         accumulate: bool,
@@ -65,7 +67,11 @@ impl Panels {
                     let columns = COLUMNS.min(self.columns - first);
                     for row in (0..a.rows).step_by(ROWS) {
                         let rows = ROWS.min(a.rows - row);
-                        let block = if a.by_rows() { by_rows(a, row, b) } else { by_columns(a, row, b) };
+                        let block = if a.is_row_major() {
+                            block_of_rows(a, row, b)
+                        } else {
+                            block_of_columns(a, row, b)
+                        };
                         for (i, values) in block.iter().enumerate().take(rows) {
                             // SAFETY: the caller's promise.
                             let to = unsafe { out.part(offset + (row + i) * row_stride + first, columns) };
@@ -82,9 +88,9 @@ impl Panels {
 
 type Block = [[f32; COLUMNS]; ROWS];
 
-/// The block at `row` of a left operand whose rows are contiguous. Rows past the end repeat the last.
+/// The block of the product that starts at `row`, of a row-major left operand. Rows past the end repeat the last one.
 #[inline(always)]
-fn by_rows(a: Matrix<'_>, row: usize, b: &[f32]) -> Block {
+fn block_of_rows(a: Matrix<'_>, row: usize, b: &[f32]) -> Block {
     let line = |i: usize| a.row((row + i).min(a.rows - 1));
     let lines: [&[f32]; ROWS] = [line(0), line(1), line(2), line(3)];
     let mut block = [[0f32; COLUMNS]; ROWS];
@@ -95,9 +101,9 @@ fn by_rows(a: Matrix<'_>, row: usize, b: &[f32]) -> Block {
     block
 }
 
-/// As [`by_rows`], of a left operand whose columns are contiguous.
+/// As [`block_of_rows`], of a column-major left operand.
 #[inline(always)]
-fn by_columns(a: Matrix<'_>, row: usize, b: &[f32]) -> Block {
+fn block_of_columns(a: Matrix<'_>, row: usize, b: &[f32]) -> Block {
     let mut block = [[0f32; COLUMNS]; ROWS];
     let last = a.rows - 1;
     for (k, b) in b.as_chunks::<COLUMNS>().0.iter().enumerate() {
@@ -122,13 +128,13 @@ fn add(block: &mut Block, left: [f32; ROWS], b: &[f32; COLUMNS]) {
 #[cfg(test)]
 mod tests {
     use super::Panels;
-    use crate::nn::cpu::disjoint::Disjoint;
+    use crate::nn::cpu::disjoint::DisjointMut;
     use crate::nn::cpu::matmul::Matrix;
 
-    /// Small integers: every order of summation gives the same.
+    /// Compares exactly: sums of small integers do not depend on their order.
     #[test]
-    #[expect(unsafe_code, reason = "the only thread")]
-    fn products_are_those_of_the_definition() {
+    #[expect(unsafe_code, reason = "the test has only one thread")]
+    fn products_match_the_definition() {
         for (m, k, n) in [(1, 1, 1), (3, 5, 20), (4, 77, 32), (9, 20, 65), (130, 40, 33)] {
             let numbers = |count: usize, salt: usize| -> Vec<f32> {
                 (0..count).map(|i| ((i * 7 + salt) % 11) as f32 - 5.0).collect()
@@ -149,8 +155,8 @@ mod tests {
                 let mut found = start.clone();
                 let mut panels = Panels::default();
                 panels.fill(right);
-                // SAFETY: nobody else has it.
-                unsafe { panels.multiply(&Disjoint::new(&mut found), 0, n, accumulate, 2.0, left) };
+                // SAFETY: the buffer is borrowed exclusively.
+                unsafe { panels.multiply(&DisjointMut::new(&mut found), 0, n, accumulate, 2.0, left) };
                 for i in 0..m {
                     for j in 0..n {
                         let product: f32 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();

@@ -1,13 +1,13 @@
-//! Memory for what is needed during one operation.
+//! Temporary memory of CPU kernels, reused from call to call.
 
 use std::cell::RefCell;
 
 thread_local! {
-    /// Kept from call to call: fresh megabytes cost page faults.
+    /// Buffers of this thread that are not in use. Reusing them avoids the page faults of fresh megabytes.
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` on `len` scratch values of unspecified content.
+/// Runs `f` with `len` scratch values of unspecified content.
 pub(in crate::nn) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {

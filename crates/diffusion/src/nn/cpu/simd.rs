@@ -1,27 +1,31 @@
-//! Loops compiled for the vector instructions that the machine has, and functions that such loops can inline.
-#![expect(clippy::excessive_precision, reason = "constants as they are published")]
+//! Vectorised loops, compiled for every instruction set and chosen at run time, and the functions they inline: sums,
+//! exponentials, error functions.
+#![expect(clippy::excessive_precision, reason = "constants are written as published")]
 
 use std::sync::LazyLock;
 
 static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
-/// Runs `f` compiled for the best instruction set of this machine. `f` itself and whatever it calls must be
-/// `#[inline(always)]`: a function of its own would be compiled for the oldest machine, with calls for every
-/// multiply-add. So loops are written out: what `for_each` or `fold` are handed becomes a part of theirs.
+/// Runs `f`, compiled for the best instruction set of this machine.
+///
+/// `f` and everything it calls must be `#[inline(always)]`: a separate function is compiled for the oldest supported
+/// machine, with a library call for every multiply-add. That includes closures passed to `for_each` or `fold`, so loops
+/// are written as `for`.
 #[inline(always)]
 pub(in crate::nn) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     ARCH.dispatch(f)
 }
 
-/// Runs what is written for vectors of a length that only this machine tells.
+/// Runs an operation that is generic over the vector length, with the longest vectors of this machine.
 #[inline(always)]
 pub(in crate::nn) fn with_simd<T: pulp::WithSimd>(f: T) -> T::Output {
     ARCH.dispatch(f)
 }
 
+/// Partial results of a reduction.
 const LANES: usize = 16;
 
-/// Sum of `f(0) + ... + f(n - 1)` in a fixed order that vectorises: 16 partial sums.
+/// `f(0) + ... + f(n - 1)`, added in a fixed order that vectorises: as 16 partial sums.
 #[inline(always)]
 pub(in crate::nn) fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
     let mut partial = [0f32; LANES];
@@ -40,7 +44,7 @@ pub(in crate::nn) fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
     total
 }
 
-/// The largest value; negative infinity for none.
+/// The largest value, or negative infinity if `values` is empty.
 #[inline(always)]
 pub(in crate::nn) fn max(values: &[f32]) -> f32 {
     let mut partial = [f32::NEG_INFINITY; LANES];
@@ -54,13 +58,13 @@ pub(in crate::nn) fn max(values: &[f32]) -> f32 {
     partial.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
-/// e^x to about one unit in the last place; x is clamped to [-87, 88] (no infinities, no denormals).
+/// e^x to about one unit in the last place. `x` is clamped to [-87, 88], so the result is neither infinite nor denormal.
 ///
 /// Cody-Waite reduction by ln 2 in two parts, then the degree-5 polynomial of the Cephes library.
 #[inline(always)]
 pub(in crate::nn) fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting it rounds to an integer
-    // NaN passes through the clamp by comparison and reaches the caller as NaN.
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23; adding and subtracting it rounds to an integer
+    // Clamping by comparison keeps NaN.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
@@ -74,8 +78,8 @@ pub(in crate::nn) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 1.666_666_55e-1);
     p = p.mul_add(r, 5.000_000_1e-1);
     let y = p.mul_add(r * r, r) + 1.0;
-    // 2^n from the lowest bits of the rounded sum, which are those of n: a cast to an integer saturates, and is done lane
-    // by lane. n is within [-126, 127] by the clamp; what is no number stays none through y.
+    // 2^n, with n taken from the lowest bits of the rounded sum. A cast of n to an integer saturates and would not
+    // vectorise. The clamp keeps n within [-126, 127], and y keeps NaN.
     f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23)) * y
 }
 
@@ -85,7 +89,7 @@ pub(in crate::nn) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The error function, to 1.5e-7 (Abramowitz and Stegun 7.1.26).
+/// The error function, with an absolute error of at most 1.5e-7 (Abramowitz and Stegun, 7.1.26).
 #[inline(always)]
 pub(in crate::nn) fn erf(x: f32) -> f32 {
     let a = x.abs();
@@ -98,19 +102,19 @@ pub(in crate::nn) fn erf(x: f32) -> f32 {
     (1.0 - p * t * exp(-a * a)).copysign(x)
 }
 
-/// The standard normal's distribution function: GELU(x) = x * this.
+/// The cumulative distribution function Phi of the standard normal distribution: GELU(x) = x Phi(x).
 #[inline(always)]
 pub(in crate::nn) fn normal_cdf(x: f32) -> f32 {
     0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
-/// The standard normal's density.
+/// The density of the standard normal distribution.
 #[inline(always)]
 pub(in crate::nn) fn normal_pdf(x: f32) -> f32 {
     0.398_942_3 * exp(-0.5 * x * x)
 }
 
-/// Mean and 1 / sqrt(variance + epsilon) of the values.
+/// The mean of `x` and 1 / sqrt(variance + epsilon).
 #[inline(always)]
 pub(in crate::nn) fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
     let n = x.len() as f32;
@@ -149,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn reductions_take_every_element() {
+    fn reductions_include_every_element() {
         for n in 0..50 {
             let v: Vec<f32> = (0..n).map(|i| (i * 7 % 13) as f32).collect();
             assert_eq!(sum(n, |i| v[i]), v.iter().sum::<f32>());

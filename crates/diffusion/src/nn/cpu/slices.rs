@@ -1,23 +1,19 @@
-//! The numbers inside candle's tensors, as slices.
+//! The values of candle's CPU tensors as slices.
 
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// The contiguous f32 values of an operand.
+/// The values of a contiguous `f32` operand.
 pub(in crate::nn) fn of_storage<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
-        (_, None) => bail!("an operand of one of our own operations is not contiguous"),
-        _ => bail!("an operand of one of our own operations is not f32"),
+        (_, None) => bail!("a CPU kernel needs contiguous operands: call contiguous() first"),
+        _ => bail!("a CPU kernel needs f32 operands"),
     }
 }
 
-/// Runs `f` on the contiguous f32 values of a CPU tensor.
+/// Runs `f` on the values of a contiguous `f32` tensor on the CPU.
 pub(in crate::nn) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(of_storage(storage, layout)?)),
-        _ => bail!("an operand of one of our own operations is not on the CPU"),
-    }
+    with_all([tensor], |[values]| f(values))
 }
 
 /// As [`with`], for several tensors at once.
@@ -30,7 +26,7 @@ pub(in crate::nn) fn with_all<const N: usize, R>(
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
         match &**storage {
             Storage::Cpu(storage) => *slice = of_storage(storage, layout)?,
-            _ => bail!("an operand of one of our own operations is not on the CPU"),
+            _ => bail!("a CPU kernel needs operands on the CPU"),
         }
     }
     Ok(f(slices))

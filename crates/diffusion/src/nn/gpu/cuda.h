@@ -1,4 +1,4 @@
-// What kernels.cu needs of a GPU, where NVRTC compiles it: put before it.
+// Definitions that kernels.cu needs when NVRTC compiles it; prepended to the source.
 #define LINKAGE "C"
 #define SHARED(name) extern __shared__ float name[]
 #define INFINITY __int_as_float(0x7f800000)

@@ -1,7 +1,8 @@
-//! Compiling and launching on a GPU.
-#![expect(unsafe_code, reason = "a kernel's arguments are what its source says they are")]
+//! Compiling and launching the kernels on a GPU.
+#![expect(unsafe_code, reason = "a launch passes untyped arguments to a kernel")]
 
-use super::{Launch, Number, SOURCE, scalar};
+use super::grid::{Grid, Number};
+use super::source::{SOURCE, scalar_macro};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaView, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg,
@@ -14,15 +15,15 @@ use half::{bf16, f16};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// What a GPU offers that the source takes for granted.
+/// Definitions that the source needs when NVRTC compiles it.
 const PREAMBLE: &str = include_str!("cuda.h");
 
-/// Compiled kernels by device and type; `None` where they cannot be had.
+/// Compiled kernels (PTX) by device and element type; `None` where compiling or loading failed.
 type Compiled = HashMap<(DeviceId, DType), Option<Arc<str>>>;
 static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
 
-/// Whether the kernels of this tensor's type run on its device. The first that do not are reported.
-pub(super) fn ready(x: &Tensor) -> bool {
+/// Whether the device of `x` has kernels for its type. Compiles them on the first call; a failure is logged once.
+pub(super) fn is_ready(x: &Tensor) -> bool {
     match x.device() {
         Device::Cuda(device) => compiled(device, x.dtype()).is_some(),
         _ => false,
@@ -38,7 +39,7 @@ fn compiled(device: &CudaDevice, dtype: DType) -> Option<Arc<str>> {
         });
         found
             .map_err(|error| {
-                tracing::warn!(%error, ?dtype, "our GPU kernels cannot be had: going on without, slower");
+                tracing::warn!(%error, ?dtype, "GPU kernels could not be compiled; continuing without them, slower");
             })
             .ok()
     });
@@ -47,7 +48,7 @@ fn compiled(device: &CudaDevice, dtype: DType) -> Option<Arc<str>> {
 
 fn compile(device: &CudaDevice, dtype: DType) -> Result<Arc<str>> {
     let (major, minor) = device.cuda_stream().context().compute_capability().w()?;
-    let Some(scalar) = scalar(dtype) else { bail!("no kernels of {dtype:?}") };
+    let Some(scalar) = scalar_macro(dtype) else { bail!("there are no kernels for {dtype:?}") };
     let options = vec![format!("--gpu-architecture=compute_{major}{minor}"), format!("-DSCALAR={scalar}")];
     let options = CompileOptions { options, ..CompileOptions::default() };
     let ptx = compile_ptx_with_opts(format!("{PREAMBLE}\n{SOURCE}"), options)
@@ -55,6 +56,7 @@ fn compile(device: &CudaDevice, dtype: DType) -> Result<Arc<str>> {
     Ok(ptx.to_src().into())
 }
 
+/// The name under which a device loads the kernels of an element type.
 fn module(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 => "diffusion_f16",
@@ -63,29 +65,29 @@ fn module(dtype: DType) -> &'static str {
     }
 }
 
-/// A tensor's values on the device.
+/// The values of an operand on the device.
 enum Values<'a> {
     F32(CudaView<'a, f32>),
     F16(CudaView<'a, f16>),
     BF16(CudaView<'a, bf16>),
 }
 
-/// A result's.
-enum Fresh {
+/// The memory of a result on the device.
+enum ResultBuffer {
     F32(CudaSlice<f32>),
     F16(CudaSlice<f16>),
     BF16(CudaSlice<bf16>),
 }
 
-impl Fresh {
+impl ResultBuffer {
     fn new(device: &CudaDevice, dtype: DType, count: usize) -> Result<Self> {
-        // SAFETY: the kernel writes all values before anything can read them.
+        // SAFETY: the kernel writes all values before they are read.
         unsafe {
             Ok(match dtype {
                 DType::F32 => Self::F32(device.alloc(count)?),
                 DType::F16 => Self::F16(device.alloc(count)?),
                 DType::BF16 => Self::BF16(device.alloc(count)?),
-                _ => bail!("no kernels of {dtype:?}"),
+                _ => bail!("there are no kernels for {dtype:?}"),
             })
         }
     }
@@ -98,7 +100,7 @@ impl Fresh {
         };
     }
 
-    fn tensor(self, device: &CudaDevice, shape: &[usize]) -> Tensor {
+    fn into_tensor(self, device: &CudaDevice, shape: &[usize]) -> Tensor {
         fn wrap<T: CudaDType + DeviceRepr>(
             slice: CudaSlice<T>,
             device: &CudaDevice,
@@ -116,18 +118,18 @@ impl Fresh {
 }
 
 pub(super) fn launch(
-    launch: &Launch<'_>,
+    grid: &Grid,
     device: &CudaDevice,
     operands: &[Tensor],
     results: &[(DType, &[usize])],
     numbers: &[Number],
 ) -> Result<Vec<Tensor>> {
     let dtype = operands[0].dtype();
-    let Some(ptx) = compiled(device, dtype) else { bail!("{}: not compiled", launch.kernel) };
-    let kernel = device.get_or_load_custom_func(launch.kernel, module(dtype), &ptx)?;
-    let mut fresh = results
+    let Some(ptx) = compiled(device, dtype) else { bail!("{}: the kernel is not compiled", grid.kernel) };
+    let kernel = device.get_or_load_custom_func(grid.kernel, module(dtype), &ptx)?;
+    let mut buffers = results
         .iter()
-        .map(|(dtype, shape)| Fresh::new(device, *dtype, shape.iter().product()))
+        .map(|(dtype, shape)| ResultBuffer::new(device, *dtype, shape.iter().product()))
         .collect::<Result<Vec<_>>>()?;
     let storages: Vec<_> = operands.iter().map(Tensor::storage_and_layout).collect();
     let values = storages
@@ -135,17 +137,17 @@ pub(super) fn launch(
         .map(|(storage, layout)| {
             let (Storage::Cuda(storage), Some((start, end))) = (&**storage, layout.contiguous_offsets())
             else {
-                bail!("{}: an operand elsewhere", launch.kernel)
+                bail!("{}: an operand is on another device or not contiguous", grid.kernel)
             };
             Ok(match storage.dtype() {
                 DType::F32 => Values::F32(storage.as_cuda_slice::<f32>()?.slice(start..end)),
                 DType::F16 => Values::F16(storage.as_cuda_slice::<f16>()?.slice(start..end)),
                 DType::BF16 => Values::BF16(storage.as_cuda_slice::<bf16>()?.slice(start..end)),
-                other => bail!("{}: an operand of {other:?}", launch.kernel),
+                other => bail!("{}: an operand has type {other:?}", grid.kernel),
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let told: Vec<(i64, f32)> = numbers
+    let values_of_numbers: Vec<(i64, f32)> = numbers
         .iter()
         .map(|number| match *number {
             Number::Whole(whole) => (i64::try_from(whole).unwrap_or(i64::MAX), 0.0),
@@ -153,7 +155,7 @@ pub(super) fn launch(
         })
         .collect();
     let mut arguments = kernel.builder();
-    fresh.iter_mut().for_each(|slice| slice.push(&mut arguments));
+    buffers.iter_mut().for_each(|buffer| buffer.push(&mut arguments));
     for values in &values {
         match values {
             Values::F32(view) => arguments.arg(view),
@@ -161,21 +163,22 @@ pub(super) fn launch(
             Values::BF16(view) => arguments.arg(view),
         };
     }
-    for (number, (whole, real)) in numbers.iter().zip(&told) {
+    for (number, (whole, real)) in numbers.iter().zip(&values_of_numbers) {
         match number {
             Number::Whole(_) => arguments.arg(whole),
             Number::Real(_) => arguments.arg(real),
         };
     }
-    let [blocks, threads, shared] = [launch.blocks, launch.threads, launch.shared].map(u32::try_from);
+    let [blocks, threads, shared] = [grid.blocks, grid.threads, grid.shared].map(u32::try_from);
     let (Ok(blocks), Ok(threads), Ok(shared_mem_bytes)) = (blocks, threads, shared) else {
-        bail!("{}: {} blocks are too many", launch.kernel, launch.blocks)
+        bail!("{}: {} blocks exceed the limit of a launch", grid.kernel, grid.blocks)
     };
     let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes };
-    // SAFETY: results, operands and numbers are those of the kernel's parameters, whose order the emulation's tests
-    // check, and as large as the numbers say.
+    // SAFETY: results, operands and numbers match the kernel's parameters, whose order the tests on the emulation check, and
+    // the buffers are as large as the numbers say.
     unsafe { arguments.launch(config) }.w()?;
     drop(values);
     drop(storages);
-    Ok(fresh.into_iter().zip(results).map(|(slice, (_, shape))| slice.tensor(device, shape)).collect())
+    let tensors = buffers.into_iter().zip(results);
+    Ok(tensors.map(|(buffer, (_, shape))| buffer.into_tensor(device, shape)).collect())
 }

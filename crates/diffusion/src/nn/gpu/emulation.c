@@ -1,7 +1,7 @@
-// A GPU for the tests of kernels.cu, on a CPU: a block's threads are coroutines that take turns, each running until it
-// waits for the others or returns; blocks run one after the other. What a real GPU adds (that threads run at the same
-// time, in no order) it does not show, but for this: where a kernel forgets to wait, a thread sees what those before it
-// left and not what those after it will, and results are wrong.
+// An emulated GPU on the CPU, for the tests of kernels.cu. The threads of a block are coroutines that take turns: each runs
+// until it synchronises or returns. Blocks run one after the other. Races between threads are not emulated, with one
+// exception: where a kernel lacks a synchronisation, a thread sees the values of earlier threads but not those of later
+// ones, and the results are wrong.
 #include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -20,12 +20,13 @@
 struct place { unsigned int x; };
 static struct place threadIdx, blockIdx, blockDim, gridDim;
 
-// Contexts give threads their stacks; from then on jumps, which ask nothing of the system, are fifty times as fast.
+// A context gives each thread its stack. After that threads switch by jumps, which need no system call and are fifty times
+// as fast.
 static jmp_buf scheduler, threads[MOST_THREADS];
 static char *stacks;
 static enum { NEW, WAITING, DONE } states[MOST_THREADS];
 
-// To the next thread; back when it is this one's turn again.
+// Switches to the next thread; returns when it is this thread's turn again.
 static void wait_for_others(void) {
     states[threadIdx.x] = WAITING;
     if (!_setjmp(threads[threadIdx.x])) _longjmp(scheduler, 1);
@@ -56,8 +57,8 @@ static unsigned short float_to_half(float x) {
     return y;
 }
 
-// Whole numbers and addresses are passed in registers and then on the stack in their order, real numbers in registers of
-// their own: a kernel that takes fewer, in any mixture, finds its own.
+// Integers and addresses are passed in registers and then on the stack, in order; floats are passed in registers of their
+// own. A kernel with fewer parameters, in any mixture, therefore finds its own.
 typedef void (*kernel)(long long, long long, long long, long long, long long, long long, long long, long long, long long,
                        long long, long long, long long, long long, long long, long long, long long, float, float, float,
                        float, float, float, float, float);
@@ -82,7 +83,7 @@ static void start(unsigned int i) {
     setcontext(&context);
 }
 
-// Runs a kernel of 16 whole and 8 real arguments at most.
+// Runs a kernel with at most 16 integer and 8 float arguments.
 void launch(kernel kernel, unsigned int blocks, unsigned int per_block, const long long *whole, const float *real) {
     running.kernel = kernel;
     running.w = whole;

@@ -1,11 +1,11 @@
-// The operations of `nn` for NVIDIA GPUs, each pass in one to three kernels where candle's operations would take ten.
+// The memory-bound passes of the operations in `nn` for NVIDIA GPUs, each in one to three kernels, where candle would run
+// about ten.
 //
-// One source for every type: SCALAR is 32 (float), 16 (IEEE half) or 1016 (bfloat16), the type of the tensors; sums are
-// float. The parameters of every kernel are its results, its operands, then its numbers, as `Launch` passes them.
+// The same source serves every element type: SCALAR is 32 (float), 16 (IEEE half) or 1016 (bfloat16); sums are float. The
+// parameters of every kernel are its results, its operands and then its numbers, as `Launch` passes them.
 //
-// It is compiled when a GPU is first used (NVRTC, without a header), and for the tests by a C compiler (`emulation.c`,
-// which stands in for a GPU): it keeps to what C and CUDA have in common. No kernel adds up in an order that depends on
-// anything but the shapes.
+// NVRTC compiles it when a GPU is first used, without headers. The tests compile it with a C compiler and an emulated GPU
+// (`emulation.c`), so it uses only the common subset of C and CUDA. Every sum has an order fixed by the shapes.
 
 typedef long long count;
 
@@ -31,7 +31,7 @@ __device__ static float read(scalar x) {
     bits.whole = (unsigned int)x << 16;
     return bits.real;
 }
-// To the nearest, halves to even; what is no number stays none.
+// Rounds to nearest, ties to even; NaN stays NaN.
 __device__ static scalar rounded(float x) {
     union bits bits;
     bits.real = x;
@@ -52,7 +52,7 @@ __device__ static float warp_max(float x) {
     return x;
 }
 
-// Over a block of whole warps, at most 32; every thread gets the sum.
+// The sum over a block of at most 32 whole warps, returned to every thread.
 __device__ static float block_sum(float x) {
     __shared__ float parts[WARP];
     int lane = threadIdx.x % WARP;
@@ -122,7 +122,7 @@ KERNEL layer_norm(scalar *y, const scalar *x, const scalar *weight, const scalar
                   float epsilon) {
     count row = (count)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP;
-    // Whole warps leave: none of their lanes is waited for.
+    // Whole warps return together, so no shuffle waits for them.
     if (row >= rows) return;
     x += row * width;
     y += row * width;
@@ -138,7 +138,7 @@ KERNEL layer_norm(scalar *y, const scalar *x, const scalar *weight, const scalar
         y[j] = rounded((read(x[j]) - mean) * inverse * read(weight[j]) + read(bias[j]));
 }
 
-// `at_once` rows per block, one after the other; to_weight and to_bias: (blocks, width), the block's share of the sums.
+// `at_once` rows per block, one after the other; to_weight and to_bias: (blocks, width), each block's share of the sums.
 // Shared memory: 2 width floats.
 KERNEL layer_norm_back(scalar *dx, float *to_weight, float *to_bias, const scalar *x, const scalar *weight,
                        const scalar *g, count rows, count width, count at_once, float epsilon) {
@@ -174,7 +174,7 @@ KERNEL layer_norm_back(scalar *dx, float *to_weight, float *to_bias, const scala
     }
 }
 
-// ---- group norm: planes (one channel of one picture) of `pixels` values, a block per plane -----------------------------
+// ---- group norm: planes (one channel of one image) of `pixels` values, a block per plane -------------------------------
 
 // The mean of a plane, and the sum of its squared deviations from it.
 KERNEL plane_moments(float *means, float *squares, const scalar *x, count pixels) {
@@ -193,12 +193,12 @@ KERNEL plane_moments(float *means, float *squares, const scalar *x, count pixels
     }
 }
 
-// What normalises a block's plane: the normalised value is (x - mean) scale + shift, `inverse` one over the deviation.
+// The normalisation of a block's plane: (x - mean) scale + shift, with `inverse` the reciprocal of the deviation.
 struct normal {
     float mean, inverse, scale, shift;
 };
 
-// Of the moments of the planes of its group, which has `planes` of them.
+// Computes the normalisation of a block's plane from the moments of the `planes` planes of its group.
 __device__ static struct normal normal_of_plane(const scalar *weight, const scalar *bias, const float *means,
                                                 const float *squares, count pixels, count channels, count planes,
                                                 float epsilon) {
@@ -228,14 +228,14 @@ KERNEL group_norm(scalar *y, const scalar *x, const scalar *weight, const scalar
     }
 }
 
-// The gradient before SiLU of the normalised value v, of the gradient after it.
+// The gradient of the normalised value v before SiLU, given the gradient g after it.
 __device__ static float before_silu(float v, float g, count silu) {
     if (!silu) return g;
     float s = sigmoid(v);
     return g * s * (1.0f + v * (1.0f - s));
 }
 
-// With h the gradient of the affine output: the sums over a plane of h, and of h times the normalised input.
+// The sums over a plane of h, the gradient of the affine output, and of h times the normalised input.
 KERNEL group_norm_sums(float *plain, float *times_x, const scalar *x, const scalar *weight, const scalar *bias,
                        const scalar *g, const float *means, const float *squares, count pixels, count channels,
                        count planes, float epsilon, count silu) {
@@ -283,7 +283,7 @@ KERNEL group_norm_back(scalar *dx, const scalar *x, const scalar *weight, const 
 
 // ---- attention: rows of scores, a warp per row; `keys` in a row, `queries` rows in a head ------------------------------
 
-// The largest score among those that a query sees, and the sum of exp(score - largest).
+// The largest score among the keys that a query attends to, and the sum of exp(score - largest).
 __device__ static void row_moments(const scalar *scores, count seen, float *largest, float *sum) {
     int lane = threadIdx.x % WARP;
     float high = -INFINITY, total = 0.0f;
@@ -306,7 +306,7 @@ KERNEL softmax(scalar *p, const scalar *scores, count rows, count keys, count qu
         p[j] = j < seen ? rounded(expf(read(scores[j]) - largest) / sum) : rounded(0.0f);
 }
 
-// With dp the gradient of the probabilities p: p again, and ds = p (dp - sum(p dp)), the scores' gradient.
+// Given dp, the gradient of the probabilities p: recomputes p, and the gradient of the scores, ds = p (dp - sum(p dp)).
 KERNEL softmax_back(scalar *p, scalar *ds, const scalar *scores, const scalar *dp, count rows, count keys, count queries,
                     count causal) {
     count row = (count)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
@@ -330,8 +330,8 @@ KERNEL softmax_back(scalar *p, scalar *ds, const scalar *scores, const scalar *d
 
 #define SIDE 32
 
-// x: (batch, m, n); y: (batch, n, m). A block of 32 x 8 threads per tile of 32 x 32, so that both are read and written
-// along their rows.
+// x: (batch, m, n); y: (batch, n, m). A block of 32 x 8 threads per tile of 32 x 32, so that x is read and y is written
+// along rows.
 KERNEL transpose(scalar *y, const scalar *x, count m, count n) {
     __shared__ scalar tile[SIDE][SIDE + 1];
     count across = (n + SIDE - 1) / SIDE, down = (m + SIDE - 1) / SIDE;
@@ -347,7 +347,7 @@ KERNEL transpose(scalar *y, const scalar *x, count m, count n) {
         if (column + i < n && row + lane < m) y[(column + i) * m + row + lane] = tile[lane][i];
 }
 
-// x: (.., a, b, c); y: (.., b, a, c): heads beside positions, or positions beside heads. A warp per row of c values.
+// x: (.., a, b, c); y: (.., b, a, c), as between positions and heads. A warp per row of c values.
 KERNEL exchange(scalar *y, const scalar *x, count rows, count a, count b, count c) {
     count row = (count)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     if (row >= rows) return;
@@ -377,7 +377,7 @@ KERNEL column_sums(float *sums, const scalar *x, count rows, count width, count 
     sums[blockIdx.x / across * width + column] = sum;
 }
 
-// A block per row of `width` values: their sum.
+// The sum of each row of `width` values, a block per row.
 KERNEL row_sums(float *sums, const scalar *x, count width) {
     float sum = 0.0f;
     x += blockIdx.x * width;
@@ -386,7 +386,7 @@ KERNEL row_sums(float *sums, const scalar *x, count width) {
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-// A block's share of the sum of all squares.
+// Each block's share of the sum of all squares.
 KERNEL square_sums(float *sums, const scalar *x, count values) {
     float sum = 0.0f;
     for (count i = (count)blockIdx.x * blockDim.x + threadIdx.x; i < values; i += (count)gridDim.x * blockDim.x) {
@@ -416,7 +416,7 @@ KERNEL add_to_planes(scalar *y, const scalar *x, const scalar *bias, count pixel
 
 // ---- AdamW ------------------------------------------------------------------------------------------------------------
 
-// Weight, first and second moment after an update: `trainer`'s AdamW, in its order of operations.
+// Weight, first and second moment after an update, with the order of operations of the trainer's AdamW.
 KERNEL adamw(scalar *weights, scalar *firsts, scalar *seconds, const scalar *weight, const scalar *first,
              const scalar *second, const scalar *gradient, count values, float beta1, float beta2, float scale,
              float shrink, float rate, float root, float epsilon) {

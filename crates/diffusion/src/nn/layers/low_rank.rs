@@ -1,10 +1,11 @@
-//! The update of one layer by two thin matrices (Hu et al. 2021, LoRA): weight + alpha / rank * up down.
+//! The low-rank update of one layer (Hu et al. 2021, LoRA): weight + alpha / rank * up down.
 
 use crate::Result;
-use crate::nn::{conv2d, linear};
+use crate::nn::ops::convolution::conv2d;
+use crate::nn::ops::linear::linear;
 use candle_core::{DType, Device, Tensor, Var};
 
-/// An update of a linear layer or a convolution.
+/// The low-rank update of a linear layer or a convolution.
 ///
 /// `down` is (rank, inputs), for a convolution (rank, inputs, kernel, kernel); `up` is (outputs, rank), for a
 /// convolution (outputs, rank, 1, 1).
@@ -15,88 +16,86 @@ pub struct LowRank {
     alpha: f64,
 }
 
-/// Which of the two.
+/// One of the two matrices of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Factor {
-    /// From the inputs to the rank; PEFT's `lora_A`.
+    /// Maps the inputs to the rank; `lora_A` in PEFT.
     Down,
-    /// From the rank to the outputs; PEFT's `lora_B`.
+    /// Maps the rank to the outputs; `lora_B` in PEFT.
     Up,
 }
 
 /// A factor that does not fit its layer.
 #[derive(Debug)]
-pub struct Misfit {
-    /// Which.
+pub struct FactorError {
+    /// The factor.
     pub factor: Factor,
-    /// What is wrong.
+    /// What is wrong, as the rest of a sentence that begins with the tensor.
     pub problem: String,
 }
 
 impl LowRank {
-    /// An update of a weight of shape `weight`: (outputs, inputs) or (outputs, inputs, kernel, kernel). Factors of a
-    /// linear layer and of a 1 x 1 convolution stand for each other.
+    /// An update of a weight of shape `weight`, (outputs, inputs) or (outputs, inputs, kernel, kernel). Factors of a linear
+    /// layer also fit a 1 x 1 convolution, and the reverse.
     ///
     /// # Errors
-    /// A factor that does not fit.
-    pub fn new(down: &Tensor, up: &Tensor, alpha: f64, weight: &[usize]) -> Result<Self, Misfit> {
+    /// Fails if a factor does not fit the weight, the rank is 0 or alpha is not finite.
+    pub fn new(down: &Tensor, up: &Tensor, alpha: f64, weight: &[usize]) -> Result<Self, FactorError> {
         let rank = down.dims().first().copied().unwrap_or_default();
         if rank == 0 || !alpha.is_finite() {
-            let problem = format!("makes an update of rank {rank} and alpha {alpha}, which is none");
-            return Err(Misfit { factor: Factor::Down, problem });
+            let problem =
+                format!("has rank {rank} and alpha {alpha}: the rank must be positive and alpha finite");
+            return Err(FactorError { factor: Factor::Down, problem });
         }
-        let [narrow, wide] = Self::shapes(weight, rank);
+        let [down_shape, up_shape] = Self::shapes(weight, rank);
         Ok(Self {
-            down: fit(Factor::Down, down, &narrow, weight)?,
-            up: fit(Factor::Up, up, &wide, weight)?,
+            down: fit(Factor::Down, down, &down_shape, weight)?,
+            up: fit(Factor::Up, up, &up_shape, weight)?,
             alpha,
         })
     }
 
-    /// The shapes of `down` and `up` for a weight.
+    /// The shapes of `down` and `up` for a weight of shape `weight`.
     #[must_use]
     pub fn shapes(weight: &[usize], rank: usize) -> [Vec<usize>; 2] {
-        let mut narrow = weight.to_vec();
-        narrow[0] = rank;
-        let mut wide = vec![1; weight.len()];
-        (wide[0], wide[1]) = (weight[0], rank);
-        [narrow, wide]
+        let mut down = weight.to_vec();
+        down[0] = rank;
+        let mut up = vec![1; weight.len()];
+        (up[0], up[1]) = (weight[0], rank);
+        [down, up]
     }
 
-    /// (rank, inputs[, kernel, kernel]).
+    /// The matrix `down`, (rank, inputs[, kernel, kernel]).
     #[must_use]
     pub fn down(&self) -> &Tensor {
         &self.down
     }
 
-    /// (outputs, rank[, 1, 1]).
+    /// The matrix `up`, (outputs, rank[, 1, 1]).
     #[must_use]
     pub fn up(&self) -> &Tensor {
         &self.up
     }
 
-    /// Rows of `down`.
+    /// The number of rows of `down`.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.down.dims()[0]
     }
 
-    /// Divided by the rank it is the strength of the update.
+    /// The numerator of [`LowRank::scale`].
     #[must_use]
     pub fn alpha(&self) -> f64 {
         self.alpha
     }
 
-    /// What the product of the factors is multiplied by.
+    /// The factor that `up down` is multiplied by: alpha / rank.
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank() as f64
     }
 
-    /// `scale` times the update, shaped as the weight, in f32.
-    ///
-    /// # Errors
-    /// candle's.
+    /// `scale` times the whole update, in the shape of the weight and in `f32`.
     pub fn difference(&self, scale: f64) -> Result<Tensor> {
         let flat = |t: &Tensor| t.detach().to_dtype(DType::F32)?.flatten_from(1)?.contiguous();
         let mut shape = self.down.dims().to_vec();
@@ -105,58 +104,59 @@ impl LowRank {
         Ok((product * (scale * self.scale()))?.reshape(shape)?)
     }
 
-    /// Adds the update of (.., inputs) to `y`, (.., outputs), a linear layer's or 1 x 1 convolution's.
-    pub(in crate::nn) fn add_linear(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    /// Adds the update to the result `y`, (.., outputs), of a linear layer applied to `x`, (.., inputs).
+    pub(super) fn add_linear(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
         let flat = |t: &Tensor| t.flatten_from(1)?.to_dtype(x.dtype());
         let narrow = (linear(x, &flat(&self.down)?, None)? * self.scale())?;
         Ok((y + linear(&narrow, &flat(&self.up)?, None)?)?)
     }
 
-    /// Adds the update of (batch, inputs, height, width) to `y`, (batch, outputs, height', width'), a convolution's.
-    pub(in crate::nn) fn add_convolution(
+    /// Adds the update to the result `y`, (batch, outputs, height', width'), of a convolution of `x`,
+    /// (batch, inputs, height, width).
+    pub(super) fn add_convolution(
         &self,
         x: &Tensor,
         y: &Tensor,
         stride: usize,
         padding: usize,
     ) -> Result<Tensor> {
-        let of = |t: &Tensor| t.to_dtype(x.dtype());
-        let none = |t: &Tensor| Tensor::zeros(t.dims()[0], x.dtype(), x.device());
-        let narrow = conv2d(x, &of(&self.down)?, &none(&self.down)?, stride, padding)?;
-        let wide = conv2d(&(narrow * self.scale())?, &of(&self.up)?, &none(&self.up)?, 1, 0)?;
+        let weight = |t: &Tensor| t.to_dtype(x.dtype());
+        let no_bias = |t: &Tensor| Tensor::zeros(t.dims()[0], x.dtype(), x.device());
+        let narrow = conv2d(x, &weight(&self.down)?, &no_bias(&self.down)?, stride, padding)?;
+        let wide = conv2d(&(narrow * self.scale())?, &weight(&self.up)?, &no_bias(&self.up)?, 1, 0)?;
         Ok((y + wide)?)
     }
 
-    /// The same with factors that can be trained, and these.
+    /// A copy whose factors are variables, with the variables for `down` and `up`.
     pub(crate) fn trainable(&self) -> candle_core::Result<(Self, Var, Var)> {
         let (down, up) = (Var::from_tensor(&self.down)?, Var::from_tensor(&self.up)?);
         let update = Self { down: down.as_tensor().clone(), up: up.as_tensor().clone(), alpha: self.alpha };
         Ok((update, down, up))
     }
 
-    /// The same on another device, in f32.
+    /// A copy on `device`, in `f32`.
     pub(crate) fn to(&self, device: &Device) -> candle_core::Result<Self> {
         let to = |t: &Tensor| t.to_dtype(DType::F32)?.to_device(device);
         Ok(Self { down: to(&self.down)?, up: to(&self.up)?, alpha: self.alpha })
     }
 }
 
-/// The factor, in the shape that the layer has it in.
-fn fit(factor: Factor, value: &Tensor, shape: &[usize], weight: &[usize]) -> Result<Tensor, Misfit> {
-    let misfit = |problem| Misfit { factor, problem };
+/// Reshapes a factor to `shape`, if they differ only by trailing dimensions of 1.
+fn fit(factor: Factor, value: &Tensor, shape: &[usize], weight: &[usize]) -> Result<Tensor, FactorError> {
+    let error = |problem| FactorError { factor, problem };
     if value.dims() != shape && without_ones(value.dims()) != without_ones(shape) {
-        return Err(misfit(format!(
-            "has shape {:?} where the layer's weight {weight:?} asks for {shape:?}",
+        return Err(error(format!(
+            "has shape {:?}, but the layer's weight {weight:?} needs {shape:?}",
             value.dims()
         )));
     }
     if value.dims() == shape {
         return Ok(value.clone());
     }
-    value.reshape(shape).map_err(|e| misfit(e.to_string()))
+    value.reshape(shape).map_err(|e| error(e.to_string()))
 }
 
-/// A 1 x 1 convolution's shape as the linear layer's that does the same.
+/// The shape without the kernel of a 1 x 1 convolution.
 fn without_ones(shape: &[usize]) -> &[usize] {
     match shape {
         [_, _, 1, 1] => &shape[..2],

@@ -1,51 +1,46 @@
-//! Layer normalisation over the last dimension.
+//! Layer normalisation over the last dimension (Ba et al. 2016).
 
-use super::composed::{self, Composed};
-use super::kernels::{self, Launch, Number};
-use super::simd::{moments, sum, vectorized};
-use super::sums::over_rows;
-use super::{has_own_kernel, slices, wide};
+use super::normalise::{normalise, normalise_backward};
+use super::sums::sum_over_rows;
+use crate::nn::composed::{self, Composed};
+use crate::nn::cpu::simd::{moments, sum, vectorized};
+use crate::nn::cpu::slices;
+use crate::nn::dispatch::{accumulation_dtype, has_cpu_kernel};
+use crate::nn::gpu::availability::is_available;
+use crate::nn::gpu::launch::{Launch, Number};
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// `x`: (.., width); `weight`, `bias`: (width).
 ///
 /// # Errors
-/// Shapes that do not fit.
+/// Fails if `weight` or `bias` has another shape.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
     let x = x.contiguous()?;
     let width = x.dim(D::Minus1)?;
     if weight.dims() != [width] || bias.dims() != [width] {
-        bail!("layer norm: width {width}, weight {:?}, bias {:?}", weight.dims(), bias.dims());
+        bail!(
+            "layer norm: shapes do not fit: width {width}, weight {:?}, bias {:?}",
+            weight.dims(),
+            bias.dims()
+        );
     }
-    if !has_own_kernel(&x) {
+    if !has_cpu_kernel(&x) {
         return composed::apply(LayerNorm { epsilon }, &[&x, weight, bias]);
     }
     x.apply_op3(weight, bias, LayerNorm { epsilon })
 }
 
+/// The operation behind [`layer_norm`].
 pub(in crate::nn) struct LayerNorm {
+    /// Added to the variance.
     pub(in crate::nn) epsilon: f64,
 }
 
-/// Blocks of the backward kernel, at most: each leaves a row of sums.
-const BLOCKS: usize = 1024;
-/// Rows that one task takes. Fixed, so that sums over rows do not depend on the number of threads.
+/// The largest number of blocks of the backward GPU kernel. Each writes its share of the sums over rows.
+const MAX_BLOCKS: usize = 1024;
+/// Rows per parallel task. Fixed, so that sums over rows do not depend on the number of threads.
 const ROWS: usize = 64;
-
-/// Values normalised along the last dimension, and one over their deviation.
-pub(in crate::nn) fn normalise(x: &Tensor, epsilon: f64) -> Result<(Tensor, Tensor)> {
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let inverse = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?.recip()?;
-    Ok((centred.broadcast_mul(&inverse)?, inverse))
-}
-
-/// The way back through [`normalise`], which gave `value` and `inverse`, of a gradient h:
-/// (h - mean(h) - value mean(h value)) / deviation.
-pub(in crate::nn) fn back_through(h: &Tensor, value: &Tensor, inverse: &Tensor) -> Result<Tensor> {
-    let slope = (h * value)?.mean_keepdim(D::Minus1)?;
-    (h.broadcast_sub(&h.mean_keepdim(D::Minus1)?)? - value.broadcast_mul(&slope)?)?.broadcast_mul(inverse)
-}
 
 impl Composed for LayerNorm {
     fn name(&self) -> &'static str {
@@ -54,7 +49,7 @@ impl Composed for LayerNorm {
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         if let [x, weight, bias] = operands
-            && kernels::serve(&[x, weight, bias])
+            && is_available(&[x, weight, bias])
         {
             let width = weight.elem_count();
             let rows = x.elem_count() / width;
@@ -64,7 +59,7 @@ impl Composed for LayerNorm {
             )?;
             return Ok(y);
         }
-        let wide = wide(operands[0].dtype());
+        let wide = accumulation_dtype(operands[0].dtype());
         let (value, _) = normalise(&operands[0].to_dtype(wide)?, self.epsilon)?;
         value
             .broadcast_mul(&operands[1].to_dtype(wide)?)?
@@ -80,21 +75,22 @@ impl Composed for LayerNorm {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let [x, weight, bias] = operands else { bail!("layer norm: {} operands", operands.len()) };
-        // The sums of a block lie in its shared memory, of which there are 48 KiB.
+        // A block keeps its sums in its shared memory, which has 48 KiB.
         let shared = 2 * size_of::<f32>() * weight.elem_count();
-        if kernels::serve(&[x, weight, gradient]) && shared <= 48 << 10 {
-            return self.backward_by_kernel(x, weight, gradient, wanted, shared);
+        if is_available(&[x, weight, gradient]) && shared <= 48 << 10 {
+            return self.backward_on_gpu(x, weight, gradient, wanted, shared);
         }
-        let wide = wide(x.dtype());
+        let wide = accumulation_dtype(x.dtype());
         let (value, inverse) = normalise(&x.to_dtype(wide)?, self.epsilon)?;
         let g = gradient.to_dtype(wide)?;
         let to_x = || {
-            back_through(&g.broadcast_mul(&weight.to_dtype(wide)?)?, &value, &inverse)?.to_dtype(x.dtype())
+            normalise_backward(&g.broadcast_mul(&weight.to_dtype(wide)?)?, &value, &inverse)?
+                .to_dtype(x.dtype())
         };
-        let over_rows = |t: &Tensor| over_rows(&t.flatten_to(D::Minus2)?)?.to_dtype(weight.dtype());
+        let over_rows = |t: &Tensor| sum_over_rows(&t.flatten_to(D::Minus2)?);
         Ok(vec![
             wanted[0].then(to_x).transpose()?,
-            wanted[1].then(|| over_rows(&(&g * &value)?)).transpose()?,
+            wanted[1].then(|| over_rows(&(&g * &value)?)?.to_dtype(weight.dtype())).transpose()?,
             wanted[2].then(|| over_rows(&g)?.to_dtype(bias.dtype())).transpose()?,
         ])
     }
@@ -173,7 +169,7 @@ impl CustomOp3 for LayerNorm {
 }
 
 impl LayerNorm {
-    fn backward_by_kernel(
+    fn backward_on_gpu(
         &self,
         x: &Tensor,
         weight: &Tensor,
@@ -183,20 +179,22 @@ impl LayerNorm {
     ) -> Result<Vec<Option<Tensor>>> {
         let width = weight.elem_count();
         let rows = x.elem_count() / width;
-        let at_once = rows.div_ceil(BLOCKS);
+        let at_once = rows.div_ceil(MAX_BLOCKS);
         let blocks = rows.div_ceil(at_once);
         let shares = (DType::F32, [blocks, width]);
         let [to_x, to_weight, to_bias] =
-            Launch::per_row("layer_norm_back", blocks, width, &[x, weight, gradient]).sharing(shared).run(
-                [(x.dtype(), x.dims()), (shares.0, &shares.1), (shares.0, &shares.1)],
-                &[
-                    Number::Whole(rows),
-                    Number::Whole(width),
-                    Number::Whole(at_once),
-                    Number::Real(self.epsilon),
-                ],
-            )?;
-        let sum = |shares: &Tensor| over_rows(shares)?.to_dtype(weight.dtype());
+            Launch::per_row("layer_norm_back", blocks, width, &[x, weight, gradient])
+                .with_shared_memory(shared)
+                .run(
+                    [(x.dtype(), x.dims()), (shares.0, &shares.1), (shares.0, &shares.1)],
+                    &[
+                        Number::Whole(rows),
+                        Number::Whole(width),
+                        Number::Whole(at_once),
+                        Number::Real(self.epsilon),
+                    ],
+                )?;
+        let sum = |shares: &Tensor| sum_over_rows(shares)?.to_dtype(weight.dtype());
         Ok(vec![
             Some(to_x),
             wanted[1].then(|| sum(&to_weight)).transpose()?,
@@ -204,7 +202,7 @@ impl LayerNorm {
         ])
     }
 
-    /// Some rows: fills `dx`, returns their share of the gradients of weight and bias.
+    /// The backward pass of some rows: writes `dx`, returns their share of the gradients of weight and bias.
     #[inline(always)]
     fn backward_rows(&self, x: &[f32], g: &[f32], weight: &[f32], dx: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
         let width = weight.len();

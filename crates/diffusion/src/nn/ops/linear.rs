@@ -1,20 +1,21 @@
 //! The affine map y = x W^T + b.
 
-use super::composed::{self, Composed};
-use super::matmul::{Matrix, product};
-use super::sums::{add_to_rows, over_rows};
-use super::{has_own_kernel, slices};
-use crate::gradients::leave;
-use crate::weights::{Init, Scope};
+use super::bias::add_to_rows;
+use super::sums::sum_over_rows;
+use crate::gradients::accumulate;
+use crate::nn::composed::{self, Composed};
+use crate::nn::cpu::matmul::{Matrix, product};
+use crate::nn::cpu::slices;
+use crate::nn::dispatch::has_cpu_kernel;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 /// `x`: (.., inputs); `weight`: (outputs, inputs); `bias`: (outputs). Returns (.., outputs).
 ///
 /// # Errors
-/// Shapes that do not fit.
+/// Fails if the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let x = x.contiguous()?;
-    if !has_own_kernel(&x) {
+    if !has_cpu_kernel(&x) {
         let operands = [Some(&x), Some(weight), bias];
         return composed::apply(Affine, &operands.into_iter().flatten().collect::<Vec<_>>());
     }
@@ -24,82 +25,17 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
 }
 
-/// An affine map that is only applied, never trained. Its weight is kept the other way round, (inputs, outputs), as products
-/// read it: turning it about takes as long as a hundred rows of a product, which short texts do not have.
-#[derive(Debug)]
-pub struct FrozenLinear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl FrozenLinear {
-    /// The parameters of a linear layer.
-    ///
-    /// # Errors
-    /// A parameter that is missing or misshapen.
-    pub fn new(scope: &Scope<'_>, inputs: usize, outputs: usize) -> crate::Result<Self> {
-        let weight = scope.get("weight", &[outputs, inputs], Init::fan_in(inputs))?;
-        Ok(Self::of(&weight, &scope.get("bias", &[outputs], Init::Constant(0.0))?)?)
-    }
-
-    /// `weight`: (outputs, inputs); `bias`: (outputs).
-    ///
-    /// # Errors
-    /// Other shapes.
-    pub fn of(weight: &Tensor, bias: &Tensor) -> Result<Self> {
-        let weight = weight.t()?.contiguous()?.detach();
-        if bias.dims() != [weight.dim(1)?] {
-            bail!("frozen linear: weight {:?}, bias {:?}", weight.dims(), bias.dims());
-        }
-        Ok(Self { weight, bias: bias.contiguous()?.detach() })
-    }
-
-    /// (.., inputs) to (.., outputs).
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if has_own_kernel(x) {
-            return x.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &Turned);
-        }
-        linear(x, &self.weight.t()?, Some(&self.bias))
-    }
-}
-
-/// [`FrozenLinear`]'s own kernel.
-struct Turned;
-
-impl CustomOp3 for Turned {
-    fn name(&self) -> &'static str {
-        "frozen-linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (inputs, outputs) = w_layout.shape().dims2()?;
-        check(x_layout, inputs)?;
-        let bias = slices::of_storage(b, b_layout)?;
-        let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
-        let y = forward(x, Matrix::new(w, inputs, outputs), Some(bias));
-        Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
-    }
-}
-
+/// [`linear`] with a bias on the CPU.
 struct WithBias;
+
+/// [`linear`] without a bias on the CPU.
 struct WithoutBias;
 
-/// Either, composed.
+/// [`linear`] with or without a bias, composed of candle operations.
 pub(in crate::nn) struct Affine;
 
-/// (rows, columns) of (.., columns).
-fn rows(t: &Tensor) -> Result<Tensor> {
+/// (.., columns) to (rows, columns).
+fn as_matrix(t: &Tensor) -> Result<Tensor> {
     t.reshape(((), t.dim(D::Minus1)?))
 }
 
@@ -110,12 +46,12 @@ impl Composed for Affine {
 
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         let (x, weight) = (&operands[0], &operands[1]);
-        let y = rows(x)?.matmul(&weight.t()?)?;
+        let y = as_matrix(x)?.matmul(&weight.t()?)?;
         match operands.get(2) {
             Some(bias) => add_to_rows(&y, bias)?,
             None => y,
         }
-        .reshape(shape(x.layout(), weight.dim(0)?))
+        .reshape(output_shape(x.layout(), weight.dim(0)?))
     }
 
     fn backward(
@@ -126,21 +62,21 @@ impl Composed for Affine {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let (x, weight) = (&operands[0], &operands[1]);
-        let g = rows(gradient)?;
+        let g = as_matrix(gradient)?;
         let mut gradients = vec![
             wanted[0].then(|| g.matmul(weight)?.reshape(x.shape())).transpose()?,
-            wanted[1].then(|| g.t()?.matmul(&rows(x)?)).transpose()?,
+            wanted[1].then(|| g.t()?.matmul(&as_matrix(x)?)).transpose()?,
         ];
         if let Some(bias) = operands.get(2) {
-            let to_bias = || over_rows(&g)?.to_dtype(bias.dtype());
+            let to_bias = || sum_over_rows(&g)?.to_dtype(bias.dtype());
             gradients.push(wanted[2].then(to_bias).transpose()?);
         }
         Ok(gradients)
     }
 }
 
-/// `weight`: (inputs, outputs).
-fn forward(x: &[f32], weight: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+/// `x`: (rows, inputs), `weight`: (inputs, outputs), `bias`: (outputs). Returns (rows, outputs).
+pub(in crate::nn) fn forward(x: &[f32], weight: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let rows = x.len() / weight.rows;
     if rows == 0 {
         return Vec::new();
@@ -148,14 +84,15 @@ fn forward(x: &[f32], weight: Matrix<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     product(Matrix::new(x, rows, weight.rows), weight, bias)
 }
 
-fn shape(x: &Layout, outputs: usize) -> Shape {
+/// The shape of the result for an input of layout `x`.
+pub(in crate::nn) fn output_shape(x: &Layout, outputs: usize) -> Shape {
     let mut dims = x.dims().to_vec();
     dims.pop();
     dims.push(outputs);
     dims.into()
 }
 
-/// Gradients of input (where it is tracked) and weight (likewise).
+/// The gradients of input and weight, each if candle tracks it.
 fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs;
@@ -168,7 +105,7 @@ fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Te
     })?;
     Ok((
         to_x.map(|v| slices::tensor(v, x.shape())).transpose()?,
-        to_weight.map(|v| leave(weight, v)).transpose()?.flatten(),
+        to_weight.map(|v| accumulate(weight, v)).transpose()?.flatten(),
     ))
 }
 
@@ -187,11 +124,11 @@ impl CustomOp3 for WithBias {
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = w_layout.shape().dims2()?;
-        check(x_layout, inputs)?;
+        check_input(x_layout, inputs)?;
         let bias = slices::of_storage(b, b_layout)?;
         let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
         let y = forward(x, Matrix::new(w, outputs, inputs).transposed(), Some(bias));
-        Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
+        Ok((CpuStorage::F32(y), output_shape(x_layout, outputs)))
     }
 
     fn bwd(
@@ -232,10 +169,10 @@ impl CustomOp2 for WithoutBias {
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = w_layout.shape().dims2()?;
-        check(x_layout, inputs)?;
+        check_input(x_layout, inputs)?;
         let (x, w) = (slices::of_storage(x, x_layout)?, slices::of_storage(w, w_layout)?);
         let y = forward(x, Matrix::new(w, outputs, inputs).transposed(), None);
-        Ok((CpuStorage::F32(y), shape(x_layout, outputs)))
+        Ok((CpuStorage::F32(y), output_shape(x_layout, outputs)))
     }
 
     fn bwd(
@@ -249,36 +186,10 @@ impl CustomOp2 for WithoutBias {
     }
 }
 
-fn check(x: &Layout, inputs: usize) -> Result<()> {
+/// Checks that the last dimension of `x` is `inputs`.
+pub(in crate::nn) fn check_input(x: &Layout, inputs: usize) -> Result<()> {
     match x.dims().last() {
         Some(&last) if last == inputs => Ok(()),
-        _ => {
-            candle_core::bail!("linear: the input has shape {:?}, the weight takes {inputs} inputs", x.dims())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FrozenLinear, linear};
-    use crate::noise::Noise;
-    use candle_core::{DType, Device, Result, Tensor};
-
-    #[test]
-    fn frozen_is_the_same_map() -> Result<()> {
-        let mut noise = Noise::new(3);
-        let mut draw = |shape: &[usize]| noise.normal_tensor(shape, &Device::Cpu);
-        let (x, weight, bias) = (draw(&[2, 7, 20])?, draw(&[12, 20])?, draw(&[12])?);
-        let expected = linear(&x, &weight, Some(&bias))?;
-        let length = |t: Tensor| t.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>();
-        for dtype in [DType::F32, DType::F64] {
-            let to = |t: &Tensor| t.to_dtype(dtype);
-            let y = FrozenLinear::of(&to(&weight)?, &to(&bias)?)?.forward(&to(&x)?)?;
-            assert_eq!(y.dims(), [2, 7, 12]);
-            assert!(length((y.to_dtype(DType::F32)? - &expected)?)? < 1e-10);
-        }
-        assert!(FrozenLinear::of(&weight, &draw(&[20])?).is_err());
-        assert!(FrozenLinear::of(&weight, &bias)?.forward(&draw(&[2, 12])?).is_err());
-        Ok(())
+        _ => bail!("linear: the input has shape {:?}, but the weight takes {inputs} inputs", x.dims()),
     }
 }

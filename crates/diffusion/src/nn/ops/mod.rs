@@ -1,18 +1,18 @@
-//! Operations with gradients.
+//! Operations with gradients. Each is one file, or one folder with a file per implementation (`cpu`, `composed`, `gpu`).
 
 pub(super) mod activation;
-#[path = "attention/cpu.rs"]
+pub(super) mod add_channelwise;
 pub(super) mod attention;
-#[path = "convolution/cpu.rs"]
+pub(super) mod bias;
 pub(super) mod convolution;
-#[path = "group_norm/cpu.rs"]
+pub(super) mod exchange;
+pub(super) mod geglu;
 pub(super) mod group_norm;
 pub(super) mod layer_norm;
 pub(super) mod linear;
+mod normalise;
 pub(super) mod residual;
+pub(super) mod squared_sums;
 pub(super) mod sums;
 pub(super) mod transpose;
 pub(super) mod upsample;
-
-use super::cpu::{disjoint, matmul, panels, scratch, simd, slices};
-use super::{composed, has_own_kernel, kernels, wide};

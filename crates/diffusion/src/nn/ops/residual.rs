@@ -1,24 +1,26 @@
-//! The sum of a block's input and what the block made of it.
+//! The residual connection of a block.
 
-use super::{has_own_kernel, slices};
+use crate::nn::cpu::slices;
+use crate::nn::dispatch::has_cpu_kernel;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// `x + h`, of one shape. candle's sum of two large tensors takes one thread.
+/// `x + h`, on all threads. candle adds two tensors on one thread.
 ///
 /// # Errors
-/// Other shapes.
+/// Fails if the shapes differ.
 pub fn residual(x: &Tensor, h: &Tensor) -> Result<Tensor> {
-    if x.dims() == h.dims() && has_own_kernel(x) && has_own_kernel(h) {
+    if x.dims() == h.dims() && has_cpu_kernel(x) && has_cpu_kernel(h) {
         x.contiguous()?.apply_op2(&h.contiguous()?, Residual)
     } else {
         x + h
     }
 }
 
+/// The CPU kernel of [`residual`].
 struct Residual;
 
-/// Values that one task adds.
+/// Values per parallel task.
 const CHUNK: usize = 1 << 14;
 
 impl CustomOp2 for Residual {

@@ -1,21 +1,24 @@
-//! Exchanging channels and pixels.
+//! Transposition of the last two dimensions, as between channels-first and channels-last values.
 
-use super::composed::{self, Composed};
-use super::kernels::{self, Launch, Number};
-use super::{has_own_kernel, slices};
+use crate::nn::composed::{self, Composed};
+use crate::nn::cpu::slices;
+use crate::nn::dispatch::has_cpu_kernel;
+use crate::nn::gpu::availability::is_available;
+use crate::nn::gpu::launch::{Launch, Number, WARP};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// `x`: (batch, m, n). Returns (batch, n, m), contiguous. candle's copy does it on one thread.
+/// `x`: (batch, m, n). Returns (batch, n, m), contiguous. Runs on all threads; candle copies on one.
 ///
 /// # Errors
-/// Other than three dimensions.
+/// Fails if `x` does not have three dimensions.
 pub fn transpose(x: &Tensor) -> Result<Tensor> {
     let x = x.contiguous()?;
     x.dims3()?;
-    if has_own_kernel(&x) { x.apply_op1(Transpose) } else { composed::apply(Transpose, &[&x]) }
+    if has_cpu_kernel(&x) { x.apply_op1(Transpose) } else { composed::apply(Transpose, &[&x]) }
 }
 
+/// The operation behind [`transpose`].
 pub(in crate::nn) struct Transpose;
 
 impl Composed for Transpose {
@@ -26,10 +29,10 @@ impl Composed for Transpose {
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
         let x = &operands[0];
         let (batch, m, n) = x.dims3()?;
-        if !kernels::serve(&[x]) {
+        if !is_available(&[x]) {
             return x.transpose(1, 2)?.contiguous();
         }
-        let tiles = batch * m.div_ceil(kernels::WARP) * n.div_ceil(kernels::WARP);
+        let tiles = batch * m.div_ceil(WARP) * n.div_ceil(WARP);
         let [y] = Launch::per_tile("transpose", tiles, &[x])
             .run([(x.dtype(), &[batch, n, m])], &[Number::Whole(m), Number::Whole(n)])?;
         Ok(y)
@@ -46,7 +49,7 @@ impl Composed for Transpose {
     }
 }
 
-/// Rows that one task writes, and columns that it takes from a line at a time: a cache line's worth of both.
+/// Side of the square blocks that are transposed at a time: the `f32` values of a cache line.
 const SIDE: usize = 16;
 
 fn transposed(x: &[f32], m: usize, n: usize) -> Vec<f32> {
@@ -87,15 +90,15 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     #[test]
-    fn equals_the_stock_operation() {
+    fn the_result_equals_candles() {
         for (m, n) in [(1, 1), (3, 5), (16, 16), (17, 40), (40, 33)] {
             let x = Tensor::arange(0f32, (2 * m * n) as f32, &Device::Cpu).expect("numbers");
             let x = x.reshape((2, m, n)).expect("three dimensions");
             let values = |t: Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
-            let stock = x.transpose(1, 2).and_then(|t| t.contiguous()).expect("transposed");
+            let expected = x.transpose(1, 2).and_then(|t| t.contiguous()).expect("transposed");
             let ours = transpose(&x).expect("transposed");
-            assert_eq!(ours.dims(), stock.dims());
-            assert_eq!(values(ours), values(stock));
+            assert_eq!(ours.dims(), expected.dims());
+            assert_eq!(values(ours), values(expected));
         }
     }
 }

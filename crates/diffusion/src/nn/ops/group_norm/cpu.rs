@@ -1,186 +1,10 @@
-//! Group normalisation, with SiLU folded in where a block applies it next.
+//! Group normalisation in `f32` on the CPU.
 
-use super::activation::Activation;
-use super::composed::{self, Composed};
-use super::kernels::{self, Launch, Number};
-use super::layer_norm::{back_through, normalise};
-use super::simd::{moments, sigmoid, sum, vectorized};
-use super::sums::over_rows;
-use super::{has_own_kernel, slices, wide};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use super::shape::GroupNormShape;
+use crate::nn::cpu::simd::{moments, sigmoid, sum, vectorized};
+use crate::nn::cpu::slices;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
-
-/// How channels are grouped and what follows.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupNormShape {
-    /// Groups; must divide the channels.
-    pub groups: usize,
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// Whether SiLU follows.
-    pub silu: bool,
-}
-
-/// `x`: (batch, channels, ..); `weight`, `bias`: (channels).
-///
-/// # Errors
-/// Shapes that do not fit.
-pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, shape: GroupNormShape) -> Result<Tensor> {
-    let x = x.contiguous()?;
-    let channels = x.dim(1)?;
-    if shape.groups == 0
-        || channels % shape.groups != 0
-        || weight.dims() != [channels]
-        || bias.dims() != [channels]
-    {
-        bail!("group norm: {channels} channels, {} groups, weight {:?}", shape.groups, weight.dims());
-    }
-    if !has_own_kernel(&x) {
-        return composed::apply(shape, &[&x, weight, bias]);
-    }
-    x.apply_op3(weight, bias, shape)
-}
-
-/// What both composed passes begin with, in f32 at least.
-struct Normalised {
-    /// (batch, channels, pixels).
-    value: Tensor,
-    /// One over each group's deviation: (batch, groups, 1).
-    inverse: Tensor,
-    /// (1, channels, 1).
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl GroupNormShape {
-    fn normalise(&self, operands: &[Tensor]) -> Result<Normalised> {
-        let [x, weight, bias] = operands else { bail!("group norm: {} operands", operands.len()) };
-        let wide = wide(x.dtype());
-        let (batch, channels) = (x.dim(0)?, x.dim(1)?);
-        let grouped = x.to_dtype(wide)?.reshape((batch, self.groups, ()))?;
-        let (value, inverse) = normalise(&grouped, self.epsilon)?;
-        let of_channels = |t: &Tensor| t.to_dtype(wide)?.reshape((1, channels, 1));
-        Ok(Normalised {
-            value: value.reshape((batch, channels, ()))?,
-            inverse,
-            weight: of_channels(weight)?,
-            bias: of_channels(bias)?,
-        })
-    }
-}
-
-/// What the kernels' passes begin with.
-struct Planes<'a> {
-    shape: GroupNormShape,
-    x: &'a Tensor,
-    weight: &'a Tensor,
-    bias: &'a Tensor,
-    /// Mean and sum of squared deviations of each channel of each image, in f32: (batch, channels).
-    means: Tensor,
-    squares: Tensor,
-}
-
-impl<'a> Planes<'a> {
-    /// `None` where the kernels do not serve.
-    fn new(shape: GroupNormShape, operands: &'a [Tensor]) -> Result<Option<Self>> {
-        let [x, weight, bias] = operands else { return Ok(None) };
-        if !kernels::serve(&[x, weight, bias]) {
-            return Ok(None);
-        }
-        let moments = (DType::F32, [x.dim(0)?, x.dim(1)?]);
-        let pixels = x.elem_count() / (moments.1[0] * moments.1[1]);
-        let [means, squares] = Launch::per_row("plane_moments", moments.1[0] * moments.1[1], pixels, &[x])
-            .run([(moments.0, &moments.1); 2], &[Number::Whole(pixels)])?;
-        Ok(Some(Self { shape, x, weight, bias, means, squares }))
-    }
-
-    /// A kernel with a block per plane.
-    fn launch<const N: usize>(
-        &self,
-        kernel: &'static str,
-        operands: &[&Tensor],
-        results: [(DType, &[usize]); N],
-    ) -> Result<[Tensor; N]> {
-        let (planes, channels) = (self.means.elem_count(), self.x.dim(1)?);
-        let pixels = self.x.elem_count() / planes;
-        let numbers = [
-            Number::Whole(pixels),
-            Number::Whole(channels),
-            Number::Whole(channels / self.shape.groups),
-            Number::Real(self.shape.epsilon),
-            Number::Whole(self.shape.silu.into()),
-        ];
-        Launch::per_row(kernel, planes, pixels, operands).run(results, &numbers)
-    }
-
-    fn forward(&self) -> Result<Tensor> {
-        let operands = [self.x, self.weight, self.bias, &self.means, &self.squares];
-        let [y] = self.launch("group_norm", &operands, [(self.x.dtype(), self.x.dims())])?;
-        Ok(y)
-    }
-
-    fn backward(&self, gradient: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let Self { x, weight, bias, means, squares, .. } = self;
-        let sums = (DType::F32, means.dims());
-        let operands = [x, weight, bias, gradient, means, squares];
-        let [plain, times_x] = self.launch("group_norm_sums", &operands, [sums; 2])?;
-        let to_x = || -> Result<Tensor> {
-            let operands = [x, weight, bias, gradient, means, squares, &plain, &times_x];
-            let [dx] = self.launch("group_norm_back", &operands, [(x.dtype(), x.dims())])?;
-            Ok(dx)
-        };
-        let over_batch = |sums: &Tensor, like: &Tensor| over_rows(sums)?.to_dtype(like.dtype());
-        Ok(vec![
-            wanted[0].then(to_x).transpose()?,
-            wanted[1].then(|| over_batch(&times_x, weight)).transpose()?,
-            wanted[2].then(|| over_batch(&plain, bias)).transpose()?,
-        ])
-    }
-}
-
-impl Composed for GroupNormShape {
-    fn name(&self) -> &'static str {
-        "group-norm"
-    }
-
-    fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
-        if let Some(planes) = Planes::new(*self, operands)? {
-            return planes.forward();
-        }
-        let n = self.normalise(operands)?;
-        let y = n.value.broadcast_mul(&n.weight)?.broadcast_add(&n.bias)?.reshape(operands[0].shape())?;
-        (if self.silu { y.silu()? } else { y }).to_dtype(operands[0].dtype())
-    }
-
-    /// As [`GroupNormShape::backward_group`].
-    fn backward(
-        &self,
-        operands: &[Tensor],
-        _y: &Tensor,
-        gradient: &Tensor,
-        wanted: &[bool],
-    ) -> Result<Vec<Option<Tensor>>> {
-        if let Some(planes) = Planes::new(*self, operands)? {
-            return planes.backward(gradient, wanted);
-        }
-        let n = self.normalise(operands)?;
-        let [x, weight, bias] = operands else { bail!("group norm: {} operands", operands.len()) };
-        let mut h = gradient.to_dtype(n.value.dtype())?.reshape(n.value.shape())?;
-        if self.silu {
-            h = (h * Activation::Silu.slopes(&n.value.broadcast_mul(&n.weight)?.broadcast_add(&n.bias)?)?)?;
-        }
-        let to_x = || {
-            let grouped = |t: &Tensor| t.reshape((x.dim(0)?, self.groups, ()));
-            let (value, h) = (grouped(&n.value)?, grouped(&h.broadcast_mul(&n.weight)?)?);
-            back_through(&h, &value, &n.inverse)?.reshape(x.shape())?.to_dtype(x.dtype())
-        };
-        Ok(vec![
-            wanted[0].then(to_x).transpose()?,
-            wanted[1].then(|| (&h * &n.value)?.sum((0, 2))?.to_dtype(weight.dtype())).transpose()?,
-            wanted[2].then(|| h.sum((0, 2))?.to_dtype(bias.dtype())).transpose()?,
-        ])
-    }
-}
 
 impl CustomOp3 for GroupNormShape {
     fn name(&self) -> &'static str {
@@ -246,7 +70,7 @@ impl CustomOp3 for GroupNormShape {
         let per_group = channels / self.groups;
         let planes = x.dim(0)? * channels;
         let mut dx = vec![0.0; x.elem_count()];
-        // Per plane (image and channel): sums of the normalised output's gradient, plain and times x-hat.
+        // Per plane (a channel of an image): the sums of h and of h times x-hat, with h and x-hat as in `backward_group`.
         let (mut plain, mut times_x) = (vec![0.0; planes], vec![0.0; planes]);
         slices::with_all([x, weight, bias, &gradient], |[xs, weight, bias, gs]| {
             dx.par_chunks_mut(per_group * pixels)
@@ -281,8 +105,8 @@ impl CustomOp3 for GroupNormShape {
 }
 
 impl GroupNormShape {
-    /// One group of one image. With x-hat the normalised input and h the gradient of the affine output,
-    /// dx = (w h - mean(w h) - x-hat mean(w h x-hat)) / deviation.
+    /// The backward pass of one group of one image. With x-hat the normalised input, w the weight and h the gradient of the
+    /// affine output: dx = (w h - mean(w h) - x-hat mean(w h x-hat)) / deviation.
     #[inline(always)]
     #[expect(
         clippy::too_many_arguments,

@@ -1,13 +1,13 @@
-//! Settings of diffusers' classes that our networks do not have, and the value at which diffusers' do without.
+//! Settings of diffusers' classes that our networks do not implement, each with the value at which it has no effect.
 
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
-/// A field and its neutral value in JSON; null is always neutral.
-pub(super) type Neutral = (&'static str, &'static str);
+/// A field, and the value in JSON at which it has no effect; null never has one.
+pub(super) type Unsupported = (&'static str, &'static str);
 
-pub(super) const UNET: &[Neutral] = &[
+pub(super) const UNET: &[Unsupported] = &[
     ("attention_type", "\"default\""),
     ("center_input_sample", "false"),
     ("class_embed_type", "null"),
@@ -21,7 +21,7 @@ pub(super) const UNET: &[Neutral] = &[
     ("encoder_hid_dim", "null"),
     ("encoder_hid_dim_type", "null"),
     ("mid_block_scale_factor", "1"),
-    ("num_attention_heads", "null"), // diffusers refuses it too: attention_head_dim says how many heads
+    ("num_attention_heads", "null"), // diffusers refuses it too: attention_head_dim is the number of heads
     ("num_class_embeds", "null"),
     ("only_cross_attention", "false"),
     ("resnet_out_scale_factor", "1"),
@@ -33,11 +33,11 @@ pub(super) const UNET: &[Neutral] = &[
     ("timestep_post_act", "null"),
 ];
 
-/// Beside the UNet's.
-pub(super) const CONTROLNET: &[Neutral] =
+/// Settings of a ControlNet, in addition to those of its UNet.
+pub(super) const CONTROLNET: &[Unsupported] =
     &[("controlnet_conditioning_channel_order", "\"rgb\""), ("global_pool_conditions", "false")];
 
-pub(super) const VAE: &[Neutral] = &[
+pub(super) const VAE: &[Unsupported] = &[
     ("act_fn", "\"silu\""),
     ("down_block_types", "\"DownEncoderBlock2D\""),
     ("latents_mean", "null"),
@@ -46,26 +46,26 @@ pub(super) const VAE: &[Neutral] = &[
     ("up_block_types", "\"UpDecoderBlock2D\""),
 ];
 
-/// Of the noise schedule. What a sampler cannot obey is its own affair: `sampler/settings.rs`.
-pub(super) const SCHEDULE: &[Neutral] = &[("rescale_betas_zero_snr", "false"), ("trained_betas", "null")];
+/// Settings of the noise schedule. Those of samplers are in `sampler/settings.rs`.
+pub(super) const SCHEDULE: &[Unsupported] = &[("rescale_betas_zero_snr", "false"), ("trained_betas", "null")];
 
-/// Every setting must be neutral, or a list of neutral values.
+/// Checks that every setting, or every element of a list, has no effect.
 ///
 /// # Errors
-/// The first that is not.
-pub(super) fn check(config: &Value, settings: &[Neutral], file: &Path) -> Result<()> {
+/// Fails for the first setting that has an effect.
+pub(super) fn check(config: &Value, settings: &[Unsupported], file: &Path) -> Result<()> {
     for (field, neutral) in settings {
-        // Numbers by value: 1 and 1.0 are the same setting.
+        // Numbers are compared by value: 1 and 1.0 are equal.
         let is_neutral = |value: &Value| {
             value.is_null()
                 || neutral.parse().is_ok_and(|neutral: Value| neutral == *value)
                 || value.as_f64().is_some_and(|v| neutral.parse() == Ok(v))
         };
-        let obeyed = match &config[field] {
+        let is_supported = match &config[field] {
             Value::Array(values) => values.iter().all(is_neutral),
             value => is_neutral(value),
         };
-        if !obeyed {
+        if !is_supported {
             let problem = format!("{field}: {} is not supported, only {neutral}", config[field]);
             return Err(Error::format(file, problem));
         }

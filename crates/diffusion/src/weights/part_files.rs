@@ -1,11 +1,11 @@
-//! Which files hold the weights of a part of a model (`unet/`, `vae/`, `text_encoder/`, ...).
+//! The files with the weights of a part of a model (`unet/`, `vae/`, `text_encoder/`, ...).
 
 use crate::{Error, Result, config};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What a part's weights files are called, without endings.
+/// The names of a part's weights files, without extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stem {
     safetensors: &'static str,
@@ -13,14 +13,14 @@ pub struct Stem {
 }
 
 impl Stem {
-    /// Of diffusers' networks.
+    /// diffusers' networks.
     pub const NETWORK: Self =
         Self { safetensors: "diffusion_pytorch_model", pickle: "diffusion_pytorch_model" };
-    /// Of transformers' models.
+    /// transformers' models.
     pub const TRANSFORMER: Self = Self { safetensors: "model", pickle: "pytorch_model" };
 
-    /// The names that count, best first: full precision before half, one file before shards, safetensors before
-    /// pickles. An index stands for its shards.
+    /// The accepted file names, best first: full precision before half, safetensors before pickles, one file before shards.
+    /// Shards are represented by their index.
     #[must_use]
     pub fn names(self) -> [String; 8] {
         let Self { safetensors, pickle } = self;
@@ -36,19 +36,19 @@ impl Stem {
         ]
     }
 
-    /// How many of [`Stem::names`] are in full precision; the others are in half.
+    /// The number of [`Stem::names`] in full precision; the rest are in half precision.
     pub const FULL: usize = 4;
 }
 
-/// The files that hold the weights of a part: one, or the shards that an index names.
+/// The weights files of a part: one file, or the shards that an index lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartFiles {
-    /// The one file, or the index.
-    pub(super) origin: PathBuf,
-    /// In the order of their names.
+    /// The single file, or the index.
+    origin: PathBuf,
+    /// Sorted by name.
     files: Vec<PathBuf>,
-    /// Where the index says that each tensor is, as a place in `files`.
-    pub(super) places: Option<BTreeMap<String, usize>>,
+    /// For each tensor in the index, the position in `files` of its shard.
+    pub(super) shards: Option<BTreeMap<String, usize>>,
 }
 
 /// `*.index.json`.
@@ -58,14 +58,14 @@ struct Index {
 }
 
 impl PartFiles {
-    /// The first of the stem's names that `folder` has, and what belongs to it.
+    /// Finds the best of the stem's files in `folder`.
     ///
     /// # Errors
-    /// The folder has none, or an index that cannot be read or whose shards are not all there.
+    /// Fails if the folder has none, or if an index cannot be read or a shard is missing.
     pub fn locate(folder: &Path, stem: Stem) -> Result<Self> {
         let names = stem.names();
         let Some(origin) = names.iter().map(|name| folder.join(name)).find(|file| file.is_file()) else {
-            return Err(Error::format(&folder.join(&names[0]), absent(folder, &names)));
+            return Err(Error::format(&folder.join(&names[0]), missing_problem(folder, &names)));
         };
         if origin.extension().is_some_and(|ending| ending == "json") {
             Self::of_index(origin)
@@ -74,10 +74,10 @@ impl PartFiles {
         }
     }
 
-    /// One file.
+    /// A single file.
     #[must_use]
     pub fn one(file: &Path) -> Self {
-        Self { origin: file.to_owned(), files: vec![file.to_owned()], places: None }
+        Self { origin: file.to_owned(), files: vec![file.to_owned()], shards: None }
     }
 
     fn of_index(origin: PathBuf) -> Result<Self> {
@@ -87,12 +87,12 @@ impl PartFiles {
         names.sort();
         names.dedup();
         if names.is_empty() {
-            return Err(Error::format(&origin, "weight_map: names no shard"));
+            return Err(Error::format(&origin, "weight_map: lists no shards"));
         }
         if let Some(name) =
             names.iter().find(|name| Path::new(name.as_str()).file_name() != Some(name.as_ref()))
         {
-            let problem = format!("weight_map: {name:?} is no name of a file in the same folder");
+            let problem = format!("weight_map: {name:?} is not a file name in the same folder");
             return Err(Error::format(&origin, problem));
         }
         let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
@@ -104,35 +104,35 @@ impl PartFiles {
             .collect();
         if !missing.is_empty() {
             let problem = format!(
-                "{} of {} shards are not there: {}; copy or download them",
+                "{} of {} shards are missing: {}; copy or download them",
                 missing.len(),
                 files.len(),
                 missing.join(", ")
             );
             return Err(Error::format(&origin, problem));
         }
-        let places = weight_map
+        let shards = weight_map
             .iter()
             .filter_map(|(tensor, name)| Some((tensor.clone(), names.binary_search(&name).ok()?)))
             .collect();
-        Ok(Self { origin, files, places: Some(places) })
+        Ok(Self { origin, files, shards: Some(shards) })
     }
 
-    /// The files with the weights themselves, sorted.
+    /// The files with the weights (not the index), sorted by name.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// The one file, or the index of the shards.
+    /// The single file, or the index of the shards.
     #[must_use]
     pub fn origin(&self) -> &Path {
         &self.origin
     }
 }
 
-/// What to say of a folder without weights.
-fn absent(folder: &Path, names: &[String; 8]) -> String {
+/// The problem of a folder without weights.
+fn missing_problem(folder: &Path, names: &[String; 8]) -> String {
     let mut others: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -144,9 +144,9 @@ fn absent(folder: &Path, names: &[String; 8]) -> String {
         .collect();
     others.sort();
     others.truncate(4);
-    let there = match &others[..] {
+    let found = match &others[..] {
         [] => String::new(),
         others => format!(" (it has {}, which is none of these)", others.join(", ")),
     };
-    format!("is not there: the folder needs weights, in one of {}{there}", names.join(", "))
+    format!("is missing: the folder needs weights in one of {}{found}", names.join(", "))
 }
