@@ -1,10 +1,14 @@
-//! Pages as they are sent: whole without JavaScript.
+//! The pages as the server renders them, without JavaScript.
 
 use crate::support::TestApp;
+use domain::api::{GenerateRequest, MatchupRequest, VoteRequest};
+use domain::job::JobSpec;
+use serde::Deserialize;
+use serde_json::Value;
 use store::Ending;
 
 #[tokio::test]
-async fn empty_pages_say_what_to_do_next() {
+async fn empty_pages_say_how_to_fill_them() {
     let app = TestApp::start().await;
     for (path, text) in [
         ("/", "No runs yet"),
@@ -12,7 +16,7 @@ async fn empty_pages_say_what_to_do_next() {
         ("/models", "tiny"),
         ("/playground", "Generate"),
         ("/judge", "No pairs to judge yet"),
-        ("/leaderboard", "Nothing to rank yet"),
+        ("/leaderboard", "No ranking yet"),
         ("/docs", "/api/v1/matchups/next"),
     ] {
         let page = app.get(path).await.expect(200);
@@ -27,7 +31,7 @@ async fn empty_pages_say_what_to_do_next() {
 }
 
 #[tokio::test]
-async fn full_pages_read_without_javascript() {
+async fn pages_can_be_read_without_javascript() {
     let app = TestApp::start().await;
     app.run("a-watched-run", 40, Some(Ending::Succeeded)).await;
     app.pairs(2).await;
@@ -55,13 +59,13 @@ async fn full_pages_read_without_javascript() {
             assert!(html.contains(text), "{path} lacks {text:?}: {html}");
         }
     }
-    // The desk must not give the models away.
-    let desk = app.get("/judge").await.text();
-    assert!(!desk.contains("tuned-"), "{desk}");
+    // The Judge page does not name the models.
+    let page = app.get("/judge").await.text();
+    assert!(!page.contains("tuned-"), "{page}");
 }
 
 #[tokio::test]
-async fn reports_are_linked_where_their_models_are() {
+async fn reports_are_linked_from_runs_and_from_their_models() {
     let app = TestApp::start().await;
     app.sibling("tuned", "diffusion_dpo").await;
     app.sibling("aloof", "sft").await;
@@ -82,7 +86,7 @@ async fn reports_are_linked_where_their_models_are() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_404_page() {
+async fn an_unknown_address_is_a_404_page() {
     let app = TestApp::start().await;
     for path in ["/no-such-page", "/runs/0199c5a8-7d3e-7f00-8000-0123456789ab", "/runs/garbage"] {
         let page = app.get(path).await.expect(404);
@@ -117,7 +121,56 @@ async fn the_document_describes_every_route() {
     let schemas = document["components"]["schemas"].as_object().expect("schemas");
     for reference in text.split("#/components/schemas/").skip(1) {
         let name = reference.split('"').next().expect("a name");
-        assert!(schemas.contains_key(name), "{name} is referred to and not described");
+        assert!(schemas.contains_key(name), "{name} is referenced but not described");
     }
     assert!(schemas.contains_key("GenerateRequest") && schemas.contains_key("TrainSpec"));
+}
+
+/// Every body has an example that the server accepts, and nothing lacks a description.
+#[tokio::test]
+async fn the_document_has_valid_examples_and_complete_descriptions() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/openapi.json").await.expect(200).json();
+    let operations = document["paths"].as_object().expect("paths").iter().flat_map(|(path, methods)| {
+        methods.as_object().expect("methods").iter().map(move |(method, body)| (path, method, body))
+    });
+    for (path, method, operation) in operations {
+        let described = |value: &Value, name: &str| {
+            let text = value[name].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{method} {path} lacks a {name}: {value}");
+        };
+        described(operation, "summary");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            described(parameter, "description");
+        }
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            described(response, "description");
+            let content = response["content"].as_object().map_or(0, serde_json::Map::len);
+            assert!(content > 0, "{method} {path} has no content for {status}");
+        }
+        let body = &operation["requestBody"]["content"]["application/json"];
+        if body.is_null() {
+            continue;
+        }
+        let mut examples: Vec<Value> = body["examples"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(_, example)| example["value"].clone())
+            .collect();
+        examples.extend(Some(body["example"].clone()).filter(|example| !example.is_null()));
+        assert!(!examples.is_empty(), "{method} {path} has no example of its body");
+        for example in examples {
+            let valid = match path.as_str() {
+                "/generate" => GenerateRequest::deserialize(&example).map(drop),
+                "/api/v1/jobs" => {
+                    JobSpec::deserialize(&example).map(|spec| spec.validate().expect("a valid spec"))
+                }
+                "/api/v1/matchups" => MatchupRequest::deserialize(&example).map(drop),
+                "/api/v1/matchups/{id}/vote" => VoteRequest::deserialize(&example).map(drop),
+                other => panic!("add the body of {other} to this test"),
+            };
+            assert!(valid.is_ok(), "{method} {path}: {valid:?}: {example}");
+        }
+    }
 }
