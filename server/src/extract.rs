@@ -87,7 +87,7 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
 
 /// The whole body, at most `BODY_LIMIT` bytes.
 pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    // Decided by the announced length alone: a client that waits for `100 Continue` never sends such a body.
+    // The announced length alone decides, so that a client that waits for `100 Continue` need not send such a body.
     if request.body().size_hint().lower() > BODY_LIMIT as u64 {
         return Err(ApiError::too_large(BODY_LIMIT));
     }

@@ -73,16 +73,7 @@ pub(crate) async fn by_query(
 ///
 /// Works like the GET, with the fields in a JSON body.
 #[utoipa::path(post, path = path::GENERATE, tag = "generation",
-    request_body(content = GenerateRequest, examples(
-        ("minimal" = (summary = "One image with the defaults of the model", value = json!({
-            "prompt": "a large red circle on a blue background"
-        }))),
-        ("full" = (summary = "Two images with settings; needs `Accept: application/json`", value = json!({
-            "prompt": "a large red circle on a blue background", "negative_prompt": "green", "model": "shapes",
-            "seed": 1, "steps": 30, "guidance_scale": 5.0, "width": 64, "height": 64, "sampler": "dpmpp_2m",
-            "num_images": 2
-        })))
-    )),
+    request_body = GenerateRequest,
     responses(
         (status = 200, description = "One PNG file, or JSON with every image in base64.",
             content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),

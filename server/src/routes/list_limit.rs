@@ -16,7 +16,7 @@ pub(crate) struct Limit {
 /// The limit to use.
 ///
 /// # Errors
-/// Fails unless `requested` is between 1 and [`MAX_LIST_LENGTH`].
+/// Fails unless `requested` is between 1 and `MAX_LIST_LENGTH`.
 pub(crate) fn limit(requested: Option<u32>) -> Result<u32, ApiError> {
     match requested.unwrap_or(DEFAULT_LIST_LENGTH) {
         limit @ 1..=MAX_LIST_LENGTH => Ok(limit),

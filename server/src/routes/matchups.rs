@@ -20,9 +20,7 @@ use process::ambient;
 /// The images must have the same prompt and different models. The server draws at random which one is on the left. Every
 /// rater may judge the matchup.
 #[utoipa::path(post, path = path::MATCHUPS, tag = "judging",
-    request_body(content = MatchupRequest, example = json!({
-        "image_a": "0199c5a8-7d3e-7f00-8000-0123456789ab", "image_b": "0199c5a8-7d3e-7f00-8000-0123456789ac"
-    })),
+    request_body = MatchupRequest,
     responses(
     (status = 201, description = "The matchup.", body = BlindMatchup),
     (status = 422, description = "An image does not exist, or the images cannot be compared.", body = ErrorBody)))]

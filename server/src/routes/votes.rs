@@ -20,7 +20,7 @@ use process::ambient;
 /// The response names the models and has the next matchup. The cookie `rater` identifies the rater.
 #[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging",
     params(("id" = Uuid, Path, description = "Id of the matchup.")),
-    request_body(content = VoteRequest, example = json!({"choice": "left"})), responses(
+    request_body = VoteRequest, responses(
     (status = 201, description = "The vote is counted.", body = VoteResponse),
     (status = 404, description = "There is no such matchup.", body = ErrorBody),
     (status = 409, description = "The rater has already voted on this matchup; the first vote counts.", body = ErrorBody)))]
