@@ -1,7 +1,7 @@
-"""Fixture of the trainer's optimisers: what transformers' Adafactor makes of three parameters in six updates.
+"""Fixture of the trainer's optimisers: six updates of three parameters by transformers' Adafactor.
 
-Settings of the SDXL recipes (no relative step, no scaling by the parameter); once without a first moment and once with
-one. Gradients of very different sizes, so that the clipping of updates shows.
+The settings are those of the SDXL recipes (no relative step, no scaling by the parameter), without and with a first moment. Gradients
+have very different sizes, so that the clipping of updates takes effect.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Adafactor
 
-FIXTURE = Path(__file__).resolve().parent.parent / "trainer" / "tests" / "fixtures" / "adafactor.safetensors"
+FIXTURE = Path(__file__).resolve().parent.parent / "crates" / "training" / "tests" / "fixtures" / "adafactor.safetensors"
 SHAPES = {"matrix": (3, 5), "kernel": (4, 2, 3, 3), "bias": (6,)}
 UPDATES = 6
 RATE = 1e-2

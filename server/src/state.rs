@@ -1,23 +1,24 @@
-//! What every handler may reach. Cheap to clone.
+//! The state that every handler shares.
 
-use crate::bundled::Bundled;
 use crate::config::Config;
 use crate::generator::Generator;
-use crate::shelf::Shelf;
+use catalogue::dataset_catalogue::DatasetCatalogue;
+use catalogue::models::Catalogue;
+use catalogue::models_folder::ModelsFolder;
 use datasets::prompt_filter::PromptFilter;
 use domain::data::PromptFilterSpec;
 use std::path::Path;
 use std::sync::Arc;
 use store::{Artifacts, Store};
 
-/// It.
+/// Handles and settings shared by all requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AppState {
     pub(crate) store: Store,
     pub(crate) artifacts: Artifacts,
     pub(crate) generator: Generator,
-    pub(crate) bundled: Arc<Bundled>,
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) datasets: Arc<DatasetCatalogue>,
     pub(crate) prompt_filter: Arc<PromptFilter>,
     pub(crate) access_token: Option<Arc<str>>,
     pub(crate) default_model: Arc<str>,
@@ -27,14 +28,15 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Opens database and artifacts, registers the bundled models, starts the generator's thread.
+    /// Opens the database and the artifact store, registers the models of the models folder, and starts the generator.
     ///
     /// # Errors
-    /// A database, folder or safety checker that cannot be opened.
+    /// Fails if the database, a folder, the device or the safety checker cannot be opened.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let store = Store::connect(&config.database_url).await?;
         let artifacts = Artifacts::open(&config.artifacts)?;
-        let bundled = Bundled::register(&store, &config.models).await?;
+        let models = ModelsFolder::register(&store, &config.models).await?;
+        let catalogue = Catalogue { store: store.clone(), artifacts: artifacts.clone(), models };
         Ok(Self {
             store,
             artifacts,
@@ -45,12 +47,12 @@ impl AppState {
                 config.batch_size.map(|size| size as usize),
                 config.checker(),
             )?,
-            bundled: Arc::new(bundled),
+            catalogue,
             prompt_filter: Arc::new(PromptFilter::new(&PromptFilterSpec {
                 built_in: config.prompt_filter,
                 terms: config.refused_terms.clone(),
             })),
-            shelf: Arc::new(Shelf::new(&config.datasets)),
+            datasets: Arc::new(DatasetCatalogue::new(&config.datasets)),
             access_token: config.token().map(Arc::from),
             default_model: config.default_model.as_str().into(),
             largest_side: config.largest_side,
@@ -59,7 +61,7 @@ impl AppState {
         })
     }
 
-    /// Ends the generator's work, so that nobody waits for it any more, and closes the database.
+    /// Stops the generator, which rejects its queue, and closes the database.
     pub async fn close(self) {
         self.generator.stop();
         self.store.close().await;

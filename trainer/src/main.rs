@@ -1,21 +1,23 @@
-//! `diff-contrast-trainer`: trains, evaluates, works off the queue, and makes the bundled model.
+//! `diff-contrast-trainer`: the command line of training and evaluation, and the worker that runs queued jobs.
 
+mod command;
+mod worker;
+
+use crate::command::convert::ConvertCommand;
+use crate::command::doctor::DoctorCommand;
+use crate::command::evaluate::EvaluateCommand;
+use crate::command::export::ExportCommand;
+use crate::command::export_votes::ExportVotesCommand;
+use crate::command::fid::FidCommand;
+use crate::command::import::ImportCommand;
+use crate::command::prepare::PrepareCommand;
+use crate::command::replay::ReplayCommand;
+use crate::command::style::StyleCommand;
+use crate::command::train::TrainCommand;
+use crate::worker::WorkerCommand;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use trainer::bundle::ShapesCommand;
-use trainer::command::bench::BenchCommand;
-use trainer::command::convert::ConvertCommand;
-use trainer::command::doctor::DoctorCommand;
-use trainer::command::evaluate::EvaluateCommand;
-use trainer::command::export::ExportCommand;
-use trainer::command::export_votes::ExportVotesCommand;
-use trainer::command::fid::FidCommand;
-use trainer::command::import::ImportCommand;
-use trainer::command::prepare::PrepareCommand;
-use trainer::command::replay::ReplayCommand;
-use trainer::command::style::StyleCommand;
-use trainer::command::train::TrainCommand;
-use trainer::worker::WorkerCommand;
+use shapes_model::ShapesCommand;
 
 /// Trains and evaluates text-to-image models on human preferences.
 #[derive(Debug, Parser)]
@@ -35,8 +37,6 @@ enum Command {
     Style(StyleCommand),
     /// Write the team's votes as a set that others can train on.
     ExportVotes(ExportVotesCommand),
-    /// Repeat a step on request, to be timed beside a peer.
-    Bench(BenchCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
     Replay(ReplayCommand),
     /// Turn a file of torch or safetensors into safetensors, running nothing of it.
@@ -58,7 +58,7 @@ enum Command {
 }
 
 fn main() -> Result<()> {
-    trainer::host::prepare();
+    process::resources::prepare();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into()),
@@ -70,7 +70,6 @@ fn main() -> Result<()> {
         Command::Prepare(command) => command.run(),
         Command::Style(command) => command.run(),
         Command::ExportVotes(command) => command.run(),
-        Command::Bench(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Import(command) => command.run(),

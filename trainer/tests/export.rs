@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use diffusion::model_folders::ModelFolders as Folders;
+use diffusion::part_folders::PartFolders;
 use domain::train::TrainSpec;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use trainer::checkpoint::SavedModel;
-use trainer::recipes::train::{Places, Watcher, train};
+use training::checkpoint::SavedModel;
+use training::recipes::callbacks::Callbacks;
+use training::recipes::run_paths::RunPaths;
+use training::recipes::train::train;
 
 /// A model as diffusers wrote it, in half precision.
 fn sdxl() -> PathBuf {
@@ -130,7 +132,7 @@ fn sdxl_is_written_as_diffusers_writes_it() {
 #[derive(Default)]
 struct Last(Option<SavedModel>);
 
-impl Watcher for Last {
+impl Callbacks for Last {
     fn model(&mut self, model: &SavedModel) -> Result<()> {
         self.0 = Some(model.clone());
         Ok(())
@@ -154,17 +156,17 @@ fn adapters_are_fused() {
         );
         toml::from_str(&text).expect("a spec")
     };
-    let learn = |spec: &TrainSpec, start: Folders| {
+    let learn = |spec: &TrainSpec, start: PartFolders| {
         let run = scratch.path().join(&spec.name);
-        let places = Places { start, reference: None, run, cache: scratch.path().join("cache") };
+        let places = RunPaths { start, reference: None, run, cache: scratch.path().join("cache") };
         let mut last = Last::default();
         train(spec, &places, &Device::Cpu, &mut last).expect("trains");
         last.0.expect("a model").folder
     };
     let tiny = models.join("tiny");
-    let first = learn(&spec("first", "tiny"), Folders::new(&tiny, None));
+    let first = learn(&spec("first", "tiny"), PartFolders::new(&tiny, None));
     let over = first.to_str().expect("a path");
-    let second = learn(&spec("second", over), Folders::with_bases(&first, vec![tiny.clone()]));
+    let second = learn(&spec("second", over), PartFolders::with_bases(&first, vec![tiny.clone()]));
 
     let export = |model: &Path, name: &str| {
         let out = scratch.path().join(name);
@@ -181,7 +183,7 @@ fn adapters_are_fused() {
     ] {
         let out = export(folder, name);
         let ours = tensors(&out.join(file));
-        let (_, fused) = Folders::with_bases(folder, bases).unet(&Device::Cpu).expect("a UNet");
+        let (_, fused) = PartFolders::with_bases(folder, bases).unet(&Device::Cpu).expect("a UNet");
         assert_eq!(ours.len(), fused.len());
         for (name, (shape, values)) in &ours {
             let right = fused[name].flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");

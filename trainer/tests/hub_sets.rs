@@ -13,13 +13,13 @@ use domain::prepare::Manifest;
 use domain::train::TrainSpec;
 use hub::{COMMIT, Hub, TOKEN};
 use model::bundled;
+use process::ambient::{entropy, now};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use store::Store;
-use trainer::ambient::{entropy, now};
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
@@ -250,7 +250,6 @@ async fn a_worker_fetches_what_a_job_learns_from() {
     let house = House::new();
     let url = format!("sqlite://{}", house.path("house.db").display());
     let store = Store::connect(&url).await.expect("a store");
-    let entropy = || entropy().expect("entropy");
     store.insert_model(&bundled("shapes"), None).await.expect("a model");
     let train: TrainSpec = toml::from_str(&spec("shapes")).expect("a spec");
     let train = TrainSpec { evaluate_prompts: 0, ..train };

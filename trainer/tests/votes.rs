@@ -11,19 +11,15 @@ use domain::job::{JobSpec, JobState};
 use domain::preference::{Choice, Question, Vote};
 use domain::train::TrainSpec;
 use model::bundled;
+use process::ambient::{entropy, now};
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use store::{Artifacts, Store};
-use trainer::ambient::{entropy, now};
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
-}
-
-fn entropy_now() -> [u8; 10] {
-    entropy().expect("entropy")
 }
 
 struct House {
@@ -48,7 +44,7 @@ impl House {
     }
 
     async fn image(&self, model: ModelId, prompt: &str, drawn: &shapes::Image) -> ImageId {
-        let id = ImageId::new(now(), entropy_now());
+        let id = ImageId::new(now(), entropy());
         let artifact = format!("images/{id}.png");
         self.artifacts.put(&artifact, drawn.to_png().expect("a PNG")).await.expect("kept");
         let params = GenerationParams {
@@ -86,14 +82,14 @@ impl House {
             let b = self.image(bad, &pair.caption, &pair.loser).await;
             let matchup =
                 self.store.create_matchup(a, b, Question::Overall, now(), &mut rng).await.expect("a matchup");
-            let rater_id = RaterId::new(now(), entropy_now());
+            let rater_id = RaterId::new(now(), entropy());
             self.store.ensure_rater(rater_id, now()).await.expect("a rater");
             let choice = match (seed % 3, matchup.left == a) {
                 (2, _) => Choice::Tie,
                 (_, true) => Choice::Left,
                 (_, false) => Choice::Right,
             };
-            let id = VoteId::new(now(), entropy_now());
+            let id = VoteId::new(now(), entropy());
             let vote = Vote { id, matchup_id: matchup.id, rater_id, choice, created_at: now() };
             self.store.cast_vote(&vote).await.expect("counted");
         }
@@ -126,7 +122,7 @@ async fn votes_are_exported_read_again_and_trained_on() {
     let train: TrainSpec = toml::from_str(&spec("on-votes", "{ source = 'votes' }")).expect("a spec");
     train.validate().expect("a valid spec");
     let enqueue = async || {
-        let id = JobId::new(now(), entropy_now());
+        let id = JobId::new(now(), entropy());
         house.store.enqueue_job(id, &JobSpec::Train(train.clone()), now()).await.expect("enqueued");
         id
     };
@@ -135,7 +131,7 @@ async fn votes_are_exported_read_again_and_trained_on() {
     // Without votes the job says so.
     let too_early = {
         house.model("lonely").await;
-        let id = JobId::new(now(), entropy_now());
+        let id = JobId::new(now(), entropy());
         let spec = TrainSpec { base: "lonely".into(), name: "too-early".into(), ..train.clone() };
         house.store.enqueue_job(id, &JobSpec::Train(spec), now()).await.expect("enqueued");
         id

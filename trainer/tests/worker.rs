@@ -11,12 +11,12 @@ use domain::job::{JobSpec, JobState};
 use domain::run::metric;
 use domain::train::TrainSpec;
 use model::bundled;
+use process::ambient::{entropy, now};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use store::{ImageFilter, Store};
 use tempfile::TempDir;
-use trainer::ambient::{entropy, now};
 
 struct House {
     scratch: TempDir,
@@ -35,7 +35,7 @@ impl House {
 
     async fn enqueue(&self, spec: &JobSpec) -> JobId {
         spec.validate().expect("a valid spec");
-        let id = JobId::new(now(), entropy().expect("entropy"));
+        let id = JobId::new(now(), entropy());
         self.store.enqueue_job(id, spec, now()).await.expect("enqueued");
         id
     }

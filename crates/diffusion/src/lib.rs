@@ -11,7 +11,7 @@
 //! | conditioning | [`tokenizer`], [`text_encoders`], [`conditioning`] |
 //! | noise schedule and sampling | [`schedule`], [`sampler`], [`pipeline`] |
 //! | adapters | [`lora`] |
-//! | files | [`model_folders`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
+//! | files | [`part_folders`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
 
 pub mod clip;
 pub mod conditioning;
@@ -22,9 +22,9 @@ mod error;
 pub mod gradients;
 pub mod layout;
 pub mod lora;
-pub mod model_folders;
 pub mod nn;
 pub mod noise;
+pub mod part_folders;
 pub mod pipeline;
 pub mod sampler;
 pub mod schedule;

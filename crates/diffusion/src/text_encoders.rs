@@ -5,8 +5,8 @@ use crate::clip::TextTower;
 use crate::conditioning::{EncodedText, TIME_IDS};
 use crate::config::{self, UnetConfig};
 use crate::layout::MODEL_INDEX;
-use crate::model_folders::ModelFolders;
 use crate::nn::Linear;
+use crate::part_folders::PartFolders;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{PartFiles, Stem};
 use crate::{Error, Result};
@@ -63,7 +63,7 @@ impl TextEncoders {
     ///
     /// # Errors
     /// Fails if a part is missing or damaged, or the parts do not fit together.
-    pub fn open(folders: &ModelFolders, device: &Device) -> Result<Self> {
+    pub fn open(folders: &PartFolders, device: &Device) -> Result<Self> {
         Self::open_in(folders, device, DType::F32)
     }
 
@@ -71,7 +71,7 @@ impl TextEncoders {
     ///
     /// # Errors
     /// As [`TextEncoders::open`].
-    pub fn open_in(folders: &ModelFolders, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn open_in(folders: &PartFolders, device: &Device, dtype: DType) -> Result<Self> {
         let (tower, _) = TextTower::load_in(&folders.part(FIRST[0])?, device, dtype)?;
         let first = Encoder::new(folders, FIRST, tower)?;
         let tokens = first.tokenizer.length();
@@ -94,7 +94,7 @@ impl TextEncoders {
     ///
     /// # Errors
     /// Fails if a part is missing.
-    pub fn files(folders: &ModelFolders) -> Result<Vec<PathBuf>> {
+    pub fn files(folders: &PartFolders) -> Result<Vec<PathBuf>> {
         let mut parts = vec![FIRST];
         if has_second(folders) {
             parts.push(SECOND);
@@ -217,7 +217,7 @@ impl TextEncoders {
 }
 
 impl Encoder {
-    fn new(folders: &ModelFolders, [_, tokenizer]: [&str; 2], tower: TextTower) -> Result<Self> {
+    fn new(folders: &PartFolders, [_, tokenizer]: [&str; 2], tower: TextTower) -> Result<Self> {
         let folder = folders.part(tokenizer)?;
         let tokenizer = Tokenizer::load(&folder)?;
         let positions = tower.config().max_position_embeddings;
@@ -232,7 +232,7 @@ impl Encoder {
     }
 
     /// Checks that the tokenizer produces `tokens` tokens, because the states of both encoders are concatenated per token.
-    fn check_length(&self, tokens: usize, folders: &ModelFolders) -> Result<()> {
+    fn check_length(&self, tokens: usize, folders: &PartFolders) -> Result<()> {
         if self.tokenizer.length() == tokens {
             return Ok(());
         }
@@ -249,11 +249,11 @@ impl Encoder {
     }
 }
 
-fn has_second(folders: &ModelFolders) -> bool {
+fn has_second(folders: &PartFolders) -> bool {
     folders.part(SECOND[0]).is_ok()
 }
 
-fn model_index(folders: &ModelFolders) -> Result<ModelIndex> {
+fn model_index(folders: &PartFolders) -> Result<ModelIndex> {
     match folders.part(MODEL_INDEX) {
         Ok(file) => config::read(&file),
         Err(_) => Ok(ModelIndex::default()),

@@ -16,7 +16,7 @@ const SHOWN: usize = 8;
 
 /// What to convert, and to what.
 #[derive(Debug, Args)]
-pub struct ConvertCommand {
+pub(crate) struct ConvertCommand {
     /// A file of torch.save (.pt, .pth, .bin, .ckpt, of any version) or of safetensors.
     r#in: PathBuf,
     /// The safetensors file to write. May be left out with --list.
@@ -39,7 +39,7 @@ pub struct ConvertCommand {
 
 /// Models whose files are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PublishedModel {
+pub(crate) enum PublishedModel {
     /// HPSv2, v2.0 and v2.1.
     Hps,
     /// The LAION aesthetic predictor.
@@ -57,7 +57,7 @@ pub enum PublishedModel {
 impl ConvertCommand {
     /// # Errors
     /// What went wrong, for people.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let file = WeightsFile::open(&self.r#in)?;
         let roots = file.roots();
         let known_root =

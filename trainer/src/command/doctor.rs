@@ -7,9 +7,9 @@ use clap::Args;
 use diffusion::conditioning::MicroConditioning;
 use diffusion::config::VaeConfig;
 use diffusion::device::{DeviceName, HAS_CUDA, gpus};
-use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::nn::{enable_gpu_kernels, gpu_kernels_available};
 use diffusion::noise::Noise;
+use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// What to examine.
 #[derive(Debug, Args)]
-pub struct DoctorCommand {
+pub(crate) struct DoctorCommand {
     /// The device to examine: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
@@ -41,7 +41,7 @@ type Results = Vec<(&'static str, Tensor)>;
 impl DoctorCommand {
     /// # Errors
     /// A device that is not there, a model that cannot be read, or results that rounding does not explain.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
         println!("diff-contrast-trainer {}", env!("CARGO_PKG_VERSION"));
         println!("built for: {}", if HAS_CUDA { "CPU and CUDA" } else { "CPU (no feature cuda)" });
@@ -63,7 +63,7 @@ impl DoctorCommand {
             );
         }
         let device = self.device.open()?;
-        let folders = Folders::new(&self.model, None);
+        let folders = PartFolders::new(&self.model, None);
         println!("\nrelative difference from f64 on the CPU, {}:", self.model.display());
         let right = results(&folders, &Device::Cpu, DType::F64)?;
         let mut examined = vec![("cpu", Device::Cpu, DType::F32)];
@@ -106,7 +106,7 @@ impl DoctorCommand {
 }
 
 /// Every part once, forward, and the UNet backward too.
-fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> {
+fn results(folders: &PartFolders, device: &Device, dtype: DType) -> Result<Results> {
     let mut noise = Noise::new(0);
     let mut results = Results::new();
     let mut keep = |name, tensor: &Tensor| -> Result<()> {

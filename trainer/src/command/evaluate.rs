@@ -1,21 +1,23 @@
 //! `evaluate SPEC.toml`: an evaluation without server or database.
 
 use super::spec;
-use crate::model_folders::ModelFolders;
-use crate::recipes::evaluate::report::EvaluationReport;
-use crate::recipes::evaluate::{Candidate, evaluate};
-use crate::report::Progress;
-use crate::stop::StopSignal;
 use anyhow::{Context, Result};
+use catalogue::model_folders::ModelFolders;
 use clap::Args;
 use diffusion::device::DeviceName;
+use diffusion::unet::WEIGHTS_FILE;
 use domain::evaluate::EvaluateSpec;
+use files::sha256;
+use process::progress::Progress;
+use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use training::recipes::evaluate::report::EvaluationReport;
+use training::recipes::evaluate::{Contestant, FolderStore, evaluate};
 
 /// What to evaluate, and where.
 #[derive(Debug, Args)]
-pub struct EvaluateCommand {
+pub(crate) struct EvaluateCommand {
     /// A TOML file with an evaluate spec (see trainer/configs). A model is a name in the models folder, a folder, or
     /// NAME=FOLDER.
     config: PathBuf,
@@ -32,12 +34,12 @@ pub struct EvaluateCommand {
 impl EvaluateCommand {
     /// # Errors
     /// What went wrong, for people.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let mut spec = spec::read(&self.config, "evaluate", EvaluateSpec::validate)?;
-        let candidates: Vec<Candidate> =
-            spec.all_models().into_iter().map(|model| self.candidate(model)).collect::<Result<_>>()?;
+        let contestants: Vec<Contestant> =
+            spec.all_models().into_iter().map(|model| self.contestant(model)).collect::<Result<_>>()?;
         spec.baseline = Some(name_and_place(spec.baseline()).0.to_owned());
-        spec.models = candidates.iter().map(|candidate| candidate.name.clone()).collect();
+        spec.models = contestants.iter().map(|contestant| contestant.name.clone()).collect();
         spec.model = String::new();
 
         let stem = self.config.file_stem().unwrap_or_default();
@@ -45,7 +47,9 @@ impl EvaluateCommand {
         std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
         let stop = StopSignal::listen()?;
         let mut bar: Option<Progress> = None;
-        let report = evaluate(&spec, &candidates, &out, &self.device.open()?, &mut |done, total| {
+        let mut store = FolderStore::open(&out, &spec, &contestants)?;
+        let (cache, device) = (out.join("scores"), self.device.open()?);
+        let report = evaluate(&spec, &contestants, &mut store, &cache, &device, &mut |done, total| {
             bar.get_or_insert_with(|| Progress::new("images", total as u64)).reach(done as u64);
             if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -62,9 +66,11 @@ impl EvaluateCommand {
         Ok(())
     }
 
-    fn candidate(&self, model: &str) -> Result<Candidate> {
+    fn contestant(&self, model: &str) -> Result<Contestant> {
         let (name, place) = name_and_place(model);
-        Ok(Candidate { name: name.to_owned(), folders: self.models.model(place).context("models")? })
+        let folders = self.models.model(place).context("models")?;
+        let sha256 = sha256::of_file(&folders.part("unet")?.join(WEIGHTS_FILE))?;
+        Ok(Contestant { name: name.to_owned(), sha256, folders })
     }
 }
 

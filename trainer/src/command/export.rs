@@ -3,22 +3,23 @@
 
 mod card;
 
-use crate::catalogue::Catalogue;
-use crate::model_folders::{ModelFolders, read_spec};
-use crate::report::Progress;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use card::{Card, Trained};
+use catalogue::model_folders::{ModelFolders, read_spec};
+use catalogue::models::Catalogue;
+use catalogue::models_folder::ModelsFolder;
+use catalogue::run_folder;
 use clap::{Args, ValueEnum};
 use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index, write_fused_unet};
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::model_folders::ModelFolders as Folders;
 use diffusion::noise::Noise;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use diffusion::weights::save;
-use files::write_atomically;
+use files::{sha256, write_atomically};
+use process::progress::Progress;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -34,7 +35,7 @@ const SAMPLE_SEED: u64 = 1;
 
 /// What to export, and to where.
 #[derive(Debug, Args)]
-pub struct ExportCommand {
+pub(crate) struct ExportCommand {
     /// A model by name or id, or the folder of one (of `train`, of an import, of anything in diffusers layout).
     model: String,
     /// The folder to write; it must not be there yet.
@@ -77,7 +78,7 @@ enum Type {
 /// What is known of the model.
 struct Found {
     name: String,
-    folders: Folders,
+    folders: PartFolders,
     base: Option<String>,
     step: Option<i64>,
 }
@@ -85,7 +86,7 @@ struct Found {
 impl ExportCommand {
     /// # Errors
     /// What went wrong, for people; nothing is left under the folder's name then.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         ensure!(
             !self.out.exists(),
             "{} is there already: name another folder, or remove it",
@@ -115,11 +116,11 @@ impl ExportCommand {
                 folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
             let spec = read_spec(&folder)?;
             let bases = models.bases(&folder)?;
-            let step = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
+            let step = run_folder::step_of(&folder).map(i64::from);
             let name = spec.map_or_else(|| self.model.clone(), |spec| spec.name);
             let base = bases.first().and_then(|base| base.file_name());
             let base = base.map(|base| base.to_string_lossy().into_owned());
-            return Ok(Found { name, folders: Folders::with_bases(&folder, bases), base, step });
+            return Ok(Found { name, folders: PartFolders::with_bases(&folder, bases), base, step });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -129,7 +130,7 @@ impl ExportCommand {
             let catalogue = Catalogue {
                 store,
                 artifacts: Artifacts::open(&self.artifacts)?,
-                models: self.models.clone(),
+                models: ModelsFolder::new(&self.models),
             };
             let (model, folders) = catalogue.find(&self.model).await?;
             let base = match model.base_id {
@@ -218,7 +219,7 @@ impl ExportCommand {
             name: &found.name,
             trained,
             source: Origin::read(found.folders.own())?,
-            sha256: sha256(&stage.join("unet").join(PARTS[2].1.names()[0].as_str()))?,
+            sha256: sha256::of_file(&stage.join("unet").join(PARTS[2].1.names()[0].as_str()))?,
             class,
             defaults,
             half: self.dtype == Type::F16,
@@ -293,11 +294,4 @@ fn write_json(file: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(write_atomically(file, text.as_bytes())?)
-}
-
-fn sha256(file: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    let mut reader = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-    std::io::copy(&mut reader, &mut hash)?;
-    Ok(format!("{:x}", hash.finalize()))
 }

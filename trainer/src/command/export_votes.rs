@@ -1,19 +1,18 @@
 //! `export-votes`: the team's votes as a set that others can train on.
 
-use crate::catalogue::Catalogue;
-use crate::data::votes::write;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use datasets::votes::judged;
+use datasets::votes::judged_pairs;
 use domain::Timestamp;
 use domain::data::{VotesPer, VotesSpec};
 use domain::preference::Question;
 use std::path::PathBuf;
 use store::{Artifacts, Store};
+use training::data::votes::write;
 
 /// Which votes, and where to.
 #[derive(Debug, Args)]
-pub struct ExportVotesCommand {
+pub(crate) struct ExportVotesCommand {
     /// The file to write: parquet in the columns of Pick-a-Pic.
     out: PathBuf,
     /// A row for two images with what most raters said, or for every vote.
@@ -51,7 +50,7 @@ enum Per {
 impl ExportVotesCommand {
     /// # Errors
     /// The database cannot be reached, no vote is asked for, or the file cannot be written.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let spec = VotesSpec {
             per: match self.per {
                 Per::Pair => VotesPer::Pair,
@@ -69,18 +68,17 @@ impl ExportVotesCommand {
             .context("cannot start the runtime")?;
         runtime.block_on(async {
             let store = Store::connect(&self.database_url).await?;
-            let catalogue =
-                Catalogue { store, artifacts: Artifacts::open(&self.artifacts)?, models: PathBuf::new() };
-            let mut pairs = judged(&catalogue.store.judged_votes(spec.question).await?, &spec);
+            let artifacts = Artifacts::open(&self.artifacts)?;
+            let mut pairs = judged_pairs(&store.judged_votes(spec.question).await?, &spec);
             let ties = pairs.iter().filter(|pair| pair.is_tie()).count();
             if self.drop_ties {
                 pairs.retain(|pair| !pair.is_tie());
             }
             ensure!(!pairs.is_empty(), "there is no vote to write");
-            write(&catalogue, &pairs, &self.out)?;
+            write(&artifacts, &pairs, &self.out)?;
             let kept = if self.drop_ties { "left out" } else { "among them" };
             println!("{}: {} rows, {ties} ties {kept}", self.out.display(), pairs.len());
-            catalogue.store.close().await;
+            store.close().await;
             Ok(())
         })
     }

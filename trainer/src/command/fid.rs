@@ -1,19 +1,19 @@
 //! `fid A B`: how far two sets of images lie apart. The result goes to standard output as JSON, and to standard error for
 //! people.
 
-use crate::recipes::fid::{FidReport, FidSettings, Seen, Side, compare, look, open_extractor};
-use crate::report::Progress;
-use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use diffusion::device::DeviceName;
 use evaluation::fid::{Extractor, Mode, write_statistics};
+use process::progress::Progress;
+use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use training::recipes::fid::{FidReport, FidSettings, Seen, Side, compare, look, open_extractor};
 
 /// What to compare.
 #[derive(Debug, Args)]
-pub struct FidCommand {
+pub(crate) struct FidCommand {
     /// A folder of images, a .npz file of statistics (pytorch-fid's or ours), or shapes:SET:COUNT[:SEED].
     a: String,
     /// What to compare it with; may be left out with --save-statistics.
@@ -54,7 +54,7 @@ pub struct FidCommand {
 impl FidCommand {
     /// # Errors
     /// What went wrong, for people.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         ensure!(self.batch > 0, "--batch: use 1 or more");
         ensure!(self.subsets > 0, "--subsets: use 1 or more");
         ensure!(self.subset_size > 1, "--subset-size: use 2 or more");

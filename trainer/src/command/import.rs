@@ -4,19 +4,18 @@
 
 mod choose;
 
-use crate::hub::{Hub, HubSettings, RepoType, names};
-use crate::report::Progress;
 use anyhow::{Context, Result, bail, ensure};
 use choose::{Precision, Wanted, gather};
 use clap::{Args, ValueEnum};
 use diffusion::config::{ClipTextConfig, Prediction, UnetConfig, read};
 use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, verify_part};
-use diffusion::model_folders::ModelFolders as Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::single_file::{Options, SingleFile};
 use diffusion::tokenizer::Tokenizer;
-use domain::data::is_repository;
-use domain::train::is_name;
+use domain::name::{is_name, is_repository};
 use files::write_atomically;
+use hub::{Hub, HubSettings, RepoType, names};
+use process::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ const LEVELS: usize = 2;
 
 /// What to import.
 #[derive(Debug, Args)]
-pub struct ImportCommand {
+pub(crate) struct ImportCommand {
     /// A folder in diffusers layout, a checkpoint in one file (.safetensors, .ckpt), or a repository of the hub,
     /// OWNER/NAME.
     source: String,
@@ -88,7 +87,7 @@ enum PredictionType {
 impl ImportCommand {
     /// # Errors
     /// What went wrong, for people; nothing is left under the model's name then.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         ensure!(is_name(&self.name), "--name {:?}: use letters, digits, '-', '_' and '.'", self.name);
         let out = self.models.join(&self.name);
         ensure!(!out.exists(), "{} is there already: choose another name, or remove it", out.display());
@@ -211,7 +210,7 @@ impl ImportCommand {
             unet_only: self.unet_only,
         };
         if let (Some(prediction), Some((name, folder)), true) = (options.prediction, base, self.unet_only) {
-            let bases = Folders::new(folder, None).schedule()?.prediction();
+            let bases = PartFolders::new(folder, None).schedule()?.prediction();
             ensure!(
                 bases == prediction,
                 "--prediction-type: the base {name} says otherwise, and its word counts"
@@ -282,7 +281,7 @@ impl ImportCommand {
             );
         }
         let folders =
-            Folders::new(stage, base.filter(|_| self.unet_only).map(|(_, folder)| folder.as_path()));
+            PartFolders::new(stage, base.filter(|_| self.unet_only).map(|(_, folder)| folder.as_path()));
         check_fit(&folders)?;
         let (defaults, _) = folders.defaults()?;
         println!(
@@ -300,7 +299,7 @@ impl ImportCommand {
 }
 
 /// That the parts belong together: text widths, vocabulary.
-fn check_fit(folders: &Folders) -> Result<()> {
+fn check_fit(folders: &PartFolders) -> Result<()> {
     let file = folders.part("unet")?.join("config.json");
     let unet = UnetConfig::read(&file)?;
     let mut width = 0;

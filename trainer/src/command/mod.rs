@@ -1,15 +1,14 @@
 //! The command line, a file per subcommand.
 
-pub mod bench;
-pub mod convert;
-pub mod doctor;
-pub mod evaluate;
-pub mod export;
-pub mod export_votes;
-pub mod fid;
-pub mod import;
-pub mod prepare;
-pub mod replay;
+pub(crate) mod convert;
+pub(crate) mod doctor;
+pub(crate) mod evaluate;
+pub(crate) mod export;
+pub(crate) mod export_votes;
+pub(crate) mod fid;
+pub(crate) mod import;
+pub(crate) mod prepare;
+pub(crate) mod replay;
 mod spec;
-pub mod style;
-pub mod train;
+pub(crate) mod style;
+pub(crate) mod train;

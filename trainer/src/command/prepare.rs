@@ -1,21 +1,21 @@
 //! `prepare SPEC.toml`: encodes a set once, for all runs that learn from it.
 
 use super::spec;
-use crate::data::fetched::{fetch, unless_stopped};
-use crate::data::prepare::Plan;
-use crate::hub::HubSettings;
-use crate::model_folders::ModelFolders;
-use crate::report::Progress;
-use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
+use catalogue::model_folders::ModelFolders;
 use clap::Args;
 use diffusion::device::DeviceName;
 use domain::prepare::{Manifest, PrepareSpec};
+use hub::HubSettings;
+use process::progress::Progress;
+use process::stop_signal::StopSignal;
 use std::path::{Path, PathBuf};
+use training::data::fetched::{fetch, unless_stopped};
+use training::data::prepare::Plan;
 
 /// What to encode, and where models lie.
 #[derive(Debug, Args)]
-pub struct PrepareCommand {
+pub(crate) struct PrepareCommand {
     /// A TOML file with a prepare spec (see docs/data.md).
     config: PathBuf,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub struct PrepareCommand {
 impl PrepareCommand {
     /// # Errors
     /// What went wrong, for people.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let spec = spec::read(&self.config, "prepare", PrepareSpec::validate)?;
         let folders = self.models.model(&spec.base).context("base")?;
         let stop = StopSignal::listen()?;

@@ -1,23 +1,23 @@
 //! `style SPEC.toml`: makes a set of pairs in which an image loses against its edited version.
 
 use super::spec;
-use crate::data::fetched::{fetch, unless_stopped};
-use crate::hub::HubSettings;
-use crate::model_folders::ModelFolders;
-use crate::report::Progress;
-use crate::stop::StopSignal;
-use crate::style::make;
 use anyhow::Result;
+use catalogue::model_folders::ModelFolders;
 use clap::Args;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use diffusion::device::DeviceName;
 use domain::style::StyleSpec;
+use hub::HubSettings;
+use process::progress::Progress;
+use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use training::data::fetched::{fetch, unless_stopped};
+use training::style::make;
 
 /// What to make, and where models lie.
 #[derive(Debug, Args)]
-pub struct StyleCommand {
+pub(crate) struct StyleCommand {
     /// A TOML file with a style spec (see docs/style.md).
     config: PathBuf,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub struct StyleCommand {
 impl StyleCommand {
     /// # Errors
     /// What went wrong, for people.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let mut spec = spec::read(&self.config, "style", StyleSpec::validate)?;
         let stop = StopSignal::listen()?;
         spec.data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;

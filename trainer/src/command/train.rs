@@ -1,30 +1,32 @@
 //! `train CONFIG.toml`: a run without server or database. Curves go to `metrics.jsonl` in the run's folder.
 
 use super::spec;
-use crate::checkpoint::SavedModel;
-use crate::collective::Membership;
-use crate::data::fetched::{fetch_for, unless_stopped};
-use crate::hub::HubSettings;
-use crate::model_folders::{ModelFolders, RUNS};
-use crate::recipes::train::{Ending, Places, Watcher, train_together};
-use crate::report::Progress;
-use crate::stop::StopSignal;
 use anyhow::{Context, Result, ensure};
+use catalogue::model_folders::{ModelFolders, RUNS};
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
 use diffusion::pipeline::Settings;
 use domain::run::metric;
 use domain::train::TrainSpec;
 use files::write_atomically;
+use hub::HubSettings;
 use image::RgbImage;
+use process::progress::Progress;
+use process::stop_signal::StopSignal;
 use std::fs::File;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use training::checkpoint::SavedModel;
+use training::collective::Membership;
+use training::data::fetched::{fetch_for, unless_stopped};
+use training::recipes::callbacks::Callbacks;
+use training::recipes::run_paths::RunPaths;
+use training::recipes::train::{Ending, train_together};
 
 /// What to train, and where.
 #[derive(Debug, Args)]
-pub struct TrainCommand {
+pub(crate) struct TrainCommand {
     /// A TOML file with a train spec (see trainer/configs).
     config: PathBuf,
     /// The run's folder: state, curves, samples and models. A run that was stopped goes on from its state there.
@@ -50,11 +52,11 @@ pub struct TrainCommand {
 impl TrainCommand {
     /// # Errors
     /// What went wrong, for people.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let spec = spec::read(&self.config, "train", TrainSpec::validate)?;
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
-        let places = Places {
+        let places = RunPaths {
             start: self.models.model(&spec.base).context("base")?,
             reference: (spec.reference.as_deref())
                 .map(|name| self.models.model(name).context("reference"))
@@ -100,7 +102,7 @@ impl TrainCommand {
 /// A process that trains with others and leaves reports to the first.
 struct Silent;
 
-impl Watcher for Silent {
+impl Callbacks for Silent {
     fn retire(&mut self, _: u32) -> Result<bool> {
         Ok(false)
     }
@@ -121,7 +123,7 @@ struct Terminal {
     stop: StopSignal,
 }
 
-impl Watcher for Terminal {
+impl Callbacks for Terminal {
     fn encoding(&mut self, done: usize, of: usize) -> Result<()> {
         ensure!(
             !self.stop.received(),

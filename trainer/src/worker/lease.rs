@@ -1,7 +1,7 @@
 //! Holding a job: a task beside the work renews the lease every third of its time, tells how far the work is, and
 //! hears whether it should stop.
 
-use crate::ambient::now;
+use process::ambient::now;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;

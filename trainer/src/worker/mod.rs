@@ -2,20 +2,20 @@
 //! whole when asked to stop.
 
 mod evaluate;
-mod images;
 mod lease;
 mod train;
 
-use crate::ambient::{entropy, now};
-use crate::catalogue::Catalogue;
-use crate::hub::HubSettings;
-use crate::stop::StopSignal;
 use anyhow::{Context, Result};
 use candle_core::Device;
+use catalogue::models::Catalogue;
+use catalogue::models_folder::ModelsFolder;
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::job::JobSpec;
+use hub::HubSettings;
 use lease::Lease;
+use process::ambient::{entropy, now};
+use process::stop_signal::StopSignal;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::{Artifacts, Claim, Ending, Store, StoreError};
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 /// How to work.
 #[derive(Debug, Args)]
-pub struct WorkerCommand {
+pub(crate) struct WorkerCommand {
     /// The database that server and workers share.
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite://data/diff-contrast.db")]
     database_url: String,
@@ -80,7 +80,7 @@ enum Outcome {
 impl WorkerCommand {
     /// # Errors
     /// The database cannot be reached.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let stop = StopSignal::listen()?;
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
@@ -90,8 +90,11 @@ impl WorkerCommand {
             .build()
             .context("cannot start the runtime")?;
         let store = runtime.block_on(Store::connect(&self.database_url))?;
-        let catalogue =
-            Catalogue { store, artifacts: Artifacts::open(&self.artifacts)?, models: self.models.clone() };
+        let catalogue = Catalogue {
+            store,
+            artifacts: Artifacts::open(&self.artifacts)?,
+            models: ModelsFolder::new(&self.models),
+        };
         let name = self.name.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
@@ -100,7 +103,7 @@ impl WorkerCommand {
             Worker { runtime, catalogue, cache: self.cache.clone(), hub: self.hub.clone(), device, stop };
         tracing::info!(name, device = ?worker.device, "waiting for jobs");
         while !stop.received() {
-            let token = uuid::Uuid::from_bytes(entropy()?);
+            let token = uuid::Uuid::from_bytes(entropy());
             let claimed =
                 worker.runtime.block_on(worker.catalogue.store.claim_job(&name, token, now(), LEASE))?;
             match claimed {

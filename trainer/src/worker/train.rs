@@ -1,14 +1,10 @@
 //! A training job: the recipe, watched by the queue.
 
-use super::images::{Belongs, keep, params};
 use super::lease::Lease;
 use super::{Outcome, Worker};
-use crate::ambient::{entropy, now};
-use crate::checkpoint::SavedModel;
-use crate::data::fetched::fetch_for;
-use crate::data::votes::write_votes;
-use crate::recipes::train::{Ending, Places, SAMPLE_SEED, Watcher, train};
 use anyhow::{Context, Result, ensure};
+use catalogue::images::{Owner, params, png};
+use catalogue::run_folder;
 use diffusion::pipeline::Settings;
 use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
@@ -18,9 +14,17 @@ use domain::model::Model;
 use domain::run::{MetricPoint, Run};
 use domain::train::TrainSpec;
 use image::RgbImage;
+use process::ambient::{entropy, now};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use store::{Claim, Conflict, StoreError};
+use training::checkpoint::SavedModel;
+use training::data::fetched::fetch_for;
+use training::data::votes::write_votes;
+use training::recipes::callbacks::Callbacks;
+use training::recipes::run_paths::RunPaths;
+use training::recipes::samples::SAMPLE_SEED;
+use training::recipes::train::{Ending, train};
 
 /// Longest time that points of curves wait to be written: often enough to watch, seldom enough to cost nothing.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -32,11 +36,15 @@ impl Worker {
             Some(name) => Some(self.runtime.block_on(self.catalogue.find(name)).context("reference")?.1),
             None => None,
         };
-        let id = domain::id::RunId::new(now(), entropy()?);
+        let id = domain::id::RunId::new(now(), entropy());
         let run = self.runtime.block_on(self.catalogue.store.begin_run(claim, id))?;
         let key = format!("runs/{}", run.id);
-        let places =
-            Places { start, reference, run: self.catalogue.artifacts.path(&key)?, cache: self.cache.clone() };
+        let places = RunPaths {
+            start,
+            reference,
+            run: self.catalogue.artifacts.path(&key)?,
+            cache: self.cache.clone(),
+        };
         if let DataSpec::Votes(votes) = &spec.data {
             self.runtime.block_on(write_votes(&self.catalogue, votes, &places.run))?;
         }
@@ -82,7 +90,7 @@ impl Worker {
         }
         let prompts = PromptSpec::ShapesHeldOut { count: spec.evaluate_prompts };
         let spec = JobSpec::Evaluate(EvaluateSpec::of(model, prompts));
-        let id = JobId::new(now(), entropy()?);
+        let id = JobId::new(now(), entropy());
         self.runtime.block_on(self.catalogue.store.enqueue_job(id, &spec, now()))?;
         Ok(())
     }
@@ -116,7 +124,7 @@ impl Queue<'_> {
     }
 }
 
-impl Watcher for Queue<'_> {
+impl Callbacks for Queue<'_> {
     fn encoding(&mut self, _done: usize, _of: usize) -> Result<()> {
         ensure!(!self.worker.must_stop(self.lease), "stopped while the set was being encoded");
         Ok(())
@@ -147,9 +155,9 @@ impl Watcher for Queue<'_> {
         self.worker.runtime.block_on(async {
             let mut rows = Vec::new();
             for (prompt, image) in self.spec.sample_prompts.iter().zip(images) {
-                let belongs = Belongs::Run(self.run.id, i64::from(step));
-                let params = params(settings, prompt, SAMPLE_SEED)?;
-                rows.push(keep(&self.worker.catalogue, belongs, params, image).await?);
+                let owner = Owner::Sample(self.run.id, i64::from(step));
+                let params = params(settings, prompt, SAMPLE_SEED);
+                rows.push(self.worker.catalogue.keep_image(owner, params, png(image)?).await?);
             }
             Ok(self.worker.catalogue.store.insert_images(&rows, Some(self.claim)).await?)
         })
@@ -192,8 +200,8 @@ impl Watcher for Queue<'_> {
         let last = saved.step == self.spec.steps;
         let name = if last { self.spec.name.clone() } else { format!("{}-step{step}", self.spec.name) };
         let mut model = Model {
-            id: ModelId::new(now(), entropy()?),
-            folder: format!("{}/models/step-{:07}", self.key, saved.step),
+            id: ModelId::new(now(), entropy()),
+            folder: run_folder::model_key(&self.key, saved.step),
             name,
             sha256: saved.sha256.clone(),
             base_id: Some(self.base.id),

@@ -2,14 +2,14 @@
 
 use domain::id::ModelId;
 use domain::model::Model;
+use process::ambient::{entropy, now};
 use std::path::Path;
-use trainer::ambient::{entropy, now};
 
 /// Under a name.
 pub(crate) fn bundled(name: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes");
     Model {
-        id: ModelId::new(now(), entropy().expect("entropy")),
+        id: ModelId::new(now(), entropy()),
         name: name.to_owned(),
         folder: folder.canonicalize().expect("the bundled model").display().to_string(),
         sha256: "bundled".to_owned(),

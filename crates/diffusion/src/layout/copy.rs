@@ -1,7 +1,7 @@
 //! Copying parts of a model to another folder.
 
 use super::part::{number_of_values, open_part};
-use crate::model_folders::ModelFolders;
+use crate::part_folders::PartFolders;
 use crate::weights::{Stem, save_streamed};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -37,7 +37,7 @@ pub fn copy_part(
 ///
 /// # Errors
 /// Fails if the UNet or an adapter is damaged, they do not fit together, or the UNet cannot be written.
-pub fn write_fused_unet(folders: &ModelFolders, to: &Path, dtype: DType) -> Result<()> {
+pub fn write_fused_unet(folders: &PartFolders, to: &Path, dtype: DType) -> Result<()> {
     let from = folders.part("unet")?;
     let (_, weights) = folders.unet(&Device::Cpu)?;
     copy_config(&from, to)?;

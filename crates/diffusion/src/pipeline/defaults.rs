@@ -2,7 +2,7 @@
 
 use crate::config::{self, UnetConfig, VaeConfig};
 use crate::layout::SCHEDULE;
-use crate::model_folders::ModelFolders;
+use crate::part_folders::PartFolders;
 use crate::sampler::SamplerKind;
 use crate::unet::Unet;
 use crate::{Error, Result};
@@ -34,7 +34,7 @@ struct GenerationConfig {
     sampler: Option<String>,
 }
 
-impl ModelFolders {
+impl PartFolders {
     /// The model's default settings, and the number of pixels that width and height must be multiples of. Reads only
     /// configs.
     ///
@@ -61,7 +61,7 @@ impl ModelFolders {
 }
 
 /// The recommended sampler, or else the one in the noise schedule's file, if that file's settings are supported.
-fn default_sampler(folders: &ModelFolders, recommended: Option<&str>) -> Result<SamplerKind> {
+fn default_sampler(folders: &PartFolders, recommended: Option<&str>) -> Result<SamplerKind> {
     let file = folders.part(SCHEDULE)?;
     let schedule = folders.schedule()?;
     let kind = match recommended {

@@ -3,8 +3,8 @@
 
 use super::denoise::{Progress, STEP_NOISE, denoise, draw_noise};
 use super::images::{resized, to_images, to_tensor};
-use crate::model_folders::ModelFolders;
 use crate::noise::Noise;
+use crate::part_folders::PartFolders;
 use crate::sampler::{Sampler, SamplerKind};
 use crate::schedule::Schedule;
 use crate::text_encoders::TextEncoders;
@@ -75,7 +75,7 @@ impl InstructPix2Pix {
     /// # Errors
     /// Fails if a part is missing, damaged or not supported, or the UNet takes no image.
     pub fn load(folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
-        let folders = ModelFolders::new(folder, base);
+        let folders = PartFolders::new(folder, base);
         let unet_folder = folders.part("unet")?;
         let (unet, _) = Unet::load(&unet_folder, device, false)?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;

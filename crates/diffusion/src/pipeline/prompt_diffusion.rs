@@ -5,8 +5,8 @@ use super::denoise::{Progress, STEP_NOISE, denoise, draw_noise};
 use super::guidance::Guidance;
 use super::images::{resized, to_images, to_tensor};
 use crate::controlnet::ControlNet;
-use crate::model_folders::ModelFolders;
 use crate::noise::Noise;
+use crate::part_folders::PartFolders;
 use crate::sampler::{Sampler, SamplerKind};
 use crate::schedule::Schedule;
 use crate::text_encoders::TextEncoders;
@@ -89,7 +89,7 @@ impl PromptDiffusion {
     ///
     /// # Errors
     /// Fails if a part is missing, damaged or not supported, or the ControlNet does not fit.
-    pub fn new(folders: &ModelFolders, controlnet: ControlNet, device: &Device) -> Result<Self> {
+    pub fn new(folders: &PartFolders, controlnet: ControlNet, device: &Device) -> Result<Self> {
         let unet_folder = folders.part("unet")?;
         let (unet, _) = Unet::load(&unet_folder, device, false)?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;

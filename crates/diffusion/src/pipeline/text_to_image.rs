@@ -6,8 +6,8 @@ use super::guidance::Guidance;
 use super::images::to_images;
 use super::prompt::{Prompt, Settings};
 use crate::conditioning::MicroConditioning;
-use crate::model_folders::ModelFolders;
 use crate::noise::Noise;
+use crate::part_folders::PartFolders;
 use crate::sampler::Sampler;
 use crate::schedule::Schedule;
 use crate::text_encoders::TextEncoders;
@@ -39,14 +39,14 @@ impl TextToImage {
     /// # Errors
     /// Fails if a part is missing, damaged or not supported; the message names the file and the tensor.
     pub fn load(folder: &Path, base: Option<&Path>, device: &Device) -> Result<Self> {
-        Self::open(&ModelFolders::new(folder, base), device)
+        Self::open(&PartFolders::new(folder, base), device)
     }
 
     /// Loads a model.
     ///
     /// # Errors
     /// As [`TextToImage::load`].
-    pub fn open(folders: &ModelFolders, device: &Device) -> Result<Self> {
+    pub fn open(folders: &PartFolders, device: &Device) -> Result<Self> {
         let (unet, weights) = folders.unet(device)?;
         Ok(Self { weights: Some(weights), ..Self::with_unet(unet, folders, device)? })
     }
@@ -55,7 +55,7 @@ impl TextToImage {
     ///
     /// # Errors
     /// As [`TextToImage::load`].
-    pub fn with_unet(unet: Unet, folders: &ModelFolders, device: &Device) -> Result<Self> {
+    pub fn with_unet(unet: Unet, folders: &PartFolders, device: &Device) -> Result<Self> {
         let (defaults, size_multiple) = folders.defaults()?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
         let text_encoders = TextEncoders::open(folders, device)?;

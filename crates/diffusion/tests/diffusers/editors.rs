@@ -3,7 +3,7 @@
 use crate::fixture::{Expected, folder, json};
 use candle_core::{Device, Tensor};
 use diffusion::controlnet::ControlNet;
-use diffusion::model_folders::ModelFolders;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{
     Edit, EditSettings, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
 };
@@ -141,7 +141,7 @@ fn sides_are_rounded_down_and_invalid_images_are_errors() {
 
 fn prompt_diffusion() -> PromptDiffusion {
     let network = ControlNet::load(&folder("prompt_diffusion/controlnet"), &Device::Cpu).expect("load");
-    PromptDiffusion::new(&ModelFolders::new(&folder("model"), None), network, &Device::Cpu)
+    PromptDiffusion::new(&PartFolders::new(&folder("model"), None), network, &Device::Cpu)
         .expect("a pipeline")
 }
 
@@ -211,11 +211,11 @@ fn a_query_depends_on_the_pair_but_not_on_its_batch() {
 #[test]
 fn a_controlnet_that_does_not_fit_is_an_error() {
     let plain = ControlNet::load(&folder("controlnet_plain"), &Device::Cpu).expect("load");
-    let error = PromptDiffusion::new(&ModelFolders::new(&folder("model"), None), plain, &Device::Cpu);
+    let error = PromptDiffusion::new(&PartFolders::new(&folder("model"), None), plain, &Device::Cpu);
     let error = error.expect_err("one hint").to_string();
     assert!(error.contains("conditioning_channels 6"), "{error}");
     let network = ControlNet::load(&folder("prompt_diffusion/controlnet"), &Device::Cpu).expect("load");
-    let over = ModelFolders::new(&folder("instruct_pix2pix"), Some(&folder("model")));
+    let over = PartFolders::new(&folder("instruct_pix2pix"), Some(&folder("model")));
     let error = PromptDiffusion::new(&over, network, &Device::Cpu).expect_err("two blocks").to_string();
     assert!(error.contains("block_out_channels"), "{error}");
 }

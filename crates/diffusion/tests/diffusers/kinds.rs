@@ -5,7 +5,7 @@ use crate::fixture::{Expected, folder, json};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::MicroConditioning;
 use diffusion::config::UnetConfig;
-use diffusion::model_folders::ModelFolders;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use diffusion::sampler::SamplerKind;
 use diffusion::text_encoders::TextEncoders;
@@ -18,7 +18,7 @@ fn texts(list: &Value) -> Vec<&str> {
 }
 
 fn open(name: &str) -> TextEncoders {
-    TextEncoders::open(&ModelFolders::new(&folder(name), None), &Device::Cpu).expect(name)
+    TextEncoders::open(&PartFolders::new(&folder(name), None), &Device::Cpu).expect(name)
 }
 
 /// Asserts that the images of a case equal those of diffusers.
@@ -180,7 +180,7 @@ fn tokenizers_with_different_lengths_are_an_error() {
     copy(&folder("sdxl"), scratch.path());
     std::fs::write(scratch.path().join("tokenizer_2/tokenizer_config.json"), r#"{"model_max_length": 70}"#)
         .expect("write");
-    let opened = TextEncoders::open(&ModelFolders::new(scratch.path(), None), &Device::Cpu);
+    let opened = TextEncoders::open(&PartFolders::new(scratch.path(), None), &Device::Cpu);
     let error = opened.expect_err("different lengths").to_string();
     assert!(error.contains("tokenizer_2: model_max_length 70 differs from the 77"), "{error}");
 }

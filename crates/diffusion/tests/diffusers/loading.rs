@@ -4,7 +4,7 @@ use crate::fixture::folder;
 use candle_core::{Device, Tensor};
 use diffusion::clip::TextTower;
 use diffusion::config::{UnetConfig, VaeConfig};
-use diffusion::model_folders::ModelFolders;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::TextToImage;
 use diffusion::sampler::SamplerKind;
 use diffusion::schedule::Schedule;
@@ -254,7 +254,7 @@ fn missing_parts_are_taken_from_the_base() {
     assert_names(TextToImage::load(partial.path(), None, &Device::Cpu), &["vae", "is missing"]);
     let base = folder("model");
     let model = TextToImage::load(partial.path(), Some(&base), &Device::Cpu).expect("load");
-    let (defaults, multiple) = ModelFolders::new(partial.path(), Some(&base)).defaults().expect("defaults");
+    let (defaults, multiple) = PartFolders::new(partial.path(), Some(&base)).defaults().expect("defaults");
     assert_eq!((defaults, multiple), (*model.defaults(), model.size_multiple()));
     assert_eq!((defaults.width, defaults.steps, multiple), (8, 5, 2));
     assert_eq!((defaults.guidance_scale, defaults.sampler), (4.0, SamplerKind::Euler));
@@ -272,7 +272,7 @@ fn default_samplers() {
         change_config(&file, settings);
         // Hides the generation_config.json of the base, which names another sampler.
         std::fs::write(folder.path().join("generation_config.json"), "{}").expect("write");
-        ModelFolders::new(folder.path(), Some(&base)).defaults().map(|(defaults, _)| defaults.sampler)
+        PartFolders::new(folder.path(), Some(&base)).defaults().map(|(defaults, _)| defaults.sampler)
     };
     let pndm = chosen(json!({ "_class_name": "PNDMScheduler", "skip_prk_steps": true }));
     assert_eq!(pndm.expect("PNDM"), SamplerKind::Pndm);
@@ -290,6 +290,6 @@ fn default_samplers() {
     assert_names(chosen(dpm), &["scheduler_config.json", "lambda_min_clipped"]);
     let config: Value = serde_json::from_slice(&std::fs::read(&file).expect("a config")).expect("a config");
     std::fs::write(&file, format!("{config:#}").replace("0.5", "-Infinity")).expect("write");
-    let (defaults, _) = ModelFolders::new(folder.path(), Some(&base)).defaults().expect("read");
+    let (defaults, _) = PartFolders::new(folder.path(), Some(&base)).defaults().expect("read");
     assert_eq!(defaults.sampler, SamplerKind::Dpmpp2m);
 }

@@ -2,9 +2,9 @@
 
 use super::Objective;
 use super::batch::{Batch, Values};
-use crate::objectives::{PairErrors, diff_contrast, diffusion_dpo, rpo, sft, softmax_of_cosines};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
+use training::objectives::{PairErrors, diff_contrast, diffusion_dpo, rpo, sft, softmax_of_cosines};
 
 /// What the objective makes of the errors.
 pub(super) struct Mixed {

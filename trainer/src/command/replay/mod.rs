@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// What to compute, and on what.
 #[derive(Debug, Args)]
-pub struct ReplayCommand {
+pub(crate) struct ReplayCommand {
     /// Folder in diffusers layout with the policy's `unet/` and `scheduler/`.
     #[arg(long)]
     model: PathBuf,
@@ -69,7 +69,7 @@ impl Objective {
 impl ReplayCommand {
     /// # Errors
     /// An input that is missing or wrong, by name. Nothing is written then.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         self.check()?;
         let schedule = self.schedule()?;
         let batch = Batch::read(&self.batch, self.objective.compares(), schedule.timesteps())?;

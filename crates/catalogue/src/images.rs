@@ -1,0 +1,73 @@
+//! Images as artifacts and rows. The file is written first and the row second, so that a row always has its file.
+
+use crate::models::Catalogue;
+use crate::samplers;
+use anyhow::{Context, Result};
+use diffusion::pipeline::Settings;
+use domain::id::{ImageId, ModelId, RunId};
+use domain::image::{GenerationParams, Image, Purpose};
+use image::{ImageFormat, RgbImage};
+use process::ambient;
+use std::io::Cursor;
+use store::ArtifactError;
+
+/// What an image was made for.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner {
+    /// A request of `/generate`, by this model.
+    Generation(ModelId),
+    /// The evaluation of this model.
+    Evaluation(ModelId),
+    /// A sample of a run after so many steps.
+    Sample(RunId, i64),
+}
+
+impl Catalogue {
+    /// Writes an image's file and returns the row, which the caller inserts.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub async fn keep_image(
+        &self,
+        owner: Owner,
+        params: GenerationParams,
+        png: Vec<u8>,
+    ) -> Result<Image, ArtifactError> {
+        let now = ambient::now();
+        let id = ImageId::new(now, ambient::entropy());
+        let artifact = format!("images/{id}.png");
+        self.artifacts.put(&artifact, png).await?;
+        let (model_id, run_id, step, purpose) = match owner {
+            Owner::Generation(model) => (Some(model), None, None, Purpose::Generation),
+            Owner::Evaluation(model) => (Some(model), None, None, Purpose::Evaluation),
+            Owner::Sample(run, step) => (None, Some(run), Some(step), Purpose::Sample),
+        };
+        Ok(Image { id, model_id, run_id, step, purpose, params, artifact, created_at: now })
+    }
+}
+
+/// The parameters of an image that was drawn without negative prompt or adapters.
+#[must_use]
+pub fn params(settings: &Settings, prompt: &str, seed: u64) -> GenerationParams {
+    GenerationParams {
+        prompt: prompt.to_owned(),
+        negative_prompt: String::new(),
+        seed,
+        steps: settings.steps,
+        guidance_scale: settings.guidance_scale,
+        width: settings.width,
+        height: settings.height,
+        sampler: samplers::name(settings.sampler),
+        lora: Vec::new(),
+    }
+}
+
+/// An image as a PNG file without metadata.
+///
+/// # Errors
+/// Fails if the image has no pixels.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).context("cannot encode an image as PNG")?;
+    Ok(bytes.into_inner())
+}

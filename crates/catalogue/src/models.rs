@@ -1,0 +1,107 @@
+//! Models as rows and folders: from a name or id to the files of every part.
+
+use crate::models_folder::ModelsFolder;
+use diffusion::part_folders::PartFolders;
+use domain::id::ModelId;
+use domain::model::Model;
+use std::path::{Path, PathBuf};
+use store::{ArtifactError, Artifacts, Store, StoreError};
+
+/// Rows in the database, files in the artifact store, and the models folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    /// Rows.
+    pub store: Store,
+    /// Files of trained models, images and reports.
+    pub artifacts: Artifacts,
+    /// Bundled and imported models.
+    pub models: ModelsFolder,
+}
+
+/// Why a model cannot be found or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// No row has this name or id.
+    #[error("no model is called {0:?}: the Models page lists those there are")]
+    Unknown(String),
+    /// The row exists, its files cannot be used.
+    #[error("model {name:?} cannot be used: {problem}")]
+    Unusable {
+        /// The model.
+        name: String,
+        /// What is wrong with its files.
+        problem: String,
+    },
+    /// The database does not answer or holds an inconsistent row.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The row's folder is no artifact key.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+/// The folders of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFiles {
+    /// The model's id.
+    pub id: ModelId,
+    /// The model's name.
+    pub name: String,
+    /// The model's own folder.
+    pub folder: PathBuf,
+    /// Folders of the parts that `folder` lacks, nearest ancestor first.
+    pub bases: Vec<PathBuf>,
+}
+
+impl ModelFiles {
+    /// The folders as the pipelines look parts up.
+    #[must_use]
+    pub fn folders(&self) -> PartFolders {
+        PartFolders::with_bases(&self.folder, self.bases.clone())
+    }
+}
+
+impl Catalogue {
+    /// The model of a name or id, and its folders.
+    ///
+    /// # Errors
+    /// Fails if there is no such model or its files cannot be used.
+    pub async fn find(&self, name_or_id: &str) -> Result<(Model, PartFolders), ModelError> {
+        let found = self.store.find_model(name_or_id).await?;
+        let model =
+            found.ok_or_else(|| ModelError::Unknown(name_or_id.chars().take(100).collect::<String>()))?;
+        let folders = self.files(&model).await?.folders();
+        Ok((model, folders))
+    }
+
+    /// The folders of a model: parts that its own folder lacks are its ancestors'.
+    ///
+    /// # Errors
+    /// Fails if an ancestor's row is gone or a folder cannot be used.
+    pub async fn files(&self, model: &Model) -> Result<ModelFiles, ModelError> {
+        let ancestors = self.store.list_ancestors(model).await.map_err(|error| match error {
+            StoreError::Missing(_) => ModelError::Unusable {
+                name: model.name.clone(),
+                problem: "the model it was trained from is gone".to_owned(),
+            },
+            error => error.into(),
+        })?;
+        let bases = ancestors.iter().map(|ancestor| self.folder(ancestor)).collect::<Result<_, _>>()?;
+        Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: self.folder(model)?, bases })
+    }
+
+    /// The model's own folder. A model that no run made lies in the models folder, wherever that is now: the path in its
+    /// row may be another checkout's. A trained model lies in the artifact store.
+    ///
+    /// # Errors
+    /// Fails if the folder in the models folder cannot be used, or the row's folder is no artifact key.
+    pub fn folder(&self, model: &Model) -> Result<PathBuf, ModelError> {
+        if model.run_id.is_none()
+            && let Some(found) = self.models.find(&model.name)
+        {
+            return found.map_err(|problem| ModelError::Unusable { name: model.name.clone(), problem });
+        }
+        let folder = Path::new(&model.folder);
+        if folder.is_absolute() { Ok(folder.to_owned()) } else { Ok(self.artifacts.path(&model.folder)?) }
+    }
+}

@@ -1,0 +1,170 @@
+//! The models folder: bundled and imported models, each in a sub-folder of its name. The server registers them in the
+//! database when it starts.
+
+use anyhow::{Context, Result, ensure};
+use diffusion::layout::{MODEL_INDEX, Origin};
+use diffusion::lora::WEIGHTS_FILE;
+use diffusion::part_folders::PartFolders;
+use domain::id::ModelId;
+use domain::model::Model;
+use domain::name::is_name;
+use files::sha256;
+use process::ambient;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Store;
+
+/// The models folder, and what registration found in it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct ModelsFolder {
+    root: PathBuf,
+    /// By name: the folder, or why it is no usable model. Empty unless registered.
+    registered: Arc<HashMap<String, Result<PathBuf, String>>>,
+}
+
+impl ModelsFolder {
+    /// A models folder as it lies on the disk, without registration.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), registered: Arc::default() }
+    }
+
+    /// Inserts a row for every sub-folder that is a model and has none: one with a `model_index.json`, an `origin.json`
+    /// that names a base, or a LoRA adapter. An unreadable folder is logged and does not stop the others.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn register(store: &Store, root: &Path) -> Result<Self> {
+        let mut registered = HashMap::new();
+        for (name, folder) in model_folders(root) {
+            let outcome = register(store, &name, &folder).await;
+            match &outcome {
+                Ok(_) => tracing::info!(model = name, folder = %folder.display(), "registered model"),
+                Err(problem) => tracing::warn!(model = name, folder = %folder.display(), "{problem:#}"),
+            }
+            registered.insert(name, outcome.map_err(|problem| format!("{problem:#}")));
+        }
+        if registered.is_empty() {
+            tracing::warn!(folder = %root.display(), "no bundled model: no sub-folder is in diffusers layout");
+        }
+        Ok(Self { root: root.to_owned(), registered: Arc::new(registered) })
+    }
+
+    /// The folder of a model of this name, or why it cannot be used; `None` if the models folder has none.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Result<PathBuf, String>> {
+        if let Some(found) = self.registered.get(name) {
+            return Some(found.clone());
+        }
+        let folder = self.root.join(name);
+        is_model(&folder).then_some(Ok(folder))
+    }
+
+    /// Sub-folders that could not be registered, with the reason.
+    pub fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.registered
+            .iter()
+            .filter_map(|(name, found)| Some((name.as_str(), found.as_ref().err()?.as_str())))
+    }
+}
+
+/// Whether a folder holds an adapter and no network of its own.
+#[must_use]
+pub fn is_adapter(folder: &Path) -> bool {
+    folder.join(WEIGHTS_FILE).is_file() && !folder.join("unet").exists()
+}
+
+fn is_model(folder: &Path) -> bool {
+    Origin::is_model(folder) || folder.join(WEIGHTS_FILE).is_file()
+}
+
+/// Sub-folders that are models, with their names; bases before what refers to them.
+fn model_folders(root: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let mut folders: Vec<(String, PathBuf)> = entries
+        .map(|entry| entry.path())
+        .filter(|folder| Origin::is_model(folder) || is_adapter(folder))
+        .filter_map(|folder| Some((folder.file_name()?.to_str()?.to_owned(), folder)))
+        // An unfinished import.
+        .filter(|(name, _)| !name.starts_with('.'))
+        .collect();
+    folders.sort_by_key(|(name, folder)| (!folder.join(MODEL_INDEX).is_file(), name.clone()));
+    folders
+}
+
+/// Makes sure that a folder has a row; returns its canonical path.
+async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
+    ensure!(is_name(name), "the folder's name is no model name: use letters, digits, '-', '_' and '.'");
+    let folder = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
+    let origin = Origin::read(&folder)?.unwrap_or_default();
+    let base = match &origin.base {
+        Some(base) => Some(store.get_model_by_name(base).await?.with_context(|| {
+            format!("its base {base:?} is no model here: import it, or put its folder beside this one")
+        })?),
+        None => None,
+    };
+    let (description, sha256) = {
+        let (folder, base) = (folder.clone(), Origin::base_of(&folder)?);
+        tokio::task::spawn_blocking(move || inspect(&folder, base.as_deref(), &origin)).await??
+    };
+    if let Some(row) = store.get_model_by_name(name).await? {
+        ensure!(
+            row.sha256 == sha256,
+            "its weights differ from those that the database knows as {name:?} (SHA-256 {} there, {} here), and that \
+             model's images and votes would become this one's: rename the folder to have both",
+            &row.sha256[..12.min(row.sha256.len())],
+            &sha256[..12]
+        );
+        return Ok(folder);
+    }
+    let now = ambient::now();
+    let model = Model {
+        id: ModelId::new(now, ambient::entropy()),
+        name: name.to_owned(),
+        folder: folder.display().to_string(),
+        sha256,
+        base_id: base.map(|base| base.id),
+        run_id: None,
+        step: None,
+        objective: None,
+        description,
+        created_at: now,
+    };
+    match store.insert_model(&model, None).await {
+        // Another server on the same database inserted it first.
+        Ok(()) | Err(store::StoreError::Conflict(store::Conflict::ModelName)) => Ok(folder),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the files say without being loaded: that the configs can be read, a description, and the SHA-256 of the weights.
+fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, String)> {
+    let weights = if is_adapter(folder) {
+        vec![folder.join(WEIGHTS_FILE)]
+    } else {
+        PartFolders::new(folder, base).defaults()?;
+        diffusion::unet::Unet::files(&PartFolders::new(folder, None).part("unet")?)?.1.files().to_vec()
+    };
+    let sha256 = sha256::of_files(weights.iter().map(PathBuf::as_path))?;
+    let mut description = description(folder);
+    if description.is_empty() && !origin.source.is_empty() {
+        description = format!("Imported from {}.", origin.source);
+    }
+    Ok((description, sha256))
+}
+
+/// The first paragraph of the model card, or an empty text.
+fn description(folder: &Path) -> String {
+    let card = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+    // A card may begin with a block of metadata between two lines of dashes.
+    let text = card
+        .strip_prefix("---\n")
+        .and_then(|rest| rest.split_once("\n---\n"))
+        .map_or(card.as_str(), |(_, text)| text);
+    text.split("\n\n")
+        .map(str::trim)
+        .find(|paragraph| !paragraph.is_empty() && !paragraph.starts_with(['#', '!', '|', '`', '<', '-']))
+        .map(|paragraph| paragraph.replace('\n', " ").chars().take(300).collect())
+        .unwrap_or_default()
+}

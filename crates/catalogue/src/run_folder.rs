@@ -1,0 +1,65 @@
+//! The layout of a run's folder: `models/step-0000100/` holds the model after 100 steps.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+const MODELS: &str = "models";
+const PREFIX: &str = "step-";
+
+/// The folder of a run's models.
+#[must_use]
+pub fn models(run: &Path) -> PathBuf {
+    run.join(MODELS)
+}
+
+/// The name of what a run made after `step` steps: sorted as text it is sorted by step.
+#[must_use]
+pub fn step_name(step: u32) -> String {
+    format!("{PREFIX}{step:07}")
+}
+
+/// The folder of a run's model after `step` steps.
+#[must_use]
+pub fn model(run: &Path, step: u32) -> PathBuf {
+    models(run).join(step_name(step))
+}
+
+/// The same as an artifact key, for the run whose folder has the key `run`.
+#[must_use]
+pub fn model_key(run: &str, step: u32) -> String {
+    format!("{run}/{MODELS}/{}", step_name(step))
+}
+
+/// The step of a model's folder; `None` for any other folder.
+#[must_use]
+pub fn step_of(model: &Path) -> Option<u32> {
+    model.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// Steps of the models in a run's folder, in no order.
+///
+/// # Errors
+/// Fails if the folder of models cannot be read.
+pub fn steps(run: &Path) -> io::Result<Vec<u32>> {
+    let mut steps = Vec::new();
+    for entry in std::fs::read_dir(models(run))? {
+        steps.extend(step_of(&entry?.path()));
+    }
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{model, model_key, step_of, steps};
+    use std::path::Path;
+
+    #[test]
+    fn a_step_is_found_again_in_its_folder() {
+        let run = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(model(run.path(), 100)).expect("a folder");
+        std::fs::create_dir_all(run.path().join("models/.step-1")).expect("a folder");
+        assert_eq!(steps(run.path()).expect("steps"), [100]);
+        assert_eq!(model_key("runs/x", 100), "runs/x/models/step-0000100");
+        assert_eq!(step_of(Path::new("models/step-x")), None);
+    }
+}

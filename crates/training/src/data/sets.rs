@@ -1,0 +1,29 @@
+//! The sets of the bundled world, as runs use them.
+
+use super::examples::Example;
+use domain::data::ShapesSet;
+use domain::dataset::Source;
+use rayon::prelude::*;
+use shapes::Image;
+use shapes::set::{Set, entry};
+use std::ops::Range;
+
+/// Draws some examples of a set, in parallel. A pure function of its arguments.
+#[must_use]
+pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
+    let set = match set {
+        ShapesSet::Images => Set::Images,
+        ShapesSet::Centred => Set::Centred,
+        ShapesSet::VanGogh => Set::VanGogh,
+        ShapesSet::Sketch => Set::Sketch,
+        ShapesSet::Winter => Set::Winter,
+        ShapesSet::Quality => Set::Quality,
+    };
+    let draw = |index| {
+        let entry = entry(set, seed, index);
+        let loser = entry.loser.as_ref().map(Image::to_image);
+        let source = Source { file: format!("seed {seed}"), row: index };
+        Example { row: index, caption: entry.caption, winner: entry.winner.to_image(), loser, source }
+    };
+    which.into_par_iter().map(draw).collect()
+}

@@ -1,0 +1,14 @@
+//! Diffusion-DPO (Wallace et al. 2024): each winner against its own loser.
+
+use super::Loss;
+use super::pairs::{PairErrors, log_sigmoid};
+use candle_core::Result;
+
+/// Mean over i of -log sigmoid(-beta/2 (a_i - b_i)).
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn diffusion_dpo(errors: &PairErrors, beta: f64) -> Result<Loss> {
+    let logits = ((errors.a()? - errors.b()?)? * (-0.5 * beta))?;
+    Ok(Loss { loss: log_sigmoid(&logits)?.mean_all()?.neg()?, metrics: errors.metrics(beta)? })
+}

@@ -1,0 +1,74 @@
+//! An evaluation in a folder: `images/MODEL/INDEX.png`, `report.json`, `scores.csv`, `report.html`.
+
+use super::Contestant;
+use super::store::EvaluationStore;
+use anyhow::{Context, Result, ensure};
+use catalogue::images::png;
+use domain::evaluate::{EvaluateSpec, ReportFile};
+use domain::image::GenerationParams;
+use files::write_atomically;
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What the folder belongs to: `evaluation.json`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Manifest {
+    spec: EvaluateSpec,
+    /// Name and SHA-256 of the weights.
+    models: Vec<(String, String)>,
+}
+
+/// The folder of one evaluation.
+#[derive(Debug)]
+pub struct FolderStore {
+    folder: PathBuf,
+}
+
+impl FolderStore {
+    /// Opens the folder of an evaluation, new or to be resumed.
+    ///
+    /// # Errors
+    /// Fails if the folder belongs to another spec or other weights, whose images would be mixed with these.
+    pub fn open(folder: &Path, spec: &EvaluateSpec, contestants: &[Contestant]) -> Result<Self> {
+        let models = contestants.iter().map(|of| (of.name.clone(), of.sha256.clone())).collect();
+        let manifest = Manifest { spec: spec.clone(), models };
+        let file = folder.join("evaluation.json");
+        if file.is_file() {
+            let old = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            ensure!(
+                serde_json::from_slice::<Manifest>(&old).ok().as_ref() == Some(&manifest),
+                "{} belongs to another spec or other weights: name another folder, or remove it to start again",
+                folder.display()
+            );
+        } else {
+            write_atomically(&file, &serde_json::to_vec_pretty(&manifest)?)?;
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn image(&self, model: usize, index: usize) -> PathBuf {
+        self.folder.join(format!("images/{model:02}/{index:05}.png"))
+    }
+}
+
+impl EvaluationStore for FolderStore {
+    fn existing(&mut self, model: usize, params: &[GenerationParams]) -> Result<Vec<bool>> {
+        Ok((0..params.len()).map(|index| self.image(model, index).is_file()).collect())
+    }
+
+    fn put_images(&mut self, model: usize, images: &[(usize, &GenerationParams, &RgbImage)]) -> Result<()> {
+        for (index, _, image) in images {
+            write_atomically(&self.image(model, *index), &png(image)?)?;
+        }
+        Ok(())
+    }
+
+    fn image_file(&self, model: usize, index: usize) -> Result<PathBuf> {
+        Ok(self.image(model, index))
+    }
+
+    fn put_report(&mut self, file: ReportFile, bytes: Vec<u8>) -> Result<()> {
+        Ok(write_atomically(&self.folder.join(file.name()), &bytes)?)
+    }
+}

@@ -1,0 +1,169 @@
+//! The prompts of an evaluation, from wherever its spec says.
+
+use anyhow::{Context, Result, bail, ensure};
+use domain::evaluate::PromptSpec;
+use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
+use serde::Deserialize;
+use shapes::world::{HeldOutPrompt, held_out_prompts};
+use std::path::Path;
+
+/// Seed of the choice among held-out prompts: the same for every model, so that they can be compared.
+const PROMPT_SEED: u64 = 777;
+
+/// HPSv2's styles, in the order of its paper's table.
+const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
+
+/// A prompt, and what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// What to image.
+    pub prompt: String,
+    /// What kind of prompt it is; empty where nobody said.
+    pub category: String,
+    /// What the bundled world's rule needs to judge an image of it.
+    pub held_out: Option<HeldOutPrompt>,
+}
+
+impl Task {
+    fn new(prompt: &str, category: &str) -> Self {
+        Self { prompt: prompt.trim().to_owned(), category: category.to_owned(), held_out: None }
+    }
+}
+
+/// Reads or draws them.
+///
+/// # Errors
+/// A file that cannot be read or is not what its source says, a prompt that is empty or too long, too many of them.
+pub fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
+    let tasks = match spec {
+        PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, PROMPT_SEED)
+            .into_iter()
+            .map(|asked| Task {
+                prompt: asked.caption.clone(),
+                category: asked.shape.to_string(),
+                held_out: Some(asked),
+            })
+            .collect(),
+        PromptSpec::List { prompts } => prompts.iter().map(|prompt| Task::new(prompt, "")).collect(),
+        PromptSpec::HpsBenchmark { folder, per_style } => hps(Path::new(folder), *per_style)?,
+        PromptSpec::Parti { file, count } => {
+            let most = count.map_or(usize::MAX, |count| count as usize);
+            parti(&read(Path::new(file))?).with_context(|| file.clone())?.into_iter().take(most).collect()
+        }
+        PromptSpec::Text { file } => {
+            let text = read(Path::new(file))?;
+            text.lines().filter(|line| !line.trim().is_empty()).map(|line| Task::new(line, "")).collect()
+        }
+        PromptSpec::JsonLines { file } => {
+            json_lines(&read(Path::new(file))?).with_context(|| file.clone())?
+        }
+    };
+    ensure!(!tasks.is_empty(), "there are no prompts");
+    ensure!(
+        tasks.len() <= MAX_PROMPTS as usize,
+        "there are {} prompts: at most {MAX_PROMPTS} are taken",
+        tasks.len()
+    );
+    for (i, task) in tasks.iter().enumerate() {
+        ensure!(!task.prompt.is_empty(), "prompt {} is empty", i + 1);
+        ensure!(
+            task.prompt.len() <= MAX_PROMPT_BYTES,
+            "prompt {} has {} bytes: use at most {MAX_PROMPT_BYTES}",
+            i + 1,
+            task.prompt.len()
+        );
+    }
+    Ok(tasks)
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// A list of prompts per style, as HPSv2's data set has them.
+fn hps(folder: &Path, per_style: Option<u32>) -> Result<Vec<Task>> {
+    let most = per_style.map_or(usize::MAX, |count| count as usize);
+    let mut tasks = Vec::new();
+    for style in STYLES {
+        let file = folder.join(format!("{style}.json"));
+        let prompts: Vec<String> = serde_json::from_str(&read(&file)?)
+            .with_context(|| format!("{} is no list of prompts", file.display()))?;
+        tasks.extend(prompts.iter().take(most).map(|prompt| Task::new(prompt, style)));
+    }
+    Ok(tasks)
+}
+
+/// Tab-separated without quoting: some prompts hold a quotation mark.
+fn parti(text: &str) -> Result<Vec<Task>> {
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().split('\t').map(str::trim).collect();
+    ensure!(
+        header.starts_with(&["Prompt", "Category"]),
+        "does not begin with the columns Prompt and Category"
+    );
+    lines
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(i, line)| {
+            let mut columns = line.split('\t');
+            match (columns.next(), columns.next()) {
+                (Some(prompt), Some(category)) => Ok(Task::new(prompt, category.trim())),
+                _ => bail!("line {} has no category", i + 2),
+            }
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    prompt: String,
+    #[serde(default)]
+    category: String,
+}
+
+fn json_lines(text: &str) -> Result<Vec<Task>> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(i, line)| {
+            let line: Line = serde_json::from_str(line).with_context(|| format!("line {}", i + 1))?;
+            Ok(Task::new(&line.prompt, &line.category))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{json_lines, parti, tasks};
+    use domain::evaluate::PromptSpec;
+
+    #[test]
+    fn every_source_gives_prompts_with_categories() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for style in super::STYLES {
+            std::fs::write(folder.path().join(format!("{style}.json")), r#"["one", "two"]"#)
+                .expect("written");
+        }
+        let path = folder.path().display().to_string();
+        let hps =
+            tasks(&PromptSpec::HpsBenchmark { folder: path.clone(), per_style: Some(1) }).expect("prompts");
+        let seen: Vec<_> = hps.iter().map(|t| (t.category.as_str(), t.prompt.as_str())).collect();
+        assert_eq!(seen, [("anime", "one"), ("concept-art", "one"), ("paintings", "one"), ("photo", "one")]);
+
+        let text =
+            "Prompt\tCategory\tChallenge\tNote\n a \"raw\" quote \tAnimals\tBasic\t\nb\tArts\tBasic\tn\n";
+        let parti = parti(text).expect("prompts");
+        assert_eq!((parti[0].prompt.as_str(), parti[0].category.as_str()), ("a \"raw\" quote", "Animals"));
+        assert_eq!(parti.len(), 2);
+
+        let lines =
+            json_lines("{\"prompt\": \"x\", \"category\": \"c\"}\n\n{\"prompt\": \"y\"}\n").expect("two");
+        assert_eq!((lines[0].category.as_str(), lines[1].category.as_str()), ("c", ""));
+        assert!(format!("{:#}", json_lines("{\"text\": \"x\"}").expect_err("no prompt")).contains("line 1"));
+
+        let file = format!("{path}/prompts.txt");
+        std::fs::write(&file, "one\n\n two \n").expect("written");
+        assert_eq!(tasks(&PromptSpec::Text { file }).expect("two")[1].prompt, "two");
+        assert!(tasks(&PromptSpec::Text { file: format!("{path}/none.txt") }).is_err());
+    }
+}

@@ -1,0 +1,281 @@
+//! One training run, from spec to model.
+
+use super::callbacks::Callbacks;
+use super::divergence::{Diverged, RunPosition, find_batch};
+use super::networks::Networks;
+use super::rotation::rotate;
+use super::run_paths::RunPaths;
+use super::samples::Sampler;
+use super::step_metrics::StepMetrics;
+use crate::checkpoint::{State, load_state, save_state};
+use crate::collective::Collective;
+use crate::data::batch::{Batch, Batches};
+use crate::data::encoded::EncodedSet;
+use crate::data::votes::as_files;
+use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
+use anyhow::Result;
+use candle_core::Device;
+use diffusion::config::VaeConfig;
+use domain::run::metric;
+use domain::train::TrainSpec;
+use std::ops::Range;
+use std::time::Instant;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done.
+    Finished,
+    /// It saved its state and stopped on request after this many steps.
+    Stopped(u32),
+}
+
+/// Trains in one process.
+///
+/// # Errors
+/// As [`train_together`].
+pub fn train(
+    spec: &TrainSpec,
+    paths: &RunPaths,
+    device: &Device,
+    callbacks: &mut dyn Callbacks,
+) -> Result<Ending> {
+    train_together(spec, paths, device, &Collective::alone(), callbacks)
+}
+
+/// Trains as one of several processes that make each update together. They share the folders; the leader writes to them.
+///
+/// # Errors
+/// Fails if the spec is invalid, a model cannot be read, a loss or gradient is not finite (the last good checkpoint stays
+/// on disk), another process is lost, or a callback fails.
+pub fn train_together(
+    spec: &TrainSpec,
+    paths: &RunPaths,
+    device: &Device,
+    collective: &Collective,
+    callbacks: &mut dyn Callbacks,
+) -> Result<Ending> {
+    spec.validate()?;
+    let share = collective.share(spec.gradient_accumulation)?;
+    let networks = Networks::open(spec, paths, device)?;
+    let set = encode(spec, paths, device, collective, callbacks)?;
+    let vae = VaeConfig::read(&paths.start.part("vae")?.join("config.json"))?;
+    let batches = Batches::new(&set, spec, &networks.schedule, &vae, device)?;
+    let held_out = batches.held_out()?;
+
+    let masters = networks.policy.masters();
+    let mut optimiser = Optimiser::new(&spec.optimizer, masters)?;
+    let mut average = spec.ema_decay.map(|decay| MovingAverage::new(decay, masters)).transpose()?;
+    let mut state = State {
+        variables: masters,
+        optimiser: &mut optimiser,
+        average: average.as_mut(),
+        loss_scale: LossScale::of(spec.precision),
+        best: None,
+    };
+    let first = load_state(&paths.run, spec, &mut state)?;
+    networks.policy.refresh()?;
+    callbacks.begin(first)?;
+    let sampler = Sampler::new(spec, paths, &networks.policy, device)?;
+    let position = RunPosition { step: first, first, parts: spec.gradient_accumulation };
+    let run = Run {
+        spec,
+        paths,
+        collective,
+        share,
+        networks: &networks,
+        batches,
+        held_out,
+        state,
+        sampler,
+        position,
+        callbacks,
+    };
+    run.to_the_end()
+}
+
+/// Encodes the set into the cache. The leader does; the other processes then find it there.
+fn encode(
+    spec: &TrainSpec,
+    paths: &RunPaths,
+    device: &Device,
+    collective: &Collective,
+    callbacks: &mut dyn Callbacks,
+) -> Result<EncodedSet> {
+    if !collective.leads() {
+        collective.agree(false)?;
+    }
+    let set = EncodedSet::prepare(
+        &as_files(&spec.data, &paths.run)?,
+        &spec.image(),
+        &paths.start,
+        spec.objective.weighting().is_some(),
+        &paths.cache,
+        device,
+        &mut |done, total| callbacks.encoding(done, total),
+    )?;
+    if collective.leads() {
+        collective.agree(true)?;
+    }
+    Ok(set)
+}
+
+/// A run in progress.
+struct Run<'a> {
+    spec: &'a TrainSpec,
+    paths: &'a RunPaths,
+    collective: &'a Collective,
+    /// The micro-batches of each step that this process computes.
+    share: Range<u32>,
+    networks: &'a Networks,
+    batches: Batches<'a>,
+    /// Micro-batches to validate on.
+    held_out: Vec<Batch>,
+    state: State<'a>,
+    sampler: Sampler<'a>,
+    position: RunPosition,
+    callbacks: &'a mut dyn Callbacks,
+}
+
+impl Run<'_> {
+    fn to_the_end(mut self) -> Result<Ending> {
+        if self.position.step == 0 && !self.spec.from_nothing && self.collective.leads() {
+            self.draw_samples()?;
+        }
+        while self.position.step < self.spec.steps {
+            let begun = Instant::now();
+            let mut metrics = self.update()?;
+            metrics.add(metric::SAMPLES_PER_SECOND, self.images_per_step() / begun.elapsed().as_secs_f64());
+            let stops = self.finish_step(metrics)?;
+            if stops && self.position.step < self.spec.steps {
+                return Ok(Ending::Stopped(self.position.step));
+            }
+        }
+        Ok(Ending::Finished)
+    }
+
+    /// One optimiser update: gradients of all micro-batches, summed, clipped and applied.
+    fn update(&mut self) -> Result<StepMetrics> {
+        let factor = self.state.loss_scale.map_or(1.0, |scale| scale.factor());
+        let (mut gradients, mut metrics) = self.gradients(factor)?;
+        gradients.sum_over(self.collective)?;
+        metrics.mean_over(self.collective)?;
+
+        let masters = self.networks.policy.masters();
+        let rate = learning_rate(self.spec, self.position.step);
+        let divisor = f64::from(self.position.parts) * factor;
+        let norm = self.state.optimiser.update_if_finite(masters, &gradients, divisor, rate)?;
+        drop(gradients);
+        let overflowed = !norm.is_finite();
+        if overflowed && !self.state.loss_scale.as_mut().is_some_and(LossScale::overflowed) {
+            let part = find_batch(self.networks, &mut self.batches, self.position, factor)?;
+            return Err(self.diverged("the gradient is not finite", part)?);
+        }
+        if overflowed {
+            let step = self.position.step;
+            tracing::warn!(
+                step,
+                "gradients overflow in f16 at a loss scale of {factor}: no update, half the scale"
+            );
+        } else {
+            metrics.add(metric::GRAD_NORM, norm);
+            self.state.loss_scale.iter_mut().for_each(LossScale::held);
+            self.networks.policy.refresh()?;
+            if let Some(average) = self.state.average.as_mut() {
+                average.update(masters)?;
+            }
+        }
+        self.position.step += 1;
+        if self.state.loss_scale.is_some() {
+            metrics.add(metric::LOSS_SCALE, factor);
+            metrics.add(metric::OVERFLOWED, f64::from(u8::from(overflowed)));
+        }
+        metrics.add(metric::LEARNING_RATE, rate);
+        Ok(metrics)
+    }
+
+    /// Gradients and metrics of this process's micro-batches.
+    fn gradients(&mut self, loss_scale: f64) -> Result<(Gradients, StepMetrics)> {
+        let mut gradients = Gradients::default();
+        let mut metrics = StepMetrics::default();
+        for part in self.share.clone() {
+            let batch = self.batches.get(self.position.batch_number(self.position.step, part))?;
+            let (forward, loss) = self.networks.run(&batch)?;
+            let value = loss.value()?;
+            if !value.is_finite() {
+                return Err(self.diverged(&format!("the loss is not finite ({value})"), part)?);
+            }
+            metrics.add(metric::LOSS, value);
+            loss.metrics.iter().for_each(|&(name, value)| metrics.add(name, value));
+            let variables = self.networks.policy.variables();
+            forward.backward(&(loss.loss * loss_scale)?, variables, &mut gradients)?;
+        }
+        Ok((gradients, metrics))
+    }
+
+    /// Validates, reports, draws samples and saves what is due after a step. Whether the run is to stop.
+    fn finish_step(&mut self, mut metrics: StepMetrics) -> Result<bool> {
+        let step = self.position.step;
+        let due = step == self.spec.steps || is_due(step, self.spec.checkpoint_every);
+        if due && !self.held_out.is_empty() {
+            self.validate(&mut metrics)?;
+        }
+        let requested = self.callbacks.step(step, &metrics.means())?;
+        let stops = self.collective.agree(requested.is_break())?;
+        if !self.collective.leads() {
+            return Ok(stops);
+        }
+        if is_due(step, self.spec.sample_every) {
+            self.draw_samples()?;
+        }
+        // The state comes last: a process that dies before it makes the model again and rotates again.
+        if due {
+            self.save_model()?;
+        }
+        if due || stops {
+            save_state(&self.paths.run, self.spec, step, &self.state)?;
+        }
+        Ok(stops)
+    }
+
+    fn validate(&mut self, metrics: &mut StepMetrics) -> Result<()> {
+        let policy = &self.networks.policy;
+        let unet = policy.frozen(&self.state.model_weights()?, policy.unet().dtype())?;
+        let (loss, accuracy) = self.networks.validate(&unet, &self.held_out)?;
+        metrics.add(metric::VALIDATION_LOSS, loss);
+        accuracy.iter().for_each(|&value| metrics.add(metric::VALIDATION_ACCURACY, value));
+        self.state.note(self.position.step, loss);
+        Ok(())
+    }
+
+    fn save_model(&mut self) -> Result<()> {
+        let step = self.position.step;
+        self.callbacks.model(&self.networks.save(self.spec, self.paths, &self.state, step)?)?;
+        if let Some(keep) = self.spec.keep_checkpoints {
+            let best = self.state.best.filter(|_| self.spec.keep_best).map(|(step, _)| step);
+            rotate(&self.paths.run, step, keep, best, self.callbacks)?;
+        }
+        Ok(())
+    }
+
+    fn draw_samples(&mut self) -> Result<()> {
+        self.sampler.draw(self.position.step, &self.state.model_weights()?, self.callbacks)
+    }
+
+    /// The error that ends a run whose loss or gradient is not finite.
+    fn diverged(&mut self, what: &str, part: u32) -> Result<anyhow::Error> {
+        let Self { spec, paths, networks, batches, state, position, callbacks, .. } = self;
+        let diverged = Diverged { spec, paths, networks, state, position: *position };
+        diverged.end(what, part, batches, *callbacks)
+    }
+
+    /// Images that a step learns from: two per pair.
+    fn images_per_step(&self) -> f64 {
+        let sides = if self.spec.objective.is_preference() { 2.0 } else { 1.0 };
+        f64::from(self.spec.batch_size * self.position.parts) * sides
+    }
+}
+
+fn is_due(step: u32, every: u32) -> bool {
+    every > 0 && step % every == 0
+}
