@@ -319,7 +319,7 @@ impl LoadedModel {
                 Some((adapter, wanted.scale))
             })
             .collect();
-        self.pipeline.wear(&adapters).map_err(|error| GenerationError::failed(&error))?;
+        self.pipeline.apply_adapters(&adapters).map_err(|error| GenerationError::failed(&error))?;
         self.applied = wanted.to_vec();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::train::TrainSpec;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ fn adapters_are_fused() {
         );
         toml::from_str(&text).expect("a spec")
     };
-    let learn = |spec: &TrainSpec, start: Folders| {
+    let learn = |spec: &TrainSpec, start: PartFolders| {
         let run = scratch.path().join(&spec.name);
         let places = RunPaths { start, reference: None, run, cache: scratch.path().join("cache") };
         let mut last = Last::default();
@@ -164,9 +164,9 @@ fn adapters_are_fused() {
         last.0.expect("a model").folder
     };
     let tiny = models.join("tiny");
-    let first = learn(&spec("first", "tiny"), Folders::new(&tiny, None));
+    let first = learn(&spec("first", "tiny"), PartFolders::new(&tiny, None));
     let over = first.to_str().expect("a path");
-    let second = learn(&spec("second", over), Folders::over(&first, vec![tiny.clone()]));
+    let second = learn(&spec("second", over), PartFolders::with_bases(&first, vec![tiny.clone()]));
 
     let export = |model: &Path, name: &str| {
         let out = scratch.path().join(name);
@@ -183,7 +183,7 @@ fn adapters_are_fused() {
     ] {
         let out = export(folder, name);
         let ours = tensors(&out.join(file));
-        let (_, fused) = Folders::over(folder, bases).unet(&Device::Cpu).expect("a UNet");
+        let (_, fused) = PartFolders::with_bases(folder, bases).unet(&Device::Cpu).expect("a UNet");
         assert_eq!(ours.len(), fused.len());
         for (name, (shape, values)) in &ours {
             let right = fused[name].flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");

@@ -15,12 +15,12 @@ use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig};
 use diffusion::device::{DeviceName, peak_memory as device_peak_memory};
 use diffusion::lora::Adapter;
-use diffusion::nn::allow_kernels;
+use diffusion::nn::enable_gpu_kernels;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::sampler::{Sampler, SamplerKind};
-use diffusion::tape::Keep;
-use diffusion::unet::{Added, Unet};
+use diffusion::tape::BackwardMode;
+use diffusion::unet::{AddedConditioning, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::data::{DataSpec, PickAPicSpec, ShapesSet};
@@ -162,8 +162,8 @@ impl Benchmark {
             let pool = candle_core::utils::get_num_threads();
             ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
         }
-        let folders = Folders::new(&self.model, None);
-        allow_kernels(!self.composed);
+        let folders = PartFolders::new(&self.model, None);
+        enable_gpu_kernels(!self.composed);
         let device = self.device.open()?;
         let mut step = match self.task {
             Task::Train => self.train(&folders, &device)?,
@@ -192,7 +192,7 @@ impl Benchmark {
 
     /// Latents and conditioning of the shapes that the model's configs state.
     fn inputs(&self, unet: &Unet, noise: &mut Noise, device: &Device) -> Result<(Tensor, Conditioning)> {
-        let folders = Folders::new(&self.model, None);
+        let folders = PartFolders::new(&self.model, None);
         let text: ClipTextConfig =
             diffusion::config::read(&folders.part("text_encoder")?.join("config.json"))?;
         let config = unet.config();
@@ -203,7 +203,7 @@ impl Benchmark {
         let added = match config.added_widths() {
             Some((each, all)) => {
                 let pooled = all.checked_sub(TIME_IDS * each).context("the UNet reads no pooled text")?;
-                Some(Added {
+                Some(AddedConditioning {
                     pooled: noise.normal_tensor((self.batch, pooled), device)?,
                     time_ids: Tensor::zeros((self.batch, TIME_IDS), DType::F32, device)?,
                 })
@@ -216,7 +216,7 @@ impl Benchmark {
     /// What is trained, and the reference where one is asked for.
     fn networks(
         &self,
-        folders: &Folders,
+        folders: &PartFolders,
         with_reference: bool,
         device: &Device,
     ) -> Result<(Policy, Option<Unet>)> {
@@ -240,7 +240,7 @@ impl Benchmark {
     }
 
     /// The model's UNet, or one drawn from its config, to train.
-    fn unet(&self, folders: &Folders, device: &Device) -> Result<(Unet, Variables)> {
+    fn unet(&self, folders: &PartFolders, device: &Device) -> Result<(Unet, Variables)> {
         let folder = folders.part("unet")?;
         if !self.random_weights {
             return Ok(Unet::load(&folder, device, true)?);
@@ -251,7 +251,7 @@ impl Benchmark {
     }
 
     /// As [`Benchmark::unet`], frozen, computing in this type.
-    fn frozen(&self, folders: &Folders, dtype: DType, device: &Device) -> Result<Unet> {
+    fn frozen(&self, folders: &PartFolders, dtype: DType, device: &Device) -> Result<Unet> {
         if !self.random_weights {
             return Ok(Unet::load_frozen(&folders.part("unet")?, device, dtype)?);
         }
@@ -260,7 +260,7 @@ impl Benchmark {
         Ok(Unet::of_weights(unet.config().clone(), &values, &Adapter::default(), dtype, device)?)
     }
 
-    fn autoencoder(&self, folders: &Folders, dtype: DType, device: &Device) -> Result<Autoencoder> {
+    fn autoencoder(&self, folders: &PartFolders, dtype: DType, device: &Device) -> Result<Autoencoder> {
         let folder = folders.part("vae")?;
         let build = |parameters: &Parameters| {
             Autoencoder::new(&parameters.root(), VaeConfig::read(&folder.join("config.json"))?)
@@ -272,12 +272,12 @@ impl Benchmark {
         } else {
             weights::values(&Autoencoder::load(&folder, device, true)?.1, dtype)?
         };
-        Ok(build(&Parameters::of_tensors(values, device).in_type(dtype))?)
+        Ok(build(&Parameters::of_tensors(values, device).with_dtype(dtype))?)
     }
 
     /// One update as the training recipe makes it: per-sample timesteps, the objective, backward, clip to norm 1,
     /// AdamW.
-    fn train<'a>(&self, folders: &'a Folders, device: &'a Device) -> Result<Step<'a>> {
+    fn train<'a>(&self, folders: &'a PartFolders, device: &'a Device) -> Result<Step<'a>> {
         let asked = self.objective.asked();
         let (policy, reference) = self.networks(folders, asked.is_preference(), device)?;
         let schedule = folders.schedule()?;
@@ -297,7 +297,11 @@ impl Benchmark {
         };
         let way = PassOptions {
             two_pass: self.two_pass,
-            keep: if self.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+            keep: if self.checkpoint_activations {
+                BackwardMode::Recompute
+            } else {
+                BackwardMode::StoreGraph
+            },
             error_space: ErrorSpace::default(),
         };
         let mut optimiser = Optimiser::new(&OptimizerSpec::default(), policy.masters())?;
@@ -318,7 +322,7 @@ impl Benchmark {
     }
 
     /// One batch of images: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder.
-    fn generate(&self, folders: &Folders, device: &Device) -> Result<Step<'static>> {
+    fn generate(&self, folders: &PartFolders, device: &Device) -> Result<Step<'static>> {
         let dtype = self.precision.on(device)?;
         let unet = self.frozen(folders, dtype, device)?;
         let vae = self.autoencoder(folders, dtype, device)?;
@@ -329,7 +333,7 @@ impl Benchmark {
         Ok(Box::new(move || {
             let mut denoising = sampler.start(&noise)?;
             for t in sampler.timesteps() {
-                let seen = denoising.seen()?.to_dtype(dtype)?;
+                let seen = denoising.model_input()?.to_dtype(dtype)?;
                 let both = Tensor::cat(&[&seen, &seen], 0)?;
                 let timesteps = Tensor::full(t as f32, 2 * batch, &device)?;
                 let both = unet.forward_with(&both, &timesteps, &told.text, told.added.as_ref())?;
@@ -372,7 +376,7 @@ struct Images<'a> {
 
 impl<'a> Images<'a> {
     /// Pairs of the bundled world, scaled to the model's size when they are encoded.
-    fn draw(folders: &'a Folders, count: usize, device: &'a Device) -> Result<Self> {
+    fn draw(folders: &'a PartFolders, count: usize, device: &'a Device) -> Result<Self> {
         let (defaults, _) = folders.defaults()?;
         let frame = Frame { width: defaults.width, height: defaults.height, crop: Crop::default() };
         let pairs = draw(ShapesSet::Quality, 0, 0..count as u64).into_iter().map(|example| {

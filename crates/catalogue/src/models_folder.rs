@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use diffusion::layout::{MODEL_INDEX, Origin};
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::{Folders, read_defaults};
+use diffusion::part_folders::PartFolders;
 use domain::id::ModelId;
 use domain::model::Model;
 use domain::name::is_name;
@@ -143,8 +143,8 @@ fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(Strin
     let weights = if is_adapter(folder) {
         vec![folder.join(WEIGHTS_FILE)]
     } else {
-        read_defaults(folder, base)?;
-        diffusion::unet::Unet::files(&Folders::new(folder, None).part("unet")?)?.1.files().to_vec()
+        PartFolders::new(folder, base).defaults()?;
+        diffusion::unet::Unet::files(&PartFolders::new(folder, None).part("unet")?)?.1.files().to_vec()
     };
     let sha256 = sha256::of_files(weights.iter().map(PathBuf::as_path))?;
     let mut description = description(folder);

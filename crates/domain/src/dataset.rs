@@ -105,7 +105,7 @@ impl fmt::Display for Dropped {
 }
 
 /// How many drops of each reason a report lists in detail; the others are only counted.
-const LISTED_PER_REASON: usize = 25;
+pub const LISTED_PER_REASON: usize = 25;
 
 /// How many rows of a set were read, gave pairs and were dropped.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

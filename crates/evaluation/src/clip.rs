@@ -3,7 +3,7 @@
 use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, PillowImage, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
 use diffusion::Result;
-use diffusion::clip::{Encoder, EncoderShape, TextTower, vector};
+use diffusion::clip::{Encoder, EncoderShape, TextTower, vector_parameter};
 use diffusion::config::{self, ClipConfig, ClipVisionConfig};
 use diffusion::nn::{Embedding, LayerNorm, Linear, conv2d};
 use diffusion::tokenizer::Tokenizer;
@@ -147,7 +147,7 @@ impl ImageTower {
             epsilon: config.layer_norm_eps,
         };
         let count = (config.image_size / patch).pow(2) + 1;
-        let class = vector(&embeddings, "class_embedding", width, 0.02)?;
+        let class = vector_parameter(&embeddings, "class_embedding", width, 0.02)?;
         Ok(Self {
             patches: embeddings.at("patch_embedding").get(
                 "weight",
@@ -186,7 +186,7 @@ impl Clip {
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let config: ClipConfig = config::read(&folder.join("config.json"))?;
         let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?;
-        let (towers, _) = Parameters::stored(stored, device, DType::F32, false)
+        let (towers, _) = Parameters::from_stored(stored, device, DType::F32, false)
             .build(|scope| Towers::new(scope, config.clone()))?;
         let tokenizer = Tokenizer::load(folder)?;
         let normalisation = Normalisation::read(Some(folder))?;

@@ -1,4 +1,4 @@
-use crate::input_file::with_file;
+use crate::input_file::{temporary_file, with_file};
 use crate::weights_file;
 use diffusion::torch_file::WeightsFile;
 
@@ -17,7 +17,7 @@ pub fn safetensors(data: &[u8]) -> bool {
 
 /// A copy that we write has the same tensors.
 fn check_copy(file: &[u8]) {
-    let copy = tempfile::NamedTempFile::new().expect("a temporary file");
+    let copy = temporary_file();
     with_file(file, |path| {
         let Ok(file) = WeightsFile::open(path) else { return };
         let tensors = file.list(None).expect("the tensors of a safetensors file").tensors;

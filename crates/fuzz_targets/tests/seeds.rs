@@ -94,27 +94,27 @@ fn every_target_has_seeds_and_a_program_for_libfuzzer() {
 
 #[test]
 fn torch_file() {
-    run("torch_file", fuzz_targets::torch_file, 8, 1000);
+    run("torch_file", fuzz_targets::torch_file, 9, 5000);
 }
 
 #[test]
 fn torch_pickle() {
-    run("torch_pickle", fuzz_targets::torch_pickle, 5, 2000);
+    run("torch_pickle", fuzz_targets::torch_pickle, 5, 10_000);
 }
 
 #[test]
 fn safetensors() {
-    run("safetensors", fuzz_targets::safetensors, 4, 1000);
+    run("safetensors", fuzz_targets::safetensors, 4, 5000);
 }
 
 #[test]
 fn parquet() {
-    run("parquet", fuzz_targets::parquet, 3, 500);
+    run("parquet", fuzz_targets::parquet, 2, 2000);
 }
 
 #[test]
 fn snappy() {
-    run("snappy", fuzz_targets::snappy, 5, 5000);
+    run("snappy", fuzz_targets::snappy, 5, 20_000);
 }
 
 #[test]
@@ -124,5 +124,5 @@ fn single_file() {
 
 #[test]
 fn request_body() {
-    run("request_body", fuzz_targets::request_body, 12, 1000);
+    run("request_body", fuzz_targets::request_body, 12, 5000);
 }

@@ -4,7 +4,8 @@ use super::autoencoder::MEASURE_SEED;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage, to_images};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::{Prompt, Settings, TextToImage, to_images};
 use diffusion::vae::Autoencoder;
 use shapes::judge::{judge, judge_pair};
 use shapes::world::{Kind, Scene, Shape, Size, Split, held_out_prompts, pair_prompts, scene};
@@ -44,7 +45,7 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn run(self) -> Result<()> {
-        let folders = Folders::new(&self.model, self.base.as_deref());
+        let folders = PartFolders::new(&self.model, self.base.as_deref());
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, &Device::Cpu, false)?;
         let rebuilt = rebuilt(&vae, self.prompts)?;
         line("rebuilt", rebuilt, self.prompts);

@@ -6,7 +6,7 @@ use crate::format::query;
 use crate::pages::layout::{Head, loaded};
 use crate::pages::pair::figures;
 use domain::api::{DatasetPair, DatasetPairs};
-use domain::dataset::ReadReport;
+use domain::dataset::{LISTED_PER_REASON, ReadReport};
 use leptos::prelude::*;
 use leptos_router::hooks::{use_params_map, use_query_map};
 
@@ -105,7 +105,7 @@ fn skipped_rows(report: ReadReport) -> Option<impl IntoView> {
             <p class="soft">{summary}</p>
             <dl class="facts">{counts}</dl>
             <details class="more">
-                <summary>"Show the first rows of each reason"</summary>
+                <summary>{format!("Show rows (the first {LISTED_PER_REASON} per reason)")}</summary>
                 <ul>{named}</ul>
             </details>
         </section>

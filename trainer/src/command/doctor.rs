@@ -7,9 +7,9 @@ use clap::Args;
 use diffusion::conditioning::MicroConditioning;
 use diffusion::config::VaeConfig;
 use diffusion::device::{DeviceName, HAS_CUDA, gpus};
-use diffusion::nn::{allow_kernels, kernels_serve};
+use diffusion::nn::{enable_gpu_kernels, gpu_kernels_available};
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
@@ -63,14 +63,14 @@ impl DoctorCommand {
             );
         }
         let device = self.device.open()?;
-        let folders = Folders::new(&self.model, None);
+        let folders = PartFolders::new(&self.model, None);
         println!("\nrelative difference from f64 on the CPU, {}:", self.model.display());
         let right = results(&folders, &Device::Cpu, DType::F64)?;
         let mut examined = vec![("cpu", Device::Cpu, DType::F32)];
         if !device.is_cpu() {
             // On the CPU candle convolves in no other type, and nothing would be faster for it.
             for (dtype, _) in TYPES {
-                if kernels_serve(&[&Tensor::zeros(1, dtype, &device)?]) {
+                if gpu_kernels_available(&[&Tensor::zeros(1, dtype, &device)?]) {
                     examined.push(("gpu", device.clone(), dtype));
                 } else {
                     println!("  our GPU kernels of {} cannot be had here: slower without", dtype.as_str());
@@ -80,7 +80,7 @@ impl DoctorCommand {
         }
         let mut wrong = Vec::new();
         for (name, device, dtype) in examined {
-            allow_kernels(name != COMPOSED);
+            enable_gpu_kernels(name != COMPOSED);
             let found = results(&folders, &device, dtype)?;
             let again = results(&folders, &device, dtype)?;
             for (((part, found), (_, again)), (_, right)) in found.iter().zip(&again).zip(&right) {
@@ -106,7 +106,7 @@ impl DoctorCommand {
 }
 
 /// Every part once, forward, and the UNet backward too.
-fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> {
+fn results(folders: &PartFolders, device: &Device, dtype: DType) -> Result<Results> {
     let mut noise = Noise::new(0);
     let mut results = Results::new();
     let mut keep = |name, tensor: &Tensor| -> Result<()> {
@@ -114,7 +114,7 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
         Ok(())
     };
     let open = |files: &PartFiles, trainable| -> Result<Parameters> {
-        Ok(Parameters::stored(StoredWeights::open(files)?, device, dtype, trainable))
+        Ok(Parameters::from_stored(StoredWeights::open(files)?, device, dtype, trainable))
     };
 
     let encoders = TextEncoders::open_in(folders, device, dtype)?;
@@ -141,7 +141,7 @@ fn results(folders: &Folders, device: &Device, dtype: DType) -> Result<Results> 
     let target = noise.normal_tensor(shape, device)?.to_dtype(dtype)?;
     let timesteps = Tensor::new(&[21f32, 977.0], device)?;
     let whole = MicroConditioning::whole(side as u32, side as u32);
-    let told = text.of_images(&[whole; BATCH])?;
+    let told = text.for_images(&[whole; BATCH])?;
     let prediction = unet.forward_with(&latents, &timesteps, &told.text, told.added.as_ref())?;
     keep("prediction", &prediction)?;
     let slopes = (prediction - target)?.sqr()?.mean_all()?.backward()?;

@@ -11,10 +11,11 @@ use catalogue::models::Catalogue;
 use catalogue::models_folder::ModelsFolder;
 use catalogue::run_folder;
 use clap::{Args, ValueEnum};
-use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index, write_fused};
+use diffusion::layout::{MODEL_INDEX, Origin, PARTS, SCHEDULE, copy_part, model_index, write_fused_unet};
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::noise::Noise;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use diffusion::weights::save;
 use files::{sha256, write_atomically};
 use process::progress::Progress;
@@ -77,7 +78,7 @@ enum Type {
 /// What is known of the model.
 struct Found {
     name: String,
-    folders: Folders,
+    folders: PartFolders,
     base: Option<String>,
     step: Option<i64>,
 }
@@ -119,7 +120,7 @@ impl ExportCommand {
             let name = spec.map_or_else(|| self.model.clone(), |spec| spec.name);
             let base = bases.first().and_then(|base| base.file_name());
             let base = base.map(|base| base.to_string_lossy().into_owned());
-            return Ok(Found { name, folders: Folders::over(&folder, bases), base, step });
+            return Ok(Found { name, folders: PartFolders::with_bases(&folder, bases), base, step });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -157,7 +158,7 @@ impl ExportCommand {
                 Err(error) => return Err(error.into()),
             };
             if part == "unet" && !found.folders.adapters().is_empty() {
-                write_fused(&found.folders, &stage.join(part), dtype)
+                write_fused_unet(&found.folders, &stage.join(part), dtype)
                     .context("the UNet cannot be exported with its adapters")?;
                 classes.insert(part, diffusion::config::read(&stage.join(part).join("config.json"))?);
                 continue;

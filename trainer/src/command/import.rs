@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use choose::{Precision, Wanted, gather};
 use clap::{Args, ValueEnum};
 use diffusion::config::{ClipTextConfig, Prediction, UnetConfig, read};
-use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, look_through};
-use diffusion::pipeline::Folders;
+use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, verify_part};
+use diffusion::part_folders::PartFolders;
 use diffusion::single_file::{Options, SingleFile};
 use diffusion::tokenizer::Tokenizer;
 use domain::name::{is_name, is_repository};
@@ -210,7 +210,7 @@ impl ImportCommand {
             unet_only: self.unet_only,
         };
         if let (Some(prediction), Some((name, folder)), true) = (options.prediction, base, self.unet_only) {
-            let bases = Folders::new(folder, None).schedule()?.prediction();
+            let bases = PartFolders::new(folder, None).schedule()?.prediction();
             ensure!(
                 bases == prediction,
                 "--prediction-type: the base {name} says otherwise, and its word counts"
@@ -269,7 +269,7 @@ impl ImportCommand {
                 continue;
             }
             let mut bar = Progress::new(part, 100);
-            let found = look_through(&folder, part, stem, &mut |done, all| {
+            let found = verify_part(&folder, part, stem, &mut |done, all| {
                 bar.reach(100 * done / all.max(1));
                 Ok(())
             })
@@ -281,7 +281,7 @@ impl ImportCommand {
             );
         }
         let folders =
-            Folders::new(stage, base.filter(|_| self.unet_only).map(|(_, folder)| folder.as_path()));
+            PartFolders::new(stage, base.filter(|_| self.unet_only).map(|(_, folder)| folder.as_path()));
         check_fit(&folders)?;
         let (defaults, _) = folders.defaults()?;
         println!(
@@ -299,7 +299,7 @@ impl ImportCommand {
 }
 
 /// That the parts belong together: text widths, vocabulary.
-fn check_fit(folders: &Folders) -> Result<()> {
+fn check_fit(folders: &PartFolders) -> Result<()> {
     let file = folders.part("unet")?.join("config.json");
     let unet = UnetConfig::read(&file)?;
     let mut width = 0;

@@ -50,7 +50,7 @@ impl Aesthetic {
     pub(super) fn open(head: &Path, backbone: &Path, device: &Device) -> Result<Self> {
         let weights = Weights::read(head)?;
         let origin = weights.file.display().to_string();
-        let parameters = Parameters::of_tensors(weights.tensors.clone(), device).named(origin);
+        let parameters = Parameters::of_tensors(weights.tensors.clone(), device).with_origin(origin);
         let head = Head::new(&parameters.root(), &weights, "")?;
         parameters.finish()?;
         Ok(Self { towers: Backbone::VitL14.open(backbone, device)?, head, device: device.clone() })

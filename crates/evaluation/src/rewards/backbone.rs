@@ -44,7 +44,7 @@ impl Backbone {
     fn build(self, weights: Weights, device: &Device) -> Result<Towers> {
         let config = self.config(&weights)?;
         let origin = weights.file.display().to_string();
-        let parameters = Parameters::of_tensors(weights.tensors, device).named(origin);
+        let parameters = Parameters::of_tensors(weights.tensors, device).with_origin(origin);
         let towers = Towers::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(towers)

@@ -158,7 +158,7 @@ impl<'a> Batches<'a> {
                 MicroConditioningSpec::Image => self.set.images(side, &picked, mirrored)?,
                 MicroConditioningSpec::Whole => vec![self.set.whole(); picked.len()],
             };
-            conditioning.push(text.of_images(&images)?.to_device(self.device)?);
+            conditioning.push(text.for_images(&images)?.to_device(self.device)?);
         }
         let mut latents = latents.into_iter();
         let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());

@@ -10,7 +10,7 @@ use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use datasets::listing::rows_of;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::data::DataSpec;
 use domain::dataset::Dropped;
 use domain::prepare::{ImageFilterSpec, ImageSpec, Manifest, ManifestPart};
@@ -58,7 +58,7 @@ impl Plan {
         image_filter: Option<&ImageFilterSpec>,
         shard_size: usize,
         with_clip: bool,
-        folders: &Folders,
+        folders: &PartFolders,
     ) -> Result<Self> {
         let frame = frame_of(image, folders)?;
         let filter_files = image_filter.map(image_filter::hashes).transpose()?.unwrap_or_default();
@@ -88,7 +88,7 @@ impl Plan {
     pub fn carry_out(
         mut self,
         folder: &Path,
-        folders: &Folders,
+        folders: &PartFolders,
         device: &Device,
         report: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Manifest> {
@@ -303,7 +303,7 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 /// What is encoded of images: of the size asked for, or the model's own.
-fn frame_of(image: &ImageSpec, folders: &Folders) -> Result<Frame> {
+fn frame_of(image: &ImageSpec, folders: &PartFolders) -> Result<Frame> {
     let (defaults, multiple) = folders.defaults()?;
     let size = [image.width.unwrap_or(defaults.width), image.height.unwrap_or(defaults.height)];
     ensure!(

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::config::{Prediction, UnetConfig};
 use diffusion::schedule::Schedule;
-use diffusion::unet::Added;
+use diffusion::unet::AddedConditioning;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
@@ -176,7 +176,9 @@ impl Batch {
                     timestep: Tensor::new(&[self.timesteps[i] as f32], &Device::Cpu)?,
                     text: self.text.of(i)?,
                     added: match &self.added {
-                        Some((pooled, ids)) => Some(Added { pooled: pooled.of(i)?, time_ids: ids.of(i)? }),
+                        Some((pooled, ids)) => {
+                            Some(AddedConditioning { pooled: pooled.of(i)?, time_ids: ids.of(i)? })
+                        }
                         None => None,
                     },
                 });

@@ -39,7 +39,7 @@ impl ImageReward {
         let mut weights = Weights::read(weights)?;
         weights.tensors.retain(|name, _| !UNUSED.iter().any(|prefix| name.starts_with(prefix)));
         let origin = weights.file.display().to_string();
-        let parameters = Parameters::of_tensors(weights.tensors.clone(), device).named(origin);
+        let parameters = Parameters::of_tensors(weights.tensors.clone(), device).with_origin(origin);
         let root = parameters.root();
         let vision = VisionTransformer::new(&root.at("blip.visual_encoder"), &weights)?;
         let text = TextEncoder::new(&root.at("blip.text_encoder"), &weights)?;

@@ -3,7 +3,7 @@
 use super::prompts::Task;
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
 use evaluation::clip::Clip;
@@ -32,7 +32,7 @@ impl Judges {
     ///
     /// # Errors
     /// A file that is missing or damaged.
-    pub fn of(folders: &Folders, rewards: &[RewardSpec], cache: &Path, device: &Device) -> Result<Self> {
+    pub fn of(folders: &PartFolders, rewards: &[RewardSpec], cache: &Path, device: &Device) -> Result<Self> {
         let clip = match folders.part("clip") {
             Ok(folder) => Some(Clip::load(&folder, device)?),
             Err(_) => None,
