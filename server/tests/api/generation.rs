@@ -209,7 +209,7 @@ async fn registering_again_changes_nothing_and_changed_weights_are_rejected() {
     assert_eq!(before, app.model("tiny").await);
     app.get("/readyz").await.expect(503);
     let reply = app.get("/generate?prompt=a").await.expect(503);
-    assert!(reply.text().contains("weights are others"), "{}", reply.text());
+    assert!(reply.text().contains("weights differ"), "{}", reply.text());
 }
 
 /// An imported UNet uses the other parts of the base that it names. An unknown base is reported.
