@@ -35,12 +35,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use training::data::batch::Batch;
-use training::data::encoder::{Encoder, Encoding};
-use training::data::examples::Example;
-use training::data::images::Frame;
-use training::data::key::Part;
+use training::data::encoder::Encoder;
+use training::data::encoding::Encoding;
+use training::data::example::Example;
+use training::data::frame::Frame;
+use training::data::key::EncodedPart;
 use training::data::sets::draw;
+use training::data::tensor_name::{Side, TensorName};
 use training::forward::{Forward, PassOptions};
+use training::objectives::ClipFeatures;
 use training::optim::{Gradients, Optimiser};
 use training::policy::{Policy, dtype_of};
 use training::recipes::objective::objective;
@@ -289,7 +292,11 @@ impl Benchmark {
         let mut batch = Batch {
             noise: like(latents.shape(), device)?,
             loser: reference.is_some().then(|| like(latents.shape(), device)).transpose()?,
-            clip: Some([like(&features, cpu)?, like(&features, cpu)?, like(&features, cpu)?]),
+            clip: Some(ClipFeatures {
+                winner: like(&features, cpu)?,
+                loser: like(&features, cpu)?,
+                text: like(&features, cpu)?,
+            }),
             winner: latents,
             timesteps: (0..self.batch).map(|_| noise.below(schedule.timesteps())).collect(),
             conditioning: vec![conditioning; 1 + usize::from(reference.is_some())],
@@ -405,19 +412,23 @@ impl<'a> Images<'a> {
             })
         });
         let examples: Vec<Example> = examples.collect::<Result<_>>()?;
-        let mut encoding = Encoding::of(&[Part::Latents, Part::Text, Part::Clip].into());
+        let mut encoding = Encoding::of(&[EncodedPart::Latents, EncodedPart::Text, EncodedPart::Clip].into());
         self.encoder.add(&mut encoding, &examples)?;
-        let made: BTreeMap<String, Tensor> = self.encoder.finish(encoding)?.into_values().flatten().collect();
-        let of = |name: &str| made.get(name).with_context(|| format!("the encoders make no {name}"));
-        let captions = of("caption")?;
+        let made: BTreeMap<TensorName, Tensor> =
+            self.encoder.finish(encoding)?.into_values().flatten().collect();
+        let of = |name: TensorName| made.get(&name).with_context(|| format!("the encoders make no {name}"));
+        let captions = of(TensorName::CaptionRow)?;
         let device = batch.winner.device().clone();
         let latents = |name| -> Result<Tensor> { Ok((of(name)? * self.scale)?.to_device(&device)?) };
-        batch.winner = latents("winner.mean")?;
-        batch.loser = Some(latents("loser.mean")?);
-        let states = of("text")?.index_select(captions, 0)?.to_device(&device)?;
+        batch.winner = latents(TensorName::Mean { side: Side::Winner, mirrored: false })?;
+        batch.loser = Some(latents(TensorName::Mean { side: Side::Loser, mirrored: false })?);
+        let states = of(TensorName::TextStates)?.index_select(captions, 0)?.to_device(&device)?;
         batch.conditioning.iter_mut().for_each(|side| side.text = states.clone());
-        let texts = of("clip.text")?.index_select(captions, 0)?;
-        batch.clip = Some([of("clip.winner")?.clone(), of("clip.loser")?.clone(), texts]);
+        batch.clip = Some(ClipFeatures {
+            winner: of(TensorName::ClipImage(Side::Winner))?.clone(),
+            loser: of(TensorName::ClipImage(Side::Loser))?.clone(),
+            text: of(TensorName::ClipText)?.index_select(captions, 0)?,
+        });
         Ok(())
     }
 }
