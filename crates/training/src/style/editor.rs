@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use datasets::image::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
@@ -38,7 +38,7 @@ impl Editor {
     ///
     /// # Errors
     /// A model, ControlNet or image that is missing, damaged or does not fit.
-    pub fn open(spec: &EditorSpec, models: &ModelFolders, device: &Device) -> Result<Self> {
+    pub fn open(spec: &EditorSpec, models: &LocalModels, device: &Device) -> Result<Self> {
         match spec {
             EditorSpec::Classical { style } => Ok(Self::Classical(match style {
                 ClassicalStyle::VanGogh => Style::VanGogh,
@@ -84,7 +84,7 @@ impl Editor {
     ///
     /// # Errors
     /// One cannot be read.
-    pub fn files(spec: &EditorSpec, models: &ModelFolders) -> Result<BTreeMap<String, String>> {
+    pub fn files(spec: &EditorSpec, models: &LocalModels) -> Result<BTreeMap<String, String>> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut model = |name: &str, parts: &[&str]| -> Result<()> {
             let folders =

@@ -9,7 +9,7 @@ mod editor;
 use crate::data::examples::{Example, Examples};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use datasets::pick_a_pic::{Record, Writer};
 use diffusion::noise::Noise;
 use domain::Timestamp;
@@ -44,7 +44,7 @@ struct Made {
 /// The folder holds another set, something cannot be read or written, or `progress` stopped it.
 pub fn make(
     spec: &StyleSpec,
-    models: &ModelFolders,
+    models: &LocalModels,
     device: &Device,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<StyleManifest> {

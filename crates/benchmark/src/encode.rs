@@ -1,0 +1,76 @@
+//! Encoding of a batch from image files, for a training step on a set that is not prepared.
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use catalogue::images::png;
+use datasets::image::decode;
+use diffusion::config::VaeConfig;
+use diffusion::pipeline::Folders;
+use domain::dataset::Source;
+use domain::prepare::Crop;
+use domain::train::ShapesSet;
+use std::collections::BTreeMap;
+use training::data::batch::Batch;
+use training::data::encoder::{Encoder, Encoding};
+use training::data::examples::Example;
+use training::data::images::Frame;
+use training::data::key::Part;
+use training::data::sets::draw;
+
+/// A batch of pairs as PNG files, and the encoders that turn it into latents and features.
+pub(crate) struct PairFiles<'a> {
+    encoder: Encoder<'a>,
+    scaling_factor: f64,
+    /// Captions, each with the files of winner and loser.
+    pairs: Vec<(String, [Vec<u8>; 2])>,
+}
+
+impl<'a> PairFiles<'a> {
+    /// Pairs of the bundled world. Encoding scales them to the model's size.
+    pub(crate) fn new(folders: &'a Folders, count: usize, device: &'a Device) -> Result<Self> {
+        let (defaults, _) = folders.defaults()?;
+        let frame = Frame { width: defaults.width, height: defaults.height, crop: Crop::default() };
+        let pairs = draw(ShapesSet::Quality, 0, 0..count as u64).into_iter().map(|example| {
+            let loser = example.loser.context("the set has no losers")?;
+            let files = [png(&example.winner)?, png(&loser)?];
+            Ok((example.caption, files))
+        });
+        Ok(Self {
+            pairs: pairs.collect::<Result<_>>()?,
+            scaling_factor: VaeConfig::read(&folders.part("vae")?.join("config.json"))?.scaling_factor,
+            encoder: Encoder::new(folders, device, frame),
+        })
+    }
+
+    /// Decodes and encodes the pairs, and replaces latents, text states and CLIP features of the batch by the result.
+    pub(crate) fn encode_into(&mut self, batch: &mut Batch) -> Result<()> {
+        let decoded = |file: &Vec<u8>| decode(file).map_err(anyhow::Error::msg);
+        let examples = self.pairs.iter().zip(0..).map(|((caption, [winner, loser]), row)| {
+            let source = Source { file: "seed 0".to_owned(), row };
+            Ok(Example {
+                row,
+                caption: caption.clone(),
+                winner: decoded(winner)?,
+                loser: Some(decoded(loser)?),
+                source,
+            })
+        });
+        let examples: Vec<Example> = examples.collect::<Result<_>>()?;
+        let mut encoding = Encoding::of(&[Part::Latents, Part::Text, Part::Clip].into());
+        self.encoder.add(&mut encoding, &examples)?;
+        let tensors: BTreeMap<String, Tensor> =
+            self.encoder.finish(encoding)?.into_values().flatten().collect();
+        let tensor = |name: &str| tensors.get(name).with_context(|| format!("the encoding lacks {name}"));
+        let captions = tensor("caption")?;
+        let device = batch.winner.device().clone();
+        let latents =
+            |name| -> Result<Tensor> { Ok((tensor(name)? * self.scaling_factor)?.to_device(&device)?) };
+        batch.winner = latents("winner.mean")?;
+        batch.loser = Some(latents("loser.mean")?);
+        let states = tensor("text")?.index_select(captions, 0)?.to_device(&device)?;
+        batch.conditioning.iter_mut().for_each(|side| side.text = states.clone());
+        let texts = tensor("clip.text")?.index_select(captions, 0)?;
+        batch.clip = Some([tensor("clip.winner")?.clone(), tensor("clip.loser")?.clone(), texts]);
+        Ok(())
+    }
+}
