@@ -1,5 +1,5 @@
-//! The command `evaluate` on the bundled model: the three forms of the report, and that a killed and restarted evaluation
-//! writes the same bytes.
+//! The command `evaluate` on the bundled model: the three forms of the report, and that a killed and restarted
+//! evaluation writes the same bytes.
 
 use serde_json::Value;
 use std::path::Path;

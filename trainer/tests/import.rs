@@ -126,7 +126,7 @@ fn an_imported_folder_is_exported_with_the_same_weights() {
     fail(&["import", source_name, "--name", "tiny"], &models, &[], &["tiny", "already exists"]);
     fail(&["import", source_name, "--name", "a b"], &models, &[], &["--name"]);
     fail(&["import", "nothing at all", "--name", "x"], &models, &[], &["nothing at all", "OWNER/NAME"]);
-    fail(&["import", source_name, "--name", "x", "--ema"], &models, &[], &["--ema", "one file"]);
+    fail(&["import", source_name, "--name", "x", "--ema"], &models, &[], &["--ema", "single-file"]);
 
     // In both types; the values are the same.
     let stored = tensors(&tiny.join("unet/diffusion_pytorch_model.safetensors"));

@@ -1,4 +1,5 @@
-//! A run whose process is killed at any time and restarted gives the same weights and metrics as an uninterrupted one.
+//! A run whose process is killed at any time and restarted gives the same weights and metrics as an uninterrupted
+//! one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

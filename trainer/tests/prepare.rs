@@ -1,5 +1,5 @@
-//! Encoding a set: a killed and restarted run gives the same bytes, unchanged parts are kept, and training on shards equals
-//! training on the images.
+//! Encoding a set: a killed and restarted run gives the same bytes, unchanged parts are kept, and training on shards
+//! equals training on the images.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};

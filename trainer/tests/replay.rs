@@ -1,5 +1,5 @@
-//! The command `replay` against results of `oracles/replay.py`, computed with PyTorch and diffusers in f64; and errors for
-//! invalid inputs.
+//! The command `replay` against results of `oracles/replay.py`, computed with PyTorch and diffusers in f64; and
+//! errors for invalid inputs.
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
@@ -18,7 +18,8 @@ fn load(file: &Path) -> Tensors {
     candle_core::safetensors::load(file, &Device::Cpu).expect("tensors")
 }
 
-/// Runs the command on a folder with `model`, `reference` and `batch.safetensors`; returns the results, or standard error.
+/// Runs the command on a folder with `model`, `reference` and `batch.safetensors`; returns the results, or standard
+/// error.
 fn replay(folder: &Path, arguments: &[&str]) -> Result<Tensors, String> {
     let out = tempfile::tempdir().expect("a folder");
     let folder = std::path::absolute(folder).expect("a path");
@@ -49,8 +50,8 @@ fn norm(x: &Tensor) -> f64 {
     squares.expect("numbers").sqrt()
 }
 
-/// Asserts that the results have the oracle's names and agree within 1e-4, or within 1e-3 for the largest betas, which
-/// multiply the rounding of f32 by thousands.
+/// Asserts that the results have the oracle's names and agree within 1e-4, or within 1e-3 for the largest betas,
+/// which multiply the rounding of f32 by thousands.
 fn check(name: &str) {
     let mut checked = 0;
     for entry in std::fs::read_dir(fixture(name)).expect("a fixture") {

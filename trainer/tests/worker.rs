@@ -1,5 +1,5 @@
-//! The worker program on a SQLite database: training jobs become runs, models and evaluations; jobs are cancelled, returned
-//! and fail.
+//! The worker program on a SQLite database: training jobs become runs, models and evaluations; jobs are cancelled,
+//! returned and fail.
 
 #[path = "support/model.rs"]
 mod model;

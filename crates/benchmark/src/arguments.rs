@@ -15,8 +15,8 @@ use training::policy::dtype_of;
 pub(crate) struct Arguments {
     /// The step to repeat.
     pub(crate) task: Task,
-    /// Folder of a model in diffusers layout. For `score` and `fid`, a folder that `xtask/bench/score.py make` wrote; for
-    /// `read`, the folder of a set in Pick-a-Pic's columns.
+    /// Folder of a model in diffusers layout. For `score` and `fid`, a folder that `xtask/bench/score.py make` wrote;
+    /// for `read`, the folder of a set in Pick-a-Pic's columns.
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// Images per batch.
@@ -25,7 +25,8 @@ pub(crate) struct Arguments {
     /// The reward model of `score`.
     #[arg(long, default_value = "clip_score_l14")]
     pub(crate) reward: RewardKind,
-    /// The objective of `train`, with the paper's settings for SD 1.5: denoise, sft, diffusion_dpo, diff_contrast or rpo.
+    /// The objective of `train`, with the paper's settings for SD 1.5: denoise, sft, diffusion_dpo, diff_contrast or
+    /// rpo.
     #[arg(long, default_value = "denoise", value_parser = objective_of_kind)]
     pub(crate) objective: Objective,
     /// Height and width of the latents; default: the model's.
@@ -40,8 +41,8 @@ pub(crate) struct Arguments {
     /// Trains with blocks recomputed in the backward pass (`memory.checkpoint_activations` of a spec).
     #[arg(long)]
     pub(crate) checkpoint_activations: bool,
-    /// Trains from image files: each step first decodes and encodes its images and captions, as if nothing were prepared.
-    /// Only for objectives with pairs.
+    /// Trains from image files: each step first decodes and encodes its images and captions, as if nothing were
+    /// prepared. Only for objectives with pairs.
     #[arg(long)]
     pub(crate) from_images: bool,
     /// Trains an adapter of this rank over the frozen model instead of all weights (`lora.rank` of a spec).

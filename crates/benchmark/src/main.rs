@@ -1,6 +1,6 @@
-//! `diff-contrast-benchmark`: repeats one step of training, generation, scoring or reading on request. `cargo xtask bench`
-//! drives it in turn with a peer that does the same work: `xtask/bench/bench.py` on random numbers of the model's shapes,
-//! `xtask/bench/score.py` on the same images, `xtask/bench/data.py` on the same files.
+//! `diff-contrast-benchmark`: repeats one step of training, generation, scoring or reading on request. `cargo xtask
+//! bench` drives it in turn with a peer that does the same work: `xtask/bench/bench.py` on random numbers of the
+//! model's shapes, `xtask/bench/score.py` on the same images, `xtask/bench/data.py` on the same files.
 //!
 //! The program prints `ready`, then answers each line `step` with `<seconds> <peak bytes of memory>`, followed by the
 //! step's result if both programs must compute the same number.

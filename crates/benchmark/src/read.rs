@@ -6,8 +6,8 @@ use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
 use std::path::Path;
 
-/// Reads all pairs of a set. Like the peer it accesses the length of every image and does not decode it. The result is
-/// the number of pairs.
+/// Reads all pairs of a set. Like the peer it accesses the length of every image and does not decode it. The result
+/// is the number of pairs.
 pub(crate) fn step(folder: &Path) -> Step<'static> {
     let folder = folder.to_string_lossy().into_owned();
     let spec = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });

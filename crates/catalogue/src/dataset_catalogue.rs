@@ -1,4 +1,5 @@
-//! The data sets that can be browsed: the bundled world's, the team's votes, and the sub-folders of the datasets folder.
+//! The data sets that can be browsed: the bundled world's, the team's votes, and the sub-folders of the datasets
+//! folder.
 
 use crate::dataset::Dataset;
 use datasets::pair::PreferencePair;

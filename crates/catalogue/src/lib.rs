@@ -1,6 +1,6 @@
 //! Models, images and data sets as database rows and files. What both server and trainer need to know about them is
-//! decided here, once: where a model's parts are, how an image is stored, how a run's folder is laid out, and which data
-//! sets exist.
+//! decided here, once: where a model's parts are, how an image is stored, how a run's folder is laid out, and which
+//! data sets exist.
 
 pub mod dataset;
 pub mod dataset_catalogue;

@@ -15,8 +15,8 @@ pub const RUNS: &str = "data/runs";
 /// Where commands find models by name.
 #[derive(Args, Clone, Debug)]
 pub struct LocalModels {
-    /// Folder of models, each in a sub-folder of its name. A model can also be given as a path, or as the name of a run
-    /// in data/runs.
+    /// Folder of models, each in a sub-folder of its name. A model can also be given as a path, or as the name of a
+    /// run in data/runs.
     #[arg(long, default_value = "models")]
     pub models: PathBuf,
     /// Folder with the parts that a model's own folder lacks; default: the base that the model names.

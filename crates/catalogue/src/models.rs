@@ -7,8 +7,8 @@ use domain::model::Model;
 use std::path::{Path, PathBuf};
 use store::{ArtifactError, Artifacts, Store, StoreError};
 
-/// Where models and images are kept: rows in the database, files in the artifact store and in the models folder. Cheap
-/// to clone.
+/// Where models and images are kept: rows in the database, files in the artifact store and in the models folder.
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     /// The database.
@@ -91,8 +91,8 @@ impl Catalogue {
         Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: self.folder(model)?, bases })
     }
 
-    /// The model's own folder. A model without a run is in the models folder, wherever that is now: the path in its row
-    /// may be that of another checkout. A trained model is in the artifact store.
+    /// The model's own folder. A model without a run is in the models folder, wherever that is now: the path in its
+    /// row may be that of another checkout. A trained model is in the artifact store.
     ///
     /// # Errors
     /// Fails if the folder in the models folder cannot be used, or if the row's folder is not an artifact key.

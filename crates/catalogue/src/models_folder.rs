@@ -31,8 +31,9 @@ impl ModelsFolder {
         Self { root: root.to_owned(), registered: Arc::default() }
     }
 
-    /// Inserts a row for every sub-folder that is a model and has none: one with a `model_index.json`, an `origin.json`
-    /// that names a base, or a LoRA adapter. An unreadable folder is logged and does not stop the others.
+    /// Inserts a row for every sub-folder that is a model and has none: one with a `model_index.json`, an
+    /// `origin.json` that names a base, or a LoRA adapter. An unreadable folder is logged and does not stop the
+    /// others.
     ///
     /// # Errors
     /// Fails if the database does not answer.
@@ -153,7 +154,8 @@ fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(Strin
     Ok((description, sha256))
 }
 
-/// SHA-256 of the weights that identify a model: the adapter's file if it is one, otherwise the UNet's file or shards.
+/// SHA-256 of the weights that identify a model: the adapter's file if it is one, otherwise the UNet's file or
+/// shards.
 ///
 /// # Errors
 /// Fails if the model has no UNet or a file cannot be read.

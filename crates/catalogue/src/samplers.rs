@@ -1,5 +1,5 @@
-//! Samplers as `domain` names them and as `diffusion` implements them. The two crates do not depend on each other; the
-//! exhaustive matches here fail to compile if one of them lacks a sampler of the other.
+//! Samplers as `domain` names them and as `diffusion` implements them. The two crates do not depend on each other;
+//! the exhaustive matches here fail to compile if one of them lacks a sampler of the other.
 
 use diffusion::sampler::SamplerKind;
 use domain::image::Sampler;

@@ -41,12 +41,12 @@ pub fn write_atomically_by<E: From<Error>>(
     })
 }
 
-/// Writes a folder that is complete or absent: `write` fills a hidden folder beside it, which is then renamed. Files in
-/// it survive a power loss if `write` creates them by functions of this module.
+/// Writes a folder that is complete or absent: `write` fills a hidden folder beside it, which is then renamed. Files
+/// in it survive a power loss if `write` creates them by functions of this module.
 ///
 /// # Errors
-/// Fails if `write` does, or if the folder cannot be created or renamed, for example because a folder with content has
-/// its name; what was written is removed.
+/// Fails if `write` does, or if the folder cannot be created or renamed, for example because a folder with content
+/// has its name; what was written is removed.
 pub fn write_folder_atomically<T, E: From<Error>>(
     folder: &Path,
     write: impl FnOnce(&Path) -> Result<T, E>,

@@ -30,7 +30,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The path of a file, which is downloaded unless it is in the cache. A file whose SHA-256 the hub states is checked.
+    /// The path of a file, which is downloaded unless it is in the cache. A file whose SHA-256 the hub states is
+    /// checked.
     ///
     /// # Errors
     /// Fails if the download fails or stalls, if the content differs from its SHA-256, or if the file is not in the

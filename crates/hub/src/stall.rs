@@ -1,5 +1,5 @@
-//! Timeouts of downloads. `hf-hub` waits for a server without limit and offers no timeout, so its calls run on a thread
-//! of their own, and the caller waits for the next event of that thread for a bounded time.
+//! Timeouts of downloads. `hf-hub` waits for a server without limit and offers no timeout, so its calls run on a
+//! thread of their own, and the caller waits for the next event of that thread for a bounded time.
 
 use hf_hub::api::Progress;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

@@ -6,8 +6,8 @@ const STACK: usize = 256 << 20;
 
 /// Sets up the threads and memory of a process that computes. Must be called before any thread is started.
 ///
-/// Freed memory is kept instead of returned to the system: every training step allocates the same hundreds of megabytes,
-/// and page faults took a large part of its time.
+/// Freed memory is kept instead of returned to the system: every training step allocates the same hundreds of
+/// megabytes, and page faults took a large part of its time.
 #[expect(
     clippy::disallowed_methods,
     reason = "candle and cuBLAS read these settings only from the environment"
@@ -24,8 +24,8 @@ pub fn prepare() {
         if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
             std::env::set_var("CANDLE_NUM_THREADS", "1");
         }
-        // cuBLAS results are reproducible bit for bit only with a workspace of fixed size (its documentation, "Results
-        // Reproducibility"); cuBLAS reads this when a device is opened.
+        // cuBLAS results are reproducible bit for bit only with a workspace of fixed size (its documentation,
+        // "Results Reproducibility"); cuBLAS reads this when a device is opened.
         if std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
             std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
         }

@@ -1,5 +1,5 @@
-//! Trains the CLIP of the bundled model. With contrastive training alone the features of different shapes stay close to
-//! each other for many steps, so both towers also train auxiliary classifiers of tokens and attributes.
+//! Trains the CLIP of the bundled model. With contrastive training alone the features of different shapes stay close
+//! to each other for many steps, so both towers also train auxiliary classifiers of tokens and attributes.
 
 mod configs;
 mod image_tower;

@@ -1,5 +1,5 @@
-//! Makes the bundled model: trains its autoencoder and its CLIP from random weights, and measures the result. The UNet is
-//! trained by the same recipe as any other model's.
+//! Makes the bundled model: trains its autoencoder and its CLIP from random weights, and measures the result. The
+//! UNet is trained by the same recipe as any other model's.
 
 mod autoencoder;
 mod clip;

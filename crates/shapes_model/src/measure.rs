@@ -147,8 +147,8 @@ fn print_share(name: &str, count: usize, of: usize) {
     println!("{name:18} {count:4} of {of:4}  {:5.1}%", 100.0 * count as f64 / of.max(1) as f64);
 }
 
-/// In how many of `count` held-out scenes the rule still finds shape and colour after the autoencoder: an upper bound for
-/// every UNet on its latents.
+/// In how many of `count` held-out scenes the rule still finds shape and colour after the autoencoder: an upper bound
+/// for every UNet on its latents.
 fn reconstructed(vae: &Autoencoder, count: usize) -> Result<usize> {
     let mut correct = 0;
     let seeds: Vec<u64> = (held_out::AUTOENCODER..).take(count).collect();

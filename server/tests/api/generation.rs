@@ -209,7 +209,7 @@ async fn registering_again_changes_nothing_and_other_weights_are_not_taken_for_t
     assert_eq!(before, app.model("tiny").await);
     app.get("/readyz").await.expect(503);
     let reply = app.get("/generate?prompt=a").await.expect(503);
-    assert!(reply.text().contains("weights are others"), "{}", reply.text());
+    assert!(reply.text().contains("weights differ"), "{}", reply.text());
 }
 
 /// An imported UNet that names its base draws with the base's other parts; one whose base is unknown is told.

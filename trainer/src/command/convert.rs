@@ -1,5 +1,5 @@
-//! `convert IN OUT.safetensors`: copies the tensors of a torch or safetensors file into a safetensors file. Runs no code of
-//! the file, and writes the whole output or none. See docs/convert.md.
+//! `convert IN OUT.safetensors`: copies the tensors of a torch or safetensors file into a safetensors file. Runs no
+//! code of the file, and writes the whole output or none. See docs/convert.md.
 
 mod list;
 mod problems;
@@ -24,8 +24,8 @@ pub(crate) struct ConvertCommand {
     /// The safetensors file to write. Optional with --list.
     #[arg(required_unless_present = "list")]
     out: Option<PathBuf>,
-    /// Where the tensors are in the file, as a dotted path such as `state_dict`; default: the whole file, or with --for
-    /// `state_dict` if the file has it.
+    /// Where the tensors are in the file, as a dotted path such as `state_dict`; default: the whole file, or with
+    /// --for `state_dict` if the file has it.
     #[arg(long)]
     root: Option<String>,
     /// A prefix to remove from the names that have it, such as `module.`.

@@ -81,8 +81,8 @@ fn setups(device: Device) -> Result<Vec<Setup>> {
 }
 
 impl Setup {
-    /// Prints each output's difference from the expected one, and whether the repetition gave the same bits. Returns the
-    /// outputs that are wrong.
+    /// Prints each output's difference from the expected one, and whether the repetition gave the same bits. Returns
+    /// the outputs that are wrong.
     fn compare(&self, expected: &[Output], first: &[Output], second: &[Output]) -> Result<Vec<String>> {
         let Self { name, dtype, .. } = self;
         let tolerance = TOLERANCES.iter().find(|(t, _)| t == dtype).map_or(0.0, |(_, tolerance)| *tolerance);

@@ -17,8 +17,8 @@ use training::recipes::evaluate::{Contestant, FolderStore, evaluate};
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateCommand {
-    /// TOML file with an evaluate spec (docs/evaluate.md; example in trainer/configs). A model is a name in the models
-    /// folder, a run, a folder, or NAME=FOLDER.
+    /// TOML file with an evaluate spec (docs/evaluate.md; example in trainer/configs). A model is a name in the
+    /// models folder, a run, a folder, or NAME=FOLDER.
     config: PathBuf,
     /// Folder for images and reports; default: data/evaluations/SPEC. An interrupted evaluation resumes there.
     #[arg(long)]

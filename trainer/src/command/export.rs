@@ -1,5 +1,5 @@
-//! `export MODEL --out FOLDER`: writes a model as a folder that diffusers loads, with the parts of its base, or its UNet
-//! alone, and a model card. See docs/models.md.
+//! `export MODEL --out FOLDER`: writes a model as a folder that diffusers loads, with the parts of its base, or its
+//! UNet alone, and a model card. See docs/models.md.
 
 mod card;
 mod exported_model;

@@ -1,5 +1,5 @@
-//! `fid A B`: the Frechet distance of two sets of images. Prints the report as JSON to standard output, and a summary to
-//! standard error.
+//! `fid A B`: the Frechet distance of two sets of images. Prints the report as JSON to standard output, and a summary
+//! to standard error.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -21,8 +21,8 @@ pub(crate) struct FidCommand {
     /// Implementation to reproduce: pytorch-fid, clean-fid or torch-fidelity.
     #[arg(long, default_value = "pytorch-fid")]
     mode: Mode,
-    /// Inception's published weights (pt_inception-2015-12-05-6726825d.pth, or that file converted by `convert`). Without
-    /// them the features of the bundled CLIP are compared, which is not FID.
+    /// Inception's published weights (pt_inception-2015-12-05-6726825d.pth, or that file converted by `convert`).
+    /// Without them the features of the bundled CLIP are compared, which is not FID.
     #[arg(long)]
     weights: Option<PathBuf>,
     /// Folder of the CLIP that is used without --weights.

@@ -1,5 +1,6 @@
-//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint or a repository of the Hugging Face
-//! hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name. See docs/models.md.
+//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint or a repository of the
+//! Hugging Face hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name.
+//! See docs/models.md.
 
 mod base;
 mod model_files;
@@ -26,8 +27,8 @@ const LEVELS: usize = 2;
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportCommand {
-    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), or a repository of the Hugging Face
-    /// hub as OWNER/NAME.
+    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), or a repository of the Hugging
+    /// Face hub as OWNER/NAME.
     source: String,
     /// Name of the imported model: letters, digits, `-`, `_`, `.`.
     #[arg(long)]
@@ -47,8 +48,8 @@ pub(crate) struct ImportCommand {
     /// Import only the UNet; all other parts are the base's.
     #[arg(long, requires = "base")]
     unet_only: bool,
-    /// Name of the model in the same folder of models that has the parts that a UNet alone lacks, or the vocabulary that a
-    /// single file lacks.
+    /// Name of the model in the same folder of models that has the parts that a UNet alone lacks, or the vocabulary
+    /// that a single file lacks.
     #[arg(long)]
     base: Option<String>,
     /// What the UNet of a single file predicts. Required for Stable Diffusion 2.

@@ -1,6 +1,6 @@
 //! `replay`: computes one objective on stored inputs, without randomness, and writes loss, errors, weights and every
-//! gradient, to be compared with another implementation or machine. See docs/replay.md; `oracles/replay.py` does the same
-//! with PyTorch and diffusers.
+//! gradient, to be compared with another implementation or machine. See docs/replay.md; `oracles/replay.py` does the
+//! same with PyTorch and diffusers.
 
 mod batch;
 mod loss;
@@ -36,7 +36,8 @@ pub(crate) struct ReplayCommand {
     /// The objective, by its `kind` in a train spec.
     #[arg(long, value_parser = PossibleValuesParser::new(objectives(1.0, 1.0).map(|objective| objective.kind())))]
     objective: String,
-    /// Strength of the preference per unit of error; larger keeps the policy closer to the reference. `sft` ignores it.
+    /// Strength of the preference per unit of error; larger keeps the policy closer to the reference. `sft` ignores
+    /// it.
     #[arg(long, allow_negative_numbers = true)]
     beta: f64,
     /// Temperature of the weights; smaller compares each winner mostly with the most similar losers. `sft` and

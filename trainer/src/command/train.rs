@@ -23,8 +23,8 @@ use training::recipes::train::{Ending, train_together};
 pub(crate) struct TrainCommand {
     /// TOML file with a train spec (docs/training.md; examples in trainer/configs).
     config: PathBuf,
-    /// Folder for resume state, metrics, samples and models; default: data/runs/NAME. If it holds a saved state, the run
-    /// resumes from it.
+    /// Folder for resume state, metrics, samples and models; default: data/runs/NAME. If it holds a saved state, the
+    /// run resumes from it.
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]

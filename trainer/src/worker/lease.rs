@@ -1,5 +1,5 @@
-//! The lease of a claimed job. While the job runs, a task renews the lease, reports progress, and reads whether the job was
-//! cancelled.
+//! The lease of a claimed job. While the job runs, a task renews the lease, reports progress, and reads whether the
+//! job was cancelled.
 
 use process::ambient::now;
 use std::sync::Arc;

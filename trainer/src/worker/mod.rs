@@ -1,5 +1,5 @@
-//! The worker: claims jobs from the queue, renews their leases while it runs them, and records the results. When it is
-//! asked to stop, it returns the job to the queue.
+//! The worker: claims jobs from the queue, renews their leases while it runs them, and records the results. When it
+//! is asked to stop, it returns the job to the queue.
 
 mod evaluate;
 mod lease;
@@ -107,8 +107,8 @@ impl WorkerCommand {
 }
 
 impl Worker {
-    /// Runs one job and records how it ended. Every log line in between carries job, attempt and run. Fails only if the
-    /// database does not answer.
+    /// Runs one job and records how it ended. Every log line in between carries job, attempt and run. Fails only if
+    /// the database does not answer.
     fn work(&self, claim: Claim) -> Result<()> {
         // `train` records the run's id once the run has a row.
         let span =

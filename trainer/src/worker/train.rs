@@ -75,7 +75,8 @@ impl Worker {
         }
     }
 
-    /// Writes the data that are not files yet into the run's folder: votes, and the list of files fetched from the hub.
+    /// Writes the data that are not files yet into the run's folder: votes, and the list of files fetched from the
+    /// hub.
     fn write_data(&self, spec: &TrainSpec, paths: &RunPaths, lease: &Lease) -> Result<()> {
         if let DataSpec::Votes(votes) = &spec.data {
             self.runtime.block_on(write_votes(&self.catalogue, votes, &paths.run))?;

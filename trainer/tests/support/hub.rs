@@ -17,8 +17,8 @@ pub(crate) struct Hub {
     pub(crate) requests: Mutex<Vec<(String, String)>>,
     /// Closes the connection in the middle of the next large file.
     pub(crate) breaks: Mutex<bool>,
-    /// Stalls in the response to a path that contains this word, after this many bytes of the body. The connection stays
-    /// open.
+    /// Stalls in the response to a path that contains this word, after this many bytes of the body. The connection
+    /// stays open.
     pub(crate) stalls: Mutex<Option<(&'static str, usize)>>,
     /// The server's own address, set by `start`.
     pub(crate) address: String,

@@ -8,8 +8,8 @@ use diffusion::nn::Linear;
 use diffusion::weights::Parameters;
 use shapes::world::{Background, Colour, Scene, Shape, Size};
 
-/// Classes of the first object's shape, colour and size and of the background; `None` where the caption does not state
-/// one.
+/// Classes of the first object's shape, colour and size and of the background; `None` where the caption does not
+/// state one.
 pub(super) type Attributes = [Option<u32>; 4];
 
 pub(super) fn attributes(scene: &Scene, caption: &str) -> Attributes {

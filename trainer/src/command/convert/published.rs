@@ -1,5 +1,5 @@
-//! Published models: the names and shapes of their tensors (`keys/`, written by `oracles/key_lists.py` from the reference
-//! packages), and the check whether a file has exactly these.
+//! Published models: the names and shapes of their tensors (`keys/`, written by `oracles/key_lists.py` from the
+//! reference packages), and the check whether a file has exactly these.
 
 use super::problems::join_first;
 use anyhow::{Result, bail};

@@ -13,8 +13,8 @@ use std::path::Path;
 /// Configs of the written parts, by part.
 pub(super) type PartConfigs = BTreeMap<&'static str, Value>;
 
-/// Writes config and weights of every part, or of the UNet alone, in the layout of diffusers. Adapters are fused into the
-/// UNet.
+/// Writes config and weights of every part, or of the UNet alone, in the layout of diffusers. Adapters are fused into
+/// the UNet.
 pub(super) fn write_parts(
     folders: &Folders,
     out: &Path,

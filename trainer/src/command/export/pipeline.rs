@@ -12,7 +12,8 @@ use std::path::Path;
 
 /// The version of diffusers whose layout is written.
 const DIFFUSERS_VERSION: &str = "0.35.0";
-/// The entry of SDXL's `model_index.json` that decides whether an empty negative prompt is encoded or replaced by zeros.
+/// The entry of SDXL's `model_index.json` that decides whether an empty negative prompt is encoded or replaced by
+/// zeros.
 const ZEROS_FOR_EMPTY_PROMPT: &str = "force_zeros_for_empty_prompt";
 /// Default height, width, steps, guidance scale and sampler.
 const GENERATION_CONFIG: &str = "generation_config.json";

@@ -61,8 +61,8 @@ struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Copies the selected files among `names` into a folder. `locate` returns the path of a file on this machine, which it
-/// downloads if need be.
+/// Copies the selected files among `names` into a folder. `locate` returns the path of a file on this machine, which
+/// it downloads if need be.
 pub(super) fn copy_model(
     names: &BTreeSet<String>,
     selection: Selection,

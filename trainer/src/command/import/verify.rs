@@ -9,7 +9,8 @@ use process::progress::Progress;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads every tensor of every part in `folder`, and prints what was found. Parts that `folder` lacks are those of `base`.
+/// Reads every tensor of every part in `folder`, and prints what was found. Parts that `folder` lacks are those of
+/// `base`.
 pub(super) fn verify(folder: &Path, base: Option<&Path>) -> Result<()> {
     for (part, stem) in PARTS {
         let part_folder = folder.join(part);

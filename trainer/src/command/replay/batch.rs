@@ -1,5 +1,5 @@
-//! The stored inputs: M pairs, each with latents, noise, a timestep and conditioning. They are checked before anything is
-//! computed.
+//! The stored inputs: M pairs, each with latents, noise, a timestep and conditioning. They are checked before
+//! anything is computed.
 
 use super::network::NoisedImage;
 use super::tensor_file::{TensorFile, Values};
@@ -119,8 +119,8 @@ impl Batch {
         }
     }
 
-    /// All winners, then all losers, noised, each with the target of the prediction. Computed in f64; the network's input
-    /// is rounded to f32.
+    /// All winners, then all losers, noised, each with the target of the prediction. Computed in f64; the network's
+    /// input is rounded to f32.
     pub(super) fn noised_images(&self, schedule: &Schedule) -> Result<Vec<NoisedImage>> {
         let mut images = Vec::new();
         for Side { latents, noise } in &self.sides {

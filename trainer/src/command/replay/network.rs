@@ -1,5 +1,5 @@
-//! The network on noised images, one at a time: their errors without a graph, and the gradient of a weighted sum of the
-//! errors. Memory holds the graph of one image.
+//! The network on noised images, one at a time: their errors without a graph, and the gradient of a weighted sum of
+//! the errors. Memory holds the graph of one image.
 
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
@@ -31,8 +31,8 @@ impl NoisedImage {
     }
 }
 
-/// e(k) of every image: the squared error, averaged over channels and pixels. Summed in f64, because beta multiplies the
-/// difference of two errors by thousands.
+/// e(k) of every image: the squared error, averaged over channels and pixels. Summed in f64, because beta multiplies
+/// the difference of two errors by thousands.
 pub(super) fn errors(unet: &Unet, images: &[NoisedImage]) -> Result<Vec<f64>> {
     let pairs = images.len() / 2;
     images

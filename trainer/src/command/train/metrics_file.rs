@@ -11,8 +11,8 @@ use std::path::Path;
 pub(super) struct MetricsFile(File);
 
 impl MetricsFile {
-    /// Opens the file of a run that starts after `step`. Lines of later steps are removed: a process that was killed may
-    /// have written metrics of steps that the resumed run repeats, and an incomplete last line.
+    /// Opens the file of a run that starts after `step`. Lines of later steps are removed: a process that was killed
+    /// may have written metrics of steps that the resumed run repeats, and an incomplete last line.
     pub(super) fn open(run: &Path, step: u32) -> Result<Self> {
         let file = run.join("metrics.jsonl");
         let old = match fs::read_to_string(&file) {
