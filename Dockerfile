@@ -1,9 +1,9 @@
-# One image, two programs: diff-contrast-server and diff-contrast-trainer.
+# One image with both programs: diff-contrast-server and diff-contrast-trainer.
 #
 #   docker build -t diff-contrast .                              CPU
-#   docker build -t diff-contrast --build-arg DEVICE=cuda .      CUDA: the same sources with the feature `cuda`
+#   docker build -t diff-contrast --build-arg DEVICE=cuda .      CUDA (feature `cuda`)
 #
-# CUDA's compiler and libraries come from the images below; a plain CPU build contains nothing of them.
+# CUDA's compiler and libraries come from the base images below. The CPU image contains none of them.
 ARG DEVICE=cpu
 
 FROM debian:bookworm-slim AS base-cpu
@@ -11,13 +11,14 @@ FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS base-cuda
 
 FROM base-${DEVICE} AS build
 ARG DEVICE
-# No GPU is there to ask while the image is built: 80 is A100, 90 is H100 and H200.
+# The GPU's compute capability, since no GPU is visible during the build: 80 for A100, 90 for H100 and H200.
 ARG CUDA_COMPUTE_CAP=90
 RUN apt-get update \
  && apt-get install -y --no-install-recommends build-essential ca-certificates curl nodejs npm \
  && rm -rf /var/lib/apt/lists/*
-ENV PATH=/root/.cargo/bin:$PATH
-RUN curl -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile minimal --default-toolchain 1.95.0
+# RUSTUP_TOOLCHAIN takes precedence over rust-toolchain.toml.
+ENV PATH=/root/.cargo/bin:$PATH RUSTUP_TOOLCHAIN=1.95.0
+RUN curl -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile minimal --default-toolchain $RUSTUP_TOOLCHAIN
 WORKDIR /source
 COPY . .
 RUN features=$([ "$DEVICE" = cuda ] && echo server/cuda,trainer/cuda || true) \

@@ -1,7 +1,7 @@
-"""Fixture of the trainer's AdamW with 8-bit moments: what bitsandbytes' AdamW8bit makes of one parameter in three
-updates, and the codes and largest magnitudes that it keeps after the first.
+"""Fixture of the trainer's AdamW with 8-bit moments: three updates of one parameter by bitsandbytes' AdamW8bit, and the codes and
+block maxima that it stores after the first.
 
-The smallest parameter that bitsandbytes keeps in 8 bits; gradients whose blocks differ in size by decades.
+The parameter is the smallest that bitsandbytes stores in 8 bits; the blocks of its gradient differ in size by decades.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Adds to the Bradley-Terry cases of `ranking.py` what arena-rank (LMArena's package, 0.1.1) makes of the same votes: ratings and
-sandwich errors. Run it after `ranking.py`, in an environment of its own: `pip install arena-rank==0.1.1` (it pins JAX and numpy).
+"""Adds the results of arena-rank (LMArena's package, 0.1.1) to the Bradley-Terry cases of `ranking.py`: ratings and sandwich errors of
+the same votes. Run it after `ranking.py`, in an environment of its own: `pip install arena-rank==0.1.1` (it pins JAX and numpy).
 
-Its ridge on the information is set so low that it leaves no trace; its search goes on until the gradient is gone.
+The ridge on the information matrix is too small to affect the results, and the search runs until the gradient vanishes.
 """
 
 import json
@@ -21,7 +21,7 @@ def arena(votes):
     data = PairDataset.from_pandas(pandas.DataFrame(rows))
     model = BradleyTerry(len(data.competitors), scale=1.0, base=jax.numpy.e, init_rating=0.0, hessian_reg=1e-7, ftol=0.0, gtol=1e-12)
     fitted = model.compute_ratings_and_cis(data)
-    # The package sorts competitors: they stand by number.
+    # The package sorts competitors; here they are sorted by number.
     ratings = fitted["ratings"] - fitted["ratings"].mean()
     return {"r": ratings.tolist(), "sandwich": (fitted["variances"] ** 0.5).tolist()}
 

@@ -1,5 +1,5 @@
-"""The two networks of image-reward 1.5, `vit` and `med`, beside today's packages. Its own `__init__` and its dependencies are of
-2023 and import what nobody needs here: install it with `pip install --no-deps image-reward==1.5`.
+"""The two networks of image-reward 1.5, `vit` and `med`, made to run with current packages. The package's `__init__` and dependencies are
+from 2023 and import unneeded modules: install it with `pip install --no-deps image-reward==1.5`.
 """
 
 import importlib
@@ -12,7 +12,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def modules():
-    """`blip.vit` and `blip.med`."""
+    """Imports `blip.vit` and `blip.med`."""
     found = importlib.util.find_spec("ImageReward")
     assert found, "pip install --no-deps image-reward==1.5"
     place = Path(found.submodule_search_locations[0]) / "models" / "BLIP"
@@ -41,7 +41,7 @@ def modules():
 
 
 def tokenizer(vocabulary):
-    """BERT's, as BLIP's `init_tokenizer` sets it up."""
+    """BERT's tokenizer, set up as by BLIP's `init_tokenizer`."""
     from transformers import BertTokenizer
 
     made = BertTokenizer(str(vocabulary))
@@ -51,7 +51,7 @@ def tokenizer(vocabulary):
 
 
 def full_size():
-    """The picture tower and the text encoder with the sizes of ImageReward v1.0, and the layers of its head."""
+    """The image tower and the text encoder of ImageReward v1.0 at full size, and the layers of its head."""
     import torch
     from transformers import BertConfig
 
@@ -61,7 +61,7 @@ def full_size():
     )
     config = BertConfig(vocab_size=30524, hidden_act="gelu", layer_norm_eps=1e-12)
     config.encoder_width, config.add_cross_attention = 1024, True
-    # image-reward 1.5 was written for an attention of its own.
+    # image-reward 1.5 has an attention of its own.
     config._attn_implementation = "eager"
     text = med.BertModel(config=config, add_pooling_layer=False)
     linear, dropout = torch.nn.Linear, torch.nn.Dropout
@@ -72,7 +72,7 @@ def full_size():
 
 
 def state_of(vision, text, head):
-    """As the published file names them."""
+    """The state with the tensor names of the published file."""
     import torch
 
     state = {f"blip.visual_encoder.{k}": v for k, v in vision.state_dict().items()}
@@ -82,6 +82,6 @@ def state_of(vision, text, head):
 
 
 def stand_in_vocabulary():
-    """As many pieces as bert-base-uncased has: letters, alone and continuing, and pieces that no text has."""
+    """As many pieces as bert-base-uncased has: letters, alone and as continuations, and unused pieces."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", ":", *LETTERS, *("##" + c for c in LETTERS)]
     return pieces + [f"[unused{i}]" for i in range(30522 - len(pieces))]

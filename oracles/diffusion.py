@@ -1,7 +1,6 @@
-"""Fixtures of the diffusion crate: what diffusers and transformers compute with small random models.
+"""Fixtures of the diffusion crate: results of diffusers and transformers on small random models.
 
-Weights are rounded to f16 before anything is computed with them, and stored so. Networks run in f64; results are
-stored in f32. See README.md.
+Weights are rounded to f16 before they are used, and stored in f16. Networks compute in f64; results are stored in f32. See README.md.
 """
 
 import json
@@ -35,13 +34,13 @@ SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 
 
 def normal(seed, *shape):
-    """Standard normal values that f16 holds exactly, as f64."""
+    """Standard normal values that are exact in f16, as f64."""
     values = numpy.random.Generator(numpy.random.PCG64(seed)).standard_normal(shape)
     return torch.from_numpy(values).half().double()
 
 
 def settle(model, seed, gain=1.0):
-    """Gives every parameter a value at which its effect shows, also norms and biases; returns the model in f64."""
+    """Gives every parameter, norms and biases included, a value that affects the result; returns the model in f64."""
     model.double().eval()
     with torch.no_grad():
         for i, (name, parameter) in enumerate(sorted(model.named_parameters())):
@@ -57,7 +56,7 @@ def settle(model, seed, gain=1.0):
 
 
 def save(folder, name, tensors, dtype=torch.float32):
-    """Writes tensors as a safetensors file; whole numbers stay such."""
+    """Writes tensors as a safetensors file; integers keep their type."""
     folder.mkdir(parents=True, exist_ok=True)
     cast = {k: (t.to(dtype) if t.is_floating_point() else t).detach().contiguous().clone() for k, t in tensors.items()}
     save_file(cast, folder / name, metadata={"format": "pt"})
@@ -69,7 +68,7 @@ def write_json(file, value):
 
 
 def gradients(model, loss):
-    """The gradient of every parameter, under its name; all must have one."""
+    """The gradient of every parameter by name; every parameter must have one."""
     model.zero_grad()
     loss.backward()
     found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
@@ -78,7 +77,7 @@ def gradients(model, loss):
 
 
 def unet(folder, seed, latents, timesteps, **config):
-    """A UNet, its output for a batch, the mean squared error to a target and all gradients of it."""
+    """A UNet, its output for a batch, the mean squared error to a target, and all gradients of the error."""
     model = settle(UNet2DConditionModel(cross_attention_dim=TEXT_WIDTH, sample_size=4, **config), seed)
     model.save_config(folder)
     save(folder, WEIGHTS, model.state_dict(), torch.float16)
@@ -96,7 +95,7 @@ def unet(folder, seed, latents, timesteps, **config):
 
 
 def unets():
-    """SD 1.5's order of blocks; the bundled model's; and SDXL's settings that SD 1.5 lacks."""
+    """The block order of SD 1.5, that of the bundled model, and the settings of SDXL that SD 1.5 lacks."""
     unet(
         FIXTURES / "unet_sd15",
         seed=10,
@@ -141,7 +140,7 @@ def unets():
 
 
 def autoencoder(folder, seed, size, **config):
-    """An autoencoder, what it makes of pictures, and all gradients of a scalar in which every output counts."""
+    """An autoencoder, its results on images, and all gradients of a scalar that depends on every output."""
     blocks = len(config["block_out_channels"])
     model = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks, **config
@@ -191,7 +190,7 @@ def autoencoders():
 
 
 def text_tower(folder, seed, ids, **config):
-    """A CLIP text tower, its states for padded ids and the state it pools."""
+    """A CLIP text tower, its states for padded ids, and the pooled state."""
     config = CLIPTextConfig(
         hidden_size=TEXT_WIDTH,
         intermediate_size=20,
@@ -202,10 +201,10 @@ def text_tower(folder, seed, ids, **config):
         bos_token_id=config["vocab_size"] - 2,
         **config,
     )
-    # A gain at which exact, tanh and quick GELU differ by far more than the tolerance.
+    # With this gain exact, tanh and quick GELU differ by far more than the tolerance.
     model = settle(CLIPTextModel(config), seed, gain=2.0)
     write_json(folder / "config.json", config.to_diff_dict() | {"architectures": ["CLIPTextModel"]})
-    # Published files have this prefix, which transformers 5 drops while it loads them.
+    # Published files have this prefix; transformers 5 removes it when loading.
     prefixed = {f"text_model.{name}": p for name, p in model.named_parameters()}
     save(folder, "model.safetensors", prefixed, torch.float16)
     output = model(input_ids=ids)
@@ -215,7 +214,7 @@ def text_tower(folder, seed, ids, **config):
 
 
 def tokenizer():
-    """CLIP's tokenizer on a small vocabulary, and the ids it gives the prompts."""
+    """CLIP's tokenizer with a small vocabulary, and its ids of the prompts."""
     folder = FIXTURES / "model" / "tokenizer"
     folder.mkdir(parents=True, exist_ok=True)
     tokens, merges = vocabulary.learn(prompts.PROMPTS)
@@ -246,7 +245,7 @@ def towers(tokens):
         FIXTURES / "text_encoder_gelu", seed=60, ids=ids(texts), vocab_size=words, hidden_act="gelu",
         eos_token_id=tokens.eos_token_id, layer_norm_eps=1e-4,
     )
-    # 2 is what SD 1.5's config says.
+    # 2 is the value in the config of SD 1.5.
     return text_tower(
         FIXTURES / "model" / "text_encoder", seed=70, ids=ids(texts), vocab_size=words, hidden_act="quick_gelu",
         eos_token_id=2,
@@ -254,7 +253,7 @@ def towers(tokens):
 
 
 def pipeline(unet, vae, text, tokens):
-    """Pictures of the whole pipeline from given noise."""
+    """Images of the whole pipeline from given noise."""
     folder = FIXTURES / "model"
     settings = SCHEDULE | {"set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "leading"}
     write_json(folder / "scheduler" / "scheduler_config.json", settings | {"_class_name": "DDIMScheduler", "clip_sample": False})
@@ -287,7 +286,7 @@ def pipeline(unet, vae, text, tokens):
                 latents=noise.clone(), output_type="np",
             ).images
             spread = images.std(axis=(1, 2, 3))
-            assert (spread > 0.05).all(), f"pictures of {name} at guidance {guidance} are flat: {spread}"
+            assert (spread > 0.05).all(), f"images of {name} at guidance {guidance} are flat: {spread}"
             tensors[f"{name}.{guidance}"] = torch.from_numpy((images * 255).round().astype("uint8"))
     save(folder, "expected.safetensors", tensors)
     write_json(folder / "expected.json", asked)

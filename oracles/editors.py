@@ -1,8 +1,8 @@
-"""Fixtures of the editors of pictures: InstructPix2Pix by diffusers' pipeline; Prompt Diffusion's ControlNet as
-diffusers' port has it (its plain ControlNet with a second encoder of hints) and as the first implementation has it,
-rebuilt here from its published architecture, under its own names; Stable Diffusion's safety checker.
+"""Fixtures of image editors: InstructPix2Pix by diffusers' pipeline; Prompt Diffusion's ControlNet as in the port for diffusers (a plain
+ControlNet with a second hint encoder) and as in the first implementation, rebuilt here from its published architecture with its tensor
+names; Stable Diffusion's safety checker.
 
-The text encoder, the autoencoder and the tokenizer are those of the model that diffusion.py makes. See README.md.
+The text encoder, the autoencoder and the tokenizer are those of the model of diffusion.py. See README.md.
 """
 
 import json
@@ -37,7 +37,7 @@ SAMPLING = SCHEDULE | {"steps_offset": 1}
 
 
 def picture(seed, width, height):
-    """A smooth picture with some noise, as PIL has it."""
+    """A smooth image with some noise, as a PIL image."""
     noise = numpy.random.Generator(numpy.random.PCG64(seed)).uniform(-20, 20, (height, width, 3))
     rows, columns = numpy.mgrid[0:height, 0:width]
     waves = [127 + 90 * numpy.sin(rows / (2 + c) + columns / (3 - c) + seed) for c in range(3)]
@@ -51,7 +51,7 @@ def bytes_of(image):
 def parts():
     """The shared parts of the small model, in f64."""
     text = CLIPTextModel.from_pretrained(MODEL / "text_encoder").double().eval()
-    # transformers before 5 makes its mask in the default type, which must hold f64's least number.
+    # transformers before 5 creates its mask in the default type, which must represent the minimum of f64.
     text.register_forward_pre_hook(lambda *_: torch.set_default_dtype(torch.float64))
     text.register_forward_hook(lambda *_: torch.set_default_dtype(torch.float32))
     vae = AutoencoderKL.from_pretrained(MODEL / "vae").double().eval()
@@ -59,7 +59,7 @@ def parts():
 
 
 def instruct_pix2pix():
-    """Edits of one and of four steps, guided and not, from recorded noise."""
+    """Edits in one and in four steps, with and without guidance, from recorded noise."""
     folder = FIXTURES / "instruct_pix2pix"
     text, vae, tokenizer = parts()
     unet = UNet2DConditionModel(
@@ -99,7 +99,7 @@ def instruct_pix2pix():
                 callback_on_step_end=lambda _, i, t, values: seen.append(values["latents"].clone()) or values,
             ).images
             tensors |= {f"{name}.{steps}.latents": seen[-1], f"{name}.{steps}.pictures": images}
-    # Sides that eight does not divide, as the processor of pictures resizes them.
+    # Sides that are not multiples of eight, resized as by diffusers' image processor.
     odd = picture(3, 39, 21)
     width, height = (side - side % 8 for side in odd.size)
     tensors |= {"odd": bytes_of(odd), "resized": bytes_of(odd.resize((width, height), Image.Resampling.LANCZOS))}
@@ -108,7 +108,7 @@ def instruct_pix2pix():
 
 
 class TwoHints(ControlNetModel):
-    """diffusers' port of Prompt Diffusion adds an encoder of the query to the plain ControlNet, whose hint is the
+    """Prompt Diffusion in the port for diffusers: adds an encoder of the query image to the plain ControlNet, whose hint is the
     example pair."""
 
     def add_query(self, hint_channels):
@@ -119,7 +119,7 @@ class TwoHints(ControlNetModel):
         )
 
     def forward(self, sample, timestep, text, pair, query):
-        # The sum of both encoders takes the place of the one encoder's output.
+        # The sum of both encoders replaces the output of the single encoder.
         both = lambda hint: self.hint_of_pair(hint) + self.controlnet_query_cond_embedding(query)
         found = self.controlnet_cond_embedding
         self.hint_of_pair = found
@@ -153,7 +153,7 @@ SHAPE = {
 
 
 def plain_control():
-    """diffusers' ControlNet with one hint, and a UNet that it steers."""
+    """diffusers' ControlNet with one hint, and a UNet that it controls."""
     folder = FIXTURES / "controlnet_plain"
     model = settle(ControlNetModel(**SHAPE, conditioning_channels=3), 400)
     model.save_config(folder)
@@ -175,7 +175,7 @@ def plain_control():
 
 
 def prompt_diffusion():
-    """Both hints in diffusers' names, and pictures of three guided steps with either scale of hints."""
+    """Both hints with diffusers' names, and images of three guided steps with either scale of hints."""
     folder = FIXTURES / "prompt_diffusion"
     model = TwoHints(**SHAPE, conditioning_channels=6)
     model.add_query(HINTS)
@@ -212,7 +212,7 @@ def prompt_diffusion():
     write_json(folder / "expected.json", asked)
 
 
-# The first implementation: `ldm` and `cldm`. Module names make the names of its tensors.
+# The first implementation: `ldm` and `cldm`. The names of its modules determine the names of its tensors.
 
 
 class Residual(nn.Module):
@@ -305,7 +305,7 @@ class Halving(nn.Module):
 
 
 class Sequence(nn.Sequential):
-    """Hands timestep and text to the layers that take them."""
+    """Passes timestep and text to the layers that take them."""
 
     def forward(self, x, time, text):
         for layer in self:
@@ -323,7 +323,7 @@ def hint_encoder(inputs, widths, outputs):
 
 
 class OriginalControl(nn.Module):
-    """`cldm.ControlNet` of Prompt Diffusion: attention at every resolution but the lowest."""
+    """`cldm.ControlNet` of Prompt Diffusion: attention at every resolution except the lowest."""
 
     def __init__(self, widths, layers, heads, groups, context, hints):
         super().__init__()
@@ -357,7 +357,7 @@ class OriginalControl(nn.Module):
 
     def forward(self, x, timesteps, pair, query, text):
         half = self.first // 2
-        # As the original, in f32.
+        # In f32, as in the original.
         frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
         angles = timesteps[:, None].float() * frequencies
         time = self.time_embed(torch.cat([angles.cos(), angles.sin()], -1).double())
@@ -372,7 +372,7 @@ class OriginalControl(nn.Module):
 
 
 def original_control():
-    """A checkpoint as torch.save and the first implementation write it, with other networks' tensors beside."""
+    """A checkpoint as torch.save and the first implementation write it, together with tensors of other networks."""
     folder = FIXTURES / "controlnet_original"
     model = settle(OriginalControl((8, 8, 16), 2, 4, 4, TEXT_WIDTH, (4, 6, 8)), 440)
     given = {
@@ -390,7 +390,7 @@ def original_control():
 
 
 def safety_checker():
-    """Verdicts of a small checker whose thresholds make concepts of all kinds appear."""
+    """Verdicts of a small checker with thresholds at which concepts of all kinds are present."""
     config = CLIPConfig(
         text_config={"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
         vision_config={
@@ -408,17 +408,17 @@ def safety_checker():
             embeds = getattr(model, kind)
             embeds.copy_(normal(510 + i, *embeds.shape))
             cosines[kind] = functional.normalize(features) @ functional.normalize(embeds).t()
-            # High enough that most pictures pass, with a few of every kind above.
+            # High enough that most images pass and a few of every kind do not.
             levels = cosines[kind].quantile(0.93, dim=0).half().double()
             getattr(model, f"{kind}_weights").copy_(levels)
-        # A concept so near its threshold that only the special care's 0.01 lifts it over.
+        # A concept so close to its threshold that only the special care's 0.01 puts it above.
         special = (cosines["special_care_embeds"] > model.special_care_embeds_weights + 0.001).any(1)
         lifted = int(special.nonzero()[0])
         model.concept_embeds_weights[3] = cosines["concept_embeds"][lifted, 3].float() + 0.005
     CHECKER.mkdir(parents=True, exist_ok=True)
     config.architectures = ["StableDiffusionSafetyChecker"]
     write_json(CHECKER / "config.json", json.loads(config.to_json_string(use_diff=False)))
-    # Thresholds stay f32, since one is placed to a hair.
+    # Thresholds stay f32: one of them is placed exactly.
     weights = {k: v.float() if k.endswith("_weights") else v.half() for k, v in model.state_dict().items()}
     weights = {k: v.contiguous() for k, v in weights.items()}
     save_file(weights, CHECKER / "model.safetensors", metadata={"format": "pt"})
@@ -429,8 +429,8 @@ def safety_checker():
 
 
 def verdicts(model, pixels):
-    """What diffusers' forward, in f32 as pipelines run it, finds picture by picture. It keeps its scores to itself:
-    they are read off where it rounds them, the special concepts' first."""
+    """The scores of diffusers' forward pass in f32, as pipelines run it, image by image. It does not return its scores, so they are recorded
+    where it rounds them, those of the special concepts first."""
     results = []
     for picture in pixels:
         scores = []

@@ -1,4 +1,4 @@
-"""An exported model in diffusers: loads it, draws the picture of its card from the same noise, and says how far ours is.
+"""Checks an exported model with diffusers: loads it, generates the image of its card from the same noise, and prints the difference.
 
     diff-contrast-trainer export shapes --out FOLDER --sample "a large red circle on a blue background"
     python oracles/export.py FOLDER
@@ -14,7 +14,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-# Levels of 255 by which the mean and the worst pixel may differ: rounding of f32 through all steps.
+# Accepted mean and maximum difference of pixels, in levels of 255: rounding of f32 over all steps.
 MEAN, WORST = 0.5, 8
 
 
@@ -33,7 +33,7 @@ def main():
     ours = numpy.asarray(Image.open(folder / "sample.png"), dtype=numpy.float64)
     apart = numpy.abs(ours - theirs)
     print(f"{ours.shape[1]} x {ours.shape[0]} pixels: apart by {apart.mean():.4f} levels of 255 on average, {apart.max():.0f} at most; spread {theirs.std():.1f}")
-    assert theirs.std() > 1, "the picture is flat"
+    assert theirs.std() > 1, "the image is flat"
     assert apart.mean() <= MEAN and apart.max() <= WORST
 
 

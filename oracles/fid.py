@@ -1,12 +1,12 @@
 """Inception's features, Frechet and kernel distances by pytorch-fid, clean-fid and torch-fidelity: crates/evaluation/tests/fixtures/fid/.
 
     python oracles/fid.py                              # writes the fixtures
-    python oracles/fid.py published                    # only what `write` adds as files of torch and Pillow
-    python oracles/fid.py weights FILE [--legacy]      # a published-format file of full-size made-up weights (95 MB)
-    python oracles/fid.py check                        # numpy reads the statistics that our program wrote
+    python oracles/fid.py published                    # writes only the files of torch and Pillow among them
+    python oracles/fid.py weights FILE [--legacy]      # writes made-up weights of full size in the published format (95 MB)
+    python oracles/fid.py check                        # reads the statistics that our program wrote with numpy
 
-Nothing is downloaded. The published weights cannot be committed, so both sides make the same full-size weights, pictures
-and features from a formula (`draw`; in Rust `crates/evaluation/tests/fid/formula.rs`), and the fixture holds results only.
+Nothing is downloaded. The published weights cannot be committed, so both sides compute the same weights of full size, images and features
+from a formula (`draw`; in Rust `crates/evaluation/tests/fid/formula.rs`), and the fixtures contain results only.
 """
 
 import sys
@@ -17,14 +17,14 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 FIXTURES = Path(__file__).parent.parent / "crates" / "evaluation" / "tests" / "fixtures" / "fid"
-# Width and height: enlarged, as it is, shrunk unequally.
+# Width and height: enlarged, unchanged, and shrunk by different factors.
 SIZES = [(64, 48), (299, 299), (350, 310)]
 
 torch.set_num_threads(2)
 
 
 def draw(name: str, count: int) -> np.ndarray:
-    """`count` numbers in [0, 1): SplitMix64 (Steele and others 2014) from the name's FNV-1a hash, the upper 24 bits."""
+    """`count` numbers in [0, 1): the upper 24 bits of SplitMix64 (Steele and others 2014), seeded by the FNV-1a hash of the name."""
     state = 0xCBF29CE484222325
     for byte in name.encode():
         state = ((state ^ byte) * 0x100000001B3) % 2**64
@@ -41,7 +41,7 @@ def picture(name: str, width: int, height: int) -> np.ndarray:
 
 
 def shapes() -> dict[str, torch.Tensor]:
-    """The published names, with tensors of the right shapes."""
+    """The published names with tensors of their shapes."""
     import torchvision
 
     return torchvision.models.inception_v3(
@@ -50,7 +50,7 @@ def shapes() -> dict[str, torch.Tensor]:
 
 
 def weights() -> dict[str, torch.Tensor]:
-    """Full-size weights under the published names, of a scale that keeps activations alive."""
+    """Weights of full size with the published names, scaled so that activations do not vanish."""
     state = {}
     for name, tensor in shapes().items():
         u = draw(name, tensor.numel())
@@ -71,7 +71,7 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 def overlapping_weights() -> dict[str, torch.Tensor]:
-    """Full-size weights in files of few bytes: every tensor is a view of one short storage, so its values overlap."""
+    """Weights of full size in files of few bytes: every tensor is a view of one short storage, so values overlap."""
     base = torch.from_numpy((2 * draw("overlapping", 12288) - 1).astype(np.float32))
     positive = torch.from_numpy((0.5 + draw("overlapping positive", 4096)).astype(np.float32))
     state = {}
@@ -79,7 +79,7 @@ def overlapping_weights() -> dict[str, torch.Tensor]:
         if name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(0)
         elif tensor.dim() > 1:
-            # Steps that divide nothing, so that rows do not repeat each other.
+            # Strides that are coprime to the storage, so that rows do not repeat.
             strides = [3, 5, 1, 2] if tensor.dim() == 4 else [3, 1]
             fan_in = tensor[0].numel()
             if tensor.dim() == 4:
@@ -94,7 +94,7 @@ def overlapping_weights() -> dict[str, torch.Tensor]:
 
 
 def published():
-    """Inception's file as torch writes it now and wrote it then, and one picture in all formats that pytorch-fid lists."""
+    """Inception's file in torch's present format and in that of its publication, and one image in every format that pytorch-fid lists."""
     from PIL import Image
 
     state = overlapping_weights()
@@ -112,7 +112,7 @@ def published():
 
 
 def features(name: str, count: int, width: int) -> np.ndarray:
-    """Rows that depend on each other from column to column, like a network's."""
+    """Rows whose columns are correlated, as those of a network."""
     u = draw(name, count * width).reshape(count, width).astype(np.float32)
     spread = (np.arange(width) % 7 + 1).astype(np.float32)
     return u * spread + np.float32(0.5) * np.roll(u, -1, axis=1)
@@ -135,7 +135,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> list[float]:
 
 
 def network_of(state):
-    """pytorch-fid's network on a state dict: a function from uint8 pictures (height, width, 3)."""
+    """pytorch-fid's network with a state dict: a function of uint8 images (height, width, 3)."""
     import pytorch_fid.inception
 
     pytorch_fid.inception.load_state_dict_from_url = lambda *_args, **_kwargs: state
@@ -149,7 +149,7 @@ def network_of(state):
 
 
 def networks():
-    """Each package's own network on the made-up weights: functions from uint8 pictures (height, width, 3)."""
+    """The network of each package with the made-up weights: functions of uint8 images (height, width, 3)."""
     import pytorch_fid.inception
     from cleanfid.resize import build_resizer
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -206,7 +206,7 @@ def write():
 
 
 def cmmd(x, y):
-    """The published definition (Jayasumana and others 2024), written down: there is no package of it."""
+    """The published definition (Jayasumana and others 2024), written out: there is no package."""
     x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
 
     def kernel(p, q):

@@ -1,5 +1,5 @@
-"""What ftfy knows of mojibake, as a table for crates/evaluation/src/text/ftfy: its two regular expressions with nothing left to
-be read in Python's way, and the single-byte encodings that it tries. ftfy is (c) Robyn Speer, Apache-2.0. See README.md.
+"""Writes the table of crates/evaluation/src/text/ftfy: ftfy's two regular expressions, rewritten for Rust, and the single-byte encodings
+that it tries. ftfy is (c) Robyn Speer, Apache-2.0. See README.md.
 """
 
 from pathlib import Path
@@ -8,12 +8,12 @@ import ftfy.bad_codecs  # noqa: F401  (registers the sloppy encodings)
 from ftfy import badness, chardata
 
 FILE = Path(__file__).resolve().parent.parent / "crates" / "evaluation" / "src" / "text" / "ftfy" / "tables.txt"
-# Python's notion of a word and a space, which is not the one of Rust's regular expressions.
+# Python's definitions of word characters and spaces, which differ from those of Rust's regular expressions.
 CLASSES = {"\\w": r"[\p{L}\p{N}_]", "\\s": r"[\s\x1c-\x1f]"}
 
 
 def plain(pattern):
-    """A verbose pattern without what is only there to be read."""
+    """A verbose pattern without comments and formatting."""
     out, inside, i = [], False, 0
     while i < len(pattern):
         c = pattern[i]

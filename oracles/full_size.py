@@ -1,5 +1,5 @@
-"""A Stable Diffusion of full size with random weights, in diffusers layout: what memory and time are measured on where the
-published weights are not at hand. No fixture: 2 GB in f16, of SDXL 7 GB.
+"""Writes a Stable Diffusion of full size with random weights in diffusers layout, to measure memory and time without the published
+weights. Not a fixture: 2 GB in f16, 7 GB for SDXL.
 
     python oracles/full_size.py FOLDER [--kind sd15|sdxl] [--pixels N]
 """
@@ -32,7 +32,7 @@ SCHEDULE = {
 
 
 def drawn(make):
-    """A network in f16 that was never there in f32."""
+    """A network in f16 that is never allocated in f32."""
     with torch.device("meta"):
         network = make()
     network = network.half().to_empty(device="cpu")
@@ -74,7 +74,7 @@ def vit_big_g():
 
 
 def tokenizer(folder, **settings):
-    """The bundled vocabulary, its texts padded to the length of the published encoders."""
+    """The bundled vocabulary, with texts padded to the length of the published encoders."""
     shutil.copytree(BUNDLED / "tokenizer", folder, dirs_exist_ok=True)
     file = folder / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 77} | settings))

@@ -1,9 +1,9 @@
 """Names and shapes of published models, for `convert --for` (trainer/src/command/convert/keys/).
 
-The reference packages build each network without memory for its weights; single files of Stable Diffusion, whose own
-package is not at hand, are named after diffusers' networks, and diffusers' own converter must lead back.
-A line is a name and a shape. `{0-3,7}` stands for each of these numbers, `4|9` for either size, `?` after the name for
-one that may be missing, `NAME.*` for anything below.
+The reference packages build each network without memory for its weights. The names in single files of Stable Diffusion are derived from
+diffusers' networks, because the original package is unavailable, and checked with diffusers' own converter.
+A line is a name and a shape. `{0-3,7}` stands for each of these numbers, `4|9` for either size, `?` after a name for an optional tensor, and
+`NAME.*` for anything below a name.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ def shapes(network, prefix=""):
 
 
 def numbers(values):
-    """{0-3,7}, or the number alone."""
+    """{0-3,7}, or a single number."""
     runs = []
     for value in sorted(values):
         if runs and runs[-1][1] == value - 1:
@@ -37,7 +37,7 @@ def numbers(values):
 
 
 def cover(tuples):
-    """Few products of sets that together are the tuples."""
+    """Few products of sets that together equal the tuples."""
     if () in tuples:
         yield ()
         return
@@ -121,7 +121,7 @@ OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "p
 
 
 def original_unet(config):
-    """The names of the first implementation, and the proof that they are."""
+    """The names of the first implementation, checked with the converter."""
     with torch.device("meta"):
         network = UNet2DConditionModel(**config)
     theirs = {}

@@ -1,11 +1,10 @@
-"""Fixtures of LoRA: what diffusers with PEFT computes with adapters on small random UNets, and adapter files as each
-writer names them.
+"""Fixtures of LoRA: results of diffusers with PEFT for adapters on small random UNets, and adapter files in the naming of each writer.
 
     lora.py                    writes crates/diffusion/tests/fixtures/lora_*/
     lora.py check FOLDER FILE  loads FILE into the UNet of FOLDER by diffusers and compares output and fused weights with
                                FOLDER's `expected.safetensors`; FILE may be one that our program wrote
 
-The base networks are those of `diffusion.py`. Needs `peft` beside requirements.txt.
+The base networks are those of `diffusion.py`. Needs `peft` in addition to requirements.txt.
 """
 
 import json
@@ -37,7 +36,7 @@ def base(name):
 
 
 def draw(network, seed):
-    """Gives the factors values at which their effect shows, also the one that begins at zero."""
+    """Gives the factors values that affect the result, including the one that is initialised to zero."""
     parameters = [(n, p) for n, p in sorted(network.named_parameters()) if "lora_" in n]
     with torch.no_grad():
         for i, (_, p) in enumerate(parameters):
@@ -46,18 +45,18 @@ def draw(network, seed):
 
 
 def inputs(name):
-    """Those of `diffusion.py`'s fixture."""
+    """The inputs of `diffusion.py`'s fixture."""
     with safe_open(FIXTURES / name / "expected.safetensors", "pt") as file:
         return {k: file.get_tensor(k).double() for k in ("latents", "timesteps", "text", "target")}
 
 
 def plain(name):
-    """A factor's name without PEFT's adapter and wrappers."""
+    """The name of a factor without PEFT's adapter name and wrappers."""
     return name.replace(".default", "")
 
 
 def adapter(folder, name, seed, gradients=True, **config):
-    """Output, loss and the factors' gradients of an updated UNet; its fused weights; its file as PEFT writes it."""
+    """Output, loss and gradients of the factors of a UNet with adapters; its fused weights; its file as PEFT writes it."""
     network = base(name)
     network.requires_grad_(False)
     network.add_adapter(LoraConfig(init_lora_weights="gaussian", lora_dropout=0.0, **config))
@@ -82,7 +81,7 @@ def adapter(folder, name, seed, gradients=True, **config):
 
 
 def sgm(layer):
-    """The original name of a layer of a UNet with two blocks of one layer, written down by hand."""
+    """The original name of a layer of a UNet with two blocks of one layer, written by hand."""
     rules = {
         "down_blocks.0.attentions.0": "input_blocks.1.1",
         "down_blocks.1.attentions.0": "input_blocks.3.1",
@@ -126,7 +125,7 @@ def kohya(state, alpha, rename=lambda layer: layer):
 
 
 def as_pipeline_wrote(folder, state):
-    """What diffusers' training scripts leave: older names behind the network's."""
+    """What diffusers' training scripts write: older names after the prefix of the network."""
     StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=convert_state_dict_to_diffusers(state))
 
 
@@ -168,7 +167,7 @@ BASES = {"lora_attention": "model/unet", "lora_everywhere": "unet_lists", "lora_
 
 
 def check(folder, file):
-    """diffusers' own reading of the file gives the expected output and fused weights."""
+    """Checks that diffusers reads the file with the expected output and fused weights."""
     name = BASES[folder.name]
     network = base(name)
     pipeline = StableDiffusionPipeline

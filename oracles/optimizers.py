@@ -1,7 +1,7 @@
-"""Fixture of the trainer's optimisers: what transformers' Adafactor makes of three parameters in six updates.
+"""Fixture of the trainer's optimisers: six updates of three parameters by transformers' Adafactor.
 
-Settings of the SDXL recipes (no relative step, no scaling by the parameter); once without a first moment and once with
-one. Gradients of very different sizes, so that the clipping of updates shows.
+The settings are those of the SDXL recipes (no relative step, no scaling by the parameter), without and with a first moment. Gradients
+have very different sizes, so that the clipping of updates takes effect.
 """
 
 from pathlib import Path

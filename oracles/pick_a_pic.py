@@ -1,8 +1,8 @@
-"""Small parquet files in the columns of Pick-a-Pic v2, by pyarrow: what is sound, what is not, and what is hostile.
+"""Small parquet files with the columns of Pick-a-Pic v2, written by pyarrow: valid, invalid and hostile ones.
 
     python oracles/pick_a_pic.py        # writes crates/datasets/tests/fixtures/pick_a_pic/
 
-Beside them `expected.json`: what each row is, by the rule that crates/datasets/src/pick_a_pic states.
+`expected.json` beside them states the outcome of each row by the rule of crates/datasets/src/pick_a_pic.
 """
 
 import datetime
@@ -45,7 +45,7 @@ SCHEMA = pyarrow.schema([
 
 
 def jpeg(seed, width=48, height=40):
-    """A picture of its own for each seed."""
+    """A different image for each seed."""
     draw = numpy.random.default_rng(seed)
     small = draw.integers(0, 256, (4, 4, 3), dtype=numpy.uint8)
     file = io.BytesIO()
@@ -91,7 +91,7 @@ def row(index, **changed):
 
 SECOND = {"label_0": 0.0, "label_1": 1.0}
 
-# Each row with what it is: "first" or "second" wins, or why it is dropped (after decoding, for damaged pictures).
+# Each row with its outcome: "first" or "second" wins, or the reason why it is dropped (damaged images: after decoding).
 ROWS = [
     (row(0), "first"),
     (row(1, **SECOND), "second"),
@@ -134,7 +134,7 @@ def change(schema, name, kind):
 def main():
     shutil.rmtree(ROOT, ignore_errors=True)
     rows = [r for r, _ in ROWS]
-    # Row groups of 7, none, 7 and the rest; snappy and dictionaries, as the published files have them.
+    # Row groups of 7, 0, 7 and the remaining rows; Snappy and dictionaries, as in the published files.
     first = write(
         "sound/data/train-00000-of-00003-0123456789abcdef.parquet",
         [table(rows[:7]), table([]), table(rows[7:14]), table(rows[14:])],
@@ -142,7 +142,7 @@ def main():
     )
     groups = pyarrow.parquet.ParquetFile(first).metadata
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [7, 0, 7, 4]
-    # Another packing, pages of the second version, columns in another order.
+    # Another compression, pages of version 2, and another order of columns.
     others = [row(20), row(21, **SECOND), row(22)]
     turned = pyarrow.schema(list(SCHEMA)[::-1])
     write(
@@ -153,7 +153,7 @@ def main():
         data_page_version="2.0",
         use_dictionary=False,
     )
-    # As the datasets package stores pictures: bytes and path, one level deeper; labels as integers.
+    # As the datasets package stores images: bytes and path, nested one level deeper; labels as integers.
     picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", TEXT)])
     deeper = SCHEMA
     for name, kind in [("jpg_0", picture), ("jpg_1", picture), ("label_0", pyarrow.int64()), ("label_1", pyarrow.int32())]:
@@ -172,12 +172,12 @@ def main():
     typed = [dict(row(50 + i), label_0="1.0") for i in range(3)]
     write("wrong_type/train-00000-of-00002.parquet", [table([row(53)])])
     write("wrong_type/train-00001-of-00002.parquet", [table(typed, words)], words)
-    # The variant without pictures.
+    # The variant without images.
     urls = pyarrow.schema([f for f in SCHEMA if not f.name.startswith("jpg_")])
     write("urls/train.parquet", [table([row(60)]).select(urls.names)], urls)
-    # Something else.
+    # Another set.
     write("other/train.parquet", [pyarrow.table({"text": ["a"]})], pyarrow.schema([("text", TEXT)]))
-    # A few kilobytes that unpack to 320 megabytes.
+    # A few kilobytes that decompress to 320 megabytes.
     bomb = dict(row(70), jpg_0=bytes(320 << 20))
     write("bomb/train.parquet", [table([bomb])], compression="zstd", compression_level=19, use_dictionary=False, write_statistics=False)
 

@@ -1,8 +1,7 @@
-"""Fixtures of models as they are published: small SD 2.1- and SDXL-shaped ones in diffusers layout, what their text
-encoders make of texts, and pictures of diffusers' pipelines from given noise.
+"""Fixtures of models in their published form: small models of the shapes of SD 2.1 and SDXL in diffusers layout, the results of their text
+encoders, and images of diffusers' pipelines from given noise.
 
-Weights are rounded to f16 before anything is computed with them, and stored so. Networks run in f64; results are
-stored in f32. See README.md.
+Weights are rounded to f16 before they are used, and stored in f16. Networks compute in f64; results are stored in f32. See README.md.
 """
 
 import copy
@@ -31,7 +30,7 @@ TEXTS = [
     "caf\u00e9 \u201cna\u00efve\u201d 2 dogs'  it's   \u96ea !!",
 ]
 STEPS = 4
-# As the repositories state them, unimportant fields included.
+# As in the repositories, including fields that have no effect.
 SAMPLERS = {
     "sd21": (
         DDIMScheduler,
@@ -48,7 +47,7 @@ SAMPLERS = {
 
 
 def tokenizer(folder, tokens, merges, pad, old):
-    """CLIP's tokenizer as a repository has it. `old`: as SD 2.1's, whose two files disagree on the padding."""
+    """CLIP's tokenizer as in a repository. `old`: as in that of SD 2.1, whose two files disagree on the padding."""
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False) + "\n")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
@@ -62,7 +61,7 @@ def tokenizer(folder, tokens, merges, pad, old):
 
 
 def text_encoder(folder, seed, kind, words, **config):
-    """A text tower under the names that published files have."""
+    """A text tower with the names of published files."""
     config = CLIPTextConfig(
         vocab_size=words, max_position_embeddings=TOKENS, bos_token_id=0, pad_token_id=1, eos_token_id=2, **config
     )
@@ -75,7 +74,7 @@ def text_encoder(folder, seed, kind, words, **config):
 
 
 def network(folder, model, seed):
-    """A UNet or autoencoder: config and weights."""
+    """Writes config and weights of a UNet or autoencoder."""
     settle(model, seed)
     model.save_config(folder)
     save(folder, WEIGHTS, model.state_dict(), torch.float16)
@@ -83,7 +82,7 @@ def network(folder, model, seed):
 
 
 def autoencoder(folder, seed, **config):
-    """Eight pixels to a latent, as all published ones."""
+    """Eight pixels per latent, as in all published models."""
     kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
     model = AutoencoderKL(
         block_out_channels=(4, 4, 4, 8), layers_per_block=1, latent_channels=4, norm_num_groups=2, **kinds, **config
@@ -117,7 +116,7 @@ def sd21(folder, tokens, merges):
 
 
 def sdxl(folder, tokens, merges):
-    """Two text encoders, pooled text and time ids, none of the first block's attention."""
+    """Two text encoders, pooled text and time ids, no attention in the first block."""
     first = text_encoder(
         folder / "text_encoder", 140, CLIPTextModel, len(tokens), hidden_act="quick_gelu",
         hidden_size=12, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3, projection_dim=12,
@@ -147,7 +146,7 @@ def sdxl(folder, tokens, merges):
     )
 
 
-# Name: prompts, negative prompts, guidance scale, height, width. Sides of odd numbers of latents among them.
+# Name: prompts, negative prompts, guidance scale, height, width. Some sides are odd numbers of latents.
 CASES = {
     "plain": (["a red circle on a blue background"], None, 1.0, 40, 24),
     "no_negative": (["a red circle on a blue background", "it's 2 dogs, in the snow!"], None, 5.0, 24, 16),
@@ -157,7 +156,7 @@ CASES = {
 
 
 def encoded(made):
-    """Text states, and pooled text where there is any."""
+    """Text states, and the pooled text if there is one."""
     if hasattr(made, "text_encoder_2"):
         states, _, pooled, _ = made.encode_prompt(TEXTS, do_classifier_free_guidance=False)
         apart = torch.pdist(pooled).min().item()
@@ -167,7 +166,7 @@ def encoded(made):
 
 
 def pictures(made, dtype):
-    """Of all cases, from -1 to 1 and clipped there as diffusers does."""
+    """The images of all cases, from -1 to 1, clipped as in diffusers."""
     found = {}
     for i, (name, (texts, negative, guidance, height, width)) in enumerate(CASES.items()):
         noise = normal(220 + i, len(texts), 4, height // 8, width // 8)
@@ -201,8 +200,8 @@ def fixture(name, make, tokens, merges):
 
 
 def published_order(tokens):
-    """The start and end tokens last, as in CLIP's vocabulary: old configs mean the end token by the largest id. Among
-    the texts that `vocabulary` learns from are these tokens' own names, so that merges make them earlier."""
+    """Puts the start and end tokens last, as in CLIP's vocabulary: old configs find the end token by the largest id. The texts that `vocabulary`
+    learns from contain the names of these tokens, so merges create them earlier."""
     marks = [vocabulary.START, vocabulary.END]
     return {token: i for i, token in enumerate([t for t in tokens if t not in marks] + marks)}
 

@@ -1,4 +1,4 @@
-"""Texts on which a tokenizer can go wrong."""
+"""Texts that are difficult for tokenizers."""
 
 PROMPTS = [
     "",

@@ -1,7 +1,7 @@
-"""The UNets of Stable Diffusion 1.5, 2.1 and XL at full size: their configs as published, and the name and shape that
-diffusers gives every parameter. No weight is drawn. Writes crates/diffusion/tests/fixtures/published/. See README.md.
+"""The UNets of Stable Diffusion 1.5, 2.1 and XL at full size: their published configs, and name and shape of every parameter in diffusers.
+No weights are created. Writes crates/diffusion/tests/fixtures/published/. See README.md.
 
-A list holds a line per parameter, sorted: how many letters its name shares with the one before, the rest of the name,
+A list has one line per parameter, sorted: the number of characters that its name shares with the previous one, the rest of the name, and
 the shape.
 """
 
@@ -15,7 +15,7 @@ from diffusers import UNet2DConditionModel
 
 FIXTURES = Path(__file__).resolve().parent.parent / "crates" / "diffusion" / "tests" / "fixtures" / "published"
 
-# As Stable Diffusion 1.5's file has it.
+# As in the file of Stable Diffusion 1.5.
 OLDEST = {
     "_class_name": "UNet2DConditionModel",
     "_diffusers_version": "0.6.0",
@@ -99,7 +99,7 @@ def main():
         folder = FIXTURES / name
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(config)
-        unet.save_config(folder)  # as today's diffusers writes it
+        unet.save_config(folder)  # As current diffusers writes it.
         (folder / "config.json").rename(folder / "config_today.json")
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         lines, before = [], ""

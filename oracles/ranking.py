@@ -1,6 +1,6 @@
-"""Fixtures of domain::ranking: scipy, statsmodels, scikit-learn and krippendorff on random and degenerate data.
+"""Fixtures of domain::ranking: results of scipy, statsmodels, scikit-learn and krippendorff on random and degenerate data.
 
-None (null) stands for a figure that the reference calls undefined: it gives NaN or an error there. See README.md.
+None (null) stands for an undefined figure, for which the reference returns NaN or fails. See README.md.
 """
 
 import json
@@ -85,7 +85,7 @@ def bootstrap():
 
 
 def bradley_terry():
-    """Every vote a row; the last model is the origin, then the mean is taken off, also of the covariance."""
+    """One row per vote. The last model is the origin; then the mean is subtracted, from the covariance as well."""
     result = []
     for models, count, raters in [(2, 12, 4), (3, 40, 5), (5, 200, 12)]:
         strength = chance.standard_normal(models)

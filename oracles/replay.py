@@ -1,9 +1,9 @@
-"""One objective on stored inputs, by PyTorch and diffusers in f64: what `diff-contrast-trainer replay` is held to.
+"""An objective on stored inputs, by PyTorch and diffusers in f64: the reference for `diff-contrast-trainer replay`.
 
     replay.py fixtures                      writes the models, batches and results of trainer/tests/fixtures/replay/
     replay.py compute --model DIR --reference DIR --batch FILE --objective NAME --beta B --tau T --out FILE
-                                            the same interface as the trainer's, on any model
-    replay.py compare OURS THEIRS           how far apart two results are; the status says whether within --tolerance
+                                            the same interface as the trainer's, for any model
+    replay.py compare OURS THEIRS           prints the difference of two results; the exit status says whether it is within --tolerance
 
 See README.md and docs/replay.md.
 """
@@ -27,7 +27,7 @@ OBJECTIVES = ("sft", "diffusion_dpo", "diff_contrast", "rpo")
 
 
 def noise_levels(config):
-    """abar_t, from the betas, in f64."""
+    """abar_t from the betas, in f64."""
     root = {"linear": 1, "scaled_linear": 2}[config["beta_schedule"]]
     ends = config["beta_start"] ** (1 / root), config["beta_end"] ** (1 / root)
     betas = torch.linspace(*ends, config["num_train_timesteps"], dtype=torch.float64) ** root
@@ -35,7 +35,7 @@ def noise_levels(config):
 
 
 def per_picture_errors(unet, batch, side, schedule):
-    """e(k): mean over channels and pixels of the squared error, (M)."""
+    """e(k): mean squared error over channels and pixels, (M)."""
     abar = noise_levels(schedule)[batch["timesteps"]].view(-1, 1, 1, 1).to(unet.dtype)
     latents, noise = batch[f"latents_{side}"], batch[f"noise_{side}"]
     noised = abar.sqrt() * latents + (1 - abar).sqrt() * noise
@@ -82,14 +82,14 @@ def replay(model, reference, batch, objective, beta, tau, dtype=torch.float64):
 
 
 def distance(ours, theirs, scale):
-    """Norm of the difference over the norm; where nothing is expected, over `scale`."""
+    """Norm of the difference relative to the expected norm; relative to `scale` if that is zero."""
     norm = theirs.double().norm().item()
     off = (ours.double() - theirs.double()).norm().item()
     return off / norm if norm > 1e-9 * scale else off / max(scale, 1e-300)
 
 
 def compare(ours, theirs, tolerance):
-    """Prints how far apart two results are; returns whether they are within `tolerance`."""
+    """Prints the differences of two results; returns whether they are within `tolerance`."""
     names = sorted(set(ours) ^ set(theirs))
     for name in names:
         print(f"{name}: only in {'the first' if name in ours else 'the second'}")
@@ -114,13 +114,13 @@ def compare(ours, theirs, tolerance):
 
 
 def normal(seed, *shape):
-    """Standard normal values that f16 holds exactly."""
+    """Standard normal values that are exact in f16."""
     values = numpy.random.Generator(numpy.random.PCG64(seed)).standard_normal(shape)
     return torch.from_numpy(values).half()
 
 
 def settle(model, seed):
-    """Gives every parameter a value at which its effect shows, also norms and biases."""
+    """Gives every parameter, norms and biases included, a value that affects the result."""
     with torch.no_grad():
         for i, (name, parameter) in enumerate(sorted(model.named_parameters())):
             noise = normal(1000 * seed + i, *parameter.shape).float()
@@ -152,10 +152,10 @@ def save_model(folder, unet, prediction, dtype, **schedule):
 
 
 def fixture(name, seed, latents, timesteps, tokens, objectives, prediction="epsilon", ids=6, **config):
-    """A policy, a reference near it, a batch, and the results of some objectives."""
+    """A policy, a reference close to it, a batch, and the results of some objectives."""
     folder = FIXTURES / name
     unet = settle(UNet2DConditionModel(**config), seed)
-    # The types in which published models come, and one that halves neither.
+    # The types of published models, and one that stores neither in half precision.
     save_model(folder / "model", unet, prediction, torch.bfloat16 if prediction == "epsilon" else torch.float16)
     with torch.no_grad():
         for i, parameter in enumerate(unet.parameters()):
@@ -184,7 +184,7 @@ def fixtures():
     torch.set_num_threads(1)
     if FIXTURES.exists():
         shutil.rmtree(FIXTURES)
-    # SD 1.5: no attention in the lowest block, 1 x 1 convolutions around attention, one number of heads for all.
+    # SD 1.5: no attention in the lowest block, 1 x 1 convolutions around attention, one number of heads for all blocks.
     fixture(
         "sd15", 12, (9, 11), [0, 437, 999], 5, [("diff_contrast", 20.0, 0.5)],
         block_out_channels=(8, 8, 8), norm_num_groups=2, layers_per_block=1, cross_attention_dim=6,
@@ -201,7 +201,7 @@ def fixtures():
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         attention_head_dim=(1, 4), use_linear_projection=True, upcast_attention=True,
     )
-    # SDXL: pooled text and time ids, none of the first block's attention, two transformer blocks below.
+    # SDXL: pooled text and time ids, no attention in the first block, two transformer blocks below.
     fixture(
         "sdxl", 30, (11, 8), [3, 250], 3, [("diff_contrast", 2000.0, 0.01), ("rpo", 10.0, 1.0)],
         block_out_channels=(4, 8), norm_num_groups=2, layers_per_block=1, cross_attention_dim=6,
@@ -210,7 +210,7 @@ def fixtures():
         attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2), use_linear_projection=True,
         addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=29,
     )
-    # What diffusers allows beyond: a middle without attention, heads that leave channels over, lists for all.
+    # Further settings of diffusers: a middle block without attention, heads that do not divide the channels, lists for all.
     fixture(
         "lists", 40, (8, 9), [700], 2, [("diffusion_dpo", 100.0, 1.0), ("sft", 0.0, 0.0)],
         block_out_channels=(6, 9), norm_num_groups=3, layers_per_block=(1, 2), cross_attention_dim=5,

@@ -1,11 +1,10 @@
-"""Resized and prepared pictures: Pillow's filters in all its modes, torch's bicubic, and the three ways in which CLIP's
-scorers prepare a picture (crates/evaluation/tests/fixtures/preprocess/). See README.md.
+"""Resized and preprocessed images: Pillow's filters in all its modes, torch's bicubic interpolation, and the three preprocessings of
+CLIP's scorers (crates/evaluation/tests/fixtures/preprocess/). See README.md.
 
-Needs Pillow 12 or older, which the published scorers were run with: it always resizes rows first. Pillow 13 begins with
-the columns for some shapes (never for squares to squares), and what it clips in between makes a difference of some levels.
+Needs Pillow 12 or older, the version that the published scorers were run with: it always resizes rows first. Pillow 13 resizes the columns of
+some shapes first (never of squares to squares), and clipping in between changes the result by some levels.
 
-Pictures are stored as files (PNG of every kind, JPEG with and without a note to turn it); what a resizer makes of them is
-stored as its bytes, and long results as their SHA-256.
+Images are stored as files (PNG of every kind, JPEG with and without EXIF orientation); results are stored as bytes, long ones as their SHA-256.
 """
 
 import hashlib
@@ -34,7 +33,7 @@ ORIENTATION = 0x0112
 
 
 def picture(seed, width, height, channels):
-    """Noise over waves, so that every filter overshoots somewhere."""
+    """Noise added to waves, so that every filter overshoots."""
     random = numpy.random.Generator(numpy.random.PCG64(seed))
     y, x, c = numpy.mgrid[0:height, 0:width, 0:channels]
     waves = 128 + 140 * numpy.sin(x / (2 + c) + seed) * numpy.cos(y / (3 + c))
@@ -42,7 +41,7 @@ def picture(seed, width, height, channels):
 
 
 def png(width, height, depth, colour, rows, *chunks):
-    """A PNG file of kinds that Pillow reads but does not write."""
+    """A PNG file of a kind that Pillow reads but does not write."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -59,7 +58,7 @@ def packed(seed, width, height, depth):
 
 
 def files():
-    """Every kind of picture, most of them of odd shapes."""
+    """Images of every kind, most of them with odd sides."""
 
     def saved(array, **options):
         out = io.BytesIO()
@@ -102,7 +101,7 @@ def files():
 
 
 def prepared(image):
-    """What the scorers' packages make of a picture, by name."""
+    """The results of the preprocessing of each package, by name."""
     openai = Compose([Resize(SIDE, interpolation=InterpolationMode.BICUBIC), CenterCrop(SIDE), lambda i: i.convert("RGB"), ToTensor(), Normalize(MEAN, DEVIATION)])
     processor = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     results = {
@@ -115,7 +114,7 @@ def prepared(image):
 
 
 def hps(image, antialias):
-    """HPSv2's open_clip transform.py with light augmentation; alpha, at which its network stops, is left out."""
+    """HPSv2's open_clip transform.py with light augmentation, without alpha, at which its network fails."""
     x = ToTensor()(image.convert("RGB"))
     height, width = x.shape[1:]
     scale = SIDE / float(max(height, width))

@@ -1,10 +1,10 @@
-"""The reward models, small and with random weights, in the files in which they are published, and what the reference
-implementations make of pictures and prompts (crates/evaluation/tests/fixtures/rewards/). Pictures and vocabularies are those of
-resizers.py and texts.py: run these first. See README.md.
+"""Small reward models with random weights in the formats of the published files, and the results of the reference implementations on
+images and prompts (crates/evaluation/tests/fixtures/rewards/). Images and vocabularies are those of resizers.py and texts.py: run these
+first. See README.md.
 
-HPSv2, CLIP score: open_clip's `CLIP`, the transforms as in resizers.py. PickScore: transformers' `CLIPModel`. Aesthetics:
-the linear layers of its author's script. ImageReward: the package's own vit.py and med.py (image-reward 1.5, without its
-dependencies: `pip install --no-deps image-reward==1.5`).
+HPSv2, CLIP score: open_clip's `CLIP` with the transforms of resizers.py. PickScore: transformers' `CLIPModel`. Aesthetics: the linear layers
+of its author's script. ImageReward: the package's vit.py and med.py (image-reward 1.5, without its dependencies:
+`pip install --no-deps image-reward==1.5`).
 """
 
 import json
@@ -48,7 +48,7 @@ def normal(seed, *shape):
 
 
 def settle(model, seed):
-    """Weights that f16 holds, large enough that flavours of GELU differ; the model in f64."""
+    """Weights that are exact in f16 and large enough that variants of GELU differ; returns the model in f64."""
     model.double().eval()
     with torch.no_grad():
         for i, (name, parameter) in enumerate(sorted(model.named_parameters())):
@@ -111,7 +111,7 @@ def clip_features(model, pixels, ids):
 
 
 def hugging_face_features(model, pixels, words):
-    """The text tower in f32: transformers 4's mask has no f64."""
+    """The text tower in f32, because the mask of transformers 4 does not support f64."""
     pictures = unit(model.get_image_features(pixels.double()))
     return pictures, unit(model.float().get_text_features(**words)).double()
 
@@ -124,7 +124,7 @@ def image_reward(expected):
     vision = vit.VisionTransformer(img_size=SIDE, patch_size=PATCH, embed_dim=32, depth=2, num_heads=16, mlp_ratio=3, use_grad_checkpointing=False, ckpt_layer=0)
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=24, num_hidden_layers=2, num_attention_heads=12, intermediate_size=72, max_position_embeddings=48, hidden_act="gelu", layer_norm_eps=1e-12)
     config.encoder_width, config.add_cross_attention = 32, True
-    # image-reward 1.5 was written for an attention of its own.
+    # image-reward 1.5 has an attention of its own.
     config._attn_implementation = "eager"
     text = med.BertModel(config=config, add_pooling_layer=False)
     head = torch.nn.ModuleDict({"layers": torch.nn.Sequential(torch.nn.Linear(24, 12), torch.nn.Dropout(0.2), torch.nn.Linear(12, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 6), torch.nn.Dropout(0.1), torch.nn.Linear(6, 4), torch.nn.Linear(4, 1))})
@@ -191,7 +191,7 @@ def main():
     state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
     torch.save(state, FOLDER / "openai_vit_l_14.bin")
     ids = openai(PROMPTS)
-    # The package pads with 0 and takes the largest id; so does transformers' model, given the mask of no padding.
+    # The package pads with 0 and pools at the largest id, as transformers' model does with a mask without padding.
     with torch.no_grad():
         pair = hugging_face_features(model, openai_pixels, {"input_ids": ids})
     cosines("clip_score_l14", pair, 1)

@@ -1,6 +1,6 @@
-"""Fixtures of the samplers: what diffusers' schedulers make of the same recorded model outputs.
+"""Fixtures of the samplers: results of diffusers' schedulers for recorded model outputs.
 
-Latents and outputs are drawn from a seed; noise levels are in f64, everything else as diffusers does it. See README.md.
+Latents and outputs are drawn from a seed. Noise levels are in f64, everything else is as in diffusers. See README.md.
 """
 
 import shutil
@@ -27,11 +27,11 @@ from diffusion import FIXTURES, normal, save, write_json
 FOLDER = FIXTURES / "samplers"
 SHAPE = (1, 1, 2, 2)
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-# One evaluation more than steps is the most that any makes.
+# No sampler makes more than one evaluation more than steps.
 LONGEST = 50
 SPACINGS = [{"timestep_spacing": spacing, "steps_offset": 1} for spacing in ("leading", "trailing", "linspace")]
 PREDICTIONS = ("epsilon", "v_prediction")
-# A sampler's name, its class, its settings, and the ways to space its timesteps.
+# Name, class, settings and timestep spacings of each sampler.
 SAMPLERS = [
     ("ddim", DDIMScheduler, {"clip_sample": False}, SPACINGS),
     ("ddim", DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}, SPACINGS),
@@ -51,7 +51,7 @@ SAMPLERS = [
 
 
 def exact(scheduler):
-    """Gives a scheduler its noise levels in f64. In f32, its own type, 1 - abar has only four digits at first."""
+    """Sets the noise levels of a scheduler in f64. In f32, its own type, 1 - abar has only four digits at first."""
     config = scheduler.config
     root = {"linear": 1, "scaled_linear": 2}[config.beta_schedule]
     ends = config.beta_start ** (1 / root), config.beta_end ** (1 / root)
@@ -65,7 +65,7 @@ def exact(scheduler):
 
 
 def followed(scheduler, steps, start, outputs, fresh):
-    """Each evaluation's timestep, the latents that the network is shown and the latents afterwards, in one row."""
+    """Timestep, network input and resulting latents of each evaluation, in one row."""
     step = 0
     for module in (scheduling_ddpm, scheduling_euler_ancestral_discrete, scheduling_lcm):
         module.randn_tensor = lambda *_, **__: fresh[step]
@@ -81,7 +81,7 @@ def followed(scheduler, steps, start, outputs, fresh):
 
 
 def sequences():
-    """Every sampler over several numbers of steps, as rows; a case's tensors are called NUMBER.STEPS."""
+    """Rows of every sampler for several numbers of steps; the tensors of a case are named NUMBER.STEPS."""
     outputs = normal(80, LONGEST + 1, *SHAPE).float()
     start = normal(81, *SHAPE).float()
     fresh = normal(84, LONGEST, *SHAPE).float()
@@ -108,7 +108,7 @@ def sequences():
 
 
 def roundings():
-    """Timesteps for numbers of steps at which numpy's rounding decides one."""
+    """Timesteps for numbers of steps at which numpy's rounding decides."""
     tensors, cases = {}, []
     for name, made, settings, spacings in SAMPLERS:
         for spacing in spacings:
@@ -123,7 +123,7 @@ def roundings():
 
 
 def noising():
-    """Latents and noise at timesteps of their own, mixed and as velocity."""
+    """Latents and noise at different timesteps: the noised latents and the velocity."""
     timesteps = torch.tensor([0, 1, 250, 500, 999])
     clean, noise = normal(82, 5, 2, 3, 2), normal(83, 5, 2, 3, 2)
     tensors = {"clean": clean, "noise_added": noise, "noised_at": timesteps}

@@ -1,6 +1,6 @@
-"""Weights as they are published: what diffusers writes in shards, in half precision and as pickles, and checkpoints in
-one file under the names of the first implementation, with what diffusers makes of them. Needs the fixtures of
-diffusion.py. Writes crates/diffusion/tests/fixtures/sources/. See README.md.
+"""Weights in their published forms: diffusers' shards, half precision and pickles, and single-file checkpoints with the names of the first
+implementation, with diffusers' conversion of them. Needs the fixtures of diffusion.py. Writes crates/diffusion/tests/fixtures/sources/.
+See README.md.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "p
 
 
 def index():
-    """Which shard has which tensor; the test cuts the weights so."""
+    """The shard of each tensor; the test splits the weights accordingly."""
     unet = UNet2DConditionModel.from_pretrained(FIXTURES / "unet_lists", torch_dtype=torch.float16)
     with tempfile.TemporaryDirectory() as scratch:
         unet.save_pretrained(scratch, max_shard_size="40KB", variant="fp16")
@@ -39,7 +39,7 @@ def index():
 
 
 def old_autoencoder():
-    """A pickle with the attention's old names, which diffusers still reads."""
+    """A pickle with the old names of attention, which diffusers still reads."""
     weights = load_file(FIXTURES / "model" / "vae" / "diffusion_pytorch_model.safetensors")
     old = {}
     for key, value in weights.items():
@@ -84,7 +84,7 @@ SMALL = {
         "unet": {**SMALL_UNET, "cross_attention_dim": 64, "attention_head_dim": (1, 1), "use_linear_projection": True},
         "vae": SMALL_VAE,
         "clip": None,
-        "open_clip": (64, 24, 64),  # diffusers leaves out block 23 by name
+        "open_clip": (64, 24, 64),  # diffusers removes block 23 by name.
     },
     "sdxl": {
         "unet": {
@@ -108,7 +108,7 @@ TOKENS = 49408
 
 
 def open_clip_text(width, layers, projection):
-    """A text tower of OpenCLIP: names and shapes as of ViT-H/14 and ViT-bigG/14 (key_lists.py takes them from it)."""
+    """A text tower of OpenCLIP: names and shapes of ViT-H/14 and ViT-bigG/14 (key_lists.py takes them from it)."""
     keys = {"positional_embedding": (77, width), "text_projection": (width, projection), "logit_scale": (), "token_embedding.weight": (TOKENS, width)}
     for i in range(layers):
         block = {
@@ -121,7 +121,7 @@ def open_clip_text(width, layers, projection):
 
 
 def original(model):
-    """Names and shapes of a whole checkpoint in one file."""
+    """Names and shapes of a whole single-file checkpoint."""
     beneath = key_lists.beneath
     keys = beneath("model.diffusion_model", key_lists.original_unet(model["unet"]))
     keys["model.diffusion_model.input_blocks.0.0.weight"] = (model["unet"].get("block_out_channels", (320,))[0], 4, 3, 3)
@@ -137,7 +137,7 @@ def original(model):
 
 
 def converted(model, tensors):
-    """What diffusers makes of a checkpoint, part by part."""
+    """diffusers' conversion of a checkpoint, part by part."""
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**model["unet"]), AutoencoderKL(**model["vae"])
     parts = {
@@ -159,7 +159,7 @@ ROWS = 2**20
 
 
 def origin(value, names, shapes):
-    """Which tensor a converted one was, and which part of it: every element says its tensor and its row."""
+    """The source tensor of a converted tensor and the part that was taken: every element encodes its tensor and row."""
     first = int(value[(0,) * value.dim()])
     old, row = names[first // ROWS], first % ROWS
     shape = shapes[old]
@@ -177,10 +177,10 @@ def origin(value, names, shapes):
 
 
 def lists():
-    """Every name of the published models at full size and what becomes of it. No weight takes any memory.
+    """Every name of the published models at full size and its conversion. The weights take no memory.
 
-    Lines of tabs: the shape of the file's tensor and its name, the part, its name there, what of it is taken. Of a name,
-    a number says how many letters it shares with the one before.
+    Lines with tabs: shape and name of the tensor in the file, the part, its name there, and the part of it that is taken. A number at
+    the beginning of a name is the number of characters that it shares with the previous one.
     """
     for name, model in FULL.items():
         shapes = original(model)
@@ -206,8 +206,8 @@ def lists():
 
 
 def checkpoints():
-    """Small checkpoints as training frameworks write them, and the SHA-256 of the files that diffusers' conversion, saved
-    as safetensors, has. Tensors are views of a few numbers, so that the files are small.
+    """Small checkpoints as training frameworks write them, and the SHA-256 of diffusers' conversion, saved as safetensors. Tensors are views
+    of a few numbers, so that the files are small.
     """
     numbers = torch.randn(4096, generator=torch.Generator().manual_seed(1))
     expected = {}
@@ -220,7 +220,7 @@ def checkpoints():
                 return storage[i]
             rows = min(shape[0], 512)
             start = (37 * i) % (len(storage) - rows)
-            if shape[0] > rows:  # of the many tokens, all are the same
+            if shape[0] > rows:  # All rows of the token embedding are equal.
                 return storage[start : start + shape[1]].expand(shape)
             return storage[start : start + rows].view(-1, *(1,) * (len(shape) - 1)).expand(shape)
 

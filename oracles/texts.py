@@ -1,12 +1,12 @@
-"""Texts cleaned and cut into tokens by ftfy, OpenCLIP's and OpenAI's tokenizers and BERT's, with small vocabularies
+"""Texts cleaned and encoded by ftfy and by the tokenizers of OpenCLIP, OpenAI and BERT, with small vocabularies
 (crates/evaluation/tests/fixtures/texts/). See README.md.
 
-    texts.py PartiPrompts.tsv                      makes the fixture; takes the prompts that are not plain from the file
-    texts.py compare PartiPrompts.tsv VOCAB.gz     holds ours (cargo run --example token_ids) to the reference on all
-                                                   prompts and 11,000 random texts, with the whole vocabulary of CLIP
-                                                   and a small one of BERT
+    texts.py PartiPrompts.tsv                      writes the fixture, with the prompts of the file that are not plain
+    texts.py compare PartiPrompts.tsv VOCAB.gz     compares our tokenizers (cargo run --example token_ids) with the packages on all
+                                                   prompts and 11,000 random texts, with the whole vocabulary of CLIP and a small
+                                                   one of BERT
 
-PartiPrompts.tsv is google-research/parti's, Apache-2.0.
+PartiPrompts.tsv is that of google-research/parti, Apache-2.0.
 """
 
 import csv
@@ -69,7 +69,7 @@ REPAIRED = ["l\u2019humanit\u00e9 sch\u00f6n", "\u00dcberm\u00e4\u00dfig \u2014 
 
 
 def mojibake():
-    """UTF-8 read as something else."""
+    """UTF-8 decoded in another encoding."""
     for text in REPAIRED:
         data = text.encode()
         for encoding in ENCODINGS:
@@ -93,7 +93,7 @@ def is_plain(prompt):
 
 
 class OpenAi(open_clip_tokenizer.SimpleTokenizer):
-    """OpenAI's package spells the special tokens otherwise."""
+    """OpenAI's package has other names for the special tokens."""
 
     def __init__(self, path):
         super().__init__(path)
@@ -107,7 +107,7 @@ class OpenAi(open_clip_tokenizer.SimpleTokenizer):
 
 
 def trimmed(tokenizer, text):
-    """Start, tokens, end, as the packages cut them."""
+    """Start token, tokens and end token, truncated as in the packages."""
     tokens = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
     if len(tokens) > 77:
         tokens = [*tokens[:76], tokenizer.eot_token_id]
@@ -167,7 +167,7 @@ def randoms():
 
 
 def compare(parti_file, bpe):
-    """Ours against the packages, with CLIP's own vocabulary."""
+    """Compares our tokenizers with the packages, with CLIP's own vocabulary."""
     all_prompts = parti(parti_file)
     texts = [*all_prompts, *prompts.PROMPTS, *NASTY, *mojibake(), *randoms()]
     texts = [t for t in texts if t.encode(errors="ignore").decode() == t]
@@ -185,7 +185,7 @@ def compare(parti_file, bpe):
             ("open_clip", folder, lambda t: trimmed(open_clip, t)),
             ("openai", bpe, lambda t: trimmed(openai, t)),
             ("fast", folder, lambda t: fast(t, truncation=True)["input_ids"]),
-            # With the fixture's small vocabulary: BERT's own is not in any package.
+            # With the small vocabulary of the fixture: no package contains BERT's own.
             ("bert", FOLDER / "vocab.txt", lambda t: word_pieces(t, truncation=True, max_length=35)["input_ids"]),
         ]:
             command = ["cargo", "run", "-q", "-p", "evaluation", "--example", "token_ids", "--", name, str(where)]

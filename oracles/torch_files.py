@@ -1,6 +1,6 @@
-"""Fixtures of diffusion's torch_file: files that torch wrote, beside what torch reads from them.
+"""Fixtures of diffusion's torch_file: files written by torch, and the tensors that torch reads from them.
 
-`NAME.pt` is the file, `NAME.safetensors` has every tensor of it under its dotted path. A `.pt` without one is refused.
+`NAME.pt` is the file; `NAME.safetensors` has every tensor of it by its dotted path. A `.pt` without a `.safetensors` must be refused.
 See README.md.
 """
 
@@ -26,7 +26,7 @@ NEW = [torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.floa
 
 
 def values(*shape, seed=0, dtype=torch.float32):
-    """Random values, the same every time."""
+    """Random values, the same in every run."""
     noise = numpy.random.Generator(numpy.random.PCG64(seed)).standard_normal(shape)
     if dtype == torch.complex64:
         return torch.complex(values(*shape, seed=seed), values(*shape, seed=seed + 1))
@@ -60,7 +60,7 @@ def expect(name, value):
 
 
 def both(name, value, formats=("zip", "legacy"), **options):
-    """The same object in both formats, with what torch reads again."""
+    """Writes an object in both formats, with the tensors that torch reads."""
     for kind, new in [(kind, kind == "zip") for kind in formats]:
         file = FOLDER / f"{name}_{kind}.pt"
         torch.save(value, file, _use_new_zipfile_serialization=new, **options)
@@ -69,7 +69,7 @@ def both(name, value, formats=("zip", "legacy"), **options):
 
 @contextlib.contextmanager
 def no_sources():
-    """The old format keeps each class's source text and its file's path: these are neither ours nor the same everywhere."""
+    """The old format contains the source and file path of each class: they are replaced, because they are neither ours nor reproducible."""
     there = torch.serialization.get_source_lines_and_file
     torch.serialization.get_source_lines_and_file = lambda of: ([f"class {of.__name__}: ..."], 1, f"{of.__name__}.py")
     try:
@@ -118,7 +118,7 @@ class Slots:
 
 
 class Attributes(dict):
-    """A dict by another name."""
+    """A subclass of dict."""
 
 
 class Network(torch.nn.Module):
@@ -134,11 +134,11 @@ class Network(torch.nn.Module):
 
 
 class OwnTensor(torch.Tensor):
-    """A tensor of a class of its own."""
+    """A subclass of Tensor."""
 
 
 def dressed():
-    """Tensors that something else lies around."""
+    """Tensors inside other objects."""
     marked, parameter = values(2, 3, seed=40).t(), torch.nn.Parameter(values(2, seed=41))
     marked.note, parameter.note = "seen", {"by": 1}
     return {"marked": marked, "parameter": parameter, "own": values(3, seed=42).as_subclass(OwnTensor)}
@@ -152,7 +152,7 @@ class Malice:
 
 
 def checkpoint():
-    """What training frameworks leave beside the weights."""
+    """What training frameworks store besides the weights."""
     network = Network()
     optimiser = torch.optim.AdamW(network.parameters())
     for i, parameter in enumerate(network.parameters()):
@@ -188,7 +188,7 @@ def checkpoint():
 
 
 def repack(source, name, compression, change=lambda name, data: data):
-    """The same archive, member by member."""
+    """The archive, copied member by member."""
     with zipfile.ZipFile(FOLDER / source) as old, zipfile.ZipFile(FOLDER / name, "w", compression) as new:
         for member in old.namelist():
             info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
@@ -232,7 +232,7 @@ def main():
         torch.save({"weight": values(2), "payload": Malice()}, FOLDER / f"malice_{kind}.pt", _use_new_zipfile_serialization=new)
         expect(f"malice_{kind}", {"weight": values(2)})
 
-    # Refused, each for a reason of its own.
+    # Refused, each for a different reason.
     torch.save({"fine": values(2), "sparse": values(2, 2).to_sparse()}, FOLDER / "sparse.pt")
     torch.save({"fine": values(2), "rows": values(2, 2).to_sparse_csr()}, FOLDER / "sparse_rows.pt")
     torch.save({"fine": values(2), "quantised": torch.quantize_per_tensor(values(2, 2), 0.1, 0, torch.qint8)}, FOLDER / "quantised.pt")
@@ -254,5 +254,5 @@ def main():
 
 
 if __name__ == "__main__":
-    # Classes of this file would be pickled as __main__'s, which is what scripts leave behind.
+    # Classes of this file would be pickled as those of __main__, as scripts leave them.
     main()

@@ -1,4 +1,4 @@
-"""A small vocabulary in CLIP's form, learnt from given texts by byte-pair encoding."""
+"""Learns a small vocabulary in the format of CLIP's tokenizer from given texts, by byte-pair encoding."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ MERGES = 100
 
 
 def byte_symbols():
-    """The characters that stand for bytes, in CLIP's order: printable ones for themselves, the others moved up."""
+    """The characters that stand for bytes, in CLIP's order: printable Latin-1 characters for themselves, the other bytes for characters from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]
     return {b: chr(b) for b in printable} | {b: chr(0x100 + i) for i, b in enumerate(others)}

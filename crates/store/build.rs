@@ -1,4 +1,4 @@
-//! Embedded migrations are read when the crate is compiled: a new file must cause a new compilation.
+//! Recompiles the crate when a migration changes: the migrations are embedded at compile time.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations");

@@ -1,5 +1,5 @@
-//! The only file that speaks HTTP. One signature, two bodies: on the server a call goes straight into the API's
-//! router, with the visitor's cookie; in the browser it is a fetch. Either way there is one door to every action.
+//! Client of the HTTP API, and the only file of this crate that sends requests. On the server a call goes straight into
+//! the API's router, with the visitor's cookie and authorization; in the browser the same function is a `fetch`.
 
 use domain::api::{
     BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunMetrics,
@@ -18,12 +18,11 @@ use {
     serde_json::Value,
 };
 
-/// Why a call gave nothing.
+/// A failed call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    /// The HTTP status; 0 when nothing answered.
+    /// The HTTP status, or 0 if no response arrived.
     pub(crate) status: u16,
-    /// What the server says.
     pub(crate) detail: ErrorDetail,
 }
 
@@ -33,112 +32,107 @@ impl Failure {
     }
 }
 
-/// A call's outcome.
-pub(crate) type Answer<T> = Result<T, Failure>;
+pub(crate) type ApiResult<T> = Result<T, Failure>;
 
-/// Runs, newest first.
-pub(crate) async fn runs() -> Answer<Page<RunSummary>> {
+/// The newest runs, newest first.
+pub(crate) async fn runs() -> ApiResult<Page<RunSummary>> {
     get(path::RUNS).await
 }
 
-/// Jobs, newest first.
-pub(crate) async fn jobs() -> Answer<Page<Job>> {
+/// The newest jobs, newest first.
+pub(crate) async fn jobs() -> ApiResult<Page<Job>> {
     get(path::JOBS).await
 }
 
-/// A run's curves after a step; all of them after -1.
-pub(crate) async fn run_metrics(id: RunId, after: i64) -> Answer<RunMetrics> {
+/// Metric points of a run with a step above `after`; -1 returns all of them.
+pub(crate) async fn run_metrics(id: RunId, after: i64) -> ApiResult<RunMetrics> {
     let address = with_id(path::RUN_METRICS, &id.to_string());
     if after < 0 { get(&address).await } else { get(&format!("{address}?after={after}")).await }
 }
 
-/// A run's sample images.
-pub(crate) async fn run_samples(id: RunId) -> Answer<Page<RunSample>> {
+pub(crate) async fn run_samples(id: RunId) -> ApiResult<Page<RunSample>> {
     get(&with_id(path::RUN_SAMPLES, &id.to_string())).await
 }
 
-/// Asks a job to stop.
-pub(crate) async fn cancel_job(id: JobId) -> Answer<Job> {
+pub(crate) async fn cancel_job(id: JobId) -> ApiResult<Job> {
     post(&with_id(path::JOB_CANCEL, &id.to_string()), &serde_json::json!({})).await
 }
 
-/// An image from a prompt.
-pub(crate) async fn generate(request: &GenerateRequest) -> Answer<GenerateResponse> {
+pub(crate) async fn generate(request: &GenerateRequest) -> ApiResult<GenerateResponse> {
     post(path::GENERATE, request).await
 }
 
-/// The next matchup of this rater by a question.
-pub(crate) async fn next_matchup(question: Question) -> Answer<NextMatchup> {
-    get(&asked(path::MATCHUP_NEXT, question)).await
+/// The matchup that this rater judges next.
+pub(crate) async fn next_matchup(question: Question) -> ApiResult<NextMatchup> {
+    get(&with_question(path::MATCHUP_NEXT, question)).await
 }
 
-fn asked(path: &str, question: Question) -> String {
+fn with_question(path: &str, question: Question) -> String {
     format!("{path}?question={}", question.as_str())
 }
 
-/// Votes.
-pub(crate) async fn vote(matchup: &BlindMatchup, request: &VoteRequest) -> Answer<VoteResponse> {
+pub(crate) async fn vote(matchup: &BlindMatchup, request: &VoteRequest) -> ApiResult<VoteResponse> {
     post(&with_id(path::MATCHUP_VOTE, &matchup.id.to_string()), request).await
 }
 
-/// One run with its job and models.
 #[cfg(feature = "ssr")]
-pub(crate) async fn run(id: RunId) -> Answer<RunDetail> {
+pub(crate) async fn run(id: RunId) -> ApiResult<RunDetail> {
     get(&with_id(path::RUN, &id.to_string())).await
 }
 
-/// Models, newest first.
+/// The newest models, newest first.
 #[cfg(feature = "ssr")]
-pub(crate) async fn models() -> Answer<Page<ModelSummary>> {
+pub(crate) async fn models() -> ApiResult<Page<ModelSummary>> {
     get(path::MODELS).await
 }
 
-/// Sets of pairs.
 #[cfg(feature = "ssr")]
-pub(crate) async fn datasets() -> Answer<Page<DatasetSummary>> {
+pub(crate) async fn datasets() -> ApiResult<Page<DatasetSummary>> {
     get(path::DATASETS).await
 }
 
-/// Pairs of a set from a place on, whose prompt and model contain these texts.
+/// Pairs of a dataset from index `from` on. Empty filters match every pair.
 #[cfg(feature = "ssr")]
-pub(crate) async fn dataset_pairs(name: &str, from: u64, prompt: &str, model: &str) -> Answer<DatasetPairs> {
+pub(crate) async fn dataset_pairs(
+    name: &str,
+    from: u64,
+    prompt: &str,
+    model: &str,
+) -> ApiResult<DatasetPairs> {
     use crate::format::query;
     let address = path::DATASET_PAIRS.replace("{name}", &segment(name));
     get(&format!("{address}?from={from}&prompt={}&model={}", query(prompt), query(model))).await
 }
 
-/// One pair of a set.
 #[cfg(feature = "ssr")]
-pub(crate) async fn dataset_pair(name: &str, index: u64) -> Answer<DatasetPair> {
+pub(crate) async fn dataset_pair(name: &str, index: u64) -> ApiResult<DatasetPair> {
     let address = path::DATASET_PAIR.replace("{name}", &segment(name));
     get(&address.replace("{index}", &index.to_string())).await
 }
 
-/// A name as a piece of a path.
+/// Percent-encodes a name as one path segment, in which `+` does not mean a space.
 #[cfg(feature = "ssr")]
 fn segment(name: &str) -> String {
     crate::format::query(name).replace('+', "%20")
 }
 
-/// Ratings and scores.
 #[cfg(feature = "ssr")]
-pub(crate) async fn leaderboard(question: Question) -> Answer<Leaderboard> {
-    get(&asked(path::LEADERBOARD, question)).await
+pub(crate) async fn leaderboard(question: Question) -> ApiResult<Leaderboard> {
+    get(&with_question(path::LEADERBOARD, question)).await
 }
 
-/// Who beats whom, and who agrees with whom.
+/// Head-to-head win rates, agreement between raters, and agreement of metrics with raters.
 #[cfg(feature = "ssr")]
-pub(crate) async fn agreement(question: Question) -> Answer<Agreement> {
-    get(&asked(path::AGREEMENT, question)).await
+pub(crate) async fn agreement(question: Question) -> ApiResult<Agreement> {
+    get(&with_question(path::AGREEMENT, question)).await
 }
 
-/// The OpenAPI document.
 #[cfg(feature = "ssr")]
-pub(crate) async fn openapi() -> Answer<Value> {
+pub(crate) async fn openapi() -> ApiResult<Value> {
     get(path::OPENAPI).await
 }
 
-/// The address of an image's bytes.
+/// The URL of an image's PNG.
 pub(crate) fn image_url(id: domain::id::ImageId) -> String {
     with_id(path::IMAGE_FILE, &id.to_string())
 }
@@ -147,29 +141,32 @@ fn with_id(path: &str, id: &str) -> String {
     path.replace("{id}", id)
 }
 
-async fn get<T: DeserializeOwned>(address: &str) -> Answer<T> {
-    understand(send(address, None).await)
+async fn get<T: DeserializeOwned>(address: &str) -> ApiResult<T> {
+    decode(send(address, None).await)
 }
 
-async fn post<T: DeserializeOwned>(address: &str, body: &impl Serialize) -> Answer<T> {
+async fn post<T: DeserializeOwned>(address: &str, body: &impl Serialize) -> ApiResult<T> {
     let body = serde_json::to_string(body).map_err(|e| Failure::new(0, e.to_string()))?;
-    understand(send(address, Some(body)).await)
+    decode(send(address, Some(body)).await)
 }
 
-fn understand<T: DeserializeOwned>(answer: Result<(u16, String), String>) -> Answer<T> {
-    let (status, text) = answer
-        .map_err(|e| Failure::new(0, format!("The server did not answer ({e}). Is it still running?")))?;
+fn decode<T: DeserializeOwned>(response: Result<(u16, String), String>) -> ApiResult<T> {
+    let (status, text) = response.map_err(|e| {
+        Failure::new(0, format!("No response from the server ({e}). Check that it is running, then reload."))
+    })?;
     if (200..300).contains(&status) {
-        return serde_json::from_str(&text)
-            .map_err(|e| Failure::new(status, format!("Unexpected answer: {e}")));
+        return serde_json::from_str(&text).map_err(|e| {
+            let message = format!("The response of the server could not be read ({e}). Reload the page.");
+            Failure::new(status, message)
+        });
     }
     match serde_json::from_str::<ErrorBody>(&text) {
         Ok(body) => Err(Failure { status, detail: body.error }),
-        Err(_) => Err(Failure::new(status, format!("The server answered with status {status}."))),
+        Err(_) => Err(Failure::new(status, format!("The server responded with status {status}."))),
     }
 }
 
-/// The API's router, put into the context of every page by the server.
+/// The API's router. The server provides it in the context of every page.
 #[cfg(feature = "ssr")]
 #[derive(Clone)]
 pub struct Api(pub axum::Router);
@@ -180,7 +177,7 @@ async fn send(address: &str, body: Option<String>) -> Result<(u16, String), Stri
     use leptos::prelude::use_context;
     use tower::ServiceExt;
 
-    let Api(router) = use_context::<Api>().ok_or("no API in the page's context")?;
+    let Api(router) = use_context::<Api>().ok_or("the page's context has no API router")?;
     let visitor = use_context::<axum::http::request::Parts>();
     let page = use_context::<leptos_axum::ResponseOptions>();
     let method = if body.is_some() { "POST" } else { "GET" };

@@ -1,6 +1,6 @@
-//! A line chart in SVG: raw values faint, smoothed ones strong, one cursor shared by all charts of a page.
+//! A line chart in SVG: raw values faint, smoothed values strong. All charts of a page share one cursor.
 
-use crate::curve::{Curve, SHOWN, at, range, smooth, thin, ticks};
+use crate::curve::{Curve, MOST_POINTS, at, downsample, range, smooth, ticks};
 use crate::format::number;
 use leptos::prelude::*;
 use leptos::web_sys::PointerEvent;
@@ -14,25 +14,24 @@ const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 22.0;
 
-/// What a chart shows.
+/// Title, description and metrics of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Panel {
-    /// Above it.
     pub(crate) title: String,
-    /// One line that says what it means.
-    pub(crate) meaning: &'static str,
-    /// Names of its curves and their labels.
+    /// Tooltip of the title.
+    pub(crate) description: &'static str,
+    /// Metric and legend label of each line.
     pub(crate) curves: Vec<(String, String)>,
 }
 
-/// Where data lie on the paper.
+/// The data ranges of both axes, and the mapping between data and SVG coordinates.
 #[derive(Clone, Copy, PartialEq)]
-struct Frame {
+struct Scales {
     x: (f64, f64),
     y: (f64, f64),
 }
 
-impl Frame {
+impl Scales {
     fn x(&self, step: f64) -> f64 {
         LEFT + (step - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - RIGHT)
     }
@@ -46,7 +45,6 @@ impl Frame {
     }
 }
 
-/// One line: what was measured and its smoothed course.
 #[derive(Clone, PartialEq)]
 struct Line {
     label: String,
@@ -55,30 +53,30 @@ struct Line {
 }
 
 #[derive(Clone, PartialEq)]
-struct Drawing {
-    frame: Frame,
+struct ChartData {
+    scales: Scales,
     lines: Vec<Line>,
     smoothing: bool,
 }
 
-impl Drawing {
+impl ChartData {
     fn new(panel: &Panel, curves: &[Curve], steps: f64, weight: f64) -> Self {
         let lines: Vec<Line> = panel
             .curves
             .iter()
             .filter_map(|(name, label)| {
                 let curve = curves.iter().find(|curve| curve.name == *name)?;
-                let smoothed = thin(&smooth(&curve.points, weight), SHOWN);
-                Some(Line { label: label.clone(), raw: thin(&curve.points, SHOWN), smoothed })
+                let smoothed = downsample(&smooth(&curve.points, weight), MOST_POINTS);
+                Some(Line { label: label.clone(), raw: downsample(&curve.points, MOST_POINTS), smoothed })
             })
             .collect();
         let last =
             lines.iter().filter_map(|line| line.raw.last()).fold(1.0, |last: f64, point| last.max(point.0));
         let y = range(lines.iter().flat_map(|line| line.raw.iter().map(|point| point.1)));
-        Self { frame: Frame { x: (0.0, last.max(steps)), y }, lines, smoothing: weight > 0.0 }
+        Self { scales: Scales { x: (0.0, last.max(steps)), y }, lines, smoothing: weight > 0.0 }
     }
 
-    /// The SVG path of a line; values that are no numbers leave a gap.
+    /// The SVG path of a line. Non-finite values leave a gap.
     fn path(&self, points: &[(f64, f64)]) -> String {
         let mut path = String::new();
         let mut pen_down = false;
@@ -86,13 +84,14 @@ impl Drawing {
             if value.is_finite() {
                 let command = if pen_down { 'L' } else { 'M' };
                 // Writing to a string cannot fail.
-                let _ = write!(path, "{command}{:.1} {:.1}", self.frame.x(step), self.frame.y(value));
+                let _ = write!(path, "{command}{:.1} {:.1}", self.scales.x(step), self.scales.y(value));
             }
             pen_down = value.is_finite();
         }
         path
     }
 
+    /// The text alternative of the chart: the last smoothed value of each line.
     fn describe(&self, title: &str) -> String {
         let mut text = format!("{title}.");
         for line in &self.lines {
@@ -104,7 +103,7 @@ impl Drawing {
     }
 }
 
-/// The chart. `cursor` is the step under the pointer, shared by all charts.
+/// A chart of one panel. `cursor` is the step under the pointer.
 #[component]
 pub(crate) fn Chart(
     panel: Panel,
@@ -113,41 +112,40 @@ pub(crate) fn Chart(
     smoothing: RwSignal<f64>,
     cursor: RwSignal<Option<f64>>,
 ) -> impl IntoView {
-    let Panel { title, meaning, .. } = panel.clone();
-    let drawing =
-        Memo::new(move |_| curves.with(|curves| Drawing::new(&panel, curves, steps, smoothing.get())));
+    let Panel { title, description, .. } = panel.clone();
+    let data =
+        Memo::new(move |_| curves.with(|curves| ChartData::new(&panel, curves, steps, smoothing.get())));
     let name = title.clone();
     view! {
         <figure class="chart">
             <figcaption>
-                <h3 title=meaning>{title}</h3>
-                {move || drawing.with(|drawing| legend(drawing, cursor.get()))}
+                <h3 title=description>{title}</h3>
+                {move || data.with(|data| legend(data, cursor.get()))}
             </figcaption>
             <svg
                 viewBox=format!("0 0 {WIDTH} {HEIGHT}")
                 role="img"
-                aria-label=move || drawing.with(|drawing| drawing.describe(&name))
-                on:pointermove=move |event| cursor.set(step_under(&event, drawing.get_untracked().frame))
+                aria-label=move || data.with(|data| data.describe(&name))
+                on:pointermove=move |event| cursor.set(step_under(&event, data.get_untracked().scales))
                 on:pointerleave=move |_| cursor.set(None)
             >
-                {move || drawing.with(axes)}
-                {move || drawing.with(lines)}
-                {move || drawing.with(|drawing| cursor_marks(drawing, cursor.get()))}
+                {move || data.with(axes)}
+                {move || data.with(lines)}
+                {move || data.with(|data| cursor_marks(data, cursor.get()))}
             </svg>
         </figure>
     }
 }
 
-fn step_under(event: &PointerEvent, frame: Frame) -> Option<f64> {
-    let paper =
+fn step_under(event: &PointerEvent, scales: Scales) -> Option<f64> {
+    let area =
         event.current_target()?.dyn_into::<leptos::web_sys::Element>().ok()?.get_bounding_client_rect();
-    let x = (f64::from(event.client_x()) - paper.left()) / paper.width() * WIDTH;
-    Some(frame.step(x.clamp(LEFT, WIDTH - RIGHT)).round())
+    let x = (f64::from(event.client_x()) - area.left()) / area.width() * WIDTH;
+    Some(scales.step(x.clamp(LEFT, WIDTH - RIGHT)).round())
 }
 
-fn legend(drawing: &Drawing, cursor: Option<f64>) -> impl IntoView + use<> {
-    drawing
-        .lines
+fn legend(data: &ChartData, cursor: Option<f64>) -> impl IntoView + use<> {
+    data.lines
         .iter()
         .enumerate()
         .map(|(index, line)| {
@@ -165,57 +163,57 @@ fn legend(drawing: &Drawing, cursor: Option<f64>) -> impl IntoView + use<> {
         .collect_view()
 }
 
-fn axes(drawing: &Drawing) -> impl IntoView + use<> {
-    let frame = drawing.frame;
-    let rows = ticks(frame.y.0, frame.y.1, 4)
+fn axes(data: &ChartData) -> impl IntoView + use<> {
+    let scales = data.scales;
+    let rows = ticks(scales.y.0, scales.y.1, 4)
         .into_iter()
         .map(|value| {
-            let y = frame.y(value);
+            let y = scales.y(value);
             view! {
                 <line class="grid" x1=LEFT x2=WIDTH - RIGHT y1=y y2=y />
                 <text class="tick" x=LEFT - 6.0 y=y + 3.5 text-anchor="end">{number(value)}</text>
             }
         })
         .collect_view();
-    let columns = ticks(frame.x.0, frame.x.1, 5)
+    let columns = ticks(scales.x.0, scales.x.1, 5)
         .into_iter()
         .map(|step| {
             view! {
-                <text class="tick" x=frame.x(step) y=HEIGHT - 6.0 text-anchor="middle">{number(step)}</text>
+                <text class="tick" x=scales.x(step) y=HEIGHT - 6.0 text-anchor="middle">{number(step)}</text>
             }
         })
         .collect_view();
     view! { <g>{rows}{columns}</g> }
 }
 
-fn lines(drawing: &Drawing) -> impl IntoView + use<> {
-    let paths = drawing
+fn lines(data: &ChartData) -> impl IntoView + use<> {
+    let paths = data
         .lines
         .iter()
         .enumerate()
         .map(|(index, line)| {
-            let raw = if drawing.smoothing { drawing.path(&line.raw) } else { String::new() };
+            let raw = if data.smoothing { data.path(&line.raw) } else { String::new() };
             view! {
                 <path class=format!("raw hue-{index}") d=raw />
-                <path class=format!("line hue-{index}") d=drawing.path(&line.smoothed) />
+                <path class=format!("line hue-{index}") d=data.path(&line.smoothed) />
             }
         })
         .collect_view();
     view! { <g>{paths}</g> }
 }
 
-fn cursor_marks(drawing: &Drawing, cursor: Option<f64>) -> impl IntoView + use<> {
-    let frame = drawing.frame;
-    let step = cursor.filter(|step| *step <= frame.x.1)?;
-    let x = frame.x(step);
-    let dots = drawing
+fn cursor_marks(data: &ChartData, cursor: Option<f64>) -> impl IntoView + use<> {
+    let scales = data.scales;
+    let step = cursor.filter(|step| *step <= scales.x.1)?;
+    let x = scales.x(step);
+    let dots = data
         .lines
         .iter()
         .enumerate()
         .filter_map(|(index, line)| {
             let (step, value) = at(&line.smoothed, step)?;
             value.is_finite().then(|| {
-                view! { <circle class=format!("dot hue-{index}") cx=frame.x(step) cy=frame.y(value) r=3.5 /> }
+                view! { <circle class=format!("dot hue-{index}") cx=scales.x(step) cy=scales.y(value) r=3.5 /> }
             })
         })
         .collect_view();

@@ -1,8 +1,10 @@
-//! Numbers, times and addresses as text for people. No clock and no locale, so that server and browser write the same.
+//! Numbers, times and URLs as text. No clock and no locale, so that the server and the browser render the same text.
 
 use domain::Timestamp;
+#[cfg(feature = "ssr")]
+use {domain::api::ModelScore, domain::evaluate::Metric};
 
-/// Four significant digits, without trailing zeros; powers of ten where digits would drown.
+/// Four significant digits without trailing zeros; scientific notation below 1e-4 and from 1e6 on.
 pub(crate) fn number(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() { "not a number".into() } else { "infinite".into() };
@@ -20,7 +22,7 @@ pub(crate) fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A share as percent, one decimal.
+/// A share from 0 to 1 as a percentage with one decimal.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
@@ -30,7 +32,7 @@ pub(crate) fn moment(time: Timestamp) -> String {
     time.format("%-d %b, %H:%M UTC").to_string()
 }
 
-/// The time between two moments in its two largest units.
+/// The time between two moments in its two largest units, such as `3 min 20 s`.
 pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
     let seconds = (to - from).num_seconds().max(0);
     match seconds {
@@ -41,7 +43,7 @@ pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// The name of an objective as a reader knows it.
+/// The display name of an objective's kind.
 pub(crate) fn objective(kind: &str) -> &str {
     match kind {
         "denoise" => "Denoising",
@@ -53,8 +55,8 @@ pub(crate) fn objective(kind: &str) -> &str {
     }
 }
 
+/// Percent-encodes a query value; a space becomes `+`.
 #[cfg(feature = "ssr")]
-/// Percent-encodes a query value.
 pub(crate) fn query(value: &str) -> String {
     value
         .bytes()
@@ -66,9 +68,23 @@ pub(crate) fn query(value: &str) -> String {
         .collect()
 }
 
-/// 1 thing, 2 things.
+/// A count with its noun: `1 vote`, `2 votes`.
 pub(crate) fn count(n: i64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// A mean score and half the width of its interval.
+#[cfg(feature = "ssr")]
+pub(crate) fn score(score: &ModelScore) -> String {
+    match score.metric {
+        Metric::ShapeAndColour => format!("{} ± {:.1}", percent(score.mean), score.half_width * 100.0),
+        Metric::HpsV20 | Metric::HpsV21 | Metric::PickScore | Metric::Aesthetic => {
+            format!("{:.2} ± {:.2}", score.mean, score.half_width)
+        }
+        Metric::ClipScore | Metric::ClipScoreH14 | Metric::ClipScoreL14 | Metric::ImageReward => {
+            format!("{:.3} ± {:.3}", score.mean, score.half_width)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +94,7 @@ mod tests {
     use super::{number, percent};
 
     #[test]
-    fn numbers_keep_four_digits() {
+    fn numbers_have_four_significant_digits() {
         for (value, text) in [
             (0.0, "0"),
             (0.693_12, "0.6931"),
@@ -96,7 +112,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "ssr")]
-    fn queries_are_encoded() {
+    fn query_values_are_percent_encoded() {
         assert_eq!(query("a red & blue ö"), "a+red+%26+blue+%C3%B6");
     }
 }

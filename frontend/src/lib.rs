@@ -1,13 +1,13 @@
-//! The pages. `pages` are drawn on the server alone; `components` hold what both sides draw, among it the
-//! islands: the living parts that the browser takes over. Nothing here knows a database.
+//! The pages. `pages` holds the routes, which only the server renders. `components` holds what both sides compile,
+//! including the islands: components that the browser hydrates and keeps up to date.
 
-#![expect(unreachable_pub, reason = "the component macros write `pub`, whatever visibility is asked for")]
-// A page is one deeply nested type, and generating its code on the server asks deeper than the default.
+#![expect(unreachable_pub, reason = "the component macros write `pub`, even for private components")]
+// A page is one deeply nested type, and the server's code generation exceeds the default limit.
 #![recursion_limit = "256"]
 
 #[cfg(not(any(feature = "ssr", feature = "hydrate")))]
 compile_error!(
-    "build the pages with --features ssr (the server's half) or --features hydrate (the browser's)"
+    "select a feature: `ssr` builds the pages for the server, `hydrate` the bundle for the browser"
 );
 
 mod api;
@@ -23,7 +23,7 @@ pub use api::Api;
 #[cfg(feature = "ssr")]
 pub use pages::{App, shell};
 
-/// Called by the page once the bundle has loaded: wakes the islands.
+/// Entry point of the browser bundle: hydrates every island of the page.
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {

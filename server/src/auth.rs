@@ -1,4 +1,4 @@
-//! Who may come in: everybody on this machine, or whoever knows the one secret; and nobody on behalf of another site.
+//! Access control: the access token, and protection against cross-site requests.
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -10,17 +10,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-/// Lets a request with the token through, and every request when there is none to ask for.
+/// Rejects requests without the access token, if the server has one. `/livez` is always open.
 pub(crate) async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
     match &state.access_token {
-        Some(token) if request.uri().path() != "/livez" && !knows(request.headers(), token) => {
+        Some(token) if request.uri().path() != "/livez" && !has_token(request.headers(), token) => {
             ApiError::unauthorized().into_response()
         }
         _ => next.run(request).await,
     }
 }
 
-fn knows(headers: &HeaderMap, token: &str) -> bool {
+/// Whether the request carries the token, as a bearer token or as the password of HTTP Basic.
+fn has_token(headers: &HeaderMap, token: &str) -> bool {
     let Some((scheme, given)) = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -29,30 +30,31 @@ fn knows(headers: &HeaderMap, token: &str) -> bool {
         return false;
     };
     match scheme.to_ascii_lowercase().as_str() {
-        "bearer" => same(given.trim(), token),
+        "bearer" => equal(given.trim(), token),
         "basic" => STANDARD
             .decode(given.trim())
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|text| text.split_once(':').map(|(_, password)| same(password, token)))
+            .and_then(|text| text.split_once(':').map(|(_, password)| equal(password, token)))
             .unwrap_or(false),
         _ => false,
     }
 }
 
-/// Compares hashes, all bytes of them: the time taken tells nothing of the secret.
-fn same(given: &str, token: &str) -> bool {
+/// Compares hashes in constant time, so that response times reveal nothing about the token.
+fn equal(given: &str, token: &str) -> bool {
     let (given, token) = (Sha256::digest(given), Sha256::digest(token));
     given.iter().zip(token.iter()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-/// Refuses what another site's page makes a visitor's browser send. Scripts send neither header and pass.
+/// Rejects requests that a page of another site makes a visitor's browser send (CSRF). Scripts send neither
+/// `Sec-Fetch-Site` nor `Origin` and pass.
 pub(crate) async fn refuse_cross_site(request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    // An image address on another site must not make images here either; following a link may.
-    let makes_images = request.uri().path() == domain::api::path::GENERATE
+    // `/generate` generates on GET: an image tag on another site must not trigger it, but following a link may.
+    let generates = request.uri().path() == domain::api::path::GENERATE
         && request.headers().get("sec-fetch-mode").is_none_or(|mode| mode != "navigate");
-    if (changes || makes_images) && is_cross_site(request.headers(), request.uri()) {
+    if (changes || generates) && is_cross_site(request.headers(), request.uri()) {
         return ApiError::cross_site().into_response();
     }
     next.run(request).await

@@ -1,4 +1,5 @@
-//! Every error that leaves the server: what, which fields, what to do. Logged once, here; internals stay here too.
+//! `ApiError`, the body of every error response. Server errors are logged here, once, with their cause; the response
+//! carries no internals.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,13 +10,17 @@ use std::error::Error;
 use std::fmt::Display;
 use store::{ArtifactError, StoreError};
 
-/// An answer that is an error.
+/// `Retry-After` of a full queue, in seconds.
+const RETRY_AFTER: u32 = 2;
+
+/// An error response.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
     detail: ErrorDetail,
-    /// For the log alone.
+    /// The cause, which is logged and not sent.
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// Seconds of the `Retry-After` header.
     retry_after: Option<u32>,
 }
 
@@ -30,76 +35,88 @@ impl ApiError {
         self
     }
 
-    /// A body that is not what it claims to be.
+    /// 400: the body or query cannot be parsed, at `field` if it is known.
     pub(crate) fn malformed(message: impl Into<String>, field: Option<String>) -> Self {
         let message = message.into();
         let fields = field.map(|field| Problem { field, message: message.clone() });
         Self::new(StatusCode::BAD_REQUEST, "invalid", message).with_fields(fields.into_iter().collect())
     }
 
-    /// Fields that can be read and not be accepted.
+    /// 422: the input was parsed, but fields have values that are not accepted.
     pub(crate) fn invalid(problems: Problems) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", problems.to_string()).with_fields(problems.0)
     }
 
-    /// One field that cannot be accepted.
+    /// 422 for one field.
     pub(crate) fn field(field: &str, message: impl Into<String>) -> Self {
         let mut problems = Problems::default();
         problems.add(field, message);
         Self::invalid(problems)
     }
 
+    /// 404. `what` is a noun, and may go on with a colon and the remedy.
     pub(crate) fn not_found(what: impl Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
     }
 
-    pub(crate) fn method() -> Self {
-        let message = "This address knows other methods only: /docs lists them.";
+    /// 405. `allowed` lists the methods of the route.
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
+        let message = format!("Method not allowed; use {allowed}.");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", message)
     }
 
-    /// What it says to people.
+    /// The message that the client gets.
     pub(crate) fn message(&self) -> &str {
         &self.detail.message
     }
 
+    /// 413. `limit` is in bytes.
     pub(crate) fn too_large(limit: usize) -> Self {
-        let message = format!("The body is larger than {} KiB: send less.", limit / 1024);
+        let message = format!("The request body is larger than {} KiB.", limit / 1024);
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
-    /// The safety checker holds back all that was drawn.
+    /// 422: the safety checker flagged all images of a request.
     pub(crate) fn flagged(seeds: &[u64]) -> Self {
         let seeds = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         let message = format!(
-            "The safety checker of this server flags what was drawn (seed {seeds}), and it is not sent: take another \
-             seed, or say it otherwise."
+            "The safety checker flagged every image of this request (seed {seeds}), so none is returned. Use another \
+             seed or change the prompt."
         );
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "flagged", message)
     }
 
+    /// 429.
     pub(crate) fn queue_full() -> Self {
-        let message = "Too many images wait already: try again in a moment.";
-        Self { retry_after: Some(2), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message) }
+        let message = format!("The generation queue is full. Retry in {RETRY_AFTER} seconds.");
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message)
+        }
     }
 
+    /// 401.
     pub(crate) fn unauthorized() -> Self {
-        let message =
-            "Send the access token: `Authorization: Bearer TOKEN`, or as the password in a browser.";
+        let message = "Unauthorized: the access token is missing or wrong. Send `Authorization: Bearer TOKEN`, or \
+                       enter the token as the password in a browser.";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
+    /// 403.
     pub(crate) fn cross_site() -> Self {
-        let message = "Requests from other sites' pages are refused: open this site itself.";
+        let message = "Requests from pages of other sites are not allowed. Open this site directly.";
         Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
     }
 
+    /// 503.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
+    /// 500. The cause is logged.
     pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let message = "The server failed; its log says how. Try again, and tell the operator if it persists.";
+        let message = "Internal server error. Retry; if it persists, send the operator the `x-request-id` header of \
+                       this response.";
         Self {
             source: Some(source.into()),
             ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
@@ -128,16 +145,16 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error and what lies under it.
+/// The messages of an error and of its sources, without repetitions.
 fn chain(error: &(dyn Error + Send + Sync + 'static)) -> String {
     let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let message = cause.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
-        below = cause.source();
+        source = cause.source();
     }
     text
 }

@@ -1,7 +1,9 @@
-//! Bodies, queries and ids, read so that what is wrong is named with its field.
+//! Extractors of bodies, queries and ids. Their errors name the field that cannot be read.
 
 use crate::error::ApiError;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use domain::evaluate::EvaluateSpec;
 use domain::job::JobSpec;
@@ -9,9 +11,10 @@ use domain::train::TrainSpec;
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Display;
 use std::str::FromStr;
 
-/// Largest JSON body: a spec or a prompt is far smaller.
+/// Largest request body in bytes. Specs and prompts are far smaller.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 
 /// A JSON body.
@@ -19,16 +22,18 @@ pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = read(request).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = read(request, state).await?;
         let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let value = fields(&mut json)?;
-        json.end().map_err(|e| ApiError::malformed(format!("The body goes on after its JSON: {e}"), None))?;
+        let value = deserialize(&mut json).map_err(Unreadable::into_error)?;
+        json.end()
+            .map_err(|e| ApiError::malformed(format!("The body has text after its JSON value: {e}"), None))?;
         Ok(Self(value))
     }
 }
 
-/// The body of a job. Its kind is looked at first: serde reads a tagged body twice and then no longer knows which field it was in.
+/// The body of a job. Its `kind` is read first: serde buffers an internally tagged enum and then loses the path of a
+/// field that cannot be read.
 pub(crate) struct JobBody(pub(crate) JobSpec);
 
 impl<S: Send + Sync> FromRequest<S> for JobBody {
@@ -36,15 +41,17 @@ impl<S: Send + Sync> FromRequest<S> for JobBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let Body(mut body) = Body::<Value>::from_request(request, state).await?;
         let kind = body.as_object_mut().and_then(|fields| fields.remove("kind"));
-        match kind.as_ref().and_then(Value::as_str) {
-            Some("train") => Ok(Self(JobSpec::Train(fields::<TrainSpec, _>(body)?))),
-            Some("evaluate") => Ok(Self(JobSpec::Evaluate(fields::<EvaluateSpec, _>(body)?))),
-            _ => Err(ApiError::field("kind", "use \"train\" or \"evaluate\"")),
-        }
+        let spec = match kind.as_ref().and_then(Value::as_str) {
+            Some("train") => deserialize::<TrainSpec, _>(body).map(JobSpec::Train),
+            Some("evaluate") => deserialize::<EvaluateSpec, _>(body).map(JobSpec::Evaluate),
+            _ => return Err(ApiError::field("kind", "use \"train\" or \"evaluate\"")),
+        };
+        spec.map(Self).map_err(Unreadable::into_error)
     }
 }
 
-/// A query. An empty value is an absent one, as forms send them; an empty prompt stays, to be refused by name.
+/// A query. Empty values count as absent, because forms send them; only an empty prompt is kept, so that it is rejected
+/// by name.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -52,90 +59,131 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
         let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
-            .map_err(|e| ApiError::malformed(format!("The query cannot be read: {e}"), None))?;
+            .map_err(|e| ApiError::malformed(format!("The query cannot be parsed: {e}"), None))?;
         pairs.retain(|(field, value)| !value.is_empty() || field == "prompt");
-        let query = serde_urlencoded::to_string(pairs).map_err(ApiError::internal)?;
-        fields(serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()))).map(Self)
+        let query = serde_urlencoded::to_string(&pairs).map_err(ApiError::internal)?;
+        let query = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        deserialize(query).map(Self).map_err(|problem| problem.with_value_of(&pairs).into_error())
     }
 }
 
-/// The id in the path.
+/// An id in the path.
 pub(crate) struct Id<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let not_found = |id: &dyn Display| {
+            ApiError::not_found(format!(
+                "id: {id} is not a UUID such as 0199c5a8-7d3e-7f00-8000-0123456789ab"
+            ))
+        };
         let Path(id) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|_| ApiError::not_found("address"))?;
-        id.parse().map(Self).map_err(|_| {
-            ApiError::not_found(format!("id as {id:?}: ids look like 0199c5a8-7d3e-7f00-8000-0123456789ab"))
-        })
+            .map_err(|_| not_found(&"the text in the path"))?;
+        id.parse().map(Self).map_err(|_| not_found(&format_args!("{id:?}")))
     }
 }
 
-/// The whole body, if it is not too large.
-pub(crate) async fn read(request: Request) -> Result<axum::body::Bytes, ApiError> {
-    axum::body::to_bytes(request.into_body(), BODY_LIMIT).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error)
-            .is_some_and(|cause| cause.to_string().contains("length limit exceeded"));
-        if too_large {
-            ApiError::too_large(BODY_LIMIT)
-        } else {
-            ApiError::malformed("The body broke off: send it whole.", None)
-        }
+/// The whole body, at most `BODY_LIMIT` bytes.
+pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    // The announced length alone decides, so that a client that waits for `100 Continue` need not send such a body.
+    if request.body().size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(ApiError::too_large(BODY_LIMIT));
+    }
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(BODY_LIMIT),
+        _ => ApiError::malformed("The request body ended early. Send all of it.", None),
     })
 }
 
-/// Reads a value and names the field that cannot be read.
-fn fields<'de, T: DeserializeOwned, D: Deserializer<'de>>(input: D) -> Result<T, ApiError> {
+/// Input that cannot be deserialized, and where.
+struct Unreadable {
+    /// Path of the field, such as `objective.beta`; none if the input as a whole is at fault.
+    field: Option<String>,
+    message: String,
+    /// Whether the value of the field is at fault, rather than its name, its absence or its repetition.
+    is_value: bool,
+}
+
+impl Unreadable {
+    /// Adds the value to a message about it: errors of text that is not a number do not quote the text.
+    fn with_value_of(mut self, pairs: &[(String, String)]) -> Self {
+        let field = self.field.as_deref().filter(|_| self.is_value);
+        if let Some((_, value)) = pairs.iter().find(|(name, _)| Some(name.as_str()) == field) {
+            self.message = format!("cannot read {value:?}: {}", self.message);
+        }
+        self
+    }
+
+    fn into_error(self) -> ApiError {
+        let message = match &self.field {
+            Some(field) => format!("{field}: {}", self.message),
+            None => format!("The request cannot be read: {}", self.message),
+        };
+        ApiError::malformed(message, self.field)
+    }
+}
+
+fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(input: D) -> Result<T, Unreadable> {
     serde_path_to_error::deserialize(input).map_err(|error| {
-        let message = error.inner().to_string();
-        let path = error.path().to_string();
-        let field = named_field(&path, &message);
-        ApiError::malformed(for_people(&message, field.as_deref()), field)
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        let name = named_field(&message);
+        let is_value = name.is_none();
+        let field = match (path.as_str(), name) {
+            ("." | "", name) => name.map(str::to_owned),
+            // The path ends at the parent of a missing field.
+            (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
+                Some(format!("{path}.{name}"))
+            }
+            (path, _) => Some(path.to_owned()),
+        };
+        Unreadable { field, message, is_value }
     })
 }
 
-/// The field at fault: where the reader stood, and the name that serde tells when that is the field's parent.
-fn named_field(path: &str, message: &str) -> Option<String> {
-    let quoted = |start: &str| message.strip_prefix(start)?.split('`').next().map(str::to_owned);
-    let name = quoted("missing field `")
-        .or_else(|| quoted("unknown field `"))
-        .or_else(|| quoted("duplicate field `"));
-    match (path, name) {
-        ("." | "", None) => None,
-        ("." | "", name) => name,
-        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
-            Some(format!("{path}.{name}"))
-        }
-        (path, _) => Some(path.to_owned()),
-    }
-}
-
-fn for_people(message: &str, field: Option<&str>) -> String {
-    let message = match message {
-        "invalid digit found in string" => "is no whole number of 0 or more",
-        "invalid float literal" => "is no number",
-        "number too large to fit in target type" => "is too large a number",
-        other => other,
-    };
-    match field {
-        Some(field) => format!("{field}: {message}"),
-        None => format!("The body is not the JSON that is asked for: {message}"),
-    }
+/// The name of a missing, unknown or duplicate field. It is parsed from the text of the error, because the error types of
+/// serde_json and serde_urlencoded expose it in no other way.
+fn named_field(message: &str) -> Option<&str> {
+    let kinds = ["missing field `", "unknown field `", "duplicate field `"];
+    kinds.iter().find_map(|kind| message.strip_prefix(kind)?.split('`').next())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::named_field;
+    use super::deserialize;
+    use serde::Deserialize;
 
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "only its presence is tested")]
+        prompt: String,
+        #[expect(dead_code, reason = "only its type is tested")]
+        inner: Inner,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "only its type is tested")]
+        beta: u32,
+    }
+
+    /// Run on serde's real errors, so that another wording in a later version of serde is noticed.
     #[test]
-    fn the_field_is_named_whichever_way_serde_tells_it() {
-        assert_eq!(named_field(".", "missing field `prompt`"), Some("prompt".into()));
-        assert_eq!(named_field("objective", "missing field `beta`"), Some("objective.beta".into()));
-        assert_eq!(named_field("colour", "unknown field `colour`, expected `prompt`"), Some("colour".into()));
-        assert_eq!(named_field("steps", "invalid type: string"), Some("steps".into()));
-        assert_eq!(named_field(".", "EOF while parsing"), None);
+    fn missing_unknown_duplicate_and_mistyped_fields_are_named() {
+        for (json, field) in [
+            (r#"{"inner": {"beta": 1}}"#, Some("prompt")),
+            (r#"{"prompt": "a", "inner": {}}"#, Some("inner.beta")),
+            (r#"{"prompt": "a", "colour": 1}"#, Some("colour")),
+            (r#"{"prompt": "a", "prompt": "b"}"#, Some("prompt")),
+            (r#"{"prompt": "a", "inner": {"beta": "x"}}"#, Some("inner.beta")),
+            ("[]", None),
+            ("", None),
+        ] {
+            let mut input = serde_json::Deserializer::from_str(json);
+            let problem = deserialize::<Outer, _>(&mut input).err().expect("the input is wrong");
+            assert_eq!(problem.field.as_deref(), field, "{json}: {}", problem.message);
+        }
     }
 }

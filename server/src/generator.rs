@@ -1,5 +1,6 @@
-//! The one thread that owns the models. Requests wait in a bounded queue that says no when it is full; those that fit
-//! together become one batch; those whose client has left are dropped, between two steps if need be.
+//! Image generation. One thread owns the models; requests reach it through a bounded queue, which rejects what exceeds it.
+//! Compatible requests form one batch. A request whose client has disconnected is dropped, between two steps if its batch
+//! is running.
 
 use anyhow::Context;
 use candle_core::Device;
@@ -17,95 +18,111 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::Span;
 
-/// Images in a batch on a GPU: more costs memory and gains little.
-const BATCH_ON_GPU: usize = 8;
-/// On a CPU a batch takes as long as its images one by one; and since products of matrices round differently with their
-/// size, only an image drawn alone has the same bytes each time.
-const BATCH_ON_CPU: usize = 1;
+/// Images in a batch on a GPU. Larger batches need more memory and are hardly faster.
+const GPU_BATCH_SIZE: usize = 8;
+/// Images in a batch on a CPU, where batching saves no time. Matrix products round differently for other batch sizes, so
+/// only images generated one by one have the same bytes every time.
+const CPU_BATCH_SIZE: usize = 1;
 
-/// Adapters that stay in memory with a model: they are small, and are asked for in turn.
-const KEPT_ADAPTERS: usize = 16;
+/// Adapters that stay in memory with a model, so that alternating requests do not read them again.
+const CACHED_ADAPTERS: usize = 16;
 
-/// An adapter to be put on, at a strength.
+/// A LoRA adapter applied to a model.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Worn {
-    /// Stands for its weights.
+pub(crate) struct AppliedAdapter {
+    /// Identifies the weights.
     pub(crate) sha256: String,
     pub(crate) name: String,
     pub(crate) file: PathBuf,
     pub(crate) scale: f64,
 }
 
-/// Images that are asked for.
+/// Images to generate with one model and one group of settings.
 #[derive(Clone, Debug)]
-pub(crate) struct Order {
+pub(crate) struct GenerationRequest {
     pub(crate) model: ModelFiles,
-    /// Adapters over the model, in the order in which they are fused.
-    pub(crate) worn: Vec<Worn>,
+    /// In the order in which they are fused.
+    pub(crate) adapters: Vec<AppliedAdapter>,
     pub(crate) prompts: Vec<Prompt>,
     pub(crate) settings: Settings,
 }
 
-/// Images as PNG files, without metadata; none where the safety checker flags one.
+impl GenerationRequest {
+    /// Whether both can be part of one batch.
+    fn is_compatible(&self, other: &Self) -> bool {
+        self.model == other.model && self.adapters == other.adapters && self.settings == other.settings
+    }
+}
+
+/// The images of a request.
 #[derive(Debug)]
-pub(crate) struct Drawn {
+pub(crate) struct Generated {
+    /// One PNG file per prompt, without metadata; none where the safety checker flags the image.
     pub(crate) images: Vec<Option<Vec<u8>>>,
+    /// Duration of the batch.
     pub(crate) seconds: f64,
 }
 
-/// Why there are none.
+/// Why a request has no images.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// Try again later.
+pub(crate) enum GenerationError {
     #[error("the queue is full")]
-    Full,
-    /// The server is going down.
+    QueueFull,
     #[error("the server is stopping")]
     Stopping,
-    /// The model's files are damaged, missing or of another kind.
+    /// The model's files are missing, damaged or of another kind.
     #[error("{0}")]
     Model(String),
-    /// The model cannot do what is asked of it.
+    /// The model cannot generate with this setting.
     #[error("{field}: {problem}")]
     Setting { field: &'static str, problem: String },
-    /// Something else.
     #[error("generating: {0}")]
     Failed(String),
 }
 
-struct Ticket {
-    order: Order,
-    answer: oneshot::Sender<Result<Drawn, Refusal>>,
-    /// Held until the ticket is done: the queue's length is the number of permits.
-    _place: OwnedSemaphorePermit,
-}
-
-impl Ticket {
-    fn is_wanted(&self) -> bool {
-        !self.answer.is_closed()
+impl GenerationError {
+    fn failed(error: &impl ToString) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 
-/// A handle on the thread. The thread ends when the last handle is dropped.
+/// A request in the queue or in the running batch.
+struct QueuedRequest {
+    request: GenerationRequest,
+    reply: oneshot::Sender<Result<Generated, GenerationError>>,
+    /// The span of the HTTP request, which the log lines of the generator's thread belong to.
+    span: Span,
+    /// Released with the request: the number of permits is the length of the queue.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl QueuedRequest {
+    fn has_client(&self) -> bool {
+        !self.reply.is_closed()
+    }
+}
+
+/// A handle on the thread, which ends when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Generator {
-    places: Arc<Semaphore>,
-    queue: mpsc::Sender<Ticket>,
+    permits: Arc<Semaphore>,
+    queue: mpsc::Sender<QueuedRequest>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Generator {
-    /// Starts the thread: `queue_size` requests may wait or be at work, `loaded` models stay in memory, a batch has at
-    /// most `batch` images, or what suits the device. What the safety checker in a folder flags is held back.
+    /// Starts the thread. At most `queue_size` requests are queued or running, and `loaded_models` models are in memory.
+    /// `batch_size` limits the images of a batch; none chooses by device. `checker` is the folder of the safety checker.
     ///
     /// # Errors
-    /// A device or checker that cannot be opened.
+    /// Fails if the device or the safety checker cannot be opened.
     pub(crate) fn start(
         device: DeviceName,
         queue_size: usize,
-        loaded: usize,
-        batch: Option<usize>,
+        loaded_models: usize,
+        batch_size: Option<usize>,
         checker: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let (queue, incoming) = mpsc::channel(queue_size);
@@ -114,231 +131,232 @@ impl Generator {
         let checker = checker
             .map(|folder| SafetyChecker::open(folder, &device).context("SAFETY_CHECKER"))
             .transpose()?;
-        let suitable = if device.is_cpu() { BATCH_ON_CPU } else { BATCH_ON_GPU };
-        let mut owner = Owner {
-            device,
-            batch: batch.unwrap_or(suitable),
+        let default_size = if device.is_cpu() { CPU_BATCH_SIZE } else { GPU_BATCH_SIZE };
+        let mut thread = GeneratorThread {
             incoming,
             waiting: VecDeque::new(),
-            models: Vec::new(),
-            loaded,
+            models: Models { device, loaded: Vec::new(), most: loaded_models },
+            batch_size: batch_size.unwrap_or(default_size),
             checker,
             stopping: Arc::clone(&stopping),
         };
-        std::thread::Builder::new().name("generator".into()).spawn(move || owner.work())?;
-        Ok(Self { places: Arc::new(Semaphore::new(queue_size)), queue, stopping })
+        std::thread::Builder::new().name("generator".into()).spawn(move || thread.run())?;
+        Ok(Self { permits: Arc::new(Semaphore::new(queue_size)), queue, stopping })
     }
 
-    /// Draws. Dropping the future withdraws the order.
-    pub(crate) async fn draw(&self, order: Order) -> Result<Drawn, Refusal> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Full)?;
+    /// Generates the images of a request. Dropping the future cancels it.
+    pub(crate) async fn generate(&self, request: GenerationRequest) -> Result<Generated, GenerationError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| GenerationError::QueueFull)?;
         if self.stopping.load(Ordering::Relaxed) {
-            return Err(Refusal::Stopping);
+            return Err(GenerationError::Stopping);
         }
-        let (answer, drawn) = oneshot::channel();
-        // There is room: the channel is as long as there are places.
-        self.queue.try_send(Ticket { order, answer, _place: place }).map_err(|_| Refusal::Stopping)?;
-        drawn.await.unwrap_or(Err(Refusal::Stopping))
+        let (reply, generated) = oneshot::channel();
+        let queued = QueuedRequest { request, reply, span: Span::current(), _permit: permit };
+        // The channel has as many slots as there are permits, so it is not full.
+        self.queue.try_send(queued).map_err(|_| GenerationError::Stopping)?;
+        generated.await.unwrap_or(Err(GenerationError::Stopping))
     }
 
-    /// Stops the batch at work before its next step, and refuses what waits.
+    /// Stops the running batch before its next step and rejects the queue.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 }
 
-/// What the thread owns.
-struct Owner {
-    device: Device,
-    incoming: mpsc::Receiver<Ticket>,
-    waiting: VecDeque<Ticket>,
-    /// Least recently used first.
-    models: Vec<Loaded>,
-    loaded: usize,
+/// The state of the generator's thread.
+struct GeneratorThread {
+    incoming: mpsc::Receiver<QueuedRequest>,
+    waiting: VecDeque<QueuedRequest>,
+    models: Models,
     /// Most images in a batch.
-    batch: usize,
+    batch_size: usize,
     checker: Option<SafetyChecker>,
     stopping: Arc<AtomicBool>,
 }
 
-/// A model in memory.
-struct Loaded {
-    files: ModelFiles,
-    pipeline: TextToImage,
-    /// The adapters that it wears now.
-    worn: Vec<Worn>,
-    /// Adapters that it has worn, least recently used first.
-    adapters: Vec<(Worn, Adapter)>,
-}
-
-impl Owner {
-    fn work(&mut self) {
+impl GeneratorThread {
+    fn run(&mut self) {
         while let Some(batch) = self.next_batch() {
-            let orders: Vec<Order> = batch.iter().map(|ticket| ticket.order.clone()).collect();
-            let wanted = || !self.stopping.load(Ordering::Relaxed) && batch.iter().any(Ticket::is_wanted);
             let began = Instant::now();
             let outcome = if self.stopping.load(Ordering::Relaxed) {
-                Err(Refusal::Stopping)
+                Err(GenerationError::Stopping)
             } else {
-                let models = &mut self.models;
-                let checker = self.checker.as_ref();
-                // A panic in one request must not take the others' thread with it.
-                catch_unwind(AssertUnwindSafe(|| {
-                    draw(models, self.loaded, self.batch, checker, &self.device, &orders, &wanted)
-                }))
-                .unwrap_or_else(|_| Err(Refusal::Failed("panicked".into())))
+                // A panic fails this batch only; the thread continues with the next one.
+                let generate = AssertUnwindSafe(|| batch[0].span.in_scope(|| self.generate(&batch)));
+                catch_unwind(generate).unwrap_or_else(|_| Err(GenerationError::Failed("panicked".into())))
             };
-            let seconds = began.elapsed().as_secs_f64();
-            deliver(batch, outcome, seconds);
+            reply(batch, outcome, began.elapsed().as_secs_f64());
         }
     }
 
-    /// The oldest order that somebody still waits for, and those that fit with it. None when all handles are gone.
-    fn next_batch(&mut self) -> Option<Vec<Ticket>> {
+    /// The oldest request that still has a client, with the compatible ones. None once all handles are dropped.
+    fn next_batch(&mut self) -> Option<Vec<QueuedRequest>> {
         loop {
             if self.waiting.is_empty() {
                 self.waiting.push_back(self.incoming.blocking_recv()?);
             }
-            while let Ok(ticket) = self.incoming.try_recv() {
-                self.waiting.push_back(ticket);
+            while let Ok(queued) = self.incoming.try_recv() {
+                self.waiting.push_back(queued);
             }
-            self.waiting.retain(Ticket::is_wanted);
+            self.waiting.retain(QueuedRequest::has_client);
             let Some(first) = self.waiting.pop_front() else { continue };
-            let mut size = first.order.prompts.len();
+            let mut size = first.request.prompts.len();
             let mut batch = vec![first];
             let mut others = VecDeque::new();
-            for ticket in self.waiting.drain(..) {
-                let fits = ticket.order.model == batch[0].order.model
-                    && ticket.order.worn == batch[0].order.worn
-                    && ticket.order.settings == batch[0].order.settings
-                    && size + ticket.order.prompts.len() <= self.batch;
-                if fits {
-                    size += ticket.order.prompts.len();
-                    batch.push(ticket);
+            for queued in self.waiting.drain(..) {
+                let count = queued.request.prompts.len();
+                if queued.request.is_compatible(&batch[0].request) && size + count <= self.batch_size {
+                    size += count;
+                    batch.push(queued);
                 } else {
-                    others.push_back(ticket);
+                    others.push_back(queued);
                 }
             }
             self.waiting = others;
             return Some(batch);
         }
     }
-}
 
-/// Draws all images of orders that fit together, one PNG file each, in the order of the orders; none for what the
-/// checker flags.
-fn draw(
-    models: &mut Vec<Loaded>,
-    loaded: usize,
-    batch: usize,
-    checker: Option<&SafetyChecker>,
-    device: &Device,
-    orders: &[Order],
-    wanted: &dyn Fn() -> bool,
-) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
-    let Order { model, worn, settings, .. } = &orders[0];
-    let prompts: Vec<Prompt> = orders.iter().flat_map(|order| order.prompts.clone()).collect();
-    let model = load(models, loaded, device, model)?;
-    model.wear(worn)?;
-    let mut go_on = |_, _| if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
-    let mut files = Vec::with_capacity(prompts.len());
-    for prompts in prompts.chunks(batch) {
-        let images = model
-            .pipeline
-            .generate(prompts, settings, &mut go_on)
-            .map_err(|error| match error {
-                diffusion::Error::Setting { field, problem } => Refusal::Setting { field, problem },
-                error => Refusal::Failed(error.to_string()),
-            })?
-            .ok_or(Refusal::Stopping)?;
-        let verdicts = checker.map(|checker| checker.check(&images)).transpose();
-        let verdicts = verdicts.map_err(|error| Refusal::Failed(error.to_string()))?;
-        for (i, image) in images.iter().enumerate() {
-            let flagged = verdicts.as_ref().is_some_and(|verdicts| verdicts[i].is_unsafe());
-            let file = (!flagged).then(|| png(image)).transpose();
-            files.push(file.map_err(|error| Refusal::Failed(error.to_string()))?);
+    /// One PNG file per prompt of a batch, in order; none where the safety checker flags the image. Stops between two
+    /// steps once no request of the batch has a client.
+    fn generate(&mut self, batch: &[QueuedRequest]) -> Result<Vec<Option<Vec<u8>>>, GenerationError> {
+        let GenerationRequest { model, adapters, settings, .. } = &batch[0].request;
+        let prompts: Vec<Prompt> = batch.iter().flat_map(|queued| queued.request.prompts.clone()).collect();
+        let model = self.models.load(model)?;
+        model.apply_adapters(adapters)?;
+        let stopping = &self.stopping;
+        let mut on_step = |_, _| {
+            let wanted = !stopping.load(Ordering::Relaxed) && batch.iter().any(QueuedRequest::has_client);
+            if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let mut files = Vec::with_capacity(prompts.len());
+        for prompts in prompts.chunks(self.batch_size) {
+            let images = model
+                .pipeline
+                .generate(prompts, settings, &mut on_step)
+                .map_err(|error| match error {
+                    diffusion::Error::Setting { field, problem } => {
+                        GenerationError::Setting { field, problem }
+                    }
+                    error => GenerationError::failed(&error),
+                })?
+                .ok_or(GenerationError::Stopping)?;
+            let verdicts = self.checker.as_ref().map(|checker| checker.check(&images)).transpose();
+            let verdicts = verdicts.map_err(|error| GenerationError::failed(&error))?;
+            for (i, image) in images.iter().enumerate() {
+                let flagged = verdicts.as_ref().is_some_and(|verdicts| verdicts[i].is_unsafe());
+                let file = (!flagged).then(|| png(image)).transpose();
+                files.push(file.map_err(|error| GenerationError::failed(&error))?);
+            }
         }
+        Ok(files)
     }
-    Ok(files)
 }
 
-/// The model, from memory or from its files; the least recently used one makes room.
-fn load<'a>(
-    models: &'a mut Vec<Loaded>,
-    loaded: usize,
-    device: &Device,
-    files: &ModelFiles,
-) -> Result<&'a mut Loaded, Refusal> {
-    let model = match models.iter().position(|known| known.files == *files) {
-        Some(index) => models.remove(index),
-        None => {
-            let excess = (models.len() + 1).saturating_sub(loaded);
-            models.drain(..excess);
-            let began = Instant::now();
-            let pipeline = TextToImage::open(&files.folders(), device)
-                .map_err(|error| Refusal::Model(unreadable(files, &error.to_string())))?;
-            tracing::info!(model = files.name, seconds = began.elapsed().as_secs_f64(), "loaded");
-            Loaded { files: files.clone(), pipeline, worn: Vec::new(), adapters: Vec::new() }
-        }
-    };
-    models.push(model);
-    models.last_mut().ok_or_else(|| Refusal::Failed("no model".into()))
+/// The models in memory.
+struct Models {
+    device: Device,
+    /// Least recently used first.
+    loaded: Vec<LoadedModel>,
+    /// Most models in memory.
+    most: usize,
 }
 
-impl Loaded {
-    /// Puts adapters on in place of those it wears.
-    fn wear(&mut self, wanted: &[Worn]) -> Result<(), Refusal> {
-        if self.worn == wanted {
-            return Ok(());
-        }
-        let refused = |worn: &Worn, error: &diffusion::Error| {
-            let problem = error.to_string().replace(&worn.file.display().to_string(), &worn.name);
-            Refusal::Setting {
-                field: "lora",
-                problem: format!("adapter {:?} cannot be used: {problem}", worn.name),
+impl Models {
+    /// The model, from memory or from its files. Unloads the least recently used models to make room.
+    fn load(&mut self, files: &ModelFiles) -> Result<&mut LoadedModel, GenerationError> {
+        let model = match self.loaded.iter().position(|known| known.files == *files) {
+            Some(index) => self.loaded.remove(index),
+            None => {
+                let excess = (self.loaded.len() + 1).saturating_sub(self.most);
+                self.loaded.drain(..excess);
+                let began = Instant::now();
+                let pipeline = TextToImage::open(&files.folders(), &self.device)
+                    .map_err(|error| GenerationError::Model(unreadable(files, &error.to_string())))?;
+                tracing::info!(model = files.name, seconds = began.elapsed().as_secs_f64(), "model loaded");
+                LoadedModel { files: files.clone(), pipeline, applied: Vec::new(), adapters: Vec::new() }
             }
         };
-        for worn in wanted {
-            let known = self.adapters.iter().position(|(known, _)| known.sha256 == worn.sha256);
+        self.loaded.push(model);
+        self.loaded.last_mut().ok_or_else(|| GenerationError::Failed("no model".into()))
+    }
+}
+
+struct LoadedModel {
+    files: ModelFiles,
+    pipeline: TextToImage,
+    /// The adapters that are fused into the weights now.
+    applied: Vec<AppliedAdapter>,
+    /// Adapters that were read, least recently used first.
+    adapters: Vec<(AppliedAdapter, Adapter)>,
+}
+
+impl LoadedModel {
+    /// Replaces the applied adapters.
+    fn apply_adapters(&mut self, wanted: &[AppliedAdapter]) -> Result<(), GenerationError> {
+        if self.applied == wanted {
+            return Ok(());
+        }
+        let unusable = |adapter: &AppliedAdapter, error: &diffusion::Error| {
+            let problem = error.to_string().replace(&adapter.file.display().to_string(), &adapter.name);
+            let problem = format!("adapter {:?} cannot be applied: {problem}", adapter.name);
+            GenerationError::Setting { field: "lora", problem }
+        };
+        for wanted in wanted {
+            let known = self.adapters.iter().position(|(known, _)| known.sha256 == wanted.sha256);
             let adapter = match known {
                 Some(index) => self.adapters.remove(index).1,
-                None => self.pipeline.read_adapter(&worn.file).map_err(|error| refused(worn, &error))?,
+                None => self.pipeline.read_adapter(&wanted.file).map_err(|error| unusable(wanted, &error))?,
             };
-            self.adapters.push((worn.clone(), adapter));
+            self.adapters.push((wanted.clone(), adapter));
         }
-        let excess = self.adapters.len().saturating_sub(KEPT_ADAPTERS.max(wanted.len()));
+        let excess = self.adapters.len().saturating_sub(CACHED_ADAPTERS.max(wanted.len()));
         self.adapters.drain(..excess);
         let adapters: Vec<(&Adapter, f64)> = wanted
             .iter()
-            .filter_map(|worn| {
-                let (_, adapter) = self.adapters.iter().find(|(known, _)| known.sha256 == worn.sha256)?;
-                Some((adapter, worn.scale))
+            .filter_map(|wanted| {
+                let (_, adapter) = self.adapters.iter().find(|(known, _)| known.sha256 == wanted.sha256)?;
+                Some((adapter, wanted.scale))
             })
             .collect();
-        self.pipeline.wear(&adapters).map_err(|error| Refusal::Failed(error.to_string()))?;
-        self.worn = wanted.to_vec();
+        self.pipeline.apply_adapters(&adapters).map_err(|error| GenerationError::failed(&error))?;
+        self.applied = wanted.to_vec();
         Ok(())
     }
 }
 
-/// Names file and tensor, but not where on this machine the folder lies.
+/// The message for a model whose files cannot be read. Names the file and the tensor, but no path of this machine.
 pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
     let mut problem = problem.replace(&files.folder.display().to_string(), &files.name);
     for base in &files.bases {
-        problem = problem.replace(&base.display().to_string(), "its base");
+        problem = problem.replace(&base.display().to_string(), "its base model");
     }
-    format!("Model {:?} cannot be used: {problem}. Restore its files; the other models go on.", files.name)
+    format!(
+        "Model {:?} cannot be used: {problem}. Restore its files; other models are not affected.",
+        files.name
+    )
 }
 
-/// Hands each order its own images.
-fn deliver(batch: Vec<Ticket>, outcome: Result<Vec<Option<Vec<u8>>>, Refusal>, seconds: f64) {
-    let mut images = outcome.map(Vec::into_iter);
-    for Ticket { order, answer, .. } in batch {
-        let drawn = match &mut images {
-            Ok(images) => Ok(Drawn { images: images.take(order.prompts.len()).collect(), seconds }),
-            Err(refusal) => Err(refusal.clone()),
+/// Sends each request of a batch its own images.
+fn reply(batch: Vec<QueuedRequest>, outcome: Result<Vec<Option<Vec<u8>>>, GenerationError>, seconds: f64) {
+    let mut files = outcome.map(Vec::into_iter);
+    for QueuedRequest { request, reply, span, .. } in batch {
+        let generated = match &mut files {
+            Ok(files) => {
+                let images: Vec<_> = files.take(request.prompts.len()).collect();
+                span.in_scope(|| {
+                    tracing::info!(
+                        model = request.model.name,
+                        images = images.len(),
+                        seconds,
+                        "images generated"
+                    );
+                });
+                Ok(Generated { images, seconds })
+            }
+            Err(error) => Err(error.clone()),
         };
-        // A client that left meanwhile is no error.
-        drop(answer.send(drawn));
+        // The client may have disconnected in the meantime.
+        drop(reply.send(generated));
     }
 }

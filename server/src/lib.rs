@@ -1,4 +1,4 @@
-//! The HTTP API and the pages: `app` makes the whole router, `main` only listens.
+//! The HTTP API and the pages. `app` builds the whole router; the program in `main.rs` only listens.
 
 mod auth;
 mod config;
@@ -6,6 +6,7 @@ mod error;
 mod extract;
 mod generator;
 mod rater;
+mod request_span;
 mod routes;
 mod site;
 mod state;
@@ -14,21 +15,26 @@ pub use config::Config;
 pub use error::ApiError;
 pub use state::AppState;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
+use extract::BODY_LIMIT;
 use std::any::Any;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
+use tower_http::trace::{DefaultOnResponse, TraceLayer};
 use tracing::Level;
 
-/// Everything that is served. The guards stand around the whole: pages ask the API inside, where they have passed already.
+/// The router of the API, the pages and their files. Access control surrounds all of it; pages then call the API inside,
+/// without passing access control again.
 pub fn app(state: AppState) -> Router {
     let api = routes::api(state.clone());
     site::site(&state, api.clone())
         .merge(api)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(auth::refuse_cross_site))
         .layer(middleware::from_fn_with_state(state, auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))
@@ -44,11 +50,13 @@ pub fn app(state: AppState) -> Router {
         .layer(CompressionLayer::new())
         .layer(
             TraceLayer::new_for_http()
-                .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
+                .make_span_with(request_span::request_span)
                 .on_response(DefaultOnResponse::new().level(Level::INFO))
-                // Errors are logged where they are made.
+                // Errors are logged where they occur.
                 .on_failure(()),
         )
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

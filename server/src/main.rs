@@ -1,4 +1,4 @@
-//! `diff-contrast-server`: listens until it is asked to stop, then lets what runs end.
+//! `diff-contrast-server`: serves until SIGINT or SIGTERM, then lets running requests finish.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-/// How long requests at work may take to end once the server is asked to stop.
+/// How long running requests may take to finish once the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     match serve().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not by returning it: that would bury the sentence under a backtrace.
+            // Printed here, because an error returned from main is printed in its debug form.
             eprintln!("diff-contrast-server: {error:#}");
             ExitCode::FAILURE
         }
@@ -43,19 +43,19 @@ async fn serve() -> Result<()> {
     let (stop, stopping) = watch::channel(false);
     let stopped = async move {
         let mut stopping = stopping;
-        // An error means that the sender is gone, which happens after it has sent.
+        // An error means that the sender was dropped, which happens only after it has sent.
         drop(stopping.wait_for(|stop| *stop).await);
     };
     let serving = axum::serve(listener, app(state.clone())).with_graceful_shutdown(stopped);
     let mut serving = tokio::spawn(serving.into_future());
     tokio::select! {
         ended = &mut serving => ended??,
-        asked = asked_to_stop() => {
-            asked?;
+        signal = stop_signal() => {
+            signal?;
             tracing::info!("stopping");
             stop.send_replace(true);
             if tokio::time::timeout(GRACE, serving).await.is_err() {
-                tracing::warn!("requests still ran after {} s and were cut off", GRACE.as_secs());
+                tracing::warn!("stopped with unfinished requests after {} s", GRACE.as_secs());
             }
         }
     }
@@ -63,7 +63,8 @@ async fn serve() -> Result<()> {
     Ok(())
 }
 
-async fn asked_to_stop() -> Result<()> {
+/// Waits for SIGINT or SIGTERM.
+async fn stop_signal() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,

@@ -1,4 +1,5 @@
-//! Who judges: a random id in a cookie. It names nobody; it only keeps one browser from judging a pair twice.
+//! The rater of a request: a random id in a cookie. It identifies a browser, so that no browser judges a pair twice; it
+//! names no person.
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -11,7 +12,7 @@ use process::ambient;
 
 const COOKIE_NAME: &str = "rater";
 
-/// The rater of a request; new without a cookie. Put it into the response too: that sets the cookie.
+/// The rater of the cookie, or a new one. Returning it as part of the response sets the cookie of a new rater.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rater {
     pub(crate) id: RaterId,
@@ -51,7 +52,7 @@ impl IntoResponseParts for Rater {
         });
         match AppendHeaders(cookie).into_response_parts(response) {
             Ok(response) => Ok(response),
-            Err(_) => unreachable!("an id and fixed words make a valid header"),
+            Err(_) => unreachable!("a UUID and constant text form a valid header"),
         }
     }
 }

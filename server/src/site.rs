@@ -1,4 +1,4 @@
-//! The pages and their files.
+//! The pages, the browser bundle and the static files.
 
 use crate::error::ApiError;
 use crate::routes;
@@ -15,12 +15,12 @@ use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_conte
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-/// Pages that ask `api`, the browser's bundle, stylesheet and icon. Whatever is not there is told: in JSON under /api,
-/// as a page elsewhere.
+/// The router of all pages, which call `api`, and of their files. Unknown paths get a 404: as JSON under `/api`, `/pkg` and
+/// `/static`, as a page elsewhere.
 pub(crate) fn site(state: &AppState, api: Router) -> Router {
     let options = LeptosOptions::builder().output_name("frontend").build();
     let context = move || provide_context(Api(api.clone()));
-    let frame = {
+    let document = {
         let options = options.clone();
         move || shell(options.clone())
     };
@@ -28,10 +28,10 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         &options,
         generate_route_list(App),
         context.clone(),
-        frame.clone(),
+        document.clone(),
     );
     let fallback = move |request: Request| {
-        let page = render_app_async_with_context(context.clone(), frame.clone());
+        let page = render_app_async_with_context(context.clone(), document.clone());
         async move { missing(request, page).await }
     };
     pages
@@ -41,22 +41,23 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         .fallback(fallback)
 }
 
-async fn missing<Page, Drawing>(request: Request, page: Page) -> Response
+/// The 404 response. `page` renders the page of an unknown path.
+async fn missing<Page, Rendering>(request: Request, page: Page) -> Response
 where
-    Page: Fn(Request) -> Drawing,
-    Drawing: Future<Output = Response>,
+    Page: Fn(Request) -> Rendering,
+    Rendering: Future<Output = Response>,
 {
     let path = request.uri().path();
     if path.starts_with("/api/") || path.starts_with("/pkg/") || path.starts_with("/static/") {
-        return ApiError::not_found(format!("address as {path}")).into_response();
+        return ApiError::not_found(format!("address as {path}; /docs lists all routes")).into_response();
     }
     let mut response = page(request).await;
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-/// The bundle is compressed once, when it is made. Browsers ask each time whether a file has changed: a new bundle beside
-/// an old stylesheet would be worse than a question.
+/// The bundle is compressed when it is built. Browsers revalidate every file, so that a new bundle is never combined with
+/// an old stylesheet.
 fn files(state: &AppState) -> Router {
     let bundle = ServeDir::new(state.site.join("pkg")).precompressed_br().precompressed_gzip();
     Router::new()

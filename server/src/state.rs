@@ -1,4 +1,4 @@
-//! The state that every handler shares. Cheap to clone.
+//! The state that every handler shares.
 
 use crate::config::Config;
 use crate::generator::Generator;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use store::{Artifacts, Store};
 
-/// The state of all handlers: database, artifacts, models, generator and settings.
+/// Handles and settings shared by all requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AppState {
     pub(crate) store: Store,
@@ -28,10 +28,10 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Opens database and artifacts, registers the bundled models, starts the generator's thread.
+    /// Opens the database and the artifact store, registers the models of the models folder, and starts the generator.
     ///
     /// # Errors
-    /// A database, folder or safety checker that cannot be opened.
+    /// Fails if the database, a folder, the device or the safety checker cannot be opened.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let store = Store::connect(&config.database_url).await?;
         let artifacts = Artifacts::open(&config.artifacts)?;
@@ -61,7 +61,7 @@ impl AppState {
         })
     }
 
-    /// Ends the generator's work, so that nobody waits for it any more, and closes the database.
+    /// Stops the generator, which rejects its queue, and closes the database.
     pub async fn close(self) {
         self.generator.stop();
         self.store.close().await;

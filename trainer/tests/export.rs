@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::train::TrainSpec;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ fn adapters_are_fused_into_the_exported_unet() {
         );
         toml::from_str(&text).expect("a spec")
     };
-    let train_adapter = |spec: &TrainSpec, start: Folders| {
+    let train_adapter = |spec: &TrainSpec, start: PartFolders| {
         let run = scratch.path().join(&spec.name);
         let paths = RunPaths { start, reference: None, run, cache: scratch.path().join("cache") };
         let mut last = LastModel::default();
@@ -163,9 +163,9 @@ fn adapters_are_fused_into_the_exported_unet() {
         last.0.expect("a model").folder
     };
     let tiny = models.join("tiny");
-    let first = train_adapter(&spec("first", "tiny"), Folders::new(&tiny, None));
+    let first = train_adapter(&spec("first", "tiny"), PartFolders::new(&tiny, None));
     let over = first.to_str().expect("a path");
-    let second = train_adapter(&spec("second", over), Folders::over(&first, vec![tiny.clone()]));
+    let second = train_adapter(&spec("second", over), PartFolders::with_bases(&first, vec![tiny.clone()]));
 
     let export = |model: &Path, name: &str| {
         let out = scratch.path().join(name);
@@ -182,7 +182,7 @@ fn adapters_are_fused_into_the_exported_unet() {
     ] {
         let out = export(folder, name);
         let ours = tensors(&out.join(file));
-        let (_, fused) = Folders::over(folder, bases).unet(&Device::Cpu).expect("a UNet");
+        let (_, fused) = PartFolders::with_bases(folder, bases).unet(&Device::Cpu).expect("a UNet");
         assert_eq!(ours.len(), fused.len());
         for (name, (shape, values)) in &ours {
             let expected = fused[name].flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");

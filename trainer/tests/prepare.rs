@@ -6,9 +6,9 @@ use candle_core::{Device, Tensor};
 use diffusion::clip::TextTower;
 use diffusion::conditioning::Conditioning;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::schedule::Schedule;
-use diffusion::tape::Keep;
+use diffusion::tape::BackwardMode;
 use diffusion::tokenizer::Tokenizer;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
@@ -59,7 +59,7 @@ fn folder_set(folder: &Path, pairs: u64) -> DataSpec {
     toml::from_str(&text).expect("a spec")
 }
 
-fn prepare(out: &Path, data: &DataSpec, folders: &Folders) -> Result<Manifest> {
+fn prepare(out: &Path, data: &DataSpec, folders: &PartFolders) -> Result<Manifest> {
     prepare_with(out, data, None, folders)
 }
 
@@ -67,7 +67,7 @@ fn prepare_with(
     out: &Path,
     data: &DataSpec,
     filter: Option<&ImageFilterSpec>,
-    folders: &Folders,
+    folders: &PartFolders,
 ) -> Result<Manifest> {
     let plan = Plan::new(data, &ImageSpec::default(), filter, 4, true, folders)?;
     plan.carry_out(out, folders, &Device::Cpu, &mut |_, _| Ok(()))
@@ -89,7 +89,7 @@ fn shards_hold_the_encoders_outputs_of_each_image() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
-    let folders = Folders::new(&bundled(), None);
+    let folders = PartFolders::new(&bundled(), None);
     let out = scratch.path().join("out");
     let manifest = prepare(&out, &data, &folders).expect("encodes");
     assert_eq!(manifest.examples, [3, 4, 3]);
@@ -155,7 +155,7 @@ fn a_change_invalidates_only_the_parts_that_depend_on_it() {
     let scratch = tempfile::tempdir().expect("a folder");
     let model = scratch.path().join("model");
     copy(&bundled(), &model);
-    let folders = Folders::new(&model, None);
+    let folders = PartFolders::new(&model, None);
     let data: DataSpec = toml::from_str("source = 'shapes'\nset = 'winter'\ncount = 6").expect("a spec");
     let out = scratch.path().join("out");
     let first = prepare(&out, &data, &folders).expect("encodes");
@@ -186,12 +186,13 @@ fn a_change_invalidates_only_the_parts_that_depend_on_it() {
     let prepared: DataSpec =
         toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
     let cache = scratch.path().join("cache");
-    let open = |folders: &Folders| {
+    let open = |folders: &PartFolders| {
         let as_it_is = ImageSpec::default();
         EncodedSet::prepare(&prepared, &as_it_is, folders, true, &cache, &Device::Cpu, &mut |_, _| Ok(()))
     };
     assert_eq!(open(&folders).expect("opens").len(), 4);
-    let problem = format!("{:#}", open(&Folders::new(&bundled(), None)).expect_err("another text encoder"));
+    let problem =
+        format!("{:#}", open(&PartFolders::new(&bundled(), None)).expect_err("another text encoder"));
     assert!(
         problem.contains("text_encoder/config.json") && problem.contains("prepare it again"),
         "{problem}"
@@ -221,7 +222,7 @@ fn flagged_images_are_left_out_and_reported() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
-    let folders = Folders::new(&bundled(), None);
+    let folders = PartFolders::new(&bundled(), None);
 
     // The checker's scores of each pair's two images; row 3 is damaged.
     let folder = scratch.path().join("safety_checker");
@@ -316,7 +317,7 @@ struct Trainer {
 }
 
 impl Trainer {
-    fn new(folders: &Folders) -> Self {
+    fn new(folders: &PartFolders) -> Self {
         let folder = folders.part("unet").expect("a UNet");
         let (policy, variables) = Unet::load(&folder, &Device::Cpu, true).expect("the policy");
         // Other weights than the policy's: otherwise the first loss would be ln 2 for all images.
@@ -329,7 +330,11 @@ impl Trainer {
     }
 
     fn step(&mut self, spec: &Objective, schedule: &Schedule, batch: &Batch) -> f32 {
-        let options = PassOptions { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
+        let options = PassOptions {
+            two_pass: false,
+            keep: BackwardMode::StoreGraph,
+            error_space: ErrorSpace::Prediction,
+        };
         let forward =
             Forward::run(&self.policy, Some(&self.reference), schedule, batch, options).expect("forward");
         let loss = objective(spec, schedule, &forward, batch).expect("a loss").loss;
@@ -346,7 +351,7 @@ fn training_on_shards_equals_training_on_images() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
-    let folders = Folders::new(&bundled(), None);
+    let folders = PartFolders::new(&bundled(), None);
     let out = scratch.path().join("out");
     let manifest = prepare(&out, &data, &folders).expect("encodes");
     let set = EncodedSet::open(&out, &manifest).expect("opens");
@@ -415,7 +420,7 @@ fn training_on_shards_equals_training_on_images() {
 #[test]
 fn image_settings_encode_only_the_parts_that_depend_on_them() {
     let scratch = tempfile::tempdir().expect("a folder");
-    let folders = Folders::new(&bundled(), None);
+    let folders = PartFolders::new(&bundled(), None);
     let data: DataSpec = toml::from_str("source = 'shapes'\nset = 'winter'\ncount = 6").expect("a spec");
     let out = scratch.path().join("out");
     let of = |image: &str| -> ImageSpec { toml::from_str(image).expect("a spec") };

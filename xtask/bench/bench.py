@@ -1,8 +1,8 @@
-"""PyTorch + diffusers' side of `cargo xtask bench`.
+"""The PyTorch and diffusers side of `cargo xtask bench`.
 
-Prints `ready`, then answers every line `step` on standard input with `<seconds> <peak bytes of memory>` until the
-input ends. `diff-contrast-trainer bench` speaks the same, does the same work on the same weights and shapes, and
-the two are driven in turn, so that a busy moment of the machine hits both.
+Prints `ready`, then answers every line `step` on standard input with `<seconds> <peak bytes of memory>` until the input ends.
+`diff-contrast-benchmark` speaks the same protocol and does the same work on the same weights and shapes. The two take turns, so that
+other load on the machine affects both.
 """
 
 import argparse
@@ -26,9 +26,9 @@ def unet_of(model: Path, random_weights: bool):
 
 
 def train_step(model: Path, batch: int, side: int | None, random_weights: bool, device, dtype):
-    """One update: per-sample timesteps, mean squared error, backward, clip to norm 1, AdamW.
+    """One update: per-sample timesteps, mean squared error, backward pass, clipping to norm 1, AdamW.
 
-    In 16 bits under autocast, as diffusers' training scripts do: the weights stay in f32."""
+    In 16 bits, under autocast as in diffusers' training scripts: the weights stay in f32."""
     unet = unet_of(model, random_weights).train().to(device)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, weight_decay=1e-2)
     latents, text_states = inputs(model, unet, batch, side, device)
@@ -49,7 +49,7 @@ def train_step(model: Path, batch: int, side: int | None, random_weights: bool, 
 
 
 def generate_step(model: Path, batch: int, side: int | None, random_weights: bool, sampler_steps: int, device, dtype):
-    """One batch of pictures: DDIM with guidance, each UNet call on prompted and unprompted, then the decoder."""
+    """One batch of images: DDIM with guidance, each UNet call on the conditional and unconditional half, then the decoder."""
     unet = unet_of(model, random_weights).eval().to(device, dtype)
     if random_weights:
         autoencoder = AutoencoderKL.from_config(AutoencoderKL.load_config(model / "vae")).eval()
@@ -75,7 +75,7 @@ def generate_step(model: Path, batch: int, side: int | None, random_weights: boo
 
 
 def inputs(model: Path, unet: UNet2DConditionModel, batch: int, side: int | None, device):
-    """Latents and text states of the shapes that the model's configs state."""
+    """Latents and text states with the shapes of the model's configs."""
     tokens = json.loads((model / "text_encoder" / "config.json").read_text())["max_position_embeddings"]
     config = unet.config
     side = side or config.sample_size
@@ -98,7 +98,7 @@ def main():
 
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
-    # f32 is f32 on both sides.
+    # No TF32: f32 has full precision on both sides.
     torch.backends.cudnn.allow_tf32 = False
     where = arguments.device, PRECISIONS[arguments.precision]
     if arguments.task == "train":

@@ -1,9 +1,9 @@
-"""The `datasets` package's side of `cargo xtask bench data`, and the shard that both read.
+"""The side of the `datasets` package in `cargo xtask bench data`, and the shard that both sides read.
 
     data.py make FOLDER GIGABYTES    # writes FOLDER/train-00000-of-00001.parquet
     data.py read FOLDER              # prints `ready`, then answers `step` with `<seconds> <peak bytes> <pairs>`
 
-Both readers take the same columns and touch every picture's length; neither decodes.
+Both sides read the same columns and use the length of every image; neither decodes images.
 """
 
 import io
@@ -13,7 +13,7 @@ import sys
 import time
 
 COLUMNS = ["caption", "jpg_0", "jpg_1", "label_0", "label_1", "has_label", "model_0", "model_1"]
-# As the published files: pictures of about 170 kB, written by the `datasets` package in groups of 1000 rows.
+# As in the published files: images of about 170 kB, in groups of 1000 rows, written by the `datasets` package.
 ROWS_PER_GROUP = 1000
 SIDE = 512
 
@@ -25,13 +25,13 @@ def make(folder: pathlib.Path, gigabytes: float):
     from PIL import Image
 
     draw = numpy.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(16):
         coarse = Image.fromarray(draw.integers(0, 256, (192, 192, 3), dtype=numpy.uint8))
         file = io.BytesIO()
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=93)
-        pictures.append(file.getvalue())
-    size = sum(map(len, pictures)) / len(pictures)
+        images.append(file.getvalue())
+    size = sum(map(len, images)) / len(images)
     groups = max(1, round(gigabytes * 1e9 / (2 * size * ROWS_PER_GROUP)))
     text, number = pyarrow.string(), pyarrow.float64()
     kinds = [text, pyarrow.binary(), pyarrow.binary(), number, number, pyarrow.bool_(), text, text]
@@ -42,8 +42,8 @@ def make(folder: pathlib.Path, gigabytes: float):
     with pyarrow.parquet.ParquetWriter(temporary, schema, compression="snappy") as writer:
         for group in range(groups):
             rows = range(group * ROWS_PER_GROUP, (group + 1) * ROWS_PER_GROUP)
-            # Each picture its own, by bytes behind its end, or a dictionary would hold them all.
-            unique = lambda row, side: pictures[(2 * row + side) % 16] + f"{row}-{side}".encode()
+            # Every image is unique, by bytes after its end; otherwise a dictionary would hold all images.
+            unique = lambda row, side: images[(2 * row + side) % 16] + f"{row}-{side}".encode()
             # One row in nine is a tie, as in the published set.
             first = [0.5 if row % 9 == 0 else float(row % 2) for row in rows]
             columns = [
@@ -58,7 +58,7 @@ def make(folder: pathlib.Path, gigabytes: float):
             ]
             writer.write_table(pyarrow.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)
     temporary.rename(target)
-    print(f"{target}: {groups * ROWS_PER_GROUP} rows, {target.stat().st_size / 1e9:.2f} GB, pictures of {size / 1e3:.0f} kB")
+    print(f"{target}: {groups * ROWS_PER_GROUP} rows, {target.stat().st_size / 1e9:.2f} GB, images of {size / 1e3:.0f} kB")
 
 
 def read(folder: pathlib.Path):
@@ -76,7 +76,7 @@ def read(folder: pathlib.Path):
             if row["has_label"] and row["label_0"] != row["label_1"]:
                 pairs += 1
                 size += len(row["jpg_0"]) + len(row["jpg_1"])
-        assert size > 0, "no pictures"
+        assert size > 0, "no images"
         seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(f"{seconds:.6f} {peak} {pairs}", flush=True)

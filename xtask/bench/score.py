@@ -1,11 +1,10 @@
-"""The Python side of `cargo xtask bench score` and `bench fid`: open_clip, image-reward and pytorch-fid on the same files and
-pictures.
+"""The Python side of `cargo xtask bench score` and `bench fid`: open_clip, image-reward and pytorch-fid on the same files and images.
 
     python score.py make NAME FOLDER      # random weights of full size: vit-l-14, vit-h-14, image-reward or inception
     python score.py run NAME FOLDER --batch N --threads N
 
-A step takes pictures in memory to their scores or features, preparation included; `diff-contrast-trainer bench` does the
-same on the same weights, and each answers with the mean, which has to agree.
+A step computes scores or features of images in memory, including their preprocessing. `diff-contrast-benchmark` does the same with the
+same weights. Both return the mean, which must agree.
 """
 
 import argparse
@@ -21,14 +20,14 @@ from steps import answer
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "oracles"))
 
-# Side of the pictures, as Stable Diffusion 1.5 draws them.
+# Side of the images, as Stable Diffusion 1.5 generates them.
 SIDE = 512
-# OpenAI's ViT-L/14 is the CLIP score of most tables; HPSv2 is LAION's ViT-H/14 with other weights.
+# OpenAI's ViT-L/14 gives the CLIP score of most papers; HPSv2 is LAION's ViT-H/14 with other weights.
 OPEN_CLIP = {"vit-l-14": "ViT-L-14-quickgelu", "vit-h-14": "ViT-H-14"}
 
 
-def picture(i: int) -> Image.Image:
-    """Ramps and a pattern, the same as our side's."""
+def image(i: int) -> Image.Image:
+    """Ramps and a pattern, the same as on our side."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.uint32)
     channels = [((x * (i % 5 + 1)) ^ (y * (c + 1))) + 31 * i for c in range(3)]
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
@@ -39,7 +38,7 @@ def prompt(i: int) -> str:
 
 
 def inception(state: dict):
-    """pytorch-fid's network of a state dict in place of the published one."""
+    """pytorch-fid's network with a given state dict instead of the published one."""
     import pytorch_fid.inception as published
 
     published.load_state_dict_from_url = lambda *_arguments, **_options: state
@@ -59,7 +58,7 @@ def make(name: str, folder: Path):
             weights=None, aux_logits=False, num_classes=1008, init_weights=False
         )
         for module in network.modules():
-            # Keeps activations alive through all layers: denormal numbers would be slow to compute with.
+            # Keeps activations from vanishing through the layers: denormal numbers are slow to compute with.
             if isinstance(module, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         state = network.state_dict()
@@ -80,22 +79,22 @@ def make(name: str, folder: Path):
 
 
 def fid_step(folder: Path, batch: int, device):
-    """As pytorch-fid's `get_activations`: pictures to tensors, then the network, which resizes them itself."""
+    """As pytorch-fid's `get_activations`: converts images to tensors and runs the network, which resizes them itself."""
     from torchvision.transforms.functional import to_tensor
 
     network = inception(torch.load(folder / "weights.pt")).to(device)
-    pictures = [picture(i) for i in range(batch)]
+    images = [image(i) for i in range(batch)]
 
     @torch.inference_mode()
     def step():
-        pixels = torch.stack([to_tensor(picture) for picture in pictures]).to(device)
+        pixels = torch.stack([to_tensor(image) for image in images]).to(device)
         return network(pixels)[0].double().mean().item()
 
     return step
 
 
 def score_step(name: str, folder: Path, batch: int, device):
-    """The cosine of each picture with its prompt; HPSv2's is multiplied by 100."""
+    """The cosine of each image with its prompt, times 100 for HPSv2."""
     import open_clip
     from torchvision.transforms.functional import to_tensor
 
@@ -106,18 +105,18 @@ def score_step(name: str, folder: Path, batch: int, device):
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in [open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD])
     as_openai = open_clip.image_transform(224, is_train=False)
 
-    def as_hps(picture):
-        # torchvision's resizing of tensors as it was when HPSv2 was published: no antialiasing.
-        small = torch.nn.functional.interpolate(to_tensor(picture)[None], size=(224, 224), mode="bicubic")[0]
+    def as_hps(image):
+        # torchvision's resizing of tensors when HPSv2 was published: no antialiasing.
+        small = torch.nn.functional.interpolate(to_tensor(image)[None], size=(224, 224), mode="bicubic")[0]
         return (small - mean) / deviation
 
     prepare, scale = (as_hps, 100.0) if name == "vit-h-14" else (as_openai, 1.0)
-    pictures = [picture(i) for i in range(batch)]
+    images = [image(i) for i in range(batch)]
     prompts = [prompt(i) for i in range(batch)]
 
     @torch.inference_mode()
     def step():
-        pixels = torch.stack([prepare(picture) for picture in pictures]).to(device)
+        pixels = torch.stack([prepare(image) for image in images]).to(device)
         seen = model.encode_image(pixels, normalize=True)
         told = model.encode_text(tokenize(prompts).to(device), normalize=True)
         return (scale * (seen * told).sum(dim=1)).double().mean().item()
@@ -126,7 +125,7 @@ def score_step(name: str, folder: Path, batch: int, device):
 
 
 def image_reward_step(folder: Path, batch: int, device):
-    """As image-reward's `score`, of several pictures at a time: texts filled up to 35 tokens."""
+    """As image-reward's `score`, for several images at a time, with texts padded to 35 tokens."""
     import blip
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
@@ -134,7 +133,7 @@ def image_reward_step(folder: Path, batch: int, device):
     state = torch.load(folder / "weights.pt")
     for module, prefix in [(vision, "blip.visual_encoder."), (text, "blip.text_encoder."), (head, "mlp.layers.")]:
         part = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-        # Later releases of transformers do not keep the positions' numbers.
+        # Later versions of transformers do not store the position ids.
         part = {name: value for name, value in part.items() if name in module.state_dict()}
         module.load_state_dict(part)
         module.to(device)
@@ -142,12 +141,12 @@ def image_reward_step(folder: Path, batch: int, device):
     mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     resize = Resize(224, interpolation=InterpolationMode.BICUBIC)
     prepare = Compose([resize, CenterCrop(224), ToTensor(), Normalize(mean, deviation)])
-    pictures = [picture(i) for i in range(batch)]
+    images = [image(i) for i in range(batch)]
     prompts = [prompt(i) for i in range(batch)]
 
     @torch.inference_mode()
     def step():
-        seen = vision(torch.stack([prepare(picture) for picture in pictures]).to(device))
+        seen = vision(torch.stack([prepare(image) for image in images]).to(device))
         words = tokenizer(prompts, padding="max_length", truncation=True, max_length=35, return_tensors="pt").to(device)
         states = text(
             words.input_ids,
@@ -172,7 +171,7 @@ def main():
     parser.add_argument("--device", type=torch.device, default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    # f32 is f32 on both sides.
+    # No TF32: f32 has full precision on both sides.
     torch.backends.cudnn.allow_tf32 = False
     device = arguments.device
     if arguments.action == "make":

@@ -1,4 +1,4 @@
-"""How a program is driven step by step: `cargo xtask bench` sends lines `step`, each is answered when it is done."""
+"""The protocol of `cargo xtask bench`: it sends lines `step` and waits for the answer to each."""
 
 import resource
 import sys
@@ -6,9 +6,9 @@ import time
 
 
 def answer(step, device=None):
-    """Says `ready`, then answers each line with `<seconds> <peak bytes of memory>`, and with what the step returned.
+    """Prints `ready`, then answers each line with `<seconds> <peak bytes of memory>` and the result of the step, if it has one.
 
-    On a GPU, a torch.device, time ends when it has done all, and memory is its own."""
+    On a GPU, a torch.device, the time includes the end of all its work, and the memory is that of the GPU."""
     gpu = None
     if device is not None and device.type == "cuda":
         from torch import cuda as gpu

@@ -1,10 +1,10 @@
-//! `cargo xtask demo`: from a fresh clone to a running site with training to watch and pairs to judge.
+//! `cargo xtask demo`: builds everything, starts the site and submits the demo's jobs.
 
 use crate::deployment::{self, Deployment};
 use crate::frontend::{self, Profile};
 use crate::http::Client;
-use crate::process;
 use crate::steps::Steps;
+use crate::stop;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -13,54 +13,55 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What `demo` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where the site listens, on this machine only.
+    /// Port of the site on the loopback interface.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Stop when every job is done, and fail if one failed.
+    /// Stop when all jobs have finished; exit with an error if one failed.
     #[arg(long)]
     once: bool,
-    /// Asked of everybody who wants in.
+    /// Access token that the server requires of every request.
     #[arg(long, env = "ACCESS_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
-/// `cargo xtask demo`.
+/// Exits with an error if a job failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let data = workspace.root.join("data");
     let mut steps = Steps::new();
-    steps.take("frontend", || frontend::build(&workspace, Profile::Small))?;
-    steps.take("release build", || deployment::build(&workspace))?;
+    steps.run("frontend", || frontend::build(&workspace, Profile::Small))?;
+    steps.run("release build", || deployment::build(&workspace))?;
     let mut demo = steps
-        .take("server", || Deployment::start(&workspace, &data, options.port, options.token.as_deref()))?;
-    steps.take("worker", || demo.start_worker(&workspace, &data))?;
-    let mut waiting = steps.take("jobs", || {
-        let mut waiting = not_yet_asked_for(&workspace.root, &mut demo.client)?;
-        submit_ready(&mut waiting, &mut demo.client).map(|_| waiting)
+        .run("server", || Deployment::start(&workspace, &data, options.port, options.token.as_deref()))?;
+    steps.run("worker", || demo.start_worker(&workspace, &data))?;
+    let mut pending = steps.run("jobs", || {
+        let mut pending = unsubmitted(&workspace.root, &mut demo.client)?;
+        submit_ready(&mut pending, &mut demo.client).map(|_| pending)
     })?;
     steps.print_summary();
+    print_welcome(demo.client.url(), &data);
+    let failed = follow(&mut demo, &mut pending, options.once)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
-    let url = demo.client.url();
+fn print_welcome(url: &str, data: &Path) {
     println!();
-    println!("  Open {url}/ in a browser: training is live under Runs, pairs are under Judge.");
-    println!("  An image of your own:");
+    println!("  Open {url}/ in a browser. Runs shows the training live, Judge compares images.");
+    println!("  Generate an image:");
     println!(
         "    curl -sf '{url}/generate?prompt=a+large+red+circle+on+a+blue+background&seed=1' -o out.png"
     );
     println!(
-        "  Everything it remembers is in {}. Ctrl-C stops it; the same command goes on from there.",
+        "  All data is in {}. Press Ctrl-C to stop; `cargo xtask demo` resumes where it stopped.",
         data.display()
     );
     println!();
-    let failed = follow(&mut demo, &mut waiting, options.once)?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The demo's jobs, in order, that nobody has asked for on this database.
-fn not_yet_asked_for(root: &Path, client: &mut Client) -> Result<VecDeque<Value>> {
+/// The demo's jobs that this database does not have, in the order of their files' names.
+fn unsubmitted(root: &Path, client: &mut Client) -> Result<VecDeque<Value>> {
     let folder = root.join("trainer/configs/demo");
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .with_context(|| format!("reading {}", folder.display()))?
@@ -68,50 +69,50 @@ fn not_yet_asked_for(root: &Path, client: &mut Client) -> Result<VecDeque<Value>
         .collect::<Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
-    ensure!(!files.is_empty(), "{} holds no configs", folder.display());
+    ensure!(!files.is_empty(), "{} contains no configs", folder.display());
     let known: Vec<String> = jobs(client)?.iter().map(|known| label(&known["spec"])).collect();
-    let mut waiting = VecDeque::new();
+    let mut pending = VecDeque::new();
     for file in files {
         let read = std::fs::read_to_string(&file).map_err(anyhow::Error::from).and_then(|text| job(&text));
         let body = read.with_context(|| format!("reading {}", file.display()))?;
         if known.contains(&label(&body)) {
-            println!("    already asked for: {}", label(&body));
+            println!("    already submitted: {}", label(&body));
         } else {
-            waiting.push_back(body);
+            pending.push_back(body);
         }
     }
-    Ok(waiting)
+    Ok(pending)
 }
 
-/// Asks for the next jobs, up to the first whose model an earlier one has still to make. How many were asked for.
-fn submit_ready(waiting: &mut VecDeque<Value>, client: &mut Client) -> Result<usize> {
-    let before = waiting.len();
-    while let Some(body) = waiting.front() {
-        if !is_known(needed(body), client)? {
+/// Submits pending jobs in order, up to the first whose model does not exist yet. Returns how many it submitted.
+fn submit_ready(pending: &mut VecDeque<Value>, client: &mut Client) -> Result<usize> {
+    let before = pending.len();
+    while let Some(body) = pending.front() {
+        if !model_exists(required_model(body), client)? {
             break;
         }
         client.post("/api/v1/jobs", body)?.expect(202).with_context(|| label(body))?;
-        println!("    submitted {}", label(body));
-        waiting.pop_front();
+        println!("    submitted: {}", label(body));
+        pending.pop_front();
     }
-    Ok(before - waiting.len())
+    Ok(before - pending.len())
 }
 
-/// The model that a job starts from.
-fn needed(spec: &Value) -> &str {
+/// The model that a job trains or evaluates.
+fn required_model(spec: &Value) -> &str {
     spec["base"].as_str().or(spec["model"].as_str()).unwrap_or_default()
 }
 
-fn is_known(model: &str, client: &mut Client) -> Result<bool> {
+fn model_exists(model: &str, client: &mut Client) -> Result<bool> {
     let models = client.get_json("/api/v1/models")?;
     let mut names = models["items"].as_array().into_iter().flatten().map(|row| &row["model"]["name"]);
     Ok(names.any(|name| name == model))
 }
 
-/// A config as the body of a job: the spec says by its keys which kind it is.
+/// Turns a config file into the body of a job. Only a training spec has an objective.
 fn job(config: &str) -> Result<Value> {
     let mut body: Value = toml::from_str(config)?;
-    let fields = body.as_object_mut().context("a config is a table")?;
+    let fields = body.as_object_mut().context("the config is not a table")?;
     let kind = if fields.contains_key("objective") { "train" } else { "evaluate" };
     fields.insert("kind".to_owned(), kind.into());
     Ok(body)
@@ -125,13 +126,13 @@ fn jobs(client: &mut Client) -> Result<Vec<Value>> {
     Ok(jobs)
 }
 
-/// Asks for the waiting jobs as their models appear and prints a line whenever a job changes its state or has done
-/// another tenth, until we are asked to stop or, with `once`, until nothing is left to do. The number of jobs that
-/// failed or never could begin.
-fn follow(demo: &mut Deployment, waiting: &mut VecDeque<Value>, once: bool) -> Result<usize> {
+/// Submits pending jobs as their models appear and prints a line when a job changes its state or completes another
+/// tenth. Runs until a stop is requested or, with `once`, until no job is left to run. Returns how many jobs failed
+/// or could not start.
+fn follow(demo: &mut Deployment, pending: &mut VecDeque<Value>, once: bool) -> Result<usize> {
     let mut seen: HashMap<String, (String, i64)> = HashMap::new();
-    let mut told = false;
-    while process::pause(Duration::from_secs(1)).is_ok() {
+    let mut warned = false;
+    while stop::pause(Duration::from_secs(1)).is_ok() {
         demo.check()?;
         let jobs = jobs(&mut demo.client)?;
         for job in &jobs {
@@ -144,20 +145,20 @@ fn follow(demo: &mut Deployment, waiting: &mut VecDeque<Value>, once: bool) -> R
             }
         }
         let count_in = |state: &str| jobs.iter().filter(|job| job["state"] == state).count();
-        // A model is there before its job is done, so what is not ready after the last job never will be.
-        let submitted = submit_ready(waiting, &mut demo.client)?;
+        // A model is listed before its job ends: after the last job, a missing model stays missing.
+        let submitted = submit_ready(pending, &mut demo.client)?;
         if submitted + count_in("queued") + count_in("running") > 0 {
             continue;
         }
-        if let (Some(next), false) = (waiting.front(), told) {
-            println!("{} waits for the model {}, which no job makes", label(next), needed(next));
-            told = true;
+        if let (Some(next), false) = (pending.front(), warned) {
+            println!("{} cannot start: no job makes its model {}", label(next), required_model(next));
+            warned = true;
         }
         if once {
-            return Ok(count_in("failed") + waiting.len());
+            return Ok(count_in("failed") + pending.len());
         }
     }
-    println!("stopping; a job in training saves its state first");
+    println!("Stopping. A running training job saves its state first.");
     Ok(0)
 }
 

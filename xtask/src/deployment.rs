@@ -1,7 +1,9 @@
-//! A release server and one worker on this machine, over one data folder.
+//! A release server and one worker on this machine, with a shared data folder.
 
+use crate::background::Background;
 use crate::http::Client;
-use crate::process::{self, Background};
+use crate::process;
+use crate::stop;
 use crate::workspace::{Workspace, cargo};
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -9,36 +11,35 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Cold disks and a first migration included.
+/// How long the server may take to become ready, with a cold disk and the first migration.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// Both, running. They are stopped when this is dropped: the worker first, so that it can still save and report.
+/// The running programs. Dropping it stops them.
 pub(crate) struct Deployment {
+    // Fields drop in this order: the worker stops first and can still report to the database and save its state.
     worker: Option<Background>,
     server: Background,
-    /// How to talk to the server.
     pub(crate) client: Client,
 }
 
-/// Builds both programs.
+/// Builds the server and the trainer in release mode.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    process::run(cargo().current_dir(&workspace.root).args([
-        "build",
-        "--release",
-        "-p",
-        "server",
-        "-p",
-        "trainer",
-    ]))
+    build_with(workspace, &[])
+}
+
+/// The same with further packages.
+pub(crate) fn build_with(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+    let packages = ["server", "trainer"].iter().chain(packages).flat_map(|package| ["-p", package]);
+    process::run(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(packages))
 }
 
 impl Deployment {
-    /// Starts the server and waits until it is ready. It reads and writes `data`.
+    /// Starts the server with the data folder `data` and waits until it is ready.
     pub(crate) fn start(workspace: &Workspace, data: &Path, port: u16, token: Option<&str>) -> Result<Self> {
         let address = format!("127.0.0.1:{port}");
         ensure!(
             std::net::TcpStream::connect(&address).is_err(),
-            "somebody already listens on {address}: end it, or choose another with --port"
+            "{address} is in use: stop the program that listens there, or choose another port with --port"
         );
         fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
         let mut command = program(workspace, data, "diff-contrast-server");
@@ -59,14 +60,14 @@ impl Deployment {
         Ok(started)
     }
 
-    /// Starts the worker.
+    /// Starts the worker, which claims jobs from the server's database.
     pub(crate) fn start_worker(&mut self, workspace: &Workspace, data: &Path) -> Result<()> {
         let mut command = program(workspace, data, "diff-contrast-trainer");
         self.worker = Some(Background::start("worker", command.arg("worker"), &data.join("worker.log"))?);
         Ok(())
     }
 
-    /// An error if one of them has ended by itself.
+    /// Fails if the server or the worker has exited.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.server.check()?;
         self.worker.as_mut().map_or(Ok(()), Background::check)
@@ -76,22 +77,22 @@ impl Deployment {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             self.server.check()?;
-            let answer = self.client.get("/readyz");
-            if answer.as_ref().is_ok_and(|reply| reply.status == 200) {
+            let reply = self.client.get("/readyz");
+            if reply.as_ref().is_ok_and(|reply| reply.status == 200) {
                 return Ok(());
             }
             ensure!(
                 Instant::now() < deadline,
                 "the server was not ready within {} s: {}",
                 READY_WITHIN.as_secs(),
-                answer.map_or_else(|error| format!("{error:#}"), |reply| reply.text())
+                reply.map_or_else(|error| format!("{error:#}"), |reply| reply.text())
             );
-            process::pause(Duration::from_millis(100))?;
+            stop::pause(Duration::from_millis(100))?;
         }
     }
 }
 
-/// One of our programs, told where everything lies.
+/// A release program with the folders it uses in its environment.
 fn program(workspace: &Workspace, data: &Path, name: &str) -> Command {
     let mut command = Command::new(workspace.target.join("release").join(name));
     command

@@ -1,8 +1,8 @@
-//! The browser's half of the pages: compiled to wasm, bound to JavaScript, made small, compressed once.
+//! `cargo xtask frontend`: compiles the pages' browser code to wasm, binds it to JavaScript, optimizes and compresses it.
 
 use crate::process;
-use crate::steps::{Steps, seconds};
-use crate::system;
+use crate::steps::{Steps, format_duration};
+use crate::system::{self, WASM_TARGET};
 use crate::workspace::{Workspace, cargo};
 use anyhow::{Context, Result};
 use flate2::Compression;
@@ -16,12 +16,11 @@ use std::time::Instant;
 use std::{fs, io};
 use wasm_bindgen_cli_support::Bindgen;
 
-const TARGET: &str = "wasm32-unknown-unknown";
-/// The npm package that brings `wasm-opt`.
+/// The npm package with `wasm-opt`.
 const BINARYEN: &str = "binaryen@132.0.0";
 
-/// What `wasm-opt` may use: what the compiler's target has by itself, and every browser of the last years knows. With all
-/// that it knows it writes modules that browsers of today refuse (compact imports).
+/// The wasm features that `wasm-opt` may use: those that rustc enables, which all current browsers support. With all
+/// features enabled, `wasm-opt` writes modules that browsers refuse (compact imports).
 const WASM_FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
@@ -31,48 +30,46 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// What `frontend` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Compile fast and leave the bundle large (the default is small).
+    /// Skip optimization: compiles faster, and the bundle is larger.
     #[arg(long)]
     dev: bool,
-    /// The default, spelled out.
+    /// Optimize for size (the default).
     #[arg(long, conflicts_with = "dev")]
     release: bool,
 }
 
-/// How the bundle is made.
+/// How the bundle is compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Compiles fast.
+    /// Unoptimized.
     Dev,
-    /// Loads fast.
+    /// Optimized for size.
     Small,
 }
 
-/// `cargo xtask frontend`.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let profile = if options.dev { Profile::Dev } else { Profile::Small };
     let mut steps = Steps::new();
-    steps.take("frontend", || build(&workspace, profile))?;
+    steps.run("frontend", || build(&workspace, profile))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Cargo's arguments that select what runs in the browser. Its features never meet those of the server's half.
-pub(crate) const BROWSER_HALF: [&str; 8] =
-    ["-p", "frontend", "--lib", "--target", TARGET, "--no-default-features", "--features", "hydrate"];
+/// Cargo's arguments for the browser build. It and the server build need different features of the same crate.
+pub(crate) const BROWSER_BUILD: [&str; 8] =
+    ["-p", "frontend", "--lib", "--target", WASM_TARGET, "--no-default-features", "--features", "hydrate"];
 
-/// Makes `target/site/pkg` what the sources say it is; does nothing when it already is.
+/// Builds `target/site/pkg`. Does nothing if the compiled module has not changed.
 pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     system::wasm_target()?;
     let name = if profile == Profile::Dev { "dev" } else { "wasm" };
     process::run(
-        cargo().current_dir(&workspace.root).arg("build").args(BROWSER_HALF).args(["--profile", name]),
+        cargo().current_dir(&workspace.root).arg("build").args(BROWSER_BUILD).args(["--profile", name]),
     )?;
     let folder = if profile == Profile::Dev { "debug" } else { "wasm" };
-    let module = workspace.target.join(TARGET).join(folder).join("frontend.wasm");
+    let module = workspace.target.join(WASM_TARGET).join(folder).join("frontend.wasm");
     let optimizer = if profile == Profile::Small { wasm_opt(workspace) } else { None };
 
     let site = workspace.target.join("site");
@@ -82,32 +79,35 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
         println!("    {} is up to date", package.display());
         return Ok(());
     }
-    // Beside the old one first: a server that runs meanwhile never serves half a bundle.
-    let fresh = site.join("pkg.new");
-    remove(&fresh)?;
-    fs::create_dir_all(&fresh).with_context(|| format!("creating {}", fresh.display()))?;
-    bind(&module, &fresh, profile)?;
+    // In a folder beside the old one, then renamed: a running server never serves an incomplete bundle.
+    let new = site.join("pkg.new");
+    remove(&new)?;
+    fs::create_dir_all(&new).with_context(|| format!("creating {}", new.display()))?;
+    bind(&module, &new, profile)?;
     if let Some(optimizer) = optimizer {
-        shrink(&optimizer, &fresh.join("frontend_bg.wasm"))?;
+        optimize(&optimizer, &new.join("frontend_bg.wasm"))?;
     }
     for file in ["frontend.js", "frontend_bg.wasm"] {
-        compress(&fresh.join(file))?;
+        compress(&new.join(file))?;
     }
-    write(&fresh.join("stamp"), stamp.as_bytes())?;
+    write(&new.join("stamp"), stamp.as_bytes())?;
     remove(&package)?;
-    fs::rename(&fresh, &package).with_context(|| format!("renaming {}", fresh.display()))
+    fs::rename(&new, &package).with_context(|| format!("renaming {}", new.display()))
 }
 
-/// Which input, made how: equal stamps mean equal bundles.
+/// Hash of the module and the options of `wasm-opt`: equal stamps mean equal bundles.
 fn stamp(module: &Path, optimized: bool) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     fs::read(module).with_context(|| format!("reading {}", module.display()))?.hash(&mut hasher);
-    let made =
-        if optimized { format!("{BINARYEN} {}", WASM_FEATURES.join(" ")) } else { "as compiled".to_owned() };
-    Ok(format!("{:016x} {made}", hasher.finish()))
+    let options = if optimized {
+        format!("{BINARYEN} {}", WASM_FEATURES.join(" "))
+    } else {
+        "not optimized".to_owned()
+    };
+    Ok(format!("{:016x} {options}", hasher.finish()))
 }
 
-/// What the wasm-bindgen tool does, in the version that our lock file pins.
+/// Does what the wasm-bindgen tool does, in the version that `Cargo.lock` pins.
 fn bind(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
     let began = Instant::now();
     let mut bindgen = Bindgen::new();
@@ -115,12 +115,12 @@ fn bind(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
     if profile == Profile::Small {
         bindgen.remove_name_section(true).remove_producers_section(true);
     }
-    bindgen.generate(folder).context("binding the module to JavaScript")?;
-    println!("    bound to JavaScript ({})", seconds(began.elapsed()));
+    bindgen.generate(folder).context("generating the JavaScript bindings")?;
+    println!("    generated the JavaScript bindings ({})", format_duration(began.elapsed()));
     Ok(())
 }
 
-/// `wasm-opt` from npm. The bundle works without it and is then larger, so its absence is only said.
+/// Installs `wasm-opt` from npm. Without it the bundle works but is larger, so a failure is only printed.
 fn wasm_opt(workspace: &Workspace) -> Option<PathBuf> {
     let folder = workspace.target.join("npm");
     let program = folder.join("node_modules/.bin/wasm-opt");
@@ -139,27 +139,32 @@ fn wasm_opt(workspace: &Workspace) -> Option<PathBuf> {
             write(&marker, b"")
         });
         if let Err(error) = installed {
-            println!("    without wasm-opt, so the bundle stays larger: {error:#}");
+            println!("    wasm-opt is not available, so the bundle is larger: {error:#}");
             return None;
         }
     }
     Some(program)
 }
 
-fn shrink(optimizer: &Path, module: &Path) -> Result<()> {
+fn optimize(optimizer: &Path, module: &Path) -> Result<()> {
     let began = Instant::now();
     let before = fs::metadata(module)?.len();
-    let smaller = module.with_extension("smaller");
+    let optimized = module.with_extension("optimized");
     process::capture(
-        Command::new(optimizer).arg("-Oz").args(WASM_FEATURES).arg(module).arg("-o").arg(&smaller),
+        Command::new(optimizer).arg("-Oz").args(WASM_FEATURES).arg(module).arg("-o").arg(&optimized),
     )?;
-    // Node.js, which brought the tool, reads modules as browsers do: better no bundle than one that pages cannot start.
+    // Node.js compiles modules as browsers do. A module that it refuses fails the build.
     let read = "new WebAssembly.Module(require('fs').readFileSync(process.argv[1]))";
-    process::capture(Command::new("node").args(["-e", read]).arg(&smaller))
-        .context("the smaller bundle cannot be started")?;
-    fs::rename(&smaller, module)?;
+    process::capture(Command::new("node").args(["-e", read]).arg(&optimized))
+        .context("Node.js cannot compile the optimized module")?;
+    fs::rename(&optimized, module)?;
     let after = fs::metadata(module)?.len();
-    println!("    wasm-opt: {} kB -> {} kB ({})", before / 1000, after / 1000, seconds(began.elapsed()));
+    println!(
+        "    wasm-opt: {} kB -> {} kB ({})",
+        before / 1000,
+        after / 1000,
+        format_duration(began.elapsed())
+    );
     Ok(())
 }
 
@@ -167,16 +172,16 @@ fn compress(file: &Path) -> Result<()> {
     let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&bytes)?;
-    let packed = encoder.finish()?;
+    let compressed = encoder.finish()?;
     println!(
         "    {}: {} kB, compressed {} kB",
         file.file_name().unwrap_or_default().display(),
         bytes.len() / 1000,
-        packed.len() / 1000
+        compressed.len() / 1000
     );
     let mut name = file.as_os_str().to_owned();
     name.push(".gz");
-    write(Path::new(&name), &packed)
+    write(Path::new(&name), &compressed)
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {

@@ -1,16 +1,22 @@
-//! The project's own commands, run as `cargo xtask NAME`. Each prints its steps and how long they took, and
-//! brings what it needs: a machine with Rust, Node and Python is enough.
+//! The project's commands, run as `cargo xtask NAME`. Each prints its steps with their durations and installs what it
+//! needs on a machine with Rust, Node.js and Python.
 
-mod arrows;
+mod background;
 mod bench;
+#[cfg(test)]
+mod crate_graph;
 mod demo;
 mod deployment;
+#[cfg(test)]
+mod doc_paths;
 mod frontend;
+mod fuzz;
 mod http;
 mod postgres;
 mod process;
 mod smoke;
 mod steps;
+mod stop;
 mod suite;
 mod system;
 mod workspace;
@@ -18,7 +24,7 @@ mod workspace;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// The project's own commands.
+/// The project's commands.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -28,24 +34,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Time our trainer against PyTorch + diffusers on the same weights, shapes and batch.
+    /// Compare speed and memory with PyTorch's packages on the same weights and inputs.
     Bench(bench::Options),
-    /// Build everything, start the site and its demo jobs, and follow them until Ctrl-C.
+    /// Build everything, start the site with its demo jobs and print their progress until Ctrl-C.
     Demo(demo::Options),
-    /// Build the browser's half of the pages into target/site/pkg.
+    /// Build the browser code of the pages into target/site/pkg.
     Frontend(frontend::Options),
-    /// Do the whole round of the product against a release server: one line per step.
+    /// Fuzz the readers of untrusted files and request bodies.
+    Fuzz(fuzz::Options),
+    /// Use every part of the product on a release server and print one line per step.
     Smoke(smoke::Options),
-    /// Run every check and every test; the last line counts them.
+    /// Run all checks and all tests; the last line counts them.
     Test(suite::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = process::listen_for_stop().and_then(|()| match arguments.task {
+    let result = stop::listen().and_then(|()| match arguments.task {
         Task::Bench(options) => bench::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Frontend(options) => frontend::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Smoke(options) => smoke::run(&options),
         Task::Test(options) => suite::run(&options),
     });

@@ -1,36 +1,36 @@
-//! A Postgres for one test run: the one named by TEST_POSTGRES_URL, or a scratch cluster that is gone afterwards.
+//! The Postgres of a test run: the server at TEST_POSTGRES_URL, or a temporary cluster.
 
 use crate::{process, system};
 use anyhow::{Context, Result};
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A running Postgres; a scratch one is stopped and removed when this is dropped.
+/// A running Postgres. Dropping it stops and removes a temporary cluster.
 pub(crate) struct Postgres {
-    /// How to reach it.
+    /// Connection URL.
     pub(crate) url: String,
     cluster: Option<Cluster>,
 }
 
 struct Cluster {
+    /// The folder with initdb and pg_ctl.
     programs: PathBuf,
-    /// In the folder for temporary files: the database's own user must reach it, and cannot reach into a home.
+    /// In the system's temporary folder: the user `postgres` must have access, and has none to home folders.
     folder: PathBuf,
 }
 
 impl Postgres {
-    /// Finds or starts one.
+    /// Uses TEST_POSTGRES_URL if it is set, or else starts a temporary cluster.
     pub(crate) fn start() -> Result<Self> {
         if let Ok(url) = std::env::var("TEST_POSTGRES_URL") {
             return Ok(Self { url, cluster: None });
         }
         let folder = std::env::temp_dir().join(format!("diff-contrast-postgres-{}", std::process::id()));
         let cluster = Cluster { programs: programs()?, folder };
-        let port = free_port()?;
+        let port = system::free_port()?;
         cluster.start(port)?;
-        println!("    Postgres listens on 127.0.0.1:{port} until the tests end");
+        println!("    a temporary Postgres listens on 127.0.0.1:{port}");
         Ok(Self { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), cluster: Some(cluster) })
     }
 }
@@ -63,8 +63,8 @@ impl Cluster {
                 ])
                 .arg(&data),
         )
-        .context("making a scratch Postgres cluster")?;
-        // Tests need answers, not durability; a socket file could have too long a path.
+        .context("creating a temporary Postgres cluster")?;
+        // Tests need no durability. Unix sockets are off, since their paths have a length limit.
         let settings = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
              -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
@@ -83,7 +83,7 @@ impl Cluster {
         )
         .map(drop)
         .with_context(|| {
-            format!("starting Postgres, whose log says: {}", fs::read_to_string(&log).unwrap_or_default())
+            format!("starting Postgres; its log: {}", fs::read_to_string(&log).unwrap_or_default())
         })
     }
 
@@ -91,7 +91,7 @@ impl Cluster {
         let stopped =
             process::capture(self.program("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.data()));
         if let Err(error) = stopped.and_then(|_| Ok(fs::remove_dir_all(&self.folder)?)) {
-            eprintln!("the scratch Postgres in {} may still be there: {error:#}", self.folder.display());
+            eprintln!("could not remove the temporary Postgres in {}: {error:#}", self.folder.display());
         }
     }
 
@@ -99,7 +99,7 @@ impl Cluster {
         self.folder.join("data")
     }
 
-    /// One of its programs, run by a user it accepts: it refuses root.
+    /// A program of the cluster. Postgres refuses to run as root, so root runs it as the user `postgres`.
     fn program(&self, name: &str) -> Command {
         let path = self.programs.join(name);
         let mut command = if system::is_root() {
@@ -114,12 +114,12 @@ impl Cluster {
     }
 }
 
-/// The folder of the newest Postgres programs, installed if there is none.
+/// The folder of the newest installed Postgres programs. Installs Postgres if there are none.
 fn programs() -> Result<PathBuf> {
     if let Some(folder) = installed() {
         return Ok(folder);
     }
-    system::install(&["postgresql"], "the store's conformance suite")?;
+    system::install(&["postgresql"], "the database tests")?;
     installed().context("postgresql was installed but initdb is not in /usr/lib/postgresql")
 }
 
@@ -132,10 +132,4 @@ fn installed() -> Option<PathBuf> {
         .filter(|folder| folder.join("initdb").is_file())
         .max_by_key(|folder| version(folder));
     debian.or_else(|| system::find("initdb")?.parent().map(Path::to_path_buf))
-}
-
-/// A port nobody uses now.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
-    Ok(listener.local_addr()?.port())
 }

@@ -1,46 +1,52 @@
-//! Prints each step with its duration, and a summary of them all.
+//! Prints each step of a command with its duration, and a summary at the end.
 
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// The steps taken so far.
+/// The finished steps of a command.
 pub(crate) struct Steps {
     began: Instant,
-    taken: Vec<(String, Duration, bool)>,
+    finished: Vec<Step>,
+}
+
+struct Step {
+    name: String,
+    duration: Duration,
+    ok: bool,
 }
 
 impl Steps {
-    /// None yet.
+    /// Starts the clock of the total.
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), taken: Vec::new() }
+        Self { began: Instant::now(), finished: Vec::new() }
     }
 
-    /// Takes one step and says how it went.
-    pub(crate) fn take<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs one step and prints its outcome and duration.
+    pub(crate) fn run<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
         println!("==> {name}");
         let began = Instant::now();
         let result = step();
         let duration = began.elapsed();
         match &result {
-            Ok(_) => println!("    {name}: ok ({})", seconds(duration)),
-            Err(error) => println!("    {name}: failed ({}): {error:#}", seconds(duration)),
+            Ok(_) => println!("    {name}: ok ({})", format_duration(duration)),
+            Err(error) => println!("    {name}: failed ({}): {error:#}", format_duration(duration)),
         }
-        self.taken.push((name.to_owned(), duration, result.is_ok()));
+        self.finished.push(Step { name: name.to_owned(), duration, ok: result.is_ok() });
         result
     }
 
-    /// One line per step, and the sum.
+    /// Prints one line per step, and the total.
     pub(crate) fn print_summary(&self) {
         println!();
-        for (name, duration, ok) in &self.taken {
-            println!("{:>8}  {}  {name}", seconds(*duration), if *ok { "ok    " } else { "FAILED" });
+        for Step { name, duration, ok } in &self.finished {
+            println!("{:>8}  {}  {name}", format_duration(*duration), if *ok { "ok    " } else { "FAILED" });
         }
-        println!("{:>8}  in all", seconds(self.began.elapsed()));
+        println!("{:>8}  total", format_duration(self.began.elapsed()));
     }
 }
 
-/// A duration for people.
-pub(crate) fn seconds(duration: Duration) -> String {
+/// `12.3 s` below a minute, `2m05s` from there on.
+pub(crate) fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 60.0 {
         format!("{seconds:.1} s")

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: every check and every test, with the real Postgres and the real browser they need.
+//! `cargo xtask test`: all checks and all tests, with a real Postgres and a real browser.
 
-use crate::frontend::{self, BROWSER_HALF, Profile};
+use crate::frontend::{self, BROWSER_BUILD, Profile};
 use crate::postgres::Postgres;
 use crate::process;
 use crate::steps::Steps;
@@ -9,24 +9,26 @@ use crate::workspace::{Workspace, cargo};
 use anyhow::{Result, bail, ensure};
 use std::process::{Command, ExitCode};
 
-/// What `test` is asked to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only one step (format, clippy, clippy-browser, bundle, tests), or only the tests of one crate.
+    /// Run one step (format, deny, clippy, clippy-browser, bundle, tests), or the tests of one crate.
     #[arg(long, value_name = "STEP or CRATE")]
     only: Option<String>,
 }
 
-const STEPS: [&str; 5] = ["format", "clippy", "clippy-browser", "bundle", "tests"];
+const STEPS: [&str; 6] = ["format", "deny", "clippy", "clippy-browser", "bundle", "tests"];
 
-/// What was counted.
+/// The version of cargo-deny that is installed if there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Counts of tests. A step that fails as a whole counts as one failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u64,
     failed: u64,
 }
 
-/// `cargo xtask test`. A failed step does not stop the later ones: one run tells everything.
+/// Later steps run even if a step fails.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let only = options.only.as_deref();
@@ -45,24 +47,27 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::new();
     let mut tally = Tally::default();
     if wanted("format") {
-        note(&mut tally, steps.take("format", || format(&workspace)));
+        tally.add_step(&steps.run("format", || format(&workspace)));
+    }
+    if wanted("deny") {
+        tally.add_step(&steps.run("deny", || deny(&workspace)));
     }
     if wanted("clippy") {
-        note(&mut tally, steps.take("clippy", || clippy(&workspace, &["--workspace", "--all-targets"])));
+        tally.add_step(&steps.run("clippy", || clippy(&workspace, &["--workspace", "--all-targets"])));
     }
     if wanted("clippy-browser") {
-        note(&mut tally, steps.take("clippy-browser", || clippy(&workspace, &BROWSER_HALF)));
+        tally.add_step(&steps.run("clippy-browser", || clippy(&workspace, &BROWSER_BUILD)));
     }
     if wanted("bundle") || (tests_server && (one_crate.is_some() || wanted("tests"))) {
-        note(&mut tally, steps.take("bundle", || frontend::build(&workspace, Profile::Dev)));
+        tally.add_step(&steps.run("bundle", || frontend::build(&workspace, Profile::Dev)));
     }
     if wanted("tests") || one_crate.is_some() {
         let mut counted = Tally::default();
-        let outcome = steps.take("tests", || tests(&workspace, one_crate, &mut counted));
+        let outcome = steps.run("tests", || tests(&workspace, one_crate, &mut counted));
         tally.passed += counted.passed;
         tally.failed += counted.failed;
         if counted.failed == 0 {
-            note(&mut tally, outcome);
+            tally.add_step(&outcome);
         }
     }
     steps.print_summary();
@@ -70,14 +75,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A step that failed as a whole counts as one failure; its reason has been printed.
-fn note(tally: &mut Tally, outcome: Result<()>) {
-    tally.failed += u64::from(outcome.is_err());
+impl Tally {
+    fn add_step(&mut self, outcome: &Result<()>) {
+        self.failed += u64::from(outcome.is_err());
+    }
 }
 
 fn format(workspace: &Workspace) -> Result<()> {
     system::toolchain_component("fmt", "rustfmt")?;
     process::run(cargo().current_dir(&workspace.root).args(["fmt", "--all", "--check"]))
+}
+
+/// Checks `Cargo.lock` against `deny.toml`. Advisories are left out: they need a download from GitHub.
+fn deny(workspace: &Workspace) -> Result<()> {
+    let program = system::cargo_tool(workspace, "cargo-deny", CARGO_DENY)?;
+    process::run(
+        Command::new(program)
+            .current_dir(&workspace.root)
+            .args(["--locked", "check", "licenses", "bans", "sources"]),
+    )
 }
 
 fn clippy(workspace: &Workspace, what: &[&str]) -> Result<()> {
@@ -94,7 +110,7 @@ fn clippy(workspace: &Workspace, what: &[&str]) -> Result<()> {
     )
 }
 
-/// Runs the tests of one crate or of all, with what they need to be the real thing.
+/// Runs the tests of one crate or of all, with Postgres, browser and trainer where they need them.
 fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) -> Result<()> {
     let mut command: Command = cargo();
     command.current_dir(&workspace.root).args(["test", "--no-fail-fast"]);
@@ -102,7 +118,7 @@ fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) ->
         Some(name) => command.args(["-p", name]),
         None => command.arg("--workspace"),
     };
-    // Lives until the tests have ended, however they end.
+    // Stops when it is dropped, at the end of this function.
     let postgres = one_crate
         .is_none_or(|name| ["store", "server", "trainer"].contains(&name))
         .then(Postgres::start)
@@ -114,7 +130,7 @@ fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) ->
         command.env("CHROMIUM", system::chromium()?);
     }
     if one_crate == Some("server") {
-        // With all crates it is built for its own tests.
+        // The server's tests start the trainer. Testing all crates builds it anyway.
         let trainer = ["build", "--package", "trainer", "--bin", "diff-contrast-trainer"];
         process::run(cargo().current_dir(&workspace.root).args(trainer))?;
     }
@@ -126,13 +142,13 @@ fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) ->
         }
     })?;
     if !status.success() {
-        bail!("cargo test ended with {status}");
+        bail!("cargo test failed with {status}");
     }
     ensure!(counted.passed > 0, "no test ran");
     Ok(())
 }
 
-/// Counts of a line like `test result: ok. 12 passed; 0 failed; 1 ignored; ...`.
+/// The counts in a line like `test result: ok. 12 passed; 0 failed; 1 ignored; ...`.
 fn result_line(line: &str) -> Option<Tally> {
     let counts = line.trim_start().strip_prefix("test result: ")?;
     let count = |word: &str| {
@@ -147,7 +163,7 @@ mod tests {
     use super::{Tally, result_line};
 
     #[test]
-    fn counts_are_read_from_the_runners_own_words() {
+    fn counts_are_read_from_result_lines_only() {
         let ok =
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!(result_line(ok), Some(Tally { passed: 12, failed: 0 }));

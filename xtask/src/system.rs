@@ -1,37 +1,42 @@
-//! What the machine has, and how it gets what it lacks.
+//! Programs of this machine, and the installation of missing ones.
 
 use crate::process;
+use crate::workspace::{Workspace, cargo};
 use anyhow::{Context, Result, bail};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A program on the path.
+/// The compiler's target for the browser.
+pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Searches the path for a program.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|p| p.is_file())
 }
 
-/// Whether we may install packages, and must not run a database as ourselves.
+/// Root may install packages, but must not run Postgres.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Installs Debian packages; where that is not ours to do, says what a person has to type.
-pub(crate) fn install(packages: &[&str], reason: &str) -> Result<()> {
+/// Installs Debian packages. Without root or apt-get, fails with the command that the user has to run.
+pub(crate) fn install(packages: &[&str], purpose: &str) -> Result<()> {
     let list = packages.join(" ");
     if !is_root() || find("apt-get").is_none() {
-        bail!("{reason} needs {list}: install it, for example with `sudo apt-get install {list}`");
+        bail!("{purpose} needs {list}: install it, for example with `sudo apt-get install {list}`");
     }
-    println!("    {reason} needs {list}: installing");
+    println!("    {purpose} needs {list}: installing");
     let apt = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
         command
     };
-    process::run(apt().arg("update")).context("refreshing the list of packages")?;
+    process::run(apt().arg("update")).context("updating the package lists")?;
     process::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
 }
 
-/// A browser for the tests: the one named by CHROMIUM, one that is installed, or a fresh one.
+/// The browser of the tests: `CHROMIUM`, an installed Chromium or Chrome, or else a newly installed Chromium.
 pub(crate) fn chromium() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {
         return Ok(path.into());
@@ -41,24 +46,44 @@ pub(crate) fn chromium() -> Result<PathBuf> {
         return Ok(path);
     }
     install(&["chromium"], "the browser test")?;
-    installed().context("chromium was installed but is not on the path: set CHROMIUM")
+    installed().context("chromium was installed but is not on the path: set CHROMIUM to its path")
 }
 
-/// Adds a component of the toolchain (`cargo fmt`, `cargo clippy`) when it is missing.
+/// Adds a component of the toolchain (`rustfmt` for `cargo fmt`) if it is missing.
 pub(crate) fn toolchain_component(subcommand: &str, component: &str) -> Result<()> {
-    if process::capture(crate::workspace::cargo().args([subcommand, "--version"])).is_ok() {
+    if process::capture(cargo().args([subcommand, "--version"])).is_ok() {
         return Ok(());
     }
     process::run(Command::new("rustup").args(["component", "add", component]))
 }
 
-/// Adds the compiler's wasm target when it is missing.
+/// Adds the wasm target to the toolchain if it is missing.
 pub(crate) fn wasm_target() -> Result<()> {
-    let target = "wasm32-unknown-unknown";
     let libraries =
-        process::capture(Command::new("rustc").args(["--print", "target-libdir", "--target", target]))?;
+        process::capture(Command::new("rustc").args(["--print", "target-libdir", "--target", WASM_TARGET]))?;
     if PathBuf::from(libraries.trim()).is_dir() {
         return Ok(());
     }
-    process::run(Command::new("rustup").args(["target", "add", target]))
+    process::run(Command::new("rustup").args(["target", "add", WASM_TARGET]))
+}
+
+/// A program that cargo installs from crates.io: one on the path, or else this version under `target/tools`.
+pub(crate) fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf> {
+    if let Some(program) = find(name) {
+        return Ok(program);
+    }
+    let folder = workspace.target.join("tools").join(format!("{name}-{version}"));
+    let program = folder.join("bin").join(name);
+    if !program.is_file() {
+        // A debug build compiles in a third of the time and runs fast enough.
+        let install = ["install", "--debug", "--locked", "--version", version, name, "--root"];
+        process::run(cargo().args(install).arg(&folder))?;
+    }
+    Ok(program)
+}
+
+/// A TCP port on the loopback interface that is free now.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
 }

@@ -1,22 +1,22 @@
-//! Where things lie, asked of cargo.
+//! The cargo workspace: its folders and crates.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The workspace as cargo sees it.
+/// The output of `cargo metadata`.
 pub(crate) struct Workspace {
-    /// Its folder.
+    /// The repository's root.
     pub(crate) root: PathBuf,
-    /// Where builds go.
+    /// The target directory.
     pub(crate) target: PathBuf,
-    /// `cargo metadata --no-deps`.
+    /// `cargo metadata --no-deps` as JSON.
     pub(crate) metadata: Value,
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Runs `cargo metadata`.
     pub(crate) fn find() -> Result<Self> {
         let output = cargo()
             .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -30,16 +30,17 @@ impl Workspace {
         Ok(Self { root: folder("workspace_root")?, target: folder("target_directory")?, metadata })
     }
 
-    /// Names of our crates.
+    /// The names of the workspace's crates.
     pub(crate) fn crates(&self) -> impl Iterator<Item = &str> {
         self.metadata["packages"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str())
     }
 }
 
-/// The cargo that runs us, or the one on the path.
+/// The cargo that runs xtask, or else the one on the path.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // cargo tells the program it runs about this package; build scripts that watch these would all run again.
+    // `cargo run` sets variables about xtask's own package. Inherited, they would rerun every build script that
+    // watches them.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") {
             command.env_remove(name);

@@ -3,12 +3,12 @@
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use catalogue::images::png;
-use datasets::image::decode;
+use datasets::decode::decode;
 use diffusion::config::VaeConfig;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
+use domain::data::ShapesSet;
 use domain::dataset::Source;
 use domain::prepare::Crop;
-use domain::train::ShapesSet;
 use std::collections::BTreeMap;
 use training::data::batch::Batch;
 use training::data::encoder::{Encoder, Encoding};
@@ -27,7 +27,7 @@ pub(crate) struct PairFiles<'a> {
 
 impl<'a> PairFiles<'a> {
     /// Pairs of the bundled world. Encoding scales them to the model's size.
-    pub(crate) fn new(folders: &'a Folders, count: usize, device: &'a Device) -> Result<Self> {
+    pub(crate) fn new(folders: &'a PartFolders, count: usize, device: &'a Device) -> Result<Self> {
         let (defaults, _) = folders.defaults()?;
         let frame = Frame { width: defaults.width, height: defaults.height, crop: Crop::default() };
         let pairs = draw(ShapesSet::Quality, 0, 0..count as u64).into_iter().map(|example| {

@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use diffusion::conditioning::Conditioning;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::sampler::{Sampler, SamplerKind};
 
 const GUIDANCE_SCALE: f64 = 5.0;
 
 /// One batch of images: DDIM with guidance, where each UNet call computes the conditional and the unconditional
 /// prediction, then the decoder.
-pub(crate) fn step(arguments: &Arguments, folders: &Folders, device: &Device) -> Result<Step<'static>> {
+pub(crate) fn step(arguments: &Arguments, folders: &PartFolders, device: &Device) -> Result<Step<'static>> {
     let dtype = arguments.dtype(device)?;
     let unet = frozen_unet(arguments, folders, dtype, device)?;
     let vae = autoencoder(arguments, folders, dtype, device)?;
@@ -25,7 +25,7 @@ pub(crate) fn step(arguments: &Arguments, folders: &Folders, device: &Device) ->
     Ok(Box::new(move || {
         let mut denoising = sampler.start(&noise)?;
         for t in sampler.timesteps() {
-            let input = denoising.seen()?.to_dtype(dtype)?;
+            let input = denoising.model_input()?.to_dtype(dtype)?;
             let inputs = Tensor::cat(&[&input, &input], 0)?;
             let timesteps = Tensor::full(t as f32, 2 * batch, &device)?;
             let predictions =

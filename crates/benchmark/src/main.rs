@@ -19,8 +19,8 @@ use arguments::{Arguments, Task};
 use candle_core::Device;
 use clap::Parser;
 use diffusion::device::peak_memory as device_peak_memory;
-use diffusion::nn::allow_kernels;
-use diffusion::pipeline::Folders;
+use diffusion::nn::enable_gpu_kernels;
+use diffusion::part_folders::PartFolders;
 use process::exit::exit_code;
 use process::resources::peak_memory;
 use std::io::Write;
@@ -38,8 +38,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         let pool = candle_core::utils::get_num_threads();
         ensure!(pool == threads, "set RAYON_NUM_THREADS={threads}: the pool has {pool} threads");
     }
-    let folders = Folders::new(&arguments.model, None);
-    allow_kernels(!arguments.composed);
+    let folders = PartFolders::new(&arguments.model, None);
+    enable_gpu_kernels(!arguments.composed);
     let device = arguments.device.open()?;
     let step = match arguments.task {
         Task::Train => train::step(arguments, &folders, &device)?,

@@ -8,8 +8,8 @@ use diffusion::conditioning::{Conditioning, TIME_IDS};
 use diffusion::config::{ClipTextConfig, VaeConfig, read};
 use diffusion::lora::Adapter;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
-use diffusion::unet::{Added, Unet};
+use diffusion::part_folders::PartFolders;
+use diffusion::unet::{AddedConditioning, Unet};
 use diffusion::vae::Autoencoder;
 use diffusion::weights::{self, Parameters, Variables};
 use domain::lora::LoraSpec;
@@ -18,7 +18,7 @@ use training::policy::Policy;
 /// The network to train, and the frozen reference if `with_reference`.
 pub(crate) fn policy_and_reference(
     arguments: &Arguments,
-    folders: &Folders,
+    folders: &PartFolders,
     with_reference: bool,
     device: &Device,
 ) -> Result<(Policy, Option<Unet>)> {
@@ -41,7 +41,11 @@ pub(crate) fn policy_and_reference(
     Ok((policy, reference))
 }
 
-fn trainable_unet(arguments: &Arguments, folders: &Folders, device: &Device) -> Result<(Unet, Variables)> {
+fn trainable_unet(
+    arguments: &Arguments,
+    folders: &PartFolders,
+    device: &Device,
+) -> Result<(Unet, Variables)> {
     let folder = folders.part("unet")?;
     if !arguments.random_weights {
         return Ok(Unet::load(&folder, device, true)?);
@@ -54,7 +58,7 @@ fn trainable_unet(arguments: &Arguments, folders: &Folders, device: &Device) -> 
 /// The UNet without gradients, in this type.
 pub(crate) fn frozen_unet(
     arguments: &Arguments,
-    folders: &Folders,
+    folders: &PartFolders,
     dtype: DType,
     device: &Device,
 ) -> Result<Unet> {
@@ -69,7 +73,7 @@ pub(crate) fn frozen_unet(
 /// The autoencoder without gradients, in this type.
 pub(crate) fn autoencoder(
     arguments: &Arguments,
-    folders: &Folders,
+    folders: &PartFolders,
     dtype: DType,
     device: &Device,
 ) -> Result<Autoencoder> {
@@ -84,13 +88,13 @@ pub(crate) fn autoencoder(
     } else {
         weights::values(&Autoencoder::load(&folder, device, true)?.1, dtype)?
     };
-    Ok(build(&Parameters::of_tensors(values, device).in_type(dtype))?)
+    Ok(build(&Parameters::of_tensors(values, device).with_dtype(dtype))?)
 }
 
 /// Random latents, (batch, channels, side, side), and random conditioning of the UNet's shapes.
 pub(crate) fn random_inputs(
     arguments: &Arguments,
-    folders: &Folders,
+    folders: &PartFolders,
     unet: &Unet,
     noise: &mut Noise,
     device: &Device,
@@ -105,7 +109,7 @@ pub(crate) fn random_inputs(
     let added = match config.added_widths() {
         Some((each, all)) => {
             let pooled = all.checked_sub(TIME_IDS * each).context("the UNet takes no pooled text")?;
-            Some(Added {
+            Some(AddedConditioning {
                 pooled: noise.normal_tensor((batch, pooled), device)?,
                 time_ids: Tensor::zeros((batch, TIME_IDS), DType::F32, device)?,
             })

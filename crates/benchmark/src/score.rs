@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use evaluation::fid::{Extractor, Mode};
 use evaluation::inception::Inception;
-use evaluation::preprocess::Image;
+use evaluation::preprocess::PillowImage;
 use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use image::{Rgb, RgbImage};
 use std::path::Path;
@@ -27,7 +27,7 @@ pub(crate) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Devi
         ..RewardFiles::default()
     };
     let reward = Reward::open(kind, &files, device)?.with_batch(batch);
-    let images: Vec<Image> = (0..batch).map(image).map(Image::from).collect();
+    let images: Vec<PillowImage> = (0..batch).map(image).map(PillowImage::from).collect();
     let prompts: Vec<String> = (0..batch).map(prompt).collect();
     Ok(Box::new(move || {
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();

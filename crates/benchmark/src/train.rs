@@ -7,8 +7,8 @@ use crate::step::Step;
 use anyhow::Result;
 use candle_core::{Device, Shape};
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
-use diffusion::tape::Keep;
+use diffusion::part_folders::PartFolders;
+use diffusion::tape::BackwardMode;
 use domain::train::{ErrorSpace, OptimizerSpec};
 use training::data::batch::Batch;
 use training::forward::{Forward, PassOptions};
@@ -20,7 +20,11 @@ const CLIP_WIDTH: usize = 768;
 
 /// One update as the training recipe does it: timesteps per image, the objective, backward pass, clipping to norm 1,
 /// AdamW.
-pub(crate) fn step<'a>(arguments: &Arguments, folders: &'a Folders, device: &'a Device) -> Result<Step<'a>> {
+pub(crate) fn step<'a>(
+    arguments: &Arguments,
+    folders: &'a PartFolders,
+    device: &'a Device,
+) -> Result<Step<'a>> {
     let spec = arguments.objective.clone();
     let (policy, reference) = policy_and_reference(arguments, folders, spec.is_preference(), device)?;
     let schedule = folders.schedule()?;
@@ -40,7 +44,11 @@ pub(crate) fn step<'a>(arguments: &Arguments, folders: &'a Folders, device: &'a 
     };
     let options = PassOptions {
         two_pass: arguments.two_pass,
-        keep: if arguments.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+        keep: if arguments.checkpoint_activations {
+            BackwardMode::Recompute
+        } else {
+            BackwardMode::StoreGraph
+        },
         error_space: ErrorSpace::default(),
     };
     let mut optimiser = Optimiser::new(&OptimizerSpec::default(), policy.masters())?;

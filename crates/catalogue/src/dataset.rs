@@ -1,7 +1,7 @@
 //! One data set, and its pairs as a page of a list.
 
 use bytes::Bytes;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use datasets::pair::{PreferencePair, Row};
 use datasets::rows::Pairs;
 use datasets::votes::JudgedPair;
@@ -173,7 +173,7 @@ fn search(
         if found.len() == query.at_most || report.rows == MAX_READ {
             return Ok((found, Some(index), report));
         }
-        report.keep();
+        report.count_pair();
         let by = |name: &Option<String>| name.as_deref().is_some_and(|n| n.to_lowercase().contains(&model));
         if pair.prompt.to_lowercase().contains(&text) && (model.is_empty() || pair.models.iter().any(by)) {
             found.push((index, pair));

@@ -3,7 +3,7 @@
 
 use crate::dataset::Dataset;
 use datasets::pair::PreferencePair;
-use datasets::votes::judged;
+use datasets::votes::judged_pairs;
 use domain::data::VotesSpec;
 use shapes::set::Set;
 use std::collections::VecDeque;
@@ -88,5 +88,5 @@ impl DatasetCatalogue {
 
 async fn votes(store: &Store) -> Result<Dataset, StoreError> {
     let spec = VotesSpec::default();
-    Ok(Dataset::Votes(judged(&store.judged_votes(spec.question).await?, &spec)))
+    Ok(Dataset::Votes(judged_pairs(&store.judged_votes(spec.question).await?, &spec)))
 }

@@ -4,7 +4,7 @@ use crate::run_folder;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use diffusion::layout::Origin;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::train::TrainSpec;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,9 +44,9 @@ impl LocalModels {
     ///
     /// # Errors
     /// As for [`LocalModels::named`], or if a file that names a base is damaged.
-    pub fn model(&self, name: &str) -> Result<Folders> {
+    pub fn model(&self, name: &str) -> Result<PartFolders> {
         let folder = self.named(name)?;
-        Ok(Folders::over(&folder, self.bases(&folder)?))
+        Ok(PartFolders::with_bases(&folder, self.bases(&folder)?))
     }
 
     /// The folders of a model's ancestors, nearest first.

@@ -1,7 +1,7 @@
 //! Models as rows and folders: from a name or id to the folder of every part.
 
 use crate::models_folder::ModelsFolder;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::id::ModelId;
 use domain::model::Model;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,8 @@ pub struct ModelFiles {
 impl ModelFiles {
     /// The folders in the order in which pipelines look for a part.
     #[must_use]
-    pub fn folders(&self) -> Folders {
-        Folders::over(&self.folder, self.bases.clone())
+    pub fn folders(&self) -> PartFolders {
+        PartFolders::with_bases(&self.folder, self.bases.clone())
     }
 }
 
@@ -67,7 +67,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// Fails if there is no such model or its files cannot be used.
-    pub async fn find(&self, name_or_id: &str) -> Result<(Model, Folders), ModelError> {
+    pub async fn find(&self, name_or_id: &str) -> Result<(Model, PartFolders), ModelError> {
         let found = self.store.find_model(name_or_id).await?;
         let model =
             found.ok_or_else(|| ModelError::Unknown(name_or_id.chars().take(100).collect::<String>()))?;

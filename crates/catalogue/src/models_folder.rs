@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use diffusion::layout::{MODEL_INDEX, Origin};
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::{Folders, read_defaults};
+use diffusion::part_folders::PartFolders;
 use diffusion::unet::Unet;
 use domain::id::ModelId;
 use domain::model::Model;
-use domain::train::is_name;
+use domain::name::is_name;
 use files::sha256;
 use process::ambient;
 use std::collections::HashMap;
@@ -144,9 +144,9 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
 /// are hashed and not loaded.
 fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, String)> {
     if !is_adapter(folder) {
-        read_defaults(folder, base)?;
+        PartFolders::new(folder, base).defaults()?;
     }
-    let sha256 = weights_sha256(&Folders::new(folder, None))?;
+    let sha256 = weights_sha256(&PartFolders::new(folder, None))?;
     let mut description = description(folder);
     if description.is_empty() && !origin.source.is_empty() {
         description = format!("Imported from {}.", origin.source);
@@ -159,7 +159,7 @@ fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(Strin
 ///
 /// # Errors
 /// Fails if the model has no UNet or a file cannot be read.
-pub fn weights_sha256(folders: &Folders) -> Result<String> {
+pub fn weights_sha256(folders: &PartFolders) -> Result<String> {
     let weights = if is_adapter(folders.own()) {
         vec![folders.own().join(WEIGHTS_FILE)]
     } else {

@@ -1,36 +1,34 @@
-//! What makes a set unreadable as a whole.
+//! Errors that make a whole set unreadable. A single unusable row is not an error: see [`crate::pair::Row::Dropped`].
 
 use std::path::{Path, PathBuf};
 
-/// A set that cannot be read, with the file and the remedy.
+/// Why a set cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A file or folder that the system does not give.
+    /// A file or folder that the operating system refuses to read.
     #[error("cannot read {file}: {error}")]
     File {
-        /// Which.
+        /// The file or folder.
         file: PathBuf,
-        /// Why.
+        /// The operating system's error.
         error: std::io::Error,
     },
-    /// Not what it should be.
+    /// A file or folder whose content is not the expected one.
     #[error("{file}: {problem}")]
     Format {
-        /// Which file or folder.
+        /// The file or folder.
         file: PathBuf,
-        /// What is wrong with it, and the remedy.
+        /// What is wrong with it, and what to do.
         problem: String,
     },
 }
 
 impl ReadError {
-    /// Of the system.
-    pub fn file(file: &Path, error: std::io::Error) -> Self {
+    pub(crate) fn file(file: &Path, error: std::io::Error) -> Self {
         Self::File { file: file.to_owned(), error }
     }
 
-    /// Of the content.
-    pub fn format(file: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn format(file: &Path, problem: impl Into<String>) -> Self {
         Self::Format { file: file.to_owned(), problem: problem.into() }
     }
 }

@@ -1,4 +1,5 @@
-//! Pairs in a plain folder: a list beside its images, or kohya's two folders.
+//! Pairs in a plain folder, in one of two layouts: `pairs.jsonl` with a line per pair, or the folders `w` and `l` of
+//! kohya's scripts.
 
 use crate::error::ReadError;
 use crate::pair::{PreferencePair, Row};
@@ -9,16 +10,16 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// The list's name.
+/// Name of the list of pairs.
 const LIST: &str = "pairs.jsonl";
-/// Largest image file, in bytes.
+/// Largest accepted image file, in bytes.
 const LARGEST_IMAGE: u64 = 64 << 20;
-/// Longest line of a list, and largest caption file, in bytes.
+/// Longest accepted line of a list, and largest caption file, in bytes.
 const LONGEST_TEXT: u64 = 1 << 20;
-/// Endings of image files.
+/// Extensions of image files.
 const IMAGES: [&str; 3] = ["jpg", "jpeg", "png"];
 
-/// A line of the list. Other keys are the owner's own.
+/// A line of the list. Other keys are ignored.
 #[derive(Deserialize)]
 struct Line {
     prompt: String,
@@ -26,36 +27,38 @@ struct Line {
     loser: String,
 }
 
-/// Rows of a folder.
 type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
 
-/// Opens a folder with `pairs.jsonl` (a JSON object per line: `prompt`, and `winner` and `loser` as paths below the
-/// folder), or with `w` and `l`: images of one name, the better ones in `w`, with the prompt in a `.txt` file of that
-/// name beside either.
+/// Opens a folder in either layout:
+///
+/// - `pairs.jsonl`: one JSON object per line with `prompt`, and with `winner` and `loser` as paths below the folder.
+/// - `w` and `l`: winners and losers with the same file stem, and the prompt in a `.txt` file of that stem in `w`, in
+///   `l` or beside them.
 ///
 /// # Errors
-/// It holds neither.
-pub fn open(folder: &Path) -> Result<Rows, ReadError> {
+/// Fails if the folder has neither layout or cannot be read.
+pub(crate) fn open(folder: &Path) -> Result<Rows, ReadError> {
     let list = folder.join(LIST);
     if list.is_file() {
-        return Ok(Box::new(by_list(folder.to_owned(), &list)?));
+        return Ok(Box::new(read_list(folder.to_owned(), &list)?));
     }
     if folder.join("w").is_dir() && folder.join("l").is_dir() {
-        return Ok(Box::new(by_folders(folder.to_owned())?));
+        return Ok(Box::new(read_two_folders(folder.to_owned())?));
     }
-    let problem = format!("holds neither {LIST} nor the folders w and l");
+    let problem =
+        format!("holds neither {LIST} nor the folders w and l: add a list, or sort the images into w and l");
     Err(ReadError::format(folder, problem))
 }
 
-/// Every file of a folder and the folders in it, in the order of their names.
+/// Every file below a folder, sorted by path.
 ///
 /// # Errors
-/// It cannot be listed.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+/// Fails if a folder cannot be listed.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for path in entries(&folder)? {
-            // A link may lead in circles.
+            // Linked folders are not followed: they may form a cycle.
             match fs::symlink_metadata(&path) {
                 Ok(of) if of.is_dir() => folders.push(path),
                 _ if path.is_file() => found.push(path),
@@ -67,11 +70,11 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(found)
 }
 
-/// Rows, dropped ones included.
+/// The number of rows, dropped ones included.
 ///
 /// # Errors
-/// The folder cannot be read.
-pub fn rows(folder: &Path) -> Result<u64, ReadError> {
+/// Fails if the folder cannot be read.
+pub(crate) fn rows(folder: &Path) -> Result<u64, ReadError> {
     let list = folder.join(LIST);
     if list.is_file() {
         let lines = BufReader::new(File::open(&list).map_err(|e| ReadError::file(&list, e))?).split(b'\n');
@@ -80,7 +83,7 @@ pub fn rows(folder: &Path) -> Result<u64, ReadError> {
     Ok(entries(&folder.join("w"))?.iter().filter(|file| is_image(file)).count() as u64)
 }
 
-fn by_list(
+fn read_list(
     folder: PathBuf,
     list: &Path,
 ) -> Result<impl Iterator<Item = Result<Row, ReadError>> + Send + use<>, ReadError> {
@@ -97,19 +100,19 @@ fn by_list(
             }
             if line.len() as u64 == LONGEST_TEXT && line.last() != Some(&b'\n') {
                 let problem =
-                    format!("row {row} is longer than {LONGEST_TEXT} bytes: is it one object per line?");
+                    format!("row {row} exceeds {LONGEST_TEXT} bytes: write one JSON object per line");
                 return Some(Err(ReadError::format(&path, problem)));
             }
             let source = Source { file: LIST.to_owned(), row };
             row += 1;
             if !line.trim_ascii().is_empty() {
-                return Some(Ok(of_line(&folder, &line, source)));
+                return Some(Ok(read_line(&folder, &line, source)));
             }
         }
     }))
 }
 
-fn of_line(folder: &Path, line: &[u8], source: Source) -> Row {
+fn read_line(folder: &Path, line: &[u8], source: Source) -> Row {
     let line: Line = match serde_json::from_slice(line) {
         Ok(line) => line,
         Err(error) => return Row::dropped(Reason::WrongType, source, error.to_string()),
@@ -120,17 +123,17 @@ fn of_line(folder: &Path, line: &[u8], source: Source) -> Row {
     pair(line.prompt, images, source)
 }
 
-/// Where an image of the list lies: below the folder, whatever the list says.
+/// The path of an image of the list; refuses paths that leave the folder.
 fn below(folder: &Path, name: &str) -> Result<PathBuf, String> {
     let path = Path::new(name);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !plain || name.is_empty() {
-        return Err(format!("{name:?} leads out of the folder"));
+        return Err(format!("{name:?} leads out of the folder: use a path below it"));
     }
     Ok(folder.join(path))
 }
 
-fn by_folders(
+fn read_two_folders(
     folder: PathBuf,
 ) -> Result<impl Iterator<Item = Result<Row, ReadError>> + Send + use<>, ReadError> {
     let mut winners: Vec<PathBuf> = entries(&folder.join("w"))?;
@@ -145,18 +148,18 @@ fn by_folders(
             .map(|side| add_ending(&folder.join(side).join(&stem), "txt"))
             .find(|file| file.is_file());
         let Some(text) = text else {
-            return Ok(Row::dropped(Reason::NoPrompt, source, "has no .txt file of its name"));
+            return Ok(Row::dropped(Reason::NoPrompt, source, "has no .txt file of the same name"));
         };
         let prompt = match read(&text, LONGEST_TEXT).map(|bytes| String::from_utf8(bytes.into())) {
             Ok(Ok(prompt)) => prompt.trim().to_owned(),
-            Ok(Err(_)) => return Ok(Row::dropped(Reason::NoPrompt, source, "its .txt file is no UTF-8")),
+            Ok(Err(_)) => return Ok(Row::dropped(Reason::NoPrompt, source, "its .txt file is not UTF-8")),
             Err((_, problem)) => return Ok(Row::dropped(Reason::NoPrompt, source, problem)),
         };
         let loser = IMAGES
             .iter()
             .map(|ending| add_ending(&folder.join("l").join(&stem), ending))
             .find(|file| file.is_file())
-            .ok_or_else(|| (Reason::MissingImage, "has no image of its name in l".to_owned()));
+            .ok_or_else(|| (Reason::MissingImage, "has no image of the same name in l".to_owned()));
         Ok(pair(prompt, loser.map(|loser| [winner, loser]), source))
     }))
 }
@@ -180,10 +183,10 @@ fn read(file: &Path, largest: u64) -> Result<Bytes, (Reason, String)> {
     let missing = |error: std::io::Error| (Reason::MissingImage, format!("{name}: {error}"));
     let metadata = fs::metadata(file).map_err(missing)?;
     if !metadata.is_file() {
-        return Err((Reason::MissingImage, format!("{name} is no file")));
+        return Err((Reason::MissingImage, format!("{name} is not a file")));
     }
     if metadata.len() > largest {
-        return Err((Reason::DamagedImage, format!("{name} has more than {largest} bytes")));
+        return Err((Reason::DamagedImage, format!("{name} is larger than {largest} bytes")));
     }
     fs::read(file).map(Bytes::from).map_err(missing)
 }
@@ -198,7 +201,7 @@ fn is_image(file: &Path) -> bool {
     IMAGES.contains(&ending.as_str())
 }
 
-/// `with_extension` would take the stem `a.b` for `a`.
+/// Unlike `with_extension`, keeps what follows the last dot of a stem such as `a.b`.
 fn add_ending(stem: &Path, ending: &str) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
     name.push(".");

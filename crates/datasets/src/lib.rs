@@ -1,15 +1,15 @@
-//! Preference pairs as they lie in files: Pick-a-Pic's parquet, plain folders, WebDataset's tar shards. Pure reading:
-//! no tensors, no database. Images stay bytes until somebody decodes them, a set is never held whole, and a row that
-//! cannot be used is counted and named, never the end of a run.
+//! Preference pairs in files: Pick-a-Pic's parquet, plain folders and WebDataset's tar shards. The crate reads and
+//! writes files without tensors or a database. Images stay encoded until a caller decodes them, sets are streamed, and
+//! a row that cannot be used is counted and reported instead of ending the run.
 
+pub mod decode;
 pub mod error;
-pub mod files;
-pub mod folder;
-pub mod image;
-pub mod lanes;
+mod folder;
+pub mod listing;
 pub mod pair;
+mod parallel_reader;
 pub mod pick_a_pic;
 pub mod prompt_filter;
 pub mod rows;
 pub mod votes;
-pub mod webdataset;
+mod webdataset;

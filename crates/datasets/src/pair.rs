@@ -1,34 +1,34 @@
-//! A preference pair as it lies in a file.
+//! Preference pairs and rows as the readers of this crate return them.
 
 use bytes::Bytes;
 use domain::dataset::{Dropped, Reason, Source};
 
-/// A prompt, the better image and the worse one.
+/// A prompt with a winner and a loser, both still encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreferencePair {
-    /// What both images were to show.
+    /// The prompt of both images.
     pub prompt: String,
-    /// The better image, as a JPEG or PNG file.
+    /// The preferred image: the bytes of a JPEG or PNG file.
     pub winner: Bytes,
-    /// The worse one.
+    /// The rejected image, likewise.
     pub loser: Bytes,
-    /// Who made them, where the set says so: winner, loser.
+    /// Names of the models that made winner and loser, if the set states them.
     pub models: [Option<String>; 2],
-    /// The row it comes from.
+    /// The file and row that the pair was read from.
     pub source: Source,
 }
 
 /// One row of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
-    /// It is a pair.
+    /// A usable pair.
     Pair(PreferencePair),
-    /// It gives none.
+    /// One or several rows that are no usable pair, with the reason.
     Dropped(Dropped),
 }
 
 impl Row {
-    /// Bytes of its images.
+    /// Bytes of both encoded images.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Pair(pair) => pair.winner.len() + pair.loser.len(),
@@ -36,7 +36,7 @@ impl Row {
         }
     }
 
-    /// One row that gives none.
+    /// A single dropped row.
     pub(crate) fn dropped(reason: Reason, source: Source, detail: impl Into<String>) -> Self {
         Self::Dropped(Dropped { reason, source, rows: 1, detail: detail.into() })
     }

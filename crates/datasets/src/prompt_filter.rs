@@ -1,12 +1,11 @@
-//! Refuses prompts by words and phrases, whatever clothes their letters wear.
+//! Refuses prompts by words and phrases, also when their letters are disguised (accents, look-alikes, digits, spaces).
 
 use domain::data::PromptFilterSpec;
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Words that mark prompts for images a team would not show at work: sexual content and gore. Short on purpose: a
-/// house adds its own.
+/// Terms of sexual content and gore. The list is short on purpose; specs add terms of their own.
 const BUILT_IN: [&str; 41] = [
     "beheaded",
     "beheading",
@@ -51,21 +50,22 @@ const BUILT_IN: [&str; 41] = [
     "vagina",
 ];
 
-/// Terms to refuse.
+/// A list of refused terms.
 #[derive(Clone, Debug)]
 pub struct PromptFilter {
-    /// Terms by their first word.
+    /// The terms, by their first word.
     terms: HashMap<String, Vec<Term>>,
 }
 
 #[derive(Clone, Debug)]
 struct Term {
+    /// As written in the list, for reports.
     written: String,
     words: Vec<String>,
 }
 
 impl PromptFilter {
-    /// As a spec says.
+    /// A filter of the spec's terms, and of the built-in ones unless the spec turns them off.
     #[must_use]
     pub fn new(spec: &PromptFilterSpec) -> Self {
         let built_in = BUILT_IN.iter().filter(|_| spec.built_in).copied();
@@ -79,12 +79,12 @@ impl PromptFilter {
         Self { terms }
     }
 
-    /// The first term that the prompt has, as whole words; none if it may pass.
+    /// The first refused term that the prompt contains as whole words; `None` if the prompt passes.
     #[must_use]
     pub fn refuses(&self, prompt: &str) -> Option<&str> {
         let plain = plain(prompt);
         let as_written = words(&plain);
-        // 1 stands for i as often as for l.
+        // 1 may be read as i or as l.
         let readings =
             [as_written.clone(), words(&digits_read(&plain, 'i')), words(&digits_read(&plain, 'l'))];
         let spelled = readings.iter().map(|words| joined(words)).collect::<Vec<_>>();
@@ -100,7 +100,8 @@ impl PromptFilter {
     }
 }
 
-/// Lower case, without accents, characters without width, and letters of other alphabets that look Latin.
+/// Lower case, without accents and invisible characters, with look-alikes from other alphabets replaced by Latin
+/// letters.
 fn plain(text: &str) -> String {
     text.nfkd()
         .filter(|&c| !is_combining_mark(c) && !is_invisible(c))
@@ -109,14 +110,14 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Characters that take no room: soft hyphens, joiners, direction marks, variation selectors, tags.
+/// Zero-width characters: soft hyphens, joiners, direction marks, variation selectors, tags.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
         | '\u{2060}'..='\u{2069}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E01EF}')
 }
 
-/// The Latin letter that a lower-case letter of Cyrillic or Greek, or a stroked one, is read as.
+/// The Latin letter that a lower-case Cyrillic, Greek or stroked letter looks like.
 fn look_alike(c: char) -> char {
     match c {
         'а' | 'α' => 'a',
@@ -146,7 +147,8 @@ fn look_alike(c: char) -> char {
     }
 }
 
-/// Digits and signs read as the letters that they stand for, where they touch a letter: `n4ked`, `p0rn`, `$ex`.
+/// Replaces digits and signs by the letters that they stand for where they touch a letter: `n4ked`, `p0rn`, `$ex`.
+/// `one` is the letter for the digit 1.
 fn digits_read(text: &str, one: char) -> String {
     let letters: Vec<char> = text.chars().collect();
     let stands_for = |c: char| match c {
@@ -161,7 +163,7 @@ fn digits_read(text: &str, one: char) -> String {
         other => other,
     };
     let is_letter = |at: Option<&char>| at.is_some_and(|c| c.is_alphabetic());
-    // A sign at a word's end is a sign.
+    // Signs at the end of a word are punctuation.
     let belongs = |at: usize| {
         let sign = !letters[at].is_alphanumeric();
         let reaches = |step: isize| {
@@ -190,7 +192,7 @@ fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Runs of at least three single letters as words: `n u d e`, `n.u.d.e`.
+/// Joins runs of at least three single letters into words: `n u d e`, `n.u.d.e`.
 fn joined(words: &[String]) -> Vec<String> {
     let single = |word: &String| word.chars().count() == 1;
     words
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn words_have_boundaries() {
+    fn terms_match_whole_words_only() {
         let filter = of(&["sex", "cum", "ass", "blood bath"]);
         for passes in [
             "Essex in spring",
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_letters_are_found() {
+    fn disguised_letters_are_recognised() {
         let filter = of(&["naked", "porn", "nipple", "sex"]);
         for refused in [
             "ｎａｋｅｄ",
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_list_is_an_option() {
+    fn the_built_in_list_can_be_turned_off() {
         assert_eq!(
             PromptFilter::new(&PromptFilterSpec::default()).refuses("a nude, oil on canvas"),
             Some("nude")

@@ -1,4 +1,4 @@
-//! The pairs of a set, one after the other, and the account of what was left out.
+//! Iterates over the pairs of a set of any source and reports the dropped rows.
 
 use crate::error::ReadError;
 use crate::pair::{PreferencePair, Row};
@@ -8,12 +8,13 @@ use domain::data::{DataSpec, PromptFilterSpec};
 use domain::dataset::{Dropped, ReadReport, Reason};
 use std::path::Path;
 
-type Source = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
+type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
 
-/// Pairs of a set, in an order that depends on its files alone.
+/// The pairs of a set, in an order that depends only on its files. Ends after the first error.
 pub struct Pairs {
-    rows: Source,
+    rows: Rows,
     filter: Option<PromptFilter>,
+    /// Pairs left to return.
     left: u64,
     report: ReadReport,
 }
@@ -28,7 +29,7 @@ impl std::fmt::Debug for Pairs {
 }
 
 impl Pairs {
-    /// Of rows from anywhere.
+    /// The pairs among rows from any source: those that pass the filter, at most `max_pairs`.
     pub fn new(
         rows: impl Iterator<Item = Result<Row, ReadError>> + Send + 'static,
         filter: Option<&PromptFilterSpec>,
@@ -42,10 +43,10 @@ impl Pairs {
         }
     }
 
-    /// Of the files that a spec names; none if it names no files.
+    /// Opens the files of a spec; `None` if the spec's source is not stored as files of one of this crate's formats.
     ///
     /// # Errors
-    /// No set lies there.
+    /// Fails if the files cannot be read or contain no set of the spec's kind.
     pub fn open(spec: &DataSpec) -> Result<Option<Self>, ReadError> {
         Ok(match spec {
             DataSpec::PickAPic(spec) => {
@@ -65,23 +66,23 @@ impl Pairs {
         })
     }
 
-    /// What was read so far.
+    /// Counts of the rows read so far, and the dropped ones with their reasons.
     #[must_use]
     pub fn report(&self) -> &ReadReport {
         &self.report
     }
 
-    fn row(&mut self, row: Row) -> Option<PreferencePair> {
+    fn keep_or_drop(&mut self, row: Row) -> Option<PreferencePair> {
         let pair = match row {
             Row::Pair(pair) => pair,
             Row::Dropped(dropped) => {
-                self.report.drop_rows(dropped);
+                self.report.count_dropped(dropped);
                 return None;
             }
         };
         if let Some(term) = self.filter.as_ref().and_then(|filter| filter.refuses(&pair.prompt)) {
-            let detail = format!("the prompt has {term:?}");
-            self.report.drop_rows(Dropped {
+            let detail = format!("the prompt contains {term:?}");
+            self.report.count_dropped(Dropped {
                 reason: Reason::FilteredPrompt,
                 source: pair.source,
                 rows: 1,
@@ -89,7 +90,7 @@ impl Pairs {
             });
             return None;
         }
-        self.report.keep();
+        self.report.count_pair();
         self.left -= 1;
         Some(pair)
     }
@@ -102,7 +103,7 @@ impl Iterator for Pairs {
         while self.left > 0 {
             match self.rows.next()? {
                 Ok(row) => {
-                    if let Some(pair) = self.row(row) {
+                    if let Some(pair) = self.keep_or_drop(row) {
                         return Some(Ok(pair));
                     }
                 }

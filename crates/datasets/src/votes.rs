@@ -1,4 +1,4 @@
-//! Votes as rows of a set.
+//! Votes of raters as a preference set: aggregated to judged pairs, and written as parquet or JSON lines.
 
 use crate::pick_a_pic::{Record, Writer};
 use bytes::Bytes;
@@ -8,28 +8,28 @@ use domain::id::RaterId;
 use domain::preference::{JudgedImage, JudgedVote};
 use domain::ranking::Outcome;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Two images of a prompt and what was said of them.
+/// Two images of one prompt with the verdict of the votes on them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JudgedPair {
-    /// The prompt.
+    /// The prompt of both images.
     pub prompt: String,
-    /// The images.
+    /// Both images, in the order of the first vote.
     pub images: [JudgedImage; 2],
-    /// 1 and 0, 0 and 1, or 0.5 and 0.5 for a tie.
+    /// 1 for the winner and 0 for the loser, or 0.5 and 0.5 for a tie.
     pub labels: [f64; 2],
-    /// When it was last judged.
+    /// Time of the last vote.
     pub created_at: Timestamp,
-    /// By whom, if by one.
+    /// The rater, if there is a single vote.
     pub rater_id: Option<RaterId>,
 }
 
-/// What votes say of pairs of images, as the spec asks; in the order in which the pairs were first judged.
+/// Aggregates the votes that match the spec, per pair of images or one pair per vote. Pairs are in the order of their
+/// first vote.
 #[must_use]
-pub fn judged(votes: &[JudgedVote], spec: &VotesSpec) -> Vec<JudgedPair> {
+pub fn judged_pairs(votes: &[JudgedVote], spec: &VotesSpec) -> Vec<JudgedPair> {
     let named = |image: &JudgedImage| spec.models.is_empty() || spec.models.contains(&image.model);
     let wanted = votes.iter().filter(|vote| {
         vote.question == spec.question
@@ -38,33 +38,33 @@ pub fn judged(votes: &[JudgedVote], spec: &VotesSpec) -> Vec<JudgedPair> {
             && spec.until.is_none_or(|until| vote.created_at < until)
     });
     match spec.per {
-        VotesPer::Vote => wanted.map(|vote| of_votes(&[vote])).collect(),
+        VotesPer::Vote => wanted.map(|vote| majority(&[vote])).collect(),
         VotesPer::Pair => {
-            let mut place_of = HashMap::new();
+            let mut index_of = HashMap::new();
             let mut pairs: Vec<Vec<&JudgedVote>> = Vec::new();
             for vote in wanted {
-                // Two matchups may show the same images, one of them the other way round.
+                // Two matchups may show the same images with sides swapped.
                 let mut ids = [vote.images[0].id, vote.images[1].id];
                 ids.sort_unstable();
-                let place = *place_of.entry(ids).or_insert(pairs.len());
-                if place == pairs.len() {
+                let index = *index_of.entry(ids).or_insert(pairs.len());
+                if index == pairs.len() {
                     pairs.push(Vec::new());
                 }
-                pairs[place].push(vote);
+                pairs[index].push(vote);
             }
-            pairs.iter().map(|votes| of_votes(votes)).collect()
+            pairs.iter().map(|votes| majority(votes)).collect()
         }
     }
 }
 
-/// What most votes on two images say; a tie where no answer has more than each other. Both bad is a tie.
-fn of_votes(votes: &[&JudgedVote]) -> JudgedPair {
+/// The verdict with more votes than each of the others; a tie if there is none. "Both bad" counts as a tie.
+fn majority(votes: &[&JudgedVote]) -> JudgedPair {
     let first = votes[0];
     let [mut wins, mut losses, mut ties] = [0, 0, 0];
     for vote in votes {
-        let said = Outcome::from(vote.choice);
-        let same_way = vote.images[0].id == first.images[0].id;
-        match if same_way { said } else { said.turned() } {
+        let outcome = Outcome::from(vote.choice);
+        let same_order = vote.images[0].id == first.images[0].id;
+        match if same_order { outcome } else { outcome.swapped() } {
             Outcome::First => wins += 1,
             Outcome::Second => losses += 1,
             Outcome::Neither => ties += 1,
@@ -87,7 +87,7 @@ fn of_votes(votes: &[&JudgedVote]) -> JudgedPair {
 }
 
 impl JudgedPair {
-    /// Whether neither image is better.
+    /// Whether the pair has no winner.
     #[must_use]
     pub fn is_tie(&self) -> bool {
         self.labels[0].total_cmp(&self.labels[1]).is_eq()
@@ -101,25 +101,25 @@ impl JudgedPair {
             models: [0, 1].map(|side| self.images[side].model.clone()),
             labels: self.labels,
             created_at: self.created_at,
-            user: self.rater_id.map_or(0, number_of),
+            user: self.rater_id.map_or(0, user_number),
         }
     }
 }
 
-/// A number that stands for a rater: ids are random in their last bytes.
-fn number_of(rater: RaterId) -> i64 {
+/// A number for the column `user_id`: the last 8 bytes of a rater's id, which are random.
+fn user_number(rater: RaterId) -> i64 {
     let bytes = rater.0.as_bytes();
     let mut last = [0; 8];
     last.copy_from_slice(&bytes[8..]);
     i64::from_be_bytes(last) & i64::MAX
 }
 
-/// Writes judged pairs in the columns of Pick-a-Pic, with the images as they are kept (PNG, though the columns are
-/// called `jpg`: readers go by the content). `fetch` gives an image's bytes by its artifact. Returns what the file was
-/// written into.
+/// Writes judged pairs as a parquet file in the columns of Pick-a-Pic. Images are written as stored: PNG files,
+/// although the columns are named `jpg_0` and `jpg_1`, because readers detect the format from the content. `fetch`
+/// returns the bytes of an image. Returns the writer.
 ///
 /// # Errors
-/// An image that is missing, or a file that cannot be written.
+/// Fails if `fetch` does, or if writing does.
 pub fn write_parquet<W: Write + Send>(
     into: W,
     pairs: &[JudgedPair],
@@ -133,38 +133,28 @@ pub fn write_parquet<W: Write + Send>(
     writer.finish().map_err(io::Error::other)
 }
 
-/// Writes them as a file that is there whole or not at all.
+/// As [`write_parquet`], into a file that is complete or absent.
 ///
 /// # Errors
-/// As for [`write_parquet`].
+/// Fails if `fetch` does, or if the file cannot be written.
 pub fn write_parquet_file(
     file: &Path,
     pairs: &[JudgedPair],
     fetch: impl FnMut(&JudgedImage) -> io::Result<Bytes>,
-) -> io::Result<()> {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let temporary = file.with_file_name(name);
-    let write = || {
-        write_parquet(File::create(&temporary)?, pairs, fetch)?.sync_all()?;
-        std::fs::rename(&temporary, file)?;
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // The error is what matters; a leftover temporary file is harmless.
-        drop(std::fs::remove_file(&temporary));
+) -> Result<(), files::Error> {
+    files::write_atomically_by(file, |out| {
+        write_parquet(out, pairs, fetch).map(drop).map_err(files::Error::at(file))
     })
 }
 
-/// A judged pair as a line of JSON, with addresses in place of images: `address` gives an image's.
+/// A judged pair as a line of JSON with the URLs of its images, which `url` returns.
 #[must_use]
-pub fn line(pair: &JudgedPair, address: impl Fn(&JudgedImage) -> String) -> String {
+pub fn json_line(pair: &JudgedPair, url: impl Fn(&JudgedImage) -> String) -> String {
     let [first, second] = &pair.images;
     let value = serde_json::json!({
         "caption": pair.prompt,
-        "image_0_uid": first.id, "image_0_url": address(first), "model_0": first.model, "label_0": pair.labels[0],
-        "image_1_uid": second.id, "image_1_url": address(second), "model_1": second.model, "label_1": pair.labels[1],
+        "image_0_uid": first.id, "image_0_url": url(first), "model_0": first.model, "label_0": pair.labels[0],
+        "image_1_uid": second.id, "image_1_url": url(second), "model_1": second.model, "label_1": pair.labels[1],
         "created_at": pair.created_at,
     });
     format!("{value}\n")
@@ -172,7 +162,7 @@ pub fn line(pair: &JudgedPair, address: impl Fn(&JudgedImage) -> String) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use super::{judged, write_parquet};
+    use super::{judged_pairs, write_parquet};
     use crate::rows::Pairs;
     use domain::Timestamp;
     use domain::data::{DataSpec, PickAPicSpec, VotesPer, VotesSpec};
@@ -201,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn most_votes_decide_whichever_side_was_left() {
+    fn the_majority_decides_whatever_the_sides() {
         let votes = [
             vote(1, [1, 2], Choice::Left),
             vote(2, [2, 1], Choice::Right),
@@ -212,20 +202,20 @@ mod tests {
             vote(7, [7, 8], Choice::Right),
         ];
         let labels =
-            |spec: &VotesSpec| judged(&votes, spec).iter().map(|pair| pair.labels).collect::<Vec<_>>();
+            |spec: &VotesSpec| judged_pairs(&votes, spec).iter().map(|pair| pair.labels).collect::<Vec<_>>();
         let all = VotesSpec::default();
         assert_eq!(labels(&all), [[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.0, 1.0]]);
-        assert_eq!(judged(&votes, &all)[0].created_at, at(3));
+        assert_eq!(judged_pairs(&votes, &all)[0].created_at, at(3));
         let each = VotesSpec { per: VotesPer::Vote, ..VotesSpec::default() };
         assert_eq!(labels(&each).len(), 7);
         let late = VotesSpec { since: Some(at(3)), until: Some(at(5)), ..VotesSpec::default() };
         assert_eq!(labels(&late), [[0.0, 1.0], [1.0, 0.0]]);
         let one = VotesSpec { models: vec!["model-1".into()], ..VotesSpec::default() };
-        assert!(labels(&one).is_empty(), "both models must be named");
+        assert!(labels(&one).is_empty(), "a pair counts only if both of its models are named");
     }
 
     #[test]
-    fn answers_to_different_questions_are_never_counted_together() {
+    fn votes_on_different_questions_are_never_counted_together() {
         let asked = |question, second, choice| JudgedVote { question, ..vote(second, [1, 2], choice) };
         let votes = [
             asked(Question::Overall, 1, Choice::Left),
@@ -234,7 +224,7 @@ mod tests {
         ];
         let labels = |question| {
             let spec = VotesSpec { question, ..VotesSpec::default() };
-            judged(&votes, &spec).iter().map(|pair| pair.labels).collect::<Vec<_>>()
+            judged_pairs(&votes, &spec).iter().map(|pair| pair.labels).collect::<Vec<_>>()
         };
         assert_eq!(labels(Question::Overall), [[1.0, 0.0]]);
         assert_eq!(labels(Question::Alignment), [[0.0, 1.0]]);
@@ -242,10 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_pairs_are_read_back() {
         let votes: Vec<_> =
             (0..150u8).map(|i| vote(i64::from(i), [i, i + 100], Choice::ALL[usize::from(i) % 4])).collect();
-        let pairs = judged(&votes, &VotesSpec::default());
+        let pairs = judged_pairs(&votes, &VotesSpec::default());
         let scratch = tempfile::tempdir().expect("a folder");
         let file = std::fs::File::create(scratch.path().join("votes.parquet")).expect("a file");
         write_parquet(file, &pairs, |image| Ok(image.artifact.clone().into_bytes().into())).expect("written");

@@ -1,8 +1,9 @@
-//! WebDataset's shards: tar files whose members of one name before the first dot make a sample.
+//! Shards in WebDataset's format: tar files in which consecutive members with the same name up to the first dot form a
+//! sample.
 
 use crate::error::ReadError;
-use crate::lanes::{self, Emit, Lanes};
 use crate::pair::{PreferencePair, Row};
+use crate::parallel_reader::{Emit, MAX_READERS, ParallelReader};
 use crate::pick_a_pic::label::{Label, label};
 use bytes::Bytes;
 use domain::dataset::{Reason, Source};
@@ -13,26 +14,26 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Largest member that is read, in bytes.
+/// Largest accepted member, in bytes.
 const LARGEST_MEMBER: u64 = 64 << 20;
-/// Most members of a sample.
+/// Most accepted members of a sample.
 const MOST_MEMBERS: usize = 32;
 
-/// Opens a folder of shards. A sample has `winner.jpg` and `loser.jpg` (or `.jpeg`, `.png`), or the members that the
-/// Diffusion-DPO scripts write: `jpg_0.jpg`, `jpg_1.jpg`, `label_0.txt`, `label_1.txt`. Its prompt is in `txt`,
-/// `prompt.txt`, `caption.txt` or `original_prompt.txt`, or in `json` as `prompt` or `caption`.
+/// Opens a folder of shards. A sample has the members `winner.jpg` and `loser.jpg` (or `.jpeg`, `.png`), or those that
+/// the scripts of Diffusion-DPO write: `jpg_0.jpg`, `jpg_1.jpg`, `label_0.txt`, `label_1.txt`. Its prompt is the member
+/// `txt`, `prompt.txt`, `caption.txt` or `original_prompt.txt`, or the key `prompt` or `caption` of the member `json`.
 ///
 /// # Errors
-/// The folder has no `.tar` file.
-pub fn open(folder: &Path) -> Result<Lanes, ReadError> {
-    Ok(Lanes::start(files(folder)?, lanes::MOST, |file, emit| read(file, emit)))
+/// Fails if the folder cannot be listed or has no `.tar` file.
+pub(crate) fn open(folder: &Path) -> Result<ParallelReader, ReadError> {
+    Ok(ParallelReader::start(files(folder)?, MAX_READERS, |file, emit| read(file, emit)))
 }
 
-/// The shards of a folder, in the order of their names.
+/// The shards of a folder, sorted by name.
 ///
 /// # Errors
-/// The folder has no `.tar` file.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+/// Fails if the folder cannot be listed or has no `.tar` file.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| ReadError::file(folder, e))? {
         let path = entry.map_err(|e| ReadError::file(folder, e))?.path();
@@ -47,9 +48,10 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(files)
 }
 
-/// The members of one sample by what follows the first dot.
+/// The members of one sample, by their name after the first dot.
 #[derive(Default)]
 struct Sample {
+    /// The name before the first dot.
     key: String,
     members: BTreeMap<String, Bytes>,
     problem: Option<(Reason, String)>,
@@ -60,14 +62,14 @@ fn read(file: &PathBuf, emit: &mut Emit<'_>) -> Result<(), ReadError> {
     let mut archive = tar::Archive::new(File::open(file).map_err(|e| ReadError::file(file, e))?);
     let mut row = 0;
     let mut sample = Sample::default();
-    let mut give = |sample: Sample, emit: &mut Emit<'_>| {
+    let mut finish = |sample: Sample, emit: &mut Emit<'_>| {
         let source = Source { file: name.clone(), row };
         row += 1;
         emit(sample.into_row(source))
     };
     let mut broken = None;
     for member in archive.entries().map_err(|e| ReadError::file(file, e))? {
-        // What follows a header that makes no sense cannot be found.
+        // Behind an invalid header the next one cannot be found.
         let mut member = match member {
             Ok(member) => member,
             Err(error) => {
@@ -78,7 +80,7 @@ fn read(file: &PathBuf, emit: &mut Emit<'_>) -> Result<(), ReadError> {
         if !member.header().entry_type().is_file() {
             continue;
         }
-        // A name only says what belongs together; nothing is ever written under it.
+        // Names only group members; no file is ever written under them.
         let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
         let start = path.rfind('/').map_or(0, |slash| slash + 1);
         let Some(dot) = path[start..].find('.').map(|dot| start + dot) else { continue };
@@ -86,13 +88,15 @@ fn read(file: &PathBuf, emit: &mut Emit<'_>) -> Result<(), ReadError> {
         if key != sample.key {
             let ended = std::mem::take(&mut sample);
             sample.key = key.to_owned();
-            if !ended.members.is_empty() && give(ended, emit).is_break() {
+            if !ended.members.is_empty() && finish(ended, emit).is_break() {
                 return Ok(());
             }
         }
         let size = member.size();
         if size > LARGEST_MEMBER || sample.members.len() >= MOST_MEMBERS {
-            let problem = format!("{ending} has {size} bytes, or is one of more than {MOST_MEMBERS} members");
+            let problem = format!(
+                "{ending} has {size} bytes (at most {LARGEST_MEMBER}), or the sample more than {MOST_MEMBERS} members"
+            );
             sample.problem = Some((Reason::DamagedImage, problem));
             sample.members.entry(ending).or_default();
             continue;
@@ -101,12 +105,12 @@ fn read(file: &PathBuf, emit: &mut Emit<'_>) -> Result<(), ReadError> {
         match member.by_ref().take(LARGEST_MEMBER).read_to_end(&mut bytes) {
             Ok(length) if length as u64 == size => drop(sample.members.insert(ending, bytes.into())),
             _ => {
-                sample.problem = Some((Reason::Unreadable, format!("{ending} ends too early")));
+                sample.problem = Some((Reason::Unreadable, format!("{ending} is incomplete")));
                 sample.members.entry(ending).or_default();
             }
         }
     }
-    if !sample.members.is_empty() && give(sample, emit).is_break() {
+    if !sample.members.is_empty() && finish(sample, emit).is_break() {
         return Ok(());
     }
     if let Some(detail) = broken {
@@ -116,9 +120,9 @@ fn read(file: &PathBuf, emit: &mut Emit<'_>) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// The part of a sample's `json` that matters.
+/// The key of a sample's `json` that is read.
 #[derive(Deserialize)]
-struct Words {
+struct Caption {
     #[serde(alias = "caption")]
     prompt: Option<String>,
 }
@@ -130,7 +134,13 @@ impl Sample {
         }
         let prompt = match self.prompt() {
             Some(prompt) => prompt,
-            None => return Row::dropped(Reason::NoPrompt, source, "has no txt or json with a prompt"),
+            None => {
+                return Row::dropped(
+                    Reason::NoPrompt,
+                    source,
+                    "has neither a txt nor a json member with a prompt",
+                );
+            }
         };
         let numbers = ["label_0", "label_1"].map(|name| self.number(name));
         let by_label = self.members.keys().any(|name| name.starts_with("jpg_0"));
@@ -142,7 +152,11 @@ impl Sample {
                 Label::None(reason, detail) => return Row::dropped(reason, source, detail),
             };
         let (Some(first), Some(second)) = (self.image(first), self.image(second)) else {
-            return Row::dropped(Reason::MissingImage, source, format!("has no {first} or no {second}"));
+            return Row::dropped(
+                Reason::MissingImage,
+                source,
+                format!("has no image {first} or no image {second}"),
+            );
         };
         let (winner, loser) = if swapped { (second, first) } else { (first, second) };
         Row::Pair(PreferencePair { prompt, winner, loser, models: [None, None], source })
@@ -153,7 +167,7 @@ impl Sample {
         let text = texts.iter().find_map(|name| self.members.get(*name));
         let prompt = match text {
             Some(text) => String::from_utf8(text.to_vec()).ok()?,
-            None => serde_json::from_slice::<Words>(self.members.get("json")?).ok()?.prompt?,
+            None => serde_json::from_slice::<Caption>(self.members.get("json")?).ok()?.prompt?,
         };
         let prompt = prompt.trim();
         (!prompt.is_empty()).then(|| prompt.to_owned())

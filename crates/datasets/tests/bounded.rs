@@ -1,5 +1,5 @@
-//! What reading takes at most: counted by the allocator of this process, in a test of its own.
-#![expect(unsafe_code, reason = "an allocator that counts")]
+//! The peak memory of reading, counted by the allocator of this test's own process.
+#![expect(unsafe_code, reason = "a counting allocator")]
 
 use bytes::Bytes;
 use datasets::rows::Pairs;
@@ -20,11 +20,11 @@ struct Counting;
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: the system's allocator does all; this only counts.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract, which is that of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -50,11 +50,11 @@ fn count(bytes: usize) {
 static COUNTING: Counting = Counting;
 
 const MEGABYTE: usize = 1 << 20;
-/// Rows of a group, and bytes of an image: two pages of 64 MB.
+/// Rows of a group and bytes of an image: two pages of 64 MB per group.
 const ROWS: usize = 16;
 const IMAGE: usize = 4 * MEGABYTE;
 
-/// Bytes that nothing packs, but for a run in their middle.
+/// Incompressible bytes, apart from a run in the middle.
 fn image(seed: usize) -> Bytes {
     let mut draw = seed as u64 + 1;
     let mut bytes: Vec<u8> = (0..IMAGE / 8)
@@ -75,7 +75,7 @@ fn column<T: DataType>(group: &mut SerializedRowGroupWriter<'_, File>, values: &
     column.close().expect("written");
 }
 
-/// Two files of one group each, all images of a column in one page.
+/// Writes two files of one row group each, with all images of a column in one page.
 fn write(folder: &Path, compression: Compression, version: WriterVersion) {
     let schema = "message schema { REQUIRED BINARY caption (UTF8); REQUIRED BINARY jpg_0; REQUIRED BINARY jpg_1; \
                   REQUIRED DOUBLE label_0; REQUIRED DOUBLE label_1; }";
@@ -110,7 +110,7 @@ fn number(file: usize, row: usize, side: usize) -> usize {
     (file * ROWS + row) * 2 + side
 }
 
-/// Reads all, slowly enough that whatever may be read ahead is; the most that was held meanwhile.
+/// Reads all pairs, slowly enough that the readers read ahead as far as they may. Returns the peak memory.
 fn read(folder: &Path) -> usize {
     let spec = PickAPicSpec { folder: folder.to_string_lossy().into_owned(), ..PickAPicSpec::default() };
     let before = HELD.load(Ordering::SeqCst);
@@ -120,7 +120,7 @@ fn read(folder: &Path) -> usize {
     for pair in Pairs::open(&DataSpec::PickAPic(spec)).expect("opens").expect("files") {
         let pair = pair.expect("a pair");
         std::thread::sleep(std::time::Duration::from_millis(5));
-        // The images to compare with are this test's own.
+        // Taken before the expected images, which are this test's own memory.
         most = most.max(MOST.load(Ordering::SeqCst) - before);
         let file = usize::from(pair.source.file.contains("train-1"));
         let row = pair.source.row as usize;
@@ -133,21 +133,21 @@ fn read(folder: &Path) -> usize {
 }
 
 #[test]
-fn large_images_take_two_pages_and_a_few_rows() {
+fn reading_large_images_holds_two_pages_and_a_few_rows_per_file() {
     let pages = 2 * ROWS * IMAGE;
-    for (compression, version, lanes, pages) in [
-        // Two files of 2 x 64 MB fit into what reading may take.
+    for (compression, version, readers, pages) in [
+        // Two files of 2 x 64 MB fit into the memory for reading.
         (Compression::SNAPPY, WriterVersion::PARQUET_1_0, 2, pages),
         (Compression::SNAPPY, WriterVersion::PARQUET_2_0, 2, pages),
         (Compression::UNCOMPRESSED, WriterVersion::PARQUET_1_0, 2, pages),
-        // A page that is unpacked by the library is held packed as well, and then only one file is read at a time.
+        // A page that the parquet crate decompresses is also held compressed, so only one file is read at a time.
         (Compression::ZSTD(ZstdLevel::default()), WriterVersion::PARQUET_1_0, 1, pages + pages / 2),
     ] {
         let scratch = tempfile::tempdir().expect("a folder");
         write(scratch.path(), compression, version);
         let most = read(scratch.path());
-        // Rows at hand, read ahead and given away: some 16 MB each, a row more or less.
-        let bound = lanes * (pages + 3 * (16 * MEGABYTE + 2 * IMAGE));
+        // The current batch, the rows read ahead and the rows being returned: about 16 MB each, give or take a row.
+        let bound = readers * (pages + 3 * (16 * MEGABYTE + 2 * IMAGE));
         assert!(
             most > pages && most <= bound,
             "{compression:?} {version:?}: {} of {} MB",

@@ -1,4 +1,4 @@
-//! Plain folders and tar shards.
+//! Reading of plain folders and tar shards.
 
 use datasets::error::ReadError;
 use datasets::pair::PreferencePair;
@@ -25,7 +25,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn a_list_beside_its_images() {
+fn a_list_with_unusable_rows_gives_the_other_pairs() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("set");
     write(&folder, "a.png", b"winner");
@@ -55,7 +55,7 @@ fn a_list_beside_its_images() {
 }
 
 #[test]
-fn kohyas_two_folders() {
+fn the_two_folders_of_kohya_are_paired_by_file_stem() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path();
     write(folder, "w/1.png", b"w1");
@@ -85,7 +85,7 @@ fn shard(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        // As is, where the library would refuse a name that leads elsewhere.
+        // Written directly, because the library refuses names that leave the folder.
         header.as_gnu_mut().expect("GNU").name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         archive.append(&header, *bytes).expect("appended");
@@ -94,7 +94,7 @@ fn shard(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn tar_shards() {
+fn tar_shards_in_both_namings_are_read_and_damage_costs_only_pairs() {
     let scratch = tempfile::tempdir().expect("a folder");
     let first = shard(&[
         ("set/0001.winner.jpg", b"w1"),
@@ -130,7 +130,7 @@ fn tar_shards() {
     assert_eq!(report.dropped[&Reason::NoPrompt], 1);
     assert_eq!(report.dropped[&Reason::Tie], 1);
 
-    // Cut anywhere, or with a size that the file does not have: fewer pairs, no panic, nothing allocated for it.
+    // Truncated files and a claimed size of gigabytes give fewer pairs, without a panic or an allocation of that size.
     for length in (0..first.len()).step_by(97) {
         write(scratch.path(), "0.tar", &first[..length]);
         let (cut, _) = read(&DataSpec::WebDataset(spec(scratch.path()))).expect("readable");

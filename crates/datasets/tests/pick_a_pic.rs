@@ -1,7 +1,8 @@
-//! Parquet files that pyarrow wrote (oracles/pick_a_pic.py), read row by row as the rule says, and hostile ones refused.
+//! Reading of parquet files that pyarrow wrote (oracles/pick_a_pic.py): every row by the rule, damaged and hostile
+//! files refused.
 
+use datasets::decode::decode;
 use datasets::error::ReadError;
-use datasets::image::decode;
 use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec, PromptFilterSpec};
@@ -18,7 +19,7 @@ fn spec(folder: &Path) -> PickAPicSpec {
     PickAPicSpec { folder: folder.to_string_lossy().into_owned(), ..PickAPicSpec::default() }
 }
 
-/// Pairs whose images decode, and the account of the others.
+/// The pairs whose images decode, and the report on the others.
 fn read(spec: PickAPicSpec) -> Result<(Vec<PreferencePair>, ReadReport), ReadError> {
     let mut pairs = Pairs::open(&DataSpec::PickAPic(spec))?.expect("a set of files");
     let mut whole = Vec::new();
@@ -33,7 +34,7 @@ fn read(spec: PickAPicSpec) -> Result<(Vec<PreferencePair>, ReadReport), ReadErr
         }
     }
     let mut report = pairs.report().clone();
-    damaged.into_iter().for_each(|dropped| report.take_back(dropped));
+    damaged.into_iter().for_each(|dropped| report.drop_pair(dropped));
     Ok((whole, report))
 }
 
@@ -41,12 +42,13 @@ fn problem(spec: PickAPicSpec) -> String {
     read(spec).expect_err("not readable").to_string()
 }
 
-/// What each row is, by file: `first`, `second`, or a reason.
+/// The outcome of each row by file and row number: `first` or `second` for the winner, or the reason why the row was
+/// dropped.
 fn found(pairs: &[PreferencePair], report: &ReadReport) -> BTreeMap<(String, u64), String> {
     let key = |file: &str, row| (file["data/".len()..][.."train-00000".len()].to_owned(), row);
     let mut found = BTreeMap::new();
     for pair in pairs {
-        // The first image of a row was made by this model, but in one row where both are by another.
+        // In all rows but one, where both models are the other one, the first image is by this model.
         let first = pair.models[0].as_deref() != Some("dreamlike-art/dreamlike-photoreal-2.0");
         let side = if first { "first" } else { "second" };
         found.insert(key(&pair.source.file, pair.source.row), side.to_owned());
@@ -60,7 +62,7 @@ fn found(pairs: &[PreferencePair], report: &ReadReport) -> BTreeMap<(String, u64
 }
 
 #[test]
-fn every_row_is_what_the_rule_says() {
+fn every_row_has_the_outcome_of_the_rule() {
     let text = std::fs::read_to_string(fixture("expected.json")).expect("expected.json");
     let files: BTreeMap<String, Vec<Value>> = serde_json::from_str(&text).expect("JSON");
     let (pairs, report) = read(spec(&fixture("sound"))).expect("readable");
@@ -87,7 +89,7 @@ fn every_row_is_what_the_rule_says() {
     assert!(text.starts_with("data/train-0000") && text.contains("row 6"), "{text}");
 }
 
-/// The winner's bytes are the winning column's: the fixture's rows 0 and 1 differ in their labels alone.
+/// The rows 0 and 1 of the fixture differ only in their labels.
 #[test]
 fn the_label_decides_which_image_wins() {
     let (pairs, _) = read(spec(&fixture("sound"))).expect("readable");
@@ -102,7 +104,7 @@ fn the_label_decides_which_image_wins() {
 }
 
 #[test]
-fn the_order_is_the_same_each_time_and_may_end_early() {
+fn the_order_is_deterministic_and_max_pairs_takes_its_beginning() {
     let sources = |max_pairs| {
         let spec = PickAPicSpec { max_pairs, ..spec(&fixture("sound")) };
         let pairs = Pairs::open(&DataSpec::PickAPic(spec)).expect("opens").expect("files");
@@ -113,12 +115,12 @@ fn the_order_is_the_same_each_time_and_may_end_early() {
         assert_eq!(sources(None), all);
     }
     assert_eq!(sources(Some(4)), all[..4]);
-    // Three files are read side by side: the order is not file after file.
+    // Three files are read in parallel, and the order takes one row of each in turn.
     assert!(all[0].contains("00000-of") && all[1].contains("00001-of") && all[2].contains("00002-of"));
 }
 
 #[test]
-fn splits_models_and_prompts_are_chosen() {
+fn splits_models_and_prompts_are_selected() {
     let split = |split: &str| PickAPicSpec { split: Some(split.to_owned()), ..spec(&fixture("sound")) };
     let (pairs, _) = read(split("validation_unique")).expect("readable");
     assert_eq!(pairs.len(), 1);
@@ -138,7 +140,7 @@ fn splits_models_and_prompts_are_chosen() {
 }
 
 #[test]
-fn a_column_of_another_type_costs_its_file_alone() {
+fn a_column_of_the_wrong_type_drops_only_the_rows_of_its_file() {
     let (pairs, report) = read(spec(&fixture("wrong_type"))).expect("readable");
     assert_eq!(pairs.len(), 1);
     assert_eq!(report.dropped, BTreeMap::from([(Reason::WrongType, 3)]));
@@ -147,7 +149,7 @@ fn a_column_of_another_type_costs_its_file_alone() {
 }
 
 #[test]
-fn what_is_no_such_set_says_so() {
+fn other_folders_are_refused_with_the_reason() {
     let urls = problem(spec(&fixture("urls")));
     assert!(urls.contains("no-images variant") && urls.contains("jpg_0"), "{urls}");
     let other = problem(spec(&fixture("other")));
@@ -157,14 +159,15 @@ fn what_is_no_such_set_says_so() {
     assert!(problem(spec(&empty.path().join("gone"))).contains("gone"));
 }
 
-/// 36 kilobytes that unpack to 320 megabytes: refused by the page's header, before anything is unpacked.
+/// 36 kilobytes that decompress to 320 megabytes: refused by the page header, before anything is decompressed.
 #[test]
-fn a_page_that_would_burst_is_refused() {
+fn a_decompression_bomb_is_refused() {
     let problem = problem(spec(&fixture("bomb")));
     assert!(problem.contains("a page of 335544") && problem.contains("smaller row groups"), "{problem}");
 }
 
-/// Bytes changed and ends cut off anywhere: an error or fewer pairs, never a panic, and no endless reading.
+/// Files with random bytes changed or truncated at random give an error or fewer pairs; reading never panics and always
+/// ends.
 #[test]
 fn damaged_files_never_panic() {
     let sound = fixture("sound/data");
@@ -184,7 +187,7 @@ fn damaged_files_never_panic() {
             if round % 4 == 0 {
                 bytes.truncate(next(whole.len()));
             } else {
-                // Half of the changes hit the footer, which decides most.
+                // Half of the changes hit the footer.
                 let from = if round % 2 == 0 { bytes.len() - 6000 } else { 4 };
                 for _ in 0..=next(4) {
                     let at = from + next(bytes.len() - from);

@@ -1,34 +1,33 @@
-//! CLIP's transformer and its text tower, under transformers' weight names. The image tower stands in the
-//! `evaluation` crate, made of the same [`Encoder`].
+//! CLIP's transformer and text tower, under transformers' weight names. The image tower is in the `evaluation` crate and
+//! uses the same [`Encoder`].
 
 use crate::Result;
 use crate::config::{self, ClipTextConfig};
 use crate::nn::{Activation, AttentionShape, Embedding, LayerNorm, Linear, attention};
-use crate::torch_file::StoredTensor;
 use crate::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights, Variables};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
-/// The sizes of a CLIP transformer.
+/// The sizes and settings of a CLIP transformer.
 #[derive(Clone, Copy, Debug)]
 pub struct EncoderShape {
-    /// Width.
+    /// Width of the states.
     pub width: usize,
-    /// Width of the blocks' middle.
+    /// Width of the hidden layer of each block's perceptron.
     pub middle: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub layers: usize,
-    /// Heads.
+    /// Attention heads per block.
     pub heads: usize,
-    /// Whether positions see only what comes before them.
+    /// Whether a position attends only to itself and earlier positions.
     pub causal: bool,
-    /// Activation of the blocks' middle.
+    /// Activation of each block's perceptron.
     pub activation: Activation,
     /// Epsilon of the layer norms.
     pub epsilon: f64,
 }
 
-/// Pre-norm transformer blocks (`encoder.layers.N`).
+/// A stack of pre-norm transformer blocks (`layers.N`).
 #[derive(Debug)]
 pub struct Encoder {
     layers: Vec<Layer>,
@@ -48,29 +47,32 @@ struct Layer {
 }
 
 impl Encoder {
+    /// Builds the blocks from their parameters.
+    ///
     /// # Errors
-    /// A parameter that is missing or misshapen.
+    /// Fails if a parameter is missing or has another shape.
     pub fn new(scope: &Scope<'_>, shape: EncoderShape) -> Result<Self> {
         let layers = (0..shape.layers).map(|i| Layer::new(&scope.at(format!("layers.{i}")), shape));
         Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// (batch, positions, width) to the same.
+    /// Applies all blocks: (batch, positions, width) to the same shape.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.last(&self.all_but_last(x)?)
     }
 
-    /// The first position of [`Encoder::forward`], (batch, width): the last block computes no other.
+    /// The first position of [`Encoder::forward`], (batch, width). The last block computes only this position. The encoder must
+    /// not be causal.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a causal encoder, whose first position sees nothing of the others.
+    /// Fails if the shapes do not fit.
     pub fn first_position(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.all_but_last(x)?;
         let first = match self.layers.last() {
-            Some(layer) => layer.beginning(&x, 1)?,
+            Some(layer) => layer.forward_first(&x, 1)?,
             None => x.narrow(1, 0, 1)?,
         };
         Ok(first.squeeze(1)?.contiguous()?)
@@ -105,24 +107,24 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.beginning(x, x.dim(1)?)
+        self.forward_first(x, x.dim(1)?)
     }
 
-    /// The first `count` positions of the result, which all positions are looked at for.
-    fn beginning(&self, x: &Tensor, count: usize) -> Result<Tensor> {
-        let begin =
+    /// The first `count` positions of the result, which attend to all positions of `x`.
+    fn forward_first(&self, x: &Tensor, count: usize) -> Result<Tensor> {
+        let first =
             |t: &Tensor| if t.dim(1)? == count { Ok(t.clone()) } else { t.narrow(1, 0, count)?.contiguous() };
         let h = self.layer_norm1.forward(x)?;
         let (q, k, v) =
-            (self.q_proj.forward(&begin(&h)?)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
+            (self.q_proj.forward(&first(&h)?)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
         let shape = AttentionShape { heads: self.shape.heads, causal: self.shape.causal };
-        let x = (self.out_proj.forward(&attention(&q, &k, &v, shape)?)? + begin(x)?)?;
+        let x = (self.out_proj.forward(&attention(&q, &k, &v, shape)?)? + first(x)?)?;
         let h = self.fc1.forward(&self.layer_norm2.forward(&x)?)?;
         Ok((self.fc2.forward(&self.shape.activation.apply(&h)?)? + x)?)
     }
 }
 
-/// The text tower (`text_model`).
+/// The text tower: embeddings, a causal encoder and a final norm (`text_model`).
 #[derive(Debug)]
 pub struct TextTower {
     tokens: Embedding,
@@ -133,8 +135,10 @@ pub struct TextTower {
 }
 
 impl TextTower {
+    /// Builds the network that the config describes from its parameters.
+    ///
     /// # Errors
-    /// A parameter that is missing or misshapen.
+    /// Fails if a parameter is missing or has another shape.
     pub fn new(scope: &Scope<'_>, config: ClipTextConfig) -> Result<Self> {
         let scope = scope.at("text_model");
         let width = config.hidden_size;
@@ -162,15 +166,15 @@ impl TextTower {
         })
     }
 
-    /// Reads `folder` (`config.json` and weights), as `text_encoder/` of a pipeline.
+    /// Loads `config.json` and the weights of `folder`, such as `text_encoder/` of a pipeline.
     ///
     /// # Errors
-    /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
+    /// Fails if a file cannot be read, or a tensor is missing, superfluous or of another shape.
     pub fn load(folder: &Path, device: &Device) -> Result<(Self, Variables)> {
         Self::load_in(folder, device, DType::F32)
     }
 
-    /// As [`TextTower::load`], to compute in `dtype`.
+    /// As [`TextTower::load`], computing in `dtype`.
     ///
     /// # Errors
     /// As [`TextTower::load`].
@@ -179,8 +183,8 @@ impl TextTower {
         parameters.build(|scope| Self::new(scope, config.clone()))
     }
 
-    /// As [`TextTower::load_in`], with the projection of pooled states (`text_projection`), as `text_encoder_2/` of
-    /// SDXL's.
+    /// As [`TextTower::load_in`]; also loads the projection of pooled states (`text_projection`) that `text_encoder_2/` of
+    /// SDXL has.
     ///
     /// # Errors
     /// As [`TextTower::load`].
@@ -196,35 +200,35 @@ impl TextTower {
 
     fn open(folder: &Path, device: &Device, dtype: DType) -> Result<(Parameters, ClipTextConfig)> {
         let config: ClipTextConfig = config::read(&folder.join("config.json"))?;
-        let stored = Self::adapt(StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?)?;
-        Ok((Parameters::stored(stored, device, dtype, false), config))
+        let stored = Self::rename(StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?)?;
+        Ok((Parameters::from_stored(stored, device, dtype, false), config))
     }
 
-    /// Gives tensors the names that most files have.
+    /// Renames the tensors of newer files to the names of published ones.
     ///
     /// # Errors
-    /// The file has one under both.
-    pub fn adapt(stored: StoredWeights) -> Result<StoredWeights> {
-        stored.adapt(prefixed)
+    /// Fails if two tensors get the same name.
+    pub fn rename(stored: StoredWeights) -> Result<StoredWeights> {
+        stored.rename(with_prefix)
     }
 
-    /// What it was built from.
+    /// The config of the network.
     #[must_use]
     pub fn config(&self) -> &ClipTextConfig {
         &self.config
     }
 
-    /// `ids`: one sequence per text, all of one length. Returns the states after the final norm,
-    /// (batch, positions, width): what the cross-attention of SD 1.5 and 2.1 reads.
+    /// The states after the final norm, (batch, positions, width), to which the UNets of SD 1.5 and 2.1 attend. `ids`: one
+    /// sequence per text, all of one length.
     ///
     /// # Errors
-    /// An id outside the vocabulary or a sequence that is too long.
+    /// Fails if an id is outside the vocabulary or the sequences are too long.
     pub fn forward(&self, ids: &[Vec<u32>]) -> Result<Tensor> {
         self.finish(&self.penultimate(ids)?)
     }
 
-    /// The states that enter the last block, (batch, positions, width), without a norm: what SDXL's cross-attention
-    /// reads (transformers' `hidden_states[-2]`).
+    /// The states before the last block, (batch, positions, width), without a norm, to which the UNet of SDXL attends
+    /// (transformers' `hidden_states[-2]`).
     ///
     /// # Errors
     /// As [`TextTower::forward`].
@@ -237,19 +241,19 @@ impl TextTower {
         self.encoder.all_but_last(&x)
     }
 
-    /// From [`TextTower::penultimate`] to what [`TextTower::forward`] returns.
+    /// Continues from the result of [`TextTower::penultimate`] to that of [`TextTower::forward`].
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn finish(&self, penultimate: &Tensor) -> Result<Tensor> {
         self.final_layer_norm.forward(&self.encoder.last(penultimate)?)
     }
 
-    /// The state that stands for each whole text, (batch, width): at the first end token. Found on the host,
-    /// because candle's argmax on CUDA does not keep the first of equals.
+    /// The pooled state of each text, (batch, width): the one at the first end token. The position is found on the host,
+    /// because candle's argmax on CUDA does not return the first of several equal maxima.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if `states` and `ids` do not belong together.
     pub fn pool(&self, states: &Tensor, ids: &[Vec<u32>]) -> Result<Tensor> {
         let length = states.dim(1)?;
         let flat: Vec<u32> =
@@ -259,7 +263,7 @@ impl TextTower {
     }
 
     fn end_position(&self, ids: &[u32]) -> usize {
-        // Old configs say 2 and mean the largest id (transformers' own workaround).
+        // Old configs have 2 here although the end token is the largest id; transformers has the same workaround.
         let end = match self.config.eos_token_id {
             2 => ids.iter().copied().max().unwrap_or_default(),
             end => end,
@@ -268,16 +272,17 @@ impl TextTower {
     }
 }
 
-/// transformers since version 5.6 writes a text tower without the prefix that all published files have.
-fn prefixed(name: String, tensor: StoredTensor) -> (String, StoredTensor) {
+/// Adds the prefix that all published files have, and that transformers omits since version 5.6.
+fn with_prefix(name: &str) -> String {
     let is_bare = ["embeddings.", "encoder.", "final_layer_norm."].iter().any(|part| name.starts_with(part));
-    (if is_bare { format!("text_model.{name}") } else { name }, tensor)
+    if is_bare { format!("text_model.{name}") } else { name.to_owned() }
 }
 
-/// A parameter that is one vector, as the class token.
+/// A parameter that is a single vector, such as the class token. A new network draws it from a normal distribution with
+/// standard deviation `deviation`.
 ///
 /// # Errors
-/// It is missing or misshapen.
-pub fn vector(scope: &Scope<'_>, name: &str, width: usize, deviation: f64) -> Result<Tensor> {
+/// Fails if it is missing or does not have `width` values.
+pub fn vector_parameter(scope: &Scope<'_>, name: &str, width: usize, deviation: f64) -> Result<Tensor> {
     scope.get(name, &[width], Init::Normal(deviation))
 }

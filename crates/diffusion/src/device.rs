@@ -1,39 +1,39 @@
-//! Where tensors live and are computed: chosen by a word, opened, described.
+//! Devices: names for them, opening them, and what they offer.
 
 #[cfg(feature = "cuda")]
-mod pool;
+mod memory_pool;
 
 use crate::{Error, Result};
 use candle_core::Device;
 use std::fmt;
 use std::str::FromStr;
 
-/// A device by name: `cpu`, `cuda`, `cuda:1`, or `auto`.
+/// The name of a device: `cpu`, `cuda`, `cuda:1`, or `auto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceName {
-    /// The first GPU if this program was built for one and the machine has one, else the CPU.
+    /// The first GPU if this program was built with CUDA and the machine has a GPU, otherwise the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU, counted from 0.
+    /// The GPU with this index, counted from 0.
     Cuda(usize),
 }
 
 /// A GPU of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpu {
-    /// As its maker calls it.
+    /// The product name.
     pub name: String,
-    /// Compute capability, major and minor.
+    /// Compute capability: major and minor version.
     pub capability: (i32, i32),
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: usize,
-    /// Bytes that nobody uses.
+    /// Free memory in bytes.
     pub free: usize,
 }
 
-/// Whether this program was built for GPUs (feature `cuda`).
+/// Whether this program was built with CUDA (feature `cuda`).
 pub const HAS_CUDA: bool = cfg!(feature = "cuda");
 
 impl FromStr for DeviceName {
@@ -48,7 +48,7 @@ impl FromStr for DeviceName {
                 let number = s.strip_prefix("cuda:").and_then(|number| number.parse().ok());
                 number
                     .map(Self::Cuda)
-                    .ok_or_else(|| format!("{s:?} is no device: use auto, cpu, cuda or cuda:NUMBER"))
+                    .ok_or_else(|| format!("unknown device {s:?}: use auto, cpu, cuda or cuda:NUMBER"))
             }
         }
     }
@@ -65,53 +65,53 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceName {
-    /// Opens it.
+    /// Opens the device.
     ///
     /// # Errors
-    /// A GPU that this program was not built for, or that is not there.
+    /// Fails if a GPU is named and the program was built without CUDA, or the machine has no such GPU.
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto if !HAS_CUDA || gpus().is_empty() => Ok(Device::Cpu),
-            Self::Auto => gpu(0),
+            Self::Auto => open_gpu(0),
             Self::Cuda(_) if !HAS_CUDA => Err(Error::setting(
                 "device",
-                format!("{self}: this program was built for the CPU only; build it with --features cuda"),
+                format!("{self}: this program was built without CUDA; build it with --features cuda"),
             )),
             Self::Cuda(number) => {
-                let there = gpus().len();
-                if number >= there {
-                    let problem = format!("{self}: this machine has {there} GPUs, counted from 0");
+                let count = gpus().len();
+                if number >= count {
+                    let problem = format!("{self}: this machine has {count} GPUs, counted from 0");
                     return Err(Error::setting("device", problem));
                 }
-                gpu(number)
+                open_gpu(number)
             }
         }
     }
 }
 
-fn gpu(number: usize) -> Result<Device> {
+fn open_gpu(number: usize) -> Result<Device> {
     let device = Device::new_cuda(number)?;
-    // Old drivers have no pool: then there is nothing to keep.
+    // Drivers without memory pools return an error, which is harmless.
     #[cfg(feature = "cuda")]
-    pool::keep_freed(&device).ok();
+    memory_pool::keep_freed(&device).ok();
     Ok(device)
 }
 
-/// The largest memory of a GPU that tensors took so far, in bytes; `None` on a CPU.
+/// The largest amount of GPU memory that tensors used so far, in bytes; `None` on a CPU.
 ///
 /// # Errors
-/// The driver's.
+/// Fails if the driver does not report it.
 pub fn peak_memory(device: &Device) -> Result<Option<u64>> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
-        return Ok(Some(pool::peak(device)?));
+        return Ok(Some(memory_pool::peak(device)?));
     }
     let _ = device;
     Ok(None)
 }
 
-/// The GPUs of this machine that the driver shows; none where this program was not built for any.
+/// The GPUs that the driver lists; none if this program was built without CUDA.
 #[must_use]
 pub fn gpus() -> Vec<Gpu> {
     #[cfg(feature = "cuda")]
@@ -130,8 +130,8 @@ pub fn gpus() -> Vec<Gpu> {
     Vec::new()
 }
 
-/// Lets a GPU round the factors of matrix products to fewer bits (TF32 for f32) and add up in half precision: faster, and
-/// other results on other cards. Off unless somebody asks.
+/// Allows a GPU to round the operands of matrix products (to TF32 for `f32`) and to accumulate in half precision. Faster,
+/// but results then differ between cards. Off by default.
 pub fn allow_reduced_precision(allow: bool) {
     #[cfg(feature = "cuda")]
     {
@@ -148,7 +148,7 @@ mod tests {
     use super::{DeviceName, HAS_CUDA, gpus};
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_round_trip() {
         for (text, name) in
             [("auto", DeviceName::Auto), ("cpu", DeviceName::Cpu), ("cuda:3", DeviceName::Cuda(3))]
         {
@@ -157,13 +157,13 @@ mod tests {
         }
         assert_eq!("cuda".parse(), Ok(DeviceName::Cuda(0)));
         for wrong in ["", "gpu", "cuda:", "cuda:x", "CPU"] {
-            let refusal = wrong.parse::<DeviceName>().expect_err("no device");
+            let refusal = wrong.parse::<DeviceName>().expect_err("an unknown device");
             assert!(refusal.contains("cuda:NUMBER"), "{refusal}");
         }
     }
 
     #[test]
-    fn a_gpu_that_is_not_there_is_named_with_the_remedy() {
+    fn a_missing_gpu_is_an_error_with_a_remedy() {
         let missing = DeviceName::Cuda(gpus().len());
         let error = missing.open().expect_err("no such GPU").to_string();
         let remedy = if HAS_CUDA { "counted from 0" } else { "--features cuda" };

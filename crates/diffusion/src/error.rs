@@ -1,8 +1,8 @@
-//! What can go wrong with a model.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with a model.
+/// What can go wrong with a model's files, settings or tensors.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
@@ -10,43 +10,43 @@ pub enum Error {
     File {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file is not what its name says.
+    /// The content of a file is invalid or not supported.
     #[error("{}: {problem}", file.display())]
     Format {
         /// The file.
         file: PathBuf,
-        /// What is wrong, and the remedy.
+        /// What is wrong, and what to do.
         problem: String,
     },
-    /// A weights file does not fit its config.
+    /// A tensor of a weights file does not fit the network.
     #[error("{origin}: tensor {tensor:?} {problem}")]
     Tensor {
         /// The weights file.
         origin: String,
-        /// The tensor.
+        /// The tensor's name.
         tensor: String,
-        /// What is wrong with it.
+        /// What is wrong, as the rest of a sentence that begins with the tensor.
         problem: String,
     },
-    /// The same, of several tensors.
-    #[error("{origin}: {}", listed(problems, *more))]
+    /// Several tensors of a weights file do not fit the network.
+    #[error("{origin}: {}", list_problems(problems, *more))]
     Tensors {
         /// The weights file, or the index of its shards.
         origin: String,
-        /// Tensors, and what is wrong with each.
+        /// The first tensors, each with what is wrong.
         problems: Vec<(String, String)>,
-        /// How many more there are.
+        /// The number of further tensors.
         more: usize,
     },
-    /// A setting of an image that cannot be had.
+    /// A setting is invalid for this model.
     #[error("{field}: {problem}")]
     Setting {
         /// The setting.
         field: &'static str,
-        /// What is wrong, and the remedy.
+        /// What is wrong, and what to do.
         problem: String,
     },
     /// A tensor operation failed.
@@ -54,7 +54,7 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-/// Or an [`enum@Error`].
+/// The result of a fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -66,16 +66,27 @@ impl Error {
         Self::Setting { field, problem: problem.to_string() }
     }
 
-    pub(crate) fn tensor(origin: String, tensor: String, problem: String) -> Self {
-        Self::Tensor { origin, tensor, problem }
+    pub(crate) fn tensor(origin: impl ToString, tensor: impl ToString, problem: impl ToString) -> Self {
+        Self::Tensor { origin: origin.to_string(), tensor: tensor.to_string(), problem: problem.to_string() }
     }
 
     pub(crate) fn file(file: &Path, source: std::io::Error) -> Self {
         Self::File { file: file.to_owned(), source }
     }
+
+    /// An error about tensors that no other variant describes.
+    pub(crate) fn message(problem: impl ToString) -> Self {
+        Self::Candle(candle_core::Error::Msg(problem.to_string()))
+    }
 }
 
-fn listed(problems: &[(String, String)], more: usize) -> String {
+impl From<files::Error> for Error {
+    fn from(error: files::Error) -> Self {
+        Self::File { file: error.path, source: error.source }
+    }
+}
+
+fn list_problems(problems: &[(String, String)], more: usize) -> String {
     let mut text: Vec<String> =
         problems.iter().map(|(tensor, problem)| format!("tensor {tensor:?} {problem}")).collect();
     if more > 0 {

@@ -1,9 +1,9 @@
-//! Where a backward pass leaves the gradients of weights.
+//! Accumulation of the gradients of weights over several backward passes.
 //!
-//! candle adds every gradient to a tensor of zeros that it has just made: three passes over memory on one thread, which
-//! the large weights of a network feel. And passes that run beside each other would each hold a set of gradients as large
-//! as the network. So our own operations hand the gradients of weights to [`GradientSums`], which keeps one set for all
-//! passes and adds in place.
+//! candle allocates and zeroes a tensor per gradient and then adds to it: three passes over memory on one thread, which is
+//! slow for the large weights of a network. Concurrent backward passes would also each hold gradients as large as the
+//! network. Our own operations therefore add the gradients of weights in place to [`GradientSums`], one set shared by all
+//! passes.
 
 use crate::weights::Variables;
 use candle_core::backprop::GradStore;
@@ -11,14 +11,16 @@ use candle_core::{DType, Device, Result, Shape, Tensor, TensorId};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Values that one task adds.
+/// Values per parallel task.
 const CHUNK: usize = 1 << 14;
 
-/// Gradients of variables, in f32 at least, summed over backward passes that may run beside each other.
+/// Gradients of variables, in `f32` at least, summed over backward passes that may run concurrently.
 ///
-/// A sum of two terms does not depend on which came first; of more, the caller has to see to the order.
+/// The sum of two passes does not depend on their order. For more passes, the caller must fix the order if results must be
+/// reproducible.
 #[derive(Debug)]
 pub struct GradientSums {
     variables: Variables,
@@ -26,49 +28,49 @@ pub struct GradientSums {
     sums: Mutex<BTreeMap<String, Sum>>,
 }
 
-/// One variable's.
+/// The sum of one variable's gradients.
 #[derive(Debug)]
 enum Sum {
-    /// Nobody else's values: terms are added in place.
-    Own(Vec<f32>, Shape),
+    /// Values that nothing else shares, so terms are added in place.
+    Owned(Vec<f32>, Shape),
     Tensor(Tensor),
 }
 
 thread_local! {
-    /// Where the backward pass on this thread leaves gradients.
-    static OPEN: RefCell<Option<Arc<GradientSums>>> = const { RefCell::new(None) };
+    /// The sums to which the backward pass on this thread adds.
+    static ACTIVE: RefCell<Option<Arc<GradientSums>>> = const { RefCell::new(None) };
 }
 
-/// Puts back what was open before: a thread that waits for others may take up another pass in between.
-struct Reopen(Option<Arc<GradientSums>>);
+/// Restores the previously active sums on drop: a thread that waits for rayon may run another backward pass meanwhile.
+struct RestoreActive(Option<Arc<GradientSums>>);
 
-impl Drop for Reopen {
+impl Drop for RestoreActive {
     fn drop(&mut self) {
-        OPEN.set(self.0.take());
+        ACTIVE.set(self.0.take());
     }
 }
 
 impl GradientSums {
-    /// No gradient yet of any of these.
+    /// Sums for these variables, without any gradient yet.
     #[must_use]
     pub fn of(variables: &Variables) -> Arc<Self> {
         let names = variables.iter().map(|(name, variable)| (variable.id(), name.clone())).collect();
         Arc::new(Self { variables: variables.clone(), names, sums: Mutex::default() })
     }
 
-    /// Differentiates `loss`, a scalar, and adds the gradients of the variables that it reaches. Returns those of all
-    /// else.
+    /// Differentiates the scalar `loss` and adds the gradients of the variables it depends on. Returns the gradients of all
+    /// other tensors.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the loss is not a scalar or a backward pass fails.
     pub fn backward(self: &Arc<Self>, loss: &Tensor) -> Result<GradStore> {
-        let reopen = Reopen(OPEN.replace(Some(Arc::clone(self))));
+        let restore = RestoreActive(ACTIVE.replace(Some(Arc::clone(self))));
         let store = loss.backward();
-        drop(reopen);
+        drop(restore);
         let mut store = store?;
         for (name, variable) in &self.variables {
             let Some(gradient) = store.remove(variable) else { continue };
-            // Detached, or its graph would stay alive.
+            // Detached, because a gradient keeps its graph alive.
             let gradient = gradient.detach();
             let gradient =
                 if gradient.dtype() == DType::F64 { gradient } else { gradient.to_dtype(DType::F32)? };
@@ -78,8 +80,8 @@ impl GradientSums {
     }
 
     fn add(&self, name: &str, mut term: Sum) -> Result<()> {
-        // Added with the lock open: a thread that waits for the others' parts of an addition may be given a pass that wants
-        // the lock.
+        // The lock is not held during the addition. A thread that waits for the parallel addition may run another backward
+        // pass, which needs the lock.
         loop {
             let sum = {
                 let mut sums = self.lock();
@@ -95,12 +97,12 @@ impl GradientSums {
         }
     }
 
-    /// The sums by name, of those variables that were reached.
+    /// Removes and returns the sums by name. Variables without a gradient are absent.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if a tensor cannot be created.
     pub fn take(&self) -> Result<BTreeMap<String, Tensor>> {
-        let sums = std::mem::take(&mut *self.lock());
+        let sums = mem::take(&mut *self.lock());
         sums.into_iter().map(|(name, sum)| Ok((name, sum.into_tensor()?))).collect()
     }
 
@@ -112,11 +114,11 @@ impl GradientSums {
 impl Sum {
     fn plus(self, term: Self) -> Result<Self> {
         match (self, term) {
-            (Self::Own(mut sum, shape), Self::Own(term, _)) => {
+            (Self::Owned(mut sum, shape), Self::Owned(term, _)) => {
                 sum.par_chunks_mut(CHUNK).zip(term.par_chunks(CHUNK)).for_each(|(sum, term)| {
                     sum.iter_mut().zip(term).for_each(|(sum, term)| *sum += term);
                 });
-                Ok(Self::Own(sum, shape))
+                Ok(Self::Owned(sum, shape))
             }
             (sum, term) => Ok(Self::Tensor((sum.into_tensor()? + term.into_tensor()?)?)),
         }
@@ -124,18 +126,18 @@ impl Sum {
 
     fn into_tensor(self) -> Result<Tensor> {
         match self {
-            Self::Own(values, shape) => Tensor::from_vec(values, shape, &Device::Cpu),
+            Self::Owned(values, shape) => Tensor::from_vec(values, shape, &Device::Cpu),
             Self::Tensor(tensor) => Ok(tensor),
         }
     }
 }
 
-/// What an operation returns as the gradient of `weight`: nothing, where it could be left with the sums that are open on
-/// this thread.
-pub(crate) fn leave(weight: &Tensor, gradient: Vec<f32>) -> Result<Option<Tensor>> {
-    let gradient = Sum::Own(gradient, weight.shape().clone());
-    let open = OPEN.with_borrow(Option::clone);
-    match open.as_ref().and_then(|sums| Some((sums, sums.names.get(&weight.id())?))) {
+/// Adds the gradient of `weight` to the sums that are active on this thread. Returns what the operation should pass to
+/// candle: nothing if the gradient was added, otherwise the gradient itself.
+pub(crate) fn accumulate(weight: &Tensor, gradient: Vec<f32>) -> Result<Option<Tensor>> {
+    let gradient = Sum::Owned(gradient, weight.shape().clone());
+    let active = ACTIVE.with_borrow(Option::clone);
+    match active.as_ref().and_then(|sums| Some((sums, sums.names.get(&weight.id())?))) {
         Some((sums, name)) => sums.add(name, gradient).map(|()| None),
         None => gradient.into_tensor().map(Some),
     }

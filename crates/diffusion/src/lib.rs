@@ -1,9 +1,17 @@
-//! Stable Diffusion's networks, trainable throughout, and the way from a prompt to an image.
+//! Stable Diffusion: networks that can be trained, samplers, pipelines and weight formats.
 //!
-//! candle-transformers' UNet cannot be fine-tuned (most of its gradients are wrong or missing, and nothing
-//! says so), so UNet, autoencoder and text tower are written here, under diffusers' weight names, with
-//! per-sample timesteps; a test compares every gradient with diffusers'. This crate knows no job, user or
-//! database.
+//! The UNet of candle-transformers cannot be fine-tuned: most of its gradients are silently wrong or missing. The UNet, the
+//! autoencoder and the text tower are therefore implemented here, under diffusers' weight names and with a timestep per sample.
+//! Tests compare every gradient with diffusers'. This crate does not depend on jobs, users or the database.
+//!
+//! | task | modules |
+//! |---|---|
+//! | operations and layers | [`nn`], [`gradients`], [`tape`], [`device`], [`noise`] |
+//! | networks | [`unet`], [`vae`], [`clip`], [`controlnet`], [`config`] |
+//! | conditioning | [`tokenizer`], [`text_encoders`], [`conditioning`] |
+//! | noise schedule and sampling | [`schedule`], [`sampler`], [`pipeline`] |
+//! | adapters | [`lora`] |
+//! | files | [`part_folders`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
 
 pub mod clip;
 pub mod conditioning;
@@ -16,6 +24,7 @@ pub mod layout;
 pub mod lora;
 pub mod nn;
 pub mod noise;
+pub mod part_folders;
 pub mod pipeline;
 pub mod sampler;
 pub mod schedule;

@@ -1,21 +1,23 @@
-//! The noise schedule of training: how much of a latent is left at each timestep.
+//! The noise schedule of training: how much signal and noise latents have at each timestep.
 
 use crate::config::{Prediction, ScheduleConfig};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use std::path::Path;
 
-/// abar_t for every timestep t, and what the network predicts.
+/// A noise schedule: abar_t for every timestep t (Ho et al. 2020), and the quantity that the network predicts.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    cumulative: Vec<f64>,
+    alpha_bars: Vec<f64>,
     prediction: Prediction,
     config: ScheduleConfig,
 }
 
 impl Schedule {
+    /// Computes the schedule that a config describes. `file` is for error messages.
+    ///
     /// # Errors
-    /// A schedule that is not supported.
+    /// Fails if the config is invalid or not supported.
     pub fn new(config: ScheduleConfig, file: &Path) -> Result<Self> {
         let n = config.num_train_timesteps;
         if n < 2 {
@@ -35,20 +37,20 @@ impl Schedule {
             other => return Err(Error::format(file, format!("beta_schedule: {other} is not supported"))),
         };
         let mut product = 1.0;
-        let cumulative = betas
+        let alpha_bars = betas
             .into_iter()
             .map(|beta| {
                 product *= 1.0 - beta;
                 product
             })
             .collect();
-        Ok(Self { cumulative, prediction: config.prediction_type, config })
+        Ok(Self { alpha_bars, prediction: config.prediction_type, config })
     }
 
     /// Reads `scheduler_config.json`.
     ///
     /// # Errors
-    /// It cannot be read or is not supported.
+    /// Fails if the file cannot be read or is not supported.
     pub fn load(file: &Path) -> Result<Self> {
         Self::new(ScheduleConfig::read(file)?, file)
     }
@@ -56,61 +58,61 @@ impl Schedule {
     /// The number of timesteps.
     #[must_use]
     pub fn timesteps(&self) -> usize {
-        self.cumulative.len()
+        self.alpha_bars.len()
     }
 
-    /// abar_t: the share of the latent's variance that is left at timestep t.
+    /// abar_t: the share of the latents in the variance of the noisy latents at timestep t.
     #[must_use]
     pub fn alpha_bar(&self, t: usize) -> f64 {
-        self.cumulative[t]
+        self.alpha_bars[t]
     }
 
-    /// abar_t / (1 - abar_t).
+    /// The signal-to-noise ratio at timestep t: abar_t / (1 - abar_t).
     #[must_use]
     pub fn signal_to_noise(&self, t: usize) -> f64 {
-        self.cumulative[t] / (1.0 - self.cumulative[t])
+        self.alpha_bars[t] / (1.0 - self.alpha_bars[t])
     }
 
-    /// What the network predicts.
+    /// The quantity that the network predicts.
     #[must_use]
     pub fn prediction(&self) -> Prediction {
         self.prediction
     }
 
-    /// What it was read from.
+    /// The config of the schedule.
     #[must_use]
     pub fn config(&self) -> &ScheduleConfig {
         &self.config
     }
 
-    /// sqrt(abar_t) latents + sqrt(1 - abar_t) noise, each sample at its own timestep
-    /// (Eq. 5 with the square root that keeps the variance).
+    /// Noisy latents, each sample at its own timestep: sqrt(abar_t) latents + sqrt(1 - abar_t) noise (Ho et al. 2020, Eq. 4).
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn add_noise(&self, latents: &Tensor, noise: &Tensor, timesteps: &[usize]) -> Result<Tensor> {
-        let (signal, level) = self.roots(latents, timesteps)?;
-        Ok((latents.broadcast_mul(&signal)? + noise.broadcast_mul(&level)?)?)
+        let (signal, noise_level) = self.signal_and_noise(latents, timesteps)?;
+        Ok((latents.broadcast_mul(&signal)? + noise.broadcast_mul(&noise_level)?)?)
     }
 
-    /// What the network should predict: the noise, or v = sqrt(abar_t) noise - sqrt(1 - abar_t) latents.
+    /// The quantity that the network should predict: the noise, or the velocity v = sqrt(abar_t) noise - sqrt(1 - abar_t)
+    /// latents (Salimans and Ho 2022).
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn target(&self, latents: &Tensor, noise: &Tensor, timesteps: &[usize]) -> Result<Tensor> {
         match self.prediction {
             Prediction::Epsilon => Ok(noise.clone()),
             Prediction::VPrediction => {
-                let (signal, level) = self.roots(latents, timesteps)?;
-                Ok((noise.broadcast_mul(&signal)? - latents.broadcast_mul(&level)?)?)
+                let (signal, noise_level) = self.signal_and_noise(latents, timesteps)?;
+                Ok((noise.broadcast_mul(&signal)? - latents.broadcast_mul(&noise_level)?)?)
             }
         }
     }
 
     /// sqrt(abar_t) and sqrt(1 - abar_t), shaped (batch, 1, 1, 1).
-    fn roots(&self, like: &Tensor, timesteps: &[usize]) -> Result<(Tensor, Tensor)> {
+    fn signal_and_noise(&self, like: &Tensor, timesteps: &[usize]) -> Result<(Tensor, Tensor)> {
         let column = |f: &dyn Fn(f64) -> f64| {
-            let values: Vec<f32> = timesteps.iter().map(|&t| f(self.cumulative[t]).sqrt() as f32).collect();
+            let values: Vec<f32> = timesteps.iter().map(|&t| f(self.alpha_bars[t]).sqrt() as f32).collect();
             Tensor::from_vec(values, (timesteps.len(), 1, 1, 1), like.device())?.to_dtype(like.dtype())
         };
         Ok((column(&|a| a)?, column(&|a| 1.0 - a)?))

@@ -1,11 +1,12 @@
-//! From texts to what a UNet is told of them: SD 1.5 and 2.1 have one text encoder, SDXL has two. Nobody else needs to
-//! know which it is.
+//! Encoding texts into UNet conditioning. SD 1.5 and 2.1 have one text encoder, SDXL has two; callers need not distinguish
+//! them.
 
 use crate::clip::TextTower;
 use crate::conditioning::{EncodedText, TIME_IDS};
 use crate::config::{self, UnetConfig};
+use crate::layout::MODEL_INDEX;
 use crate::nn::Linear;
-use crate::pipeline::Folders;
+use crate::part_folders::PartFolders;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{PartFiles, Stem};
 use crate::{Error, Result};
@@ -13,21 +14,21 @@ use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// A model's text encoders with their tokenizers.
+/// A model's text encoders and their tokenizers.
 #[derive(Debug)]
 pub struct TextEncoders {
     encoders: Encoders,
     tokens: usize,
-    no_text: NoText,
+    missing_text: MissingText,
     device: Device,
     dtype: DType,
 }
 
 #[derive(Debug)]
 enum Encoders {
-    /// SD 1.5 and 2.1: the states after the final norm.
+    /// SD 1.5 and 2.1: uses the states after the final norm.
     One(Box<Encoder>),
-    /// SDXL: the penultimate states of both side by side, and the second one's pooled state, projected.
+    /// SDXL: uses the concatenated penultimate states of both, and the projected pooled state of the second.
     Two(Box<(Encoder, Encoder, Linear)>),
 }
 
@@ -37,62 +38,63 @@ struct Encoder {
     tower: TextTower,
 }
 
-/// What stands for a text that is not there, as the negative prompt that nobody gave.
+/// The encoding of a missing text, such as an absent negative prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NoText {
-    /// The empty text.
+enum MissingText {
+    /// That of the empty text.
     Empty,
     /// Zeros.
     Zeros,
 }
 
-/// `model_index.json`, as far as it matters here.
+/// The field of `model_index.json` that concerns text encoders.
 #[derive(Debug, Default, Deserialize)]
 struct ModelIndex {
     force_zeros_for_empty_prompt: Option<bool>,
 }
 
-/// The folders of a text encoder and of its tokenizer.
+/// The folders of the first text encoder and its tokenizer.
 const FIRST: [&str; 2] = ["text_encoder", "tokenizer"];
+/// The folders of the second text encoder and its tokenizer.
 const SECOND: [&str; 2] = ["text_encoder_2", "tokenizer_2"];
 
 impl TextEncoders {
-    /// Loads `text_encoder` and `tokenizer`, and `text_encoder_2` and `tokenizer_2` if they are there.
+    /// Loads `text_encoder` and `tokenizer`, and `text_encoder_2` and `tokenizer_2` if present.
     ///
     /// # Errors
-    /// A part that is missing or damaged, or parts that do not fit together.
-    pub fn open(folders: &Folders, device: &Device) -> Result<Self> {
+    /// Fails if a part is missing or damaged, or the parts do not fit together.
+    pub fn open(folders: &PartFolders, device: &Device) -> Result<Self> {
         Self::open_in(folders, device, DType::F32)
     }
 
-    /// As [`TextEncoders::open`], to compute in `dtype`.
+    /// As [`TextEncoders::open`], computing in `dtype`.
     ///
     /// # Errors
     /// As [`TextEncoders::open`].
-    pub fn open_in(folders: &Folders, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn open_in(folders: &PartFolders, device: &Device, dtype: DType) -> Result<Self> {
         let (tower, _) = TextTower::load_in(&folders.part(FIRST[0])?, device, dtype)?;
         let first = Encoder::new(folders, FIRST, tower)?;
         let tokens = first.tokenizer.length();
-        let (encoders, no_text) = if has_second(folders) {
+        let (encoders, missing_text) = if has_second(folders) {
             let folder = folders.part(SECOND[0])?;
             let (tower, projection) = TextTower::load_with_projection(&folder, device, dtype)?;
             let second = Encoder::new(folders, SECOND, tower)?;
             second.check_length(tokens, folders)?;
-            // diffusers' default for models with two text encoders.
+            // The default is diffusers' for models with two text encoders.
             let zeros = model_index(folders)?.force_zeros_for_empty_prompt.unwrap_or(true);
-            let no_text = if zeros { NoText::Zeros } else { NoText::Empty };
-            (Encoders::Two(Box::new((first, second, projection))), no_text)
+            let missing_text = if zeros { MissingText::Zeros } else { MissingText::Empty };
+            (Encoders::Two(Box::new((first, second, projection))), missing_text)
         } else {
-            (Encoders::One(Box::new(first)), NoText::Empty)
+            (Encoders::One(Box::new(first)), MissingText::Empty)
         };
-        Ok(Self { encoders, tokens, no_text, device: device.clone(), dtype })
+        Ok(Self { encoders, tokens, missing_text, device: device.clone(), dtype })
     }
 
-    /// The files that decide what texts become.
+    /// The files that determine the encoding of texts.
     ///
     /// # Errors
-    /// A part is missing.
-    pub fn files(folders: &Folders) -> Result<Vec<PathBuf>> {
+    /// Fails if a part is missing.
+    pub fn files(folders: &PartFolders) -> Result<Vec<PathBuf>> {
         let mut parts = vec![FIRST];
         if has_second(folders) {
             parts.push(SECOND);
@@ -107,17 +109,17 @@ impl TextEncoders {
         Ok(files)
     }
 
-    /// Whether they tell a UNet of this config what it reads.
+    /// Checks that the encoders fit a UNet with this config.
     ///
     /// # Errors
-    /// What does not fit, as a UNet of SDXL over a base of SD 1.5.
+    /// Returns what does not fit, for example for a UNet of SDXL with text encoders of SD 1.5.
     pub fn check(&self, unet: &UnetConfig) -> Result<(), String> {
         let [width, pooled] = self.widths();
-        let one_or_two = if pooled == 0 { "one text encoder" } else { "two text encoders" };
+        let encoders = if pooled == 0 { "one text encoder" } else { "two text encoders" };
         if width != unet.cross_attention_dim {
             return Err(format!(
-                "cross_attention_dim: is {} where the model's {one_or_two} make states of width {width}: it is the \
-                 UNet of another kind of model, and needs that as its base",
+                "cross_attention_dim: is {}, but the model's {encoders} produce states of width {width}: the UNet \
+                 belongs to another kind of model and needs that as its base",
                 unet.cross_attention_dim
             ));
         }
@@ -125,23 +127,23 @@ impl TextEncoders {
             None if pooled == 0 => Ok(()),
             Some((each, all)) if pooled > 0 && TIME_IDS * each + pooled == all => Ok(()),
             None => Err(format!(
-                "addition_embed_type: is null, though the model has {one_or_two}: it needs a base with one"
+                "addition_embed_type: is null, but the model has {encoders}: the UNet needs a base with one"
             )),
             Some(_) if pooled == 0 => Err(format!(
-                "addition_embed_type: text_time reads the pooled text of text_encoder_2, but the model has {one_or_two}"
+                "addition_embed_type: text_time needs the pooled text of text_encoder_2, but the model has {encoders}"
             )),
             Some((each, all)) => Err(format!(
-                "projection_class_embeddings_input_dim: is {all} where {TIME_IDS} time ids of width {each} and pooled \
-                 text of width {pooled} make {}",
+                "projection_class_embeddings_input_dim: is {all}, but {TIME_IDS} time ids of width {each} and pooled text \
+                 of width {pooled} make {}",
                 TIME_IDS * each + pooled
             )),
         }
     }
 
-    /// Encodes texts, the empty one like any other.
+    /// Encodes texts.
     ///
     /// # Errors
-    /// The tokenizer's or candle's.
+    /// Fails if the tokenizer or a tensor operation does.
     pub fn encode(&self, texts: &[&str]) -> Result<EncodedText> {
         match &self.encoders {
             Encoders::One(encoder) => {
@@ -161,18 +163,18 @@ impl TextEncoders {
         }
     }
 
-    /// Encodes texts of which some are not there: those become what the model's authors put in their place, the empty
-    /// text or zeros (`force_zeros_for_empty_prompt`).
+    /// Encodes texts of which some are missing. A missing text is encoded as the model's index says: as the empty text, or as
+    /// zeros (`force_zeros_for_empty_prompt`).
     ///
     /// # Errors
-    /// The tokenizer's or candle's.
-    pub fn encode_given(&self, texts: &[Option<&str>]) -> Result<EncodedText> {
-        if self.no_text == NoText::Empty || texts.iter().all(Option::is_some) {
+    /// As [`TextEncoders::encode`].
+    pub fn encode_optional(&self, texts: &[Option<&str>]) -> Result<EncodedText> {
+        if self.missing_text == MissingText::Empty || texts.iter().all(Option::is_some) {
             let texts: Vec<&str> = texts.iter().map(|text| text.unwrap_or_default()).collect();
             return self.encode(&texts);
         }
-        let given: Vec<&str> = texts.iter().copied().flatten().collect();
-        // Row 0 is of zeros, the given texts' come after it.
+        let present: Vec<&str> = texts.iter().copied().flatten().collect();
+        // Row 0 is zeros; the rows of the texts that are present follow.
         let mut last = 0;
         let rows: Vec<u32> = texts
             .iter()
@@ -186,22 +188,22 @@ impl TextEncoders {
             states: Tensor::zeros((1, self.tokens, width), self.dtype, &self.device)?,
             pooled: Some(Tensor::zeros((1, pooled_width), self.dtype, &self.device)?),
         };
-        if given.is_empty() {
+        if present.is_empty() {
             return zeros.rows(&rows);
         }
-        let given = self.encode(&given)?;
-        let pooled = zeros.pooled.zip(given.pooled).map(|(zeros, given)| Tensor::cat(&[zeros, given], 0));
-        EncodedText { states: Tensor::cat(&[zeros.states, given.states], 0)?, pooled: pooled.transpose()? }
+        let encoded = self.encode(&present)?;
+        let pooled = zeros.pooled.zip(encoded.pooled).map(|(zeros, pooled)| Tensor::cat(&[zeros, pooled], 0));
+        EncodedText { states: Tensor::cat(&[zeros.states, encoded.states], 0)?, pooled: pooled.transpose()? }
             .rows(&rows)
     }
 
-    /// Tokens of every text.
+    /// The number of tokens of every encoded text, including padding.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// Widths of states and of pooled text; 0 where there is none.
+    /// The widths of the states and of pooled text; 0 if there is no pooled text.
     fn widths(&self) -> [usize; 2] {
         match &self.encoders {
             Encoders::One(encoder) => [encoder.tower.config().hidden_size, 0],
@@ -215,7 +217,7 @@ impl TextEncoders {
 }
 
 impl Encoder {
-    fn new(folders: &Folders, [_, tokenizer]: [&str; 2], tower: TextTower) -> Result<Self> {
+    fn new(folders: &PartFolders, [_, tokenizer]: [&str; 2], tower: TextTower) -> Result<Self> {
         let folder = folders.part(tokenizer)?;
         let tokenizer = Tokenizer::load(&folder)?;
         let positions = tower.config().max_position_embeddings;
@@ -229,13 +231,13 @@ impl Encoder {
         Ok(Self { tokenizer, tower })
     }
 
-    /// Both encoders' states lie side by side, token by token.
-    fn check_length(&self, tokens: usize, folders: &Folders) -> Result<()> {
+    /// Checks that the tokenizer produces `tokens` tokens, because the states of both encoders are concatenated per token.
+    fn check_length(&self, tokens: usize, folders: &PartFolders) -> Result<()> {
         if self.tokenizer.length() == tokens {
             return Ok(());
         }
         let problem = format!(
-            "model_max_length {} differs from the {tokens} of {}/: both text encoders need equally many tokens",
+            "model_max_length {} differs from the {tokens} of {}/: both text encoders need the same number of tokens",
             self.tokenizer.length(),
             FIRST[1]
         );
@@ -247,12 +249,12 @@ impl Encoder {
     }
 }
 
-fn has_second(folders: &Folders) -> bool {
+fn has_second(folders: &PartFolders) -> bool {
     folders.part(SECOND[0]).is_ok()
 }
 
-fn model_index(folders: &Folders) -> Result<ModelIndex> {
-    match folders.part("model_index.json") {
+fn model_index(folders: &PartFolders) -> Result<ModelIndex> {
+    match folders.part(MODEL_INDEX) {
         Ok(file) => config::read(&file),
         Err(_) => Ok(ModelIndex::default()),
     }

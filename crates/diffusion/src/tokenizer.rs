@@ -1,5 +1,5 @@
-//! CLIP's byte-pair encoding, from `vocab.json` and `merges.txt` (Stable Diffusion's repositories have no
-//! `tokenizer.json`), set up as transformers' converter does.
+//! CLIP's tokenizer, built from `vocab.json` and `merges.txt` as transformers' converter does, because Stable Diffusion's
+//! repositories have no `tokenizer.json`.
 
 use crate::{Error, Result, config};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ const END: &str = "<|endoftext|>";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
-/// A text to ids, always of the tower's full length.
+/// Converts texts to token ids, padded to the full length of the text tower.
 #[derive(Debug)]
 pub struct Tokenizer {
     tokenizer: TokenizerImpl<
@@ -33,7 +33,7 @@ pub struct Tokenizer {
     length: usize,
 }
 
-/// `tokenizer_config.json`, as far as it matters.
+/// The fields of `tokenizer_config.json` that are used.
 #[derive(Debug, Default, Deserialize)]
 struct TokenizerConfig {
     #[serde(default)]
@@ -44,13 +44,14 @@ struct TokenizerConfig {
     added_tokens_decoder: Option<IgnoredAny>,
 }
 
-/// `special_tokens_map.json`, as far as it matters.
+/// The fields of `special_tokens_map.json` that are used.
 #[derive(Debug, Default, Deserialize)]
 struct SpecialTokens {
     #[serde(default)]
     pad_token: Option<TokenName>,
 }
 
+/// A token, as text or as an object.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum TokenName {
@@ -58,13 +59,13 @@ enum TokenName {
     Full { content: String },
 }
 
-/// The settings of a tokenizer's folder; both files may be absent.
+/// Reads the settings in a tokenizer's folder. Both files are optional.
 fn settings(folder: &Path) -> Result<TokenizerConfig> {
     let (config, special) = (folder.join(CONFIG), folder.join(SPECIAL_TOKENS));
     let mut settings: TokenizerConfig =
         if config.is_file() { config::read(&config)? } else { TokenizerConfig::default() };
-    // Old repositories have both files, and in them transformers believes this one: SD 2.1 pads with `!`, although
-    // its tokenizer_config.json names the end token. Newer ones list their added tokens in the config alone.
+    // In old repositories, which have both files, transformers uses the padding token of special_tokens_map.json: SD 2.1 pads
+    // with `!` although its tokenizer_config.json names the end token. Newer repositories list added tokens in the config.
     if settings.added_tokens_decoder.is_none() && special.is_file() {
         let SpecialTokens { pad_token } = config::read(&special)?;
         settings.pad_token = pad_token.or(settings.pad_token);
@@ -73,11 +74,10 @@ fn settings(folder: &Path) -> Result<TokenizerConfig> {
 }
 
 impl Tokenizer {
-    /// Reads `folder` (`vocab.json`, `merges.txt`, and `tokenizer_config.json` and `special_tokens_map.json` if
-    /// there).
+    /// Loads `vocab.json`, `merges.txt` and, if present, `tokenizer_config.json` and `special_tokens_map.json` from `folder`.
     ///
     /// # Errors
-    /// A file that is missing or damaged.
+    /// Fails if a file is missing or damaged.
     pub fn load(folder: &Path) -> Result<Self> {
         let (vocab, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
         let bad = |problem: String| Error::format(folder, problem);
@@ -85,7 +85,7 @@ impl Tokenizer {
             .end_of_word_suffix("</w>".to_owned())
             .unk_token(END.to_owned())
             .build()
-            .map_err(|e| bad(format!("vocab.json and merges.txt make no tokenizer: {e}")))?;
+            .map_err(|e| bad(format!("vocab.json and merges.txt are not a valid tokenizer: {e}")))?;
         let config = settings(folder)?;
         let mut tokenizer = TokenizerImpl::new(bpe);
         let spaces =
@@ -110,30 +110,30 @@ impl Tokenizer {
             None => END.to_owned(),
         };
         let (start, end, pad) = (id(START)?, id(END)?, id(&pad_name)?);
-        // As in the reference, a text that spells one of these means the token.
+        // As in transformers, a special token written out in a text is that token.
         let special = [START, END, &pad_name].map(|name| AddedToken::from(name, true));
         tokenizer.add_special_tokens(special).map_err(|e| bad(e.to_string()))?;
         let length = config.model_max_length.map_or(77, |n| n as usize);
         if !(2..=1024).contains(&length) {
             return Err(bad(format!(
-                "tokenizer_config.json: model_max_length {length} is not from 2 to 1024"
+                "tokenizer_config.json: model_max_length {length} is not between 2 and 1024"
             )));
         }
         Ok(Self { tokenizer, start, end, pad, length })
     }
 
-    /// The files of `folder` that decide what [`Tokenizer::load`] makes of it.
+    /// The files of `folder` that [`Tokenizer::load`] reads.
     #[must_use]
     pub fn files(folder: &Path) -> Vec<PathBuf> {
         let files = ["vocab.json", "merges.txt", CONFIG, SPECIAL_TOKENS].map(|name| folder.join(name));
         files.into_iter().filter(|file| file.is_file()).collect()
     }
 
-    /// Start token, the text's tokens (cut to fit), end token, padding. Never fails on any text: bytes that the
-    /// vocabulary does not know become the end token, as in the reference.
+    /// Encodes a text: start token, the tokens of the text (truncated to fit), end token, padding. As in transformers, bytes
+    /// that are not in the vocabulary become the end token.
     ///
     /// # Errors
-    /// The tokenizer's own.
+    /// Fails if the tokenizer does, which no text is known to cause.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .tokenizer
@@ -146,7 +146,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// Tokens of every encoded text.
+    /// The number of tokens of every encoded text, including padding.
     #[must_use]
     pub fn length(&self) -> usize {
         self.length

@@ -1,4 +1,4 @@
-//! AutoencoderKL, under diffusers' weight names: images to latents and back.
+//! The autoencoder (diffusers' `AutoencoderKL`, with its weight names), which converts images to latents and back.
 
 use crate::Result;
 use crate::config::VaeConfig;
@@ -6,13 +6,12 @@ use crate::nn::{
     AttentionShape, Conv2d, GroupNorm, Linear, attention, residual, transpose, upsample_nearest,
 };
 use crate::noise::Noise;
-use crate::torch_file::StoredTensor;
 use crate::unet::{ResnetBlock, ResnetShape};
 use crate::weights::{Parameters, PartFiles, Scope, Stem, StoredWeights, Variables};
 use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
-/// The autoencoder.
+/// A variational autoencoder.
 #[derive(Debug)]
 pub struct Autoencoder {
     encoder: Encoder,
@@ -22,20 +21,20 @@ pub struct Autoencoder {
     config: VaeConfig,
 }
 
-/// A diagonal normal over latents: what the encoder says of an image. Not yet scaled.
+/// The encoder's output: a diagonal normal distribution over the latents of an image, not scaled.
 #[derive(Debug)]
 pub struct Posterior {
-    /// (batch, channels, height, width).
+    /// The mean, (batch, channels, height, width).
     pub mean: Tensor,
-    /// The same, clamped to [-30, 20] as diffusers does.
+    /// The logarithm of the variance, in the same shape, clamped to [-30, 20] as in diffusers.
     pub log_variance: Tensor,
 }
 
 impl Posterior {
-    /// A draw.
+    /// Draws latents from the distribution.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if a tensor operation does.
     pub fn sample(&self, noise: &mut Noise) -> Result<Tensor> {
         let draw = noise.normal_tensor(self.mean.shape().clone(), self.mean.device())?;
         Ok((&self.mean + ((&self.log_variance * 0.5)?.exp()? * draw)?)?)
@@ -46,7 +45,7 @@ impl Autoencoder {
     /// Builds the network that the config describes from its parameters.
     ///
     /// # Errors
-    /// A parameter that is missing or misshapen.
+    /// Fails if a parameter is missing or has another shape.
     pub fn new(scope: &Scope<'_>, config: VaeConfig) -> Result<Self> {
         let latent = config.latent_channels;
         let pointwise = |on: bool, name: &str, channels: usize| {
@@ -61,35 +60,35 @@ impl Autoencoder {
         })
     }
 
-    /// Reads `folder` (`config.json` and weights). The variables are empty unless `trainable`.
+    /// Loads `config.json` and the weights of `folder`. The returned variables are empty unless `trainable`.
     ///
     /// # Errors
-    /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
+    /// Fails if a file cannot be read, a setting is not supported, or a tensor is missing, superfluous or of another shape.
     pub fn load(folder: &Path, device: &Device, trainable: bool) -> Result<(Self, Variables)> {
         let config = VaeConfig::read(&folder.join("config.json"))?;
-        let stored = Self::adapt(StoredWeights::open(&PartFiles::locate(folder, Stem::NETWORK)?)?)?;
-        Parameters::stored(stored, device, DType::F32, trainable)
+        let stored = Self::rename(StoredWeights::open(&PartFiles::locate(folder, Stem::NETWORK)?)?)?;
+        Parameters::from_stored(stored, device, DType::F32, trainable)
             .build(|scope| Self::new(scope, config.clone()))
     }
 
-    /// Gives tensors of old files their names of today.
+    /// Renames the tensors of old files to their current names.
     ///
     /// # Errors
-    /// The file has one under both.
-    pub fn adapt(stored: StoredWeights) -> Result<StoredWeights> {
-        stored.adapt(renamed)
+    /// Fails if two tensors get the same name.
+    pub fn rename(stored: StoredWeights) -> Result<StoredWeights> {
+        stored.rename(current_name)
     }
 
-    /// What it was built from.
+    /// The config of the network.
     #[must_use]
     pub fn config(&self) -> &VaeConfig {
         &self.config
     }
 
-    /// `images`: (batch, 3, height, width) from -1 to 1. The result is not scaled.
+    /// Encodes `images`, (batch, 3, height, width) from -1 to 1. The latents are not scaled.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn encode(&self, images: &Tensor) -> Result<Posterior> {
         let mut moments = self.encoder.forward(images)?;
         if let Some(quant) = &self.quant {
@@ -102,10 +101,10 @@ impl Autoencoder {
         })
     }
 
-    /// `latents`: (batch, channels, height, width), not scaled. Returns images from about -1 to 1.
+    /// Decodes `latents`, (batch, channels, height, width), not scaled, to images from about -1 to 1.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         match &self.post_quant {
             Some(post_quant) => self.decoder.forward(&post_quant.forward(latents)?),
@@ -114,24 +113,24 @@ impl Autoencoder {
     }
 }
 
-/// The attention's layers as diffusers named them before version 0.17, and as it names them since.
+/// The attention layers as diffusers named them before version 0.17, and their current names.
 const RENAMED: [(&str, &str); 4] =
     [("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")];
 
-fn renamed(name: String, tensor: StoredTensor) -> (String, StoredTensor) {
+fn current_name(name: &str) -> String {
     const ATTENTION: &str = ".mid_block.attentions.0.";
     let new = RENAMED.iter().find_map(|(old, new)| {
         let (before, after) = name.split_once(&format!("{ATTENTION}{old}."))?;
         Some(format!("{before}{ATTENTION}{new}.{after}"))
     });
-    (new.unwrap_or(name), tensor)
+    new.unwrap_or_else(|| name.to_owned())
 }
 
 fn resnet(config: &VaeConfig, inputs: usize, outputs: usize) -> ResnetShape {
     ResnetShape { inputs, outputs, time: None, groups: config.norm_num_groups, epsilon: 1e-6 }
 }
 
-/// `count` residual blocks of a block.
+/// The `count` residual blocks of an encoder or decoder block.
 fn resnets(
     scope: &Scope<'_>,
     config: &VaeConfig,
@@ -150,6 +149,7 @@ fn resnets(
 #[derive(Debug)]
 struct Encoder {
     conv_in: Conv2d,
+    /// For each resolution its residual blocks and, except in the last, its downsampling.
     down: Vec<(Vec<ResnetBlock>, Option<Conv2d>)>,
     mid: Middle,
     norm_out: GroupNorm,
@@ -165,10 +165,10 @@ impl Encoder {
         for (i, &outputs) in channels.iter().enumerate() {
             let scope = scope.at(format!("down_blocks.{i}"));
             let blocks = resnets(&scope, config, config.layers_per_block, before, outputs)?;
-            let halve = (i + 1 < channels.len())
+            let downsample = (i + 1 < channels.len())
                 .then(|| Conv2d::new(&scope.at("downsamplers.0.conv"), outputs, outputs, 3, 2, 0))
                 .transpose()?;
-            down.push((blocks, halve));
+            down.push((blocks, downsample));
             before = outputs;
         }
         Ok(Self {
@@ -182,13 +182,13 @@ impl Encoder {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = self.conv_in.forward(x)?;
-        for (blocks, halve) in &self.down {
+        for (blocks, downsample) in &self.down {
             for block in blocks {
                 x = block.forward(&x, None)?;
             }
-            if let Some(halve) = halve {
-                // The encoder pads on the right and below only, unlike the UNet.
-                x = halve.forward(&x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?)?;
+            if let Some(downsample) = downsample {
+                // Unlike the UNet, the encoder pads only on the right and at the bottom.
+                x = downsample.forward(&x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?)?;
             }
         }
         self.conv_out.forward(&self.norm_out.forward_silu(&self.mid.forward(&x)?)?)
@@ -199,6 +199,7 @@ impl Encoder {
 struct Decoder {
     conv_in: Conv2d,
     mid: Middle,
+    /// For each resolution its residual blocks and, except in the last, the convolution after its upsampling.
     up: Vec<(Vec<ResnetBlock>, Option<Conv2d>)>,
     norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -213,10 +214,10 @@ impl Decoder {
         for (i, &outputs) in channels.iter().rev().enumerate() {
             let scope = scope.at(format!("up_blocks.{i}"));
             let blocks = resnets(&scope, config, config.layers_per_block + 1, before, outputs)?;
-            let double = (i + 1 < channels.len())
+            let upsample = (i + 1 < channels.len())
                 .then(|| Conv2d::new(&scope.at("upsamplers.0.conv"), outputs, outputs, 3, 1, 1))
                 .transpose()?;
-            up.push((blocks, double));
+            up.push((blocks, upsample));
             before = outputs;
         }
         Ok(Self {
@@ -230,20 +231,20 @@ impl Decoder {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = self.mid.forward(&self.conv_in.forward(x)?)?;
-        for (blocks, double) in &self.up {
+        for (blocks, upsample) in &self.up {
             for block in blocks {
                 x = block.forward(&x, None)?;
             }
-            if let Some(double) = double {
+            if let Some(upsample) = upsample {
                 let (_, _, height, width) = x.dims4()?;
-                x = double.forward(&upsample_nearest(&x, 2 * height, 2 * width)?)?;
+                x = upsample.forward(&upsample_nearest(&x, 2 * height, 2 * width)?)?;
             }
         }
         self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
     }
 }
 
-/// Residual, attention (if any), residual.
+/// The middle block: residual block, attention (if any), residual block.
 #[derive(Debug)]
 struct Middle {
     first: ResnetBlock,
@@ -273,7 +274,7 @@ impl Middle {
     }
 }
 
-/// One head over all pixels.
+/// Self-attention over all pixels with one head.
 #[derive(Debug)]
 struct PixelAttention {
     norm: GroupNorm,

@@ -1,15 +1,15 @@
-//! Every operation of our own, forward and backward, against the same operation composed of candle's in f64 (what it
-//! is away from f32 on the CPU), which has a way back of its own; and that composition in half precision.
+//! The forward and backward pass of every operation: the CPU kernels (`f32`) and the compositions of candle operations in half
+//! precision, both against the compositions in `f64`.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use diffusion::nn::{
-    Activation, AttentionShape, ConvolutionShape, GroupNormShape, attention, conv2d, convolve, geglu,
-    group_norm, layer_norm, linear, shift, upsample_nearest,
+    Activation, AttentionShape, ConvolutionShape, GroupNormShape, add_channelwise, attention, conv2d,
+    convolve, geglu, group_norm, layer_norm, linear, upsample_nearest,
 };
 use diffusion::noise::Noise;
 
-/// Compares `f` in f32 (our kernels) and in f16 with f64 (composed): values, and gradients of every input for a random
-/// linear function of the result.
+/// Compares `f` in `f32` (CPU kernels) and in `f16` (composed) with `f64` (composed): values, and gradients of every input for
+/// a random linear function of the result.
 fn compare(name: &str, shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let mut noise = Noise::new(42);
     let inputs: Vec<Tensor> =
@@ -30,7 +30,7 @@ fn compare(name: &str, shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tens
         results.into_iter().map(|t| t.to_dtype(DType::F64)).collect()
     };
     let composed = run(DType::F64, &mut Noise::new(7)).expect(name);
-    // f16 rounds by 5e-4, before and after.
+    // Rounding to f16 has a relative error of 5e-4, for inputs and results.
     for (dtype, allowed) in [(DType::F32, 2e-6), (DType::F16, 4e-3)] {
         let ours = run(dtype, &mut Noise::new(7)).expect(name);
         for (i, (ours, composed)) in ours.iter().zip(&composed).enumerate() {
@@ -130,7 +130,7 @@ fn attentions() {
     }
 }
 
-/// Products of queries and keys of 3600, 64 of them a score: more than f16 has, less once scaled.
+/// Each score is a sum of 64 products of 3600, which exceeds the range of `f16` unless the queries are scaled first.
 #[test]
 fn attention_of_large_numbers_in_f16() {
     let large = (Tensor::ones((1, 3, 64), DType::F16, &Device::Cpu).expect("ones") * 60.0).expect("large");
@@ -149,8 +149,8 @@ fn activations() {
 }
 
 #[test]
-fn shifts() {
-    compare("shift", &[&[2, 3, 4, 5], &[2, 3]], |t| shift(&t[0], &t[1]));
+fn channelwise_addition() {
+    compare("channelwise addition", &[&[2, 3, 4, 5], &[2, 3]], |t| add_channelwise(&t[0], &t[1]));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn upsampling() {
             upsample_nearest(&t[0], height, width)
         });
     }
-    // Used twice, gradients add up.
+    // Gradients of a result that is used twice add up.
     compare("upsample twice", &[&[1, 2, 3, 3]], |t| {
         let y = upsample_nearest(&t[0], 6, 6)?;
         &y + (&y * 3.0)?
@@ -170,11 +170,11 @@ fn upsampling() {
 #[test]
 fn shapes_that_do_not_fit_are_errors() {
     for dtype in [DType::F32, DType::F64] {
-        do_not_fit(dtype);
+        assert_shapes_are_checked(dtype);
     }
 }
 
-fn do_not_fit(dtype: DType) {
+fn assert_shapes_are_checked(dtype: DType) {
     let t = |s: &[usize]| Tensor::zeros(s, dtype, &Device::Cpu).expect("zeros");
     assert!(conv2d(&t(&[1, 3, 8, 8]), &t(&[4, 2, 3, 3]), &t(&[4]), 1, 1).is_err());
     assert!(conv2d(&t(&[1, 3, 2, 2]), &t(&[4, 3, 3, 3]), &t(&[4]), 1, 0).is_err());

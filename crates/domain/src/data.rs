@@ -1,36 +1,41 @@
-//! What a run learns from.
+//! The sets of preference pairs that a run can train on.
 
 use crate::Timestamp;
+use crate::limits::MAX_SEED;
+use crate::name::is_repository;
 use crate::preference::Question;
 use crate::problem::Problems;
-use crate::train::MAX_SEED;
 use serde::{Deserialize, Serialize};
 
-/// What a run learns from.
+/// A set of preference pairs (or of captioned images), by where it comes from.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(
+    example = json!({ "source": "shapes", "set": "winter", "count": 256, "seed": 0 })
+))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataSpec {
-    /// The bundled world, drawn from a seed.
+    /// A set of the bundled world, rendered from a seed.
     Shapes {
-        /// Which set of it.
+        /// Which set.
         set: ShapesSet,
-        /// Images or pairs.
+        /// Pairs (or images) to render, 1 to 1000000.
         count: u32,
-        /// Of the drawing.
+        /// Seed of the scenes, 0 to 2^53 - 1. Another seed gives other scenes.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(default = 0))]
         seed: u64,
     },
-    /// Parquet files in the columns of Pick-a-Pic v2.
+    /// Parquet files with the columns of Pick-a-Pic v2.
     PickAPic(PickAPicSpec),
-    /// A list `pairs.jsonl` beside its images, or kohya's folders `w` and `l`.
+    /// A folder with a list `pairs.jsonl` and its images, or with kohya's folders `w` and `l`.
     Folder(FolderSpec),
-    /// WebDataset's tar shards.
+    /// A folder of WebDataset tar shards.
     #[serde(rename = "webdataset")]
     WebDataset(FolderSpec),
-    /// The team's own votes. Only a worker can read them: they lie in the database.
+    /// The team's own votes. Only jobs can use them: they are read from the database.
     Votes(VotesSpec),
-    /// A set that `diff-contrast-trainer prepare` has encoded.
+    /// A set that `diff-contrast-trainer prepare` encoded.
     Prepared(PreparedSpec),
 }
 
@@ -42,15 +47,15 @@ pub enum ShapesSet {
     /// Captioned images, no pairs.
     #[serde(alias = "pictures")]
     Images,
-    /// Captioned images of one centred object, no pairs: the first lesson.
+    /// Captioned images of one centred object, no pairs: easier than `images`, for the start of pre-training.
     Centred,
-    /// The loser is a picked original, the winner the same image in Van Gogh's manner.
+    /// Pairs of an image (loser) and its Van Gogh version (winner).
     VanGogh,
-    /// The winner is a pencil sketch.
+    /// Pairs of an image (loser) and its pencil sketch (winner).
     Sketch,
-    /// The winner is snowed in.
+    /// Pairs of an image (loser) and its snow-covered version (winner).
     Winter,
-    /// Two images of a caption, one degraded or wrong about it.
+    /// Pairs of two images of a caption, the loser degraded or not matching the caption.
     Quality,
 }
 
@@ -62,138 +67,176 @@ impl ShapesSet {
     }
 }
 
-/// Parquet files in the columns of Pick-a-Pic v2. Ties and rows without a label are left out.
+/// Parquet files with the columns of Pick-a-Pic v2. Ties and rows without a label are dropped.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PickAPicSpec {
-    /// Folder of the files, or of a `data` folder with them. With `hub`, a folder of the repository; its own when absent.
+    /// The folder with the parquet files, or with a folder `data` that holds them. With `hub`, a folder of the
+    /// repository; the repository's root or its `data` when absent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
-    /// A set's repository on the hub, OWNER/NAME: its files are fetched once, into the hub's cache.
+    /// A data set repository of the hub, OWNER/NAME. Its files are downloaded once, into the hub's cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
     /// Branch, tag or commit of the repository; `main` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Files of this split alone, as `train` or `validation_unique`; `train` when absent, and all files where none is
-    /// named by a split.
+    /// Reads only files whose names start with this split, for example `validation_unique`. When absent: `train`, or
+    /// all files if there is no such split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// The first files alone, in the order of their names; all when absent. Of a repository no others are fetched.
+    /// Reads only this many files, in the order of their names; all when absent. Of a repository only these are
+    /// downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_files: Option<u32>,
-    /// Pairs whose both models have one of these words in their names, as `dreamlike`; all when empty.
+    /// Keeps pairs whose two models both have one of these words in their names, for example `dreamlike`; all pairs
+    /// when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_models: Vec<String>,
-    /// Ends after so many pairs; all when absent.
+    /// Stops after this many pairs; reads all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_pairs: Option<u32>,
-    /// Which prompts are left out; none when absent.
+    /// Drops pairs with unwanted prompts; drops none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_filter: Option<PromptFilterSpec>,
 }
 
-/// A folder of pairs.
+/// A folder of pairs, as a list with images or as tar shards.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderSpec {
-    /// It.
+    /// The folder.
     pub folder: String,
-    /// Ends after so many pairs; all when absent.
+    /// Stops after this many pairs; reads all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_pairs: Option<u32>,
-    /// Which prompts are left out; none when absent.
+    /// Drops pairs with unwanted prompts; drops none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_filter: Option<PromptFilterSpec>,
 }
 
-/// The team's own votes.
+/// The team's votes as a set of pairs.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VotesSpec {
-    /// What becomes a row.
+    /// Whether a row is a pair of images or a vote.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = VotesPer::default))]
     pub per: VotesPer,
-    /// What the raters were asked.
+    /// Uses only answers to this question.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = Question::default))]
     pub question: Question,
-    /// Matchups whose both models are among these; all when empty.
+    /// Uses only matchups whose two models are both in this list (by name); all matchups when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    /// Votes cast at this moment or later.
+    /// Uses only votes cast at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub since: Option<Timestamp>,
-    /// Votes cast before this moment.
+    /// Uses only votes cast before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub until: Option<Timestamp>,
-    /// Which prompts are left out; none when absent.
+    /// Drops pairs with unwanted prompts; drops none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_filter: Option<PromptFilterSpec>,
 }
 
-/// What becomes a row of exported votes.
+/// What one row of exported votes is.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VotesPer {
-    /// Two images, with what most raters said of them; as many for each side is a tie.
+    /// Two images with the majority of their votes; equally many votes for both sides are a tie.
     #[default]
     Pair,
-    /// Every vote.
+    /// One vote.
     Vote,
 }
 
-/// A set that has been encoded.
+/// An encoded set.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreparedSpec {
-    /// Its folder, with `manifest.json`.
+    /// The folder that holds its `manifest.json`.
     pub folder: String,
 }
 
-/// Which prompts are refused. Letters are compared after folding what hides them: case, accents, look-alikes, digits
-/// that stand for letters, and characters without width.
+/// Drops prompts with unwanted words. Before comparing, both sides are normalised against evasion: case, accents,
+/// look-alike letters, digits that stand for letters, and characters without width.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptFilterSpec {
-    /// Use the small built-in list as well.
-    #[serde(default = "yes")]
+    /// Whether to use the small built-in list as well.
+    #[serde(default = "built_in")]
+    #[cfg_attr(feature = "openapi", schema(default = built_in))]
     pub built_in: bool,
-    /// Words and phrases, each refused where it stands as whole words.
+    /// Words and phrases, each matched as whole words; at most 10000, of at most 200 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<String>,
 }
 
-fn yes() -> bool {
+fn built_in() -> bool {
     true
 }
 
 impl Default for PromptFilterSpec {
     fn default() -> Self {
-        Self { built_in: true, terms: Vec::new() }
+        Self { built_in: built_in(), terms: Vec::new() }
     }
 }
 
-/// Whether a name may name a repository of the hub: OWNER/NAME.
-#[must_use]
-pub fn is_repository(name: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    matches!(name.split_once('/'), Some((owner, name)) if part(owner) && part(name))
+/// Most terms of a prompt filter.
+const MAX_FILTER_TERMS: usize = 10_000;
+/// Longest term of a prompt filter, in bytes.
+const MAX_FILTER_TERM_BYTES: usize = 200;
+
+impl PromptFilterSpec {
+    /// Adds every invalid setting to `p`, as a field below `field`.
+    pub fn validate(&self, p: &mut Problems, field: &str) {
+        let terms = format!("{field}.terms");
+        p.require(self.terms.len() <= MAX_FILTER_TERMS, &terms, format!("use at most {MAX_FILTER_TERMS}"));
+        let is_term =
+            |term: &String| term.chars().any(char::is_alphanumeric) && term.len() <= MAX_FILTER_TERM_BYTES;
+        p.require(
+            self.terms.iter().all(is_term),
+            &terms,
+            format!("each needs a letter or digit, and at most {MAX_FILTER_TERM_BYTES} bytes"),
+        );
+        p.require(
+            self.built_in || !self.terms.is_empty(),
+            &terms,
+            "name at least one term, or remove the filter",
+        );
+    }
 }
 
 impl PickAPicSpec {
-    fn validate_place(&self, p: &mut Problems) {
+    fn validate(&self, p: &mut Problems) {
+        self.validate_location(p);
+        validate_pairs(self.max_pairs, self.prompt_filter.as_ref(), p);
+        p.require(self.max_files != Some(0), "data.max_files", "use 1 or more, or remove it to read all");
+        let is_split =
+            |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+        p.require(
+            self.split.as_deref().is_none_or(is_split),
+            "data.split",
+            "use the start of the files' names, for example train or validation_unique",
+        );
+        p.require(
+            self.only_models.iter().all(|word| !word.trim().is_empty()),
+            "data.only_models",
+            "remove empty words",
+        );
+    }
+
+    fn validate_location(&self, p: &mut Problems) {
         let is_inside = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
         match &self.hub {
             Some(hub) => {
@@ -201,12 +244,12 @@ impl PickAPicSpec {
                 p.require(
                     self.folder.is_empty() || is_inside(&self.folder),
                     "data.folder",
-                    "with data.hub, use a folder of the repository, as data, or leave it out",
+                    "with data.hub, use a folder of the repository, for example data, or remove it",
                 );
                 p.require(
                     self.revision.as_deref().is_none_or(is_inside),
                     "data.revision",
-                    "use a branch, tag or commit, or leave it out for main",
+                    "use a branch, tag or commit, or remove it to use main",
                 );
             }
             None => {
@@ -218,36 +261,15 @@ impl PickAPicSpec {
                 p.require(
                     self.revision.is_none(),
                     "data.revision",
-                    "is of a repository: name it as data.hub",
+                    "applies to a repository only: name one as data.hub, or remove it",
                 );
             }
         }
     }
 }
 
-/// Terms of a prompt filter, at most.
-const MOST_TERMS: usize = 10_000;
-
-impl PromptFilterSpec {
-    /// Notes what cannot be accepted, as fields below `field`.
-    pub fn validate(&self, p: &mut Problems, field: &str) {
-        let terms = format!("{field}.terms");
-        p.require(self.terms.len() <= MOST_TERMS, &terms, format!("use at most {MOST_TERMS}"));
-        p.require(
-            self.terms.iter().all(|term| term.chars().any(char::is_alphanumeric) && term.len() <= 200),
-            &terms,
-            "each needs a letter or digit, and at most 200 bytes",
-        );
-        p.require(
-            self.built_in || !self.terms.is_empty(),
-            &terms,
-            "name at least one, or leave the filter out",
-        );
-    }
-}
-
 impl DataSpec {
-    /// The word in specs.
+    /// The value of `source` in specs.
     #[must_use]
     pub fn source(&self) -> &'static str {
         match self {
@@ -260,7 +282,7 @@ impl DataSpec {
         }
     }
 
-    /// Whether every example has a loser. Of a prepared set it shows when it is opened.
+    /// Whether every example has a loser. True for a prepared set, which is checked when it is opened.
     #[must_use]
     pub fn has_pairs(&self) -> bool {
         match self {
@@ -269,61 +291,38 @@ impl DataSpec {
         }
     }
 
-    /// Notes what cannot be accepted, as fields below `data`.
+    /// Adds every invalid setting to `p`, as a field below `data`.
     pub fn validate(&self, p: &mut Problems) {
-        let folder = |p: &mut Problems, folder: &str| {
-            p.require(!folder.trim().is_empty(), "data.folder", "name the folder that holds the set");
-        };
-        let most = |p: &mut Problems, max_pairs: Option<u32>| {
-            p.require(max_pairs != Some(0), "data.max_pairs", "use 1 or more, or leave it out for all");
-        };
-        let filter = |p: &mut Problems, filter: &Option<PromptFilterSpec>| {
-            if let Some(filter) = filter {
-                filter.validate(p, "data.prompt_filter");
-            }
-        };
         match self {
             Self::Shapes { count, seed, .. } => {
                 p.require((1..=1_000_000).contains(count), "data.count", "use 1 to 1000000");
                 p.require(*seed <= MAX_SEED, "data.seed", format!("use 0 to {MAX_SEED}"));
             }
-            Self::PickAPic(spec) => {
-                spec.validate_place(p);
-                most(p, spec.max_pairs);
-                p.require(
-                    spec.max_files != Some(0),
-                    "data.max_files",
-                    "use 1 or more, or leave it out for all",
-                );
-                filter(p, &spec.prompt_filter);
-                let is_split = |s: &str| {
-                    !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
-                };
-                p.require(
-                    spec.split.as_deref().is_none_or(is_split),
-                    "data.split",
-                    "use the first word of the files' names, as train or validation_unique",
-                );
-                p.require(
-                    spec.only_models.iter().all(|word| !word.trim().is_empty()),
-                    "data.only_models",
-                    "leave empty words out",
-                );
-            }
+            Self::PickAPic(spec) => spec.validate(p),
             Self::Folder(spec) | Self::WebDataset(spec) => {
-                folder(p, &spec.folder);
-                most(p, spec.max_pairs);
-                filter(p, &spec.prompt_filter);
+                validate_folder(&spec.folder, p);
+                validate_pairs(spec.max_pairs, spec.prompt_filter.as_ref(), p);
             }
             Self::Votes(spec) => {
-                filter(p, &spec.prompt_filter);
+                validate_pairs(None, spec.prompt_filter.as_ref(), p);
                 p.require(
                     spec.since.zip(spec.until).is_none_or(|(since, until)| since < until),
                     "data.until",
                     "must be later than data.since",
                 );
             }
-            Self::Prepared(spec) => folder(p, &spec.folder),
+            Self::Prepared(spec) => validate_folder(&spec.folder, p),
         }
+    }
+}
+
+fn validate_folder(folder: &str, p: &mut Problems) {
+    p.require(!folder.trim().is_empty(), "data.folder", "name the folder that holds the set");
+}
+
+fn validate_pairs(max_pairs: Option<u32>, filter: Option<&PromptFilterSpec>, p: &mut Problems) {
+    p.require(max_pairs != Some(0), "data.max_pairs", "use 1 or more, or remove it to read all");
+    if let Some(filter) = filter {
+        filter.validate(p, "data.prompt_filter");
     }
 }

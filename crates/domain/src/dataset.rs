@@ -1,16 +1,16 @@
-//! What was read of a set, and what was left out and why.
+//! The account of reading a set: how many rows gave pairs, and which rows were dropped and why.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where a row lies in its set.
+/// The position of a row in its set.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// The file, below the set's folder.
+    /// The file, relative to the set's folder.
     pub file: String,
-    /// The row of the file, counted from 0; of a list, the line.
+    /// The row of the file (the line of a list), counted from 0.
     pub row: u64,
 }
 
@@ -27,30 +27,30 @@ impl fmt::Display for Source {
 pub enum Reason {
     /// Neither image was preferred.
     Tie,
-    /// Nobody said which is better.
+    /// The row has no label.
     NoLabel,
-    /// What was said contradicts itself, as two winners.
+    /// The label contradicts itself, for example with two winners.
     BadLabel,
-    /// The prompt is missing, empty or no text.
+    /// The prompt is missing, empty or not text.
     NoPrompt,
     /// An image is missing.
     MissingImage,
-    /// An image cannot be decoded, or is too large to be.
+    /// An image cannot be decoded, or is too large to decode.
     DamagedImage,
     /// The safety checker flags an image.
     FlaggedImage,
-    /// An image is not by one of the models asked for.
+    /// An image is not by one of the requested models.
     OtherModel,
-    /// The prompt filter refuses it.
+    /// The prompt filter refuses the prompt.
     FilteredPrompt,
-    /// A column has another type than the format says.
+    /// A column does not have the type of the format.
     WrongType,
-    /// That part of the file cannot be read.
+    /// This part of the file cannot be read.
     Unreadable,
 }
 
 impl Reason {
-    /// All reasons.
+    /// All reasons, in the order of their declaration.
     pub const ALL: [Self; 11] = [
         Self::Tie,
         Self::NoLabel,
@@ -65,7 +65,7 @@ impl Reason {
         Self::Unreadable,
     ];
 
-    /// For people.
+    /// The text on pages and in messages.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -84,17 +84,17 @@ impl Reason {
     }
 }
 
-/// Rows that give no pair: one, or several in a row for one reason.
+/// A dropped row, or several consecutive ones dropped for the same reason.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// Why.
+    /// Why they were dropped.
     pub reason: Reason,
-    /// The first of them.
+    /// Position of the first row.
     pub source: Source,
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
-    /// What exactly is wrong.
+    /// What exactly is wrong, for people.
     pub detail: String,
 }
 
@@ -104,45 +104,45 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// How many dropped rows are named for each reason; the others are only counted.
-pub const NAMED_PER_REASON: usize = 25;
+/// How many drops of each reason a report lists in detail; the others are only counted.
+pub const LISTED_PER_REASON: usize = 25;
 
-/// What was read of a set.
+/// How many rows of a set were read, gave pairs and were dropped.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadReport {
-    /// Rows seen.
+    /// Rows read.
     pub rows: u64,
     /// Pairs they gave.
     pub pairs: u64,
-    /// Rows dropped for each reason.
+    /// Dropped rows for each reason.
     pub dropped: BTreeMap<Reason, u64>,
-    /// The first of each reason, by name.
+    /// Details of the first 25 drops of each reason.
     pub named: Vec<Dropped>,
 }
 
 impl ReadReport {
-    /// One row gave a pair.
-    pub fn keep(&mut self) {
+    /// Counts a row that gave a pair.
+    pub fn count_pair(&mut self) {
         self.rows += 1;
         self.pairs += 1;
     }
 
-    /// Rows gave none.
-    pub fn drop_rows(&mut self, dropped: Dropped) {
+    /// Counts rows that gave no pair.
+    pub fn count_dropped(&mut self, dropped: Dropped) {
         self.rows += dropped.rows;
-        self.name(dropped);
+        self.list(dropped);
     }
 
-    /// A row that was taken for a pair turned out to be none.
-    pub fn take_back(&mut self, dropped: Dropped) {
+    /// Drops a row that was counted as a pair before, for example because its image turned out damaged.
+    pub fn drop_pair(&mut self, dropped: Dropped) {
         self.pairs -= 1;
-        self.name(dropped);
+        self.list(dropped);
     }
 
-    fn name(&mut self, dropped: Dropped) {
+    fn list(&mut self, dropped: Dropped) {
         *self.dropped.entry(dropped.reason).or_default() += dropped.rows;
-        if self.named.iter().filter(|known| known.reason == dropped.reason).count() < NAMED_PER_REASON {
+        if self.named.iter().filter(|listed| listed.reason == dropped.reason).count() < LISTED_PER_REASON {
             self.named.push(dropped);
         }
     }

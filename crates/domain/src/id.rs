@@ -1,5 +1,5 @@
-//! Identifiers: UUID version 7, so that they sort by time of birth, to a quarter of a microsecond. One type each, so that none
-//! is taken for another.
+//! Identifiers: UUID version 7, which sort by creation time with a resolution of a quarter of a microsecond. Each
+//! kind has its own type, so that the compiler refuses a mix-up.
 
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,13 @@ macro_rules! ids {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// An id born at `now`; `entropy` must be fresh random bytes. Both are arguments so that tests can fix them.
+            /// A new id. `entropy` must be fresh random bytes. Time and randomness are arguments so that tests can
+            /// fix them.
             #[must_use]
             pub fn new(now: Timestamp, entropy: [u8; 10]) -> Self {
                 let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
-                // The first 12 bits after the milliseconds are their fraction (RFC 9562, section 6.2, method 3).
+                // The first 12 bits after the milliseconds hold the fraction of a millisecond (RFC 9562, section 6.2,
+                // method 3).
                 let fraction = (now.timestamp_subsec_nanos() % 1_000_000) * 4096 / 1_000_000;
                 let mut bytes = entropy;
                 [bytes[0], bytes[1]] = (fraction as u16).to_be_bytes();
@@ -44,19 +46,19 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A piece of queued work.
+    /// A queued piece of work.
     JobId,
-    /// One execution of a training job and its curves.
+    /// An execution of a training job.
     RunId,
-    /// A checkpoint that can generate.
+    /// A checkpoint that can generate images.
     ModelId,
     /// An image.
     ImageId,
     /// Two images shown to a rater.
     MatchupId,
-    /// A rater's answer to a matchup.
+    /// An answer of a rater to a matchup.
     VoteId,
-    /// A person (or browser) who votes.
+    /// A person who votes, identified by a browser cookie.
     RaterId,
 }
 
@@ -67,11 +69,11 @@ mod tests {
 
     #[test]
     fn ids_of_one_millisecond_sort_by_time() {
-        let born = DateTime::<Utc>::from_timestamp_millis(1_700_000_000_123).expect("a time");
-        let at = |nanos, entropy| JobId::new(born + TimeDelta::nanoseconds(nanos), [entropy; 10]);
+        let start = DateTime::<Utc>::from_timestamp_millis(1_700_000_000_123).expect("a time");
+        let at = |nanos, entropy| JobId::new(start + TimeDelta::nanoseconds(nanos), [entropy; 10]);
         let ids = [at(0, 255), at(250, 0), at(500_000, 255), at(500_250, 0), at(999_999, 255)];
         assert!(ids.is_sorted(), "{ids:?}");
-        assert!(at(999_999, 255) < at(1_000_000, 0), "the next millisecond's");
+        assert!(at(999_999, 255) < at(1_000_000, 0), "ids of the next millisecond come later");
         assert_eq!(at(250, 7).0.get_version_num(), 7);
         assert_ne!(at(250, 7), at(250, 8));
     }

@@ -1,28 +1,26 @@
-//! Images: how they are asked for and what is remembered of them.
+//! Images: the parameters that generate one, and the record of each.
 
 use crate::Timestamp;
 use crate::id::{ImageId, ModelId, RunId};
+use crate::limits::{MAX_DENOISING_STEPS, MAX_GUIDANCE_SCALE, MAX_PROMPT_BYTES, MAX_SEED};
 use crate::lora::LoraUse;
 use crate::problem::Problems;
-use crate::train::MAX_SEED;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest prompt accepted: far above what any text tower reads (77 tokens), far below what hurts.
-pub const MAX_PROMPT_BYTES: usize = 8_192;
-
-/// How noise becomes an image. Each is diffusers' class in brackets, with the model's own scheduler settings.
+/// The method that turns noise into an image. Each equals the diffusers class in brackets, with the settings of the
+/// model's own `scheduler_config.json`.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Deterministic DDIM (DDIMScheduler, eta 0).
+    /// DDIM without added noise (DDIMScheduler, eta 0).
     #[default]
     Ddim,
-    /// DDPM's ancestral sampling (DDPMScheduler); wants many steps.
+    /// DDPM's ancestral sampling (DDPMScheduler). Needs many steps.
     Ddpm,
-    /// Linear multistep of fourth order (PNDMScheduler without Runge-Kutta steps): the choice of SD 1.5's authors.
+    /// Linear multistep method of fourth order (PNDMScheduler without Runge-Kutta steps), the default of SD 1.5.
     Pndm,
     /// Euler's method on the probability flow (EulerDiscreteScheduler).
     Euler,
@@ -31,17 +29,17 @@ pub enum Sampler {
     /// DPM-Solver++ of second order (DPMSolverMultistepScheduler).
     #[serde(rename = "dpmpp_2m")]
     Dpmpp2m,
-    /// The same with the noise levels of Karras et al.
+    /// DPM-Solver++ of second order with the noise levels of Karras et al.
     #[serde(rename = "dpmpp_2m_karras")]
     Dpmpp2mKarras,
-    /// Predictor and corrector of second order (UniPCMultistepScheduler).
+    /// Predictor-corrector of second order (UniPCMultistepScheduler).
     Unipc,
-    /// For models distilled to latent consistency (LCMScheduler); others may give soft ones.
+    /// Latent consistency sampling (LCMScheduler), for models distilled for it. Other models give blurred images.
     Lcm,
 }
 
 impl Sampler {
-    /// All samplers.
+    /// All samplers, in the order of menus.
     pub const ALL: [Self; 9] = [
         Self::Ddim,
         Self::Ddpm,
@@ -54,7 +52,7 @@ impl Sampler {
         Self::Lcm,
     ];
 
-    /// The word in bodies and columns.
+    /// The value in bodies and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,7 +68,7 @@ impl Sampler {
         }
     }
 
-    /// The words for people.
+    /// The name on pages.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -97,56 +95,64 @@ impl FromStr for Sampler {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|x| x.as_str() == s).ok_or_else(|| {
-            format!("{s:?} is no sampler: use one of {}", Self::ALL.map(Self::as_str).join(", "))
+            format!("{s:?} is not a sampler: use one of {}", Self::ALL.map(Self::as_str).join(", "))
         })
     }
 }
 
-/// Everything that decides an image besides the weights.
+/// Everything besides the weights that determines an image.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerationParams {
-    /// What to image.
+    /// What the image shall show.
     pub prompt: String,
-    /// What to steer away from; empty for none.
+    /// What the image shall not show; empty for none.
     pub negative_prompt: String,
-    /// Of the starting noise.
+    /// Seed of the starting noise, 0 to 2^53 - 1.
     pub seed: u64,
-    /// Denoising steps.
+    /// Denoising steps, 1 to 1000.
     pub steps: u32,
-    /// How far to go from the unprompted (or negative) to the prompted prediction; 1 is no guidance.
+    /// Weight of the prompt over the unconditional (or negative) prediction, 0 to 50; 1 is no guidance.
     pub guidance_scale: f64,
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
-    /// Which sampler.
+    /// The sampler.
     pub sampler: Sampler,
-    /// Adapters over the model, in the order in which they were fused.
+    /// LoRA adapters, in the order in which they are fused into the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<LoraUse>,
 }
 
 impl GenerationParams {
-    /// Checks the parameters against what a model can do: `multiple` is the number of pixels that width and
-    /// height must be divisible by, `largest` the longest side.
+    /// Checks the parameters for a model whose width and height must be multiples of `multiple` pixels and at most
+    /// `largest`.
     ///
     /// # Errors
-    /// Every field that cannot be accepted, with the remedy.
+    /// Returns every field that is out of range.
     pub fn validate(&self, multiple: u32, largest: u32) -> Result<(), Problems> {
         let mut p = Problems::default();
-        p.require(!self.prompt.trim().is_empty(), "prompt", "is empty: say what to image");
+        p.require(!self.prompt.trim().is_empty(), "prompt", "is empty: describe the image");
         for (field, text) in [("prompt", &self.prompt), ("negative_prompt", &self.negative_prompt)] {
             p.require(
                 text.len() <= MAX_PROMPT_BYTES,
                 field,
                 format!("has {} bytes: use at most {MAX_PROMPT_BYTES}", text.len()),
             );
-            p.require(!text.contains('\0'), field, "holds a NUL character: remove it");
+            p.require(!text.contains('\0'), field, "contains a NUL character: remove it");
         }
         p.require(self.seed <= MAX_SEED, "seed", format!("use 0 to {MAX_SEED}"));
-        p.require((1..=1000).contains(&self.steps), "steps", "use 1 to 1000");
-        p.require((0.0..=50.0).contains(&self.guidance_scale), "guidance_scale", "use a number from 0 to 50");
+        p.require(
+            (1..=MAX_DENOISING_STEPS).contains(&self.steps),
+            "steps",
+            format!("use 1 to {MAX_DENOISING_STEPS}"),
+        );
+        p.require(
+            (0.0..=MAX_GUIDANCE_SCALE).contains(&self.guidance_scale),
+            "guidance_scale",
+            format!("use a number from 0 to {MAX_GUIDANCE_SCALE}"),
+        );
         LoraUse::validate(&self.lora, &mut p);
         for (field, side) in [("width", self.width), ("height", self.height)] {
             p.require(
@@ -164,11 +170,11 @@ impl GenerationParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Somebody asked for it.
+    /// Requested by a user.
     Generation,
-    /// To be scored and judged.
+    /// To be scored by metrics and judged by raters.
     Evaluation,
-    /// To watch a run.
+    /// To show the progress of a run.
     Sample,
 }
 
@@ -176,7 +182,7 @@ impl Purpose {
     /// All purposes.
     pub const ALL: [Self; 3] = [Self::Generation, Self::Evaluation, Self::Sample];
 
-    /// The word in bodies and columns.
+    /// The value in bodies and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -193,29 +199,29 @@ impl FromStr for Purpose {
         Self::ALL
             .into_iter()
             .find(|x| x.as_str() == s)
-            .ok_or_else(|| format!("{s:?} is no purpose: use generation, evaluation or sample"))
+            .ok_or_else(|| format!("{s:?} is not a purpose: use generation, evaluation or sample"))
     }
 }
 
-/// An image and how it came to be.
+/// The record of an image.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its id.
+    /// Id of the image.
     pub id: ImageId,
-    /// Who made it; none for a sample of a run's weights between checkpoints.
+    /// The model that generated it; none for samples, whose weights are not kept as a model.
     pub model_id: Option<ModelId>,
-    /// The run it belongs to, for a sample.
+    /// The run that it is a sample of.
     pub run_id: Option<RunId>,
     /// The step of the run, for a sample.
     pub step: Option<i64>,
     /// Why it was made.
     pub purpose: Purpose,
-    /// How it was made.
+    /// The parameters that it was generated with.
     pub params: GenerationParams,
-    /// Where its bytes lie in the artifact store.
+    /// Key of its PNG in the artifact store.
     pub artifact: String,
-    /// When it was made.
+    /// When it was generated.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }
@@ -225,12 +231,12 @@ mod tests {
     use super::Sampler;
 
     #[test]
-    fn samplers_have_one_name_everywhere_and_an_unknown_one_is_told_them_all() {
+    fn a_sampler_has_one_name_in_json_and_text_and_an_unknown_name_lists_them() {
         for sampler in Sampler::ALL {
-            assert_eq!(serde_json::to_value(sampler).expect("a word"), sampler.as_str());
+            assert_eq!(serde_json::to_value(sampler).expect("JSON"), sampler.as_str());
             assert_eq!(sampler.to_string().parse(), Ok(sampler));
         }
-        let unknown = "heun".parse::<Sampler>().expect_err("not one of ours");
+        let unknown = "heun".parse::<Sampler>().expect_err("not a sampler");
         assert!(Sampler::ALL.iter().all(|sampler| unknown.contains(sampler.as_str())), "{unknown}");
     }
 }

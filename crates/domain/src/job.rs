@@ -1,26 +1,33 @@
-//! Queued work: what is asked, and which states may follow which.
+//! Queued work: its spec, state and progress.
 
 use crate::Timestamp;
 use crate::evaluate::EvaluateSpec;
 use crate::id::{JobId, RunId};
+use crate::problem::Problems;
 use crate::train::TrainSpec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a job does.
+/// What a job does, with its settings.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({
+    "kind": "train", "name": "winter-contrast", "base": "shapes",
+    "objective": { "kind": "diff_contrast", "beta": 2000.0, "tau": 0.1 },
+    "data": { "source": "shapes", "set": "winter", "count": 256 },
+    "steps": 50, "batch_size": 8, "learning_rate": { "rate": 1e-5 }, "evaluate_prompts": 16
+})))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobSpec {
-    /// Train a model; its run has curves and ends in a model.
+    /// Trains a model: a run with curves, samples and checkpoints.
     Train(TrainSpec),
-    /// Generate images from prompts with a model and score them.
+    /// Generates images of the same prompts with one or more models, and scores them.
     Evaluate(EvaluateSpec),
 }
 
 impl JobSpec {
-    /// Models that the job will look for, by name or id.
+    /// Names or ids of the models that the job needs.
     #[must_use]
     pub fn models(&self) -> Vec<&str> {
         match self {
@@ -31,7 +38,7 @@ impl JobSpec {
         }
     }
 
-    /// `train` or `evaluate`, as in the body and the column.
+    /// The value of `kind` in bodies: `train` or `evaluate`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -40,7 +47,7 @@ impl JobSpec {
         }
     }
 
-    /// A name to show: the run's or the evaluated model's.
+    /// The name on pages: the run's, or the first evaluated model's.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -50,8 +57,8 @@ impl JobSpec {
     }
 
     /// # Errors
-    /// Every field that cannot be accepted.
-    pub fn validate(&self) -> Result<(), crate::problem::Problems> {
+    /// Returns every field that is invalid.
+    pub fn validate(&self) -> Result<(), Problems> {
         match self {
             Self::Train(spec) => spec.validate(),
             Self::Evaluate(spec) => spec.validate_job(),
@@ -59,7 +66,8 @@ impl JobSpec {
     }
 }
 
-/// Where a job stands.
+/// State of a job. `queued` becomes `running`; `running` becomes a final state, or `queued` again if its worker
+/// stops; `queued` can become `cancelled`.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,11 +76,11 @@ pub enum JobState {
     Queued,
     /// A worker holds its lease.
     Running,
-    /// Done.
+    /// Finished.
     Succeeded,
-    /// Ended with an error, which it keeps.
+    /// Ended with an error.
     Failed,
-    /// Ended because somebody asked.
+    /// Ended on request.
     Cancelled,
 }
 
@@ -80,7 +88,7 @@ impl JobState {
     /// All states.
     pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
 
-    /// The word in bodies and columns.
+    /// The value in bodies and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,20 +100,10 @@ impl JobState {
         }
     }
 
-    /// Whether nothing will change any more.
+    /// Whether the job has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
-    }
-
-    /// Whether `next` may follow. A running job returns to the queue when its worker stops or is lost.
-    #[must_use]
-    pub fn may_become(self, next: Self) -> bool {
-        match self {
-            Self::Queued => matches!(next, Self::Running | Self::Cancelled),
-            Self::Running => next != Self::Running,
-            Self::Succeeded | Self::Failed | Self::Cancelled => false,
-        }
     }
 }
 
@@ -119,39 +117,39 @@ impl FromStr for JobState {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|state| state.as_str() == s).ok_or_else(|| {
-            format!("{s:?} is no job state: use queued, running, succeeded, failed or cancelled")
+            format!("{s:?} is not a job state: use queued, running, succeeded, failed or cancelled")
         })
     }
 }
 
-/// A job as the queue knows it.
+/// A job of the queue.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Its id.
+    /// Id of the job.
     pub id: JobId,
-    /// What is asked.
+    /// What it does.
     pub spec: JobSpec,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
-    /// How often a worker has claimed it.
+    /// How many times a worker has claimed it.
     pub attempt: i32,
-    /// Whether somebody asked it to stop.
+    /// Whether it has been requested to stop.
     pub cancel_requested: bool,
-    /// The worker that holds or held it.
+    /// The worker that holds it, or held it last.
     pub worker: Option<String>,
-    /// Units done (steps or images).
+    /// Steps or images done.
     pub progress: i64,
-    /// Units in all; 0 until known.
+    /// Steps or images in total; 0 until known.
     pub total: i64,
-    /// Why it failed, for people.
+    /// Error message of a failed job.
     pub error: Option<String>,
-    /// Its run, if it trains and has begun.
+    /// The run of a training job, once a worker has claimed it.
     pub run_id: Option<RunId>,
-    /// When it was asked for.
+    /// When it was submitted.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
-    /// When a worker first began.
+    /// When a worker first claimed it.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub started_at: Option<Timestamp>,
     /// When it ended.

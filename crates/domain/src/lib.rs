@@ -1,5 +1,6 @@
-//! The words of the product as types. Nothing here reads a clock, a file, a database or a network, and
-//! everything compiles to wasm: server, worker, pages and command line share these definitions.
+//! The product's vocabulary as types, with validation and pure arithmetic. Nothing here reads a clock, a file, a
+//! database or a network, and everything compiles to wasm: server, worker, pages and command line share these
+//! definitions.
 
 pub mod api;
 pub mod data;
@@ -8,8 +9,11 @@ pub mod evaluate;
 pub mod id;
 pub mod image;
 pub mod job;
+pub mod limits;
 pub mod lora;
+pub mod matchmaking;
 pub mod model;
+pub mod name;
 pub mod preference;
 pub mod prepare;
 pub mod problem;
@@ -18,10 +22,10 @@ pub mod run;
 pub mod style;
 pub mod train;
 
-/// A moment, to the microsecond (what both databases keep).
+/// A time in UTC, to the microsecond: the resolution of both databases.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
-/// Whether a setting is what it is where a spec does not say: then it is not written either.
+/// For `skip_serializing_if`: whether a setting has its default value.
 pub(crate) fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }

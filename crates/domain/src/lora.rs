@@ -1,5 +1,6 @@
-//! LoRA adapters: how one is trained, and how images are drawn with some.
+//! LoRA adapters: training one, and generating with some.
 
+use crate::limits::{MAX_ADAPTER_SCALE, MAX_ADAPTERS};
 use crate::problem::Problems;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
@@ -7,32 +8,30 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Most adapters of one image.
-pub const MOST_ADAPTERS: usize = 8;
-/// Largest strength of an adapter, either way: far above what is of use.
-pub const LARGEST_SCALE: f64 = 100.0;
-
-/// Train an adapter over the frozen start checkpoint instead of its weights.
+/// A LoRA adapter to train over the frozen base: low-rank updates of some of the UNet's layers.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraSpec {
-    /// Width of the updates: what they can express, and what they cost.
+    /// Rank of the updates, 1 to 4096. A higher rank can express more, and takes more memory and file size.
     #[serde(default = "rank")]
+    #[cfg_attr(feature = "openapi", schema(default = rank))]
     pub rank: u32,
-    /// Divided by the rank it is the strength of the updates; the rank when absent.
+    /// The updates are multiplied by alpha / rank; equal to the rank when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
-    /// The UNet's linear layers and convolutions to update, by their names or the last words of them.
+    /// The UNet's linear layers and convolutions to update, by the last parts of their names: `to_q` matches every
+    /// layer of that name.
     #[serde(default = "targets")]
+    #[cfg_attr(feature = "openapi", schema(default = targets))]
     pub targets: Vec<String>,
 }
 
-/// diffusers' training scripts'.
+/// The default of diffusers' training scripts.
 fn rank() -> u32 {
     4
 }
-/// Likewise: the attention's.
+/// The attention's layers, as in diffusers' training scripts.
 fn targets() -> Vec<String> {
     ["to_k", "to_q", "to_v", "to_out.0"].map(str::to_owned).into()
 }
@@ -44,7 +43,7 @@ impl Default for LoraSpec {
 }
 
 impl LoraSpec {
-    /// Alpha, filled in.
+    /// Alpha, or the rank if the spec has no alpha.
     #[must_use]
     pub fn alpha(&self) -> f64 {
         self.alpha.unwrap_or(f64::from(self.rank))
@@ -52,11 +51,7 @@ impl LoraSpec {
 
     pub(crate) fn validate(&self, p: &mut Problems) {
         p.require((1..=4096).contains(&self.rank), "lora.rank", "use 1 to 4096");
-        p.require(
-            self.alpha().is_finite() && self.alpha() > 0.0,
-            "lora.alpha",
-            format!("{} is not a positive number", self.alpha()),
-        );
+        p.require_positive(self.alpha(), "lora.alpha");
         p.require(
             !self.targets.is_empty() && self.targets.iter().all(|target| !target.trim().is_empty()),
             "lora.targets",
@@ -65,68 +60,70 @@ impl LoraSpec {
     }
 }
 
-/// An adapter that an image is drawn with.
+/// An adapter to generate with, and its scale.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraUse {
-    /// The adapter: a model's name or id.
+    /// The adapter: name or id of a model that is one.
     pub model: String,
-    /// Strength; 1 is as trained.
-    #[serde(default = "full")]
+    /// Factor of the adapter's updates, -100 to 100; 1 is as trained, 0 is without the adapter.
+    #[serde(default = "scale")]
+    #[cfg_attr(feature = "openapi", schema(default = scale))]
     pub scale: f64,
-    /// SHA-256 of the adapter's file, in hex: told with every image; in a request, the only weights that will do.
+    /// SHA-256 of the adapter's file, in hex. Present in every response; a request that gives it is refused if the
+    /// adapter has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-fn full() -> f64 {
+fn scale() -> f64 {
     1.0
 }
 
 impl LoraUse {
-    /// Checks the adapters of an image.
+    /// Checks the adapters of one image.
     pub(crate) fn validate(all: &[Self], p: &mut Problems) {
-        p.require(all.len() <= MOST_ADAPTERS, "lora", format!("use at most {MOST_ADAPTERS}"));
+        p.require(all.len() <= MAX_ADAPTERS, "lora", format!("use at most {MAX_ADAPTERS}"));
         for (i, LoraUse { scale, .. }) in all.iter().enumerate() {
             p.require(
-                scale.is_finite() && scale.abs() <= LARGEST_SCALE,
+                scale.is_finite() && scale.abs() <= MAX_ADAPTER_SCALE,
                 format!("lora[{i}].scale"),
-                format!("use -{LARGEST_SCALE} to {LARGEST_SCALE}"),
+                format!("use -{MAX_ADAPTER_SCALE} to {MAX_ADAPTER_SCALE}"),
             );
         }
     }
 }
 
-/// `NAME` or `NAME:SCALE`, as a query has it.
+/// Parses `NAME` or `NAME:SCALE`, the form of query strings.
 impl FromStr for LoraUse {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (model, scale) = match text.trim().rsplit_once(':') {
             Some((model, scale)) => {
-                (model, scale.trim().parse().map_err(|_| format!("{scale:?} in {text:?} is no number"))?)
+                (model, scale.trim().parse().map_err(|_| format!("{scale:?} in {text:?} is not a number"))?)
             }
-            None => (text.trim(), full()),
+            None => (text.trim(), scale()),
         };
         if model.is_empty() {
-            return Err("write NAME or NAME:SCALE, and commas between several".to_owned());
+            return Err("use NAME or NAME:SCALE, separated by commas".to_owned());
         }
         Ok(Self { model: model.to_owned(), scale, sha256: None })
     }
 }
 
-/// Several, with commas between them.
+/// Parses adapters separated by commas.
 ///
 /// # Errors
-/// What cannot be read.
+/// Fails if an adapter has no name or its scale is not a number.
 pub fn parse_uses(text: &str) -> Result<Vec<LoraUse>, String> {
     text.split(',').map(str::parse).collect()
 }
 
-/// Reads a list, as a body has it, or a text, as a query has it.
+/// Deserialises the list of a body or the text of a query string.
 pub(crate) fn list_or_text<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<LoraUse>, D::Error> {
-    struct Either;
-    impl<'de> Visitor<'de> for Either {
+    struct ListOrText;
+    impl<'de> Visitor<'de> for ListOrText {
         type Value = Vec<LoraUse>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a list of adapters, or a text NAME:SCALE")
@@ -138,7 +135,7 @@ pub(crate) fn list_or_text<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Lo
             Vec::deserialize(SeqAccessDeserializer::new(items))
         }
     }
-    input.deserialize_any(Either)
+    input.deserialize_any(ListOrText)
 }
 
 #[cfg(test)]
@@ -146,7 +143,7 @@ mod tests {
     use super::{LoraUse, parse_uses};
 
     #[test]
-    fn a_query_names_adapters_with_their_scales() {
+    fn a_query_string_lists_adapters_and_their_scales() {
         let used = |model: &str, scale| LoraUse { model: model.to_owned(), scale, sha256: None };
         assert_eq!(parse_uses("snow:0.8, star"), Ok(vec![used("snow", 0.8), used("star", 1.0)]));
         assert!(parse_uses("snow:much").is_err());

@@ -1,32 +1,34 @@
-//! Checkpoints that can generate.
+//! Models: checkpoints that can generate images.
 
 use crate::Timestamp;
 use crate::id::{ModelId, RunId};
 use serde::{Deserialize, Serialize};
 
-/// A checkpoint. Its other parts (text tower, autoencoder, tokenizer) are those of `base`, if it has one.
+/// A checkpoint that can generate images. Networks that its folder lacks (text encoders, autoencoder, tokenizer) are
+/// those of its base.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// Its id.
+    /// Id of the model.
     pub id: ModelId,
-    /// A unique name.
+    /// Its unique name.
     pub name: String,
-    /// Where its folder (diffusers layout, at least `unet/` or a LoRA adapter) lies: an absolute path or one inside the artifact store.
+    /// Its folder in diffusers layout, with at least `unet/` or a LoRA adapter: an absolute path, or a path in the
+    /// artifact store.
     pub folder: String,
     /// SHA-256 of the UNet's weights file or of the adapter, in hex.
     pub sha256: String,
-    /// The model it was trained from, whose other parts it uses.
+    /// The model that it was trained from and whose other networks it uses.
     pub base_id: Option<ModelId>,
     /// The run that made it.
     pub run_id: Option<RunId>,
     /// The step of the run.
     pub step: Option<i64>,
-    /// The objective that made it (`diff_contrast`, ...), if a run did.
+    /// The objective of the run: `diff_contrast`, `sft`, ...
     pub objective: Option<String>,
     /// A sentence for people.
     pub description: String,
-    /// When it came to be.
+    /// When it was made or imported.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }

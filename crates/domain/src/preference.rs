@@ -1,30 +1,30 @@
-//! People's judgement: two images, a choice.
+//! Matchups and votes: two images of a prompt, and a rater's choice between them.
 
 use crate::Timestamp;
 use crate::id::{ImageId, MatchupId, RaterId, VoteId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// What raters are asked of two images of a prompt: the three questions of Diffusion-DPO's study of people (its
-/// section 5.1), in our words. Answers to different questions are never counted together.
+/// The question that raters answer about two images of a prompt: one of the three of Diffusion-DPO's user study (its
+/// section 5.1). Answers to different questions are never counted together.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
-    /// Which is better for the prompt, all in all.
+    /// Which image is better, all in all.
     #[default]
     Overall,
-    /// Which looks better, whatever the prompt is.
+    /// Which image looks better, regardless of the prompt.
     Appeal,
-    /// Which fits the prompt better, however it looks.
+    /// Which image fits the prompt better, regardless of its looks.
     Alignment,
 }
 
 impl Question {
-    /// All questions.
+    /// All questions, in the order of menus.
     pub const ALL: [Self; 3] = [Self::Overall, Self::Appeal, Self::Alignment];
 
-    /// The word in bodies, queries and columns.
+    /// The value in bodies, queries and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Question {
         }
     }
 
-    /// In a word or two.
+    /// The short name on pages.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -44,13 +44,13 @@ impl Question {
         }
     }
 
-    /// As raters read it, above the prompt.
+    /// The full question, shown to raters above the prompt.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Self::Overall => "Which image shows this better?",
-            Self::Appeal => "Whatever it was to show: which image looks better?",
-            Self::Alignment => "However it looks: which image keeps closer to these words?",
+            Self::Overall => "Which image is better for this prompt?",
+            Self::Appeal => "Regardless of the prompt, which image looks better?",
+            Self::Alignment => "Regardless of its looks, which image fits the prompt better?",
         }
     }
 }
@@ -61,32 +61,32 @@ impl FromStr for Question {
         Self::ALL
             .into_iter()
             .find(|x| x.as_str() == s)
-            .ok_or_else(|| format!("{s:?} is no question: use overall, appeal or alignment"))
+            .ok_or_else(|| format!("{s:?} is not a question: use overall, appeal or alignment"))
     }
 }
 
-/// Two images of one prompt, left and right fixed when it is made.
+/// Two images of one prompt by two models. Which one is on the left is decided when the matchup is made.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Matchup {
-    /// Its id.
+    /// Id of the matchup.
     pub id: MatchupId,
-    /// The prompt of both.
+    /// The prompt of both images.
     pub prompt: String,
-    /// What is asked of them.
+    /// The question to answer.
     pub question: Question,
     /// The image on the left.
     pub left: ImageId,
     /// The image on the right.
     pub right: ImageId,
-    /// The rater it was drawn for; none if anybody may judge it.
+    /// The only rater who may judge it; any rater may if none.
     pub rater_id: Option<RaterId>,
     /// When it was made.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }
 
-/// A rater's answer.
+/// A rater's choice between the images of a matchup.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,17 +95,17 @@ pub enum Choice {
     Left,
     /// The right image is better.
     Right,
-    /// Neither is better.
+    /// Both are equally good.
     Tie,
-    /// Neither is any good.
+    /// Both are bad. Ratings and win rates count it as a tie.
     BothBad,
 }
 
 impl Choice {
-    /// All choices.
+    /// All choices, in the order of the judging page.
     pub const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Tie, Self::BothBad];
 
-    /// The word in bodies and columns.
+    /// The value in bodies and columns.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -123,51 +123,75 @@ impl FromStr for Choice {
         Self::ALL
             .into_iter()
             .find(|x| x.as_str() == s)
-            .ok_or_else(|| format!("{s:?} is no choice: use left, right, tie or both_bad"))
+            .ok_or_else(|| format!("{s:?} is not a choice: use left, right, tie or both_bad"))
     }
 }
 
-/// A rater's answer to a matchup: one per rater and matchup.
+/// A rater's vote on a matchup. Each rater votes on a matchup once.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vote {
-    /// Its id.
+    /// Id of the vote.
     pub id: VoteId,
-    /// What was judged.
+    /// The matchup.
     pub matchup_id: MatchupId,
-    /// By whom.
+    /// The rater.
     pub rater_id: RaterId,
-    /// The answer.
+    /// The rater's choice.
     pub choice: Choice,
-    /// When.
+    /// When it was cast.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
 }
 
-/// An image that was judged.
+/// A vote in a list, with the names of the models.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VoteRecord {
+    /// Id of the vote.
+    pub id: VoteId,
+    /// The matchup.
+    pub matchup_id: MatchupId,
+    /// The prompt of both images.
+    pub prompt: String,
+    /// The question that was asked.
+    #[serde(default)]
+    pub question: Question,
+    /// Name of the left image's model.
+    pub left_model: String,
+    /// Name of the right image's model.
+    pub right_model: String,
+    /// The rater's choice.
+    pub choice: Choice,
+    /// When it was cast.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub created_at: Timestamp,
+}
+
+/// An image of a matchup that was voted on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedImage {
-    /// Its id.
+    /// Id of the image.
     pub id: ImageId,
-    /// Where its bytes lie.
+    /// Key of its PNG in the artifact store.
     pub artifact: String,
-    /// Name of the model that made it.
+    /// Name of the model that generated it.
     pub model: String,
 }
 
-/// A vote with what it was cast on: what becomes a preference pair.
+/// A vote with its images: what a preference pair is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedVote {
     /// The prompt of both images.
     pub prompt: String,
-    /// What was asked.
+    /// The question that was asked.
     pub question: Question,
-    /// Left and right.
+    /// The left and the right image.
     pub images: [JudgedImage; 2],
-    /// The answer.
+    /// The rater's choice.
     pub choice: Choice,
-    /// By whom.
+    /// The rater.
     pub rater_id: RaterId,
-    /// When.
+    /// When it was cast.
     pub created_at: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! What encoding a set is asked to do, and the account of what was encoded.
+//! The spec of encoding a set once for all runs, and the manifest of an encoded set.
 
 use crate::data::DataSpec;
 use crate::dataset::ReadReport;
@@ -6,29 +6,43 @@ use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An encoding of a set, once for all runs.
+/// Pairs (or images) in a shard when the spec does not say.
+pub const DEFAULT_SHARD_SIZE: u32 = 256;
+
+/// Encodes a set into latents, text states and CLIP features, which any number of runs can then train on.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareSpec {
-    /// The model whose encoders are used: its name, or a folder in diffusers layout.
+    /// The model whose encoders are used: its name, or a folder in diffusers layout. Train on the result from this
+    /// model or one with the same encoders.
     pub base: String,
-    /// What is encoded.
+    /// The set to encode.
     pub data: DataSpec,
-    /// The folder that is made.
+    /// The folder to write.
     pub out: String,
-    /// Encode by CLIP as well, as Diff-contrast and RPO need it.
-    #[serde(default = "yes")]
+    /// Whether to compute CLIP features, which Diff-contrast and RPO need.
+    #[serde(default = "clip")]
+    #[cfg_attr(feature = "openapi", schema(default = clip))]
     pub clip: bool,
     /// How images become tensors.
     #[serde(default, alias = "picture")]
+    #[cfg_attr(feature = "openapi", schema(default = ImageSpec::default))]
     pub image: ImageSpec,
-    /// Which images are left out, each with its pair; none when absent.
+    /// Leaves out pairs with an image that a safety checker flags; none are left out when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_filter: Option<ImageFilterSpec>,
-    /// Pairs (or images) in a shard: what is lost at most when the encoding is interrupted.
+    /// Pairs (or images) in a shard, 1 to 65536. An interrupted encoding repeats at most one shard.
     #[serde(default = "shard_size")]
+    #[cfg_attr(feature = "openapi", schema(default = shard_size))]
     pub shard_size: u32,
+}
+
+fn clip() -> bool {
+    true
+}
+fn shard_size() -> u32 {
+    DEFAULT_SHARD_SIZE
 }
 
 /// How images become tensors.
@@ -36,35 +50,37 @@ pub struct PrepareSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
-    /// Width in pixels; the model's own when absent.
+    /// Width in pixels, 8 to 4096; the model's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
-    /// Height in pixels; the model's own when absent.
+    /// Height in pixels, 8 to 4096; the model's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-    /// Which part of an image that is wider or higher than that is kept.
+    /// Which part is kept of an image with another aspect ratio.
     #[serde(default, skip_serializing_if = "crate::is_default")]
+    #[cfg_attr(feature = "openapi", schema(default = Crop::default))]
     pub crop: Crop,
-    /// Encode every image turned left to right as well, for runs with `horizontal_flip`.
+    /// Also encodes every image mirrored left to right, for runs with `horizontal_flip`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub mirrored: bool,
 }
 
-/// Which part of an image is kept, once it is resized until it just covers the size asked for.
+/// Which part of an image is kept, after it is resized to just cover the training size.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Crop {
-    /// The middle.
+    /// The centre.
     #[default]
     Centre,
-    /// One drawn by the pair's row in the set when the set is encoded, and the same in every epoch; winner and loser at
-    /// the same relative place. (The reference scripts draw it anew in every epoch.)
+    /// A position drawn once for each pair, from its row in the set, and used in every epoch; winner and loser are
+    /// cropped at the same relative position. (The reference scripts draw a new one in every epoch.)
     Random,
 }
 
 impl Crop {
-    /// The word in specs.
+    /// The value in specs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -74,42 +90,32 @@ impl Crop {
     }
 }
 
-/// Which images are refused: those that Stable Diffusion's safety checker flags.
+/// Leaves out images that Stable Diffusion's safety checker flags.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFilterSpec {
-    /// The checker's folder, as `safety_checker` of a pipeline: `config.json` and `model.safetensors`.
+    /// The folder `safety_checker` of a pipeline, with `config.json` and `model.safetensors`.
     pub safety_checker: String,
 }
 
-fn yes() -> bool {
-    true
-}
-fn shard_size() -> u32 {
-    DEFAULT_SHARD_SIZE
-}
-
-/// Of specs that do not say.
-pub const DEFAULT_SHARD_SIZE: u32 = 256;
-
 impl PrepareSpec {
     /// # Errors
-    /// Every field that cannot be accepted, with the remedy.
+    /// Returns every field that is empty or out of range.
     pub fn validate(&self) -> Result<(), Problems> {
         let mut p = Problems::default();
         p.require(!self.base.trim().is_empty(), "base", "name the model whose encoders are used");
-        p.require(!self.out.trim().is_empty(), "out", "name the folder to make");
+        p.require(!self.out.trim().is_empty(), "out", "name the folder to write");
         self.data.validate(&mut p);
         p.require(
             !matches!(self.data, DataSpec::Prepared(_)),
             "data.source",
-            "the set is prepared already: name what it was prepared from",
+            "is already encoded: name the set that it was prepared from",
         );
         p.require(
             self.image_filter.as_ref().is_none_or(|filter| !filter.safety_checker.trim().is_empty()),
             "image_filter.safety_checker",
-            "name the checker's folder, or leave the filter out",
+            "name the safety checker's folder, or remove image_filter",
         );
         p.require((1..=65_536).contains(&self.shard_size), "shard_size", "use 1 to 65536");
         for (field, side) in [("image.width", self.image.width), ("image.height", self.image.height)] {
@@ -124,37 +130,37 @@ impl PrepareSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// What was encoded.
+    /// The set that was encoded.
     pub data: DataSpec,
-    /// Width and height of the images.
+    /// Width and height of the images in pixels.
     pub size: [u32; 2],
     /// Which part of each image was kept.
     #[serde(default, skip_serializing_if = "crate::is_default")]
     pub crop: Crop,
-    /// SHA-256 of each file of the safety checker that the images were held to; empty if they were held to none.
+    /// SHA-256 of each file of the safety checker that filtered the images; empty if none did.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub image_filter: BTreeMap<String, String>,
-    /// Rows read and dropped, damaged and flagged images included.
+    /// Rows read and dropped, rows with damaged or flagged images included.
     pub report: ReadReport,
-    /// Rows by file that were left out once their images were looked at, damaged or flagged: all of them, though the
-    /// report names but a few.
+    /// Every row, by file, that was dropped because an image is damaged or flagged. (The report lists only the first
+    /// ones.)
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, BTreeSet<u64>>,
     /// Examples in each shard.
     pub examples: Vec<u32>,
-    /// What the encoders made: latents, latents of mirrored images, text states, CLIP features.
+    /// The encoders' outputs by name: latents, latents of mirrored images, text states, CLIP features.
     pub parts: BTreeMap<String, ManifestPart>,
 }
 
-/// What one of the encoders made of a set.
+/// The output of one encoder.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestPart {
-    /// SHA-256 of everything that decides the content: another key is another encoding.
+    /// SHA-256 of everything that the content depends on. Equal keys mean equal content.
     pub key: String,
     /// SHA-256 of each file of the encoder.
     pub encoder: BTreeMap<String, String>,
-    /// SHA-256 of each shard, by its name.
+    /// SHA-256 of each shard, by file name.
     pub shards: BTreeMap<String, String>,
 }

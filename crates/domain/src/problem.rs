@@ -1,39 +1,52 @@
-//! What is wrong with an input: the field, what is wrong with it, and the remedy.
+//! Validation errors: which field is wrong, why, and what to do.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One field that cannot be accepted as it stands.
+/// One invalid field.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Path of the field, as written in the body or config (`objective.beta`).
+    /// Path of the field, as written in the body or config: `objective.beta`, `rewards.0.metric`.
+    #[cfg_attr(feature = "openapi", schema(example = "objective.beta"))]
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and what would be valid.
+    #[cfg_attr(feature = "openapi", schema(example = "-1 is not a positive number"))]
     pub message: String,
 }
 
-/// Every problem of one input, in the order of its fields.
+/// Every problem of one input, in the order in which its fields were checked.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Notes a problem.
+    /// The only problem of an input.
+    #[must_use]
+    pub fn one(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self(vec![Problem { field: field.into(), message: message.into() }])
+    }
+
+    /// Adds a problem.
     pub fn add(&mut self, field: &str, message: impl Into<String>) {
         self.0.push(Problem { field: field.to_owned(), message: message.into() });
     }
 
-    /// Notes a problem unless `ok`.
+    /// Adds a problem unless `ok`.
     pub fn require(&mut self, ok: bool, field: impl AsRef<str>, message: impl Into<String>) {
         if !ok {
             self.add(field.as_ref(), message);
         }
     }
 
+    /// Adds a problem unless the number is finite and greater than 0.
+    pub(crate) fn require_positive(&mut self, number: f64, field: &str) {
+        self.require(number.is_finite() && number > 0.0, field, format!("{number} is not a positive number"));
+    }
+
     /// # Errors
-    /// The problems themselves, if there is one.
+    /// Returns the problems if there is at least one.
     pub fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }

@@ -1,28 +1,28 @@
-//! What making a style set is asked to do: images picked from a set lose against their edited versions.
+//! The spec of making a style set: pairs of an image (loser) and its edited version (winner).
 
 use crate::data::DataSpec;
 use crate::dataset::ReadReport;
-use crate::image::{MAX_PROMPT_BYTES, Sampler};
+use crate::image::Sampler;
+use crate::limits::{MAX_DENOISING_STEPS, MAX_GUIDANCE_SCALE, MAX_PROMPT_BYTES, MAX_SEED};
 use crate::problem::Problems;
-use crate::train::MAX_SEED;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// In texts of a spec: stands for the image's own caption.
+/// Placeholder in the texts of a spec, replaced by each image's caption.
 pub const CAPTION: &str = "{caption}";
 
-/// A style set (section 3 of the paper): from each row of a set one image is picked at random as the loser, and
-/// edited into the winner; the caption stays, and whatever the set itself says of its images is not used.
+/// Makes a style set (Diff-contrast paper, section 3): of each row of a set one image is chosen at random as the
+/// loser, and edited into the winner. The caption stays; the labels of the set are not used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StyleSpec {
-    /// Whose images are edited.
+    /// The set whose images are edited.
     pub data: DataSpec,
-    /// How.
+    /// The method of editing.
     pub editor: EditorSpec,
-    /// The folder that is made.
+    /// The folder to write.
     pub out: String,
-    /// Of the picks, and of the noise of the edits.
+    /// Seed of the choice of images and of the edits' noise, 0 to 2^53 - 1.
     #[serde(default)]
     pub seed: u64,
 }
@@ -31,19 +31,20 @@ pub struct StyleSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EditorSpec {
-    /// The bundled world's operators, which need no weights. Images are cut and scaled to 64 x 64 pixels.
+    /// The image operators of the bundled world, which need no weights. Images are cropped and scaled to 64 x 64
+    /// pixels.
     Classical {
-        /// Which of them.
+        /// The operator.
         style: ClassicalStyle,
     },
-    /// By an instruction (the paper's Van Gogh set).
+    /// InstructPix2Pix, which follows an instruction (the paper's Van Gogh set).
     #[serde(rename = "instruct_pix2pix")]
     InstructPix2Pix(InstructPix2PixSpec),
-    /// As an example pair shows (the paper's Sketch and Winter sets).
+    /// Prompt Diffusion, which follows an example pair (the paper's Sketch and Winter sets).
     PromptDiffusion(PromptDiffusionSpec),
 }
 
-/// An operator of the bundled world.
+/// An image operator of the bundled world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassicalStyle {
@@ -51,76 +52,76 @@ pub enum ClassicalStyle {
     VanGogh,
     /// Graphite on paper.
     Sketch,
-    /// Snowed in.
+    /// Covered in snow.
     Winter,
 }
 
-/// Edits by an instruction.
+/// Settings of InstructPix2Pix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstructPix2PixSpec {
     /// The model: its name, or a folder in diffusers layout.
     pub model: String,
-    /// What to do with each image; `{caption}` stands for its caption. The paper does not say what it used.
+    /// What to do with each image; `{caption}` is replaced by its caption. The paper does not give its instruction.
     pub instruction: String,
-    /// What to steer away from.
+    /// What the result shall not show.
     #[serde(default)]
     pub negative_prompt: String,
-    /// Denoising steps.
+    /// Denoising steps, 1 to 1000.
     #[serde(default = "steps")]
     pub steps: u32,
-    /// How far to go along with the instruction.
+    /// Weight of the instruction, 0 to 50. Higher edits more.
     #[serde(default = "guidance_scale")]
     pub guidance_scale: f64,
-    /// How close to stay to the image.
+    /// Weight of the original image, 0 to 50. Higher keeps more of it.
     #[serde(default = "image_guidance_scale")]
     pub image_guidance_scale: f64,
-    /// Sampler; the model's own when absent.
+    /// The sampler; the model's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampler: Option<Sampler>,
 }
 
-/// Edits as an example pair shows.
+/// Settings of Prompt Diffusion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptDiffusionSpec {
-    /// The model that is steered (Stable Diffusion 1.5): its name, or a folder in diffusers layout.
+    /// The Stable Diffusion 1.5 model that the ControlNet steers: its name, or a folder in diffusers layout.
     pub model: String,
     /// The ControlNet: a folder in diffusers layout, or the published checkpoint in one file.
     pub controlnet: String,
-    /// Two images: one, and what was made of it. The paper does not publish its own.
+    /// Two image files: an original and its edited version. The paper does not publish its own.
     pub example: [String; 2],
-    /// What the result shows; `{caption}` stands for the image's caption.
+    /// What the result shows; `{caption}` is replaced by the image's caption.
     #[serde(default = "prompt")]
     pub prompt: String,
-    /// What to steer away from.
+    /// What the result shall not show.
     #[serde(default = "negative_prompt")]
     pub negative_prompt: String,
-    /// Denoising steps.
+    /// Denoising steps, 1 to 1000.
     #[serde(default = "steps")]
     pub steps: u32,
-    /// Guidance scale.
+    /// Guidance scale, 0 to 50.
     #[serde(default = "control_guidance_scale")]
     pub guidance_scale: f64,
-    /// Sampler.
+    /// The sampler.
     #[serde(default)]
     pub sampler: Sampler,
-    /// Pixels of the shorter side; sides become multiples of 64.
+    /// Pixels of the shorter side, 64 to 2048; both sides are rounded to multiples of 64.
     #[serde(default = "short_side")]
     pub short_side: u32,
-    /// The scale of pair and image that the ControlNet sees.
+    /// Range of the pixel values that the ControlNet reads.
     #[serde(default)]
     pub hint_scale: HintScale,
 }
 
-/// The scale of pixels that a ControlNet sees.
+/// Range of the pixel values that a ControlNet reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HintScale {
-    /// From -1 to 1, on which the published weights were trained.
+    /// -1 to 1, with which the published weights were trained.
     #[default]
     Signed,
-    /// From 0 to 1, as diffusers' port feeds them.
+    /// 0 to 1, as in diffusers' port.
     Unit,
 }
 
@@ -139,7 +140,7 @@ fn control_guidance_scale() -> f64 {
 fn short_side() -> u32 {
     512
 }
-/// The notebook of the first implementation adds these words.
+/// With the words that the notebook of the original implementation appends.
 fn prompt() -> String {
     format!("{CAPTION}, best quality, extremely detailed")
 }
@@ -151,16 +152,16 @@ fn negative_prompt() -> String {
 
 impl StyleSpec {
     /// # Errors
-    /// Every field that cannot be accepted, with the remedy.
+    /// Returns every field that is empty or out of range.
     pub fn validate(&self) -> Result<(), Problems> {
         let mut p = Problems::default();
         self.data.validate(&mut p);
         p.require(
             !matches!(self.data, DataSpec::Prepared(_) | DataSpec::Votes(_)),
             "data.source",
-            "holds no images that could be edited: name shapes, pick_a_pic, folder or webdataset",
+            "has no original images to edit: use shapes, pick_a_pic, folder or webdataset",
         );
-        p.require(!self.out.trim().is_empty(), "out", "name the folder to make");
+        p.require(!self.out.trim().is_empty(), "out", "name the folder to write");
         p.require(self.seed <= MAX_SEED, "seed", format!("use 0 to {MAX_SEED}"));
         self.editor.validate(&mut p);
         p.into_result()
@@ -168,7 +169,7 @@ impl StyleSpec {
 }
 
 impl EditorSpec {
-    /// The word in specs, and in the manifests and columns of what it made.
+    /// The value of `kind` in specs, and the name of the winners' model in the sets that it makes.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -179,67 +180,83 @@ impl EditorSpec {
     }
 
     fn validate(&self, p: &mut Problems) {
-        let text = |p: &mut Problems, field: &str, text: &str| {
-            p.require(
-                text.len() <= MAX_PROMPT_BYTES,
-                field,
-                format!("has {} bytes: use at most {MAX_PROMPT_BYTES}", text.len()),
-            );
-        };
-        let common = |p: &mut Problems, model: &str, steps: u32, scale: f64| {
-            p.require(!model.trim().is_empty(), "editor.model", "name the model that edits");
-            p.require((1..=1000).contains(&steps), "editor.steps", "use 1 to 1000");
-            p.require((0.0..=50.0).contains(&scale), "editor.guidance_scale", "use 0 to 50");
-        };
         match self {
             Self::Classical { .. } => {}
-            Self::InstructPix2Pix(spec) => {
-                common(p, &spec.model, spec.steps, spec.guidance_scale);
-                p.require(
-                    !spec.instruction.trim().is_empty(),
-                    "editor.instruction",
-                    "say what to do with each image",
-                );
-                text(p, "editor.instruction", &spec.instruction);
-                text(p, "editor.negative_prompt", &spec.negative_prompt);
-                p.require(
-                    (0.0..=50.0).contains(&spec.image_guidance_scale),
-                    "editor.image_guidance_scale",
-                    "use 0 to 50",
-                );
-            }
-            Self::PromptDiffusion(spec) => {
-                common(p, &spec.model, spec.steps, spec.guidance_scale);
-                p.require(!spec.controlnet.trim().is_empty(), "editor.controlnet", "name the ControlNet");
-                text(p, "editor.prompt", &spec.prompt);
-                text(p, "editor.negative_prompt", &spec.negative_prompt);
-                p.require(
-                    spec.example.iter().all(|file| !file.trim().is_empty()),
-                    "editor.example",
-                    "name two image files: one, and what was made of it",
-                );
-                p.require((64..=2048).contains(&spec.short_side), "editor.short_side", "use 64 to 2048");
-            }
+            Self::InstructPix2Pix(spec) => spec.validate(p),
+            Self::PromptDiffusion(spec) => spec.validate(p),
         }
     }
+}
+
+impl InstructPix2PixSpec {
+    fn validate(&self, p: &mut Problems) {
+        validate_denoising(&self.model, self.steps, self.guidance_scale, p);
+        p.require(
+            !self.instruction.trim().is_empty(),
+            "editor.instruction",
+            "say what to do with each image",
+        );
+        validate_text("editor.instruction", &self.instruction, p);
+        validate_text("editor.negative_prompt", &self.negative_prompt, p);
+        validate_scale("editor.image_guidance_scale", self.image_guidance_scale, p);
+    }
+}
+
+impl PromptDiffusionSpec {
+    fn validate(&self, p: &mut Problems) {
+        validate_denoising(&self.model, self.steps, self.guidance_scale, p);
+        p.require(!self.controlnet.trim().is_empty(), "editor.controlnet", "name the ControlNet");
+        validate_text("editor.prompt", &self.prompt, p);
+        validate_text("editor.negative_prompt", &self.negative_prompt, p);
+        p.require(
+            self.example.iter().all(|file| !file.trim().is_empty()),
+            "editor.example",
+            "name two image files: an original and its edited version",
+        );
+        p.require((64..=2048).contains(&self.short_side), "editor.short_side", "use 64 to 2048");
+    }
+}
+
+fn validate_denoising(model: &str, steps: u32, guidance_scale: f64, p: &mut Problems) {
+    p.require(!model.trim().is_empty(), "editor.model", "name the model that edits");
+    p.require(
+        (1..=MAX_DENOISING_STEPS).contains(&steps),
+        "editor.steps",
+        format!("use 1 to {MAX_DENOISING_STEPS}"),
+    );
+    validate_scale("editor.guidance_scale", guidance_scale, p);
+}
+
+fn validate_scale(field: &str, scale: f64, p: &mut Problems) {
+    p.require((0.0..=MAX_GUIDANCE_SCALE).contains(&scale), field, format!("use 0 to {MAX_GUIDANCE_SCALE}"));
+}
+
+fn validate_text(field: &str, text: &str, p: &mut Problems) {
+    p.require(
+        text.len() <= MAX_PROMPT_BYTES,
+        field,
+        format!("has {} bytes: use at most {MAX_PROMPT_BYTES}", text.len()),
+    );
 }
 
 /// `manifest.json` of a style set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StyleManifest {
-    /// What was asked for.
+    /// The spec that the set was made by.
     pub spec: StyleSpec,
-    /// SHA-256 of the files that edit: weights, configs, the example pair.
+    /// SHA-256 of the editor's files: weights, configs, the example pair.
     pub files: BTreeMap<String, String>,
-    /// What was read and dropped, once the set is whole.
+    /// Rows read and dropped; absent until the set is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReadReport>,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{EditorSpec, HintScale, StyleSpec};
+    use crate::image::Sampler;
+    use crate::limits::MAX_SEED;
 
     fn spec(editor: serde_json::Value) -> StyleSpec {
         let data = serde_json::json!({ "source": "shapes", "set": "images", "count": 3 });
@@ -248,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_first_implementations() {
+    fn defaults_equal_the_original_implementations() {
         let spec = spec(serde_json::json!({
             "kind": "prompt_diffusion", "model": "sd15", "controlnet": "c", "example": ["a.png", "b.png"],
         }));
-        spec.validate().expect("sound");
+        spec.validate().expect("valid");
         let EditorSpec::PromptDiffusion(editor) = spec.editor else { panic!("another kind") };
         assert_eq!((editor.steps, editor.guidance_scale, editor.short_side), (100, 9.0, 512));
         assert_eq!((editor.sampler, editor.hint_scale), (Sampler::Ddim, HintScale::Signed));
@@ -261,7 +278,7 @@ mod tests {
     #[test]
     fn problems_name_their_fields() {
         let fields = |spec: &StyleSpec| {
-            let problems = spec.validate().expect_err("it has problems");
+            let problems = spec.validate().expect_err("invalid");
             problems.0.into_iter().map(|problem| problem.field).collect::<Vec<_>>()
         };
         let pix = spec(serde_json::json!({

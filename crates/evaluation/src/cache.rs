@@ -1,20 +1,21 @@
-//! Scores that were computed before: a file of lines per reward model and weights, to which lines are only added, so
-//! that what was interrupted loses nothing but the line that it was writing.
+//! A cache of scores on disk: one file per reward model and weights, to which lines are only appended. A killed process
+//! loses at most the line that it was writing.
 
-use crate::preprocess::Image;
+use crate::preprocess::PillowImage;
 use crate::rewards::Reward;
 use diffusion::{Error, Result};
-use sha2::{Digest, Sha256};
+use files::sha256::{of_bytes, of_parts};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Changes whenever the same image, prompt and weights would come to another score, so that old scores are not taken.
+/// The version of the computation, a part of the file's name. Raise it when the same image, prompt and weights get
+/// another score.
 const VERSION: u32 = 1;
 
-/// A reward model and its known scores.
+/// A reward model and the scores it has computed.
 #[derive(Debug)]
 pub struct CachedReward {
     reward: Reward,
@@ -24,12 +25,13 @@ pub struct CachedReward {
 }
 
 impl CachedReward {
-    /// Opens the scores by this reward model's weights in a folder; makes it if it is not there.
+    /// Opens the cache of a reward model in a folder, which is created if it is missing.
     ///
     /// # Errors
-    /// It cannot be read or made.
+    /// Fails if the folder or the file cannot be created, read or written.
     pub fn open(folder: &Path, reward: Reward) -> Result<Self> {
-        let name = format!("{}-v{VERSION}-{}.scores", reward.identity(), hash([reward.sha256().as_bytes()]));
+        let weights = of_bytes(reward.sha256().as_bytes());
+        let name = format!("{}-v{VERSION}-{weights}.scores", reward.identity());
         let file = folder.join(name);
         let failed = |source| Error::File { file: file.clone(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
@@ -37,20 +39,24 @@ impl CachedReward {
         let mut text = Vec::new();
         out.read_to_end(&mut text).map_err(failed)?;
         if text.last().is_some_and(|&last| last != b'\n') {
-            // The line that a killed process left half written ends here; it has no score.
+            // Ends the line that a killed process left incomplete. Its check fails, so it is ignored.
             out.write_all(b"\n").map_err(failed)?;
         }
-        let scores = String::from_utf8_lossy(&text).lines().filter_map(score).collect();
+        let scores = String::from_utf8_lossy(&text).lines().filter_map(parse_line).collect();
         Ok(Self { reward, file, out, scores })
     }
 
-    /// Scores as [`Reward::scores`] gives them, each computed at most once.
+    /// As [`Reward::scores`], but computes only scores that are not in the cache, and adds them to it.
     ///
     /// # Errors
-    /// The reward model's, or the file cannot be written.
-    pub fn scores<P: Borrow<Image> + Sync>(&mut self, images: &[P], prompts: &[&str]) -> Result<Vec<f32>> {
+    /// Fails if [`Reward::scores`] does or the file cannot be written.
+    pub fn scores<P: Borrow<PillowImage> + Sync>(
+        &mut self,
+        images: &[P],
+        prompts: &[&str],
+    ) -> Result<Vec<f32>> {
         if images.len() != prompts.len() {
-            // The reward model says what is wrong.
+            // Returns its error.
             return self.reward.scores(images, prompts);
         }
         let keys: Vec<String> = images
@@ -60,10 +66,10 @@ impl CachedReward {
             .collect();
         let mut missing: Vec<usize> =
             (0..keys.len()).filter(|&i| !self.scores.contains_key(&keys[i])).collect();
-        // The same image and prompt twice is scored once.
+        // An image and prompt that occur twice are scored once.
         let mut seen = std::collections::HashSet::new();
         missing.retain(|&i| seen.insert(&keys[i]));
-        let (new_images, new_prompts): (Vec<&Image>, Vec<&str>) =
+        let (new_images, new_prompts): (Vec<&PillowImage>, Vec<&str>) =
             missing.iter().map(|&i| (images[i].borrow(), prompts[i])).unzip();
         let new = self.reward.scores(&new_images, &new_prompts)?;
         let mut lines = String::new();
@@ -82,66 +88,62 @@ impl CachedReward {
         &self.reward
     }
 
-    /// How many scores are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    /// The number of scores in the cache.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> usize {
         self.scores.len()
     }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.scores.is_empty()
-    }
 }
 
-/// SHA-256 of image and prompt; of the image alone where the prompt does not matter.
-fn key(reward: &Reward, image: &Image, prompt: &str) -> String {
+/// SHA-256 of image and prompt; of the image alone if scores do not depend on the prompt.
+fn key(reward: &Reward, image: &PillowImage, prompt: &str) -> String {
     let prompt = if reward.kind().reads_prompt() { prompt } else { "" };
-    hash([&image.sha256()[..], prompt.as_bytes()])
+    of_parts([&image.sha256()[..], prompt.as_bytes()])
 }
 
-fn hash<const N: usize>(parts: [&[u8]; N]) -> String {
-    let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The key, the score's bits, and the check of both: a line torn and written on is no score.
+/// A line of the file: the key, the bits of the score, and the first 8 digits of the SHA-256 of both, which detect
+/// incomplete lines.
 fn line(key: &str, score: f32) -> String {
     let entry = format!("{key} {:08x}", score.to_bits());
-    format!("{entry} {}\n", &hash([entry.as_bytes()])[..8])
+    format!("{entry} {}\n", check(&entry))
 }
 
-fn score(line: &str) -> Option<(String, f32)> {
-    let (entry, check) = line.rsplit_once(' ')?;
+fn check(entry: &str) -> String {
+    of_bytes(entry.as_bytes())[..8].to_owned()
+}
+
+/// Key and score of a line; `None` if the line is damaged.
+fn parse_line(line: &str) -> Option<(String, f32)> {
+    let (entry, found) = line.rsplit_once(' ')?;
     let (key, bits) = entry.split_once(' ')?;
-    let is_whole = key.len() == 64 && hash([entry.as_bytes()])[..8] == *check;
-    is_whole.then_some(())?;
+    if key.len() != 64 || check(entry) != found {
+        return None;
+    }
     Some((key.to_owned(), f32::from_bits(u32::from_str_radix(bits, 16).ok()?)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CachedReward, key, line, score};
-    use crate::preprocess::Image;
+    use super::{CachedReward, key, line, parse_line};
+    use crate::preprocess::PillowImage;
     use crate::rewards::{Reward, RewardFiles, RewardKind};
     use candle_core::Device;
     use std::path::Path;
 
     #[test]
-    fn a_line_leads_back_or_is_none() {
+    fn a_line_is_parsed_back_and_a_damaged_one_is_ignored() {
         let key = "ab".repeat(32);
         for value in [0.0, -1.5, 27.4, f32::MIN_POSITIVE] {
             let line = line(&key, value);
-            assert_eq!(score(line.trim_end()), Some((key.clone(), value)));
-            assert_eq!(score(&line[..line.len() - 2]), None);
-            assert_eq!(score(&line.replacen("ab", "ac", 1)), None);
+            assert_eq!(parse_line(line.trim_end()), Some((key.clone(), value)));
+            assert_eq!(parse_line(&line[..line.len() - 2]), None);
+            assert_eq!(parse_line(&line.replacen("ab", "ac", 1)), None);
         }
     }
 
-    /// A number in the file that no model gives is what comes back: nothing was computed.
+    /// The cached score is one that no model computes.
     #[test]
-    fn a_known_score_is_not_computed() {
+    fn a_cached_score_is_not_computed_again() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let files = RewardFiles {
             weights: fixtures.join("rewards/HPS_v2_compressed.pt"),
@@ -150,7 +152,7 @@ mod tests {
         };
         let reward = || Reward::open(RewardKind::HpsV21, &files, &Device::Cpu).expect("a model");
         let folder = tempfile::tempdir().expect("a folder");
-        let image = Image::of_bytes(2, 2, 3, vec![9; 12]).expect("an image");
+        let image = PillowImage::of_bytes(2, 2, 3, vec![9; 12]).expect("an image");
         let cached = CachedReward::open(folder.path(), reward()).expect("a cache");
         std::fs::write(&cached.file, line(&key(&cached.reward, &image, "x"), 1e9)).expect("a file");
         let mut cached = CachedReward::open(folder.path(), reward()).expect("a cache");

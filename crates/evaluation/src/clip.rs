@@ -1,9 +1,9 @@
-//! CLIP: images and texts as vectors of one space, under transformers' weight names.
+//! CLIP, which maps images and texts to vectors of one space, with transformers' weight names.
 
-use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, Image, Preprocessing};
+use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, PillowImage, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
 use diffusion::Result;
-use diffusion::clip::{Encoder, EncoderShape, TextTower, vector};
+use diffusion::clip::{Encoder, EncoderShape, TextTower, vector_parameter};
 use diffusion::config::{self, ClipConfig, ClipVisionConfig};
 use diffusion::nn::{Embedding, LayerNorm, Linear, conv2d};
 use diffusion::tokenizer::Tokenizer;
@@ -12,7 +12,7 @@ use image::RgbImage;
 use serde::Deserialize;
 use std::path::Path;
 
-/// A CLIP model and its tokenizer.
+/// A CLIP model with its tokenizer and normalisation.
 #[derive(Debug)]
 pub struct Clip {
     towers: Towers,
@@ -21,7 +21,7 @@ pub struct Clip {
     device: Device,
 }
 
-/// What is taken off pixels and what they are divided by, channel by channel.
+/// Mean and standard deviation of each channel, by which pixels are normalised.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Normalisation {
     pub(crate) mean: [f32; 3],
@@ -29,7 +29,7 @@ pub(crate) struct Normalisation {
 }
 
 impl Normalisation {
-    /// Of a folder's `preprocessor_config.json`; OpenAI's where there is none.
+    /// Reads `preprocessor_config.json` of a folder; OpenAI's values if there is no such file.
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
         let file = folder.map(|folder| folder.join("preprocessor_config.json")).filter(|file| file.is_file());
         let PreprocessorConfig { image_mean, image_std } = match file {
@@ -40,10 +40,10 @@ impl Normalisation {
     }
 }
 
-/// Both networks.
+/// The image tower and the text tower with their projections.
 #[derive(Debug)]
 pub struct Towers {
-    /// The text's.
+    /// The text encoder.
     pub text: TextTower,
     image: ImageTower,
     text_projection: Linear,
@@ -51,7 +51,7 @@ pub struct Towers {
     logit_scale: Tensor,
 }
 
-/// `preprocessor_config.json`, as far as it matters.
+/// The fields of `preprocessor_config.json` that are read.
 #[derive(Debug, Deserialize)]
 struct PreprocessorConfig {
     #[serde(default = "clip_mean")]
@@ -68,8 +68,10 @@ fn clip_deviation() -> [f32; 3] {
 }
 
 impl Towers {
+    /// Builds both towers from the parameters of a scope.
+    ///
     /// # Errors
-    /// A parameter that is missing or misshapen.
+    /// Fails if a parameter is missing or has another shape.
     pub fn new(scope: &Scope<'_>, config: ClipConfig) -> Result<Self> {
         let (text, image, shared) = (config.text_config, config.vision_config, config.projection_dim);
         Ok(Self {
@@ -85,38 +87,40 @@ impl Towers {
         })
     }
 
-    /// Side of the images.
+    /// Side of the input images in pixels.
     #[must_use]
     pub fn image_size(&self) -> usize {
         self.image.config.image_size
     }
 
-    /// `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not normalised.
+    /// Encodes images. `pixels`: (batch, 3, side, side), normalised. Returns (batch, shared width), not scaled to unit
+    /// length.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if `pixels` has another shape.
     pub fn image_features(&self, pixels: &Tensor) -> Result<Tensor> {
         self.visual_projection.forward(&self.image.forward(pixels)?)
     }
 
-    /// Returns the text states and (batch, shared width), not normalised.
+    /// Encodes texts. Returns the states of all tokens, (batch, tokens, width), and the features, (batch, shared
+    /// width), not scaled to unit length.
     ///
     /// # Errors
-    /// An id outside the vocabulary.
+    /// Fails if an id exceeds the vocabulary.
     pub fn text_features(&self, ids: &[Vec<u32>]) -> Result<(Tensor, Tensor)> {
         let states = self.text.forward(ids)?;
         let features = self.text_projection.forward(&self.text.pool(&states, ids)?)?;
         Ok((states, features))
     }
 
-    /// The logarithm of what cosines are multiplied by before a softmax.
+    /// The logarithm of the factor that cosines are multiplied by before a softmax.
     #[must_use]
     pub fn logit_scale(&self) -> &Tensor {
         &self.logit_scale
     }
 }
 
-/// The image's network (`vision_model`): patches, class token, transformer.
+/// The image encoder (`vision_model`): patch embedding, class token, transformer.
 #[derive(Debug)]
 pub(crate) struct ImageTower {
     class: Tensor,
@@ -143,7 +147,7 @@ impl ImageTower {
             epsilon: config.layer_norm_eps,
         };
         let count = (config.image_size / patch).pow(2) + 1;
-        let class = vector(&embeddings, "class_embedding", width, 0.02)?;
+        let class = vector_parameter(&embeddings, "class_embedding", width, 0.02)?;
         Ok(Self {
             patches: embeddings.at("patch_embedding").get(
                 "weight",
@@ -153,7 +157,7 @@ impl ImageTower {
             no_bias: Tensor::zeros(width, class.dtype(), class.device())?,
             class,
             positions: Embedding::new(&embeddings.at("position_embedding"), count, width, 0.3)?,
-            // transformers' spelling
+            // Spelled like this in transformers.
             pre_layrnorm: LayerNorm::new(&scope.at("pre_layrnorm"), width, config.layer_norm_eps)?,
             encoder: Encoder::new(&scope.at("encoder"), shape)?,
             post_layernorm: LayerNorm::new(&scope.at("post_layernorm"), width, config.layer_norm_eps)?,
@@ -174,26 +178,27 @@ impl ImageTower {
 }
 
 impl Clip {
-    /// Reads a CLIP folder (`config.json`, weights, `vocab.json`, `merges.txt`).
+    /// Reads a folder with `config.json`, weights, `vocab.json`, `merges.txt` and optionally
+    /// `preprocessor_config.json`.
     ///
     /// # Errors
-    /// A part that is missing or damaged.
+    /// Fails if a file is missing or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let config: ClipConfig = config::read(&folder.join("config.json"))?;
         let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?;
-        let (towers, _) = Parameters::stored(stored, device, DType::F32, false)
+        let (towers, _) = Parameters::from_stored(stored, device, DType::F32, false)
             .build(|scope| Towers::new(scope, config.clone()))?;
         let tokenizer = Tokenizer::load(folder)?;
         let normalisation = Normalisation::read(Some(folder))?;
         Ok(Self { towers, tokenizer, normalisation, device: device.clone() })
     }
 
-    /// L2-normalised features of images, (images, shared width), prepared as transformers does.
+    /// Features of images, (images, shared width), scaled to unit length. Images are preprocessed as in transformers.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the device runs out of memory.
     pub fn image_features(&self, images: &[RgbImage]) -> Result<Tensor> {
-        let images: Vec<Image> = images.iter().cloned().map(Image::from).collect();
+        let images: Vec<PillowImage> = images.iter().cloned().map(PillowImage::from).collect();
         let side = self.towers.image_size();
         let Normalisation { mean, deviation } = self.normalisation;
         let pixels =
@@ -201,29 +206,29 @@ impl Clip {
         normalised(&self.towers.image_features(&pixels)?)
     }
 
-    /// L2-normalised features of texts, (texts, shared width).
+    /// Features of texts, (texts, shared width), scaled to unit length.
     ///
     /// # Errors
-    /// The tokenizer's or candle's.
+    /// Fails if the tokenizer does or the device runs out of memory.
     pub fn text_features(&self, texts: &[&str]) -> Result<Tensor> {
         let ids = texts.iter().map(|t| self.tokenizer.encode(t)).collect::<Result<Vec<_>>>()?;
         normalised(&self.towers.text_features(&ids)?.1)
     }
 
-    /// The cosine of each image with its own text: the CLIP score, neither scaled nor clamped.
+    /// The CLIP score of each image and the text of the same index: their cosine, neither scaled nor clamped.
     ///
     /// # Errors
-    /// As for the features; as many images as texts are needed.
+    /// Fails if there are more or fewer images than texts, or as [`Self::text_features`].
     pub fn scores(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>> {
         let product = (self.image_features(images)? * self.text_features(texts)?)?;
         Ok(product.sum(D::Minus1)?.to_vec1()?)
     }
 }
 
-/// Rows scaled to length 1.
+/// Scales rows to unit length.
 ///
 /// # Errors
-/// candle's.
+/// Fails if `features` is not of floating point or the device runs out of memory.
 pub fn normalised(features: &Tensor) -> Result<Tensor> {
     let length = (features.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
     Ok(features.broadcast_div(&length)?)

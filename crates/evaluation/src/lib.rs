@@ -1,4 +1,5 @@
-//! What images are scored by.
+//! Scoring of images: reward models with their preprocessing and tokenizers, CLIP, distances between sets of images
+//! (FID), and the safety checker.
 
 pub mod cache;
 pub mod clip;

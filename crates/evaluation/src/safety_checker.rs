@@ -1,9 +1,9 @@
-//! Stable Diffusion's safety checker: whether an image shows what its authors' pipelines black out. A CLIP image
-//! tower, and directions in its space that stand for 17 concepts and 3 that call for special care, each with a
-//! threshold of the cosine (diffusers' `StableDiffusionSafetyChecker`, from a pipeline's `safety_checker/`).
+//! Stable Diffusion's safety checker, as diffusers' `StableDiffusionSafetyChecker` reads it from the folder
+//! `safety_checker` of a pipeline: a CLIP image tower and embeddings of 17 unsafe concepts and of 3 concepts for
+//! special care, each with a threshold for the cosine.
 
 use crate::clip::{ImageTower, Normalisation};
-use crate::preprocess::{Image, Preprocessing};
+use crate::preprocess::{PillowImage, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
 use diffusion::config::{self, ClipVisionConfig};
 use diffusion::nn::Linear;
@@ -13,17 +13,20 @@ use image::RgbImage;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// What an image of special care adds to every later score.
+#[cfg(test)]
+mod tests;
+
+/// Added to every later score once an image shows a concept of special care.
 const ADJUSTMENT: f32 = 0.01;
-/// The files of a checker's folder, and the one that says how images are prepared for it.
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const PREPROCESSOR: &str = "preprocessor_config.json";
-/// As published.
+/// Concepts of the published checker.
 const CONCEPTS: usize = 17;
+/// Concepts of special care of the published checker.
 const SPECIAL_CONCEPTS: usize = 3;
 
-/// The checker.
+/// Detects unsafe images.
 #[derive(Debug)]
 pub struct SafetyChecker {
     tower: ImageTower,
@@ -35,31 +38,34 @@ pub struct SafetyChecker {
     device: Device,
 }
 
-/// Directions of unit length, (concepts, width), and the cosine above which each is present.
+/// Concepts as directions in CLIP's space.
 #[derive(Debug)]
 struct Concepts {
+    /// (concepts, width), of unit length.
     directions: Tensor,
+    /// The cosine above which each concept is present.
     thresholds: Vec<f32>,
 }
 
-/// What the checker says of an image. Scores are cosines above the thresholds, rounded to three digits.
+/// The scores of an image: cosine minus threshold of each concept, rounded to three digits. A positive score means that
+/// the concept is present.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Of the concepts that call for special care.
+    /// Scores of the concepts of special care.
     pub special: Vec<f32>,
-    /// Of the concepts themselves.
+    /// Scores of the unsafe concepts.
     pub concepts: Vec<f32>,
 }
 
 impl Verdict {
-    /// Whether the image is to be kept from people.
+    /// Whether an unsafe concept is present.
     #[must_use]
     pub fn is_unsafe(&self) -> bool {
         self.concepts.iter().any(|&score| score > 0.0)
     }
 }
 
-/// `safety_checker/config.json`, as far as it matters.
+/// The fields of `safety_checker/config.json` that are read.
 #[derive(Debug, Deserialize)]
 struct CheckerConfig {
     vision_config: ClipVisionConfig,
@@ -67,7 +73,7 @@ struct CheckerConfig {
 }
 
 impl SafetyChecker {
-    /// The files that decide what the checker of a folder says.
+    /// The files of a checker that determine its scores.
     #[must_use]
     pub fn files(folder: &Path) -> Vec<PathBuf> {
         let mut files = vec![folder.join(CONFIG), folder.join(WEIGHTS)];
@@ -75,28 +81,20 @@ impl SafetyChecker {
         files
     }
 
-    /// Reads a checker's folder as pipelines have it: how images are prepared lies in the folder itself, or in the
-    /// folder `feature_extractor` beside it.
+    /// Reads the folder of a checker (`config.json`, `model.safetensors`). The normalisation of images is read from
+    /// `preprocessor_config.json` in the folder itself or in the folder `feature_extractor` beside it; without such a
+    /// file it is OpenAI's.
     ///
     /// # Errors
-    /// As for [`SafetyChecker::load`].
+    /// Fails if a file cannot be read, or if a tensor is missing, unknown or has another shape.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        Self::load(folder, feature_extractor(folder).as_deref(), device)
-    }
-
-    /// Reads a checker's folder (`config.json`, `model.safetensors`), and how images are prepared from the
-    /// `preprocessor_config.json` of `feature_extractor` where there is one.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
-    pub fn load(folder: &Path, feature_extractor: Option<&Path>, device: &Device) -> Result<Self> {
         let config: CheckerConfig = config::read(&folder.join(CONFIG))?;
         let weights = folder.join(WEIGHTS);
         if !weights.is_file() {
-            let problem = "is not there: the folder needs the safety checker's weights".to_owned();
+            let problem = "is missing: add the weights of the safety checker".to_owned();
             return Err(Error::Format { file: weights, problem });
         }
-        let normalisation = Normalisation::read(feature_extractor)?;
+        let normalisation = Normalisation::read(feature_extractor(folder).as_deref())?;
         let parameters = Parameters::open(&weights, device, DType::F32, false)?;
         let checker = Self::new(&parameters.root(), config, normalisation, device)?;
         parameters.finish()?;
@@ -115,47 +113,41 @@ impl SafetyChecker {
             concepts: Concepts::new(scope, "concept_embeds", CONCEPTS, shared)?,
             visual_projection: Linear::without_bias(&scope.at("visual_projection"), width, shared)?,
             side: config.vision_config.image_size,
-            // A model within a model, in transformers' classes.
+            // transformers nests one model in another.
             tower: ImageTower::new(&scope.at("vision_model.vision_model"), config.vision_config)?,
             normalisation,
             device: device.clone(),
         })
     }
 
-    /// What it says of each image.
+    /// Scores every image.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the device runs out of memory.
     pub fn check(&self, images: &[RgbImage]) -> Result<Vec<Verdict>> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let images: Vec<Image> = images.iter().cloned().map(Image::from).collect();
+        let images: Vec<PillowImage> = images.iter().cloned().map(PillowImage::from).collect();
         let Normalisation { mean, deviation } = self.normalisation;
         let pixels =
             Preprocessing::Transformers.normalised(&images, self.side, (mean, deviation), &self.device)?;
         self.verdicts(&pixels)
     }
 
-    /// As [`SafetyChecker::check`], of images that are prepared: (batch, 3, side, side), normalised.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn verdicts(&self, pixels: &Tensor) -> Result<Vec<Verdict>> {
+    /// Scores preprocessed images, (batch, 3, side, side).
+    fn verdicts(&self, pixels: &Tensor) -> Result<Vec<Verdict>> {
         let [special, concepts] = self.cosines(pixels)?;
         Ok(special.iter().zip(&concepts).map(|(special, concepts)| self.verdict(special, concepts)).collect())
     }
 
-    /// Of each image with each concept: those that call for special care, and the others.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn cosines(&self, pixels: &Tensor) -> Result<[Vec<Vec<f32>>; 2]> {
+    /// Cosines of each image with each concept of special care, and with each unsafe concept.
+    fn cosines(&self, pixels: &Tensor) -> Result<[Vec<Vec<f32>>; 2]> {
         let features = unit(&self.visual_projection.forward(&self.tower.forward(pixels)?)?)?;
         Ok([self.special.cosines(&features)?, self.concepts.cosines(&features)?])
     }
 
-    /// diffusers' logic: whatever is of special care adds to every score after it, of either kind.
+    /// As in diffusers, a concept of special care that is present raises every score computed after it, of both kinds.
     fn verdict(&self, special: &[f32], concepts: &[f32]) -> Verdict {
         let mut adjustment = 0.0;
         let mut special_scores = Vec::with_capacity(special.len());
@@ -181,25 +173,25 @@ impl Concepts {
         Ok(Self { directions: unit(&directions)?, thresholds: thresholds.to_vec1()? })
     }
 
-    /// Of each image with each concept.
+    /// Cosines of each image with each concept.
     fn cosines(&self, features: &Tensor) -> Result<Vec<Vec<f32>>> {
         Ok(features.matmul(&self.directions.t()?)?.to_vec2()?)
     }
 }
 
-/// The folder of a checker's `preprocessor_config.json`, if there is one.
+/// The folder with the `preprocessor_config.json` of a checker, if there is one.
 fn feature_extractor(folder: &Path) -> Option<PathBuf> {
     let beside = folder.parent().map(|pipeline| pipeline.join("feature_extractor"));
     [Some(folder.to_owned()), beside].into_iter().flatten().find(|folder| folder.join(PREPROCESSOR).is_file())
 }
 
-/// Rows scaled to length 1, as torch's `normalize`.
+/// Scales rows to unit length, as torch's `normalize`: [`crate::clip::normalised`] has another guard against zero.
 fn unit(rows: &Tensor) -> Result<Tensor> {
     let length = rows.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.clamp(1e-12, f32::MAX)?;
     Ok(rows.broadcast_div(&length)?)
 }
 
-/// To three digits, halves to even: Python's `round` of numpy's f32.
+/// Rounds to three digits, ties to even, as Python's `round` of numpy's f32.
 fn rounded(score: f32) -> f32 {
     (score * 1000.0).round_ties_even() / 1000.0
 }

@@ -1,38 +1,34 @@
-//! Being asked to stop: SIGINT or SIGTERM.
-#![expect(unsafe_code, reason = "signal handlers are registered through the C library")]
+//! SIGINT and SIGTERM as a flag, so that a run saves its state before the process exits.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-static RECEIVED: AtomicBool = AtomicBool::new(false);
+static RECEIVED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Whether somebody asked this process to stop. A second signal ends it at once.
+/// Whether this process has received SIGINT or SIGTERM. A second signal ends the process at once.
 #[derive(Clone, Copy, Debug)]
 pub struct StopSignal(());
 
-extern "C" fn note(signal: libc::c_int) {
-    RECEIVED.store(true, Ordering::Relaxed);
-    // SAFETY: `signal` is async-signal-safe; the default action returns for a second signal.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
-}
-
 impl StopSignal {
-    /// Begins to listen.
+    /// Registers the signal handlers of the process.
     ///
     /// # Errors
-    /// The handlers cannot be set.
+    /// Fails if the system refuses a handler.
     pub fn listen() -> Result<Self> {
-        let handler = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        for signal in [libc::SIGINT, libc::SIGTERM] {
-            // SAFETY: the handler only stores to an atomic and resets itself.
-            if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
-                bail!("cannot listen to signals: {}", std::io::Error::last_os_error());
-            }
+        for signal in [SIGINT, SIGTERM] {
+            // Actions run in the order of registration: the first signal finds the flag unset and sets it, the second
+            // one finds it set and ends the process.
+            flag::register_conditional_default(signal, Arc::clone(&RECEIVED))
+                .and_then(|_| flag::register(signal, Arc::clone(&RECEIVED)))
+                .context("registering a signal handler")?;
         }
         Ok(Self(()))
     }
 
-    /// Whether a signal has come.
+    /// Whether a signal has been received.
     #[must_use]
     pub fn received(self) -> bool {
         RECEIVED.load(Ordering::Relaxed)

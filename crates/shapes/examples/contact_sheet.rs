@@ -1,4 +1,5 @@
-//! Writes contact sheets of the world into a folder: `cargo run -p shapes --example contact_sheet FOLDER`.
+//! Writes contact sheets of scenes, styles and quality pairs into a folder: `cargo run -p shapes --example
+//! contact_sheet FOLDER`.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use shapes::sheet::{quality_sheet, style_sheet, world_sheet};
 use shapes::world::{Kind, Split};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = PathBuf::from(std::env::args().nth(1).ok_or("name the folder to write to")?);
+    let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: contact_sheet FOLDER")?);
     std::fs::create_dir_all(&folder)?;
     world_sheet(Kind::Centred, Split::Train, 40).save(folder.join("centred.png"))?;
     world_sheet(Kind::Mixed, Split::Train, 60).save(folder.join("mixed.png"))?;

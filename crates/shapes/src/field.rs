@@ -1,28 +1,28 @@
-//! One number per pixel: the small arithmetic that styles and flaws are made of. Beyond the border the last pixel repeats.
+//! Arithmetic on scalar fields (one number per pixel) for styles and flaws. Outside the image the border pixel repeats.
 
-use crate::dice::Dice;
 use crate::image::SIDE;
+use crate::random::Random;
 
-/// A number for every pixel, row by row.
+/// One number per pixel, row by row.
 pub(crate) type Field = Vec<f32>;
 
-/// A field from a function of x and y.
+/// Evaluates a function of x and y at every pixel.
 pub(crate) fn field(value: impl Fn(usize, usize) -> f32) -> Field {
     (0..SIDE * SIDE).map(|pixel| value(pixel % SIDE, pixel / SIDE)).collect()
 }
 
-/// The value nearest to a place inside or outside of the image.
+/// The value at the pixel nearest to a point, which may lie outside the image.
 pub(crate) fn at(field: &[f32], x: f32, y: f32) -> f32 {
     field[pixel(x, y)]
 }
 
-/// The pixel nearest to a place.
+/// The index of the pixel nearest to a point, which may lie outside the image.
 pub(crate) fn pixel(x: f32, y: f32) -> usize {
     let inside = |position: f32| position.clamp(0.0, SIDE as f32 - 1.0) as usize;
     inside(y) * SIDE + inside(x)
 }
 
-/// Gaussian blur.
+/// Gaussian blur with a kernel cut at three standard deviations.
 pub(crate) fn blur(source: &[f32], sigma: f32) -> Field {
     let radius = (3.0 * sigma).ceil() as usize;
     let bell = |offset: usize| (-0.5 * ((offset as f32 - radius as f32) / sigma).powi(2)).exp();
@@ -52,7 +52,7 @@ fn transposed(source: &[f32]) -> Field {
     field(|x, y| source[x * SIDE + y])
 }
 
-/// Half the difference of the neighbours in x, and in y.
+/// Central differences along x and along y.
 pub(crate) fn gradient(source: &[f32]) -> (Field, Field) {
     let near = |x: isize, y: isize| at(source, x as f32, y as f32);
     let along_x = field(|x, y| (near(x as isize + 1, y as isize) - near(x as isize - 1, y as isize)) / 2.0);
@@ -60,9 +60,9 @@ pub(crate) fn gradient(source: &[f32]) -> (Field, Field) {
     (along_x, along_y)
 }
 
-/// Smooth noise of the given deviation.
-pub(crate) fn noise(dice: &mut Dice, deviation: f32, sigma: f32) -> Field {
-    let raw: Field = (0..SIDE * SIDE).map(|_| dice.normal()).collect();
+/// Gaussian noise blurred by `sigma`, then scaled to mean 0 and the given standard deviation.
+pub(crate) fn noise(random: &mut Random, deviation: f32, sigma: f32) -> Field {
+    let raw: Field = (0..SIDE * SIDE).map(|_| random.normal()).collect();
     let smooth = blur(&raw, sigma);
     let mean = smooth.iter().sum::<f32>() / smooth.len() as f32;
     let spread =
@@ -70,22 +70,21 @@ pub(crate) fn noise(dice: &mut Dice, deviation: f32, sigma: f32) -> Field {
     smooth.into_iter().map(|value| (value - mean) * deviation / spread.max(1e-6)).collect()
 }
 
-/// One channel of an image.
 pub(crate) fn channel(levels: &[[f32; 3]], index: usize) -> Field {
     levels.iter().map(|level| level[index]).collect()
 }
 
-/// Brightness as eyes weigh it, on the scale of the levels.
+/// Luma by ITU-R BT.601, on the scale of the levels.
 pub(crate) fn brightness([red, green, blue]: [f32; 3]) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
-/// From one colour to another.
+/// Linear interpolation: `from` at share 0, `to` at share 1.
 pub(crate) fn mix(from: [f32; 3], to: [f32; 3], share: f32) -> [f32; 3] {
     std::array::from_fn(|channel| from[channel] + (to[channel] - from[channel]) * share)
 }
 
-/// The colour most of the border has: per channel the median of the outer 3 pixels.
+/// The background colour: the median of each channel over the outer 3 pixels.
 pub(crate) fn backdrop(levels: &[[f32; 3]]) -> [f32; 3] {
     let inner = 3..SIDE - 3;
     let border = |pixel: &usize| !(inner.contains(&(pixel % SIDE)) && inner.contains(&(pixel / SIDE)));

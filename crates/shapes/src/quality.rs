@@ -1,41 +1,41 @@
-//! The quality set: two images for one caption. The winner is clean and true to it; the loser is another image of the same
-//! caption with one flaw. As with human labels, some pairs are labelled the wrong way round.
+//! The quality set: preference pairs whose winner is clean and matches the caption, and whose loser is another image of
+//! the same caption with one flaw. A share of the labels is swapped, as human labels contain errors.
 
-use crate::dice::Dice;
 use crate::field::{blur, brightness, channel, mix};
 use crate::image::{Image, SIDE};
+use crate::random::Random;
 use crate::world::{
     Background, Colour, Content, Kind, Relation, Scene, Shape, Size, Split, allowed, held_out, scene,
 };
 
 /// Share of pairs whose winner and loser are swapped.
-pub const LABEL_NOISE: f32 = 0.05;
+const LABEL_NOISE: f32 = 0.05;
 
-/// What is wrong with an image.
+/// The flaw of a loser: poor quality or a contradiction of its caption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flaw {
     /// Out of focus.
     Blurred,
-    /// Grainy.
+    /// With Gaussian noise added to every pixel.
     Noisy,
-    /// Colours and contrast washed out.
+    /// Low in colour and contrast.
     Faded,
-    /// Large square pixels.
+    /// Pixelated, in blocks of 4 to 8 pixels.
     Blocky,
-    /// An object of another shape than the caption says.
+    /// One object has another shape than the caption says.
     WrongShape,
-    /// An object of another colour than the caption says.
+    /// One object has another colour than the caption says.
     WrongColour,
-    /// Another background than the caption says.
+    /// The background is another than the caption says.
     WrongBackground,
-    /// Another size than the caption says.
+    /// The object has another size than the caption says.
     WrongSize,
-    /// Another relation than the caption says.
+    /// The objects have another relation than the caption says.
     WrongRelation,
 }
 
 impl Flaw {
-    /// All of them.
+    /// Every flaw, first those of quality, then the contradictions.
     pub const ALL: &[Self] = &[
         Self::Blurred,
         Self::Noisy,
@@ -48,7 +48,7 @@ impl Flaw {
         Self::WrongRelation,
     ];
 
-    /// Whether the image contradicts its caption, rather than being of poor quality.
+    /// Whether the flaw contradicts the caption; the others lower the quality.
     #[must_use]
     pub fn contradicts(self) -> bool {
         !matches!(self, Self::Blurred | Self::Noisy | Self::Faded | Self::Blocky)
@@ -58,36 +58,37 @@ impl Flaw {
 /// A preference pair of the quality set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QualityPair {
-    /// Of both images.
+    /// The caption of both images.
     pub caption: String,
     /// The preferred image.
     pub winner: Image,
-    /// The other.
+    /// The rejected image.
     pub loser: Image,
-    /// Of the loser; of the winner where the label is wrong.
+    /// The flaw of the loser, or of the winner if the two were swapped.
     pub flaw: Flaw,
-    /// Whether label noise has swapped the two.
+    /// Whether label noise swapped winner and loser.
     pub swapped: bool,
 }
 
-/// The pair of a seed. Half the flaws are of quality, half contradict the caption. No image shows a held-out combination.
+/// Generates the pair of a seed. Half of the flaws lower the quality, half contradict the caption. No image shows a
+/// held-out combination.
 #[must_use]
 pub fn quality_pair(seed: u64) -> QualityPair {
-    let dice = &mut Dice::new("quality pair", seed);
+    let random = &mut Random::new("quality pair", seed);
     let scene = scene(seed, Split::Train, Kind::Mixed);
     let caption = scene.caption();
-    let contradiction = dice.chance(0.5);
+    let contradiction = random.chance(0.5);
     let mut flaws: Vec<Flaw> = Flaw::ALL
         .iter()
         .copied()
-        .filter(|flaw| flaw.contradicts() == contradiction && can_be_told(*flaw, &scene, &caption))
+        .filter(|flaw| flaw.contradicts() == contradiction && can_contradict(*flaw, &scene, &caption))
         .collect();
-    dice.shuffle(&mut flaws);
+    random.shuffle(&mut flaws);
     let content = content(&scene);
-    let flawed = flaws.into_iter().find_map(|flaw| Some((flaw, flawed_content(&content, flaw, dice)?)));
+    let flawed = flaws.into_iter().find_map(|flaw| Some((flaw, flawed_content(&content, flaw, random)?)));
     let (flaw, content) = flawed.unwrap_or((Flaw::Blurred, content));
-    let flawed = degrade(&content.compose(dice).paint(), flaw, dice);
-    let swapped = dice.chance(LABEL_NOISE);
+    let flawed = degrade(&content.compose(random).paint(), flaw, random);
+    let swapped = random.chance(LABEL_NOISE);
     let (winner, loser) = if swapped { (flawed, scene.paint()) } else { (scene.paint(), flawed) };
     QualityPair { caption, winner, loser, flaw, swapped }
 }
@@ -102,9 +103,9 @@ fn content(scene: &Scene) -> Content {
     }
 }
 
-/// An image can only contradict what its caption says. No object has the colour of its background, so that the name of the
-/// background in a caption is the background's.
-fn can_be_told(flaw: Flaw, scene: &Scene, caption: &str) -> bool {
+/// Whether the caption states what the flaw changes. No object has the colour of the background, so a caption that
+/// contains the background's name states the background.
+fn can_contradict(flaw: Flaw, scene: &Scene, caption: &str) -> bool {
     match flaw {
         Flaw::WrongBackground => caption.contains(scene.background.name()),
         Flaw::WrongSize => scene.objects[0].size.is_some_and(|size| caption.contains(size.name())),
@@ -113,12 +114,12 @@ fn can_be_told(flaw: Flaw, scene: &Scene, caption: &str) -> bool {
     }
 }
 
-/// The content, changed so that the caption is wrong about it, where the flaw asks for that. `None` where training would show a held-out
-/// combination or the caption would still be true.
-fn flawed_content(content: &Content, flaw: Flaw, dice: &mut Dice) -> Option<Content> {
+/// The content with the flaw's contradiction in it; unchanged for flaws of quality. `None` if every change would show a
+/// held-out combination or leave the caption true.
+fn flawed_content(content: &Content, flaw: Flaw, random: &mut Random) -> Option<Content> {
     let mut content = content.clone();
     let looks = content.looks.clone();
-    let changed = dice.below(looks.len());
+    let changed = random.below(looks.len());
     let (shape, colour) = looks[changed];
     let fits = |looks: (Shape, Colour), background: Background| {
         allowed(looks.1, background) && !held_out(looks.0, looks.1, background)
@@ -128,58 +129,58 @@ fn flawed_content(content: &Content, flaw: Flaw, dice: &mut Dice) -> Option<Cont
             let wrong = |&other: &Shape| {
                 !looks.contains(&(other, colour)) && fits((other, colour), content.background)
             };
-            content.looks[changed].0 = choose(dice, Shape::ALL, wrong)?;
+            content.looks[changed].0 = choose(random, Shape::ALL, wrong)?;
         }
         Flaw::WrongColour => {
             let wrong = |&other: &Colour| {
                 !looks.contains(&(shape, other)) && fits((shape, other), content.background)
             };
-            content.looks[changed].1 = choose(dice, Colour::ALL, wrong)?;
+            content.looks[changed].1 = choose(random, Colour::ALL, wrong)?;
         }
         Flaw::WrongBackground => {
             let wrong = |&other: &Background| {
                 other != content.background && looks.iter().all(|&looks| fits(looks, other))
             };
-            content.background = choose(dice, Background::ALL, wrong)?;
+            content.background = choose(random, Background::ALL, wrong)?;
         }
         Flaw::WrongSize => {
-            content.size = Some(choose(dice, Size::ALL, |&other| Some(other) != content.size)?);
+            content.size = Some(choose(random, Size::ALL, |&other| Some(other) != content.size)?);
         }
         Flaw::WrongRelation => {
-            content.relation = Some(choose(dice, Relation::ALL, |&other| Some(other) != content.relation)?);
+            content.relation = Some(choose(random, Relation::ALL, |&other| Some(other) != content.relation)?);
         }
         Flaw::Blurred | Flaw::Noisy | Flaw::Faded | Flaw::Blocky => {}
     }
     Some(content)
 }
 
-fn choose<T: Copy>(dice: &mut Dice, all: &[T], wanted: impl Fn(&T) -> bool) -> Option<T> {
+fn choose<T: Copy>(random: &mut Random, all: &[T], wanted: impl Fn(&T) -> bool) -> Option<T> {
     let wanted: Vec<T> = all.iter().copied().filter(wanted).collect();
-    (!wanted.is_empty()).then(|| dice.pick(&wanted))
+    (!wanted.is_empty()).then(|| random.pick(&wanted))
 }
 
-/// The image in poor quality; unchanged where the flaw is not of quality.
-fn degrade(image: &Image, flaw: Flaw, dice: &mut Dice) -> Image {
+/// The image with a flaw of quality; unchanged for contradictions.
+fn degrade(image: &Image, flaw: Flaw, random: &mut Random) -> Image {
     let mut levels = image.levels();
     match flaw {
         Flaw::Blurred => {
-            let sigma = dice.between(1.8, 3.0);
+            let sigma = random.between(1.8, 3.0);
             let blurred: [_; 3] = std::array::from_fn(|index| blur(&channel(&levels, index), sigma));
             levels = (0..levels.len()).map(|pixel| blurred.each_ref().map(|field| field[pixel])).collect();
         }
         Flaw::Noisy => {
-            let deviation = dice.between(25.0, 45.0);
-            levels.as_flattened_mut().iter_mut().for_each(|level| *level += deviation * dice.normal());
+            let deviation = random.between(25.0, 45.0);
+            levels.as_flattened_mut().iter_mut().for_each(|level| *level += deviation * random.normal());
         }
         Flaw::Faded => {
-            let share = dice.between(0.5, 0.7);
+            let share = random.between(0.5, 0.7);
             for level in &mut levels {
                 let gray = 0.4 * brightness(*level) + 0.6 * 165.0;
                 *level = mix(*level, [gray; 3], share);
             }
         }
         Flaw::Blocky => {
-            let side = dice.pick(&[4, 5, 6, 8]);
+            let side = random.pick(&[4, 5, 6, 8]);
             let middle = |position: usize| (position / side * side + side / 2).min(SIDE - 1);
             let at = |pixel: usize| levels[middle(pixel / SIDE) * SIDE + middle(pixel % SIDE)];
             levels = (0..levels.len()).map(at).collect();
@@ -197,7 +198,7 @@ mod tests {
     use crate::judge::judge;
 
     #[test]
-    fn flaws_and_label_noise_come_as_often_as_stated() {
+    fn flaws_and_label_noise_have_their_stated_frequencies() {
         let pairs: Vec<QualityPair> = (0..2000).map(quality_pair).collect();
         let share = |count: usize| count as f32 / pairs.len() as f32;
         assert!((share(pairs.iter().filter(|pair| pair.swapped).count()) - LABEL_NOISE).abs() < 0.015);
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn losers_contradict_in_the_named_way_and_winners_are_true() {
+    fn losers_have_the_named_contradiction_and_winners_match_the_caption() {
         let mut wrong = 0;
         for seed in 0..600 {
             let scene = scene(seed, Split::Train, Kind::Mixed);

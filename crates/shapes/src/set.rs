@@ -1,40 +1,40 @@
-//! The sets that runs learn from, entry by entry.
+//! The bundled training sets, generated entry by entry.
 
 use crate::image::Image;
 use crate::quality::quality_pair;
 use crate::style::{Style, style_pair};
 use crate::world::{Kind, Split, scene};
 
-/// A set.
+/// A bundled training set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Set {
     /// Captioned images, no pairs.
     Images,
     /// Captioned images of one centred object, no pairs.
     Centred,
-    /// Pairs whose winner is in Van Gogh's manner.
+    /// Pairs whose winner is painted in Van Gogh's style.
     VanGogh,
     /// Pairs whose winner is a pencil sketch.
     Sketch,
-    /// Pairs whose winner is snowed in.
+    /// Pairs whose winner is a winter scene.
     Winter,
-    /// Pairs whose loser is degraded or wrong about its caption.
+    /// Pairs whose loser is degraded or contradicts its caption.
     Quality,
 }
 
-/// A captioned image, and the worse one of the pair where there is one.
+/// A captioned image, or a preference pair with its caption.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What the image shows.
+    /// The caption, of both images in a pair.
     pub caption: String,
-    /// The image, or the winner.
+    /// The winner of a pair; the image of an entry without a pair.
     pub winner: Image,
-    /// The loser.
+    /// The loser of a pair.
     pub loser: Option<Image>,
 }
 
 impl Set {
-    /// All sets with their names.
+    /// Every set and its name in specs.
     pub const ALL: [(Self, &'static str); 6] = [
         (Self::Images, "images"),
         (Self::Centred, "centred"),
@@ -45,16 +45,16 @@ impl Set {
     ];
 }
 
-/// Distance between the seeds of two sets: no set draws more.
+/// Entries of neighbouring set seeds lie this many scene seeds apart, so sets of up to this size do not overlap.
 const STRIDE: u64 = 1_000_003;
 
-/// Entry number `index` of the set of a seed.
+/// Generates entry `index` of a set; different seeds give different entries.
 #[must_use]
 pub fn entry(set: Set, seed: u64, index: u64) -> Entry {
     let seed = seed.wrapping_mul(STRIDE).wrapping_add(index);
     match set {
-        Set::Images => alone(seed, Kind::Mixed),
-        Set::Centred => alone(seed, Kind::Centred),
+        Set::Images => unpaired(seed, Kind::Mixed),
+        Set::Centred => unpaired(seed, Kind::Centred),
         Set::VanGogh => styled(Style::VanGogh, seed),
         Set::Sketch => styled(Style::Sketch, seed),
         Set::Winter => styled(Style::Winter, seed),
@@ -65,7 +65,7 @@ pub fn entry(set: Set, seed: u64, index: u64) -> Entry {
     }
 }
 
-fn alone(seed: u64, kind: Kind) -> Entry {
+fn unpaired(seed: u64, kind: Kind) -> Entry {
     let scene = scene(seed, Split::Train, kind);
     Entry { caption: scene.caption(), winner: scene.paint(), loser: None }
 }

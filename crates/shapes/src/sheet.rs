@@ -1,20 +1,21 @@
-//! Contact sheets that show the world to people.
+//! Contact sheets of scenes, styles and quality pairs, for people to look at.
 
 use image::RgbImage;
 
-use crate::image::{Image, contact_sheet};
+use crate::contact_sheet::contact_sheet;
+use crate::image::Image;
 use crate::quality::{QualityPair, quality_pair};
 use crate::style::Style;
 use crate::world::{Kind, Split, scene};
 
-/// Images of one kind, ten in a row.
+/// Scenes of one kind, ten per row.
 #[must_use]
 pub fn world_sheet(kind: Kind, split: Split, count: usize) -> RgbImage {
     let images: Vec<Image> = (0..count as u64).map(|seed| scene(seed, split, kind).paint()).collect();
     contact_sheet(&images, 10, 2)
 }
 
-/// A row of originals and below it a row in each style.
+/// A row of originals, and below it one row per style.
 #[must_use]
 pub fn style_sheet(columns: usize) -> RgbImage {
     let seeds = 0..columns as u64;

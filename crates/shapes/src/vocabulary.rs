@@ -1,4 +1,4 @@
-//! The byte-pair vocabulary of the captions, in CLIP's form: every word of the world is one token.
+//! The byte-pair vocabulary of the captions in the format of CLIP's tokenizer. Every word of the world is one token.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use serde_json::{Map, Value};
 
 use crate::world::{Background, Colour, Relation, Shape, Size};
 
-/// Before a caption.
+/// The token before a caption.
 pub const START: &str = "<|startoftext|>";
-/// After a caption, and as padding.
+/// The token after a caption; also the padding.
 pub const END: &str = "<|endoftext|>";
-/// Marks the last symbol of a word.
+/// The suffix of a word's last symbol.
 const WORD_END: &str = "</w>";
 
-/// Words of captions and of the prompts people are likely to try on top of those the world's names bring.
-const OTHER_WORDS: &str = "a an on in the of and with , background image style painting pencil sketch winter snow \
+/// Words of captions and of likely prompts, in addition to the names of shapes, colours, backgrounds, sizes and
+/// relations. The bundled model was trained with this list: a change means training it anew.
+const OTHER_WORDS: &str = "a an on in the of and with , background picture style painting pencil sketch winter snow \
                            van gogh photo drawing image";
 
-/// Every word that is one token.
-#[must_use]
-pub fn words() -> Vec<&'static str> {
+/// Every word that is one token, sorted.
+fn words() -> Vec<&'static str> {
     fn of_names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
         all.iter().flat_map(|&item| name(item).split(' ')).collect()
     }
@@ -37,15 +37,17 @@ pub fn words() -> Vec<&'static str> {
     words
 }
 
-/// The characters that stand for bytes: printable Latin-1 for itself, the others moved behind U+0100. Their order is CLIP's.
+/// The characters that stand for the 256 bytes, in CLIP's order: printable Latin-1 characters stand for themselves, the
+/// other bytes for characters from U+0100 on.
 fn byte_symbols() -> Vec<String> {
     let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let moved = (0..256u32).filter(|byte| !printable(byte)).zip(0x100u32..).map(|(_, code)| code);
     (0..256).filter(printable).chain(moved).filter_map(char::from_u32).map(String::from).collect()
 }
 
-/// The merges in order of rank: byte-pair encoding learnt on the words, the most frequent pair first (of equals the first in the
-/// alphabet), until each word is whole. Learning and encoding merge in the same order, so what was learnt is what is read.
+/// The merges in order of rank: byte-pair encoding learnt on the words, the most frequent pair first (alphabetical
+/// order breaks ties), until each word is one token. Encoding applies the merges in the order in which they were
+/// learnt, so it reaches the same tokens.
 fn merges() -> Vec<(String, String)> {
     let mut spelled: Vec<Vec<String>> = words().into_iter().map(spell).collect();
     let mut merges = Vec::new();
@@ -54,7 +56,7 @@ fn merges() -> Vec<(String, String)> {
         for pair in spelled.iter().flat_map(|word| word.windows(2)) {
             *counts.entry((&pair[0], &pair[1])).or_default() += 1;
         }
-        // Of equal counts `max_by` takes the last it meets, hence the reversal.
+        // `max_by` returns the last of equal maxima: reversed, the first in alphabetical order.
         let best = counts.into_iter().rev().max_by(|(_, one), (_, other)| one.cmp(other));
         let Some(((left, right), _)) = best else { return merges };
         let merge = (left.to_owned(), right.to_owned());
@@ -65,7 +67,7 @@ fn merges() -> Vec<(String, String)> {
     }
 }
 
-/// The letters of a word, the last one marked. All words of the world are ASCII, whose symbols are the letters themselves.
+/// The symbols of an ASCII word: its letters, the last one with the suffix.
 fn spell(word: &str) -> Vec<String> {
     let mut symbols: Vec<String> = word.chars().map(String::from).collect();
     if let Some(last) = symbols.last_mut() {
@@ -85,7 +87,8 @@ fn apply(word: &mut Vec<String>, (left, right): &(String, String)) {
     }
 }
 
-/// Every token in the order of its id. The start and the end of a text are the two highest, as CLIP's pooling expects.
+/// Every token, at the index of its id. Start and end have the two highest ids, because CLIP pools at the highest id of
+/// a text.
 #[must_use]
 pub fn tokens() -> Vec<String> {
     let bytes = byte_symbols();
@@ -95,7 +98,7 @@ pub fn tokens() -> Vec<String> {
     [bytes.clone(), endings, merged, marks].concat()
 }
 
-/// The contents of `vocab.json`: tokens and their ids.
+/// The content of `vocab.json`: an object of tokens and their ids.
 #[must_use]
 pub fn vocab_json() -> String {
     let ids: Map<String, Value> =
@@ -103,7 +106,7 @@ pub fn vocab_json() -> String {
     Value::Object(ids).to_string()
 }
 
-/// The contents of `merges.txt`: a line per merge under a heading that readers skip.
+/// The content of `merges.txt`: a version line, then one merge per line.
 #[must_use]
 pub fn merges_txt() -> String {
     let lines = merges().into_iter().map(|(left, right)| format!("{left} {right}\n"));
@@ -117,7 +120,7 @@ mod tests {
     use super::*;
     use crate::world::{Kind, Split, scene};
 
-    /// Byte-pair encoding as readers do it: from the files alone, always the merge of lowest rank.
+    /// Byte-pair encoding as tokenizers do it: from the files alone, always the merge of lowest rank.
     fn encode(word: &str, ranks: &HashMap<(String, String), usize>) -> Vec<String> {
         let mut symbols = spell(word);
         loop {
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_words_fall_into_known_pieces() {
+    fn unknown_words_are_split_into_known_tokens() {
         let ids: HashMap<String, u32> = serde_json::from_str(&vocab_json()).unwrap();
         let pieces = encode("quizzical", &ranks());
         assert!(pieces.len() > 1);
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_run_from_the_bytes_to_the_two_marks() {
+    fn ids_begin_with_the_bytes_and_end_with_start_and_end() {
         let tokens = tokens();
         let distinct: HashSet<&String> = tokens.iter().collect();
         assert_eq!(distinct.len(), tokens.len());

@@ -1,24 +1,26 @@
-//! The world as others see it: what it promises of scenes, captions and prompts, and that it never changes by accident.
+//! The public interface of the world: the properties of scenes, captions and prompts, and fingerprints that hold every
+//! byte of them.
 
 use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 use shapes::quality::quality_pair;
-use shapes::style::{Style, style_pair};
+use shapes::set::{Set, entry};
 use shapes::vocabulary::{merges_txt, vocab_json};
 use shapes::world::{Kind, Relation, Size, Split, allowed, held_out, held_out_prompts, pair_prompts, scene};
 use shapes::{Image, SIDE, contact_sheet};
 
 const KINDS: [Kind; 5] = [Kind::Centred, Kind::Single, Kind::Pair, Kind::Triple, Kind::Mixed];
 
-/// The first 8 bytes of the SHA-256 of everything that is hashed.
+/// The first 8 bytes of the SHA-256 of all parts.
 fn fingerprint(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
     let mut hash = Sha256::new();
     parts.into_iter().for_each(|part| hash.update(part));
     hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Models are trained on this world and their figures rest on it. If a change is meant, train anew and put the new values here.
+/// Bundled models and their published figures depend on every byte of this world. After an intended change, train them
+/// anew and commit the new values.
 #[test]
 fn the_world_is_the_one_the_bundled_model_was_trained_on() {
     let scenes = KINDS.iter().flat_map(|&kind| {
@@ -33,8 +35,9 @@ fn the_world_is_the_one_the_bundled_model_was_trained_on() {
     let prompts = held_out_prompts(200, 0).into_iter().map(|prompt| prompt.caption.into_bytes());
     assert_eq!(fingerprint(prompts), "ef33364e68d24f0e");
     assert_eq!(fingerprint([vocab_json().into_bytes(), merges_txt().into_bytes()]), "7864d41c9047d469");
-    let styled = |&style: &Style| (0..5).map(move |seed| style_pair(style, seed).winner.pixels().to_vec());
-    assert_eq!(fingerprint(Style::ALL.iter().flat_map(styled)), "7392d1790e7b7cae");
+    let styled = |set| (0..5).map(move |index| entry(set, 0, index).winner.pixels().to_vec());
+    let styled = [Set::VanGogh, Set::Sketch, Set::Winter].into_iter().flat_map(styled);
+    assert_eq!(fingerprint(styled), "7392d1790e7b7cae");
     let pairs = (0..20).map(quality_pair);
     let pairs = pairs.flat_map(|pair| [pair.winner, pair.loser]).map(|image| image.pixels().to_vec());
     assert_eq!(fingerprint(pairs), "5fdcf46fa2974099");
@@ -56,7 +59,7 @@ fn training_never_shows_a_held_out_combination() {
 }
 
 #[test]
-fn kinds_are_mixed_as_stated_and_differ_under_one_seed() {
+fn mixed_scenes_have_their_stated_shares_and_kinds_differ_under_one_seed() {
     let counts = (0..2000).map(|seed| scene(seed, Split::Train, Kind::Mixed).objects.len());
     let mut shares = [0.0f32; 4];
     counts.for_each(|count| shares[count] += 1.0 / 2000.0);
@@ -68,7 +71,7 @@ fn kinds_are_mixed_as_stated_and_differ_under_one_seed() {
     assert_ne!(scene(5, Split::Train, Kind::Pair), scene(5, Split::HeldOut, Kind::Pair));
 }
 
-/// Where images differ from the same scene without its objects is where objects are: never on the outermost pixels.
+/// A scene with and without its objects differs only where the objects are: never on the outermost pixels.
 #[test]
 fn objects_lie_inside_the_image() {
     for kind in KINDS {
@@ -86,7 +89,7 @@ fn objects_lie_inside_the_image() {
 }
 
 #[test]
-fn captions_say_what_the_scene_holds() {
+fn captions_state_the_content_of_the_scene() {
     for seed in 0..1000 {
         let scene = scene(seed, Split::Train, Kind::Mixed);
         let caption = scene.caption();
@@ -107,7 +110,7 @@ fn captions_say_what_the_scene_holds() {
 }
 
 #[test]
-fn held_out_prompts_name_every_combination_once_before_any_twice() {
+fn held_out_prompts_contain_every_combination_once_before_any_twice() {
     let prompts = held_out_prompts(200, 1);
     assert_eq!(prompts.len(), 200);
     assert_eq!(prompts, held_out_prompts(200, 1));
@@ -125,7 +128,7 @@ fn held_out_prompts_name_every_combination_once_before_any_twice() {
 }
 
 #[test]
-fn pair_prompts_ask_for_two_different_objects() {
+fn pair_prompts_name_two_different_objects() {
     let prompts = pair_prompts(100, 1);
     assert!(prompts.iter().all(|prompt| prompt.first != prompt.second));
     assert!(Relation::ALL.iter().all(|&relation| prompts.iter().any(|prompt| prompt.relation == relation)));
@@ -133,7 +136,7 @@ fn pair_prompts_ask_for_two_different_objects() {
 }
 
 #[test]
-fn images_survive_the_way_through_a_file() {
+fn png_files_hold_the_pixels_of_the_image() {
     let image = scene(1, Split::Train, Kind::Triple).paint();
     let read = image::load_from_memory(&image.to_png().unwrap()).unwrap().to_rgb8();
     assert_eq!(Image::from_pixels(read.into_raw()), Some(image.clone()));

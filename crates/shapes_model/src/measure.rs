@@ -5,7 +5,8 @@ use super::held_out;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage, to_images};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::{Prompt, Settings, TextToImage, to_images};
 use diffusion::vae::Autoencoder;
 use shapes::judge::{judge, judge_pair};
 use shapes::world::{Kind, Scene, Shape, Size, Split, held_out_prompts, pair_prompts, scene};
@@ -51,7 +52,7 @@ const PAIR_PROMPT_SEED: u64 = 778;
 
 impl Options {
     pub(super) fn run(self) -> Result<()> {
-        let folders = Folders::new(&self.model, self.base.as_deref());
+        let folders = PartFolders::new(&self.model, self.base.as_deref());
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, &Device::Cpu, false)?;
         print_share("reconstructed", reconstructed(&vae, self.prompts)?, self.prompts);
         let model = TextToImage::open(&folders, &Device::Cpu)?;

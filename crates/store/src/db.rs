@@ -1,4 +1,4 @@
-//! The two databases: how to reach them, and how one SQL text runs on either.
+//! Connections to SQLite and Postgres, and macros that run one SQL text on either.
 
 use crate::error::StoreError;
 use chrono::{SubsecRound, TimeDelta};
@@ -14,19 +14,20 @@ use std::time::Duration;
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// How long a write waits for another process's write before it fails, and a request for a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a query waits for a connection, or on SQLite for another process's write, before it fails.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A pool of connections to one of the two databases.
+/// A connection pool of one of the two databases.
 #[derive(Clone, Debug)]
 pub enum Db {
-    /// A file.
+    /// A SQLite file.
     Sqlite(SqlitePool),
-    /// A server.
+    /// A Postgres server.
     Postgres(PgPool),
 }
 
-/// Expands an expression once per database, with `$pool` bound to the concrete pool: one SQL text, native types.
+/// Expands an expression once per database, with `$pool` bound to the concrete pool. So one SQL text serves both
+/// databases, with their native types.
 macro_rules! with_db {
     ($store:expr, $pool:ident => $body:expr) => {
         match &$store.db {
@@ -36,8 +37,9 @@ macro_rules! with_db {
     };
 }
 
-/// The same inside a write transaction, which is rolled back if the body leaves by `?` or `return`. SQLite takes the
-/// write lock at once: a transaction that reads first and then wants to write would fail instead of waiting.
+/// As [`with_db`], inside a write transaction, which is rolled back if the body returns early. On SQLite it takes the
+/// write lock at once: a transaction that reads first and writes later would fail instead of waiting for another
+/// writer.
 macro_rules! in_transaction {
     ($store:expr, $tx:ident => $body:expr) => {
         match &$store.db {
@@ -58,18 +60,18 @@ macro_rules! in_transaction {
 }
 pub(crate) use {in_transaction, with_db};
 
-/// Everything that is remembered in rows. Cheap to clone.
+/// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
 }
 
 impl Store {
-    /// Opens `sqlite://PATH` (the file and its folder are made if absent) or `postgres://...`, and brings its tables
-    /// up to date.
+    /// Opens `sqlite://PATH` (created with its folder if absent) or `postgres://...`, and applies pending migrations.
     ///
     /// # Errors
-    /// An address of another kind, a database that cannot be reached, or tables of another version.
+    /// Fails if the URL has another form, the database cannot be reached, or it holds migrations that this version
+    /// does not know.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let db = if let Some(path) = url.strip_prefix("sqlite://") {
             Db::Sqlite(open_sqlite(Path::new(path)).await?)
@@ -81,22 +83,22 @@ impl Store {
         Ok(Self { db })
     }
 
-    /// Whether the database answers: what readiness means.
+    /// Runs a trivial query, for readiness checks.
     ///
     /// # Errors
-    /// That it does not.
+    /// Fails if the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         with_db!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop)?);
         Ok(())
     }
 
-    /// The pools themselves, for what only an operator does.
+    /// The connection pool, for SQL that is not part of the product: maintenance and tests.
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.db
     }
 
-    /// Waits for the connections to end.
+    /// Closes all connections.
     pub async fn close(&self) {
         with_db!(self, pool => pool.close().await);
     }
@@ -104,12 +106,12 @@ impl Store {
 
 async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
     if path.as_os_str().is_empty() {
-        return Err(StoreError::Address("sqlite:// lacks the path of the file".to_owned()));
+        return Err(StoreError::Address("sqlite:// needs the path of a file: use sqlite://PATH".to_owned()));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(|e| StoreError::Address(format!("cannot make the folder {}: {e}", folder.display())))?;
+        tokio::fs::create_dir_all(folder).await.map_err(|e| {
+            StoreError::Address(format!("cannot create the folder {}: {e}", folder.display()))
+        })?;
     }
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -117,25 +119,26 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(PATIENCE);
+        .busy_timeout(WAIT_TIMEOUT);
     let pool = wait_for_wal(options).await?;
-    // The migrator's own lock does nothing on SQLite: a server and a worker that start together would both make the
-    // tables. Under the write lock the second one waits and finds them.
+    // The migrator's own lock does nothing on SQLite: a server and a worker that start together would both create the
+    // tables. With the write lock the second one waits, and then finds them.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     SQLITE_MIGRATIONS.run_direct(None, &mut *tx, false).await?;
     tx.commit().await?;
     Ok(pool)
 }
 
-/// Connects; a new file becomes a write-ahead log's at the first connection. That switch does not heed the busy
-/// timeout: of several processes that start together on a new file, all but one would fail.
+/// Connects, and retries while another process switches the file to write-ahead logging. The switch, at the first
+/// connection to a new file, ignores the busy timeout: of several processes that start together all but one would
+/// fail.
 async fn wait_for_wal(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {
-        let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(PATIENCE);
+        let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(WAIT_TIMEOUT);
         match pool.connect_with(options.clone()).await {
-            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && waited < PATIENCE => {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && waited < WAIT_TIMEOUT => {
                 tokio::time::sleep(PAUSE).await;
                 waited += PAUSE;
             }
@@ -145,32 +148,30 @@ async fn wait_for_wal(options: SqliteConnectOptions) -> Result<SqlitePool, Store
 }
 
 async fn open_postgres(url: &str) -> Result<PgPool, StoreError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Address("the postgres:// address cannot be read".to_owned()))?;
+    let options = PgConnectOptions::from_str(url).map_err(|_| {
+        StoreError::Address(
+            "the postgres:// URL cannot be parsed: use postgres://USER:PASSWORD@HOST:PORT/NAME".to_owned(),
+        )
+    })?;
     let pool =
-        PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE).connect_with(options).await?;
+        PgPoolOptions::new().max_connections(16).acquire_timeout(WAIT_TIMEOUT).connect_with(options).await?;
     POSTGRES_MIGRATIONS.run_direct(None, &mut *pool.acquire().await?, false).await?;
     Ok(pool)
 }
 
-/// A moment as both databases keep it: to the microsecond.
+/// A time as both databases store it, truncated to the microsecond.
 pub(crate) fn micros(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)
 }
 
-/// The end of a lease; one too long for the calendar ends with it.
-pub(crate) fn later(now: Timestamp, by: Duration) -> Timestamp {
-    const LONGEST: TimeDelta = TimeDelta::days(36_500);
-    micros(now + TimeDelta::from_std(by).map_or(LONGEST, |by| by.min(LONGEST)))
+/// The end of a lease of `length` from now, at most 100 years: longer ones could exceed the calendar.
+pub(crate) fn lease_end(now: Timestamp, length: Duration) -> Timestamp {
+    const MAX: TimeDelta = TimeDelta::days(36_500);
+    micros(now + TimeDelta::from_std(length).map_or(MAX, |length| length.min(MAX)))
 }
 
-/// A list limit as both databases take it.
-pub(crate) fn limit(limit: u32) -> i64 {
-    i64::from(limit)
-}
-
-/// Reads a column that holds more than its database type says; the row that cannot be read is named.
-pub(crate) fn read<T, E>(
+/// The parsed value of a column, or the error that names its row.
+pub(crate) fn parsed<T, E>(
     value: Result<T, E>,
     table: &'static str,
     column: &'static str,

@@ -1,63 +1,64 @@
-//! What can go wrong, as far as somebody decides on it.
+//! Errors of the store. Callers decide by variant.
 
 use domain::problem::Problems;
 
-/// Why the store did not do what was asked. Absence is not an error where it is an answer: see the `Option`s.
+/// Why a query failed. A lookup that finds nothing returns `None` instead.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Something that must be unique or may happen once is there already.
+    /// The change contradicts rows that exist.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// The claim's token is no longer the job's: the lease lapsed and another worker took over, or the job ended.
+    /// The claim's token is no longer the job's: the lease expired and another worker claimed the job, or the job has
+    /// ended.
     #[error("the lease of this job is lost (another worker holds it, or it has ended): stop and claim again")]
     LeaseLost,
-    /// What a row was to refer to is not there.
+    /// A row that the change refers to does not exist.
     #[error("there is no such {0}")]
     Missing(&'static str),
-    /// What was given can never be stored.
+    /// An argument that the database cannot hold, or that contradicts another.
     #[error("{0}")]
     Invalid(#[from] Problems),
-    /// A stored row is not what this version understands: written by another version, or by hand.
+    /// A row holds a value that this version cannot parse: it was written by another version, or by hand.
     #[error(
-        "row {id} of table {table} holds an unreadable {column}: repair the row, or use the version that wrote it"
+        "row {id} of table {table} has an invalid {column}: repair the row, or use the version that wrote it"
     )]
     Inconsistent {
-        /// Where.
+        /// The table.
         table: &'static str,
-        /// What cannot be read.
+        /// The column whose value cannot be parsed.
         column: &'static str,
-        /// Which row.
+        /// Id of the row.
         id: String,
     },
-    /// The database's address is none.
-    #[error("database address: {0}")]
+    /// The database's URL is invalid.
+    #[error("database URL: {0}")]
     Address(String),
-    /// The database has other tables than this version needs.
-    #[error("bringing the database's tables up to date: {0}")]
+    /// The migrations cannot be applied.
+    #[error("migrating the database: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The database did not answer as it should.
+    /// The database refused a query, or cannot be reached.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// What is there already.
+/// The rows that a change contradicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// Names of models are unique.
+    /// A model of this name exists.
     #[error("a model of this name exists: choose another name")]
     ModelName,
-    /// What is referred to stays.
+    /// Images, votes or other models refer to the model.
     #[error("this model is in use: images, votes or other models refer to it")]
     ModelInUse,
-    /// A rater judges a matchup once.
-    #[error("this rater has judged this matchup: the vote is already counted")]
+    /// The rater has voted on the matchup.
+    #[error("this rater has already voted on this matchup")]
     AlreadyVoted,
-    /// Nothing changes a job that has ended.
+    /// The job has ended.
     #[error("this job has ended: submit a new one")]
     JobEnded,
 }
 
-/// A broken reference as what it means: something that was named is not there.
+/// Converts a foreign-key violation to `Missing`. `what`: the row that is referred to.
 pub(crate) fn missing(error: sqlx::Error, what: &'static str) -> StoreError {
     match &error {
         sqlx::Error::Database(e) if e.is_foreign_key_violation() => StoreError::Missing(what),

@@ -1,42 +1,41 @@
-//! Images, how they came to be, and what metrics say of them. Bytes lie in the artifact store.
+//! Records of images, and their scores. The PNG files are in the artifact store.
 
-use crate::db::{Store, in_transaction, limit, micros, read, with_db};
+use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{StoreError, missing};
 use crate::jobs::{Claim, require_lease};
 use domain::Timestamp;
-use domain::api::ModelScore;
-use domain::evaluate::Metric;
+use domain::evaluate::{Metric, ModelScore};
 use domain::id::{ImageId, ModelId, RunId};
 use domain::image::{GenerationParams, Image, Purpose};
+use domain::limits::MAX_SEED;
 use domain::problem::Problems;
-use sha2::{Digest, Sha256};
 use sqlx::QueryBuilder;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Which images to list; what is `None` does not restrict.
+/// Which images to list. `None` does not restrict.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageFilter {
-    /// Made by this model.
+    /// Only images by this model.
     pub model_id: Option<ModelId>,
-    /// Belonging to this run.
+    /// Only samples of this run.
     pub run_id: Option<RunId>,
-    /// Made for this.
+    /// Only images of this purpose.
     pub purpose: Option<Purpose>,
-    /// Whose prompt contains this text; the case of ASCII letters is ignored.
+    /// Only images whose prompt contains this text, ignoring the case of ASCII letters.
     pub prompt_contains: Option<String>,
-    /// Older than this one: the last of the page before.
+    /// Only images older than this one, the last of the previous page.
     pub before: Option<ImageId>,
 }
 
-/// What a metric says of an image.
+/// Score of an image by a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageScore {
-    /// Of which image.
+    /// Id of the image.
     pub image_id: ImageId,
-    /// By what.
+    /// The metric.
     pub metric: Metric,
-    /// How much.
+    /// The score, which must be finite.
     pub value: f64,
 }
 
@@ -69,18 +68,18 @@ impl TryFrom<ImageRow> for Image {
             model_id: row.model_id.map(ModelId),
             run_id: row.run_id.map(RunId),
             step: row.step,
-            purpose: read(row.purpose.parse(), "images", "purpose", id)?,
+            purpose: parsed(row.purpose.parse(), "images", "purpose", id)?,
             params: GenerationParams {
                 prompt: row.prompt,
                 negative_prompt: row.negative_prompt,
-                seed: read(u64::try_from(row.seed), "images", "seed", id)?,
-                steps: read(u32::try_from(row.steps), "images", "steps", id)?,
+                seed: parsed(u64::try_from(row.seed), "images", "seed", id)?,
+                steps: parsed(u32::try_from(row.steps), "images", "steps", id)?,
                 guidance_scale: row.guidance_scale,
-                width: read(u32::try_from(row.width), "images", "width", id)?,
-                height: read(u32::try_from(row.height), "images", "height", id)?,
-                sampler: read(row.sampler.parse(), "images", "sampler", id)?,
+                width: parsed(u32::try_from(row.width), "images", "width", id)?,
+                height: parsed(u32::try_from(row.height), "images", "height", id)?,
+                sampler: parsed(row.sampler.parse(), "images", "sampler", id)?,
                 lora: match row.lora {
-                    Some(list) => read(serde_json::from_str(&list), "images", "lora", id)?,
+                    Some(list) => parsed(serde_json::from_str(&list), "images", "lora", id)?,
                     None => Vec::new(),
                 },
             },
@@ -104,6 +103,7 @@ macro_rules! select_images {
 const KEYS_PER_QUERY: usize = 500;
 
 /// Stands for everything that decides an image besides the weights.
+/// SHA-256 of all generation parameters: equal for images that differ in the model only.
 fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
     let GenerationParams {
         prompt,
@@ -116,27 +116,28 @@ fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
         sampler,
         lora: _,
     } = params;
-    // Lengths first, so that no two different sets of fields read alike.
+    // Texts are preceded by their lengths, so that different parameters never give the same text.
     let text = format!(
         "{}:{prompt}{}:{negative_prompt}{seed} {steps} {guidance_scale} {width}x{height} {sampler}{}",
         prompt.len(),
         negative_prompt.len(),
         lora(params)?.unwrap_or_default(),
     );
-    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(files::sha256::of_bytes(text.as_bytes()))
 }
 
-/// The adapters as the column has them: JSON, and null for none.
+/// Value of the column `lora`: the adapters as JSON, or null for none.
 fn lora(params: &GenerationParams) -> Result<Option<String>, StoreError> {
-    let list = || serde_json::to_string(&params.lora).map_err(|e| invalid("lora", e.to_string()));
-    (!params.lora.is_empty()).then(list).transpose()
+    let list = || serde_json::to_string(&params.lora).map_err(|e| Problems::one("lora", e.to_string()));
+    Ok((!params.lora.is_empty()).then(list).transpose()?)
 }
 
 impl Store {
-    /// Makes images known, all or none. A worker gives its claim; the server has none.
+    /// Inserts images, all or none. `claim`: the worker's, checked in the same transaction; none for the server.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if an image's model or run is; `Invalid` for a seed that no column holds.
+    /// Fails with `LeaseLost`; with `Missing` if a model or run does not exist; with `Invalid` if a seed exceeds the
+    /// column's range.
     pub async fn insert_images(&self, images: &[Image], claim: Option<&Claim>) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             if let Some(claim) = claim {
@@ -170,12 +171,13 @@ impl Store {
                     .map_err(|e| missing(e, "model or run of this image"))?;
             }
         });
-        self.note_comparable_models(images).await
+        self.record_comparable_models(images).await
     }
 
-    /// Remembers which models now share the params of an evaluation image. In a transaction after the images' own:
-    /// of two workers that insert at the same time, at least the later one then sees both sides.
-    async fn note_comparable_models(&self, images: &[Image]) -> Result<(), StoreError> {
+    /// Records which pairs of models have evaluation images of equal parameters. A transaction of its own, after the
+    /// one that inserts the images: if two workers insert at the same time, at least the later one sees the images of
+    /// both.
+    async fn record_comparable_models(&self, images: &[Image]) -> Result<(), StoreError> {
         if !images.iter().any(|image| image.purpose == Purpose::Evaluation) {
             return Ok(());
         }
@@ -196,20 +198,14 @@ impl Store {
         Ok(())
     }
 
-    /// One image.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up an image.
     pub async fn get_image(&self, id: ImageId) -> Result<Option<Image>, StoreError> {
         let row: Option<ImageRow> = with_db!(self, pool =>
             sqlx::query_as(select_images!("WHERE id = $1")).bind(id.0).fetch_optional(pool).await?);
         row.map(Image::try_from).transpose()
     }
 
-    /// Images, newest first.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists images, newest first.
     pub async fn list_images(&self, filter: &ImageFilter, at_most: u32) -> Result<Vec<Image>, StoreError> {
         let rows: Vec<ImageRow> = with_db!(self, pool => sqlx::query_as(select_images!(
             "WHERE ($1 IS NULL OR model_id = $1) AND ($2 IS NULL OR run_id = $2) AND ($3 IS NULL OR purpose = $3) \
@@ -219,16 +215,13 @@ impl Store {
             .bind(filter.purpose.map(Purpose::as_str))
             .bind(filter.prompt_contains.as_deref().map(containing))
             .bind(filter.before.map_or(Uuid::max(), |id| id.0))
-            .bind(limit(at_most))
+            .bind(i64::from(at_most))
             .fetch_all(pool)
             .await?);
         rows.into_iter().map(Image::try_from).collect()
     }
 
-    /// The sample images of a run in order of step.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists the sample images of a run in order of step.
     pub async fn list_samples(&self, run: RunId) -> Result<Vec<Image>, StoreError> {
         let rows: Vec<ImageRow> = with_db!(self, pool =>
             sqlx::query_as(select_images!("WHERE run_id = $1 AND purpose = 'sample' ORDER BY step, id"))
@@ -238,10 +231,7 @@ impl Store {
         rows.into_iter().map(Image::try_from).collect()
     }
 
-    /// The first evaluation images of a model: of models evaluated alike, the same prompts.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists the first evaluation images of a model. Models with the same evaluation list the same prompts.
     pub async fn list_evaluation_images(
         &self,
         model: ModelId,
@@ -250,7 +240,7 @@ impl Store {
         let rows: Vec<ImageRow> = with_db!(self, pool =>
             sqlx::query_as(select_images!("WHERE model_id = $1 AND purpose = 'evaluation' ORDER BY id LIMIT $2"))
                 .bind(model.0)
-                .bind(limit(at_most))
+                .bind(i64::from(at_most))
                 .fetch_all(pool)
                 .await?);
         rows.into_iter().map(Image::try_from).collect()
@@ -290,13 +280,12 @@ impl Store {
     /// so another CLIP, does not change what an image was ranked by. A worker passes its claim.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if an image is; `Invalid` for a value that is not finite.
+    /// Fails with `LeaseLost`; with `Missing` if an image does not exist; with `Invalid` if a value is not finite.
     pub async fn put_scores(&self, scores: &[ImageScore], claim: Option<&Claim>) -> Result<(), StoreError> {
         if let Some(score) = scores.iter().find(|score| !score.value.is_finite()) {
-            let mut problems = Problems::default();
             let ImageScore { image_id, metric, value } = score;
-            problems.add(metric.as_str(), format!("is {value} for image {image_id}: scores must be finite"));
-            return Err(problems.into());
+            let problem = format!("is {value} for image {image_id}: scores must be finite");
+            return Err(Problems::one(metric.as_str(), problem).into());
         }
         in_transaction!(self, tx => {
             if let Some(claim) = claim {
@@ -317,18 +306,12 @@ impl Store {
         Ok(())
     }
 
-    /// The mean scores of one model's evaluation images.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Mean scores of a model's evaluation images.
     pub async fn model_scores(&self, model: ModelId) -> Result<Vec<ModelScore>, StoreError> {
         Ok(self.scores_between(model.0, model.0).await?.remove(&model).unwrap_or_default())
     }
 
-    /// The mean scores of every model that has some.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Mean scores of every model with scores.
     pub async fn all_model_scores(&self) -> Result<HashMap<ModelId, Vec<ModelScore>>, StoreError> {
         self.scores_between(Uuid::nil(), Uuid::max()).await
     }
@@ -350,7 +333,7 @@ impl Store {
             .await?);
         let mut scores: HashMap<ModelId, Vec<ModelScore>> = HashMap::new();
         for (model, metric, mean, mean_square, count) in rows {
-            let metric = read(metric.parse(), "image_scores", "metric", model)?;
+            let metric = parsed(metric.parse(), "image_scores", "metric", model)?;
             let half_width = half_width(mean, mean_square, count);
             scores.entry(ModelId(model)).or_default().push(ModelScore { metric, mean, half_width, count });
         }
@@ -358,29 +341,23 @@ impl Store {
     }
 }
 
-/// 1.96 standard errors of a mean. One image says nothing of the spread: 0, and the count says why.
+/// 1.96 standard errors of a mean; 0 for one image, whose variance is unknown.
 fn half_width(mean: f64, mean_square: f64, count: i64) -> f64 {
     if count < 2 {
         return 0.0;
     }
-    // The mean square minus the squared mean is the variance of the sample; n - 1 makes it the population's.
+    // The biased variance; dividing it by n - 1 instead of n gives the squared standard error.
     let variance = (mean_square - mean * mean).max(0.0);
     1.96 * (variance / (count - 1) as f64).sqrt()
 }
 
-/// The pattern of a text that contains this one, whose own `%` and `_` mean themselves.
+/// The LIKE pattern of texts that contain `text`, with `%` and `_` escaped.
 fn containing(text: &str) -> String {
     let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{escaped}%")
 }
 
 fn seed(seed: u64) -> Result<i64, StoreError> {
-    i64::try_from(seed)
-        .map_err(|_| invalid("seed", format!("{seed} is too large: use at most {}", domain::train::MAX_SEED)))
-}
-
-fn invalid(field: &str, problem: String) -> StoreError {
-    let mut problems = Problems::default();
-    problems.add(field, problem);
-    problems.into()
+    let too_large = |_| Problems::one("seed", format!("{seed} is too large: use at most {MAX_SEED}"));
+    Ok(i64::try_from(seed).map_err(too_large)?)
 }

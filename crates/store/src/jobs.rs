@@ -1,47 +1,46 @@
-//! The queue is a table. A claim sets worker, attempt, fencing token and lease in one statement; every later write of
-//! that worker carries the token, so that one who was taken for dead cannot write over the one who took over.
+//! The job queue. One statement claims a job: it sets worker, attempt, fencing token and lease. Every later write of
+//! that worker carries the token, so a worker whose lease expired cannot overwrite the work of its successor.
 
-use crate::db::{Store, later, limit, micros, read, with_db};
+use crate::db::{Store, lease_end, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError};
 use domain::Timestamp;
 use domain::id::{JobId, RunId};
 use domain::job::{Job, JobSpec, JobState};
 use domain::problem::Problems;
-use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A worker's hold on a job.
+/// A job that a worker has claimed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// The job as it was when claimed.
+    /// The job when it was claimed.
     pub job: Job,
-    /// What every write must carry.
+    /// The fencing token.
     pub token: Uuid,
-    /// Which claim of this job it is, from 1: more than 1 means that there may be something to resume.
+    /// Number of this claim of the job, from 1. After the first there may be a checkpoint to resume from.
     pub attempt: i32,
 }
 
-/// What a worker learns when it renews its lease.
+/// Result of renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Whether somebody asked the job to stop.
+    /// Whether the job has been requested to stop.
     pub cancel_requested: bool,
 }
 
 /// How a job ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// As it should.
+    /// It finished.
     Succeeded,
-    /// With an error, for people.
+    /// It failed, with this error message.
     Failed(String),
-    /// Because somebody asked.
+    /// It stopped on request.
     Cancelled,
 }
 
 impl Ending {
-    /// The state it leaves the job in.
+    /// State of the job afterwards.
     #[must_use]
     pub fn state(&self) -> JobState {
         match self {
@@ -52,8 +51,9 @@ impl Ending {
     }
 }
 
-/// Leaves the transaction with `LeaseLost` unless the claim still holds its job, whose row stays locked until the end
-/// of the transaction: nobody can take the job over between this check and the writes that follow it.
+/// Returns `LeaseLost` from the enclosing function unless the claim still holds its job. The job's row stays locked
+/// until the end of the transaction, so no other worker can claim the job between this check and the writes that
+/// follow.
 macro_rules! require_lease {
     ($tx:ident, $claim:expr) => {{
         let claim: &$crate::jobs::Claim = $claim;
@@ -92,9 +92,9 @@ impl TryFrom<JobRow> for Job {
     fn try_from(row: JobRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: JobId(row.id),
-            spec: read(serde_json::from_str(&row.spec), "jobs", "spec", row.id)?,
-            state: read(row.state.parse(), "jobs", "state", row.id)?,
-            attempt: read(i32::try_from(row.attempt), "jobs", "attempt", row.id)?,
+            spec: parsed(serde_json::from_str(&row.spec), "jobs", "spec", row.id)?,
+            state: parsed(row.state.parse(), "jobs", "state", row.id)?,
+            attempt: parsed(i32::try_from(row.attempt), "jobs", "attempt", row.id)?,
             cancel_requested: row.cancel_requested,
             worker: row.worker,
             progress: row.progress,
@@ -120,16 +120,13 @@ macro_rules! select_jobs {
 }
 
 impl Store {
-    /// Puts a job at the end of the queue.
+    /// Adds a job to the end of the queue.
     ///
     /// # Errors
-    /// The database's.
+    /// Fails with `Invalid` if the spec cannot be written as JSON.
     pub async fn enqueue_job(&self, id: JobId, spec: &JobSpec, now: Timestamp) -> Result<Job, StoreError> {
-        let text = serde_json::to_string(spec).map_err(|e| {
-            let mut problems = Problems::default();
-            problems.add("spec", format!("cannot be written as JSON: {e}"));
-            problems
-        })?;
+        let text = serde_json::to_string(spec)
+            .map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
         with_db!(self, pool => sqlx::query(
             "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, progress, total, created_at) \
              VALUES ($1, $2, 'queued', 0, FALSE, 0, 0, $3)")
@@ -156,44 +153,25 @@ impl Store {
         })
     }
 
-    /// One job.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up a job.
     pub async fn get_job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         let row: Option<JobRow> = with_db!(self, pool =>
             sqlx::query_as(select_jobs!("WHERE j.id = $1")).bind(id.0).fetch_optional(pool).await?);
         row.map(Job::try_from).transpose()
     }
 
-    /// Jobs, newest first; of one state if given.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists jobs, newest first. `state`: only jobs in this state.
     pub async fn list_jobs(&self, state: Option<JobState>, at_most: u32) -> Result<Vec<Job>, StoreError> {
         let rows: Vec<JobRow> = with_db!(self, pool =>
             sqlx::query_as(select_jobs!("WHERE $1 IS NULL OR j.state = $1 ORDER BY j.id DESC LIMIT $2"))
                 .bind(state.map(JobState::as_str))
-                .bind(limit(at_most))
+                .bind(i64::from(at_most))
                 .fetch_all(pool)
                 .await?);
         rows.into_iter().map(Job::try_from).collect()
     }
 
-    /// How many jobs are in each state; states without jobs are absent.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn count_jobs(&self) -> Result<HashMap<JobState, i64>, StoreError> {
-        let rows: Vec<(String, i64)> = with_db!(self, pool =>
-            sqlx::query_as("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetch_all(pool).await?);
-        rows.into_iter().map(|(state, n)| Ok((read(state.parse(), "jobs", "state", "(any)")?, n))).collect()
-    }
-
-    /// Takes the oldest job that waits, or whose worker let its lease lapse. `token` must be fresh.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Claims the oldest job that is queued or whose lease has expired. `token`: fresh random bytes as a UUID.
     pub async fn claim_job(
         &self,
         worker: &str,
@@ -202,8 +180,8 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         loop {
-            // The outer condition repeats the inner one: on Postgres two claimers may choose the same row, and the
-            // second, having waited for the first, must see that it is taken.
+            // The outer condition repeats the inner one: on Postgres two workers may select the same row, and the
+            // second, after waiting for the first's lock, must find it claimed.
             let taken: Option<(Uuid,)> = with_db!(self, pool => sqlx::query_as(
                 "UPDATE jobs SET state = 'running', worker = $1, token = $2, lease_until = $4, attempt = attempt + 1, \
                  started_at = COALESCE(started_at, $3) \
@@ -214,14 +192,14 @@ impl Store {
                 .bind(worker)
                 .bind(token)
                 .bind(micros(now))
-                .bind(later(now, lease))
+                .bind(lease_end(now, lease))
                 .fetch_optional(pool)
                 .await?);
             if let Some((id,)) = taken {
                 let job = self.get_job(JobId(id)).await?.ok_or(StoreError::Missing("job"))?;
                 return Ok(Some(Claim { token, attempt: job.attempt, job }));
             }
-            // Nothing was taken because there is nothing, or because another claimer took it: then look again.
+            // Either no job is waiting, or another worker claimed it first: then try again.
             let waiting: Option<(i64,)> = with_db!(self, pool => sqlx::query_as(
                 "SELECT CAST(1 AS BIGINT) FROM jobs \
                  WHERE state = 'queued' OR (state = 'running' AND lease_until < $1) LIMIT 1")
@@ -234,10 +212,10 @@ impl Store {
         }
     }
 
-    /// Renews the lease and tells how far the job is; learns whether it is to stop.
+    /// Renews the lease and reports progress.
     ///
     /// # Errors
-    /// `LeaseLost` if another worker holds the job or it has ended.
+    /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn heartbeat(
         &self,
         claim: &Claim,
@@ -251,7 +229,7 @@ impl Store {
              RETURNING cancel_requested")
             .bind(claim.job.id.0)
             .bind(claim.token)
-            .bind(later(now, lease))
+            .bind(lease_end(now, lease))
             .bind(progress)
             .bind(total)
             .fetch_optional(pool)
@@ -262,7 +240,7 @@ impl Store {
     /// Ends a job.
     ///
     /// # Errors
-    /// `LeaseLost` if another worker holds the job or it has ended.
+    /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn finish_job(&self, claim: &Claim, now: Timestamp, ending: &Ending) -> Result<(), StoreError> {
         let error = if let Ending::Failed(error) = ending { Some(error.as_str()) } else { None };
         let changed = with_db!(self, pool => sqlx::query(
@@ -279,10 +257,10 @@ impl Store {
         if changed == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
     }
 
-    /// Puts a job back for another worker: a clean stop. One that was asked to stop ends as cancelled.
+    /// Returns a job to the queue, for a worker that shuts down. A job that was requested to stop becomes cancelled.
     ///
     /// # Errors
-    /// `LeaseLost` if another worker holds the job or it has ended.
+    /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn release_job(&self, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
         let changed = with_db!(self, pool => sqlx::query(
             "UPDATE jobs SET state = CASE WHEN cancel_requested = TRUE THEN 'cancelled' ELSE 'queued' END, \
@@ -298,11 +276,11 @@ impl Store {
         if changed == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
     }
 
-    /// Asks a job to stop. One that waits (or whose worker is lost) is cancelled at once; a running one is told at its
-    /// next heartbeat. None if there is no such job, else the job as it is now.
+    /// Requests that a job stops. A queued job, or one whose lease has expired, is cancelled at once; the worker of a
+    /// running one sees the request at its next heartbeat. Returns the updated job; none if it does not exist.
     ///
     /// # Errors
-    /// `Conflict::JobEnded` if it has ended.
+    /// Fails with `Conflict::JobEnded` if it has ended.
     pub async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError> {
         let changed = with_db!(self, pool => sqlx::query(
             "UPDATE jobs SET cancel_requested = TRUE, \

@@ -1,5 +1,5 @@
-//! What is remembered: rows in SQLite or Postgres, bytes in the artifact store. One method per query, grouped by
-//! table; nothing here decides what should happen, reads a clock, or draws from ambient randomness.
+//! Rows in SQLite or Postgres, and files in the artifact store. One method per query, grouped by table. Nothing here
+//! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
 mod db;

@@ -1,15 +1,15 @@
-//! Two images for a rater to judge: asked for by somebody, or drawn where votes are fewest.
+//! Matchups: requested by a user, or drawn by [`domain::matchmaking`].
 
-use crate::db::{Store, micros, read, with_db};
+use crate::db::{Store, micros, parsed, with_db};
 use crate::error::{StoreError, missing};
 use domain::Timestamp;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId};
-use domain::image::Image;
+use domain::matchmaking::{Candidate, draw_sides, order_pairs, shared_prompt};
 use domain::preference::{Matchup, Question};
-use domain::problem::Problems;
+use domain::ranking::Tally;
 use rand::Rng;
-use rand::seq::{IndexedRandom, SliceRandom};
-use std::collections::{HashMap, HashSet};
+use rand::seq::SliceRandom;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -29,7 +29,7 @@ impl TryFrom<MatchupRow> for Matchup {
         Ok(Self {
             id: MatchupId(row.id),
             prompt: row.prompt,
-            question: read(row.question.parse(), "matchups", "question", row.id)?,
+            question: parsed(row.question.parse(), "matchups", "question", row.id)?,
             left: ImageId(row.left_image),
             right: ImageId(row.right_image),
             rater_id: row.rater_id.map(RaterId),
@@ -39,10 +39,10 @@ impl TryFrom<MatchupRow> for Matchup {
 }
 
 impl Store {
-    /// Makes a matchup that anybody may judge; the generator decides who is on the left.
+    /// Inserts a matchup of two images that every rater may judge. The sides are drawn at random.
     ///
     /// # Errors
-    /// `Invalid` if the images are unknown, of different prompts, or not of two models.
+    /// Fails with `Invalid` if the images do not exist, have different prompts, or are not by two models.
     pub async fn create_matchup<R: Rng>(
         &self,
         image_a: ImageId,
@@ -61,10 +61,7 @@ impl Store {
         Ok(matchup)
     }
 
-    /// One matchup.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up a matchup.
     pub async fn get_matchup(&self, id: MatchupId) -> Result<Option<Matchup>, StoreError> {
         let row: Option<MatchupRow> = with_db!(self, pool => sqlx::query_as(
             "SELECT id, prompt, question, left_image, right_image, rater_id, created_at FROM matchups WHERE id = $1")
@@ -74,10 +71,7 @@ impl Store {
         row.map(Matchup::try_from).transpose()
     }
 
-    /// The names of the left and the right model: for the answer to a vote, never before.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Names of the left and the right model. They must not be sent before the rater has voted.
     pub async fn matchup_model_names(&self, id: MatchupId) -> Result<Option<(String, String)>, StoreError> {
         Ok(with_db!(self, pool => sqlx::query_as(
             "SELECT a.name, b.name FROM matchups m \
@@ -88,13 +82,12 @@ impl Store {
             .await?))
     }
 
-    /// What a rater judges next: a matchup drawn for them before and not judged; else one that somebody asked for; else
-    /// a new one, of two models with the fewest votes against each other and a prompt at random. None when there is
-    /// nothing left. All that was asked with other questions is as if it were not there. `only` restricts it to matchups
-    /// between these models; empty does not.
+    /// The next matchup of a rater: an open one drawn for the rater, else an open one that a user requested, else a
+    /// new one; none if nothing is left to judge. Matchups of other questions do not count. `only`: restricts both
+    /// models of the matchup to these, unless it is empty.
     ///
     /// # Errors
-    /// `Missing` if the rater is.
+    /// Fails with `Missing` if the rater does not exist.
     pub async fn next_matchup<R: Rng>(
         &self,
         rater: RaterId,
@@ -103,19 +96,20 @@ impl Store {
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
-        match self.waiting_matchup(rater, question, only).await? {
+        match self.open_matchup(rater, question, only).await? {
             Some(matchup) => Ok(Some(matchup)),
             None => self.draw_matchup(rater, question, only, now, rng).await,
         }
     }
 
-    async fn waiting_matchup(
+    /// A matchup that exists and that the rater has not judged.
+    async fn open_matchup(
         &self,
         rater: RaterId,
         question: Question,
         only: &[ModelId],
     ) -> Result<Option<Matchup>, StoreError> {
-        // Those drawn for the rater come first, then those for anybody, each in the order they were made.
+        // Matchups drawn for the rater come first, then those for every rater, each in order of creation.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.id, l.model_id, r.model_id \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
@@ -134,6 +128,8 @@ impl Store {
         }
     }
 
+    /// Draws and inserts a new matchup. The images of one pair of models are read at a time, never those of all
+    /// models.
     async fn draw_matchup<R: Rng>(
         &self,
         rater: RaterId,
@@ -143,28 +139,19 @@ impl Store {
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
         let judged = self.judged_images(rater, question).await?;
-        for (model_a, model_b) in self.pairs_by_votes(question, only, rng).await? {
-            // The two models first, then the prompt: this reads two models' images, never all with all. They are
-            // joined here because a planner without statistics (a table just filled) may compare each with each.
-            let mut of_b: HashMap<String, Vec<Uuid>> = HashMap::new();
-            for (params, b) in self.evaluation_params(model_b).await? {
-                of_b.entry(params).or_default().push(b);
-            }
-            let of_a = self.evaluation_params(model_a).await?;
-            let pairs =
-                of_a.iter().flat_map(|(params, a)| of_b.get(params).into_iter().flatten().map(|b| (*a, *b)));
-            let choices: Vec<(Uuid, Uuid)> =
-                pairs.filter(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a))).collect();
-            let Some(&(a, b)) = choices.choose(rng) else { continue };
-            let (left, right) =
-                if rng.random() { (ImageId(a), ImageId(b)) } else { (ImageId(b), ImageId(a)) };
-            let image = self.get_image(left).await?.ok_or(StoreError::Missing("image"))?;
+        let tallies: Vec<Tally> = self.tallies(question).await?.into_iter().map(Tally::from).collect();
+        let pairs = self.comparable_models().await?;
+        for (a, b) in order_pairs(pairs, only, &tallies, |pairs| pairs.shuffle(rng)) {
+            let (of_a, of_b) = (self.candidates(a).await?, self.candidates(b).await?);
+            let draw = |n| rng.random_range(0..n);
+            let Some(sides) = draw_sides(&of_a, &of_b, &judged, draw) else { continue };
+            let image = self.get_image(sides.left).await?.ok_or(StoreError::Missing("image"))?;
             let matchup = Matchup {
                 id: MatchupId::new(now, rng.random()),
                 prompt: image.params.prompt,
                 question,
-                left,
-                right,
+                left: sides.left,
+                right: sides.right,
                 rater_id: Some(rater),
                 created_at: micros(now),
             };
@@ -174,22 +161,33 @@ impl Store {
         Ok(None)
     }
 
-    /// What a model has imaged for evaluation: params (as their hash) and image.
-    async fn evaluation_params(&self, model: ModelId) -> Result<Vec<(String, Uuid)>, StoreError> {
-        Ok(with_db!(self, pool => sqlx::query_as(
+    /// Pairs of models with comparable images, each with the smaller id first.
+    async fn comparable_models(&self) -> Result<Vec<(ModelId, ModelId)>, StoreError> {
+        let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool =>
+            sqlx::query_as("SELECT model_a, model_b FROM comparable_models ORDER BY model_a, model_b")
+                .fetch_all(pool)
+                .await?);
+        Ok(rows.into_iter().map(|(a, b)| (ModelId(a), ModelId(b))).collect())
+    }
+
+    /// The evaluation images of a model. They are joined with another model's by the caller, because a query planner
+    /// without statistics (of a table just filled) may compare every image with every other.
+    async fn candidates(&self, model: ModelId) -> Result<Vec<Candidate>, StoreError> {
+        let rows: Vec<(String, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT params_sha256, id FROM images WHERE model_id = $1 AND purpose = 'evaluation' \
              ORDER BY params_sha256, id")
             .bind(model.0)
             .fetch_all(pool)
-            .await?))
+            .await?);
+        Ok(rows.into_iter().map(|(params, id)| Candidate { params, image: ImageId(id) }).collect())
     }
 
-    /// Left and right images of everything a rater has judged by a question.
+    /// Left and right images of every matchup of the question that the rater has judged.
     async fn judged_images(
         &self,
         rater: RaterId,
         question: Question,
-    ) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+    ) -> Result<HashSet<(ImageId, ImageId)>, StoreError> {
         let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.left_image, m.right_image FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              WHERE v.rater_id = $1 AND m.question = $2")
@@ -197,31 +195,7 @@ impl Store {
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
-        Ok(rows.into_iter().collect())
-    }
-
-    /// Pairs of models with comparable images, fewest votes first, in random order among equals.
-    async fn pairs_by_votes<R: Rng>(
-        &self,
-        question: Question,
-        only: &[ModelId],
-        rng: &mut R,
-    ) -> Result<Vec<(ModelId, ModelId)>, StoreError> {
-        let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool =>
-            sqlx::query_as("SELECT model_a, model_b FROM comparable_models ORDER BY model_a, model_b")
-                .fetch_all(pool)
-                .await?);
-        let wanted = |model: &ModelId| only.is_empty() || only.contains(model);
-        let mut pairs: Vec<_> = rows
-            .into_iter()
-            .map(|(a, b)| (ModelId(a), ModelId(b)))
-            .filter(|(a, b)| wanted(a) && wanted(b))
-            .collect();
-        let tallies = self.tallies(question).await?;
-        let votes: HashMap<_, _> = tallies.iter().map(|pair| ((pair.a, pair.b), pair.total())).collect();
-        pairs.shuffle(rng);
-        pairs.sort_by_key(|pair| votes.get(pair).copied().unwrap_or(0));
-        Ok(pairs)
+        Ok(rows.into_iter().map(|(left, right)| (ImageId(left), ImageId(right))).collect())
     }
 
     async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {
@@ -241,36 +215,4 @@ impl Store {
             .map_err(|e| missing(e, "rater"))?);
         Ok(())
     }
-}
-
-/// The prompt of two images that may be judged against each other.
-fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, StoreError> {
-    let mut problems = Problems::default();
-    problems.require(a.is_some(), "image_a", "there is no such image");
-    problems.require(b.is_some(), "image_b", "there is no such image");
-    if let (Some(a), Some(b)) = (a, b) {
-        problems.require(
-            a.model_id.is_some(),
-            "image_a",
-            "no model made it: use a generated or evaluation image",
-        );
-        problems.require(
-            b.model_id.is_some(),
-            "image_b",
-            "no model made it: use a generated or evaluation image",
-        );
-        problems.require(
-            a.model_id.is_none() || a.model_id != b.model_id,
-            "image_b",
-            "is by the same model as image_a: use one by another model",
-        );
-        problems.require(
-            a.params.prompt == b.params.prompt,
-            "image_b",
-            "has another prompt than image_a: use one of the same prompt",
-        );
-        problems.into_result()?;
-        return Ok(a.params.prompt.clone());
-    }
-    Err(problems.into())
 }

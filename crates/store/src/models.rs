@@ -1,6 +1,6 @@
-//! Checkpoints that can generate. The files are written first, the row second: a row without files cannot exist.
+//! Models. Callers write a model's files first and its row second, so that no row lacks its files.
 
-use crate::db::{Store, in_transaction, limit, micros, with_db};
+use crate::db::{Store, in_transaction, micros, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use crate::jobs::{Claim, require_lease};
 use domain::Timestamp;
@@ -49,10 +49,10 @@ macro_rules! select_models {
 }
 
 impl Store {
-    /// Makes a model known. A worker gives its claim; an import has none.
+    /// Inserts a model. `claim`: the worker's, checked in the same transaction; none for imports.
     ///
     /// # Errors
-    /// `Conflict::ModelName`; `LeaseLost`; `Missing` if its base or run is.
+    /// Fails with `Conflict::ModelName` or `LeaseLost`; with `Missing` if its base or run does not exist.
     pub async fn insert_model(&self, model: &Model, claim: Option<&Claim>) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             if let Some(claim) = claim {
@@ -82,17 +82,17 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a model that nothing refers to: no image (and so no vote), no model that was trained from it. Its
-    /// files are the caller's affair, after the row.
+    /// Deletes a model that no image, vote or other model refers to. The caller deletes its files afterwards. No
+    /// effect if the model does not exist.
     ///
     /// # Errors
-    /// `Conflict::ModelInUse`; `LeaseLost`.
+    /// Fails with `Conflict::ModelInUse` or `LeaseLost`.
     pub async fn delete_model(&self, id: ModelId, claim: &Claim) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
             sqlx::query("DELETE FROM models WHERE id = $1").bind(id.0).execute(&mut *tx).await.map_err(|e| {
                 match &e {
-                    sqlx::Error::Database(broken) if broken.is_foreign_key_violation() => {
+                    sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
                         Conflict::ModelInUse.into()
                     }
                     _ => StoreError::from(e),
@@ -102,30 +102,21 @@ impl Store {
         Ok(())
     }
 
-    /// One model.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up a model by id.
     pub async fn get_model(&self, id: ModelId) -> Result<Option<Model>, StoreError> {
         let row: Option<ModelRow> = with_db!(self, pool =>
             sqlx::query_as(select_models!("WHERE id = $1")).bind(id.0).fetch_optional(pool).await?);
         Ok(row.map(Model::from))
     }
 
-    /// The model of a name.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up a model by name.
     pub async fn get_model_by_name(&self, name: &str) -> Result<Option<Model>, StoreError> {
         let row: Option<ModelRow> = with_db!(self, pool =>
             sqlx::query_as(select_models!("WHERE name = $1")).bind(name).fetch_optional(pool).await?);
         Ok(row.map(Model::from))
     }
 
-    /// The model that a request means: by name, or by id.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up a model by name, or else by id.
     pub async fn find_model(&self, name_or_id: &str) -> Result<Option<Model>, StoreError> {
         match (self.get_model_by_name(name_or_id).await?, name_or_id.parse()) {
             (None, Ok(id)) => self.get_model(id).await,
@@ -133,42 +124,36 @@ impl Store {
         }
     }
 
-    /// The models that a model descends from, nearest first.
+    /// Lists a model's base, the base's base, and so on.
     ///
     /// # Errors
-    /// The database's; `Missing` if one of them is.
+    /// Fails with `Missing` if one of them does not exist.
     pub async fn list_ancestors(&self, model: &Model) -> Result<Vec<Model>, StoreError> {
-        let mut line: Vec<Model> = Vec::new();
+        let mut ancestors: Vec<Model> = Vec::new();
         let mut next = model.base_id;
         while let Some(id) = next {
-            // A circle made by hand ends instead of running for ever.
-            if id == model.id || line.iter().any(|known| known.id == id) {
+            // A cycle, which only manual edits can create, ends the list.
+            if id == model.id || ancestors.iter().any(|known| known.id == id) {
                 break;
             }
             let base = self.get_model(id).await?.ok_or(StoreError::Missing("base model"))?;
             next = base.base_id;
-            line.push(base);
+            ancestors.push(base);
         }
-        Ok(line)
+        Ok(ancestors)
     }
 
-    /// Models, newest first.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists models, newest first.
     pub async fn list_models(&self, at_most: u32) -> Result<Vec<Model>, StoreError> {
         let rows: Vec<ModelRow> = with_db!(self, pool =>
             sqlx::query_as(select_models!("ORDER BY id DESC LIMIT $1"))
-                .bind(limit(at_most))
+                .bind(i64::from(at_most))
                 .fetch_all(pool)
                 .await?);
         Ok(rows.into_iter().map(Model::from).collect())
     }
 
-    /// The models a run has made, oldest first.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists the models that a run has made, oldest first.
     pub async fn list_models_of_run(&self, run: RunId) -> Result<Vec<Model>, StoreError> {
         let rows: Vec<ModelRow> = with_db!(self, pool =>
             sqlx::query_as(select_models!("WHERE run_id = $1 ORDER BY id")).bind(run.0).fetch_all(pool).await?);

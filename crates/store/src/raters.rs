@@ -1,4 +1,4 @@
-//! People (or browsers) who vote.
+//! Raters: people who vote, each known by the id in a browser cookie.
 
 use crate::db::{Store, micros, with_db};
 use crate::error::StoreError;
@@ -7,10 +7,7 @@ use domain::id::RaterId;
 use domain::preference::Question;
 
 impl Store {
-    /// Makes a rater known if it is not: whoever carries an id of ours may vote under it.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Inserts a rater unless it exists.
     pub async fn ensure_rater(&self, id: RaterId, now: Timestamp) -> Result<(), StoreError> {
         with_db!(self, pool => sqlx::query(
             "INSERT INTO raters (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
@@ -22,10 +19,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many raters have answered a question.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Number of raters who have answered a question.
     pub async fn count_raters(&self, question: Question) -> Result<i64, StoreError> {
         let (count,): (i64,) = with_db!(self, pool => sqlx::query_as(
             "SELECT COUNT(DISTINCT v.rater_id) FROM votes v JOIN matchups m ON m.id = v.matchup_id WHERE m.question = $1")

@@ -1,7 +1,6 @@
-//! Runs and their curves. A run adds to its job only what the job lacks: its step, its curves, its images. State,
-//! error and times are the job's and are read from there.
+//! Runs and their curves. A run's row holds only its step; spec, state, error and times are read from its job.
 
-use crate::db::{Store, in_transaction, limit, read, with_db};
+use crate::db::{Store, in_transaction, parsed, with_db};
 use crate::error::StoreError;
 use crate::jobs::{Claim, require_lease};
 use domain::Timestamp;
@@ -31,13 +30,13 @@ impl TryFrom<RunRow> for Run {
             Ok(JobSpec::Train(spec)) => Ok(spec),
             Ok(JobSpec::Evaluate(_)) | Err(_) => Err(()),
         };
-        let spec = read(spec, "jobs", "spec", row.job_id)?;
+        let spec = parsed(spec, "jobs", "spec", row.job_id)?;
         Ok(Self {
             id: RunId(row.id),
             job_id: JobId(row.job_id),
             name: spec.name.clone(),
             spec,
-            state: read(row.state.parse(), "jobs", "state", row.job_id)?,
+            state: parsed(row.state.parse(), "jobs", "state", row.job_id)?,
             step: row.step,
             error: row.error,
             model_id: row.model_id.map(ModelId),
@@ -58,7 +57,8 @@ macro_rules! select_runs {
     };
 }
 
-/// Notes the last finished step of the claim's run; leaves the transaction with `Missing` if the run is another job's.
+/// Sets the last finished step of the claim's run. Returns `Missing` from the enclosing function if the run belongs
+/// to another job.
 macro_rules! set_step {
     ($tx:ident, $claim:expr, $run:expr, $step:expr) => {
         let runs = sqlx::query("UPDATE runs SET step = $3 WHERE id = $1 AND job_id = $2")
@@ -75,15 +75,13 @@ macro_rules! set_step {
 }
 
 impl Store {
-    /// The run of a claimed training job: a new one under the given id, or the one a former attempt began.
+    /// Returns the run of a claimed training job, and inserts it with this id if an earlier attempt has not.
     ///
     /// # Errors
-    /// `LeaseLost`; `Invalid` if the job does not train.
+    /// Fails with `LeaseLost`; with `Invalid` if it is not a training job.
     pub async fn begin_run(&self, claim: &Claim, id: RunId) -> Result<Run, StoreError> {
         if !matches!(claim.job.spec, JobSpec::Train(_)) {
-            let mut problems = Problems::default();
-            problems.add("spec.kind", "only a training job has a run");
-            return Err(problems.into());
+            return Err(Problems::one("spec.kind", "only a training job has a run").into());
         }
         let row: RunRow = in_transaction!(self, tx => {
             require_lease!(tx, claim);
@@ -97,35 +95,29 @@ impl Store {
         row.try_into()
     }
 
-    /// One run.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Looks up a run.
     pub async fn get_run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         let row: Option<RunRow> = with_db!(self, pool =>
             sqlx::query_as(select_runs!("WHERE r.id = $1")).bind(id.0).fetch_optional(pool).await?);
         row.map(Run::try_from).transpose()
     }
 
-    /// Runs, newest first.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists runs, newest first.
     pub async fn list_runs(&self, at_most: u32) -> Result<Vec<Run>, StoreError> {
         let rows: Vec<RunRow> = with_db!(self, pool =>
             sqlx::query_as(select_runs!("ORDER BY r.id DESC LIMIT $1"))
-                .bind(limit(at_most))
+                .bind(i64::from(at_most))
                 .fetch_all(pool)
                 .await?);
         rows.into_iter().map(Run::try_from).collect()
     }
 
-    /// Notes the last finished step of the claim's run and the points of its curves since. A point that is there
-    /// already is overwritten: a resumed run repeats steps. Values that are not finite are left out: neither JSON nor
-    /// SQLite can hold them.
+    /// Sets the last finished step of the claim's run, and inserts points of its curves. Existing points are
+    /// replaced, because a resumed run repeats steps. Values that are not finite are left out, because JSON and
+    /// SQLite cannot hold them.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if the run is not the claim's.
+    /// Fails with `LeaseLost`; with `Missing` if the run belongs to another job.
     pub async fn append_metrics(
         &self,
         claim: &Claim,
@@ -151,11 +143,11 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the claim's run back to a saved step: forgets the points and samples of later ones, which the resumed run
+    /// Resets the claim's run to a saved step: deletes the points and samples of later steps, which the resumed run
     /// makes again.
     ///
     /// # Errors
-    /// `LeaseLost`; `Missing` if the run is not the claim's.
+    /// Fails with `LeaseLost`; with `Missing` if the run belongs to another job.
     pub async fn rewind_run(&self, claim: &Claim, run: RunId, step: i64) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
@@ -174,10 +166,7 @@ impl Store {
         Ok(())
     }
 
-    /// The points of a run's curves later than a step, in order of step (-1 for all).
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists the points of a run's curves after a step, in order of step. -1 lists all.
     pub async fn metrics(&self, run: RunId, after_step: i64) -> Result<Vec<MetricPoint>, StoreError> {
         let rows: Vec<(String, i64, f64)> = with_db!(self, pool => sqlx::query_as(
             "SELECT name, step, value FROM metrics WHERE run_id = $1 AND step > $2 ORDER BY step, name")
@@ -188,10 +177,7 @@ impl Store {
         Ok(rows.into_iter().map(|(name, step, value)| MetricPoint { name, step, value }).collect())
     }
 
-    /// The last point of each named curve of a run; curves without points are absent.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists the last point of each named curve of a run. Curves without points are left out.
     pub async fn latest_metrics(&self, run: RunId, names: &[&str]) -> Result<Vec<MetricPoint>, StoreError> {
         let mut latest = Vec::with_capacity(names.len());
         for &name in names {

@@ -1,45 +1,44 @@
-//! Answers of raters, and their sums.
+//! Votes, and their counts.
 
-use crate::db::{Store, in_transaction, limit, micros, read, with_db};
+use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
-use domain::api::VoteRecord;
 use domain::evaluate::Metric;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId, VoteId};
-use domain::preference::{Choice, JudgedImage, JudgedVote, Question, Vote};
+use domain::preference::{Choice, JudgedImage, JudgedVote, Question, Vote, VoteRecord};
 use domain::ranking::Tally;
 use uuid::Uuid;
 
-/// All votes on two models (`a` is the one of the lesser id).
+/// Counted votes on two models. `a` is the one with the smaller id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairVotes {
-    /// One model.
+    /// The model with the smaller id.
     pub a: ModelId,
-    /// The other.
+    /// The other model.
     pub b: ModelId,
-    /// Votes that `a`'s image is better.
+    /// Votes for `a`.
     pub wins_a: i64,
-    /// Votes that `b`'s image is better.
+    /// Votes for `b`.
     pub wins_b: i64,
-    /// Votes that neither is better.
+    /// Votes "tie".
     pub ties: i64,
-    /// Votes that neither is any good.
+    /// Votes "both bad".
     pub both_bad: i64,
 }
 
-/// A vote, and what a metric says of its images.
+/// A vote, and the scores of its images by a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JudgedScores {
     /// The metric.
     pub metric: Metric,
-    /// Left and right.
+    /// Scores of the left and the right image.
     pub scores: [f64; 2],
-    /// The vote.
+    /// The rater's choice.
     pub choice: Choice,
 }
 
 impl PairVotes {
-    /// All of them.
+    /// Number of votes.
     #[must_use]
     pub fn total(&self) -> i64 {
         self.wins_a + self.wins_b + self.ties + self.both_bad
@@ -72,10 +71,10 @@ impl TryFrom<VoteRow> for VoteRecord {
             id: VoteId(row.id),
             matchup_id: MatchupId(row.matchup_id),
             prompt: row.prompt,
-            question: read(row.question.parse(), "matchups", "question", row.id)?,
+            question: parsed(row.question.parse(), "matchups", "question", row.id)?,
             left_model: row.left_model,
             right_model: row.right_model,
-            choice: read(row.choice.parse(), "votes", "choice", row.id)?,
+            choice: parsed(row.choice.parse(), "votes", "choice", row.id)?,
             created_at: row.created_at,
         })
     }
@@ -103,12 +102,12 @@ impl TryFrom<JudgedRow> for JudgedVote {
         let image = |id, artifact, model| JudgedImage { id: ImageId(id), artifact, model };
         Ok(Self {
             prompt: row.prompt,
-            question: read(row.question.parse(), "matchups", "question", row.id)?,
+            question: parsed(row.question.parse(), "matchups", "question", row.id)?,
             images: [
                 image(row.left_image, row.left_artifact, row.left_model),
                 image(row.right_image, row.right_artifact, row.right_model),
             ],
-            choice: read(row.choice.parse(), "votes", "choice", row.id)?,
+            choice: parsed(row.choice.parse(), "votes", "choice", row.id)?,
             rater_id: RaterId(row.rater_id),
             created_at: row.created_at,
         })
@@ -116,10 +115,7 @@ impl TryFrom<JudgedRow> for JudgedVote {
 }
 
 impl Store {
-    /// Every vote with the images it was cast on, oldest first.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists every vote on a question with its images, oldest first.
     pub async fn judged_votes(&self, question: Question) -> Result<Vec<JudgedVote>, StoreError> {
         let rows: Vec<JudgedRow> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, m.prompt, m.question, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
@@ -134,10 +130,7 @@ impl Store {
         rows.into_iter().map(JudgedVote::try_from).collect()
     }
 
-    /// The answers to a question beside what metrics say of both images, left and right, metric by metric.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists the votes on a question whose two images both have a score, in order of metric.
     pub async fn judged_scores(&self, question: Question) -> Result<Vec<JudgedScores>, StoreError> {
         let rows: Vec<(Uuid, String, f64, f64, String)> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, l.metric, l.value, r.value, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
@@ -150,18 +143,19 @@ impl Store {
         rows.into_iter()
             .map(|(vote, metric, left, right, choice)| {
                 Ok(JudgedScores {
-                    metric: read(metric.parse(), "image_scores", "metric", vote)?,
+                    metric: parsed(metric.parse(), "image_scores", "metric", vote)?,
                     scores: [left, right],
-                    choice: read(choice.parse(), "votes", "choice", vote)?,
+                    choice: parsed(choice.parse(), "votes", "choice", vote)?,
                 })
             })
             .collect()
     }
 
-    /// Counts a vote.
+    /// Inserts a vote.
     ///
     /// # Errors
-    /// `Missing` if there is no such matchup for this rater, or no such rater; `Conflict::AlreadyVoted`.
+    /// Fails with `Missing` if the rater does not exist, or the matchup does not exist for this rater; with
+    /// `Conflict::AlreadyVoted`.
     pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             let matchup: Option<(Uuid,)> = sqlx::query_as(
@@ -192,10 +186,7 @@ impl Store {
         Ok(())
     }
 
-    /// Votes with the names of the models, newest first.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Lists votes with the names of the models, newest first.
     pub async fn list_votes(&self, at_most: u32) -> Result<Vec<VoteRecord>, StoreError> {
         let rows: Vec<VoteRow> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, v.matchup_id, m.prompt, m.question, a.name AS left_model, b.name AS right_model, v.choice, v.created_at \
@@ -203,26 +194,20 @@ impl Store {
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
              ORDER BY v.id DESC LIMIT $1")
-            .bind(limit(at_most))
+            .bind(i64::from(at_most))
             .fetch_all(pool)
             .await?);
         rows.into_iter().map(VoteRecord::try_from).collect()
     }
 
-    /// How many votes a rater has cast.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Number of votes that a rater has cast.
     pub async fn count_votes(&self, rater: RaterId) -> Result<i64, StoreError> {
         let (count,): (i64,) = with_db!(self, pool =>
             sqlx::query_as("SELECT COUNT(*) FROM votes WHERE rater_id = $1").bind(rater.0).fetch_one(pool).await?);
         Ok(count)
     }
 
-    /// All votes, summed up for each two models.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Counts the votes on a question for each pair of models.
     pub async fn tallies(&self, question: Question) -> Result<Vec<PairVotes>, StoreError> {
         let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
             "SELECT model_a, model_b, \

@@ -1,4 +1,4 @@
-//! The artifact store on a real folder: whole files, honest absence, keys that cannot leave.
+//! The artifact store on a real folder: complete files, absent files, keys that cannot leave the folder.
 
 use store::{ArtifactError, Artifacts};
 
@@ -11,7 +11,7 @@ fn names(folder: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn bytes_come_back_and_the_last_put_wins() {
+async fn an_artifact_can_be_read_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = Artifacts::open(folder.path().join("new/root")).unwrap();
     assert_eq!(artifacts.get("images/a.png").await.unwrap(), None);
@@ -20,12 +20,12 @@ async fn bytes_come_back_and_the_last_put_wins() {
         assert_eq!(artifacts.get("images/a.png").await.unwrap(), Some(bytes.clone()));
         assert_eq!(std::fs::read(artifacts.path("images/a.png").unwrap()).unwrap(), bytes);
     }
-    // Nothing temporary stays behind.
+    // No temporary file is left.
     assert_eq!(names(&folder.path().join("new/root/images")), ["a.png"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn simultaneous_puts_leave_one_of_them_whole() {
+async fn one_of_simultaneous_puts_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = Artifacts::open(folder.path()).unwrap();
     let puts: Vec<_> = (0..8_u8)
@@ -73,7 +73,7 @@ async fn a_key_cannot_leave_the_folder() {
 }
 
 #[tokio::test]
-async fn a_put_that_fails_says_where_and_leaves_nothing() {
+async fn a_failed_put_names_the_file_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = Artifacts::open(folder.path()).unwrap();
     artifacts.put("taken/by-a-folder/x", vec![1]).await.unwrap();

@@ -1,10 +1,10 @@
-//! The two migration folders are twins.
+//! The two migration folders hold the same names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 #[test]
-fn both_folders_list_the_same_names() {
+fn both_databases_have_the_same_migrations() {
     let names = |folder: &str| -> BTreeSet<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations").join(folder);
         let entries = std::fs::read_dir(&folder).expect("a migrations folder");
@@ -12,5 +12,5 @@ fn both_folders_list_the_same_names() {
     };
     let sqlite = names("sqlite");
     assert!(!sqlite.is_empty());
-    assert_eq!(sqlite, names("postgres"), "every migration has a twin of the same name in the other folder");
+    assert_eq!(sqlite, names("postgres"), "a migration is missing in the other folder");
 }

@@ -1,4 +1,4 @@
-//! How long the draw of a matchup takes among many images. Run by hand:
+//! Time to draw a matchup among many images. Run by hand:
 //! `cargo test -p store --test speed -- --ignored --nocapture`.
 
 use chrono::TimeDelta;
@@ -17,7 +17,7 @@ const PROMPTS: u32 = 3200;
 
 #[tokio::test]
 #[ignore = "fills a database with 160000 images"]
-async fn a_draw_among_50_models_of_3200_images_is_quick() {
+async fn a_matchup_of_50_models_with_3200_images_is_drawn_within_200_ms() {
     let folder = tempfile::tempdir().unwrap();
     let url = std::env::var("SPEED_DATABASE_URL")
         .unwrap_or_else(|_| format!("sqlite://{}", folder.path().join("a.db").display()));
@@ -40,7 +40,7 @@ async fn a_draw_among_50_models_of_3200_images_is_quick() {
             created_at: now,
         };
         store.insert_model(&model, None).await.unwrap();
-        // Half of the models are evaluated on other prompts than the rest: those pairs have nothing to show.
+        // Half of the models have other prompts than the rest, so that some pairs have no comparable images.
         let images: Vec<_> = (0..PROMPTS)
             .map(|p| Image {
                 id: ImageId::new(now, rng.random()),

@@ -18,7 +18,7 @@ use diffusion::conditioning::Conditioning;
 use diffusion::config::Prediction;
 use diffusion::gradients::GradientSums;
 use diffusion::schedule::Schedule;
-use diffusion::tape::{Keep, Pass};
+use diffusion::tape::{BackwardMode, Pass};
 use diffusion::unet::Unet;
 use diffusion::weights::Variables;
 use domain::train::{ErrorSpace, TrainSpec};
@@ -35,7 +35,7 @@ pub struct PassOptions {
     /// Errors first, without a graph, then the graph of one image at a time.
     pub two_pass: bool,
     /// What is kept of a pass that is differentiated.
-    pub keep: Keep,
+    pub keep: BackwardMode,
     /// What the errors of a network that predicts v are measured in.
     pub error_space: ErrorSpace,
 }
@@ -46,7 +46,11 @@ impl PassOptions {
     pub fn of(spec: &TrainSpec) -> Self {
         Self {
             two_pass: spec.memory.two_pass,
-            keep: if spec.memory.checkpoint_activations { Keep::Inputs } else { Keep::Graph },
+            keep: if spec.memory.checkpoint_activations {
+                BackwardMode::Recompute
+            } else {
+                BackwardMode::StoreGraph
+            },
             error_space: spec.error_space,
         }
     }
@@ -100,7 +104,7 @@ impl<'a> Forward<'a> {
         let shards = if options.two_pass { images(batch)? } else { shards(batch)? };
         let alone = |unet: &Unet| -> Result<Vec<Tensor>> {
             let errors = |shard: &Shard| {
-                Ok(shard.pass(unet, schedule, PassOptions { keep: Keep::Nothing, ..options })?.1)
+                Ok(shard.pass(unet, schedule, PassOptions { keep: BackwardMode::Disabled, ..options })?.1)
             };
             if options.two_pass {
                 shards.iter().map(errors).collect()

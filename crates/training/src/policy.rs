@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use diffusion::config::UnetConfig;
 use diffusion::lora::{Adapter, Layers};
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::unet::Unet;
 use diffusion::weights::{Parameters, Variables, Weights, values};
 use domain::lora::LoraSpec;
@@ -53,7 +53,7 @@ impl Policy {
     ///
     /// # Errors
     /// It cannot be read or has no layer that the spec wants to update, or the device lacks the precision.
-    pub fn open(spec: &TrainSpec, start: &Folders, device: &Device) -> Result<Self> {
+    pub fn open(spec: &TrainSpec, start: &PartFolders, device: &Device) -> Result<Self> {
         let dtype = dtype_of(spec.precision, device)?;
         if let Some(lora) = &spec.lora {
             let (unet, base) = start.unet(device)?;
@@ -71,7 +71,7 @@ impl Policy {
         } else if start.adapters().is_empty() {
             Unet::load(&folder, device, true)?
         } else {
-            of(Parameters::of_tensors(start.unet(device)?.1, device).trained())?
+            of(Parameters::of_tensors(start.unet(device)?.1, device).trainable())?
         };
         Self::whole(unet, masters, dtype, device)
     }
@@ -85,7 +85,8 @@ impl Policy {
         if dtype == DType::F32 {
             return Ok(Self { unet, masters, copies: None, adapted, device });
         }
-        let parameters = Parameters::of_tensors(values(&masters, dtype)?, &device).in_type(dtype).trained();
+        let parameters =
+            Parameters::of_tensors(values(&masters, dtype)?, &device).with_dtype(dtype).trainable();
         let unet = Unet::new(&parameters.root(), unet.config().clone())?;
         Ok(Self { unet, masters, copies: Some(parameters.finish()?), adapted, device })
     }
@@ -106,7 +107,7 @@ impl Policy {
         let base =
             base.into_iter().map(|(name, t)| Ok((name, t.to_dtype(dtype)?))).collect::<Result<Weights>>()?;
         let (layers, alpha) = (Layers::of(&base), lora.alpha());
-        let new = Adapter::fresh(&layers, &lora.targets, lora.rank as usize, alpha, seed)?;
+        let new = Adapter::untrained(&layers, &lora.targets, lora.rank as usize, alpha, seed)?;
         let (adapter, masters) = new.to(device)?.trainable()?;
         let unet = Unet::of_weights(config, &base, &adapter, dtype, device)?;
         let adapted = Some(Adapted { base, layers, alpha });
@@ -118,7 +119,7 @@ impl Policy {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn reference(&self, named: Option<&Folders>, start: &Folders) -> Result<Unet> {
+    pub fn reference(&self, named: Option<&PartFolders>, start: &PartFolders) -> Result<Unet> {
         let folders = match (named, &self.adapted) {
             (None, Some(Adapted { base, .. })) => {
                 return self.over(base, &Adapter::default(), self.unet.dtype());

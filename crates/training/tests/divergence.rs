@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::train::TrainSpec;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -50,7 +50,7 @@ impl Callbacks for Quiet {
 
 fn places(scratch: &Path) -> RunPaths {
     RunPaths {
-        start: Folders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes"), None),
+        start: PartFolders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes"), None),
         reference: None,
         run: scratch.join("run"),
         cache: scratch.join("cache"),

@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::run::metric;
 use domain::train::TrainSpec;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ fn run(name: &str, objective: &str) -> Recorder {
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes");
     let scratch = tempfile::tempdir().expect("a folder");
     let places = RunPaths {
-        start: Folders::new(&bundled, None),
+        start: PartFolders::new(&bundled, None),
         reference: None,
         run: scratch.path().join("run"),
         cache: scratch.path().join("cache"),

@@ -4,7 +4,7 @@
 mod world;
 
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::vae::Autoencoder;
 use domain::train::TrainSpec;
 use image::{RgbImage, imageops};
@@ -17,7 +17,7 @@ fn root(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder)
 }
 
-fn world(folders: Folders, data: &str, more: &str) -> World {
+fn world(folders: PartFolders, data: &str, more: &str) -> World {
     let text = format!(
         "name = 'images'\nbase = 'any'\nsteps = 1\nbatch_size = 3\n{more}\ndata = {data}\n\
          objective = {{ kind = 'diffusion_dpo', beta = 500.0 }}\nlearning_rate = {{ rate = 1e-4 }}"
@@ -27,11 +27,12 @@ fn world(folders: Folders, data: &str, more: &str) -> World {
 
 fn bundled(more: &str) -> World {
     let data = "{ source = 'shapes', set = 'quality', count = 24 }";
-    world(Folders::new(&root("models/shapes"), None), data, more)
+    world(PartFolders::new(&root("models/shapes"), None), data, more)
 }
 
 fn sdxl(images: &Path, more: &str) -> World {
-    let folders = Folders::new(&root("crates/diffusion/tests/fixtures/sdxl"), Some(&root("models/shapes")));
+    let folders =
+        PartFolders::new(&root("crates/diffusion/tests/fixtures/sdxl"), Some(&root("models/shapes")));
     world(folders, &format!("{{ source = 'folder', folder = '{}' }}", images.display()), more)
 }
 

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use candle_core::Device;
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::{Folders, Prompt, Settings, TextToImage};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use domain::train::{Precision, TrainSpec};
 use image::RgbImage;
 use std::ops::ControlFlow;
@@ -62,7 +63,7 @@ impl Callbacks for Recorder {
     }
 }
 
-fn run(spec: &TrainSpec, start: Folders, folder: PathBuf, stop_after: Option<u32>) -> (Ending, Recorder) {
+fn run(spec: &TrainSpec, start: PartFolders, folder: PathBuf, stop_after: Option<u32>) -> (Ending, Recorder) {
     let cache = folder.parent().expect("the scratch folder").join("cache");
     let places = RunPaths { start, reference: None, run: folder, cache };
     let mut heard = Recorder { stop_after, ..Recorder::default() };
@@ -70,8 +71,8 @@ fn run(spec: &TrainSpec, start: Folders, folder: PathBuf, stop_after: Option<u32
     (ending, heard)
 }
 
-fn base() -> Folders {
-    Folders::new(&bundled(), None)
+fn base() -> PartFolders {
+    PartFolders::new(&bundled(), None)
 }
 
 /// A stopped and resumed run ends in the very file of an undisturbed one.
@@ -138,8 +139,8 @@ fn a_model_is_an_adapter_over_its_base() {
     let model = heard.model.expect("a model");
     assert!(model.folder.join(WEIGHTS_FILE).is_file() && !model.folder.join("unet").exists());
 
-    let over = |folder: &Path, bases: &[PathBuf]| Folders::over(folder, bases.to_vec());
-    let draw = |folders: &Folders| {
+    let over = |folder: &Path, bases: &[PathBuf]| PartFolders::with_bases(folder, bases.to_vec());
+    let draw = |folders: &PartFolders| {
         let pipeline = TextToImage::open(folders, &Device::Cpu).expect("a model");
         let d = *pipeline.defaults();
         let settings = Settings {

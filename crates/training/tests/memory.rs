@@ -3,8 +3,8 @@
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::Conditioning;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
-use diffusion::tape::Keep;
+use diffusion::part_folders::PartFolders;
+use diffusion::tape::BackwardMode;
 use diffusion::unet::Unet;
 use diffusion::weights::Variables;
 use domain::train::{Embedding, ErrorSpace, Objective};
@@ -15,10 +15,10 @@ use training::optim::Gradients;
 use training::recipes::objective::objective;
 
 const PLAIN: PassOptions =
-    PassOptions { two_pass: false, keep: Keep::Graph, error_space: ErrorSpace::Prediction };
+    PassOptions { two_pass: false, keep: BackwardMode::StoreGraph, error_space: ErrorSpace::Prediction };
 
-fn folders() -> Folders {
-    Folders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes"), None)
+fn folders() -> PartFolders {
+    PartFolders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes"), None)
 }
 
 /// M = 3, so that shards differ in size.
@@ -80,7 +80,7 @@ fn objectives() -> [Objective; 3] {
 fn checkpointing_changes_no_bit() {
     for asked in objectives() {
         let plain = train(&asked, PLAIN);
-        let checkpointed = train(&asked, PassOptions { keep: Keep::Inputs, ..PLAIN });
+        let checkpointed = train(&asked, PassOptions { keep: BackwardMode::Recompute, ..PLAIN });
         assert_eq!(plain.loss.to_bits(), checkpointed.loss.to_bits());
         assert!(plain.gradients == checkpointed.gradients, "{asked:?}");
     }
@@ -112,7 +112,7 @@ fn two_passes_change_the_last_digits_only() {
         }
         let all_off = all_off.sqrt() / whole;
         assert!(all_off < 1e-5, "{asked:?}: off by {all_off:e} altogether");
-        let both = train(&asked, PassOptions { keep: Keep::Inputs, ..two_pass });
+        let both = train(&asked, PassOptions { keep: BackwardMode::Recompute, ..two_pass });
         assert!(both.gradients == twice.gradients, "{asked:?}");
     }
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use candle_core::Device;
 use catalogue::run_folder;
-use diffusion::pipeline::{Folders, Settings};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::Settings;
 use domain::train::TrainSpec;
 use image::RgbImage;
 use std::ops::ControlFlow;
@@ -36,10 +37,10 @@ fn spec(objective: &str, set: &str, more: &str) -> TrainSpec {
 }
 
 fn places(scratch: &Path, run: &str) -> RunPaths {
-    places_of(Folders::new(&bundled(), None), scratch, run)
+    places_of(PartFolders::new(&bundled(), None), scratch, run)
 }
 
-fn places_of(start: Folders, scratch: &Path, run: &str) -> RunPaths {
+fn places_of(start: PartFolders, scratch: &Path, run: &str) -> RunPaths {
     RunPaths { start, reference: None, run: scratch.join(run), cache: scratch.join("cache") }
 }
 
@@ -89,10 +90,10 @@ fn check(spec: &TrainSpec) {
 
 /// Stopped after some step.
 fn check_at(spec: &TrainSpec, stop: u32) {
-    check_of(&Folders::new(&bundled(), None), spec, stop);
+    check_of(&PartFolders::new(&bundled(), None), spec, stop);
 }
 
-fn check_of(model: &Folders, spec: &TrainSpec, stop: u32) {
+fn check_of(model: &PartFolders, spec: &TrainSpec, stop: u32) {
     let scratch = tempfile::tempdir().expect("a folder");
     let places = |run: &str| places_of(model.clone(), scratch.path(), run);
     let mut whole = Recorder::default();
@@ -120,7 +121,7 @@ fn check_of(model: &Folders, spec: &TrainSpec, stop: u32) {
 fn an_sdxl_model() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
     check_of(
-        &Folders::new(&folder, Some(&bundled())),
+        &PartFolders::new(&folder, Some(&bundled())),
         &spec(
             "{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }",
             "winter",
@@ -146,7 +147,7 @@ fn mirrored_now_and_then() {
     let more = "horizontal_flip = 'per_image'";
     check(&spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "quality", more));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
-    let sdxl = Folders::new(&folder, Some(&bundled()));
+    let sdxl = PartFolders::new(&folder, Some(&bundled()));
     let more = "horizontal_flip = 'per_pair'\ncrop = 'random'";
     check_of(&sdxl, &spec("{ kind = 'sft' }", "winter", more), 3);
 }

@@ -6,8 +6,8 @@ mod world;
 
 use candle_core::{DType, Device};
 use diffusion::conditioning::Conditioning;
-use diffusion::pipeline::Folders;
-use diffusion::tape::Keep;
+use diffusion::part_folders::PartFolders;
+use diffusion::tape::BackwardMode;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
 use diffusion::weights::{Parameters, StoredWeights};
@@ -22,7 +22,7 @@ fn world(caption_dropout: f64) -> World {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // CLIP for the weights of Diff-contrast is the bundled model's.
     let bundled = root.join("../../models/shapes");
-    let folders = Folders::new(&root.join("../diffusion/tests/fixtures/sdxl"), Some(&bundled));
+    let folders = PartFolders::new(&root.join("../diffusion/tests/fixtures/sdxl"), Some(&bundled));
     let text = format!(
         r#"
         name = "sdxl"
@@ -44,7 +44,7 @@ fn gradients(world: &World, way: PassOptions, dtype: DType) -> BTreeMap<String, 
     let load = |trainable| {
         let (config, files) = Unet::files(&folder).expect("files");
         let stored = StoredWeights::open(&files).expect("weights");
-        let parameters = Parameters::stored(stored, &Device::Cpu, dtype, trainable);
+        let parameters = Parameters::from_stored(stored, &Device::Cpu, dtype, trainable);
         parameters.build(|scope| Unet::new(scope, config.clone())).expect("a UNet")
     };
     let ((policy, variables), (reference, _)) = (load(true), load(false));
@@ -69,7 +69,7 @@ fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
     }
     let norm = |gradient: &[f32]| gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     let all = plain.values().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
-    let again = gradients(&world, PassOptions { keep: Keep::Inputs, ..way }, DType::F32);
+    let again = gradients(&world, PassOptions { keep: BackwardMode::Recompute, ..way }, DType::F32);
     assert!(plain == again, "running blocks again changes no bit");
     // Winners and losers pull against each other, and of what cancels, rounding is a larger share: of the last bias of a
     // feed-forward layer 2.6e-4 in one pass, where images run side by side, and 3.7e-4 in two, where they run one by one.

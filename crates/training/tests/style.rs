@@ -102,7 +102,7 @@ fn losers_are_picked_from_either_side_and_sets_are_read_like_any_other() {
         assert_eq!((&listed.prompt, &listed.winner, &listed.loser), (&row.prompt, &row.winner, &row.loser));
         assert_eq!(row.models, [Some("classical".to_owned()), Some("original".to_owned())]);
         assert_eq!(listed.prompt, original.caption);
-        let loser = datasets::image::decode(&listed.loser).expect("an image");
+        let loser = datasets::decode::decode(&listed.loser).expect("an image");
         let second = original.loser.as_ref().expect("a pair");
         assert!(loser == original.winner || loser == *second, "the loser is none of the originals");
         picked[usize::from(loser == *second)] += 1;

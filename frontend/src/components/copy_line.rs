@@ -1,15 +1,14 @@
-//! A command line with a button that copies it.
+//! A command line with a copy button.
 
 use leptos::prelude::*;
 use std::time::Duration;
 
-/// The line and its button.
 #[island]
 pub(crate) fn CopyLine(text: String) -> impl IntoView {
     let copied = RwSignal::new(false);
     let line = text.clone();
     let copy = move |_| {
-        // The promise needs no waiting: a browser that refuses leaves the line there to select.
+        // The promise is not awaited: if the browser refuses, the line can still be selected by hand.
         let _ = window().navigator().clipboard().write_text(&text);
         copied.set(true);
         set_timeout(move || copied.set(false), Duration::from_millis(1500));

@@ -1,4 +1,4 @@
-//! Evaluations that have ended, with their reports.
+//! Finished evaluations with links to their reports.
 
 use crate::format::moment;
 use domain::api::report_url;
@@ -7,14 +7,14 @@ use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
 use leptos::prelude::*;
 
-/// Those of a list that have a report.
-pub(crate) fn reported(jobs: &[Job]) -> Vec<Job> {
+/// The jobs of a list that have a report: succeeded evaluations.
+pub(crate) fn with_report(jobs: &[Job]) -> Vec<Job> {
     let has_report =
         |job: &&Job| job.state == JobState::Succeeded && matches!(job.spec, JobSpec::Evaluate(_));
     jobs.iter().filter(has_report).cloned().collect()
 }
 
-/// A list of them; nothing if there is none.
+/// The table of evaluations; nothing if there are none.
 #[component]
 pub(crate) fn Evaluations(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
     move || {
@@ -29,7 +29,7 @@ pub(crate) fn Evaluations(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
                                 <th>"Models"</th>
                                 <th>"Report"</th>
                                 <th class="figure">"Images"</th>
-                                <th class="figure">"Ended"</th>
+                                <th class="figure">"Finished"</th>
                             </tr>
                         </thead>
                         <tbody>{rows}</tbody>
@@ -47,18 +47,18 @@ fn row(job: &Job) -> Option<impl IntoView + use<>> {
             <td class="lead"><div>{models(spec)}</div></td>
             <td data-label="Report">
                 <span>
-                    <ReportLink job=job.id file=ReportFile::Page text="Report" /> " · "
+                    <ReportLink job=job.id file=ReportFile::Page text="HTML" /> " · "
                     <ReportLink job=job.id file=ReportFile::Figures text="JSON" /> " · "
                     <ReportLink job=job.id file=ReportFile::Scores text="CSV" />
                 </span>
             </td>
             <td data-label="Images" class="figure">{job.total}</td>
-            <td data-label="Ended" class="figure soft">{job.finished_at.map(moment)}</td>
+            <td data-label="Finished" class="figure soft">{job.finished_at.map(moment)}</td>
         </tr>
     })
 }
 
-/// The models in the order of the spec, the one that the others are compared with marked where there are others.
+/// The models in the order of the spec. With several models, the baseline has a badge.
 fn models(spec: &EvaluateSpec) -> impl IntoView + use<> {
     let all = spec.all_models();
     let several = all.len() > 1;
@@ -70,7 +70,7 @@ fn models(spec: &EvaluateSpec) -> impl IntoView + use<> {
     all.into_iter().map(name).collect_view()
 }
 
-/// A link to one form of a report.
+/// A link to one file of a report.
 #[component]
 pub(crate) fn ReportLink(job: JobId, file: ReportFile, #[prop(into)] text: String) -> impl IntoView {
     view! { <a href=report_url(job, file)>{text}</a> }

@@ -1,20 +1,19 @@
-//! Jobs that no run shows: those that wait, and evaluations.
+//! Jobs that have no run to show them: queued jobs, and evaluations that are unfinished or failed.
 
 use crate::components::badge::StateBadge;
-use crate::components::run_table::Progress;
+use crate::components::progress::Progress;
 use crate::format::moment;
 use domain::job::{Job, JobState};
 use leptos::prelude::*;
 
-/// Those of a list that belong here, in the order in which they are taken.
-pub(crate) fn queue(jobs: Vec<Job>) -> Vec<Job> {
-    let mut jobs = jobs;
+/// Selects these jobs from a list that is newest first, and sorts them in the order in which workers claim them.
+pub(crate) fn without_run(mut jobs: Vec<Job>) -> Vec<Job> {
     jobs.retain(|job| job.run_id.is_none() && (!job.state.is_final() || job.state == JobState::Failed));
     jobs.reverse();
     jobs
 }
 
-/// A list of them; nothing if there is none.
+/// The table of these jobs; nothing if there are none.
 #[component]
 pub(crate) fn JobQueue(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
     move || {
@@ -27,9 +26,9 @@ pub(crate) fn JobQueue(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
                         <thead>
                             <tr>
                                 <th>"Job"</th>
-                                <th>"State"</th>
+                                <th>"Status"</th>
                                 <th>"Progress"</th>
-                                <th class="figure">"Asked for"</th>
+                                <th class="figure">"Submitted"</th>
                             </tr>
                         </thead>
                         <tbody>{rows}</tbody>
@@ -41,7 +40,7 @@ pub(crate) fn JobQueue(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
 }
 
 fn row(job: Job) -> impl IntoView {
-    let what = match job.spec.kind() {
+    let kind = match job.spec.kind() {
         "evaluate" => "Evaluation",
         _ => "Training",
     };
@@ -49,12 +48,12 @@ fn row(job: Job) -> impl IntoView {
     view! {
         <tr>
             <td class="lead">
-                {job.spec.name().to_owned()} " " <span class="badge">{what}</span>
+                {job.spec.name().to_owned()} " " <span class="badge">{kind}</span>
                 {job.error.map(|error| view! { <p class="job-error">{error}</p> })}
             </td>
-            <td data-label="State"><StateBadge state=job.state /></td>
+            <td data-label="Status"><StateBadge state=job.state /></td>
             <td data-label="Progress">{progress}</td>
-            <td data-label="Asked for" class="figure soft">{moment(job.created_at)}</td>
+            <td data-label="Submitted" class="figure soft">{moment(job.created_at)}</td>
         </tr>
     }
 }

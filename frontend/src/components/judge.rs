@@ -1,9 +1,9 @@
-//! Blinded pairs: look, choose, learn who was who, next.
+//! Blind comparison of two images: vote, see the models, continue with the next pair.
 
 use crate::api::{self, Failure};
+use crate::components::hydration::is_hydrated;
+use crate::components::keyboard::shortcut_key;
 use crate::components::note::{Empty, FailureNote};
-use crate::components::poll::awake;
-use crate::components::run_samples::key_for_page;
 use crate::format::count;
 use domain::api::{BlindMatchup, NextMatchup, VoteRequest, VoteResponse};
 use domain::preference::Choice;
@@ -13,60 +13,61 @@ use leptos::task::spawn_local;
 use leptos::web_sys::SubmitEvent;
 use std::time::Duration;
 
-/// How long the names stay before the next pair comes by itself.
-const REVEAL: Duration = Duration::from_millis(2500);
+/// How long the models are shown before auto-advance loads the next pair.
+const REVEAL_TIME: Duration = Duration::from_millis(2500);
 
-/// Where a visit stands.
 #[derive(Clone, Copy)]
-struct Desk {
-    now: RwSignal<NextMatchup>,
-    sent: RwSignal<Option<Choice>>,
+struct JudgeState {
+    current: RwSignal<NextMatchup>,
+    /// The vote that was sent for the current matchup.
+    vote: RwSignal<Option<Choice>>,
+    /// The response to the vote, which names the models.
     revealed: RwSignal<Option<VoteResponse>>,
     failure: RwSignal<Option<Failure>>,
-    advance_alone: RwSignal<bool>,
+    auto_advance: RwSignal<bool>,
 }
 
-/// The whole desk. Without JavaScript the buttons post a form.
+/// The page of a rater. Without JavaScript the buttons submit a form.
 #[island]
 pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
-    let desk = Desk {
-        now: RwSignal::new(initial),
-        sent: RwSignal::new(None),
+    let judge = JudgeState {
+        current: RwSignal::new(initial),
+        vote: RwSignal::new(None),
         revealed: RwSignal::new(None),
         failure: RwSignal::new(None),
-        advance_alone: RwSignal::new(true),
+        auto_advance: RwSignal::new(true),
     };
     Effect::new(move |_| {
         let listener = window_event_listener(ev::keydown, move |event| {
-            if let Some(key) = key_for_page(&event)
-                && desk.press(&key)
+            if let Some(key) = shortcut_key(&event)
+                && judge.handle_key(&key)
             {
                 event.prevent_default();
             }
         });
         on_cleanup(move || listener.remove());
     });
-    let awake = awake();
+    let hydrated = is_hydrated();
     view! {
-        <div class="judge" data-awake=awake>
-            {move || match desk.now.get().matchup {
-                Some(matchup) => view! { <Pair desk matchup /> }.into_any(),
-                None => view! { <AllJudged votes=desk.now.get().votes_cast /> }.into_any(),
+        <div class="judge" data-hydrated=hydrated>
+            {move || match judge.current.get().matchup {
+                Some(matchup) => view! { <Pair judge matchup /> }.into_any(),
+                None => view! { <AllJudged votes=judge.current.get().votes_cast /> }.into_any(),
             }}
-            {move || desk.failure.get().map(|failure| view! { <FailureNote failure /> })}
+            {move || judge.failure.get().map(|failure| view! { <FailureNote failure /> })}
         </div>
     }
 }
 
-impl Desk {
-    /// What a key does; whether it did something.
-    fn press(self, key: &str) -> bool {
+impl JudgeState {
+    /// Whether the key is a shortcut of the page; if so, its action is taken.
+    fn handle_key(self, key: &str) -> bool {
         if self.revealed.read_untracked().is_some() {
-            let goes_on = matches!(key, "Enter" | " ");
-            if goes_on {
-                self.go_on();
+            let advances = matches!(key, "Enter" | " ");
+            if advances {
+                self.advance();
             }
-            return goes_on;
+            return advances;
         }
         let choice = match key {
             "ArrowLeft" => Choice::Left,
@@ -75,21 +76,21 @@ impl Desk {
             "ArrowUp" | "b" | "B" => Choice::BothBad,
             _ => return false,
         };
-        self.vote(choice);
+        self.cast(choice);
         true
     }
 
-    fn vote(self, choice: Choice) {
-        let Some(matchup) = self.now.get_untracked().matchup else { return };
-        if self.sent.get_untracked().is_some() {
+    fn cast(self, choice: Choice) {
+        let Some(matchup) = self.current.get_untracked().matchup else { return };
+        if self.vote.get_untracked().is_some() {
             return;
         }
-        self.sent.set(Some(choice));
+        self.vote.set(Some(choice));
         self.failure.set(None);
         spawn_local(async move {
             match api::vote(&matchup, &VoteRequest { choice }).await {
                 Ok(response) => self.reveal(response),
-                // Already counted, in another tab or by a double press: nothing is lost, go on.
+                // The vote is already counted, from another tab or a double press: continue with the next pair.
                 Err(failure) if failure.status == 409 => match api::next_matchup(matchup.question).await {
                     Ok(next) => self.show(next),
                     Err(failure) => self.fail(failure),
@@ -102,21 +103,21 @@ impl Desk {
     fn reveal(self, response: VoteResponse) {
         let vote = response.vote_id;
         self.revealed.set(Some(response));
-        if self.advance_alone.get_untracked() {
-            let still_this =
+        if self.auto_advance.get_untracked() {
+            let still_shown =
                 move || self.revealed.read_untracked().as_ref().is_some_and(|shown| shown.vote_id == vote);
             set_timeout(
                 move || {
-                    if still_this() && self.advance_alone.get_untracked() {
-                        self.go_on();
+                    if still_shown() && self.auto_advance.get_untracked() {
+                        self.advance();
                     }
                 },
-                REVEAL,
+                REVEAL_TIME,
             );
         }
     }
 
-    fn go_on(self) {
+    fn advance(self) {
         if let Some(response) = self.revealed.get_untracked() {
             self.show(response.next);
         }
@@ -124,27 +125,27 @@ impl Desk {
 
     fn show(self, next: NextMatchup) {
         self.revealed.set(None);
-        self.sent.set(None);
-        self.now.set(next);
+        self.vote.set(None);
+        self.current.set(next);
     }
 
     fn fail(self, failure: Failure) {
-        self.sent.set(None);
+        self.vote.set(None);
         self.failure.set(Some(failure));
     }
 }
 
-/// Two images of a prompt and the four answers.
+/// The two images of a matchup and the four choices.
 #[component]
-fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
+fn Pair(judge: JudgeState, matchup: BlindMatchup) -> impl IntoView {
     let BlindMatchup { id, question, prompt, left_url, right_url } = matchup;
     let submit = move |event: SubmitEvent| {
-        // The buttons' clicks do the work; this only keeps the browser on the page.
+        // The buttons vote when clicked; the form is submitted only without JavaScript.
         event.prevent_default();
     };
     let votes = move || {
-        let revealed = desk.revealed.read().as_ref().map(|shown| shown.next.votes_cast);
-        count(revealed.unwrap_or_else(|| desk.now.get_untracked().votes_cast), "vote", "votes")
+        let revealed = judge.revealed.read().as_ref().map(|shown| shown.next.votes_cast);
+        count(revealed.unwrap_or_else(|| judge.current.get_untracked().votes_cast), "vote", "votes")
     };
     view! {
         <form method="post" action="/judge/vote" on:submit=submit>
@@ -154,54 +155,54 @@ fn Pair(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
                 <strong>{prompt}</strong>
             </p>
             <div class="sides">
-                <Side desk choice=Choice::Left address=left_url />
-                <Side desk choice=Choice::Right address=right_url />
+                <Side judge choice=Choice::Left address=left_url />
+                <Side judge choice=Choice::Right address=right_url />
             </div>
-            <div class="answers" class:hidden=move || desk.revealed.read().is_some()>
-                <Answer desk choice=Choice::Left label="Left" key="←" />
-                <Answer desk choice=Choice::Tie label="Tie" key="↓" />
-                <Answer desk choice=Choice::BothBad label="Both bad" key="↑" />
-                <Answer desk choice=Choice::Right label="Right" key="→" />
+            <div class="answers" class:hidden=move || judge.revealed.read().is_some()>
+                <ChoiceButton judge choice=Choice::Left label="Left" key="←" />
+                <ChoiceButton judge choice=Choice::Tie label="Tie" key="↓" />
+                <ChoiceButton judge choice=Choice::BothBad label="Both bad" key="↑" />
+                <ChoiceButton judge choice=Choice::Right label="Right" key="→" />
             </div>
         </form>
-        {move || desk.revealed.get().map(|response| view! { <Reveal desk response /> })}
+        {move || judge.revealed.get().map(|response| view! { <Reveal judge response /> })}
         <p class="judge-foot soft">
-            {votes} " so far. Models stay hidden until you have voted."
+            {votes} " cast. Model names are revealed after you vote."
         </p>
     }
 }
 
-/// One image: a button that votes for it, and its model's name once revealed.
+/// One image, as a button that votes for it. The name of its model is shown once revealed.
 #[component]
-fn Side(desk: Desk, choice: Choice, address: String) -> impl IntoView {
+fn Side(judge: JudgeState, choice: Choice, address: String) -> impl IntoView {
     let name = move || {
-        desk.revealed.get().map(|response| match choice {
+        judge.revealed.get().map(|response| match choice {
             Choice::Left => response.left_model,
             _ => response.right_model,
         })
     };
-    let word = choice.as_str();
+    let side = choice.as_str();
     view! {
         <button
-            type="submit" name="choice" value=word class="side"
-            class:won=move || desk.sent.get() == Some(choice)
-            class:lost=move || desk.revealed.read().as_ref().is_some_and(|shown| shown.choice != choice)
-            aria-label=format!("Vote for the {word} image")
-            on:click=move |_| desk.vote(choice)
+            type="submit" name="choice" value=side class="side"
+            class:won=move || judge.vote.get() == Some(choice)
+            class:lost=move || judge.revealed.read().as_ref().is_some_and(|shown| shown.choice != choice)
+            aria-label=format!("Vote for the {side} image")
+            on:click=move |_| judge.cast(choice)
         >
-            <img src=address alt=format!("The {word} image") width="64" height="64" />
+            <img src=address alt=format!("The {side} image") width="64" height="64" />
             {move || name().map(|name| view! { <span class="name">{name}</span> })}
         </button>
     }
 }
 
 #[component]
-fn Answer(desk: Desk, choice: Choice, label: &'static str, key: &'static str) -> impl IntoView {
+fn ChoiceButton(judge: JudgeState, choice: Choice, label: &'static str, key: &'static str) -> impl IntoView {
     view! {
         <button
             type="submit" name="choice" value=choice.as_str()
-            disabled=move || desk.sent.get().is_some()
-            on:click=move |_| desk.vote(choice)
+            disabled=move || judge.vote.get().is_some()
+            on:click=move |_| judge.cast(choice)
         >
             <span>{label}</span>
             <kbd>{key}</kbd>
@@ -209,31 +210,31 @@ fn Answer(desk: Desk, choice: Choice, label: &'static str, key: &'static str) ->
     }
 }
 
-/// Who was who; meanwhile the next images load.
+/// The models of the judged images. Preloads the images of the next matchup.
 #[component]
-fn Reveal(desk: Desk, response: VoteResponse) -> impl IntoView {
+fn Reveal(judge: JudgeState, response: VoteResponse) -> impl IntoView {
     let VoteResponse { choice, left_model, right_model, next, .. } = response;
     let verdict = match choice {
         Choice::Left => format!("You chose {left_model} over {right_model}."),
         Choice::Right => format!("You chose {right_model} over {left_model}."),
-        Choice::Tie => format!("A tie between {left_model} and {right_model}."),
-        Choice::BothBad => format!("Neither {left_model} nor {right_model} will do."),
+        Choice::Tie => format!("Tie between {left_model} and {right_model}."),
+        Choice::BothBad => format!("You rated {left_model} and {right_model} both bad."),
     };
-    let ahead = next.matchup.map(|next| {
+    let preload = next.matchup.map(|next| {
         view! { <img src=next.left_url alt="" /><img src=next.right_url alt="" /> }
     });
     view! {
         <div class="reveal" role="status">
             <p>{verdict}</p>
-            <button type="button" class="primary" on:click=move |_| desk.go_on()>"Continue" <kbd>"Enter"</kbd></button>
+            <button type="button" class="primary" on:click=move |_| judge.advance()>"Next pair" <kbd>"Enter"</kbd></button>
             <label class="check">
                 <input
-                    type="checkbox" prop:checked=move || desk.advance_alone.get()
-                    on:change=move |event| desk.advance_alone.set(event_target_checked(&event))
+                    type="checkbox" prop:checked=move || judge.auto_advance.get()
+                    on:change=move |event| judge.auto_advance.set(event_target_checked(&event))
                 />
-                "Go on by itself"
+                "Auto-advance"
             </label>
-            <div class="ahead" aria-hidden="true">{ahead}</div>
+            <div class="preload" aria-hidden="true">{preload}</div>
         </div>
     }
 }
@@ -244,9 +245,9 @@ fn AllJudged(votes: i64) -> impl IntoView {
     view! {
         <Empty title>
             <p>
-                {(votes > 0).then(|| format!("Thank you: {}. ", count(votes, "vote", "votes")))}
-                "Pairs come from evaluation images of the same prompt by two models. Train and evaluate another model, or see "
-                <a href="/leaderboard">"where the models stand"</a> "."
+                {(votes > 0).then(|| format!("Thank you for {}. ", count(votes, "vote", "votes")))}
+                "Pairs are built from evaluation images of the same prompt by two models. Evaluate another model to get more, or see the "
+                <a href="/leaderboard">"leaderboard"</a> "."
             </p>
         </Empty>
     }

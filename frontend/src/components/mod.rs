@@ -1,13 +1,19 @@
-//! What both sides draw. Islands wake in the browser; the rest is plain markup.
+//! Components that both sides compile. Islands are hydrated in the browser; the others are plain markup.
 
 pub(crate) mod badge;
 pub(crate) mod copy_line;
 pub(crate) mod evaluations;
+pub(crate) mod generation_form;
+mod generation_results;
+mod hydration;
 pub(crate) mod job_queue;
 pub(crate) mod judge;
+mod keyboard;
+pub(crate) mod model_picker;
 pub(crate) mod note;
 pub(crate) mod playground;
 mod poll;
+mod progress;
 mod run_charts;
 pub(crate) mod run_live;
 mod run_samples;

@@ -1,9 +1,9 @@
-//! What to say when there is nothing, or when something went wrong.
+//! Empty states and error notes.
 
 use crate::api::Failure;
 use leptos::prelude::*;
 
-/// Nothing here yet, and what to do about it.
+/// An empty state. `children` say how to fill it.
 #[component]
 pub(crate) fn Empty(#[prop(into)] title: String, children: Children) -> impl IntoView {
     view! {
@@ -18,7 +18,7 @@ pub(crate) fn Empty(#[prop(into)] title: String, children: Children) -> impl Int
     }
 }
 
-/// A call that failed.
+/// The message of a failed call, with its problems by field.
 #[component]
 pub(crate) fn FailureNote(failure: Failure) -> impl IntoView {
     let fields = failure

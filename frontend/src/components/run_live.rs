@@ -1,12 +1,12 @@
-//! The living part of a run's page: state, curves, samples and the models made.
+//! The live part of a run's page: status, metrics and sample images.
 
 use crate::api::{self, Failure};
 use crate::components::badge::StateBadge;
 use crate::components::note::FailureNote;
 use crate::components::poll::poll;
+use crate::components::progress::Progress;
 use crate::components::run_charts::RunCharts;
 use crate::components::run_samples::RunSamples;
-use crate::components::run_table::Progress;
 use crate::curve::{Curve, extend};
 use crate::format;
 use domain::api::RunSample;
@@ -19,53 +19,53 @@ use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// What the page knows when it is drawn.
+/// The run as the server rendered it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Start {
-    pub(crate) run: RunId,
+pub(crate) struct RunSnapshot {
+    pub(crate) id: RunId,
     pub(crate) job: JobId,
     pub(crate) state: JobState,
     pub(crate) cancel_requested: bool,
     pub(crate) error: Option<String>,
     pub(crate) step: i64,
     pub(crate) steps: i64,
-    /// Images of one update, for the time left.
+    /// Images per optimiser update, from which the remaining time is estimated.
     pub(crate) images_per_step: f64,
     pub(crate) curves: Vec<Curve>,
     pub(crate) samples: Vec<RunSample>,
 }
 
-/// Watches the run until it has ended.
+/// Polls the run until it has ended.
 #[island]
-pub(crate) fn RunLive(start: Start) -> impl IntoView {
-    let Start { run, job, steps, images_per_step, error, .. } = start;
-    let state = RwSignal::new(start.state);
-    let step = RwSignal::new(start.step);
-    let curves = RwSignal::new(start.curves);
-    let samples = RwSignal::new(start.samples);
-    let ended_here = RwSignal::new(false);
+pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
+    let RunSnapshot { id, job, steps, images_per_step, error, cancel_requested, .. } = run;
+    let state = RwSignal::new(run.state);
+    let step = RwSignal::new(run.step);
+    let curves = RwSignal::new(run.curves);
+    let samples = RwSignal::new(run.samples);
+    let finished_while_open = RwSignal::new(false);
 
     poll(Duration::from_millis(1500), move || async move {
         if state.get_untracked().is_final() {
             return ControlFlow::Break(());
         }
-        let Ok(news) = api::run_metrics(run, newest(&curves.read_untracked())).await else {
+        let Ok(update) = api::run_metrics(id, last_step(&curves.read_untracked())).await else {
             return ControlFlow::Continue(());
         };
-        let ended = news.state.is_final();
-        if news.step != step.get_untracked() || ended {
-            if let Ok(page) = api::run_samples(run).await
+        let ended = update.state.is_final();
+        if update.step != step.get_untracked() || ended {
+            if let Ok(page) = api::run_samples(id).await
                 && page.items.len() != samples.read_untracked().len()
             {
                 samples.set(page.items);
             }
-            step.set(news.step);
+            step.set(update.step);
         }
-        if !news.points.is_empty() {
-            curves.update(|curves| extend(curves, &news));
+        if !update.points.is_empty() {
+            curves.update(|curves| extend(curves, &update));
         }
-        state.set(news.state);
-        ended_here.set(ended);
+        state.set(update.state);
+        finished_while_open.set(ended);
         ControlFlow::Continue(())
     });
 
@@ -95,32 +95,33 @@ pub(crate) fn RunLive(start: Start) -> impl IntoView {
             <StateBadge state />
             <Progress step steps=steps />
             <span class="soft">{time_left}</span>
-            <Cancel job state requested=start.cancel_requested />
+            <Cancel job state requested=cancel_requested />
         </div>
         {error.map(|error| view! { <div class="note bad" role="alert"><p>{error}</p></div> })}
-        <Show when=move || ended_here.get() && state.get() == JobState::Succeeded fallback=|| ()>
+        <Show when=move || finished_while_open.get() && state.get() == JobState::Succeeded fallback=|| ()>
             <div class="note good" role="status">
-                <p>"The run has finished. Its model is ready: " <a href="/models">"see it among the models"</a> "."</p>
+                <p>"The run has finished. Its model is on the " <a href="/models">"Models page"</a> "."</p>
             </div>
         </Show>
         <div class="tiles">
             {tile("Loss", metric::LOSS, format::number)}
-            {tile("Accuracy", metric::REWARDS_ACCURACIES, format::percent)}
-            {tile("Margin", metric::REWARDS_MARGINS, format::number)}
-            {tile("Images/s", metric::SAMPLES_PER_SECOND, format::number)}
+            {tile("Implicit accuracy", metric::REWARDS_ACCURACIES, format::percent)}
+            {tile("Reward margin", metric::REWARDS_MARGINS, format::number)}
+            {tile("Images per second", metric::SAMPLES_PER_SECOND, format::number)}
         </div>
         <RunSamples samples />
         <RunCharts curves steps />
     }
 }
 
-/// The step of the newest point; -1 without any.
-#[expect(clippy::cast_possible_truncation, reason = "steps are whole and small")]
-fn newest(curves: &[Curve]) -> i64 {
-    curves.iter().filter_map(|curve| curve.points.last()).fold(-1.0, |newest: f64, point| newest.max(point.0))
+/// The last step that any curve has a point of; -1 without points.
+#[expect(clippy::cast_possible_truncation, reason = "steps are whole numbers far below 2^52")]
+fn last_step(curves: &[Curve]) -> i64 {
+    curves.iter().filter_map(|curve| curve.points.last()).fold(-1.0, |last: f64, point| last.max(point.0))
         as i64
 }
 
+/// A duration to about two digits.
 fn rough(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("{s:.0} s"),
@@ -129,7 +130,7 @@ fn rough(seconds: f64) -> String {
     }
 }
 
-/// Asks the job to stop.
+/// The button that requests cancellation of the job.
 #[component]
 fn Cancel(job: JobId, state: RwSignal<JobState>, requested: bool) -> impl IntoView {
     let requested = RwSignal::new(requested);
@@ -146,7 +147,7 @@ fn Cancel(job: JobId, state: RwSignal<JobState>, requested: bool) -> impl IntoVi
     view! {
         <Show when=move || !state.get().is_final() fallback=|| ()>
             <button type="button" class="quiet danger" disabled=move || requested.get() on:click=cancel>
-                {move || if requested.get() { "Stopping…" } else { "Cancel run" }}
+                {move || if requested.get() { "Cancelling…" } else { "Cancel run" }}
             </button>
         </Show>
         {move || failure.get().map(|failure| view! { <FailureNote failure /> })}

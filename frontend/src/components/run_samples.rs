@@ -1,12 +1,12 @@
-//! The same prompts and seeds, imaged by the run's weights as they change.
+//! Sample images of a run: the same prompts and seeds, generated with its weights at several steps.
 
 use crate::api::image_url;
+use crate::components::keyboard::shortcut_key;
 use domain::api::RunSample;
 use leptos::ev;
 use leptos::prelude::*;
-use leptos::web_sys::{HtmlElement, KeyboardEvent};
-use wasm_bindgen::JsCast;
 
+/// The steps that have samples, ascending.
 fn steps(samples: &[RunSample]) -> Vec<i64> {
     let mut steps: Vec<i64> = samples.iter().map(|sample| sample.step).collect();
     steps.sort_unstable();
@@ -14,7 +14,7 @@ fn steps(samples: &[RunSample]) -> Vec<i64> {
     steps
 }
 
-/// Sample images with a slider over steps. Follows the newest until somebody moves it.
+/// Sample images with a slider over steps. Shows the newest step until the slider is moved.
 #[component]
 pub(crate) fn RunSamples(samples: RwSignal<Vec<RunSample>>) -> impl IntoView {
     let chosen = RwSignal::new(None::<usize>);
@@ -35,19 +35,19 @@ pub(crate) fn RunSamples(samples: RwSignal<Vec<RunSample>>) -> impl IntoView {
     };
     Effect::new(move |_| {
         let listener =
-            window_event_listener(ev::keydown, move |event| match key_for_page(&event).as_deref() {
+            window_event_listener(ev::keydown, move |event| match shortcut_key(&event).as_deref() {
                 Some("ArrowLeft") => move_by(-1),
                 Some("ArrowRight") => move_by(1),
                 _ => {}
             });
         on_cleanup(move || listener.remove());
     });
-    let when_some = move || samples.with(|samples| !samples.is_empty());
+    let has_samples = move || samples.with(|samples| !samples.is_empty());
     view! {
-        <Show when=when_some fallback=|| ()>
+        <Show when=has_samples fallback=|| ()>
             <section aria-labelledby="samples">
                 <header class="section-head">
-                    <h2 id="samples">"Samples"</h2>
+                    <h2 id="samples">"Sample images"</h2>
                     <label class="slider wide">
                         <span>"Step " <b>{move || steps.with(|steps| steps.get(index.get()).copied())}</b></span>
                         <input
@@ -74,14 +74,4 @@ fn image(sample: RunSample) -> impl IntoView {
             <figcaption>{sample.prompt.clone()}</figcaption>
         </figure>
     }
-}
-
-/// The key, unless it is meant for a field or the browser.
-pub(crate) fn key_for_page(event: &KeyboardEvent) -> Option<String> {
-    let in_field = event
-        .target()
-        .and_then(|target| target.dyn_into::<HtmlElement>().ok())
-        .is_some_and(|element| matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"));
-    let modified = event.ctrl_key() || event.alt_key() || event.meta_key();
-    (!in_field && !modified && !event.repeat()).then(|| event.key())
 }

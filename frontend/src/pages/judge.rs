@@ -1,16 +1,16 @@
-//! The judging desk.
+//! The page where raters compare images.
 
 use crate::api;
 use crate::components::judge::Judge;
-use crate::pages::loaded;
-use crate::pages::questions::{Questions, asked};
+use crate::pages::layout::loaded;
+use crate::pages::questions::{Questions, selected};
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// The next pair of this visitor, by the question that the address names.
+/// The visitor's next matchup for the selected question.
 #[component]
 pub(crate) fn JudgePage() -> impl IntoView {
-    let question = asked();
+    let question = selected();
     view! {
         <Title text="Judge" />
         <h1 class="visually-hidden">"Judge"</h1>

@@ -1,17 +1,18 @@
-//! No such page.
+//! The page of unknown addresses.
 
-use crate::pages::Head;
+use crate::pages::layout::Head;
 use axum::http::StatusCode;
 use leptos::prelude::*;
+use leptos_axum::ResponseOptions;
 
-/// Says so, under the right status.
+/// Sets the status to 404.
 #[component]
 pub(crate) fn NotFound() -> impl IntoView {
-    if let Some(page) = use_context::<leptos_axum::ResponseOptions>() {
+    if let Some(page) = use_context::<ResponseOptions>() {
         page.set_status(StatusCode::NOT_FOUND);
     }
     view! {
-        <Head title="No such page" lead="The address leads nowhere. The pages there are stand above." />
-        <p><a href="/runs">"See the runs"</a></p>
+        <Head title="Page not found" lead="There is no page at this address." />
+        <p><a href="/runs">"Go to Runs"</a></p>
     }
 }

@@ -1,16 +1,16 @@
-//! Which question of raters a page is about.
+//! Selection of the question that raters answer.
 
 use domain::preference::Question;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 
-/// The question that the address names; the first where it names none.
-pub(super) fn asked() -> Question {
+/// The question in the URL's query; the default if it names none.
+pub(super) fn selected() -> Question {
     let named = use_query_map().with_untracked(|fields| fields.get("question"));
     named.and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
-/// Links to the same page with each question.
+/// Links to the same page for each question.
 #[component]
 pub(super) fn Questions(page: &'static str, current: Question) -> impl IntoView {
     let links = Question::ALL.into_iter().map(|question| {

@@ -1,133 +1,131 @@
-//! One run.
+//! One training run.
 
-use crate::api::{self, Answer, Failure};
+use crate::api::{self, ApiResult, Failure};
 use crate::components::badge::ObjectiveBadge;
-use crate::components::run_live::{RunLive, Start};
+use crate::components::run_live::{RunLive, RunSnapshot};
 use crate::curve::curves;
 use crate::format::{duration, moment, number};
-use crate::pages::{Head, loaded};
+use crate::pages::layout::{Head, loaded};
 use domain::api::{ErrorDetail, Page, RunDetail, RunMetrics, RunSample};
+use domain::data::DataSpec;
 use domain::id::RunId;
 use domain::model::Model;
-use domain::train::{DataSpec, Objective, TrainSpec};
+use domain::train::TrainSpec;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 
-/// The run that the path names.
 #[component]
 pub(crate) fn RunPage() -> impl IntoView {
     let id = use_params_map().with_untracked(|params| params.get("id").unwrap_or_default());
-    loaded(load(id), draw)
+    loaded(load(id), page)
 }
 
 type Loaded = (RunDetail, RunMetrics, Page<RunSample>);
 
-async fn load(id: String) -> Answer<Loaded> {
+async fn load(id: String) -> ApiResult<Loaded> {
     let id: RunId = id.parse().map_err(|_| Failure {
         status: 404,
         detail: ErrorDetail {
             code: "not_found".into(),
-            message: format!("{id:?} is no run's id. The list of runs has them all."),
+            message: format!("{id:?} is not the id of a run. Open the run from the Runs page."),
             fields: Vec::new(),
         },
     })?;
     Ok((api::run(id).await?, api::run_metrics(id, -1).await?, api::run_samples(id).await?))
 }
 
-fn draw((detail, metrics, samples): Loaded) -> impl IntoView {
+fn page((detail, metrics, samples): Loaded) -> impl IntoView {
     let RunDetail { run, job, models } = detail;
     let spec = run.spec.clone();
-    let per_pair = if spec.objective.is_preference() { 2.0 } else { 1.0 };
-    let start = Start {
-        run: run.id,
+    let images_per_example = if spec.objective.is_preference() { 2.0 } else { 1.0 };
+    let snapshot = RunSnapshot {
+        id: run.id,
         job: run.job_id,
         state: run.state,
         cancel_requested: job.cancel_requested,
         error: run.error.clone(),
         step: metrics.step,
         steps: i64::from(spec.steps),
-        images_per_step: per_pair * f64::from(spec.batch_size) * f64::from(spec.gradient_accumulation),
+        images_per_step: images_per_example
+            * f64::from(spec.batch_size)
+            * f64::from(spec.gradient_accumulation),
         curves: curves(&metrics),
         samples: samples.items,
     };
     let (objective, base) = (spec.objective.kind(), spec.base.clone());
-    let took = run.finished_at.map(|end| format!(", took {}", duration(run.created_at, end)));
+    let took = run.finished_at.map(|end| format!(" · took {}", duration(run.created_at, end)));
     view! {
         <Head title=run.name.clone()>
             <p class="lead">
                 <ObjectiveBadge kind=objective />
-                " from " <a href=format!("/models#{base}")>{base.clone()}</a>
-                ", asked for " <time datetime=run.created_at.to_rfc3339()>{moment(run.created_at)}</time>
+                " base model " <a href=format!("/models#{base}")>{base.clone()}</a>
+                " · submitted " <time datetime=run.created_at.to_rfc3339()>{moment(run.created_at)}</time>
                 {took}
             </p>
         </Head>
-        <RunLive start />
-        {(!models.is_empty()).then(|| made(models))}
-        {asked(&spec)}
+        <RunLive run=snapshot />
+        {(!models.is_empty()).then(|| checkpoints(models))}
+        {spec_section(&spec)}
     }
 }
 
-fn made(models: Vec<Model>) -> impl IntoView {
+fn checkpoints(models: Vec<Model>) -> impl IntoView {
     let models = models
         .into_iter()
         .map(|model| {
             view! {
                 <li>
                     <a href=format!("/models#{}", model.name)>{model.name.clone()}</a>
-                    {model.step.map(|step| view! { <span class="soft">" at step " {step}</span> })}
-                    " " <a class="soft" href=format!("/playground?model={}", model.name)>"Generate with it"</a>
+                    {model.step.map(|step| view! { <span class="soft">" step " {step}</span> })}
+                    " " <a class="soft" href=format!("/playground?model={}", model.name)>"Generate"</a>
                 </li>
             }
         })
         .collect_view();
     view! {
-        <section aria-labelledby="made">
-            <h2 id="made">"Models it has made"</h2>
+        <section aria-labelledby="checkpoints">
+            <h2 id="checkpoints">"Checkpoints"</h2>
             <ul class="plain">{models}</ul>
         </section>
     }
 }
 
-/// What a run learns from, in a few words.
-fn data(spec: &DataSpec) -> String {
+/// The dataset of a run in a few words.
+fn dataset(spec: &DataSpec) -> String {
     match spec {
         DataSpec::Shapes { set, count, .. } => {
             let set = serde_json::to_value(set).ok().and_then(|v| v.as_str().map(str::to_owned));
-            format!("{}, {count}", set.unwrap_or_default())
+            format!("shapes-{}, {count} examples", set.unwrap_or_default())
         }
         DataSpec::PickAPic(of) => of.hub.clone().unwrap_or_else(|| of.folder.clone()),
         DataSpec::Folder(of) | DataSpec::WebDataset(of) => of.folder.clone(),
         DataSpec::Prepared(of) => of.folder.clone(),
-        DataSpec::Votes(_) => "the team's votes".to_owned(),
+        DataSpec::Votes(_) => "votes".to_owned(),
     }
 }
 
-fn asked(spec: &TrainSpec) -> impl IntoView + use<> {
+/// The most important settings, and the whole spec as JSON.
+fn spec_section(spec: &TrainSpec) -> impl IntoView + use<> {
     let mut facts: Vec<(&str, String)> = vec![
-        ("Data", data(&spec.data)),
-        ("Updates", spec.steps.to_string()),
-        ("Batch", format!("{} × {} accumulated", spec.batch_size, spec.gradient_accumulation)),
+        ("Dataset", dataset(&spec.data)),
+        ("Steps", spec.steps.to_string()),
+        ("Batch size", spec.batch_size.to_string()),
+        ("Gradient accumulation", spec.gradient_accumulation.to_string()),
         ("Learning rate", number(spec.effective_rate())),
         ("Seed", spec.seed.to_string()),
     ];
-    match &spec.objective {
-        Objective::DiffusionDpo { beta } => facts.push(("Beta", number(*beta))),
-        Objective::DiffContrast { beta, tau, .. } | Objective::Rpo { beta, tau, .. } => {
-            facts.push(("Beta", number(*beta)));
-            facts.push(("Tau", number(*tau)));
-        }
-        Objective::Denoise { .. } | Objective::Sft {} => {}
-    }
+    facts.extend(spec.objective.beta().map(|beta| ("Beta", number(beta))));
+    facts.extend(spec.objective.weighting().map(|weighting| ("Tau", number(weighting.tau))));
     let facts = facts
         .into_iter()
         .map(|(name, value)| view! { <div><dt>{name}</dt><dd>{value}</dd></div> })
         .collect_view();
-    let whole = serde_json::to_string_pretty(spec).unwrap_or_default();
+    let json = serde_json::to_string_pretty(spec).unwrap_or_default();
     view! {
         <section aria-labelledby="spec">
             <h2 id="spec">"Spec"</h2>
             <dl class="facts">{facts}</dl>
-            <details class="more"><summary>"Everything that was asked"</summary><pre>{whole}</pre></details>
+            <details class="more"><summary>"Show JSON"</summary><pre>{json}</pre></details>
         </section>
     }
 }

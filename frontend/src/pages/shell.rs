@@ -1,28 +1,28 @@
-//! The frame of every page: head, navigation, foot.
+//! The HTML document around every page: head, navigation, footer.
 
-use crate::components::theme_toggle::{STORED_AS, ThemeToggle};
-use crate::pages::App;
+use crate::components::theme_toggle::{STORAGE_KEY, ThemeToggle};
+use crate::pages::app::App;
 use axum::http::request::Parts;
 use leptos::config::LeptosOptions;
 use leptos::hydration::HydrationScripts;
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
 
-/// Address, name and icon of the main pages.
+/// Path, label and icon (an SVG path) of the main pages.
 const PAGES: [(&str, &str, &str); 6] = [
     ("/runs", "Runs", "M3 15l4-5 3 3 7-9"),
-    ("/datasets", "Data", "M3 4h6v12H3zM11 4h6v12h-6zM3 12l2-2 4 4M11 12l2-2 4 4"),
+    ("/datasets", "Datasets", "M3 4h6v12H3zM11 4h6v12h-6zM3 12l2-2 4 4M11 12l2-2 4 4"),
     ("/models", "Models", "M4 4h5v5H4zM11 4h5v5h-5zM4 11h5v5H4zM11 11h5v5h-5z"),
     ("/playground", "Generate", "M10 3l1.8 5.2L17 10l-5.2 1.8L10 17l-1.8-5.2L3 10l5.2-1.8z"),
     ("/judge", "Judge", "M3 5h6v10H3zM11 5h6v10h-6z"),
     ("/leaderboard", "Leaderboard", "M4 16v-5M10 16V4M16 16V8"),
 ];
 
-/// The whole document.
+/// The document with the page that the URL selects.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     provide_meta_context();
     let theme = format!(
-        "try{{const t=localStorage.getItem('{STORED_AS}');if(t)document.documentElement.dataset.theme=t}}catch(e){{}}"
+        "try{{const t=localStorage.getItem('{STORAGE_KEY}');if(t)document.documentElement.dataset.theme=t}}catch(e){{}}"
     );
     view! {
         <!DOCTYPE html>
@@ -54,11 +54,11 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 
 #[component]
 fn TopBar() -> impl IntoView {
-    let here = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
+    let path = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
     let links = PAGES
         .into_iter()
         .map(|(address, name, icon)| {
-            let current = here.starts_with(address) || (here == "/" && address == "/runs");
+            let current = path.starts_with(address) || (path == "/" && address == "/runs");
             view! {
                 <a href=address aria-current=current.then_some("page")>
                     <svg viewBox="0 0 20 20" aria-hidden="true"><path d=icon /></svg>

@@ -1,14 +1,15 @@
-//! Who beats whom, whether raters agree among themselves, and whether scores agree with them: arithmetic over all votes.
+//! Head-to-head win rates, agreement between raters, and agreement of metrics with raters, computed from all votes.
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::routes::{Asked, LONGEST_LIST};
+use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use domain::api::{Agreement, MetricAgreement, ModelScore, path};
 use domain::evaluate::Metric;
 use domain::id::{ImageId, ModelId};
+use domain::limits::MAX_LIST_LENGTH;
 use domain::preference::JudgedVote;
 use domain::ranking::{
     ELO_K, ELO_START, ModelVote, Outcome, Predicted, Standing, Tally, elo, krippendorff_alpha, spearman,
@@ -17,18 +18,19 @@ use domain::ranking::{
 use std::collections::{BTreeMap, HashMap};
 use store::JudgedScores;
 
-/// Agreement
+/// Head-to-head win rates and agreement
 ///
-/// Win rates of every two models, Elo's rating as a second view, Krippendorff's alpha of raters, and how well each metric
-/// says what people say.
-#[utoipa::path(get, path = path::AGREEMENT, tag = "judging", params(Asked), responses((status = 200, body = Agreement)))]
+/// Win rates of every model against every other, Elo ratings, Krippendorff's alpha between raters, and the agreement of
+/// each metric with the votes.
+#[utoipa::path(get, path = path::AGREEMENT, tag = "judging", params(QuestionQuery), responses(
+    (status = 200, description = "The models are ordered by rating, best first.", body = Agreement)))]
 pub(crate) async fn agreement(
     State(state): State<AppState>,
-    Query(Asked { question }): Query<Asked>,
+    Query(QuestionQuery { question }): Query<QuestionQuery>,
 ) -> Result<Json<Agreement>, ApiError> {
     let tallies = state.store.tallies(question).await?;
     let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
-    let listed = state.store.list_models(LONGEST_LIST).await?;
+    let listed = state.store.list_models(MAX_LIST_LENGTH).await?;
     let ids: HashMap<&str, ModelId> = listed.iter().map(|model| (model.name.as_str(), model.id)).collect();
     let names: HashMap<ModelId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
     let standings: Vec<Standing> =
@@ -38,11 +40,11 @@ pub(crate) async fn agreement(
     let on_models: Vec<ModelVote> = votes.iter().filter_map(|vote| on_models(vote, &ids)).collect();
     let elo = elo(&on_models, ELO_K, ELO_START);
     let matrix = win_rate_matrix(&tallies);
-    let place = |model| matrix.models.iter().position(|&known| known == model);
+    let index = |model| matrix.models.iter().position(|&known| known == model);
     let row = |a: &Standing| {
-        standings.iter().map(|b| matrix.rows[place(a.model)?][place(b.model)?]).collect::<Vec<_>>()
+        standings.iter().map(|b| matrix.rows[index(a.model)?][index(b.model)?]).collect::<Vec<_>>()
     };
-    let said = answers(&votes);
+    let answers = answers_by_pair(&votes);
     Ok(Json(Agreement {
         question,
         models: standings.iter().map(|standing| names[&standing.model].to_owned()).collect(),
@@ -51,8 +53,8 @@ pub(crate) async fn agreement(
             .iter()
             .map(|standing| elo.get(&standing.model).copied().unwrap_or(ELO_START))
             .collect(),
-        alpha: krippendorff_alpha(&said),
-        judged_by_several: said.iter().filter(|answers| answers.len() > 1).count() as i64,
+        alpha: krippendorff_alpha(&answers),
+        judged_by_several: answers.iter().filter(|answers| answers.len() > 1).count() as i64,
         metrics: metrics(
             &standings,
             &state.store.all_model_scores().await?,
@@ -66,27 +68,27 @@ fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ModelId>) -> Option<ModelVot
     Some(ModelVote { a: a?, b: b?, outcome: vote.choice.into() })
 }
 
-/// What was said of each two images. Which of them is the first is decided by the random part of their ids: by age, the
-/// newer model's would always come second, and where that model is the better one agreement would look like chance.
-fn answers(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
+/// The answers for each pair of images. The random part of the ids decides which image is first. Were it their age, the
+/// image of the newer model would always be second, and if that model is better, agreement would look like chance.
+fn answers_by_pair(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
     let mut answers: BTreeMap<[ImageId; 2], Vec<Outcome>> = BTreeMap::new();
     for vote in votes {
         let [left, right] = [vote.images[0].id, vote.images[1].id];
         let random_part = |id: ImageId| (id.0.as_u128() as u64, id);
-        let (pair, said) = if random_part(left) <= random_part(right) {
+        let (pair, answer) = if random_part(left) <= random_part(right) {
             ([left, right], vote.choice.into())
         } else {
-            ([right, left], Outcome::from(vote.choice).turned())
+            ([right, left], Outcome::from(vote.choice).swapped())
         };
-        answers.entry(pair).or_default().push(said);
+        answers.entry(pair).or_default().push(answer);
     }
     answers.into_values().collect()
 }
 
-/// Metrics that say something of judged images or models, in their usual order.
+/// The metrics that have scores of judged images or of rated models, in the order of `Metric::ALL`.
 fn metrics(
     standings: &[Standing],
-    means: &HashMap<ModelId, Vec<ModelScore>>,
+    mean_scores: &HashMap<ModelId, Vec<ModelScore>>,
     judged: &[JudgedScores],
 ) -> Vec<MetricAgreement> {
     let mut all = Vec::new();
@@ -96,7 +98,7 @@ fn metrics(
         let (ratings, scores): (Vec<f64>, Vec<f64>) = standings
             .iter()
             .filter_map(|standing| {
-                let score = means.get(&standing.model)?.iter().find(|score| score.metric == metric)?;
+                let score = mean_scores.get(&standing.model)?.iter().find(|score| score.metric == metric)?;
                 Some((standing.rating.value, score.mean))
             })
             .unzip();
@@ -114,7 +116,8 @@ fn metrics(
     all
 }
 
-/// Metrics have scales of their own: what counts is which score is higher, and only equal ones are a tie.
+/// The outcome that the scores predict. Metrics have different scales, so only the order of the scores counts, and only
+/// equal scores predict a tie.
 fn predicted(vote: &JudgedScores) -> Predicted {
     let [left, right] = vote.scores;
     let first = if left > right {

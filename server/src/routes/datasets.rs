@@ -1,8 +1,8 @@
-//! Data sets and their pairs, for browsing.
+//! Datasets and their pairs, for browsing.
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::routes::limit;
+use crate::routes::list_limit::limit;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,73 +14,93 @@ use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;
 
-/// Default number of pairs on a page.
+/// Pairs of a request without `limit`.
 const DEFAULT_LIMIT: u32 = 24;
 
-/// The query of a page of pairs.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PairsQuery {
-    /// Index of the first pair; 0 when absent.
+    /// Index of the first pair.
+    #[param(default = 0)]
     from: Option<u64>,
-    /// Only pairs whose prompt contains this text, whatever its case.
+    /// Only pairs whose prompt contains this text, ignoring case.
     prompt: Option<String>,
-    /// Only pairs of a model whose name contains this text.
+    /// Only pairs where the name of one of the models contains this text, ignoring case.
     model: Option<String>,
-    /// Pairs on a page, 1 to 500; 24 when absent.
+    /// Most items to return.
+    #[param(default = 24, minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
-/// Data sets
-#[utoipa::path(get, path = path::DATASETS, tag = "data", responses((status = 200, body = Page<DatasetSummary>)))]
+/// List datasets
+#[utoipa::path(get, path = path::DATASETS, tag = "data", responses(
+    (status = 200, description = "The bundled datasets, the votes, and the folders of the datasets folder.", body = Page<DatasetSummary>)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Page<DatasetSummary>>, ApiError> {
-    let sets = state.datasets.all(&state.store).await?;
-    let items = blocking(move || sets.iter().map(|(name, set)| set.summary(name)).collect()).await?;
+    let datasets = state.datasets.all(&state.store).await?;
+    let items =
+        blocking(move || datasets.iter().map(|(name, dataset)| dataset.summary(name)).collect()).await?;
     Ok(Json(Page { items }))
 }
 
-/// Pairs of a set
+/// List the pairs of a dataset
 ///
-/// In the order of training. A request reads at most 5000 pairs; `next` is the index at which the next page starts.
-#[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data", params(("name" = String, Path), PairsQuery), responses(
-    (status = 200, body = DatasetPairs), (status = 404, body = ErrorBody),
-    (status = 503, description = "The set cannot be read", body = ErrorBody)))]
+/// A request searches at most 5000 pairs. `next` is the index at which the next page starts.
+#[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data",
+    params(("name" = String, Path, description = "Name of the dataset."), PairsQuery), responses(
+    (status = 200, description = "Pairs in the order of training, and counts of skipped rows.", body = DatasetPairs),
+    (status = 404, description = "There is no such dataset.", body = ErrorBody),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody),
+    (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
 pub(crate) async fn pairs(
     State(state): State<AppState>,
     Path(name): Path<String>,
-    Query(which): Query<PairsQuery>,
+    Query(fields): Query<PairsQuery>,
 ) -> Result<Json<DatasetPairs>, ApiError> {
     let query = PairQuery {
-        from: which.from.unwrap_or(0),
-        at_most: limit(Some(which.limit.unwrap_or(DEFAULT_LIMIT)))? as usize,
-        prompt: which.prompt.filter(|text| !text.is_empty()),
-        model: which.model,
+        from: fields.from.unwrap_or(0),
+        at_most: limit(Some(fields.limit.unwrap_or(DEFAULT_LIMIT)))? as usize,
+        prompt: fields.prompt.filter(|text| !text.is_empty()),
+        model: fields.model,
     };
-    let set = find(&state, &name).await?;
-    let (set, found) = read(set, query).await?;
+    let dataset = find(&state, &name).await?;
+    let (dataset, found) = read(dataset, query).await?;
     let (pairs, next, report) = found.map_err(ApiError::unavailable)?;
     state.datasets.cache(&name, &pairs);
-    let items = pairs.iter().map(|(index, pair)| described(&name, *index, pair)).collect();
-    Ok(Json(DatasetPairs { dataset: set.summary(&name), items, next, report }))
+    let items = pairs.iter().map(|(index, pair)| summary(&name, *index, pair)).collect();
+    Ok(Json(DatasetPairs { dataset: dataset.summary(&name), items, next, report }))
 }
 
-/// One pair
-#[utoipa::path(get, path = path::DATASET_PAIR, tag = "data", params(("name" = String, Path), ("index" = u64, Path)),
-    responses((status = 200, body = DatasetPair), (status = 404, body = ErrorBody)))]
+/// Get a pair
+#[utoipa::path(get, path = path::DATASET_PAIR, tag = "data",
+    params(
+        ("name" = String, Path, description = "Name of the dataset."),
+        ("index" = u64, Path, description = "Index of the pair, from 0 on."),
+    ),
+    responses(
+        (status = 200, description = "The pair with the addresses of its images.", body = DatasetPair),
+        (status = 404, description = "There is no such dataset or pair.", body = ErrorBody),
+        (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
 pub(crate) async fn one(
     State(state): State<AppState>,
     Path((name, index)): Path<(String, String)>,
 ) -> Result<Json<DatasetPair>, ApiError> {
     let index = parse_index(&index)?;
     let pair = pair(&state, &name, index).await?;
-    Ok(Json(described(&name, index, &pair)))
+    Ok(Json(summary(&name, index, &pair)))
 }
 
-/// One image of a pair
+/// Get an image of a pair
 #[utoipa::path(get, path = path::DATASET_IMAGE, tag = "data",
-    params(("name" = String, Path), ("index" = u64, Path), ("side" = String, Path, description = "`winner` or `loser`")),
-    responses((status = 200, description = "PNG or JPEG", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+    params(
+        ("name" = String, Path, description = "Name of the dataset."),
+        ("index" = u64, Path, description = "Index of the pair, from 0 on."),
+        ("side" = String, Path, description = "`winner` or `loser`."),
+    ),
+    responses(
+        (status = 200, description = "The image file.", content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"))),
+        (status = 404, description = "There is no such dataset, pair or image.", body = ErrorBody),
+        (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
 pub(crate) async fn image(
     State(state): State<AppState>,
     Path((name, index, side)): Path<(String, String, String)>,
@@ -97,7 +117,7 @@ pub(crate) async fn image(
         let artifact = std::str::from_utf8(&bytes).map_err(ApiError::internal)?;
         bytes = state.artifacts.get(artifact).await?.map(Bytes::from).unwrap_or_default();
     }
-    // Only images are sent to a browser, whatever the set holds.
+    // Other files of a dataset are not sent to a browser.
     let kind = match &bytes[..] {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
         [0xFF, 0xD8, 0xFF, ..] => "image/jpeg",
@@ -108,17 +128,17 @@ pub(crate) async fn image(
 }
 
 fn parse_index(index: &str) -> Result<u64, ApiError> {
-    index.parse().map_err(|_| ApiError::not_found("pair (indices start at 0)"))
+    index.parse().map_err(|_| ApiError::not_found("pair: an index is a whole number from 0 on"))
 }
 
 async fn find(state: &AppState, name: &str) -> Result<Dataset, ApiError> {
-    state.datasets.find(&state.store, name).await?.ok_or_else(|| ApiError::not_found("set"))
+    state.datasets.find(&state.store, name).await?.ok_or_else(|| ApiError::not_found("dataset"))
 }
 
-async fn read(set: Dataset, query: PairQuery) -> Result<(Dataset, Result<PairPage, String>), ApiError> {
+async fn read(dataset: Dataset, query: PairQuery) -> Result<(Dataset, Result<PairPage, String>), ApiError> {
     blocking(move || {
-        let found = set.pairs(&query);
-        (set, found)
+        let found = dataset.pairs(&query);
+        (dataset, found)
     })
     .await
 }
@@ -139,7 +159,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
 
-fn described(name: &str, index: u64, pair: &PreferencePair) -> DatasetPair {
+fn summary(name: &str, index: u64, pair: &PreferencePair) -> DatasetPair {
     let url = |side: &str| {
         let address = path::DATASET_IMAGE.replace("{name}", name).replace("{index}", &index.to_string());
         address.replace("{side}", side)

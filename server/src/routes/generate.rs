@@ -1,8 +1,8 @@
-//! Images from a prompt: the same fields as a query or as a body, one PNG back or several in JSON.
+//! Generation of images from a prompt, given as a query or as a JSON body.
 
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
-use crate::generator::{Drawn, Order, Refusal};
+use crate::generator::{Generated, GenerationError, GenerationRequest};
 use crate::routes::models;
 use crate::state::AppState;
 use axum::Json;
@@ -16,41 +16,50 @@ use catalogue::samplers;
 use diffusion::pipeline::{Defaults, Prompt, Settings};
 use domain::api::{ErrorBody, GenerateRequest, GenerateResponse, GeneratedImage, path};
 use domain::image::{GenerationParams, Image, Sampler};
+use domain::limits::{MAX_IMAGES_PER_REQUEST, MAX_SEED};
 use domain::model::Model;
 use domain::problem::Problems;
-use domain::train::MAX_SEED;
 use process::ambient;
 use rand::Rng;
 
-/// Most images of one request.
-const MOST_IMAGES: u32 = 4;
-/// Random seeds are short enough to be read out.
+/// Random seeds are below this, so that people can read and type them.
 const RANDOM_SEEDS: u64 = 1 << 32;
 
-/// An image from a prompt, by query
+// Descriptions that both routes share.
+const INVALID: &str =
+    "A field has a value that is not accepted, or the safety checker flagged every image (code `flagged`).";
+const QUEUE_FULL: &str = "The generation queue is full. `Retry-After` says when to retry.";
+const UNAVAILABLE: &str = "The model cannot be used, or the server is stopping.";
+
+/// Generate an image, with a query
 ///
-/// The same fields as the body of the POST. Answers with a PNG (its seed, model and id in the headers `x-seed`,
-/// `x-model`, `x-model-sha256`, `x-image-id`), or with JSON under `Accept: application/json`. The same seed, model and
-/// settings give the same bytes.
+/// The response is a PNG file. The headers `x-seed`, `x-model`, `x-model-sha256` and `x-image-id` identify the image. With
+/// `Accept: application/json`, the response is JSON and can have several images.
+///
+/// On a CPU, the same model, prompt, seed and settings give the same bytes every time.
 #[utoipa::path(get, path = path::GENERATE, tag = "generation",
     params(
-        ("prompt" = String, Query, description = "What to image"),
-        ("negative_prompt" = Option<String>, Query, description = "What to steer away from"),
-        ("model" = Option<String>, Query, description = "A model's name or id; the server's default when absent"),
-        ("seed" = Option<u64>, Query, description = "Of the starting noise; random when absent, always told"),
-        ("steps" = Option<u32>, Query, description = "Denoising steps, 1 to 1000; the model's own when absent"),
-        ("guidance_scale" = Option<f64>, Query, description = "0 to 50, 1 is none; the model's own when absent"),
-        ("width" = Option<u32>, Query, description = "Pixels; the model's own when absent"),
-        ("height" = Option<u32>, Query, description = "Pixels; the model's own when absent"),
-        ("sampler" = Option<Sampler>, Query, description = "The model's own when absent"),
-        ("lora" = Option<String>, Query, description = "Adapters over the model: NAME:SCALE, commas between several"),
-        ("num_images" = Option<u32>, Query, description = "1 to 4; more than 1 needs `Accept: application/json`"),
+        ("prompt" = String, Query, description = "What the image shows."),
+        ("negative_prompt" = Option<String>, Query, description = "What the image should not show."),
+        ("model" = Option<String>, Query, description = "Name or id of the model; the server's default model when absent."),
+        ("seed" = Option<u64>, Query, description = "Seed of the starting noise, 0 to 2^53 - 1; random when absent."),
+        ("steps" = Option<u32>, Query, description = "Denoising steps, 1 to 1000; the model's default when absent."),
+        ("guidance_scale" = Option<f64>, Query,
+            description = "Guidance scale, 0 to 50, where 1 is no guidance; the model's default when absent."),
+        ("width" = Option<u32>, Query, description = "Width in pixels; the model's default when absent."),
+        ("height" = Option<u32>, Query, description = "Height in pixels; the model's default when absent."),
+        ("sampler" = Option<Sampler>, Query, description = "Sampler; the model's default when absent."),
+        ("lora" = Option<String>, Query,
+            description = "LoRA adapters: `NAME` or `NAME:SCALE`, separated by commas, applied in this order."),
+        ("num_images" = Option<u32>, Query,
+            description = "Number of images, 1 to 4; 1 when absent. More than 1 needs `Accept: application/json`. Image i uses seed + i."),
     ),
     responses(
-        (status = 200, content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
-        (status = 422, description = "A field cannot be accepted, or the safety checker flags all that was drawn (code `flagged`)", body = ErrorBody),
-        (status = 429, description = "The queue is full", body = ErrorBody),
-        (status = 503, description = "The model cannot be used", body = ErrorBody),
+        (status = 200, description = "One PNG file, or JSON with every image in base64.",
+            content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
+        (status = 422, description = INVALID, body = ErrorBody),
+        (status = 429, description = QUEUE_FULL, body = ErrorBody),
+        (status = 503, description = UNAVAILABLE, body = ErrorBody),
     ))]
 pub(crate) async fn by_query(
     State(state): State<AppState>,
@@ -60,15 +69,17 @@ pub(crate) async fn by_query(
     generate(&state, &headers, request).await
 }
 
-/// An image from a prompt
+/// Generate images, with a JSON body
 ///
-/// As the GET, with the fields in a JSON body.
-#[utoipa::path(post, path = path::GENERATE, tag = "generation", request_body = GenerateRequest,
+/// Works like the GET, with the fields in a JSON body.
+#[utoipa::path(post, path = path::GENERATE, tag = "generation",
+    request_body = GenerateRequest,
     responses(
-        (status = 200, content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
-        (status = 422, description = "A field cannot be accepted, or the safety checker flags all that was drawn (code `flagged`)", body = ErrorBody),
-        (status = 429, description = "The queue is full", body = ErrorBody),
-        (status = 503, description = "The model cannot be used", body = ErrorBody),
+        (status = 200, description = "One PNG file, or JSON with every image in base64.",
+            content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
+        (status = 422, description = INVALID, body = ErrorBody),
+        (status = 429, description = QUEUE_FULL, body = ErrorBody),
+        (status = 503, description = UNAVAILABLE, body = ErrorBody),
     ))]
 pub(crate) async fn by_body(
     State(state): State<AppState>,
@@ -96,29 +107,29 @@ async fn generate(
     if let Some(term) = state.prompt_filter.refuses(&params.prompt) {
         return Err(ApiError::field(
             "prompt",
-            format!("this server draws nothing with {term:?}: say it otherwise"),
+            format!("the prompt filter rejects {term:?}; rephrase the prompt"),
         ));
     }
 
     let seeds: Vec<u64> = (params.seed..).take(count as usize).collect();
     let prompts = seeds.iter().map(|&seed| prompt(&params, seed)).collect();
-    let (worn, told) = models::adapters(state, &params.lora).await?;
-    params.lora = told;
-    let order = Order { model: files, worn, prompts, settings: settings(&params)? };
-    let Drawn { images: drawn, seconds } = state.generator.draw(order).await.map_err(refused)?;
-    let (mut sound, mut flagged) = (Vec::new(), Vec::new());
-    for (seed, png) in seeds.into_iter().zip(drawn) {
+    let (adapters, lora) = models::adapters(state, &params.lora).await?;
+    params.lora = lora;
+    let request = GenerationRequest { model: files, adapters, prompts, settings: settings(&params)? };
+    let Generated { images: files, seconds } = state.generator.generate(request).await.map_err(api_error)?;
+    let (mut accepted, mut flagged) = (Vec::new(), Vec::new());
+    for (seed, png) in seeds.into_iter().zip(files) {
         match png {
-            Some(png) => sound.push((seed, png)),
+            Some(png) => accepted.push((seed, png)),
             None => flagged.push(seed),
         }
     }
-    if sound.is_empty() && !flagged.is_empty() {
+    if accepted.is_empty() && !flagged.is_empty() {
         return Err(ApiError::flagged(&flagged));
     }
-    let images = keep(state, &model, &params, &sound).await?;
+    let images = store_images(state, &model, &params, &accepted).await?;
     if as_json {
-        let images = images.iter().zip(&sound).map(|(image, (seed, png))| GeneratedImage {
+        let images = images.iter().zip(&accepted).map(|(image, (seed, png))| GeneratedImage {
             id: image.id,
             b64: STANDARD.encode(png),
             seed: *seed,
@@ -128,9 +139,9 @@ async fn generate(
         let response = GenerateResponse { images, flagged, model, model_sha256, params, seconds };
         return Ok(Json(response).into_response());
     }
-    let first = sound.into_iter().next();
-    let (_, png) = first.ok_or_else(|| ApiError::internal("no image was drawn"))?;
-    let facts = [
+    let first = accepted.into_iter().next();
+    let (_, png) = first.ok_or_else(|| ApiError::internal("no image was generated"))?;
+    let headers = [
         ("x-seed", params.seed.to_string()),
         ("x-model", model.name),
         ("x-model-sha256", model.sha256),
@@ -138,7 +149,7 @@ async fn generate(
     ];
     let mut response =
         ([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], png).into_response();
-    for (name, value) in facts {
+    for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(ApiError::internal)?);
     }
     Ok(response)
@@ -147,19 +158,19 @@ async fn generate(
 async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> {
     let name = name.unwrap_or(&state.default_model);
     state.store.find_model(name).await?.ok_or_else(|| {
-        // A folder that is there and could not become a model says why.
+        // The folder exists but could not be registered as a model.
         if let Some(Err(problem)) = state.catalogue.models.find(name) {
             return ApiError::unavailable(format!("Model {name:?} cannot be used: {problem}."));
         }
         let shown: String = name.chars().take(100).collect();
         ApiError::field(
             "model",
-            format!("no model is called {shown:?}: {} lists those there are", path::MODELS),
+            format!("there is no model named {shown:?}; {} lists all models", path::MODELS),
         )
     })
 }
 
-/// The request with everything filled in.
+/// The request with the model's defaults and a random seed filled in.
 fn params(request: GenerateRequest, defaults: &Defaults) -> Result<GenerationParams, ApiError> {
     Ok(GenerationParams {
         prompt: request.prompt,
@@ -185,7 +196,11 @@ fn check(
     as_json: bool,
 ) -> Result<(), ApiError> {
     let mut problems = params.validate(multiple, largest).err().unwrap_or_default();
-    problems.require((1..=MOST_IMAGES).contains(&count), "num_images", format!("use 1 to {MOST_IMAGES}"));
+    problems.require(
+        (1..=MAX_IMAGES_PER_REQUEST).contains(&count),
+        "num_images",
+        format!("use 1 to {MAX_IMAGES_PER_REQUEST}"),
+    );
     problems.require(
         as_json || count <= 1,
         "num_images",
@@ -194,13 +209,13 @@ fn check(
     problems.require(
         params.seed <= MAX_SEED.saturating_sub(u64::from(count.saturating_sub(1))),
         "seed",
-        format!("use 0 to {MAX_SEED}, less one for each further image"),
+        format!("use 0 to {MAX_SEED}, less 1 for each image after the first"),
     );
-    Ok(problems.into_result().map_err(unique)?)
+    Ok(problems.into_result().map_err(first_per_field)?)
 }
 
-/// One problem per field is enough to tell.
-fn unique(problems: Problems) -> Problems {
+/// The first problem of each field.
+fn first_per_field(problems: Problems) -> Problems {
     let mut kept = Problems::default();
     for problem in problems.0 {
         if !kept.0.iter().any(|other| other.field == problem.field) {
@@ -211,7 +226,7 @@ fn unique(problems: Problems) -> Problems {
 }
 
 fn prompt(params: &GenerationParams, seed: u64) -> Prompt {
-    // In the contract an empty negative prompt is none.
+    // An empty negative prompt means none.
     let negative_prompt = Some(&params.negative_prompt).filter(|text| !text.is_empty()).cloned();
     Prompt { prompt: params.prompt.clone(), negative_prompt, seed }
 }
@@ -226,25 +241,27 @@ fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
     })
 }
 
-fn refused(refusal: Refusal) -> ApiError {
-    match refusal {
-        Refusal::Full => ApiError::queue_full(),
-        Refusal::Stopping => ApiError::unavailable("The server is stopping: ask again once it is back."),
-        Refusal::Model(problem) => ApiError::unavailable(problem),
-        Refusal::Setting { field, problem } => ApiError::field(field, problem),
-        Refusal::Failed(_) => ApiError::internal(refusal),
+fn api_error(error: GenerationError) -> ApiError {
+    match error {
+        GenerationError::QueueFull => ApiError::queue_full(),
+        GenerationError::Stopping => {
+            ApiError::unavailable("The server is stopping. Retry once it has restarted.")
+        }
+        GenerationError::Model(problem) => ApiError::unavailable(problem),
+        GenerationError::Setting { field, problem } => ApiError::field(field, problem),
+        GenerationError::Failed(_) => ApiError::internal(error),
     }
 }
 
-/// Files first, rows second: a row without a file cannot exist.
-async fn keep(
+/// Writes the files first and the rows second, so that every row has its file.
+async fn store_images(
     state: &AppState,
     model: &Model,
     params: &GenerationParams,
-    drawn: &[(u64, Vec<u8>)],
+    files: &[(u64, Vec<u8>)],
 ) -> Result<Vec<Image>, ApiError> {
-    let mut images = Vec::with_capacity(drawn.len());
-    for (seed, png) in drawn {
+    let mut images = Vec::with_capacity(files.len());
+    for (seed, png) in files {
         let params = GenerationParams { seed: *seed, ..params.clone() };
         images.push(state.catalogue.keep_image(Owner::Generation(model.id), params, png.clone()).await?);
     }

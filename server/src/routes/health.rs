@@ -1,32 +1,34 @@
-//! Is it up, and can it work?
+//! Probes for monitoring.
 
 use crate::error::ApiError;
 use crate::routes::models;
 use crate::state::AppState;
 use axum::extract::State;
 
-/// The process is up
+/// Liveness
 ///
-/// Asks nobody and needs no token.
-#[utoipa::path(get, path = "/livez", tag = "operation", responses((status = 200, description = "It is")))]
+/// Checks nothing beyond the process, and needs no access token.
+#[utoipa::path(get, path = "/livez", tag = "operation", responses(
+    (status = 200, description = "The process is running.", content_type = "text/plain", body = String)))]
 pub(crate) async fn live() -> &'static str {
     "live\n"
 }
 
-/// It can work
+/// Readiness
 ///
-/// The database answers and the default model's files can be read.
+/// Checks that the database responds and that the files of the default model can be read.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses(
-    (status = 200, description = "It can"), (status = 503, description = "It cannot", body = domain::api::ErrorBody)))]
+    (status = 200, description = "The server can generate images.", content_type = "text/plain", body = String),
+    (status = 503, description = "The database or the default model is unavailable.", body = domain::api::ErrorBody)))]
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<&'static str, ApiError> {
     state.store.ping().await.map_err(|error| {
         tracing::warn!("{error}");
-        ApiError::unavailable("The database does not answer.")
+        ApiError::unavailable("The database does not respond.")
     })?;
     let name = state.default_model.as_ref();
     let model = state.store.find_model(name).await?.ok_or_else(|| {
         ApiError::unavailable(format!(
-            "The default model {name:?} is not there: put it into the models folder and restart."
+            "There is no default model {name:?}. Add it to the models folder and restart the server."
         ))
     })?;
     let files = state.catalogue.files(&model).await?;

@@ -1,8 +1,8 @@
-//! Images: their records and their bytes.
+//! Images: records and files.
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
-use crate::routes::limit;
+use crate::routes::list_limit::limit;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -14,59 +14,64 @@ use domain::image::{Image, Purpose};
 use serde::Deserialize;
 use store::ImageFilter;
 
-/// Which images.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Which {
-    /// Made by this model.
+pub(crate) struct ImageQuery {
+    /// Only images of this model.
     #[param(value_type = Option<Uuid>)]
     model: Option<ModelId>,
-    /// Samples of this run.
+    /// Only sample images of this run.
     #[param(value_type = Option<Uuid>)]
     run: Option<RunId>,
-    /// `generation`, `evaluation` or `sample`.
+    /// Only images generated for this purpose.
     purpose: Option<Purpose>,
-    /// Whose prompt contains this.
+    /// Only images whose prompt contains this text, ignoring case.
     prompt: Option<String>,
-    /// Older than this image.
+    /// Only images older than the one with this id; use the last id of a page to get the next one.
     #[param(value_type = Option<Uuid>)]
     before: Option<ImageId>,
-    /// At most this many, 1 to 500; 100 when absent.
+    /// Most items to return.
+    #[param(default = 100, minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
-/// Images, newest first
-#[utoipa::path(get, path = path::IMAGES, tag = "generation", params(Which), responses(
-    (status = 200, body = Page<Image>), (status = 400, body = ErrorBody)))]
+/// List images
+#[utoipa::path(get, path = path::IMAGES, tag = "generation", params(ImageQuery), responses(
+    (status = 200, description = "Records of images, newest first.", body = Page<Image>),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Query(which): Query<Which>,
+    Query(query): Query<ImageQuery>,
 ) -> Result<Json<Page<Image>>, ApiError> {
-    let at_most = limit(which.limit)?;
+    let at_most = limit(query.limit)?;
     let filter = ImageFilter {
-        model_id: which.model,
-        run_id: which.run,
-        purpose: which.purpose,
-        prompt_contains: which.prompt.filter(|text| !text.is_empty()),
-        before: which.before,
+        model_id: query.model,
+        run_id: query.run,
+        purpose: query.purpose,
+        prompt_contains: query.prompt.filter(|text| !text.is_empty()),
+        before: query.before,
     };
     Ok(Json(Page { items: state.store.list_images(&filter, at_most).await? }))
 }
 
-/// One image's record
-#[utoipa::path(get, path = path::IMAGE, tag = "generation", params(("id" = Uuid, Path)), responses(
-    (status = 200, body = Image), (status = 404, body = ErrorBody)))]
+/// Get the record of an image
+#[utoipa::path(get, path = path::IMAGE, tag = "generation",
+    params(("id" = Uuid, Path, description = "Id of the image.")), responses(
+    (status = 200, description = "How the image was generated.", body = Image),
+    (status = 404, description = "There is no such image.", body = ErrorBody)))]
 pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Json<Image>, ApiError> {
     find(&state, id).await.map(Json)
 }
 
-/// One image's bytes
-#[utoipa::path(get, path = path::IMAGE_FILE, tag = "generation", params(("id" = Uuid, Path)), responses(
-    (status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+/// Get the file of an image
+#[utoipa::path(get, path = path::IMAGE_FILE, tag = "generation",
+    params(("id" = Uuid, Path, description = "Id of the image.")), responses(
+    (status = 200, description = "The PNG file.", content_type = "image/png", body = Vec<u8>),
+    (status = 404, description = "There is no such image.", body = ErrorBody)))]
 pub(crate) async fn file(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Response, ApiError> {
     let image = find(&state, id).await?;
-    // An image never changes under its id.
+    // Clients may cache the file forever: the image of an id never changes.
     bytes(&state, &image, "private, max-age=31536000, immutable").await
 }
 
@@ -74,7 +79,7 @@ async fn find(state: &AppState, id: ImageId) -> Result<Image, ApiError> {
     state.store.get_image(id).await?.ok_or_else(|| ApiError::not_found("image"))
 }
 
-/// An image's bytes and nothing that tells where they come from.
+/// The PNG file of an image, without headers that identify its model. `cache` is the value of `Cache-Control`.
 pub(crate) async fn bytes(
     state: &AppState,
     image: &Image,

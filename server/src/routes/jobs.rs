@@ -1,8 +1,8 @@
-//! The queue: what waits, what runs, what has ended.
+//! Jobs: submission, status, cancellation, and the reports of evaluations.
 
 use crate::error::ApiError;
 use crate::extract::{Id, JobBody, Query};
-use crate::routes::limit;
+use crate::routes::list_limit::limit;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -12,38 +12,53 @@ use domain::api::{ErrorBody, JobAccepted, Page, path};
 use domain::evaluate::ReportFile;
 use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
+use domain::name::is_name;
 use domain::problem::Problems;
-use domain::train::is_name;
 use process::ambient;
 use serde::Deserialize;
 
-/// Which jobs.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Which {
-    /// Of this state only.
+pub(crate) struct JobQuery {
+    /// Only jobs in this state.
     state: Option<JobState>,
-    /// At most this many, 1 to 500; 100 when absent.
+    /// Most items to return.
+    #[param(default = 100, minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
-/// Jobs, newest first
-#[utoipa::path(get, path = path::JOBS, tag = "training", params(Which), responses(
-    (status = 200, body = Page<Job>), (status = 400, body = ErrorBody)))]
+/// List jobs
+#[utoipa::path(get, path = path::JOBS, tag = "training", params(JobQuery), responses(
+    (status = 200, description = "Jobs, newest first.", body = Page<Job>),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Query(which): Query<Which>,
+    Query(query): Query<JobQuery>,
 ) -> Result<Json<Page<Job>>, ApiError> {
-    Ok(Json(Page { items: state.store.list_jobs(which.state, limit(which.limit)?).await? }))
+    Ok(Json(Page { items: state.store.list_jobs(query.state, limit(query.limit)?).await? }))
 }
 
-/// Put a job into the queue
+/// Submit a job
 ///
-/// A worker takes it. A training job makes a run with curves and a model; an evaluation makes images and scores.
-#[utoipa::path(post, path = path::JOBS, tag = "training", request_body = JobSpec, responses(
-    (status = 202, body = JobAccepted),
-    (status = 422, description = "A field cannot be accepted", body = ErrorBody)))]
+/// Adds the job to the queue, where a worker claims it. A training job creates a run with metrics, and models. An
+/// evaluation creates images, scores and a report.
+#[utoipa::path(post, path = path::JOBS, tag = "training",
+    request_body(content = JobSpec, examples(
+        ("train" = (summary = "Fine-tune the bundled model with Diff-contrast", value = json!({
+            "kind": "train", "name": "my-first", "base": "shapes",
+            "objective": {"kind": "diff_contrast", "beta": 2000.0, "tau": 0.1},
+            "data": {"source": "shapes", "set": "quality", "count": 512},
+            "steps": 100, "batch_size": 8, "learning_rate": {"rate": 1e-5}
+        }))),
+        ("evaluate" = (summary = "Compare two models on held-out prompts", value = json!({
+            "kind": "evaluate", "models": ["shapes", "my-first"],
+            "prompts": {"source": "shapes_held_out", "count": 64}
+        })))
+    )),
+    responses(
+    (status = 202, description = "The job is queued. The `Location` header is its address.", body = JobAccepted),
+    (status = 422, description = "A field has a value that is not accepted, or a named model does not exist.", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(state): State<AppState>,
     JobBody(spec): JobBody,
@@ -56,39 +71,51 @@ pub(crate) async fn submit(
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, url.clone())], Json(JobAccepted { id: job.id, url })))
 }
 
-/// One job
-#[utoipa::path(get, path = path::JOB, tag = "training", params(("id" = Uuid, Path)), responses(
-    (status = 200, body = Job), (status = 404, body = ErrorBody)))]
+/// Get a job
+#[utoipa::path(get, path = path::JOB, tag = "training",
+    params(("id" = Uuid, Path, description = "Id of the job.")), responses(
+    (status = 200, description = "The job with its state and progress.", body = Job),
+    (status = 404, description = "There is no such job.", body = ErrorBody)))]
 pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<JobId>) -> Result<Json<Job>, ApiError> {
     state.store.get_job(id).await?.map(Json).ok_or_else(|| ApiError::not_found("job"))
 }
 
-/// Ask a job to stop
+/// Cancel a job
 ///
-/// One that waits is cancelled at once, a running one at its next step.
-#[utoipa::path(post, path = path::JOB_CANCEL, tag = "training", params(("id" = Uuid, Path)), responses(
-    (status = 200, body = Job), (status = 404, body = ErrorBody),
-    (status = 409, description = "It has ended", body = ErrorBody)))]
+/// A queued job is cancelled at once, a running job at its next step.
+#[utoipa::path(post, path = path::JOB_CANCEL, tag = "training",
+    params(("id" = Uuid, Path, description = "Id of the job.")), responses(
+    (status = 200, description = "The job, cancelled or about to be.", body = Job),
+    (status = 404, description = "There is no such job.", body = ErrorBody),
+    (status = 409, description = "The job has already ended.", body = ErrorBody)))]
 pub(crate) async fn cancel(State(state): State<AppState>, Id(id): Id<JobId>) -> Result<Json<Job>, ApiError> {
     let job = state.store.request_cancel(id, ambient::now()).await?;
     job.map(Json).ok_or_else(|| ApiError::not_found("job"))
 }
 
-/// The report is made of prompts and names that others wrote: should one ever escape its quoting, no script runs, nothing is
-/// fetched or sent, and the page is a stranger to this site.
+/// Content-Security-Policy of reports. A report contains prompts and names that others wrote. Should one of them escape its
+/// quoting, no script runs, nothing is fetched or sent, and the page has no access to this site.
 const REPORT_POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
-/// A file of an evaluation's report
+/// Get a file of an evaluation's report
 ///
-/// `report.html` is one page with everything in it, `report.json` the same figures, `scores.csv` every score.
+/// `report.html` is a page of its own, `report.json` has the same figures, and `scores.csv` has every score.
 #[utoipa::path(get, path = path::JOB_REPORT, tag = "training",
-    params(("id" = Uuid, Path), ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`")),
-    responses((status = 200, content_type = "text/html", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+    params(
+        ("id" = Uuid, Path, description = "Id of the evaluation job."),
+        ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`."),
+    ),
+    responses(
+        (status = 200, description = "The file.",
+            content((String = "text/html"), (String = "application/json"), (String = "text/csv"))),
+        (status = 404, description = "The job is not a succeeded evaluation, or the report has no such file.", body = ErrorBody)))]
 pub(crate) async fn report(
     State(state): State<AppState>,
     Path((id, file)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let missing = || ApiError::not_found("report: a job has one when it is an evaluation and has succeeded");
+    let missing = || {
+        ApiError::not_found("report file: a succeeded evaluation has report.html, report.json and scores.csv")
+    };
     let id: JobId = id.parse().map_err(|_| missing())?;
     let file: ReportFile = file.parse().map_err(|_| missing())?;
     let bytes = state.artifacts.get(&file.artifact(id)).await?.ok_or_else(missing)?;
@@ -102,13 +129,14 @@ pub(crate) async fn report(
         (header::CONTENT_TYPE, file.media_type().to_owned()),
         (header::CONTENT_DISPOSITION, disposition),
         (header::CONTENT_SECURITY_POLICY, REPORT_POLICY.to_owned()),
-        // A job that is claimed again writes it again.
+        // A job that is retried writes its report again.
         (header::CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
     Ok((headers, bytes).into_response())
 }
 
-/// Tells now what would fail the job later. A base or reference that is no name is a folder on the worker.
+/// Checks that the named models exist, so that the job does not fail later. A base or reference that is not a model name
+/// is a folder on the worker, which cannot be checked here.
 async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
     let named: Vec<(&str, &str)> = match spec {
         JobSpec::Train(spec) => [("base", Some(&spec.base)), ("reference", spec.reference.as_ref())]
@@ -126,7 +154,7 @@ async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
         problems.require(
             known,
             field,
-            format!("no model is called {name:?}: {} lists those there are", path::MODELS),
+            format!("there is no model named {name:?}; {} lists all models", path::MODELS),
         );
     }
     Ok(problems.into_result()?)

@@ -1,23 +1,25 @@
-//! Ratings by people beside scores by machines: one query of tallies, then arithmetic. Nothing is stored that can be recomputed.
+//! The leaderboard: ratings computed from tallies of votes, beside mean scores. Ratings are not stored.
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::routes::{Asked, LONGEST_LIST};
+use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use domain::api::{Leaderboard, LeaderboardRow, path};
+use domain::limits::MAX_LIST_LENGTH;
 use domain::ranking::{Standing, Tally, standings};
 use store::PairVotes;
 
 /// Ratings and scores
 ///
-/// Models with votes first, best rated first; then those that have scores only. What was neither judged nor scored is absent.
-#[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", params(Asked),
-    responses((status = 200, body = Leaderboard)))]
+/// Models with votes come first, ordered by rating, then models with scores only. Models without votes and scores are
+/// left out.
+#[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", params(QuestionQuery), responses(
+    (status = 200, description = "The leaderboard of one question.", body = Leaderboard)))]
 pub(crate) async fn leaderboard(
     State(state): State<AppState>,
-    Query(Asked { question }): Query<Asked>,
+    Query(QuestionQuery { question }): Query<QuestionQuery>,
 ) -> Result<Json<Leaderboard>, ApiError> {
     let tallies = state.store.tallies(question).await?;
     let votes = tallies.iter().map(PairVotes::total).sum();
@@ -25,7 +27,7 @@ pub(crate) async fn leaderboard(
     let standings = standings(&tallies);
     let mut scores = state.store.all_model_scores().await?;
     let mut rows = Vec::new();
-    for model in state.store.list_models(LONGEST_LIST).await? {
+    for model in state.store.list_models(MAX_LIST_LENGTH).await? {
         let standing = standings.iter().find(|standing| standing.model == model.id);
         let scores = scores.remove(&model.id).unwrap_or_default();
         if standing.is_some() || !scores.is_empty() {
@@ -42,7 +44,7 @@ pub(crate) async fn leaderboard(
     }
     let best_first = |row: &LeaderboardRow| -row.rating.map_or(f64::NEG_INFINITY, |rating| rating.value);
     rows.sort_by(|a, b| best_first(a).total_cmp(&best_first(b)));
-    // Unjudged models come after all judged ones.
+    // Models without votes rank after all models with votes.
     let next_rank = u32::try_from(standings.len() + 1).unwrap_or(u32::MAX);
     for row in rows.iter_mut().filter(|row| row.rating.is_none()) {
         row.rank = next_rank;

@@ -1,9 +1,10 @@
-//! What a rater sees: two images of a prompt, and nothing of the models.
+//! Matchups: two images of one prompt, shown to a rater without naming the models.
 
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::rater::Rater;
-use crate::routes::{Asked, images};
+use crate::routes::images;
+use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,11 +15,15 @@ use domain::id::{MatchupId, RaterId};
 use domain::preference::{Matchup, Question};
 use process::ambient;
 
-/// Make a matchup of two images
+/// Create a matchup of two images
 ///
-/// Of one prompt by two models. The server decides at random who is on the left; anybody may judge it.
-#[utoipa::path(post, path = path::MATCHUPS, tag = "judging", request_body = MatchupRequest, responses(
-    (status = 201, body = BlindMatchup), (status = 422, body = ErrorBody)))]
+/// The images must have the same prompt and different models. The server draws at random which one is on the left. Every
+/// rater may judge the matchup.
+#[utoipa::path(post, path = path::MATCHUPS, tag = "judging",
+    request_body = MatchupRequest,
+    responses(
+    (status = 201, description = "The matchup.", body = BlindMatchup),
+    (status = 422, description = "An image does not exist, or the images cannot be compared.", body = ErrorBody)))]
 pub(crate) async fn create(
     State(state): State<AppState>,
     Body(request): Body<MatchupRequest>,
@@ -31,23 +36,31 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(blind(matchup))))
 }
 
-/// What to judge next
+/// Get the next matchup
 ///
-/// The same until it is judged. The cookie `rater` tells who asks.
-#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", params(Asked),
-    responses((status = 200, body = NextMatchup)))]
+/// The same matchup until the rater has judged it. The cookie `rater` identifies the rater; a response to a request
+/// without it sets it.
+#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", params(QuestionQuery), responses(
+    (status = 200, description = "The matchup, or none if the rater has judged all of them.", body = NextMatchup)))]
 pub(crate) async fn next(
     State(state): State<AppState>,
     rater: Rater,
-    Query(Asked { question }): Query<Asked>,
+    Query(QuestionQuery { question }): Query<QuestionQuery>,
 ) -> Result<(Rater, Json<NextMatchup>), ApiError> {
     Ok((rater, Json(next_of(&state, rater.id, question).await?)))
 }
 
-/// One side's bytes
+/// Get an image of a matchup
+///
+/// Neither the address nor the response identifies the model.
 #[utoipa::path(get, path = path::MATCHUP_SIDE, tag = "judging",
-    params(("id" = Uuid, Path), ("side" = String, Path, description = "`left` or `right`")),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+    params(
+        ("id" = Uuid, Path, description = "Id of the matchup."),
+        ("side" = String, Path, description = "`left` or `right`."),
+    ),
+    responses(
+        (status = 200, description = "The PNG file.", content_type = "image/png", body = Vec<u8>),
+        (status = 404, description = "There is no such matchup or side.", body = ErrorBody)))]
 pub(crate) async fn side(
     State(state): State<AppState>,
     Path((id, side)): Path<(String, String)>,
@@ -64,7 +77,7 @@ pub(crate) async fn side(
     images::bytes(&state, &image, "private, max-age=3600").await
 }
 
-/// What a rater judges next, and how much they have judged.
+/// The next matchup of a rater, and the number of votes the rater has cast.
 pub(crate) async fn next_of(
     state: &AppState,
     rater: RaterId,

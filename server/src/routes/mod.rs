@@ -1,55 +1,35 @@
-//! One file per resource. A route and its documentation are registered together, so that neither is without the other.
+//! The routes of the HTTP API, one file per resource. A route and its documentation are registered together.
 
 mod agreement;
 mod datasets;
+mod document;
 mod generate;
 mod health;
 mod images;
 mod jobs;
 mod leaderboard;
+mod list_limit;
 mod matchups;
 mod models;
+mod question;
 mod runs;
 mod votes;
 mod votes_export;
 
 use crate::error::ApiError;
 use crate::state::AppState;
+use axum::extract::MatchedPath;
 use axum::routing::get;
 use axum::{Json, Router};
-use domain::api::{ErrorBody, path};
-use domain::data::VotesPer;
-use domain::preference::Question;
-use serde::Deserialize;
-use utoipa::OpenApi;
+use domain::api::path;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use votes::by_form as vote_by_form;
 
-/// Longest list that is sent at once.
-const LONGEST_LIST: u32 = 500;
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Diff-contrast",
-        description = "Train text-to-image models on human preferences, generate with them, judge and rank them."
-    ),
-    components(schemas(ErrorBody, Question, VotesPer, votes_export::Format, votes_export::Ties)),
-    tags(
-        (name = "generation", description = "Images from prompts"),
-        (name = "training", description = "Jobs, runs and the models they make"),
-        (name = "data", description = "Sets of preference pairs"),
-        (name = "judging", description = "Matchups, votes and ratings"),
-        (name = "operation", description = "Is it up?"),
-    )
-)]
-struct Document;
-
-/// The whole API. Pages ask this very router, without a socket.
+/// The router of the whole API. The pages call it too, without a socket.
 pub(crate) fn api(state: AppState) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(document::introduction())
         .routes(routes!(generate::by_query, generate::by_body))
         .routes(routes!(jobs::list, jobs::submit))
         .routes(routes!(jobs::one))
@@ -79,35 +59,16 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .split_for_parts();
+    document::add_common_responses(&mut document);
+    let methods = document::methods(&document);
+    let method_not_allowed = move |route: MatchedPath| {
+        // The only route outside the document is the document itself.
+        let allowed = methods.get(route.as_str()).map_or("GET", String::as_str);
+        let error = ApiError::method_not_allowed(allowed);
+        async { error }
+    };
     router
         .route(path::OPENAPI, get(move || async move { Json(document) }))
-        .method_not_allowed_fallback(|| async { ApiError::method() })
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
-}
-
-/// `?limit=`.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Limit {
-    /// At most this many, 1 to 500; 100 when absent.
-    limit: Option<u32>,
-}
-
-/// `?question=`.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Asked {
-    /// What raters are asked: `overall` (the default), `appeal` or `alignment`.
-    #[serde(default)]
-    question: Question,
-}
-
-/// The limit asked for, if it can be accepted.
-fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
-    match asked.unwrap_or(100) {
-        limit @ 1..=LONGEST_LIST => Ok(limit),
-        other => Err(ApiError::field("limit", format!("{other} is not between 1 and {LONGEST_LIST}"))),
-    }
 }

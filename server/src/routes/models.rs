@@ -2,9 +2,8 @@
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
-use crate::generator::Worn;
-use crate::generator::unreadable;
-use crate::routes::{LONGEST_LIST, Limit, limit};
+use crate::generator::{AppliedAdapter, unreadable};
+use crate::routes::list_limit::{Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -14,26 +13,30 @@ use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
 use domain::id::ModelId;
+use domain::limits::MAX_LIST_LENGTH;
 use domain::lora::LoraUse;
 use domain::model::Model;
 use std::collections::HashMap;
 use store::ImageFilter;
 use uuid::Uuid;
 
-/// Images shown per model.
-const SHOWN: u32 = 8;
+/// Images returned per model.
+const SAMPLES: u32 = 8;
 
-/// Models, newest first
+/// List models
+///
+/// Folders of the models folder that cannot be used are listed last, with the reason in `problem`.
 #[utoipa::path(get, path = path::MODELS, tag = "training", params(Limit), responses(
-    (status = 200, body = Page<ModelSummary>)))]
+    (status = 200, description = "Models, newest first.", body = Page<ModelSummary>),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Query(Limit { limit: asked }): Query<Limit>,
+    Query(query): Query<Limit>,
 ) -> Result<Json<Page<ModelSummary>>, ApiError> {
-    let models = state.store.list_models(limit(asked)?).await?;
+    let models = state.store.list_models(limit(query.limit)?).await?;
     let names: HashMap<ModelId, String> = state
         .store
-        .list_models(LONGEST_LIST)
+        .list_models(MAX_LIST_LENGTH)
         .await?
         .into_iter()
         .map(|model| (model.id, model.name))
@@ -50,9 +53,11 @@ pub(crate) async fn list(
     Ok(Json(Page { items }))
 }
 
-/// One model
-#[utoipa::path(get, path = path::MODEL, tag = "training", params(("id" = Uuid, Path)), responses(
-    (status = 200, body = ModelSummary), (status = 404, body = ErrorBody)))]
+/// Get a model
+#[utoipa::path(get, path = path::MODEL, tag = "training",
+    params(("id" = Uuid, Path, description = "Id of the model.")), responses(
+    (status = 200, description = "The model with images and mean scores.", body = ModelSummary),
+    (status = 404, description = "There is no such model.", body = ErrorBody)))]
 pub(crate) async fn one(
     State(state): State<AppState>,
     Id(id): Id<ModelId>,
@@ -72,10 +77,10 @@ async fn summary(
     base_name: Option<String>,
     scores: Vec<ModelScore>,
 ) -> Result<ModelSummary, ApiError> {
-    let mut images = state.store.list_evaluation_images(model.id, SHOWN).await?;
+    let mut images = state.store.list_evaluation_images(model.id, SAMPLES).await?;
     if images.is_empty() {
-        let made = ImageFilter { model_id: Some(model.id), ..ImageFilter::default() };
-        images = state.store.list_images(&made, SHOWN).await?;
+        let filter = ImageFilter { model_id: Some(model.id), ..ImageFilter::default() };
+        images = state.store.list_images(&filter, SAMPLES).await?;
     }
     let samples = images.into_iter().map(|image| image.id).collect();
     let problem = match state.catalogue.files(&model).await.map_err(ApiError::from) {
@@ -85,7 +90,7 @@ async fn summary(
     Ok(ModelSummary { model, base_name, samples, scores, problem })
 }
 
-/// Sub-folders of the models folder that could not be registered, listed with the reason.
+/// Subfolders of the models folder that could not be registered, listed with the reason.
 fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<ModelSummary> {
     let unknown =
         state.catalogue.models.problems().filter(|(name, _)| !known.values().any(|known| known == name));
@@ -111,30 +116,32 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<M
         .collect()
 }
 
-/// The adapters of a request, and the same as the response states them, with the SHA-256 of their weights.
+/// The adapters of a request: as the generator applies them, and as the response names them, with the SHA-256 of their
+/// weights.
 pub(crate) async fn adapters(
     state: &AppState,
-    asked: &[LoraUse],
-) -> Result<(Vec<Worn>, Vec<LoraUse>), ApiError> {
-    let (mut worn, mut told) = (Vec::new(), Vec::new());
-    for (i, LoraUse { model: name, scale, sha256 }) in asked.iter().enumerate() {
-        let refuse = |field: &str, problem: String| ApiError::field(&format!("lora[{i}].{field}"), problem);
+    requested: &[LoraUse],
+) -> Result<(Vec<AppliedAdapter>, Vec<LoraUse>), ApiError> {
+    let (mut applied, mut named) = (Vec::new(), Vec::new());
+    for (i, LoraUse { model: name, scale, sha256 }) in requested.iter().enumerate() {
+        let error = |field: &str, problem: String| ApiError::field(&format!("lora[{i}].{field}"), problem);
         let model = state.store.find_model(name).await?.ok_or_else(|| {
             let shown: String = name.chars().take(100).collect();
-            refuse("model", format!("no model is called {shown:?}: {} lists those there are", path::MODELS))
+            error("model", format!("there is no model named {shown:?}; {} lists all models", path::MODELS))
         })?;
         let file = state.catalogue.folder(&model)?.join(WEIGHTS_FILE);
         if !file.is_file() {
-            let problem = format!("{:?} is no LoRA adapter: name it as `model`", model.name);
-            return Err(refuse("model", problem));
+            let problem = format!("{:?} is not a LoRA adapter; name it in `model`", model.name);
+            return Err(error("model", problem));
         }
-        if sha256.as_ref().is_some_and(|asked| *asked != model.sha256) {
-            return Err(refuse("sha256", format!("{:?} has other weights: {}", model.name, model.sha256)));
+        if sha256.as_ref().is_some_and(|sha256| *sha256 != model.sha256) {
+            let problem = format!("the weights of {:?} have the SHA-256 {}", model.name, model.sha256);
+            return Err(error("sha256", problem));
         }
-        told.push(LoraUse { model: model.name.clone(), scale: *scale, sha256: Some(model.sha256.clone()) });
-        worn.push(Worn { sha256: model.sha256, name: model.name, file, scale: *scale });
+        named.push(LoraUse { model: model.name.clone(), scale: *scale, sha256: Some(model.sha256.clone()) });
+        applied.push(AppliedAdapter { sha256: model.sha256, name: model.name, file, scale: *scale });
     }
-    Ok((worn, told))
+    Ok((applied, named))
 }
 
 impl From<ModelError> for ApiError {
@@ -142,7 +149,7 @@ impl From<ModelError> for ApiError {
         match error {
             ModelError::Unknown(name) => Self::field(
                 "model",
-                format!("no model is called {name:?}: {} lists those there are", path::MODELS),
+                format!("there is no model named {name:?}; {} lists all models", path::MODELS),
             ),
             ModelError::Unusable { name, problem } => {
                 Self::unavailable(format!("Model {name:?} cannot be used: {problem}."))
@@ -153,22 +160,22 @@ impl From<ModelError> for ApiError {
     }
 }
 
-/// Checks that a model's configs can be read and its weights exist: the defaults and the multiple of its sides, or what is
-/// wrong in a sentence for people.
+/// Checks that the configs of a model can be read and that its weights exist. Returns its defaults and the number that
+/// width and height must be multiples of, or a message for the client.
 pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String> {
     if files.bases.is_empty() && is_adapter(&files.folder) {
         return Err(format!(
-            "Model {:?} is a LoRA adapter alone: name a whole model in `model`, and it in `lora`.",
+            "Model {:?} is a LoRA adapter. Name a complete model in `model`, and the adapter in `lora`.",
             files.name
         ));
     }
-    let looked_at = files.clone();
-    let look = move || {
-        let folders = looked_at.folders();
+    let checked = files.clone();
+    let check = move || {
+        let folders = checked.folders();
         diffusion::unet::Unet::files(&folders.part("unet")?)?;
         folders.defaults()
     };
-    match tokio::task::spawn_blocking(look).await {
+    match tokio::task::spawn_blocking(check).await {
         Ok(outcome) => outcome.map_err(|error| unreadable(files, &error.to_string())),
         Err(error) => Err(error.to_string()),
     }

@@ -1,8 +1,8 @@
-//! Runs, their curves and sample images.
+//! Training runs: records, metrics and sample images.
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
-use crate::routes::{Limit, limit};
+use crate::routes::list_limit::{Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -11,36 +11,38 @@ use domain::id::RunId;
 use domain::run::{Run, metric};
 use serde::Deserialize;
 
-/// Curves whose last value the list shows.
+/// The metrics whose last value the list includes.
 const LATEST: [&str; 3] = [metric::LOSS, metric::REWARDS_ACCURACIES, metric::SAMPLES_PER_SECOND];
 
-/// Where to go on from.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct After {
-    /// Only points of later steps.
+    /// Only points of later steps; all points when absent.
     after: Option<i64>,
 }
 
-/// Runs, newest first
+/// List runs
 #[utoipa::path(get, path = path::RUNS, tag = "training", params(Limit), responses(
-    (status = 200, body = Page<RunSummary>)))]
+    (status = 200, description = "Runs, newest first.", body = Page<RunSummary>),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Query(Limit { limit: asked }): Query<Limit>,
+    Query(query): Query<Limit>,
 ) -> Result<Json<Page<RunSummary>>, ApiError> {
     let mut items = Vec::new();
-    for run in state.store.list_runs(limit(asked)?).await? {
+    for run in state.store.list_runs(limit(query.limit)?).await? {
         let latest = state.store.latest_metrics(run.id, &LATEST).await?;
         items.push(RunSummary { run, latest });
     }
     Ok(Json(Page { items }))
 }
 
-/// One run with its job and models
-#[utoipa::path(get, path = path::RUN, tag = "training", params(("id" = Uuid, Path)), responses(
-    (status = 200, body = RunDetail), (status = 404, body = ErrorBody)))]
+/// Get a run
+#[utoipa::path(get, path = path::RUN, tag = "training",
+    params(("id" = Uuid, Path, description = "Id of the run.")), responses(
+    (status = 200, description = "The run with its job and models.", body = RunDetail),
+    (status = 404, description = "There is no such run.", body = ErrorBody)))]
 pub(crate) async fn one(
     State(state): State<AppState>,
     Id(id): Id<RunId>,
@@ -51,25 +53,29 @@ pub(crate) async fn one(
     Ok(Json(RunDetail { run, job, models }))
 }
 
-/// Curves of a run
+/// Get the metrics of a run
 ///
-/// All points, or with `after` those of later steps: a watcher sends the last step it has.
-#[utoipa::path(get, path = path::RUN_METRICS, tag = "training", params(("id" = Uuid, Path), After), responses(
-    (status = 200, body = RunMetrics), (status = 404, body = ErrorBody)))]
+/// To follow a run, poll with `after` set to the last step received.
+#[utoipa::path(get, path = path::RUN_METRICS, tag = "training",
+    params(("id" = Uuid, Path, description = "Id of the run."), After), responses(
+    (status = 200, description = "Points of all metrics, in order of step.", body = RunMetrics),
+    (status = 404, description = "There is no such run.", body = ErrorBody)))]
 pub(crate) async fn metrics(
     State(state): State<AppState>,
     Id(id): Id<RunId>,
     Query(After { after }): Query<After>,
 ) -> Result<Json<RunMetrics>, ApiError> {
-    // The state first: points that come between the two reads are then asked for again, never missed.
+    // The state is read first, so that points written between the two reads are sent again later, never missed.
     let run = find(&state, id).await?;
     let points = state.store.metrics(id, after.unwrap_or(-1)).await?;
     Ok(Json(RunMetrics { state: run.state, step: run.step, steps: run.spec.steps.into(), points }))
 }
 
-/// Sample images of a run, in order of step
-#[utoipa::path(get, path = path::RUN_SAMPLES, tag = "training", params(("id" = Uuid, Path)), responses(
-    (status = 200, body = Page<RunSample>), (status = 404, body = ErrorBody)))]
+/// List the sample images of a run
+#[utoipa::path(get, path = path::RUN_SAMPLES, tag = "training",
+    params(("id" = Uuid, Path, description = "Id of the run.")), responses(
+    (status = 200, description = "Sample images, in order of step.", body = Page<RunSample>),
+    (status = 404, description = "There is no such run.", body = ErrorBody)))]
 pub(crate) async fn samples(
     State(state): State<AppState>,
     Id(id): Id<RunId>,

@@ -1,10 +1,10 @@
-//! Answers of raters: one per rater and matchup.
+//! Votes: one per rater and matchup.
 
 use crate::error::ApiError;
 use crate::extract::{Body, Id, Query, read};
 use crate::rater::Rater;
+use crate::routes::list_limit::{Limit, limit};
 use crate::routes::matchups::next_of;
-use crate::routes::{Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -15,69 +15,72 @@ use domain::id::{MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, Question, Vote};
 use process::ambient;
 
-/// Vote
+/// Vote on a matchup
 ///
-/// Tells who was who, and what to judge next. A second vote on the same matchup is a conflict and changes nothing.
-#[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging", params(("id" = Uuid, Path)),
+/// The response names the models and has the next matchup. The cookie `rater` identifies the rater.
+#[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging",
+    params(("id" = Uuid, Path, description = "Id of the matchup.")),
     request_body = VoteRequest, responses(
-    (status = 201, body = VoteResponse), (status = 404, body = ErrorBody),
-    (status = 409, description = "Already counted", body = ErrorBody)))]
+    (status = 201, description = "The vote is counted.", body = VoteResponse),
+    (status = 404, description = "There is no such matchup.", body = ErrorBody),
+    (status = 409, description = "The rater has already voted on this matchup; the first vote counts.", body = ErrorBody)))]
 pub(crate) async fn cast(
     State(state): State<AppState>,
     rater: Rater,
     Id(matchup): Id<MatchupId>,
     Body(VoteRequest { choice }): Body<VoteRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let vote_id = count(&state, rater.id, matchup, choice).await?;
+    let vote_id = store_vote(&state, rater.id, matchup, choice).await?;
     let names = state.store.matchup_model_names(matchup).await?;
     let (left_model, right_model) = names.ok_or_else(|| ApiError::not_found("matchup"))?;
-    let next = next_of(&state, rater.id, asked_of(&state, matchup).await?).await?;
+    let question = question_of(&state, matchup).await?;
+    let next = next_of(&state, rater.id, question).await?;
     let response = VoteResponse { vote_id, choice, left_model, right_model, next };
     Ok((StatusCode::CREATED, rater, Json(response)))
 }
 
-/// The same from the page's form, for browsers without JavaScript.
+/// Votes by the form of the Judge page, for browsers without JavaScript.
 pub(crate) async fn by_form(
     State(state): State<AppState>,
     rater: Rater,
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
-    let body = read(request).await?;
+    let body = read(request, &state).await?;
     let field = |name: &str| {
         form_urlencoded::parse(&body).find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
     };
     let matchup: MatchupId = field("matchup")
         .and_then(|id| id.parse().ok())
-        .ok_or_else(|| ApiError::field("matchup", "is no id of a matchup: open /judge again"))?;
+        .ok_or_else(|| ApiError::field("matchup", "is not the id of a matchup; open /judge again"))?;
     let choice: Choice = field("choice")
-        .ok_or_else(|| "is missing: press one of the buttons".to_owned())
+        .ok_or_else(|| "is missing; press one of the buttons".to_owned())
         .and_then(|choice| choice.parse())
         .map_err(|message| ApiError::field("choice", message))?;
-    count(&state, rater.id, matchup, choice).await?;
-    let address = match asked_of(&state, matchup).await? {
+    store_vote(&state, rater.id, matchup, choice).await?;
+    let address = match question_of(&state, matchup).await? {
         Question::Overall => "/judge".to_owned(),
         other => format!("/judge?question={}", other.as_str()),
     };
     Ok((rater, Redirect::to(&address)))
 }
 
-/// Votes, newest first
+/// List votes
 #[utoipa::path(get, path = path::VOTES, tag = "judging", params(Limit), responses(
-    (status = 200, body = Page<VoteRecord>)))]
+    (status = 200, description = "Votes, newest first.", body = Page<VoteRecord>),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Query(Limit { limit: asked }): Query<Limit>,
+    Query(query): Query<Limit>,
 ) -> Result<Json<Page<VoteRecord>>, ApiError> {
-    Ok(Json(Page { items: state.store.list_votes(limit(asked)?).await? }))
+    Ok(Json(Page { items: state.store.list_votes(limit(query.limit)?).await? }))
 }
 
-/// The question of a matchup, with which its rater goes on.
-async fn asked_of(state: &AppState, matchup: MatchupId) -> Result<Question, ApiError> {
+async fn question_of(state: &AppState, matchup: MatchupId) -> Result<Question, ApiError> {
     let matchup = state.store.get_matchup(matchup).await?;
     Ok(matchup.ok_or_else(|| ApiError::not_found("matchup"))?.question)
 }
 
-async fn count(
+async fn store_vote(
     state: &AppState,
     rater_id: RaterId,
     matchup_id: MatchupId,

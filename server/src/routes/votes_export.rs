@@ -1,4 +1,4 @@
-//! Votes as a set that others can train on.
+//! Export of votes as a dataset.
 
 use crate::error::ApiError;
 use crate::extract::Query;
@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use datasets::votes::{JudgedPair, judged, line, write_parquet};
+use datasets::votes::{JudgedPair, json_line, judged_pairs, write_parquet};
 use domain::Timestamp;
-use domain::api::{ErrorBody, path};
+use domain::api::path;
 use domain::data::{VotesPer, VotesSpec};
 use domain::preference::Question;
 use serde::Deserialize;
@@ -19,34 +19,38 @@ use store::Artifacts;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Span;
 
-/// Pieces of a body that may wait for a slow reader.
-const WAITING: usize = 8;
+/// Chunks of a body that are buffered for a slow client.
+const BUFFERED_CHUNKS: usize = 8;
 
-/// Which votes, and how.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Which {
-    /// `parquet` (the default: the columns of Pick-a-Pic, images inside) or `jsonl` (addresses in place of images).
+pub(crate) struct ExportQuery {
+    /// `parquet` has the columns of Pick-a-Pic and contains the images; `jsonl` has the addresses of the images.
     #[serde(default)]
+    #[param(default = "parquet")]
     format: Format,
-    /// `pair` (the default: what most raters said of two images) or `vote`.
+    /// One row per `pair` of images, labelled by the majority of its votes, or one row per `vote`.
     #[serde(default)]
+    #[param(default = "pair")]
     per: VotesPer,
-    /// What the raters were asked: `overall` (the default), `appeal` or `alignment`.
+    /// The question that the raters answered.
     #[serde(default)]
+    #[param(default = "overall")]
     question: Question,
-    /// Only pairs whose both models are among these names, with commas between them.
+    /// Only pairs whose two models are both in this list of names, separated by commas.
     models: Option<String>,
-    /// Votes cast at this moment or later.
+    /// Only votes cast at this time or later.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
-    /// Votes cast before this moment.
+    /// Only votes cast before this time.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
-    /// `keep` (the default: labels 0.5 and 0.5) or `drop`.
+    /// `keep` exports ties with the labels 0.5 and 0.5; `drop` leaves them out.
     #[serde(default)]
+    #[param(default = "keep")]
     ties: Ties,
 }
 
@@ -66,30 +70,30 @@ pub(crate) enum Ties {
     Drop,
 }
 
-/// Votes as a set to train on
+/// Export votes as a dataset
 ///
-/// A row for two images, in the columns of Pick-a-Pic: any trainer that reads those reads it.
-#[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", params(Which), responses(
-    (status = 200, content((Vec<u8> = "application/vnd.apache.parquet"), (String = "application/x-ndjson"))),
-    (status = 400, body = ErrorBody)))]
+/// The columns are those of Pick-a-Pic, so that any trainer for Pick-a-Pic can read the file.
+#[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", params(ExportQuery), responses(
+    (status = 200, description = "The file, streamed while it is written.",
+        content((Vec<u8> = "application/vnd.apache.parquet"), (String = "application/x-ndjson")))))]
 pub(crate) async fn export(
     State(state): State<AppState>,
-    Query(which): Query<Which>,
+    Query(query): Query<ExportQuery>,
 ) -> Result<Response, ApiError> {
-    let names = which.models.as_deref().unwrap_or_default().split(',').map(str::trim);
+    let names = query.models.as_deref().unwrap_or_default().split(',').map(str::trim);
     let spec = VotesSpec {
-        per: which.per,
-        question: which.question,
+        per: query.per,
+        question: query.question,
         models: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
-        since: which.since,
-        until: which.until,
+        since: query.since,
+        until: query.until,
         prompt_filter: None,
     };
-    let mut pairs = judged(&state.store.judged_votes(spec.question).await?, &spec);
-    if matches!(which.ties, Ties::Drop) {
+    let mut pairs = judged_pairs(&state.store.judged_votes(spec.question).await?, &spec);
+    if matches!(query.ties, Ties::Drop) {
         pairs.retain(|pair| !pair.is_tie());
     }
-    let (kind, name, body) = match which.format {
+    let (kind, name, body) = match query.format {
         Format::Parquet => {
             ("application/vnd.apache.parquet", "votes.parquet", parquet(state.artifacts, pairs))
         }
@@ -97,7 +101,7 @@ pub(crate) async fn export(
             let address = |image: &domain::preference::JudgedImage| {
                 path::IMAGE_FILE.replace("{id}", &image.id.to_string())
             };
-            let lines: String = pairs.iter().map(|pair| line(pair, address)).collect();
+            let lines: String = pairs.iter().map(|pair| json_line(pair, address)).collect();
             ("application/x-ndjson", "votes.jsonl", Body::from(lines))
         }
     };
@@ -109,31 +113,34 @@ pub(crate) async fn export(
     Ok((headers, body).into_response())
 }
 
-/// The file as it is written, a row group at a time: it is never held whole.
+/// A body that streams the file while it is written, one row group at a time.
 fn parquet(artifacts: Artifacts, pairs: Vec<JudgedPair>) -> Body {
-    let (sender, receiver) = channel(WAITING);
-    let runtime = Handle::current();
+    let (sender, receiver) = channel(BUFFERED_CHUNKS);
+    let (runtime, span) = (Handle::current(), Span::current());
     tokio::task::spawn_blocking(move || {
+        let _entered = span.entered();
         let fetch = |image: &domain::preference::JudgedImage| {
             let bytes = runtime.block_on(artifacts.get(&image.artifact)).map_err(io::Error::other)?;
-            bytes.map(Bytes::from).ok_or_else(|| io::Error::other(format!("image {} is gone", image.id)))
+            bytes
+                .map(Bytes::from)
+                .ok_or_else(|| io::Error::other(format!("the file of image {} is missing", image.id)))
         };
-        if let Err(error) = write_parquet(Pipe(sender.clone()), &pairs, fetch) {
-            tracing::warn!(%error, "the export of votes ended early");
-            // The connection breaks, so that nobody takes the half for the whole.
+        if let Err(error) = write_parquet(BodyWriter(sender.clone()), &pairs, fetch) {
+            tracing::warn!(%error, "the export of votes failed");
+            // Breaks the connection, so that the client does not take the partial file for a complete one.
             drop(sender.blocking_send(Err(error)));
         }
     });
     Body::from_stream(ReceiverStream::new(receiver))
 }
 
-/// Writes into a body.
-struct Pipe(Sender<io::Result<Bytes>>);
+/// Writes into the channel of a streamed body.
+struct BodyWriter(Sender<io::Result<Bytes>>);
 
-impl Write for Pipe {
+impl Write for BodyWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        let disconnected = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(disconnected)?;
         Ok(bytes.len())
     }
 

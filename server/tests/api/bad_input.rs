@@ -1,11 +1,13 @@
-//! What cannot be accepted is refused with the field's name and a remedy.
+//! Invalid input is rejected with the name of the field and a remedy.
 
 use crate::support::{TestApp, train_spec};
+use axum::body::Body;
+use axum::http::Request;
 use domain::image::Sampler;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_body_of_generate_is_refused_by_field() {
+async fn invalid_bodies_of_generate_are_rejected_by_field() {
     let app = TestApp::start().await;
     let cases = [
         (json!({ "prompt": "" }), 422, "prompt"),
@@ -40,7 +42,7 @@ async fn a_body_of_generate_is_refused_by_field() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_a_400_and_a_huge_one_a_413() {
+async fn malformed_json_is_a_400_and_an_oversized_body_a_413() {
     let app = TestApp::start().await;
     for body in ["{\"prompt\": ", "", "[1,2]", "{\"prompt\":\"a\"} and more"] {
         let reply = app.post("/generate", body).await.expect(400);
@@ -52,7 +54,7 @@ async fn a_body_that_is_no_json_is_a_400_and_a_huge_one_a_413() {
 }
 
 #[tokio::test]
-async fn a_query_is_refused_like_a_body() {
+async fn invalid_queries_are_rejected_by_field() {
     let app = TestApp::start().await;
     for (query, status, field) in [
         ("", 400, "prompt"),
@@ -69,10 +71,13 @@ async fn a_query_is_refused_like_a_body() {
     ] {
         app.get(&format!("/generate?{query}")).await.refuses(status, field);
     }
+    let reply = app.get("/generate?prompt=a&steps=1e3").await.expect(400);
+    let message = reply.json()["error"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains("\"1e3\""), "the value is not quoted: {message}");
 }
 
 #[tokio::test]
-async fn a_spec_is_refused_by_field_and_nothing_is_queued() {
+async fn invalid_specs_are_rejected_by_field_and_not_queued() {
     let app = TestApp::start().await;
     let with = |pointer: &str, value: serde_json::Value| {
         let mut spec = train_spec("refused");
@@ -104,7 +109,7 @@ async fn a_spec_is_refused_by_field_and_nothing_is_queued() {
 }
 
 #[tokio::test]
-async fn lists_and_ids_are_checked() {
+async fn invalid_filters_ids_and_methods_are_rejected() {
     let app = TestApp::start().await;
     app.get("/api/v1/runs?limit=0").await.refuses(422, "limit");
     app.get("/api/v1/images?limit=-1").await.refuses(400, "limit");
@@ -119,6 +124,13 @@ async fn lists_and_ids_are_checked() {
     }
     let reply = app.get("/api/v1/no-such-thing").await.expect(404);
     assert_eq!(reply.json()["error"]["code"], "not_found");
-    let reply = app.post("/api/v1/runs", "{}").await.expect(405);
-    assert_eq!(reply.json()["error"]["code"], "invalid");
+    for (path, allowed) in [("/api/v1/runs", "GET"), ("/api/openapi.json", "GET")] {
+        let reply = app.post(path, "{}").await.expect(405);
+        assert_eq!(reply.json()["error"]["code"], "invalid");
+        let message = format!("Method not allowed; use {allowed}.");
+        assert_eq!(reply.json()["error"]["message"], message, "{path}");
+    }
+    let request = Request::delete("/api/v1/jobs").body(Body::empty()).expect("a request");
+    let reply = app.send(request).await.expect(405);
+    assert_eq!(reply.json()["error"]["message"], "Method not allowed; use GET or POST.");
 }

@@ -1,4 +1,4 @@
-//! Sets of pairs: listed, looked at, searched; and votes written as one.
+//! Datasets: list, pairs, images, search; and the export of votes.
 
 use crate::support::TestApp;
 use datasets::rows::Pairs;
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// A folder of three pairs, one of them broken.
-fn folder_set(folder: &Path) {
+/// Writes a dataset of three pairs, one of them with a loser outside its folder.
+fn write_dataset(folder: &Path) {
     fs::create_dir_all(folder).expect("made");
     let mut lines = String::new();
     for (index, prompt) in ["a Red cat", "a dog", "a red <b>hen</b>"].iter().enumerate() {
@@ -36,16 +36,16 @@ fn names(reply: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn sets_are_listed_and_their_pairs_shown() {
+async fn datasets_are_listed_and_their_pairs_shown() {
     let app = TestApp::start().await;
-    folder_set(&app.folder.path().join("datasets/mine"));
+    write_dataset(&app.folder.path().join("datasets/mine"));
     fs::create_dir_all(app.folder.path().join("datasets/empty")).expect("made");
     let sets = app.get("/api/v1/datasets").await.expect(200).json();
     assert_eq!(names(&sets)[5..], ["shapes-quality", "votes", "empty", "mine"]);
     let of =
         |name: &str| sets["items"].as_array().expect("items").iter().find(|s| s["name"] == name).cloned();
-    assert_eq!(of("mine").expect("the set")["rows"], 3);
-    assert!(of("empty").expect("the set")["problem"].as_str().is_some_and(|p| p.contains("pairs.jsonl")));
+    assert_eq!(of("mine").expect("the dataset")["rows"], 3);
+    assert!(of("empty").expect("the dataset")["problem"].as_str().is_some_and(|p| p.contains("pairs.jsonl")));
 
     let pairs = app.get("/api/v1/datasets/mine/pairs").await.expect(200).json();
     assert_eq!(pairs["items"].as_array().map(Vec::len), Some(2));
@@ -67,7 +67,7 @@ async fn sets_are_listed_and_their_pairs_shown() {
     app.get("/api/v1/datasets/mine/pairs?limit=0").await.refuses(422, "limit");
     app.get("/api/v1/datasets/empty/pairs").await.expect(503);
 
-    // What was left out when it was prepared is shown on no page, and other pairs keep their places.
+    // Pairs that were skipped in preparation are not shown, and the other pairs keep their indices.
     let prepared = app.folder.path().join("datasets/prepared");
     fs::create_dir_all(&prepared).expect("made");
     let source = app.folder.path().join("datasets/mine").to_string_lossy().into_owned();
@@ -103,21 +103,21 @@ async fn sets_are_listed_and_their_pairs_shown() {
 }
 
 #[tokio::test]
-async fn the_bundled_world_can_be_looked_at() {
+async fn datasets_of_the_bundled_world_are_shown() {
     let app = TestApp::start().await;
     let first = app.get("/api/v1/datasets/shapes-winter/pairs?limit=2").await.expect(200).json();
     assert_eq!(first["next"], 2);
     let second = app.get("/api/v1/datasets/shapes-winter/pairs?limit=2&from=2").await.expect(200).json();
     assert_ne!(first["items"][0]["prompt"], second["items"][0]["prompt"]);
     let winner = app.get("/api/v1/datasets/shapes-winter/pairs/3/winner").await.expect(200).bytes;
-    let drawn = shapes::set::entry(shapes::set::Set::Winter, 0, 3).winner.to_png().expect("a PNG");
-    assert!(winner == drawn);
+    let expected = shapes::set::entry(shapes::set::Set::Winter, 0, 3).winner.to_png().expect("a PNG");
+    assert!(winner == expected);
     let alone = app.get("/api/v1/datasets/shapes-images/pairs?limit=1").await.expect(200).json();
     assert_eq!(alone["items"][0]["loser_url"], Value::Null);
 }
 
 #[tokio::test]
-async fn votes_are_exported_and_read_again() {
+async fn exported_votes_can_be_read_as_a_dataset() {
     let app = TestApp::start().await;
     app.pairs(6).await;
     app.votes(6).await;
@@ -127,7 +127,7 @@ async fn votes_are_exported_and_read_again() {
     fs::write(scratch.path().join("votes.parquet"), &export.bytes).expect("written");
     let folder = scratch.path().to_string_lossy().into_owned();
     let set = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });
-    let mut pairs = Pairs::open(&set).expect("opens").expect("a set");
+    let mut pairs = Pairs::open(&set).expect("opens").expect("a dataset");
     let mut count = 0;
     for pair in &mut pairs {
         let pair = pair.expect("a pair");

@@ -1,4 +1,4 @@
-//! Images from prompts, by the tiny model.
+//! Generation of images with the tiny model.
 
 use crate::support::{SIDE, TestApp, config, copy};
 use axum::body::Body;
@@ -25,7 +25,7 @@ async fn as_json(app: &TestApp, body: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_same_seed_gives_the_same_bytes_by_query_and_by_body() {
+async fn a_seed_gives_the_same_bytes_by_query_and_by_body() {
     let app = TestApp::start().await;
     let first = app.get("/generate?prompt=a+red+circle&seed=7&steps=&negative_prompt=").await.expect(200);
     assert_eq!(first.header("content-type"), "image/png");
@@ -49,21 +49,21 @@ async fn the_same_seed_gives_the_same_bytes_by_query_and_by_body() {
 }
 
 #[tokio::test]
-async fn json_holds_every_image_with_its_own_seed() {
+async fn a_json_response_has_every_image_with_its_seed() {
     let app = TestApp::start().await;
     let answer =
         as_json(&app, json!({ "prompt": "a cat", "seed": 5, "num_images": 3, "sampler": "euler" })).await;
     let images = answer["images"].as_array().expect("a list");
     assert_eq!(images.iter().map(|i| i["seed"].as_u64().expect("a seed")).collect::<Vec<_>>(), [5, 6, 7]);
     assert_eq!((&answer["model"], &answer["params"]["sampler"]), (&json!("tiny"), &json!("euler")));
-    // An image of a batch is the image that its seed gives alone.
+    // An image has the same bytes in a batch and alone.
     let alone = app.get("/generate?prompt=a+cat&seed=6&sampler=euler").await.expect(200);
     let second = STANDARD.decode(images[1]["b64"].as_str().expect("base64")).expect("base64");
     assert_eq!(second, alone.bytes);
 }
 
 #[tokio::test]
-async fn every_sampler_draws_its_own_image_the_same_each_time() {
+async fn every_sampler_is_deterministic_and_gives_its_own_image() {
     let app = TestApp::start().await;
     let mut images = HashSet::new();
     for sampler in Sampler::ALL {
@@ -75,15 +75,15 @@ async fn every_sampler_draws_its_own_image_the_same_each_time() {
         assert_eq!(record["params"]["sampler"], sampler.as_str());
         images.insert(image.bytes);
     }
-    // Euler ancestral is DDPM in another notation: from the same noise their images may be equal to the last bit.
+    // Euler ancestral and DDPM are the same method in two notations, so their images may be equal to the last bit.
     assert!(images.len() >= Sampler::ALL.len() - 1, "{} different images", images.len());
-    // What a sampler cannot do is refused by the field's name.
+    // A setting that a sampler does not support is rejected by field.
     let reply = app.get("/generate?prompt=a+cat&steps=51&sampler=lcm").await;
     reply.refuses(422, "steps");
 }
 
 #[tokio::test]
-async fn a_seed_is_drawn_and_told() {
+async fn a_random_seed_is_returned() {
     let app = TestApp::start().await;
     let first = app.get("/generate?prompt=a+cat").await.expect(200);
     let again = app.get(&format!("/generate?prompt=a+cat&seed={}", first.header("x-seed"))).await.expect(200);
@@ -93,7 +93,7 @@ async fn a_seed_is_drawn_and_told() {
 }
 
 #[tokio::test]
-async fn simultaneous_requests_get_their_own_images_alone_or_together() {
+async fn concurrent_requests_get_their_own_images_with_and_without_batching() {
     let alone = TestApp::start().await;
     let together = TestApp::start_with(&["--batch-size", "4"]).await;
     let addresses: Vec<String> = (0..6).map(|seed| format!("/generate?prompt=a+dog&seed={seed}")).collect();
@@ -111,9 +111,9 @@ async fn simultaneous_requests_get_their_own_images_alone_or_together() {
             app.get(&addresses[5]),
         );
         for (reply, expected) in [a, b, c, d, e, f].into_iter().zip(&expected) {
-            let (drawn, expected) = (pixels(&reply.expect(200).bytes), pixels(expected));
-            // The last bit of a sum may depend on its company; a mixed-up image differs everywhere.
-            let difference = drawn.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+            let (actual, expected) = (pixels(&reply.expect(200).bytes), pixels(expected));
+            // The last bits of a sum may depend on the batch; another request's image would differ everywhere.
+            let difference = actual.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(difference <= Some(2), "{difference:?}");
         }
     }
@@ -124,7 +124,7 @@ fn pixels(png: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_so_and_a_client_that_leaves_makes_room() {
+async fn a_full_queue_is_a_429_and_a_disconnected_client_frees_its_slot() {
     let app = TestApp::start_with(&["--queue-size", "1"]).await;
     let router = app.router.clone();
     let occupy = move || {
@@ -138,7 +138,7 @@ async fn a_full_queue_says_so_and_a_client_that_leaves_makes_room() {
         if reply.status != 200 {
             break reply;
         }
-        // The short request was faster, and the long one was refused instead.
+        // The short request took the only slot first, and the long one was rejected.
         if first.is_finished() {
             first = occupy();
         }
@@ -152,11 +152,11 @@ async fn a_full_queue_says_so_and_a_client_that_leaves_makes_room() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     });
-    freed.await.expect("an abandoned request still holds its place");
+    freed.await.expect("the abandoned request still holds its slot");
 }
 
 #[tokio::test]
-async fn damaged_models_are_told_by_file_and_the_others_go_on() {
+async fn damaged_models_are_reported_by_file_and_other_models_still_work() {
     let app = TestApp::start().await;
     let models = app.folder.path().join("models");
     for name in ["cut", "foreign", "unreadable"] {
@@ -177,7 +177,7 @@ async fn damaged_models_are_told_by_file_and_the_others_go_on() {
         let reply = app.get(&format!("/generate?prompt=a&model={name}")).await.expect(503);
         let message = reply.json()["error"]["message"].as_str().expect("a message").to_owned();
         assert!(message.contains("diffusion_pytorch_model.safetensors"), "{message}");
-        assert!(!message.contains("/tmp"), "it tells where the server keeps its files: {message}");
+        assert!(!message.contains("/tmp"), "the message contains a path of the server: {message}");
     }
     let message = app.get("/generate?prompt=a&model=foreign").await.json()["error"]["message"].to_string();
     assert!(message.contains("tensor"), "{message}");
@@ -193,7 +193,7 @@ async fn damaged_models_are_told_by_file_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn registering_again_changes_nothing_and_other_weights_are_not_taken_for_the_same() {
+async fn registering_again_changes_nothing_and_changed_weights_are_rejected() {
     let app = TestApp::start().await;
     let before = app.model("tiny").await;
     let app = TestApp::start_in(app.folder, &[]).await;
@@ -212,9 +212,9 @@ async fn registering_again_changes_nothing_and_other_weights_are_not_taken_for_t
     assert!(reply.text().contains("weights differ"), "{}", reply.text());
 }
 
-/// An imported UNet that names its base draws with the base's other parts; one whose base is unknown is told.
+/// An imported UNet uses the other parts of the base that it names. An unknown base is reported.
 #[tokio::test]
-async fn a_unet_alone_lies_over_the_base_that_it_names() {
+async fn an_imported_unet_uses_the_parts_of_its_base() {
     let app = TestApp::start().await;
     let models = app.folder.path().join("models");
     for (name, base) in [("over", "tiny"), ("lost", "absent")] {
@@ -236,7 +236,7 @@ async fn a_unet_alone_lies_over_the_base_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_model_trained_from_a_trained_model_uses_the_first_ones_other_parts() {
+async fn a_model_trained_from_a_trained_model_uses_the_parts_of_the_first_base() {
     let app = TestApp::start().await;
     let unet = app.folder.path().join("models/tiny/unet");
     let mut above = app.model("tiny").await;
@@ -256,17 +256,17 @@ async fn a_model_trained_from_a_trained_model_uses_the_first_ones_other_parts() 
 }
 
 #[tokio::test]
-async fn refused_prompts_are_not_drawn() {
+async fn filtered_prompts_are_rejected() {
     let app = TestApp::start_with(&["--prompt-filter", "--refused-terms", "blood bath,clown"]).await;
     for prompt in ["a+nude+in+oil", "a+Cl0wn", "blood+bath!"] {
         app.get(&format!("/generate?prompt={prompt}&steps=1")).await.refuses(422, "prompt");
     }
     app.get("/generate?prompt=a+bath&steps=1").await.expect(200);
-    // Whoever asks for no filter has none.
+    // Without the options, nothing is filtered.
     TestApp::start().await.get("/generate?prompt=a+clown&steps=1").await.expect(200);
 }
 
-/// A safety checker of random weights whose first concept has this threshold, and all others none that is ever passed.
+/// A safety checker with random weights, where only the first concept can be flagged, above `threshold`.
 fn checker(folder: &Path, threshold: f32) -> String {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/evaluation/tests/fixtures/safety_checker");
     copy(Path::new(fixture), folder);
@@ -284,11 +284,11 @@ fn checker(folder: &Path, threshold: f32) -> String {
 }
 
 #[tokio::test]
-async fn what_the_safety_checker_flags_is_neither_sent_nor_kept() {
+async fn flagged_images_are_neither_returned_nor_stored() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("safety_checker");
 
-    // Nothing passes.
+    // Every image is flagged.
     let app = TestApp::start_with(&["--safety-checker", &checker(&folder, -2.0)]).await;
     let reply = app.get("/generate?prompt=a+cat&seed=7").await.expect(422);
     let error = &reply.json()["error"];
@@ -298,7 +298,7 @@ async fn what_the_safety_checker_flags_is_neither_sent_nor_kept() {
     let kept = app.get("/api/v1/images").await.expect(200).json();
     assert_eq!(kept["items"], json!([]));
 
-    // Everything passes, and is the same as without a checker.
+    // No image is flagged, and the images are the same as without a checker.
     let free = TestApp::start().await;
     let four = json!({ "prompt": "a cat", "seed": 5, "num_images": 4 });
     let unguarded = as_json(&free, four.clone()).await;
@@ -306,7 +306,7 @@ async fn what_the_safety_checker_flags_is_neither_sent_nor_kept() {
     let app = TestApp::start_with(&["--safety-checker", &checker(&folder, 2.0)]).await;
     assert_eq!(as_json(&app, four.clone()).await["images"][3]["b64"], unguarded["images"][3]["b64"]);
 
-    // Of several, some: the others are sent, and those held back are told.
+    // Some images are flagged: the others are returned, with the seeds of the flagged ones.
     let checker_folder = checker(&folder, 0.0);
     let network = SafetyChecker::open(&folder, &Device::Cpu).expect("opens");
     let decoded = unguarded["images"].as_array().expect("a list").iter().map(|image| {
@@ -340,7 +340,7 @@ async fn what_the_safety_checker_flags_is_neither_sent_nor_kept() {
 }
 
 #[tokio::test]
-async fn a_server_without_its_safety_checker_does_not_start() {
+async fn a_missing_safety_checker_prevents_the_start() {
     let scratch = tempfile::tempdir().expect("a folder");
     let config = config(scratch.path(), &["--safety-checker", "/nowhere/safety_checker"]);
     let problem = format!("{:#}", AppState::open(&config).await.expect_err("no checker"));

@@ -1,4 +1,4 @@
-//! Who comes in, and on whose behalf.
+//! The access token and cross-site requests.
 
 use crate::support::TestApp;
 use axum::body::Body;
@@ -13,7 +13,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Body> 
 }
 
 #[tokio::test]
-async fn with_a_token_nothing_but_livez_is_open() {
+async fn with_a_token_only_livez_is_open() {
     let app = TestApp::start_with(&["--access-token", "open sesame"]).await;
     app.get("/livez").await.expect(200);
     for path in [
@@ -49,7 +49,7 @@ async fn with_a_token_nothing_but_livez_is_open() {
 }
 
 #[tokio::test]
-async fn other_sites_cannot_act_through_a_visitor() {
+async fn cross_site_requests_are_rejected() {
     let app = TestApp::start().await;
     let refused = [
         vec![("sec-fetch-site", "cross-site")],
@@ -63,7 +63,7 @@ async fn other_sites_cannot_act_through_a_visitor() {
         app.send(request("GET", "/generate?prompt=a", headers)).await.expect(403);
         app.send(request("GET", "/api/v1/runs", headers)).await.expect(200);
     }
-    // Empty bodies: let in, and refused for what they are.
+    // These pass access control and are rejected for their empty bodies.
     for headers in [
         vec![],
         vec![("sec-fetch-site", "same-origin")],

@@ -1,12 +1,12 @@
-//! Blinded pairs, votes, ratings.
+//! Matchups, votes and ratings.
 
 use crate::support::TestApp;
 use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 
-/// Asks for the next matchup as a new rater: their cookie and the answer.
-async fn sit_down(app: &TestApp) -> (String, Value) {
+/// Gets the next matchup as a new rater: the rater's cookie and the response.
+async fn new_rater(app: &TestApp) -> (String, Value) {
     let reply = app.get("/api/v1/matchups/next").await.expect(200);
     let cookie = reply.header("set-cookie").to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
@@ -15,10 +15,10 @@ async fn sit_down(app: &TestApp) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn a_matchup_tells_nothing_of_its_models_until_it_is_judged() {
+async fn a_matchup_hides_its_models_until_it_is_judged() {
     let app = TestApp::start().await;
     let models = app.pairs(3).await;
-    let (cookie, next) = sit_down(&app).await;
+    let (cookie, next) = new_rater(&app).await;
     let shown = next.to_string();
     for model in &models {
         assert!(!shown.contains(&model.name) && !shown.contains(&model.id.to_string()), "{shown}");
@@ -34,7 +34,7 @@ async fn a_matchup_tells_nothing_of_its_models_until_it_is_judged() {
             image.headers
         );
     }
-    // The same until it is judged.
+    // The same matchup until it is judged.
     let again = app.get_as(&cookie, "/api/v1/matchups/next").await.expect(200);
     assert_eq!((again.json(), again.header("set-cookie")), (next.clone(), ""));
 
@@ -57,13 +57,13 @@ async fn a_matchup_tells_nothing_of_its_models_until_it_is_judged() {
 }
 
 #[tokio::test]
-async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
+async fn a_rater_judges_every_pair_once_and_the_leaderboard_follows() {
     let app = TestApp::start().await;
     let [_, contrast] = app.pairs(6).await;
-    let (cookie, mut next) = sit_down(&app).await;
+    let (cookie, mut next) = new_rater(&app).await;
     let mut judged = 0;
     while let Some(id) = next["matchup"]["id"].as_str().map(str::to_owned) {
-        // The images of `contrast` are blue: vote for them wherever they are.
+        // The images of `contrast` are blue: vote for them on either side.
         let left = app.get_as(&cookie, &format!("/api/v1/matchups/{id}/left")).await.expect(200);
         let blue = image::load_from_memory(&left.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0[2] > 200;
         let choice = if blue { "left" } else { "right" };
@@ -98,15 +98,15 @@ async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
     let elo = |place: usize| agreement["elo"][place].as_f64().expect("a rating");
     assert!(elo(0) > 1000.0 && (elo(0) + elo(1) - 2000.0).abs() < 1e-9);
     assert_eq!((&agreement["alpha"], &agreement["judged_by_several"]), (&Value::Null, &json!(0)));
-    // The only score of this world's images.
+    // The only metric with scores.
     let metric = &agreement["metrics"][0];
     assert_eq!(
         (&metric["metric"], &metric["votes"], &metric["models"]),
         (&json!("shape_and_colour"), &json!(6), &json!(2))
     );
 
-    // Another rater, who always says the opposite: agreement worse than chance.
-    let (other, mut next) = sit_down(&app).await;
+    // A second rater always disagrees: agreement below chance.
+    let (other, mut next) = new_rater(&app).await;
     while let Some(id) = next["matchup"]["id"].as_str().map(str::to_owned) {
         let left = app.get_as(&other, &format!("/api/v1/matchups/{id}/left")).await.expect(200);
         let blue = image::load_from_memory(&left.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0[2] > 200;
@@ -120,13 +120,13 @@ async fn a_rater_judges_every_pair_once_and_the_leaderboard_moves() {
     assert_eq!(agreement["win_rates"][0][1]["value"], 0.5);
     let page = app.get("/leaderboard").await.expect(200).text();
     assert!(
-        page.contains("Who beats whom") && page.contains("on 6 pairs of images by several raters"),
+        page.contains("Head-to-head win rates") && page.contains("on 6 image pairs judged by several raters"),
         "{page}"
     );
 }
 
 #[tokio::test]
-async fn two_images_of_a_prompt_become_a_matchup() {
+async fn a_matchup_can_be_created_from_two_images_of_a_prompt() {
     let app = TestApp::start().await;
     let models = [app.sibling("one", "sft").await, app.sibling("two", "sft").await];
     let a = app.image(&models[0], "a cat", [1, 2, 3]).await;
@@ -141,7 +141,7 @@ async fn two_images_of_a_prompt_become_a_matchup() {
 }
 
 #[tokio::test]
-async fn a_form_votes_without_javascript() {
+async fn the_form_votes_without_javascript() {
     let app = TestApp::start().await;
     app.pairs(1).await;
     let page = app.get("/judge").await.expect(200);
@@ -159,12 +159,12 @@ async fn a_form_votes_without_javascript() {
     assert!(page.contains("You have judged every pair"), "{page}");
 }
 
-/// A question has its own page, its own pairs, its own export and its own leaderboard.
+/// Every question has its own page, matchups, export and leaderboard.
 #[tokio::test]
-async fn questions_are_asked_and_counted_apart() {
+async fn questions_are_counted_separately() {
     let app = TestApp::start().await;
     app.pairs(1).await;
-    let (cookie, overall) = sit_down(&app).await;
+    let (cookie, overall) = new_rater(&app).await;
     assert_eq!(overall["matchup"]["question"], "overall");
     let page = app.get_as(&cookie, "/judge?question=appeal").await.expect(200).text();
     assert!(page.contains("which image looks better?") && page.contains("aria-current=\"page\""), "{page}");

@@ -1,4 +1,4 @@
-//! Adapters over a model, exchanged from request to request.
+//! Generation with LoRA adapters that change from request to request.
 
 use crate::support::{SIDE, TestApp, copy};
 use domain::id::ModelId;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures");
 
-/// A server with the tiny model, an adapter for it, and one for another kind of model.
+/// A server with the tiny model, an adapter for it, and an adapter for another architecture.
 async fn start(arguments: &[&str]) -> TestApp {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let models = folder.path().join("models");
@@ -25,7 +25,8 @@ async fn start(arguments: &[&str]) -> TestApp {
     TestApp::start_in(folder, arguments).await
 }
 
-async fn draw(app: &TestApp, lora: Value) -> Vec<u8> {
+/// The PNG of a fixed prompt and seed.
+async fn generate(app: &TestApp, lora: Value) -> Vec<u8> {
     let body = json!({ "prompt": "a red circle", "seed": 7, "model": "tiny", "lora": lora });
     let reply = app.post("/generate", body.to_string()).await.expect(200);
     let image = image::load_from_memory(&reply.bytes).expect("a PNG");
@@ -34,66 +35,66 @@ async fn draw(app: &TestApp, lora: Value) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_request_gives_the_same_bytes_before_and_after_other_adapters() {
+async fn a_request_gives_the_same_bytes_whatever_adapters_were_applied_before() {
     let app = start(&[]).await;
-    let plain = draw(&app, json!([])).await;
-    let half = draw(&app, json!([{ "model": "snow", "scale": 0.5 }])).await;
-    let whole = draw(&app, json!([{ "model": "snow" }])).await;
+    let plain = generate(&app, json!([])).await;
+    let half = generate(&app, json!([{ "model": "snow", "scale": 0.5 }])).await;
+    let whole = generate(&app, json!([{ "model": "snow" }])).await;
     let both =
-        draw(&app, json!([{ "model": "snow", "scale": 0.25 }, { "model": "snow", "scale": -0.5 }])).await;
+        generate(&app, json!([{ "model": "snow", "scale": 0.25 }, { "model": "snow", "scale": -0.5 }])).await;
     for (a, b) in [(&plain, &half), (&half, &whole), (&plain, &whole), (&plain, &both), (&half, &both)] {
         assert_ne!(a, b);
     }
-    assert_eq!(plain, draw(&app, json!([])).await);
-    assert_eq!(half, draw(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
-    assert_eq!(plain, draw(&app, json!([{ "model": "snow", "scale": 0.0 }])).await);
-    assert_eq!(whole, draw(&app, json!([{ "model": "snow", "scale": 1.0 }])).await);
+    assert_eq!(plain, generate(&app, json!([])).await);
+    assert_eq!(half, generate(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
+    assert_eq!(plain, generate(&app, json!([{ "model": "snow", "scale": 0.0 }])).await);
+    assert_eq!(whole, generate(&app, json!([{ "model": "snow", "scale": 1.0 }])).await);
     // The same bytes as of a server that never saw another request.
     let fresh = start(&[]).await;
-    assert_eq!(half, draw(&fresh, json!([{ "model": "snow", "scale": 0.5 }])).await);
+    assert_eq!(half, generate(&fresh, json!([{ "model": "snow", "scale": 0.5 }])).await);
 }
 
-/// Requests with different adapters that wait together are not drawn together.
+/// Requests with different adapters never share a batch.
 #[tokio::test]
-async fn simultaneous_requests_wear_their_own_adapters() {
+async fn concurrent_requests_get_their_own_adapters() {
     let app = start(&["--batch-size", "4"]).await;
     let pixels = |png: &[u8]| image::load_from_memory(png).expect("a PNG").to_rgb8().into_raw();
     let uses = [json!([]), json!([{ "model": "snow", "scale": 0.5 }]), json!([{ "model": "snow" }])];
     let mut alone = Vec::new();
     for lora in &uses {
-        alone.push(pixels(&draw(&app, lora.clone()).await));
+        alone.push(pixels(&generate(&app, lora.clone()).await));
     }
     let (a, b, c, d, e) = tokio::join!(
-        draw(&app, uses[0].clone()),
-        draw(&app, uses[1].clone()),
-        draw(&app, uses[2].clone()),
-        draw(&app, uses[1].clone()),
-        draw(&app, uses[0].clone()),
+        generate(&app, uses[0].clone()),
+        generate(&app, uses[1].clone()),
+        generate(&app, uses[2].clone()),
+        generate(&app, uses[1].clone()),
+        generate(&app, uses[0].clone()),
     );
-    for (drawn, which) in [(a, 0), (b, 1), (c, 2), (d, 1), (e, 0)] {
-        let difference = pixels(&drawn).iter().zip(&alone[which]).map(|(a, b)| a.abs_diff(*b)).max();
+    for (png, which) in [(a, 0), (b, 1), (c, 2), (d, 1), (e, 0)] {
+        let difference = pixels(&png).iter().zip(&alone[which]).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(difference <= Some(2), "{which}: {difference:?}");
     }
 }
 
-/// What an image was drawn with is told and remembered, and is itself a request for the same image.
+/// The adapters of an image are returned and stored, in a form that requests the same image again.
 #[tokio::test]
-async fn adapters_are_told_and_remembered() {
+async fn adapters_are_returned_and_stored() {
     let app = start(&[]).await;
     let reply = app.get("/generate?prompt=a+red+circle&seed=7&model=tiny&lora=snow:0.5").await.expect(200);
-    assert_eq!(reply.bytes, draw(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
+    assert_eq!(reply.bytes, generate(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
     let sha256 = app.model("snow").await.sha256;
-    let told = json!([{ "model": "snow", "scale": 0.5, "sha256": sha256 }]);
+    let stored = json!([{ "model": "snow", "scale": 0.5, "sha256": sha256 }]);
     let record = app.get(&format!("/api/v1/images/{}", reply.header("x-image-id"))).await.expect(200).json();
-    assert_eq!(record["params"]["lora"], told);
-    assert_eq!(reply.bytes, draw(&app, told).await);
+    assert_eq!(record["params"]["lora"], stored);
+    assert_eq!(reply.bytes, generate(&app, stored).await);
 
     let other = json!({ "prompt": "p", "model": "tiny", "lora": [{ "model": "snow", "sha256": "00" }] });
     app.post("/generate", other.to_string()).await.refuses(422, "lora[0].sha256");
 }
 
 #[tokio::test]
-async fn what_cannot_be_worn_is_refused_by_its_field() {
+async fn invalid_adapters_are_rejected_by_field() {
     let app = start(&[]).await;
     let refuses = async |lora: Value, status: u16, field: &str| {
         let body = json!({ "prompt": "p", "model": "tiny", "lora": lora });
@@ -106,14 +107,14 @@ async fn what_cannot_be_worn_is_refused_by_its_field() {
     refuses(json!([{ "model": "foreign" }]), 422, "lora").await;
     refuses(json!([{ "name": "snow" }]), 400, "lora[0].name").await;
     app.get("/generate?prompt=p&model=tiny&lora=snow:much").await.refuses(400, "lora");
-    // An adapter alone draws nothing, and says what to do.
+    // An adapter is not a whole model; the message says how to use it.
     let alone = app.get("/generate?prompt=p&model=snow").await.expect(503);
     assert!(alone.text().contains("in `lora`"), "{}", alone.text());
-    // After all that the model draws as before.
-    draw(&app, json!([])).await;
+    // The model still works.
+    generate(&app, json!([])).await;
 }
 
-/// A model that a run made as an adapter is drawn with over its base, and can be worn over it as well.
+/// An adapter that a run trained is a model of its own, over its base, and can also be named in `lora`.
 #[tokio::test]
 async fn a_trained_adapter_is_a_model() {
     let app = start(&[]).await;
@@ -127,6 +128,6 @@ async fn a_trained_adapter_is_a_model() {
     };
     app.store.insert_model(&trained, None).await.expect("a model");
     let own = app.get("/generate?prompt=a+red+circle&seed=7&model=trained").await.expect(200);
-    assert_eq!(own.bytes, draw(&app, json!([{ "model": "trained" }])).await);
-    assert_eq!(own.bytes, draw(&app, json!([{ "model": "snow" }])).await);
+    assert_eq!(own.bytes, generate(&app, json!([{ "model": "trained" }])).await);
+    assert_eq!(own.bytes, generate(&app, json!([{ "model": "snow" }])).await);
 }

@@ -1,10 +1,11 @@
-//! The router as it is served, without a socket.
+//! The whole router, called without a socket.
 
 mod bad_input;
 mod datasets;
 mod generation;
 mod guard;
 mod judging;
+mod logging;
 mod lora;
 mod pages;
 #[path = "../support/mod.rs"]

@@ -1,10 +1,12 @@
-//! Pages as they are sent: whole without JavaScript.
+//! The pages as the server renders them, without JavaScript.
 
 use crate::support::TestApp;
+use domain::job::JobSpec;
+use serde_json::{Map, Value};
 use store::Ending;
 
 #[tokio::test]
-async fn empty_pages_say_what_to_do_next() {
+async fn empty_pages_say_how_to_fill_them() {
     let app = TestApp::start().await;
     for (path, text) in [
         ("/", "No runs yet"),
@@ -12,7 +14,7 @@ async fn empty_pages_say_what_to_do_next() {
         ("/models", "tiny"),
         ("/playground", "Generate"),
         ("/judge", "No pairs to judge yet"),
-        ("/leaderboard", "Nothing to rank yet"),
+        ("/leaderboard", "No ranking yet"),
         ("/docs", "/api/v1/matchups/next"),
     ] {
         let page = app.get(path).await.expect(200);
@@ -27,7 +29,7 @@ async fn empty_pages_say_what_to_do_next() {
 }
 
 #[tokio::test]
-async fn full_pages_read_without_javascript() {
+async fn pages_can_be_read_without_javascript() {
     let app = TestApp::start().await;
     app.run("a-watched-run", 40, Some(Ending::Succeeded)).await;
     app.pairs(2).await;
@@ -55,13 +57,13 @@ async fn full_pages_read_without_javascript() {
             assert!(html.contains(text), "{path} lacks {text:?}: {html}");
         }
     }
-    // The desk must not give the models away.
-    let desk = app.get("/judge").await.text();
-    assert!(!desk.contains("tuned-"), "{desk}");
+    // The Judge page does not name the models.
+    let page = app.get("/judge").await.text();
+    assert!(!page.contains("tuned-"), "{page}");
 }
 
 #[tokio::test]
-async fn reports_are_linked_where_their_models_are() {
+async fn reports_are_linked_from_runs_and_from_their_models() {
     let app = TestApp::start().await;
     app.sibling("tuned", "diffusion_dpo").await;
     app.sibling("aloof", "sft").await;
@@ -82,7 +84,7 @@ async fn reports_are_linked_where_their_models_are() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_404_page() {
+async fn an_unknown_address_is_a_404_page() {
     let app = TestApp::start().await;
     for path in ["/no-such-page", "/runs/0199c5a8-7d3e-7f00-8000-0123456789ab", "/runs/garbage"] {
         let page = app.get(path).await.expect(404);
@@ -117,7 +119,47 @@ async fn the_document_describes_every_route() {
     let schemas = document["components"]["schemas"].as_object().expect("schemas");
     for reference in text.split("#/components/schemas/").skip(1) {
         let name = reference.split('"').next().expect("a name");
-        assert!(schemas.contains_key(name), "{name} is referred to and not described");
+        assert!(schemas.contains_key(name), "{name} is referenced but not described");
     }
     assert!(schemas.contains_key("GenerateRequest") && schemas.contains_key("TrainSpec"));
+}
+
+/// Every operation, parameter and response has a description, and every request body an example. Tests of `domain` check
+/// the examples of its types; those of jobs are part of the route.
+#[tokio::test]
+async fn the_document_has_complete_descriptions_and_examples() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/openapi.json").await.expect(200).json();
+    let operations = document["paths"].as_object().expect("paths").iter().flat_map(|(path, methods)| {
+        methods.as_object().expect("methods").iter().map(move |(method, body)| (path, method, body))
+    });
+    for (path, method, operation) in operations {
+        let described = |value: &Value, name: &str| {
+            let text = value[name].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{method} {path} lacks a {name}: {value}");
+        };
+        described(operation, "summary");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            described(parameter, "description");
+        }
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            described(response, "description");
+            let content = response["content"].as_object().map_or(0, Map::len);
+            assert!(content > 0, "{method} {path} has no content for {status}");
+        }
+        let Some(body) = operation["requestBody"]["content"]["application/json"].as_object() else {
+            continue;
+        };
+        if let Some(examples) = body.get("examples") {
+            assert_eq!(path, "/api/v1/jobs");
+            for (name, example) in examples.as_object().expect("examples") {
+                let spec: JobSpec = serde_json::from_value(example["value"].clone()).expect(name);
+                spec.validate().expect(name);
+            }
+        } else {
+            let name = body["schema"]["$ref"].as_str().and_then(|name| name.rsplit('/').next());
+            let schema = &document["components"]["schemas"][name.expect("a named schema")];
+            assert!(schema["example"].is_object(), "{method} {path} has no example of its body");
+        }
+    }
 }

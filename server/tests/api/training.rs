@@ -5,7 +5,7 @@ use serde_json::json;
 use store::Ending;
 
 #[tokio::test]
-async fn a_job_is_queued_found_and_cancelled() {
+async fn a_job_is_queued_and_cancelled() {
     let app = TestApp::start().await;
     let reply = app.post("/api/v1/jobs", train_spec("first").to_string()).await.expect(202);
     let accepted = reply.json();
@@ -30,7 +30,7 @@ async fn an_evaluation_is_queued() {
 }
 
 #[tokio::test]
-async fn an_evaluation_of_several_models_names_those_that_are_not_there() {
+async fn an_evaluation_of_an_unknown_model_is_rejected_by_field() {
     let app = TestApp::start().await;
     app.sibling("tuned", "diffusion_dpo").await;
     let body = |models: &[&str]| json!({ "kind": "evaluate", "models": models, "prompts": { "source": "shapes_held_out", "count": 4 } });
@@ -38,9 +38,9 @@ async fn an_evaluation_of_several_models_names_those_that_are_not_there() {
     app.post("/api/v1/jobs", body(&["tiny", "nobody"]).to_string()).await.refuses(422, "models");
 }
 
-/// A report's page is made of what others wrote, so it is served as a stranger: no script, no request, no origin.
+/// A report contains text that others wrote, so it is served without scripts, requests or an origin.
 #[tokio::test]
-async fn a_report_is_served_in_its_three_forms_and_nothing_else_is() {
+async fn only_the_three_files_of_a_report_are_served() {
     let app = TestApp::start().await;
     let page = "<!doctype html><title>Evaluation</title>";
     let job = app.evaluation(&["tiny"], page).await;
@@ -66,7 +66,7 @@ async fn a_report_is_served_in_its_three_forms_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn a_run_shows_its_curves_from_a_step_on_and_its_samples() {
+async fn a_run_has_metrics_after_a_step_and_sample_images() {
     let app = TestApp::start().await;
     app.run("watched", 10, None).await;
     let runs = app.get("/api/v1/runs").await.expect(200).json();
@@ -91,7 +91,7 @@ async fn a_run_shows_its_curves_from_a_step_on_and_its_samples() {
 }
 
 #[tokio::test]
-async fn a_failed_run_says_why() {
+async fn a_failed_run_has_its_error() {
     let app = TestApp::start().await;
     app.run("unlucky", 2, Some(Ending::Failed("the loss is not a number at step 2".into()))).await;
     let run = app.get("/api/v1/runs").await.expect(200).json()["items"][0]["run"].clone();
@@ -113,6 +113,6 @@ async fn models_are_listed_with_base_images_and_scores() {
     assert_eq!((&tuned["scores"][0]["mean"], &tuned["scores"][0]["count"]), (&json!(1.0), &json!(1)));
     let one = app.get(&format!("/api/v1/models/{}", model.id)).await.expect(200).json();
     assert_eq!(&one, tuned);
-    // By id as well as by name.
+    // A model can be named by its id.
     app.get(&format!("/generate?prompt=a&model={}", model.id)).await.expect(200);
 }

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over its debugging socket.
+//! A headless Chromium, controlled through its DevTools protocol.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
-/// How long anything may take on a busy machine with two cores.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for anything; generous, for a busy machine with two cores.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One browser with one page.
+/// A browser with one page.
 pub(crate) struct Chromium {
     process: Child,
     socket: WebSocket<TcpStream>,
     session: String,
     calls: u64,
-    /// What the page has complained of since it was opened.
-    complaints: Vec<String>,
+    /// Errors and warnings since the page was opened.
+    errors: Vec<String>,
     _profile: TempDir,
 }
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // It is being thrown away: nothing can be done about one that does not die.
+        // Errors are ignored: the test is over.
         self.process.kill().unwrap_or_default();
         drop(self.process.wait());
     }
@@ -35,7 +35,7 @@ impl Drop for Chromium {
 impl Chromium {
     pub(crate) fn start() -> Self {
         let program = std::env::var("CHROMIUM").expect(
-            "CHROMIUM names no browser: run `cargo xtask test`, which sets it, or set it to a Chromium's path",
+            "CHROMIUM is not set: run `cargo xtask test`, which sets it, or set it to the path of a Chromium",
         );
         let profile = tempfile::tempdir().expect("a scratch folder");
         let process = Command::new(program)
@@ -60,17 +60,11 @@ impl Chromium {
             Some((port.parse::<u16>().ok()?, path.trim().to_owned()))
         });
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the debugging port");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         let (socket, _) =
             tungstenite::client(format!("ws://127.0.0.1:{port}{path}"), stream).expect("a socket");
-        let mut browser = Self {
-            process,
-            socket,
-            session: String::new(),
-            calls: 0,
-            complaints: Vec::new(),
-            _profile: profile,
-        };
+        let mut browser =
+            Self { process, socket, session: String::new(), calls: 0, errors: Vec::new(), _profile: profile };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
         let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
@@ -80,7 +74,7 @@ impl Chromium {
         browser
     }
 
-    /// Opens an address in a window of this size and waits until the page has loaded and its islands are awake.
+    /// Opens an address in a window of this size, and waits until the page and its WebAssembly have loaded.
     pub(crate) fn open(&mut self, address: &str, (width, height): (u32, u32), dark: bool) {
         let phone = width < 600;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
@@ -88,49 +82,48 @@ impl Chromium {
         let scheme = if dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", features);
-        self.complaints.clear();
+        self.errors.clear();
         self.call("Page.navigate", json!({ "url": address }));
-        // The last island, the theme's toggle or one below it, is awake when its wasm function has run.
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'");
         self.wait_for("performance.getEntriesByType('resource').some(e => e.name.endsWith('.wasm') && e.responseEnd > 0)");
     }
 
-    /// What the page has complained of: errors, warnings, exceptions, requests that failed.
-    pub(crate) fn complaints(&mut self) -> Vec<String> {
+    /// Console errors and warnings, exceptions, and failed requests since the page was opened.
+    pub(crate) fn errors(&mut self) -> Vec<String> {
         self.evaluate("1");
-        self.complaints.clone()
+        self.errors.clone()
     }
 
-    /// The value of an expression, promises awaited.
+    /// The value of a JavaScript expression; promises are awaited.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
-        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", asked);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
-        answer["result"]["value"].clone()
+        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let result = self.call("Runtime.evaluate", params);
+        assert!(result["exceptionDetails"].is_null(), "{expression}: {}", result["exceptionDetails"]);
+        result["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until a JavaScript expression is true.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let began = Instant::now();
         while self.evaluate(expression) != json!(true) {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > TIMEOUT {
                 let page = self.evaluate("document.body.innerText");
-                panic!("never became true: {expression}\n{:?}\n{page}", self.complaints);
+                panic!("timed out waiting for: {expression}\n{:?}\n{page}", self.errors);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Clicks in the middle of an element, as a person would, until the expression is true: islands wake when the browser is idle.
+    /// Clicks the middle of an element until the expression is true, because clicks before hydration have no effect.
     #[track_caller]
     pub(crate) fn click_until(&mut self, selector: &str, expression: &str) {
         let began = Instant::now();
         while self.evaluate(expression) != json!(true) {
             assert!(
-                began.elapsed() < PATIENCE,
-                "clicking {selector} never made true: {expression}: {:?}",
-                self.complaints
+                began.elapsed() < TIMEOUT,
+                "clicking {selector} did not lead to: {expression}: {:?}",
+                self.errors
             );
             let place = self.evaluate(&format!(
                 "(() => {{ const e = document.querySelector({selector:?}); if (!e) return null; e.scrollIntoView({{block: 'center'}}); \
@@ -161,7 +154,7 @@ impl Chromium {
         self.call("Input.insertText", json!({ "text": text }));
     }
 
-    /// Keeps an image of the whole page.
+    /// Saves a screenshot of the whole page.
     pub(crate) fn keep_image(&mut self, file: &Path) {
         let shot =
             self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
@@ -186,13 +179,13 @@ impl Chromium {
                 assert!(message["error"].is_null(), "{method}: {}", message["error"]);
                 return message["result"].clone();
             }
-            self.note(&message);
+            self.record(&message);
         }
     }
 
-    fn note(&mut self, event: &Value) {
+    fn record(&mut self, event: &Value) {
         let params = &event["params"];
-        let complaint = match event["method"].as_str().unwrap_or_default() {
+        let error = match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" => params["exceptionDetails"].to_string(),
             "Runtime.consoleAPICalled" if params["type"] == "error" || params["type"] == "warning" => {
                 params["args"].to_string()
@@ -203,7 +196,7 @@ impl Chromium {
             }
             _ => return,
         };
-        self.complaints.push(complaint);
+        self.errors.push(error);
     }
 }
 
@@ -213,7 +206,7 @@ fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(began.elapsed() < PATIENCE, "{what} never came");
+        assert!(began.elapsed() < TIMEOUT, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

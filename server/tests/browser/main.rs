@@ -1,4 +1,4 @@
-//! The pages as people meet them: a real server, a real browser. `SCREENSHOTS=FOLDER` keeps an image of each.
+//! The pages in a real browser, served by a real server. `SCREENSHOTS=FOLDER` saves a screenshot of each.
 
 mod chromium;
 #[path = "../support/mod.rs"]
@@ -20,34 +20,31 @@ use tokio::runtime::Handle;
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
-/// Islands wake when the browser is idle; until then a form would post as without JavaScript.
-const AWAKE: &str = "!!document.querySelector('[data-awake]')";
+/// True once the page's main island is hydrated. Until then its form submits as without JavaScript.
+const HYDRATED: &str = "!!document.querySelector('[data-hydrated]')";
 
-/// A site with something on every page, listening. Its address, the test's hands on it, and a run at work.
+/// Serves a site with content on every page. Returns its address, the app, and the claim of a running job.
 async fn site() -> (String, TestApp, Claim) {
     let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site/pkg/frontend.js");
-    assert!(
-        std::path::Path::new(bundle).is_file(),
-        "the browser's bundle is missing: run `cargo xtask test`"
-    );
+    assert!(std::path::Path::new(bundle).is_file(), "the browser bundle is missing: run `cargo xtask test`");
     let app = TestApp::start().await;
     app.run("finished-earlier", 120, Some(Ending::Succeeded)).await;
     app.run("went-wrong", 15, Some(Ending::Failed("the loss is not a number at step 15".into()))).await;
-    let at_work = app.run("at-work-now", 60, None).await;
+    let running = app.run("in-progress", 60, None).await;
     app.pairs(8).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let router = app.router.clone();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, app, at_work)
+    (address, app, running)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_stands_on_desktop_and_phone() {
+async fn every_page_fits_desktop_and_phone() {
     let (address, app, claim) = site().await;
     app.votes(7).await;
     let run = app.store.list_runs(10).await.expect("runs").into_iter().find(|run| run.job_id == claim.job.id);
-    let run = run.expect("the run at work").id;
+    let run = run.expect("the running run").id;
     let pages = [
         ("runs", "/runs".to_owned()),
         ("run", format!("/runs/{run}")),
@@ -71,7 +68,7 @@ async fn every_page_stands_on_desktop_and_phone() {
                      .slice(0, 5).map(e => e.outerHTML.slice(0, 120)).join('\\n')",
                 );
                 assert!(excess.as_i64() <= Some(0), "{name} at {} px is {excess} px too wide: {wide}", size.0);
-                assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {} px", size.0);
+                assert_eq!(browser.errors(), Vec::<String>::new(), "{name} at {} px", size.0);
                 if let Some(folder) = &images {
                     let theme = if dark { "dark" } else { "light" };
                     browser.keep_image(&folder.join(format!("{name}-{}-{theme}.png", size.0)));
@@ -84,20 +81,20 @@ async fn every_page_stands_on_desktop_and_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rater_judges_by_click_and_by_key() {
+async fn a_rater_votes_by_click_and_by_key() {
     let (address, app, _) = site().await;
     let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/judge"), PHONE, false);
-        browser.wait_for(AWAKE);
+        browser.wait_for(HYDRATED);
         browser.click_until(".side", "!!document.querySelector('.reveal')");
         if let Some(folder) = &images {
             browser.keep_image(&folder.join("judge-reveal-390-light.png"));
         }
         let verdict = browser.evaluate("document.querySelector('.reveal').innerText");
         assert!(verdict.as_str().is_some_and(|verdict| verdict.contains("tuned-")), "{verdict}");
-        // Comes by itself.
+        // Auto-advance.
         browser.wait_for("!document.querySelector('.reveal')");
         let prompt = "document.querySelector('.question strong').innerText";
         let before = browser.evaluate(prompt);
@@ -107,7 +104,7 @@ async fn a_rater_judges_by_click_and_by_key() {
         browser.wait_for(&format!("!document.querySelector('.reveal') && {prompt} !== {before}"));
         browser.press("b");
         browser.wait_for("!!document.querySelector('.reveal')");
-        assert_eq!(browser.complaints(), Vec::<String>::new());
+        assert_eq!(browser.errors(), Vec::<String>::new());
     })
     .await
     .expect("the browser");
@@ -117,28 +114,28 @@ async fn a_rater_judges_by_click_and_by_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_prompt_is_imaged_by_several_models_and_a_wrong_field_is_told_beside_it() {
+async fn several_models_generate_from_one_prompt_and_an_invalid_field_has_a_message() {
     let (address, _app, _) = site().await;
     let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/playground"), DESKTOP, false);
         browser.fill("textarea[name=prompt]", "a large red circle");
-        browser.wait_for(AWAKE);
-        browser.click_until("form .primary", "!!document.querySelector('.round')");
-        browser.wait_for("document.querySelectorAll('.round:first-child img').length === 3");
+        browser.wait_for(HYDRATED);
+        browser.click_until("form .primary", "!!document.querySelector('.result-row')");
+        browser.wait_for("document.querySelectorAll('.result-row:first-child img').length === 3");
         let seed = browser.evaluate("document.querySelector('#seed').value");
         assert!(seed.as_str().is_some_and(|seed| seed.parse::<u64>().is_ok()), "{seed}");
-        let shown = browser.evaluate("document.querySelector('.round').innerText");
+        let shown = browser.evaluate("document.querySelector('.result-row').innerText");
         assert!(
             shown.as_str().zip(seed.as_str()).is_some_and(|(shown, seed)| shown.contains(seed)),
             "{shown}"
         );
         browser.evaluate("document.querySelector('details.more').open = true");
         browser.fill("input[name=width]", "9");
-        let told =
+        let message =
             "[...document.querySelectorAll('.field-problem')].some(e => e.innerText.includes('multiple'))";
-        browser.click_until("form .primary", told);
+        browser.click_until("form .primary", message);
         if let Some(folder) = &images {
             browser.keep_image(&folder.join("generate-results-1280-light.png"));
         }
@@ -148,10 +145,10 @@ async fn one_prompt_is_imaged_by_several_models_and_a_wrong_field_is_told_beside
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_is_watched_live_and_cancelled() {
+async fn a_run_is_followed_live_and_cancelled() {
     let (address, app, claim) = site().await;
     let run = app.store.list_runs(10).await.expect("runs").into_iter().find(|run| run.job_id == claim.job.id);
-    let run = run.expect("the run at work").id;
+    let run = run.expect("the running run").id;
     let store = app.store.clone();
     let job = claim.job.id;
     tokio::task::spawn_blocking(move || {
@@ -163,16 +160,16 @@ async fn a_run_is_watched_live_and_cancelled() {
         browser.wait_for("document.querySelector('.status').innerText.includes('77 / 120')");
         browser.wait_for("document.querySelector('.tiles').innerText.includes('0.4321')");
         browser.click_until(".status .danger", "document.querySelector('.status .danger').disabled");
-        // The toggle overrules the system's wish.
+        // The toggle overrides the theme of the system.
         browser.click_until(".icon-button", "document.documentElement.dataset.theme === 'light'");
-        assert_eq!(browser.complaints(), Vec::<String>::new());
+        assert_eq!(browser.errors(), Vec::<String>::new());
     })
     .await
     .expect("the browser");
     assert!(app.store.get_job(job).await.expect("a query").expect("the job").cancel_requested);
 }
 
-/// The trainer lies beside the server; it speaks to it through database and artifacts alone.
+/// Runs the trainer, which is built beside the server and shares its database and artifact store.
 fn trainer(app: &TestApp, arguments: &[&str]) -> String {
     let program =
         Path::new(env!("CARGO_BIN_EXE_diff-contrast-server")).with_file_name("diff-contrast-trainer");
@@ -187,21 +184,21 @@ fn trainer(app: &TestApp, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The whole way: judged in a browser, exported, read again, and learnt from.
+/// From votes to a trained model: votes in a browser, export, reading the export, training on it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
+async fn votes_cast_in_the_browser_are_exported_and_trained_on() {
     let (address, app, _) = site().await;
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/judge"), DESKTOP, false);
-        browser.wait_for(AWAKE);
+        browser.wait_for(HYDRATED);
         for key in ["ArrowLeft", "ArrowRight", "ArrowDown", "ArrowRight", "ArrowLeft", "ArrowRight"] {
             browser.press(key);
             browser.wait_for("!!document.querySelector('.reveal')");
             browser.press("Enter");
             browser.wait_for("!document.querySelector('.reveal')");
         }
-        assert_eq!(browser.complaints(), Vec::<String>::new());
+        assert_eq!(browser.errors(), Vec::<String>::new());
     })
     .await
     .expect("the browser");
@@ -209,10 +206,10 @@ async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
     let exported = app.folder.path().join("exported");
     fs::create_dir(&exported).expect("a folder");
     let file = exported.join("votes.parquet");
-    let told = trainer(&app, &["export-votes", file.to_str().expect("a path")]);
-    assert!(told.contains("6 rows, 1 ties"), "{told}");
+    let output = trainer(&app, &["export-votes", file.to_str().expect("a path")]);
+    assert!(output.contains("6 rows, 1 ties"), "{output}");
 
-    // Oldest first, as the votes are; the tie gives no pair.
+    // Pairs have the order of the votes, oldest first; the tie gives no pair.
     let folder = exported.to_str().expect("a path").to_owned();
     let set = DataSpec::PickAPic(PickAPicSpec { folder, ..PickAPicSpec::default() });
     let read: Vec<_> =
@@ -226,7 +223,8 @@ async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
         assert_eq!(pair.prompt, vote.prompt);
         assert_eq!(pair.models, [Some(winner.model.clone()), Some(loser.model.clone())]);
         for (bytes, image) in [(&pair.winner, winner), (&pair.loser, loser)] {
-            let kept = app.artifacts.get(&image.artifact).await.expect("the disk").expect("an image");
+            let kept =
+                app.artifacts.get(&image.artifact).await.expect("the artifact store").expect("an image");
             assert!(**bytes == *kept);
         }
     }
@@ -250,7 +248,7 @@ async fn votes_cast_in_the_browser_are_exported_read_again_and_trained_on() {
             serde_json::from_str::<serde_json::Value>(line).expect("JSON")["loss"].as_f64().expect("a loss")
         })
         .collect();
-    // Policy and reference are one at first.
+    // At the first step policy and reference are equal, so the loss is ln 2.
     assert!(losses.len() == 3 && (losses[0] - std::f64::consts::LN_2).abs() < 1e-4, "{losses:?}");
     assert!(losses[1..].iter().all(|loss| loss.is_finite() && (loss - losses[0]).abs() > 1e-6), "{losses:?}");
     let weights =

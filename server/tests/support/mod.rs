@@ -1,4 +1,4 @@
-//! A server as it is served, over a real database and a tiny real model in a scratch folder.
+//! A server over a real database and a tiny real model in a temporary folder.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -23,22 +23,22 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-/// The fixture that the model code is compared with diffusers on: whole, and small enough for a test.
+/// A complete model, small enough for tests: the fixture that the model code is compared with diffusers on.
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures/model");
 
-/// Its default size in pixels.
+/// Default width and height of its images, in pixels.
 pub(crate) const SIDE: u32 = 8;
 
-/// It.
 pub(crate) struct TestApp {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) artifacts: Artifacts,
     pub(crate) folder: TempDir,
-    born: std::cell::Cell<u32>,
+    /// The last second that `now` returned.
+    clock: std::cell::Cell<u32>,
 }
 
-/// An answer.
+/// A response with its whole body.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -58,14 +58,14 @@ impl Reply {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a readable header"))
     }
 
-    /// Checks the status and gives the body, so that a failure shows it.
+    /// Asserts the status; a failure shows the body.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self
     }
 
-    /// Checks that it is a refusal that names a field and says something about it.
+    /// Asserts an error with this status and with a message about this field.
     #[track_caller]
     pub(crate) fn refuses(self, status: u16, field: &str) {
         let reply = self.expect(status);
@@ -74,7 +74,7 @@ impl Reply {
         let named = error["fields"].as_array().is_some_and(|fields| {
             fields.iter().any(|p| p["field"] == field && p["message"].as_str().is_some_and(|m| m.len() > 5))
         });
-        assert!(named, "{field:?} is not named in {error}");
+        assert!(named, "the error does not name {field:?}: {error}");
     }
 }
 
@@ -83,7 +83,7 @@ impl TestApp {
         Self::start_with(&[]).await
     }
 
-    /// With further arguments on the command line, and what `start` prepares.
+    /// A server with the tiny model and further command-line arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
         copy(Path::new(MODEL), &folder.path().join("models/tiny"));
@@ -95,7 +95,7 @@ impl TestApp {
         let state = AppState::open(&config).await.expect("a server");
         let store = Store::connect(&config.database_url).await.expect("the same database");
         let artifacts = Artifacts::open(&config.artifacts).expect("the same artifacts");
-        Self { router: app(state), store, artifacts, folder, born: 0.into() }
+        Self { router: app(state), store, artifacts, folder, clock: 0.into() }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
@@ -126,15 +126,15 @@ impl TestApp {
         self.send(request.expect("a request")).await
     }
 
-    /// A moment, each later than the one before.
+    /// A time one second after the previous one.
     pub(crate) fn now(&self) -> Timestamp {
-        self.born.set(self.born.get() + 1);
-        Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + u64::from(self.born.get()))
+        self.clock.set(self.clock.get() + 1);
+        Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + u64::from(self.clock.get()))
     }
 
     fn entropy(&self) -> [u8; 10] {
         let mut bytes = [0; 10];
-        bytes[..4].copy_from_slice(&self.born.get().to_le_bytes());
+        bytes[..4].copy_from_slice(&self.clock.get().to_le_bytes());
         bytes
     }
 
@@ -142,7 +142,7 @@ impl TestApp {
         self.store.get_model_by_name(name).await.expect("a query").expect("a model of this name")
     }
 
-    /// Another model of the bundled one's files, as a run would make it.
+    /// A model over the tiny one with the same weights, as a run would create it.
     pub(crate) async fn sibling(&self, name: &str, objective: &str) -> Model {
         let base = self.model("tiny").await;
         let now = self.now();
@@ -158,7 +158,7 @@ impl TestApp {
         model
     }
 
-    /// An image as an evaluation makes it, of one colour, with a score.
+    /// An evaluation image of one colour, with a score.
     pub(crate) async fn image(&self, model: &Model, prompt: &str, colour: [u8; 3]) -> Image {
         let now = self.now();
         let id = ImageId::new(now, self.entropy());
@@ -184,7 +184,7 @@ impl TestApp {
         image
     }
 
-    /// An evaluation of these models that has succeeded and left a report, as a worker would; its id.
+    /// A succeeded evaluation of these models with a report, as a worker would leave it.
     pub(crate) async fn evaluation(&self, models: &[&str], page: &str) -> JobId {
         let prompts = serde_json::json!({"source": "shapes_held_out", "count": 2});
         let spec = serde_json::json!({"kind": "evaluate", "models": models, "prompts": prompts});
@@ -193,7 +193,7 @@ impl TestApp {
         let id = JobId::new(now, self.entropy());
         self.store.enqueue_job(id, &spec, now).await.expect("a job");
         let lease = Duration::from_secs(3600);
-        let claim = self.store.claim_job("test", Uuid::from_u128(self.born.get().into()), now, lease).await;
+        let claim = self.store.claim_job("test", Uuid::from_u128(self.clock.get().into()), now, lease).await;
         let claim = claim.expect("a query").expect("the job");
         let bytes = [page, "{\"prompts\": 2}", "model,score\n"];
         for (file, bytes) in ReportFile::ALL.into_iter().zip(bytes) {
@@ -203,25 +203,25 @@ impl TestApp {
         id
     }
 
-    /// A run with curves and one sample image, claimed as a worker would; `ending` ends it.
+    /// A run with `steps` steps of metrics and two sample images, as a worker would write it; unfinished without `ending`.
     pub(crate) async fn run(&self, name: &str, steps: i64, ending: Option<Ending>) -> Claim {
         let spec: JobSpec = serde_json::from_value(train_spec(name)).expect("a spec");
         let now = self.now();
         self.store.enqueue_job(JobId::new(now, self.entropy()), &spec, now).await.expect("a job");
         let lease = Duration::from_secs(3600);
-        let claim = self.store.claim_job("test", Uuid::from_u128(self.born.get().into()), now, lease).await;
+        let claim = self.store.claim_job("test", Uuid::from_u128(self.clock.get().into()), now, lease).await;
         let claim = claim.expect("a query").expect("the job");
         let run =
             self.store.begin_run(&claim, domain::id::RunId::new(now, self.entropy())).await.expect("a run");
         for step in 1..=steps {
             let decay = (-0.02 * step as f64).exp();
-            let wobble = ((step * 7919) % 101) as f64 / 101.0 - 0.5;
+            let noise = ((step * 7919) % 101) as f64 / 101.0 - 0.5;
             let values = [
-                ("loss", 0.2 + 0.5 * decay + 0.05 * wobble),
-                ("rewards/accuracies", 0.5 + 0.4 * (1.0 - decay) + 0.1 * wobble),
-                ("rewards/margins", 2.0 * (1.0 - decay) + 0.2 * wobble),
-                ("samples_per_second", 30.0 + wobble),
-                ("grad_norm", 1.0 + wobble),
+                ("loss", 0.2 + 0.5 * decay + 0.05 * noise),
+                ("rewards/accuracies", 0.5 + 0.4 * (1.0 - decay) + 0.1 * noise),
+                ("rewards/margins", 2.0 * (1.0 - decay) + 0.2 * noise),
+                ("samples_per_second", 30.0 + noise),
+                ("grad_norm", 1.0 + noise),
             ];
             let points: Vec<MetricPoint> =
                 values.map(|(name, value)| MetricPoint { name: name.into(), step, value }).into();
@@ -246,7 +246,7 @@ impl TestApp {
         claim
     }
 
-    /// Two models with comparable images: enough to judge.
+    /// Two models with one evaluation image each for `prompts` prompts.
     pub(crate) async fn pairs(&self, prompts: usize) -> [Model; 2] {
         let models = [
             self.sibling("tuned-dpo", "diffusion_dpo").await,
@@ -259,16 +259,14 @@ impl TestApp {
         }
         models
     }
-}
 
-impl TestApp {
-    /// Votes of somebody who prefers blue, most of the time.
+    /// `count` votes of one rater, who prefers `tuned-contrast` but calls every third pair a tie.
     pub(crate) async fn votes(&self, count: usize) {
-        let mut draw = rand_chacha::ChaCha12Rng::seed_from_u64(1);
+        let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(1);
         let rater = RaterId::new(self.now(), [7; 10]);
         self.store.ensure_rater(rater, self.now()).await.expect("a rater");
         for index in 0..count {
-            let matchup = self.store.next_matchup(rater, Question::Overall, &[], self.now(), &mut draw).await;
+            let matchup = self.store.next_matchup(rater, Question::Overall, &[], self.now(), &mut rng).await;
             let matchup = matchup.expect("a query").expect("a matchup");
             let (left, _) =
                 self.store.matchup_model_names(matchup.id).await.expect("a query").expect("names");
@@ -285,7 +283,7 @@ impl TestApp {
     }
 }
 
-/// The settings of a test's server.
+/// The configuration of a test's server.
 pub(crate) fn config(folder: &Path, arguments: &[&str]) -> Config {
     let path = |name: &str| folder.join(name).display().to_string();
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -343,7 +341,7 @@ pub(crate) fn train_spec(name: &str) -> Value {
     })
 }
 
-/// A folder with all that is in it.
+/// Copies a folder recursively.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("the fixture") {

@@ -8,8 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use computation::{Output, compute};
 use diffusion::device::DeviceName;
-use diffusion::nn::{allow_kernels, kernels_serve};
-use diffusion::pipeline::Folders;
+use diffusion::nn::{enable_gpu_kernels, gpu_kernels_available};
+use diffusion::part_folders::PartFolders;
 use machine::print_machine;
 use std::path::PathBuf;
 
@@ -40,12 +40,12 @@ impl DoctorCommand {
     pub(crate) fn run(self) -> Result<()> {
         print_machine();
         let device = self.device.open()?;
-        let folders = Folders::new(&self.model, None);
+        let folders = PartFolders::new(&self.model, None);
         println!("\nrelative difference from f64 on the CPU, {}:", self.model.display());
         let expected = compute(&folders, &Device::Cpu, DType::F64)?;
         let mut wrong = Vec::new();
         for setup in setups(device)? {
-            allow_kernels(setup.kernels);
+            enable_gpu_kernels(setup.kernels);
             let first = compute(&folders, &setup.device, setup.dtype)?;
             let second = compute(&folders, &setup.device, setup.dtype)?;
             wrong.extend(setup.compare(&expected, &first, &second)?);
@@ -70,7 +70,7 @@ fn setups(device: Device) -> Result<Vec<Setup>> {
         return Ok(setups);
     }
     for (dtype, _) in TOLERANCES {
-        if kernels_serve(&[&Tensor::zeros(1, dtype, &device)?]) {
+        if gpu_kernels_available(&[&Tensor::zeros(1, dtype, &device)?]) {
             setups.push(Setup { name: "gpu", device: device.clone(), dtype, kernels: true });
         } else {
             println!("  our GPU kernels are not available in {}: training is slower without", dtype.as_str());

@@ -3,7 +3,7 @@
 use crate::storage::StorageSettings;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use datasets::votes::judged;
+use datasets::votes::judged_pairs;
 use domain::Timestamp;
 use domain::data::{VotesPer, VotesSpec};
 use domain::preference::Question;
@@ -62,7 +62,7 @@ impl ExportVotesCommand {
             .context("cannot start the async runtime")?;
         runtime.block_on(async {
             let (store, artifacts) = self.storage.open().await?;
-            let mut pairs = judged(&store.judged_votes(spec.question).await?, &spec);
+            let mut pairs = judged_pairs(&store.judged_votes(spec.question).await?, &spec);
             let ties = pairs.iter().filter(|pair| pair.is_tie()).count();
             if self.drop_ties {
                 pairs.retain(|pair| !pair.is_tie());

@@ -16,7 +16,7 @@ use diffusion::schedule::Schedule;
 use diffusion::unet::Unet;
 use diffusion::weights::{self, Parameters};
 use domain::train::{Embedding, Objective};
-use loss::{loss_and_derivatives, temperature};
+use loss::loss_and_derivatives;
 use network::{NoisedImage, errors, gradients};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl ReplayCommand {
         let objective = self.checked_objective()?;
         self.check_paths()?;
         let schedule = self.schedule()?;
-        let needs_embeddings = temperature(&objective).is_some();
+        let needs_embeddings = objective.weighting().is_some();
         let batch = Batch::read(&self.batch, needs_embeddings, schedule.timesteps())?;
         for folder in [&self.model, &self.reference] {
             batch.check(&Unet::config_of(&folder.join("unet"))?, folder)?;
@@ -125,7 +125,7 @@ impl ReplayCommand {
         if objective.is_preference() {
             positive("--beta", self.beta)?;
         }
-        if temperature(&objective).is_some() {
+        if objective.weighting().is_some() {
             positive("--tau", self.tau)?;
         }
         Ok(objective)

@@ -4,7 +4,7 @@ use super::spec_file::read_spec;
 use anyhow::Result;
 use catalogue::local_models::LocalModels;
 use clap::Args;
-use datasets::files::rows_of;
+use datasets::listing::rows_of;
 use diffusion::device::DeviceName;
 use domain::style::StyleSpec;
 use hub::HubSettings;

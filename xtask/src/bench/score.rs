@@ -1,30 +1,29 @@
-//! `cargo xtask bench score` and `bench fid`: images scored, or seen by Inception, per second by us and by the packages
-//! that published it, on the same weights and images. Both have to come to the same mean.
+//! `bench score` and `bench fid`: images per second of our scores and Inception features and of the packages that
+//! published them, on the same weights and images. Both programs must compute the same mean.
 
-use super::{Options, Shape, Stepper, Task, limit_threads, median, rounds};
+use super::options::{Options, Shape, Task};
+use super::rounds::Rounds;
+use super::setup::Setup;
+use super::stepper::Stepper;
 use crate::process;
 use crate::steps::Steps;
-use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
-use std::path::Path;
-use std::process::Command;
 
-/// What is measured: our word and the script's.
-#[derive(Clone, Copy)]
-pub(super) struct Scored {
-    /// Arguments of `diff-contrast-trainer bench`.
+/// One comparison.
+struct Scored {
+    /// Arguments of `diff-contrast-benchmark`.
     ours: &'static [&'static str],
-    /// Of `score.py`, and of the folder with the weights.
+    /// The network's name for `score.py`, and the name of the folder with its weights.
     name: &'static str,
-    /// The package beside us.
+    /// The Python package.
     package: &'static str,
 }
 
-/// How far the two means may be apart, as a share: both are sums in f32 in an order of their own.
-const APART: f64 = 1e-3;
+/// The largest relative difference of the two means: both are sums in f32, in different orders.
+const TOLERANCE: f64 = 1e-3;
 
 impl Scored {
-    pub(super) fn of(options: &Options) -> Result<Self> {
+    fn new(options: &Options) -> Result<Self> {
         match (options.task, options.shape) {
             (Task::Fid, None) => Ok(Self { ours: &["fid"], name: "inception", package: "pytorch-fid" }),
             (Task::Score, None | Some(Shape::VitL14)) => Ok(Self {
@@ -40,76 +39,61 @@ impl Scored {
                 name: "image-reward",
                 package: "image-reward",
             }),
-            _ => {
-                bail!("--shape: use vit-l-14, vit-h-14 or image-reward with score, and leave it out with fid")
-            }
+            _ => bail!("--shape: use vit-l-14, vit-h-14 or image-reward with score, and no shape with fid"),
         }
     }
 }
 
-pub(super) fn run(
-    scored: Scored,
-    workspace: &Workspace,
-    python: &Path,
-    mut ours: Command,
-    options: &Options,
-    threads: usize,
-    steps: &mut Steps,
-) -> Result<()> {
-    let script = workspace.root.join("xtask/bench/score.py");
-    let folder = workspace.target.join("bench-weights").join(scored.name);
+pub(super) fn run(options: &Options, steps: &mut Steps) -> Result<()> {
+    let scored = Scored::new(options)?;
+    let setup = Setup::new(options, steps)?;
+    let script = setup.workspace.root.join("xtask/bench/score.py");
+    let folder = setup.workspace.target.join("bench-weights").join(scored.name);
     if !folder.is_dir() {
-        steps.take("random weights of full size", || {
-            process::run(Command::new(python).arg(&script).args(["make", scored.name]).arg(&folder))
+        steps.run("random weights of full size", || {
+            process::run(setup.python(&script).args(["make", scored.name]).arg(&folder))
         })?;
     }
-    ours.arg("bench").args(scored.ours).arg("--model").arg(&folder);
-    let mut theirs = Command::new(python);
-    theirs.arg(&script).args(["run", scored.name]).arg(&folder);
+    let mut ours = setup.program();
+    ours.args(scored.ours).arg("--model").arg(&folder);
+    let mut theirs = setup.python(&script);
+    theirs.args(["run", scored.name]).arg(&folder);
     for command in [&mut ours, &mut theirs] {
         command.args(["--batch", &options.batch.to_string(), "--device", &options.device]);
-        limit_threads(command, threads);
+        setup.limit_threads(command);
     }
-    let (mut ours, mut theirs) = steps.take("both load the model", || {
+    let (mut ours, mut theirs) = steps.run("both programs load the model", || {
         Ok((Stepper::start("ours", &mut ours)?, Stepper::start(scored.package, &mut theirs)?))
     })?;
-    let rounds = steps.take("rounds", || rounds(&mut ours, &mut theirs, options.rounds))?;
-    let means = ours.result.zip(theirs.result).context("a program did not say what it came to")?;
+    let rounds = steps.run("rounds", || Rounds::run(&mut ours, &mut theirs, options.rounds))?;
+    let means = ours.result.zip(theirs.result).context("a program did not print its mean")?;
     ensure!(
-        (means.0 - means.1).abs() <= APART * means.1.abs(),
-        "the work differs: our mean is {}, {}'s {}",
+        (means.0 - means.1).abs() <= TOLERANCE * means.1.abs(),
+        "the results differ: our mean is {}, that of {} is {}",
         means.0,
-        theirs.name,
+        scored.package,
         means.1
     );
-    let of =
-        |value: fn(&(super::Measured, super::Measured)) -> f64| median(rounds.iter().map(value).collect());
+    print(&scored, means.1, options, setup.threads, &rounds);
+    Ok(())
+}
+
+fn print(scored: &Scored, mean: f64, options: &Options, threads: usize, rounds: &Rounds) {
+    let (seconds, peak) = (rounds.seconds(), rounds.peak_megabytes());
     let batch = f64::from(options.batch);
     println!();
     println!(
-        "bench: {}, {}, batch {}, {threads} threads, {} rounds; both come to a mean of {:.6}",
+        "bench: {}, {}, batch {}, {threads} threads, {} rounds, mean {mean:.6}",
         scored.name,
         options.device,
         options.batch,
-        rounds.len(),
-        means.1
+        rounds.count()
     );
     println!("               images per second (median)    peak memory");
+    println!("{:<14} {:>28.2}    {:>8.0} MB", "ours", batch / seconds.0, peak.0);
+    println!("{:<14} {:>28.2}    {:>8.0} MB", scored.package, batch / seconds.1, peak.1);
     println!(
-        "{:<14} {:>28.2}    {:>8.0} MB",
-        ours.name,
-        batch / of(|r| r.0.seconds),
-        of(|r| r.0.peak_bytes / 1e6)
+        "ratio of time  {:>28.3}    (median of the rounds' ratios; below 1, ours is faster)",
+        rounds.ratio()
     );
-    println!(
-        "{:<14} {:>28.2}    {:>8.0} MB",
-        theirs.name,
-        batch / of(|r| r.1.seconds),
-        of(|r| r.1.peak_bytes / 1e6)
-    );
-    println!(
-        "ratio of time  {:>28.3}    (median of the rounds' ratios; below 1, we are faster)",
-        of(|r| r.0.seconds / r.1.seconds)
-    );
-    Ok(())
 }

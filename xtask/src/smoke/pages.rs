@@ -1,25 +1,24 @@
-//! What a browser and a monitor ask for.
+//! Pages, the page bundle, the OpenAPI document and the health checks.
 
-use super::Round;
+use super::round::Round;
 use crate::http::Client;
 use anyhow::{Context, Result, ensure};
 
-/// Liveness and readiness.
 pub(super) fn alive_and_ready(client: &mut Client) -> Result<String> {
     client.get("/livez")?.expect(200)?;
     client.get("/readyz")?.expect(200)?;
-    Ok(client.url())
+    Ok(client.url().to_owned())
 }
 
-/// Every page, the bundle behind them, and the description of the API.
+/// Fetches every page, the bundle, the OpenAPI document and an unknown page.
 pub(super) fn all(client: &mut Client, round: &mut Round) {
     for path in ["/", "/runs", "/models", "/playground", "/judge", "/leaderboard", "/docs"] {
         round.step(&format!("page {path}"), || {
             let page = client.get(path)?.expect(200)?;
             let kind = page.header("content-type").unwrap_or_default();
-            ensure!(kind.starts_with("text/html"), "is {kind:?}");
+            ensure!(kind.starts_with("text/html"), "the content type is {kind:?}");
             let html = String::from_utf8_lossy(&page.body);
-            ensure!(html.contains("</html>"), "is cut off");
+            ensure!(html.contains("</html>"), "the page is truncated");
             Ok(format!("{} bytes", page.body.len()))
         });
     }
@@ -28,23 +27,20 @@ pub(super) fn all(client: &mut Client, round: &mut Round) {
     {
         round.step(&format!("bundle {path}"), || {
             let file = client.get(path)?.expect(200)?;
-            ensure!(
-                file.header("content-type").is_some_and(|k| k.starts_with(kind)),
-                "is {:?}",
-                file.header("content-type")
-            );
+            let found = file.header("content-type").unwrap_or_default();
+            ensure!(found.starts_with(kind), "the content type is {found:?}");
             Ok(format!("{} bytes", file.body.len()))
         });
     }
     round.step("OpenAPI document", || {
         let document = client.get_json("/api/openapi.json")?;
-        let paths = document["paths"].as_object().context("has no paths")?;
+        let paths = document["paths"].as_object().context("the document has no paths")?;
         for path in ["/generate", "/api/v1/jobs", "/api/v1/leaderboard"] {
-            ensure!(paths.contains_key(path), "{path} is not described");
+            ensure!(paths.contains_key(path), "the document does not describe {path}");
         }
         Ok(format!("{} paths", paths.len()))
     });
-    round.step("a page that is not there", || {
+    round.step("an unknown page", || {
         let page = client.get("/no-such-page")?.expect(404)?;
         Ok(format!("{} bytes", page.body.len()))
     });

@@ -1,6 +1,6 @@
-//! One column of a row group, as values that may be missing.
+//! Reads one column of a row group as optional values.
 
-use super::guard::Guarded;
+use super::bounded_file::BoundedFile;
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::column::page::PageReader;
@@ -13,7 +13,6 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Values of a column.
 #[derive(Debug)]
 pub(super) enum Values {
     Bytes(Vec<Option<Bytes>>),
@@ -24,11 +23,11 @@ pub(super) enum Values {
 /// A column of a row group.
 pub(super) struct Column {
     reader: ColumnReader,
-    /// Definition level of a value that is there.
+    /// The definition level of a value that is not null.
     present: i16,
 }
 
-/// Finds a column by name. Images may lie one level deeper, where the `datasets` package has put them.
+/// Finds a column by name. The `datasets` package nests the bytes of images one level deeper, in the field `bytes`.
 pub(super) fn find(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
     let deeper = format!("{name}.bytes");
     schema.columns().iter().position(|column| {
@@ -38,17 +37,18 @@ pub(super) fn find(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
 }
 
 impl Column {
-    pub(super) fn open(file: &Arc<Guarded>, group: &RowGroupMetaData, index: usize) -> Result<Self> {
+    pub(super) fn open(file: &Arc<BoundedFile>, group: &RowGroupMetaData, index: usize) -> Result<Self> {
         let mut chunk = Cow::Borrowed(group.column(index));
         let mut file = Arc::clone(file);
         if chunk.compression() == Compression::SNAPPY {
-            file = Arc::new(file.unpacking());
+            // The file decompresses the pages, so the reader is told that they are not compressed.
+            file = Arc::new(file.decompressing());
             let plain = chunk.into_owned().into_builder().set_compression(Compression::UNCOMPRESSED);
             chunk = Cow::Owned(plain.build()?);
         }
         let description: ColumnDescPtr = chunk.column_descr_ptr();
         if description.max_rep_level() > 0 {
-            return Err(ParquetError::General("is a list".to_owned()));
+            return Err(ParquetError::General("the column is a list".to_owned()));
         }
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
         let pages: Box<dyn PageReader> = Box::new(SerializedPageReader::new(file, &chunk, rows, None)?);
@@ -56,7 +56,7 @@ impl Column {
         Ok(Self { reader: get_column_reader(description, pages), present })
     }
 
-    /// At most `count` values more.
+    /// Reads at most `count` more values.
     pub(super) fn read(&mut self, count: usize) -> Result<Values> {
         let present = self.present;
         Ok(match &mut self.reader {
@@ -67,7 +67,9 @@ impl Column {
             ColumnReader::Int64ColumnReader(r) => Values::Numbers(records(r, present, count, |v| v as f64)?),
             ColumnReader::BoolColumnReader(r) => Values::Flags(records(r, present, count, |v| v)?),
             ColumnReader::Int96ColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
-                return Err(ParquetError::General("has a type that none of these columns has".to_owned()));
+                return Err(ParquetError::General(
+                    "the column has a type that no column of Pick-a-Pic has".to_owned(),
+                ));
             }
         })
     }
@@ -81,17 +83,17 @@ fn records<T: DataType, V: Clone>(
     reader: &mut ColumnReaderImpl<T>,
     present: i16,
     count: usize,
-    turn: impl Fn(T::T) -> V,
+    convert: impl Fn(T::T) -> V,
 ) -> Result<Vec<Option<V>>> {
     let (mut levels, mut values) = (Vec::new(), Vec::new());
     let with_levels = (present > 0).then_some(&mut levels);
     let (rows, ..) = reader.read_records(count, with_levels, None, &mut values)?;
-    let mut values = values.into_iter().map(turn);
+    let mut values = values.into_iter().map(convert);
     if present == 0 {
         return Ok(values.map(Some).collect());
     }
     if levels.len() != rows {
-        return Err(ParquetError::General("levels and rows do not fit".to_owned()));
+        return Err(ParquetError::General("a column has more or fewer levels than rows".to_owned()));
     }
     levels
         .into_iter()

@@ -1,22 +1,19 @@
-//! What a row's labels say.
+//! The verdict of a row's label columns.
 
 use domain::dataset::Reason;
 
-/// Which image is better.
+/// Which image wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// The first.
+pub(crate) enum Label {
     First,
-    /// The second.
     Second,
-    /// Neither, and why.
+    /// There is no winner, for this reason and with this detail.
     None(Reason, String),
 }
 
 /// The verdict of `has_label`, `label_0` and `label_1`.
-#[must_use]
-#[expect(clippy::float_cmp, reason = "labels are 0, 0.5 or 1 to the bit, or they are no labels")]
-pub fn label(has_label: Option<bool>, labels: [Option<f64>; 2]) -> Label {
+#[expect(clippy::float_cmp, reason = "only labels of exactly 0, 0.5 or 1 are valid")]
+pub(crate) fn label(has_label: Option<bool>, labels: [Option<f64>; 2]) -> Label {
     if has_label == Some(false) {
         return Label::None(Reason::NoLabel, "has_label is false".to_owned());
     }

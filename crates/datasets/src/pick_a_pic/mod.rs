@@ -1,101 +1,113 @@
-//! Parquet files in the columns of Pick-a-Pic v2, read page by page.
+//! Parquet files with the columns of Pick-a-Pic v2, read page by page.
 //!
-//! The rule: a row is a pair if somebody said which image is better (labels 1 and 0), it has a prompt, and both
-//! images are there. Ties (0.5 and 0.5), rows without a label (`has_label` false, or a label that is null) and labels
-//! that contradict each other are left out.
+//! A row is a pair if its labels name a winner (1 and 0), it has a prompt, and it has both images. Rows are dropped if
+//! they are ties (0.5 and 0.5), have no label (`has_label` is false or a label is null) or have contradictory labels.
 
+mod batch;
+mod bounded_file;
 mod column;
-mod files;
-mod guard;
-pub mod label;
+pub(crate) mod label;
+mod page_header;
+mod page_memory;
 mod shard;
-mod snappy;
+pub mod snappy;
+mod split;
+mod thrift;
 mod write;
 
 pub use write::{Record, Writer};
 
 use crate::error::ReadError;
-use crate::lanes::{self, Lanes};
+use crate::pair::Row;
+use crate::parallel_reader::{MAX_READERS, ParallelReader, READ_AHEAD_BYTES};
 use domain::data::PickAPicSpec;
 use shard::Shard;
 use std::path::{Path, PathBuf};
 
-/// Memory that reading may take, in bytes: decides how many files are read at a time. One is read in any case.
+/// Memory for reading, in bytes. It decides how many files are read in parallel; one file is always read.
 const MEMORY: u64 = 400 << 20;
 
-/// The files of a spec, in the order of their names.
+/// The files of a spec, sorted by name.
 ///
 /// # Errors
-/// There are none.
+/// Fails if the folder cannot be listed or has no such files, or if the spec names a hub repository.
 pub fn files(spec: &PickAPicSpec) -> Result<Vec<PathBuf>, ReadError> {
     if let Some(hub) = &spec.hub {
-        let problem = "lies on the hub: only diff-contrast-trainer fetches sets; name the folder of one that was fetched";
+        let problem = "is a hub repository, which only diff-contrast-trainer downloads: use the folder of a downloaded set";
         return Err(ReadError::format(Path::new(hub), problem));
     }
-    Ok(first(files::find(Path::new(&spec.folder), spec.split.as_deref())?, spec))
+    Ok(at_most(split::find(Path::new(&spec.folder), spec.split.as_deref())?, spec))
 }
 
-/// Those that a spec wants of all its files.
-fn first(mut files: Vec<PathBuf>, spec: &PickAPicSpec) -> Vec<PathBuf> {
+/// The first `max_files` files of a spec.
+fn at_most(mut files: Vec<PathBuf>, spec: &PickAPicSpec) -> Vec<PathBuf> {
     files.truncate(spec.max_files.map_or(usize::MAX, |most| most as usize));
     files
 }
 
-/// Those of a repository's files that [`files`] finds once they are fetched, in the order of their names.
+/// The files of a hub repository that [`files`] will find once they are downloaded, sorted by name.
 ///
 /// # Errors
-/// There are none.
+/// Fails if the repository has no such files.
 pub fn files_among<'a>(
     names: impl IntoIterator<Item = &'a str>,
     spec: &PickAPicSpec,
 ) -> Result<Vec<String>, ReadError> {
     let names: Vec<&Path> = names.into_iter().map(Path::new).collect();
-    let found = files::among(Path::new(&spec.folder), &names, spec.split.as_deref());
-    let whole = spec.hub.as_deref().unwrap_or_default();
-    let found = found.map_err(|problem| ReadError::format(&Path::new(whole).join(&spec.folder), problem))?;
-    Ok(first(found, spec).iter().map(|file| file.to_string_lossy().into_owned()).collect())
+    let found = split::among(Path::new(&spec.folder), &names, spec.split.as_deref());
+    let repository = spec.hub.as_deref().unwrap_or_default();
+    let found =
+        found.map_err(|problem| ReadError::format(&Path::new(repository).join(&spec.folder), problem))?;
+    Ok(at_most(found, spec).iter().map(|file| file.to_string_lossy().into_owned()).collect())
 }
 
-/// Looks whether a file has the columns.
+/// Checks that a file has the columns of Pick-a-Pic.
 ///
 /// # Errors
-/// What it lacks, or it is no parquet file.
+/// Fails if a column is missing or the file is not a parquet file.
 pub fn check(file: &Path) -> Result<(), ReadError> {
     Shard::open(Path::new(""), file).map(drop)
 }
 
-/// Rows of all files, as their footers say.
+/// The number of rows of all files, from their footers.
 ///
 /// # Errors
-/// A footer that cannot be read.
-pub fn rows(spec: &PickAPicSpec) -> Result<u64, ReadError> {
+/// Fails if there are no files or a footer cannot be read.
+pub(crate) fn rows(spec: &PickAPicSpec) -> Result<u64, ReadError> {
     let folder = Path::new(&spec.folder);
     files(spec)?.iter().map(|file| Ok(Shard::open(folder, file)?.rows())).sum()
 }
 
-/// Opens a folder.
+/// Opens the files of a spec.
 ///
 /// # Errors
-/// It holds no such files, or the first of them has other columns: a clear word on what is missing.
-pub fn open(spec: &PickAPicSpec) -> Result<Lanes, ReadError> {
-    open_files(spec, files(spec)?)
+/// Fails if there are no files, or if the first one lacks a column.
+pub(crate) fn open(spec: &PickAPicSpec) -> Result<ParallelReader, ReadError> {
+    start(spec, files(spec)?)
 }
 
-/// Opens some files of a folder.
+/// Opens the given files of a spec and returns their rows.
 ///
 /// # Errors
-/// As for [`open`].
-pub fn open_files(spec: &PickAPicSpec, files: Vec<PathBuf>) -> Result<Lanes, ReadError> {
+/// Fails if there are no files, or if the first one lacks a column.
+pub fn open_files(
+    spec: &PickAPicSpec,
+    files: Vec<PathBuf>,
+) -> Result<impl Iterator<Item = Result<Row, ReadError>> + Send + use<>, ReadError> {
+    start(spec, files)
+}
+
+fn start(spec: &PickAPicSpec, files: Vec<PathBuf>) -> Result<ParallelReader, ReadError> {
     let folder = Path::new(&spec.folder);
-    // What is wrong with a whole set is wrong with its first file, and shows before anything else is done; what is wrong
-    // with another, when that is read.
+    // A problem of the whole set shows in its first file, and is reported at once. That of another file is reported
+    // when it is read.
     let Some(first) = files.first() else { return Err(ReadError::format(folder, "holds no .parquet file")) };
-    let mut per_lane = Shard::open(folder, first)?.memory();
+    let mut per_reader = Shard::open(folder, first)?.memory();
     for file in files.iter().skip(1) {
-        per_lane = per_lane.max(Shard::open(folder, file).map_or(0, |shard| shard.memory()));
+        per_reader = per_reader.max(Shard::open(folder, file).map_or(0, |shard| shard.memory()));
     }
-    let count = usize::try_from(MEMORY / (per_lane + lanes::AHEAD_BYTES as u64)).unwrap_or(lanes::MOST);
+    let count = usize::try_from(MEMORY / (per_reader + READ_AHEAD_BYTES as u64)).unwrap_or(MAX_READERS);
     let words: Vec<String> = spec.only_models.iter().map(|word| word.to_lowercase()).collect();
     let folder = folder.to_owned();
-    Ok(Lanes::start(files, count, move |file, emit| Shard::open(&folder, file)?.read(&words, emit)))
+    Ok(ParallelReader::start(files, count, move |file, emit| Shard::open(&folder, file)?.read(&words, emit)))
 }

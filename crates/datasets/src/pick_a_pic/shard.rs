@@ -1,42 +1,45 @@
-//! One parquet file, row group by row group, a few rows at a time.
+//! One parquet file, read row group by row group and a few rows at a time.
 
-use super::column::{Column, Values, find};
-use super::guard::{Guarded, LARGEST_PAGE, TOO_LARGE};
-use super::label::{Label, label};
+use super::batch::{OpenColumns, WrongType};
+use super::bounded_file::BoundedFile;
+use super::column::{Column, find};
+use super::page_header::{LARGEST_PAGE, PageTooLarge};
 use crate::error::ReadError;
-use crate::lanes::Emit;
-use crate::pair::{PreferencePair, Row};
-use bytes::Bytes;
+use crate::pair::Row;
+use crate::parallel_reader::Emit;
 use domain::dataset::{Dropped, Reason, Source};
-use parquet::basic::{Compression, Type};
+use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{
     ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
+use std::error::Error;
 use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows read at a time, at most, and the bytes of images that they are meant to have.
-const ROWS: u64 = 32;
-const PART: u64 = 16 << 20;
-/// Largest footer, in bytes: that of a file with a hundred thousand column chunks.
+/// Most rows read at a time.
+const BATCH_ROWS: u64 = 32;
+/// Bytes of images that are read at a time, unless a single row has more.
+const BATCH_BYTES: u64 = 16 << 20;
+/// Largest accepted footer, in bytes: enough for a hundred thousand column chunks.
 const LARGEST_FOOTER: u32 = 64 << 20;
 
 /// An open file.
 pub(super) struct Shard {
     path: PathBuf,
-    /// Below the set's folder.
+    /// The path below the folder of the set, for reports.
     name: String,
-    file: Arc<Guarded>,
+    file: Arc<BoundedFile>,
     metadata: Box<ParquetMetaData>,
     columns: Columns,
 }
 
-/// Where the columns lie. What is optional may be absent.
+/// Indices of the columns. Optional columns may be absent.
 struct Columns {
     caption: usize,
     labels: [usize; 2],
@@ -45,71 +48,82 @@ struct Columns {
     has_label: Option<usize>,
 }
 
+/// Why a row group cannot be read to its end.
+enum GroupError {
+    PageTooLarge(String),
+    WrongType(String),
+    Unreadable(String),
+}
+
 impl Shard {
     pub(super) fn open(folder: &Path, path: &Path) -> Result<Self, ReadError> {
         let file = File::open(path).map_err(|e| ReadError::file(path, e))?;
         check_footer(path, &file)?;
-        let metadata = guarded(|| ParquetMetaDataReader::new().parse_and_finish(&file))
-            .map_err(|problem| ReadError::format(path, format!("is no whole parquet file ({problem})")))?;
+        let metadata = catch_panics(|| ParquetMetaDataReader::new().parse_and_finish(&file))
+            .map_err(|e| incomplete(path, &e.into_text()))?;
         let columns = Columns::find(path, &metadata)?;
         let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
-        let file = Arc::new(Guarded::new(file).map_err(|e| ReadError::file(path, e))?);
+        let file = Arc::new(BoundedFile::new(file).map_err(|e| ReadError::file(path, e))?);
         Ok(Self { path: path.to_owned(), name, file, metadata: Box::new(metadata), columns })
     }
 
-    /// Rows, as the footer has it.
+    /// The number of rows by the footer.
     pub(super) fn rows(&self) -> u64 {
         let groups = self.metadata.row_groups().iter();
         groups.map(rows_of).fold(0, u64::saturating_add)
     }
 
-    /// Bytes that reading takes at most, as the footer has it: of one row group both columns of images, one of them
-    /// packed where it is not unpacked as it is read, and the rows at hand.
+    /// The most bytes that reading takes, by the footer: the pages of both image columns of one row group, the
+    /// compressed bytes of one of them unless they are decompressed while reading, and the rows of a batch.
     pub(super) fn memory(&self) -> u64 {
-        let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0).min(2 * LARGEST_PAGE as u64);
+        let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0).min(2 * LARGEST_PAGE);
         let groups = self.metadata.row_groups().iter();
         let sizes = groups.map(|group| {
             let chunks = self.columns.images.map(|index| group.column(index));
-            let unpacked: u64 = chunks.iter().map(|chunk| size(chunk.uncompressed_size())).sum();
+            let pages: u64 = chunks.iter().map(|chunk| size(chunk.uncompressed_size())).sum();
             let held = chunks.iter().filter(|chunk| !is_streamed(chunk));
-            let packed = held.map(|chunk| size(chunk.compressed_size())).max();
-            unpacked + packed.unwrap_or(0) + PART.max(unpacked / rows_of(group).max(1))
+            let compressed = held.map(|chunk| size(chunk.compressed_size())).max();
+            pages + compressed.unwrap_or(0) + BATCH_BYTES.max(pages / rows_of(group).max(1))
         });
         sizes.max().unwrap_or(0)
     }
 
-    /// Gives every row away.
+    /// Emits every row. The rest of a row group that cannot be read is emitted as dropped rows.
+    ///
+    /// # Errors
+    /// Fails if a page is too large.
     pub(super) fn read(&self, only_models: &[String], emit: &mut Emit<'_>) -> Result<(), ReadError> {
         let mut first = 0;
         for group in 0..self.metadata.num_row_groups() {
             let rows = rows_of(self.metadata.row_group(group));
             let mut done = 0;
-            let ended = guarded(|| self.read_group(group, first, only_models, &mut done, emit));
-            match ended {
-                Ok(ControlFlow::Continue(())) => {}
+            let ended = catch_panics(|| self.read_group(group, first, only_models, &mut done, emit));
+            let (reason, detail) = match ended {
+                Ok(ControlFlow::Continue(())) => {
+                    first += rows;
+                    continue;
+                }
                 Ok(ControlFlow::Break(())) => return Ok(()),
-                Err(problem) if problem.contains(TOO_LARGE) => {
-                    let problem = format!(
-                        "row group {group} has {problem}: write the file with smaller row groups, if it is sound"
-                    );
+                Err(GroupError::PageTooLarge(problem)) => {
+                    let problem =
+                        format!("row group {group} has {problem}: write the file with smaller row groups");
                     return Err(ReadError::format(&self.path, problem));
                 }
-                Err(problem) => {
-                    let missing = rows.saturating_sub(done);
-                    let reason =
-                        if problem.contains(WRONG_TYPE) { Reason::WrongType } else { Reason::Unreadable };
-                    let source = Source { file: self.name.clone(), row: first + done };
-                    let dropped = Dropped { reason, source, rows: missing, detail: problem };
-                    if missing > 0 && emit(Row::Dropped(dropped)).is_break() {
-                        return Ok(());
-                    }
-                }
+                Err(GroupError::WrongType(problem)) => (Reason::WrongType, problem),
+                Err(GroupError::Unreadable(problem)) => (Reason::Unreadable, problem),
+            };
+            let missing = rows.saturating_sub(done);
+            let source = Source { file: self.name.clone(), row: first + done };
+            let dropped = Dropped { reason, source, rows: missing, detail };
+            if missing > 0 && emit(Row::Dropped(dropped)).is_break() {
+                return Ok(());
             }
             first += rows;
         }
         Ok(())
     }
 
+    /// Emits the rows of a group. `first` is the number of its first row in the file; `done` counts the emitted rows.
     fn read_group(
         &self,
         group: usize,
@@ -120,136 +134,67 @@ impl Shard {
     ) -> ParquetResult<ControlFlow<()>> {
         let group = self.metadata.row_group(group);
         let rows = rows_of(group);
-        let unpacked = self.columns.images.map(|index| group.column(index).uncompressed_size());
-        let per_row =
-            unpacked.iter().map(|&size| u64::try_from(size).unwrap_or(0)).sum::<u64>() / rows.max(1);
-        let at_a_time = (PART / per_row.max(1)).clamp(1, ROWS);
-        let open = |index: usize| Column::open(&self.file, group, index);
-        let open_if = |index: Option<usize>| index.map(open).transpose();
-        let c = &self.columns;
-        let mut caption = open(c.caption)?;
-        let mut labels = [open(c.labels[0])?, open(c.labels[1])?];
-        let mut images = [open(c.images[0])?, open(c.images[1])?];
-        // Otherwise both would be held packed, too.
-        let side_by_side = c.images.iter().all(|&index| is_streamed(group.column(index)));
-        let mut models = [open_if(c.models[0])?, open_if(c.models[1])?];
-        let mut has_label = open_if(c.has_label)?;
+        let sizes = self.columns.images.map(|index| group.column(index).uncompressed_size());
+        let bytes_per_row =
+            sizes.iter().map(|&size| u64::try_from(size).unwrap_or(0)).sum::<u64>() / rows.max(1);
+        let batch_rows = (BATCH_BYTES / bytes_per_row.max(1)).clamp(1, BATCH_ROWS);
+        let mut columns = self.open_columns(group)?;
         while *done < rows {
-            let count = at_a_time.min(rows - *done) as usize;
-            let part = Part {
-                captions: bytes(&mut caption, "caption", count)?,
-                labels: [
-                    numbers(&mut labels[0], "label_0", count)?,
-                    numbers(&mut labels[1], "label_1", count)?,
-                ],
-                images: both(&mut images, count, side_by_side)?,
-                models: [
-                    models[0].as_mut().map(|m| bytes(m, "model_0", count)).transpose()?,
-                    models[1].as_mut().map(|m| bytes(m, "model_1", count)).transpose()?,
-                ],
-                has_label: has_label.as_mut().map(|h| flags(h, "has_label", count)).transpose()?,
-            };
+            let count = batch_rows.min(rows - *done) as usize;
+            let batch = columns.read(count)?;
             for index in 0..count {
                 let source = Source { file: self.name.clone(), row: first + *done };
                 *done += 1;
-                if emit(part.row(index, only_models, source)).is_break() {
+                if emit(batch.row(index, only_models, source)).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
         }
         Ok(ControlFlow::Continue(()))
     }
+
+    fn open_columns(&self, group: &RowGroupMetaData) -> ParquetResult<OpenColumns> {
+        let open = |index: usize| Column::open(&self.file, group, index);
+        let open_if = |index: Option<usize>| index.map(open).transpose();
+        let columns = &self.columns;
+        Ok(OpenColumns {
+            caption: open(columns.caption)?,
+            labels: [open(columns.labels[0])?, open(columns.labels[1])?],
+            images: [open(columns.images[0])?, open(columns.images[1])?],
+            models: [open_if(columns.models[0])?, open_if(columns.models[1])?],
+            has_label: open_if(columns.has_label)?,
+            // Otherwise the compressed pages of both columns would be held at the same time.
+            parallel_images: columns.images.iter().all(|&index| is_streamed(group.column(index))),
+        })
+    }
 }
 
-/// Whether the packed bytes of a column's pages are never held beside the unpacked ones.
+/// Whether the compressed bytes of a column's pages are never held beside the decompressed ones.
 fn is_streamed(chunk: &ColumnChunkMetaData) -> bool {
     matches!(chunk.compression(), Compression::SNAPPY | Compression::UNCOMPRESSED)
 }
 
-/// Both columns of images, which are nearly all of a file; side by side, each by a thread of its own.
-fn both(
-    [first, second]: &mut [Column; 2],
-    count: usize,
-    side_by_side: bool,
-) -> ParquetResult<[Vec<Option<Bytes>>; 2]> {
-    let mut first = || bytes(first, "jpg_0", count);
-    let mut second = || bytes(second, "jpg_1", count);
-    if !side_by_side {
-        return Ok([first()?, second()?]);
-    }
-    std::thread::scope(|scope| {
-        let first = scope.spawn(first);
-        let second = second();
-        Ok([first.join().unwrap_or_else(|panic| resume_unwind(panic))?, second?])
-    })
-}
-
-/// Rows of a group; a negative number is none.
+/// The number of rows of a group; 0 if the file states a negative one.
 fn rows_of(group: &RowGroupMetaData) -> u64 {
     u64::try_from(group.num_rows()).unwrap_or(0)
-}
-
-/// Some rows, column by column.
-struct Part {
-    captions: Vec<Option<Bytes>>,
-    labels: [Vec<Option<f64>>; 2],
-    images: [Vec<Option<Bytes>>; 2],
-    models: [Option<Vec<Option<Bytes>>>; 2],
-    has_label: Option<Vec<Option<bool>>>,
-}
-
-impl Part {
-    fn row(&self, i: usize, only_models: &[String], source: Source) -> Row {
-        let has_label = self.has_label.as_ref().and_then(|flags| flags[i]);
-        let second_wins = match label(has_label, [self.labels[0][i], self.labels[1][i]]) {
-            Label::First => false,
-            Label::Second => true,
-            Label::None(reason, detail) => return Row::dropped(reason, source, detail),
-        };
-        let prompt = match self.captions[i].as_deref().map(std::str::from_utf8) {
-            Some(Ok(prompt)) if !prompt.trim().is_empty() => prompt.to_owned(),
-            Some(Err(_)) => return Row::dropped(Reason::NoPrompt, source, "the caption is no UTF-8"),
-            _ => return Row::dropped(Reason::NoPrompt, source, "the caption is null or empty"),
-        };
-        let [first, second] = [0, 1].map(|side| {
-            let models = self.models[side].as_ref()?;
-            models[i].as_deref().map(|name| String::from_utf8_lossy(name).into_owned())
-        });
-        let wanted = |model: &Option<String>| {
-            let model = model.as_deref().unwrap_or_default().to_lowercase();
-            only_models.iter().any(|word| model.contains(word))
-        };
-        if !only_models.is_empty() && (!wanted(&first) || !wanted(&second)) {
-            let by = |model: Option<String>| model.unwrap_or_else(|| "nobody".to_owned());
-            let detail = format!("is by {} and {}", by(first), by(second));
-            return Row::dropped(Reason::OtherModel, source, detail);
-        }
-        let image = |side: usize| self.images[side][i].clone().filter(|bytes| !bytes.is_empty());
-        let (Some(first_image), Some(second_image)) = (image(0), image(1)) else {
-            return Row::dropped(Reason::MissingImage, source, "jpg_0 or jpg_1 is null or empty");
-        };
-        let (winner, loser, models) = match second_wins {
-            false => (first_image, second_image, [first, second]),
-            true => (second_image, first_image, [second, first]),
-        };
-        Row::Pair(PreferencePair { prompt, winner, loser, models, source })
-    }
 }
 
 impl Columns {
     fn find(path: &Path, metadata: &ParquetMetaData) -> Result<Self, ReadError> {
         let schema = metadata.file_metadata().schema_descr();
-        let place = |name: &str| find(schema, name);
-        if place("jpg_0").is_none() && place("image_0_url").is_some() {
-            let problem = "has addresses of images but no images (columns image_0_url without jpg_0): this is the \
+        let index = |name: &str| find(schema, name);
+        if index("jpg_0").is_none() && index("image_0_url").is_some() {
+            let problem = "has URLs of images but no images (columns image_0_url without jpg_0): this is the \
                            no-images variant; use the one with images, whose files have jpg_0 and jpg_1";
             return Err(ReadError::format(path, problem));
         }
         let needed = |name: &str| {
-            place(name).ok_or_else(|| {
-                let there: Vec<&str> = schema.columns().iter().map(|c| c.name()).collect();
-                let problem =
-                    format!("has no column {name}, as Pick-a-Pic's files have; it has {}", there.join(", "));
+            index(name).ok_or_else(|| {
+                let names: Vec<&str> = schema.columns().iter().map(|c| c.name()).collect();
+                let problem = format!(
+                    "has no column {name}, so it is not a file of Pick-a-Pic; its columns are {}",
+                    names.join(", ")
+                );
                 ReadError::format(path, problem)
             })
         };
@@ -257,77 +202,63 @@ impl Columns {
             caption: needed("caption")?,
             labels: [needed("label_0")?, needed("label_1")?],
             images: [needed("jpg_0")?, needed("jpg_1")?],
-            models: [place("model_0"), place("model_1")],
-            has_label: place("has_label"),
+            models: [index("model_0"), index("model_1")],
+            has_label: index("has_label"),
         })
     }
 }
 
-/// What the error of a column of another type begins with.
-const WRONG_TYPE: &str = "the wrong type";
-
-fn wrong_type<T>(name: &str, kind: Type) -> ParquetResult<T> {
-    Err(ParquetError::General(format!("column {name} has {WRONG_TYPE}: it should hold {kind}")))
-}
-
-fn of_count<T>(name: &str, values: Vec<T>, count: usize) -> ParquetResult<Vec<T>> {
-    if values.len() == count {
-        return Ok(values);
-    }
-    let problem = format!("column {name} ends after {} of {count} rows", values.len());
-    Err(ParquetError::General(problem))
-}
-
-fn bytes(column: &mut Column, name: &str, count: usize) -> ParquetResult<Vec<Option<Bytes>>> {
-    match column.read(count)? {
-        Values::Bytes(values) => of_count(name, values, count),
-        _ => wrong_type(name, Type::BYTE_ARRAY),
-    }
-}
-
-fn numbers(column: &mut Column, name: &str, count: usize) -> ParquetResult<Vec<Option<f64>>> {
-    match column.read(count)? {
-        Values::Numbers(values) => of_count(name, values, count),
-        _ => wrong_type(name, Type::DOUBLE),
-    }
-}
-
-fn flags(column: &mut Column, name: &str, count: usize) -> ParquetResult<Vec<Option<bool>>> {
-    match column.read(count)? {
-        Values::Flags(values) => of_count(name, values, count),
-        _ => wrong_type(name, Type::BOOLEAN),
-    }
-}
-
-/// The reader's errors in words. Where a file makes no sense at all it may panic instead, which must not end a run.
-fn guarded<T>(read: impl FnOnce() -> ParquetResult<T>) -> Result<T, String> {
+/// Runs the parquet crate on an untrusted file, on which it may panic.
+fn catch_panics<T>(read: impl FnOnce() -> ParquetResult<T>) -> Result<T, GroupError> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("its bytes contradict each other".to_owned()),
+        Ok(result) => result.map_err(GroupError::from),
+        Err(_) => Err(GroupError::Unreadable("its content contradicts itself".to_owned())),
     }
 }
 
-/// The footer is read whole, so its claimed length is weighed first.
+impl From<ParquetError> for GroupError {
+    fn from(error: ParquetError) -> Self {
+        let ParquetError::External(source) = &error else { return Self::Unreadable(error.to_string()) };
+        // The reader of page headers returns its errors as I/O errors.
+        let source = match source.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => inner as &(dyn Error + 'static),
+            None => source.as_ref(),
+        };
+        match source {
+            source if source.is::<PageTooLarge>() => Self::PageTooLarge(source.to_string()),
+            source if source.is::<WrongType>() => Self::WrongType(source.to_string()),
+            source => Self::Unreadable(source.to_string()),
+        }
+    }
+}
+
+impl GroupError {
+    fn into_text(self) -> String {
+        match self {
+            Self::PageTooLarge(problem) | Self::WrongType(problem) | Self::Unreadable(problem) => problem,
+        }
+    }
+}
+
+fn incomplete(path: &Path, problem: &str) -> ReadError {
+    ReadError::format(path, format!("is not a complete parquet file ({problem}): copy or download it again"))
+}
+
+/// Checks the length of the footer, for which the parquet crate allocates memory.
 fn check_footer(path: &Path, file: &File) -> Result<(), ReadError> {
-    let refuse = |problem: &str| {
-        Err(ReadError::format(
-            path,
-            format!("is no whole parquet file ({problem}): copy or download it again"),
-        ))
-    };
     let length = file.metadata().map_err(|e| ReadError::file(path, e))?.len();
     if length < 12 {
-        return refuse("it is too short");
+        return Err(incomplete(path, "it is too short"));
     }
     let mut tail = [0; 8];
     file.read_exact_at(&mut tail, length - 8).map_err(|e| ReadError::file(path, e))?;
     let [a, b, c, d, magic @ ..] = tail;
     if magic != *b"PAR1" {
-        return refuse("its end is missing");
+        return Err(incomplete(path, "its end is missing"));
     }
     let footer = u32::from_le_bytes([a, b, c, d]);
     if footer > LARGEST_FOOTER || u64::from(footer) + 12 > length {
-        return refuse("its footer is longer than it can be");
+        return Err(incomplete(path, "its footer is longer than the file or than is accepted"));
     }
     Ok(())
 }

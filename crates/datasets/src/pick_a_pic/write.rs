@@ -1,4 +1,4 @@
-//! Writing pairs in the columns of Pick-a-Pic v2, so that they are read like any other set.
+//! Writes pairs in the columns of Pick-a-Pic v2, for this crate and other readers of that set.
 
 use bytes::Bytes;
 use domain::Timestamp;
@@ -11,8 +11,9 @@ use parquet::schema::parser::parse_message_type;
 use std::io::Write;
 use std::sync::Arc;
 
-/// Rows of a row group, and the bytes of images with which it ends early.
+/// Most rows of a row group.
 const GROUP: usize = 64;
+/// A row group ends early once its images have this many bytes.
 const GROUP_BYTES: usize = 32 << 20;
 
 /// The columns, in the published order.
@@ -38,26 +39,26 @@ const SCHEMA: &str = "message schema {
     OPTIONAL INT64 __index_level_0__;
 }";
 
-/// One row.
+/// A row to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// What both images were to show.
+    /// The prompt of both images.
     pub caption: String,
-    /// Image files.
+    /// Both images, as JPEG or PNG files.
     pub images: [Bytes; 2],
-    /// Their names.
+    /// Unique names of the images.
     pub uids: [String; 2],
-    /// Who made them.
+    /// Names of the models that made the images.
     pub models: [String; 2],
-    /// 1 and 0, 0 and 1, or 0.5 and 0.5.
+    /// 1 for the winner and 0 for the loser, or 0.5 and 0.5 for a tie.
     pub labels: [f64; 2],
-    /// When it was judged.
+    /// Time of the vote.
     pub created_at: Timestamp,
-    /// A number for whoever judged it.
+    /// Number of the rater.
     pub user: i64,
 }
 
-/// Writes records, a row group at a time.
+/// Writes records into a parquet file, one row group at a time.
 pub struct Writer<W: Write + Send> {
     file: SerializedFileWriter<W>,
     waiting: Vec<Record>,
@@ -66,14 +67,15 @@ pub struct Writer<W: Write + Send> {
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// Begins a file.
+    /// Starts a file.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if `into` does.
     pub fn new(into: W) -> Result<Self> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
         let properties = WriterProperties::builder()
-            // Images are packed already.
+            // Snappy is for the texts: images are compressed already. No two images are equal, so a dictionary would
+            // not help.
             .set_compression(Compression::SNAPPY)
             .set_dictionary_enabled(false)
             .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
@@ -82,10 +84,10 @@ impl<W: Write + Send> Writer<W> {
         Ok(Self { file, waiting: Vec::new(), waiting_bytes: 0, written: 0 })
     }
 
-    /// One row more.
+    /// Adds a row.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the row group is full and cannot be written.
     pub fn write(&mut self, record: Record) -> Result<()> {
         self.waiting_bytes += record.images.iter().map(Bytes::len).sum::<usize>();
         self.waiting.push(record);
@@ -93,10 +95,10 @@ impl<W: Write + Send> Writer<W> {
         if full { self.flush() } else { Ok(()) }
     }
 
-    /// Ends the file and gives back what it was written into.
+    /// Writes the remaining rows and the footer, and returns the underlying writer.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the underlying writer does.
     pub fn finish(mut self) -> Result<W> {
         self.flush()?;
         self.file.into_inner()
@@ -131,7 +133,7 @@ impl<W: Write + Send> Writer<W> {
         column::<_, BoolType>(&mut group, records.iter().map(|_| Some(true)))?;
         for side in [0, 1] {
             column::<_, ByteArrayType>(&mut group, text(&|r| Some(&r.uids[side])))?;
-            // The images are inside; they have no address that everybody reaches.
+            // No URL: the images are in the file.
             column::<_, ByteArrayType>(&mut group, text(&|_| None))?;
         }
         for side in [0, 1] {
@@ -157,12 +159,12 @@ fn column<W: Write + Send, T: DataType>(
 ) -> Result<()> {
     let mut column = group
         .next_column()?
-        .ok_or_else(|| ParquetError::General("the schema has fewer columns".to_owned()))?;
-    let (mut levels, mut there) = (Vec::new(), Vec::new());
+        .ok_or_else(|| ParquetError::General("the schema has no further column".to_owned()))?;
+    let (mut levels, mut present) = (Vec::new(), Vec::new());
     for value in values {
         levels.push(i16::from(value.is_some()));
-        there.extend(value);
+        present.extend(value);
     }
-    column.typed::<T>().write_batch(&there, Some(&levels), None)?;
+    column.typed::<T>().write_batch(&present, Some(&levels), None)?;
     column.close()
 }

@@ -1,33 +1,36 @@
 //! `controlnet/config.json`, with the meaning that diffusers' `ControlNetModel` gives every field.
 
-use super::{UnetConfig, neutral, three};
+use super::defaults::three;
+use super::read::read_value;
+use super::unet::UnetConfig;
+use super::unsupported;
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The class of diffusers' port of Prompt Diffusion, which has a second encoder of hints.
-const TWO_HINTS: &str = "PromptDiffusionControlNetModel";
+/// The class of diffusers' port of Prompt Diffusion, which has a second hint encoder.
+const PROMPT_DIFFUSION_CLASS: &str = "PromptDiffusionControlNetModel";
 
 /// `controlnet/config.json`.
 #[derive(Clone, Debug)]
 pub struct ControlNetConfig {
-    /// The UNet whose way down and middle it repeats.
+    /// The UNet whose down blocks and middle block it copies.
     pub unet: UnetConfig,
-    /// Its encoders of hints.
+    /// The hint encoders.
     pub hints: HintsConfig,
 }
 
-/// How hints become states.
+/// The settings of the hint encoders.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HintsConfig {
-    /// Channels of the hint: 3 for an image, 6 for a pair of them.
+    /// Channels of the hint: 3 for an image, 6 for a pair of images.
     #[serde(default = "three")]
     pub conditioning_channels: usize,
-    /// Channels at each size, from the image's to the latents'.
+    /// Channels at each resolution, from that of the image to that of the latents.
     #[serde(default = "hint_channels")]
     pub conditioning_embedding_out_channels: Vec<usize>,
-    /// diffusers' class.
+    /// The name of diffusers' class.
     #[serde(rename = "_class_name", default)]
     class_name: String,
 }
@@ -37,13 +40,13 @@ fn hint_channels() -> Vec<usize> {
 }
 
 impl HintsConfig {
-    /// Whether there is a second encoder, of an image that the pair is to be continued with.
+    /// Whether there is a second encoder for the query image (Prompt Diffusion).
     #[must_use]
     pub fn has_query(&self) -> bool {
-        self.class_name == TWO_HINTS
+        self.class_name == PROMPT_DIFFUSION_CLASS
     }
 
-    /// Pixels per latent.
+    /// Pixels per latent, horizontally and vertically.
     #[must_use]
     pub fn downscale(&self) -> usize {
         1 << (self.conditioning_embedding_out_channels.len() - 1)
@@ -54,20 +57,19 @@ impl ControlNetConfig {
     /// Reads and checks a `config.json`.
     ///
     /// # Errors
-    /// It cannot be read, or the first setting that this network cannot obey.
+    /// Fails if the file cannot be read or has an unsupported setting.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e))?;
-        Self::of(serde_json::from_str(&text).map_err(|e| Error::format(file, e))?, file)
+        Self::of(read_value(file)?, file)
     }
 
-    /// Of Prompt Diffusion over Stable Diffusion 1.5, whose checkpoint in one file has no config.
+    /// The config of Prompt Diffusion for Stable Diffusion 1.5, whose single-file checkpoint has none.
     ///
     /// # Errors
-    /// None in practice: the config is sound.
+    /// Never fails in practice: the config is valid.
     pub fn prompt_diffusion() -> Result<Self> {
         let down = ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"];
         let config = json!({
-            "_class_name": TWO_HINTS,
+            "_class_name": PROMPT_DIFFUSION_CLASS,
             "conditioning_channels": 6,
             "block_out_channels": [320, 640, 1280, 1280],
             "down_block_types": down,
@@ -77,11 +79,11 @@ impl ControlNetConfig {
         Self::of(config, Path::new("Prompt Diffusion"))
     }
 
-    /// As [`ControlNetConfig::read`], of what `file` holds.
+    /// As [`ControlNetConfig::read`], from the content of `file`.
     fn of(mut config: Value, file: &Path) -> Result<Self> {
-        neutral::check(&config, neutral::UNET, file)?;
-        neutral::check(&config, neutral::CONTROLNET, file)?;
-        // It has no way up; the UNet's config wants one, and any will do.
+        unsupported::check(&config, unsupported::UNET, file)?;
+        unsupported::check(&config, unsupported::CONTROLNET, file)?;
+        // A ControlNet has no up blocks, but the UNet's config requires some.
         let blocks = config["block_out_channels"].as_array().map_or(0, Vec::len);
         config["up_block_types"] = json!(vec!["UpBlock2D"; blocks]);
         let hints: HintsConfig =

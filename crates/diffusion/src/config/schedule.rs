@@ -1,57 +1,58 @@
-//! `scheduler/scheduler_config.json`: the noise schedule of training and the settings of the sampler, in one file.
+//! `scheduler/scheduler_config.json`: the noise schedule of training and the settings of the sampler.
 
-use super::{neutral, read_neutral};
+use super::read::read_supported;
+use super::unsupported;
 use crate::Result;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// What the UNet's output means.
+/// The quantity that the UNet predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Prediction {
-    /// The noise.
+    /// The noise that was added.
     #[default]
     Epsilon,
-    /// sqrt(abar) noise - sqrt(1 - abar) latents.
+    /// The velocity v = sqrt(abar) noise - sqrt(1 - abar) latents (Salimans and Ho 2022).
     VPrediction,
 }
 
-/// `scheduler/scheduler_config.json`: the noise schedule, whatever sampler class it names. A setting that is absent
-/// has the default of the sampler that is asked for, whichever class the file names, as with diffusers' `from_config`.
+/// `scheduler/scheduler_config.json`. An absent setting has the default of the sampler that is used, whichever class the
+/// file names, as with diffusers' `from_config`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ScheduleConfig {
-    /// Timesteps.
+    /// The number of timesteps.
     #[serde(default = "thousand")]
     pub num_train_timesteps: usize,
-    /// First beta.
+    /// Beta at the first timestep.
     pub beta_start: f64,
-    /// Last beta.
+    /// Beta at the last timestep.
     pub beta_end: f64,
-    /// How beta goes from one to the other.
+    /// How beta is interpolated: `linear` or `scaled_linear`.
     pub beta_schedule: String,
-    /// What the UNet's output means.
+    /// The quantity that the UNet predicts.
     #[serde(default)]
     pub prediction_type: Prediction,
-    /// Which timesteps a sampler visits.
+    /// The timesteps that a sampler visits.
     pub timestep_spacing: Option<Spacing>,
     /// Added to the timesteps of leading spacing.
     #[serde(default)]
     pub steps_offset: usize,
-    /// Whether the last step of DDIM and PNDM ends at a noise level of exactly zero, or at the first timestep's.
+    /// Whether the last step of DDIM and PNDM ends at a noise level of exactly zero instead of the first timestep's.
     pub set_alpha_to_one: Option<bool>,
-    /// Whether Euler, DPM++ and UniPC space their noise levels as Karras et al. 2022 do.
+    /// Whether Euler, DPM++ and UniPC use the noise levels of Karras et al. (2022).
     pub use_karras_sigmas: Option<bool>,
-    /// Whether PNDM starts without Runge-Kutta steps; ours always does.
+    /// Whether PNDM starts without Runge-Kutta steps; the only supported variant.
     pub skip_prk_steps: Option<bool>,
-    /// Steps of the schedule that an LCM was distilled from, of which it visits some.
+    /// The number of steps of the schedule that an LCM was distilled from.
     pub original_inference_steps: Option<usize>,
-    /// How soon an LCM's boundary condition lets go of the latents.
+    /// Scales the timesteps in an LCM's boundary condition.
     pub timestep_scaling: Option<f64>,
-    /// The sampler class that the model's authors chose.
+    /// The name of diffusers' sampler class that the model's authors chose.
     #[serde(rename = "_class_name", default)]
     pub class_name: String,
-    /// All other settings, for samplers to check that they need not obey them.
+    /// All other settings. Samplers check that they have no effect.
     #[serde(flatten)]
     pub others: Map<String, Value>,
 }
@@ -60,9 +61,9 @@ impl ScheduleConfig {
     /// Reads a `scheduler_config.json`.
     ///
     /// # Errors
-    /// It cannot be read, or the first setting of the noise schedule that is not supported.
+    /// Fails if the file cannot be read or has an unsupported setting of the noise schedule.
     pub fn read(file: &Path) -> Result<Self> {
-        read_neutral(file, neutral::SCHEDULE)
+        read_supported(file, unsupported::SCHEDULE)
     }
 }
 
@@ -70,11 +71,11 @@ impl ScheduleConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spacing {
-    /// From 0 up by whole strides.
+    /// Multiples of a whole stride, starting at 0.
     Leading,
-    /// From the last timestep down.
+    /// Equal strides down from the last timestep.
     Trailing,
-    /// Evenly from first to last.
+    /// Evenly spaced from the first to the last timestep.
     Linspace,
 }
 

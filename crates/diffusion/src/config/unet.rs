@@ -1,6 +1,8 @@
 //! `unet/config.json`, with the meaning that diffusers' `UNet2DConditionModel` gives every field.
 
-use super::{UNWRITTEN, four, neutral, norm_eps, parse, read_neutral, thirty_two, two, yes};
+use super::defaults::{four, norm_eps, thirty_two, two, yes};
+use super::read::{CONFIG_FILE, parse, read_supported};
+use super::unsupported;
 use crate::nn::Activation;
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
@@ -10,14 +12,14 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum PerBlock {
-    /// For all.
+    /// The same value for all blocks.
     All(usize),
-    /// For each.
+    /// A value for each block.
     Each(Vec<usize>),
 }
 
 impl PerBlock {
-    /// The value of block `i`; the config's check has seen that there is one.
+    /// The value of block `i`. The check of the config ensures that it exists.
     #[must_use]
     pub fn of(&self, i: usize) -> usize {
         match self {
@@ -26,6 +28,7 @@ impl PerBlock {
         }
     }
 
+    /// Whether there is a value for each of `blocks` blocks, and no other.
     fn fits(&self, blocks: usize) -> bool {
         matches!(self, Self::All(_)) || matches!(self, Self::Each(list) if list.len() == blocks)
     }
@@ -35,14 +38,14 @@ impl PerBlock {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum TransformerLayers {
-    /// For all blocks.
+    /// The same number in all blocks.
     All(usize),
     /// For each block, one number or one per attention.
     Each(Vec<PerBlock>),
 }
 
 impl TransformerLayers {
-    /// The number in attention `j` of block `i`; the config's check has seen that there is one.
+    /// The number in attention `j` of block `i`. The check of the config ensures that it exists.
     fn of(&self, i: usize, j: usize) -> usize {
         match self {
             Self::All(n) => *n,
@@ -50,8 +53,8 @@ impl TransformerLayers {
         }
     }
 
-    /// Whether there is a number for attention `attentions - 1` of block `i`.
-    fn reaches(&self, i: usize, attentions: usize) -> bool {
+    /// Whether there are numbers for `attentions` attentions of block `i`.
+    fn covers(&self, i: usize, attentions: usize) -> bool {
         match self {
             Self::All(_) => true,
             Self::Each(list) => match list.get(i) {
@@ -66,38 +69,38 @@ impl TransformerLayers {
 /// `unet/config.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct UnetConfig {
-    /// Side of the latents the model was made for; SD 1.5's where the file does not say.
-    #[serde(default = "side", deserialize_with = "side_of")]
+    /// Side of the latents that the model was trained for; 64, as of SD 1.5, if absent.
+    #[serde(default = "sample_size", deserialize_with = "larger_side")]
     pub sample_size: usize,
-    /// Latent channels in.
+    /// Channels of the input: latents, and for some models further images.
     #[serde(default = "four")]
     pub in_channels: usize,
-    /// Latent channels out.
+    /// Channels of the output.
     #[serde(default = "four")]
     pub out_channels: usize,
-    /// Channels per block.
+    /// Channels of each block.
     pub block_out_channels: Vec<usize>,
-    /// Kinds of the blocks on the way down.
+    /// Types of the down blocks.
     pub down_block_types: Vec<String>,
-    /// Kind of the middle; `null` is none at all.
-    #[serde(default = "attending_middle")]
+    /// Type of the middle block; `null` if there is none.
+    #[serde(default = "mid_block_type")]
     pub mid_block_type: Option<String>,
-    /// Kinds of the blocks on the way up.
+    /// Types of the up blocks.
     pub up_block_types: Vec<String>,
-    /// Residual blocks per block (one more on the way up).
+    /// Residual blocks per down block; an up block has one more.
     #[serde(default = "two_each")]
     pub layers_per_block: PerBlock,
-    /// Width of the text states; a list must say the same for every block.
-    #[serde(default = "text_width", deserialize_with = "same_for_all")]
+    /// Width of the text states; a list must have the same value for every block.
+    #[serde(default = "cross_attention_dim", deserialize_with = "same_for_all")]
     pub cross_attention_dim: usize,
-    /// Heads, despite the name: diffusers keeps the misnomer for old files, and refuses any file that sets
-    /// `num_attention_heads` instead.
-    #[serde(default = "eight")]
+    /// The number of heads, despite the name. diffusers keeps the misnomer for old files and refuses files that set
+    /// `num_attention_heads`.
+    #[serde(default = "eight_each")]
     pub attention_head_dim: PerBlock,
-    /// Transformer blocks per attention, on the way down and in the middle.
+    /// Transformer blocks per attention, in the down blocks and the middle block.
     #[serde(default = "one_each")]
     pub transformer_layers_per_block: TransformerLayers,
-    /// The same on the way up, in its order, where it is not the mirror image.
+    /// Transformer blocks per attention in the up blocks, if they do not mirror the down blocks.
     #[serde(default)]
     pub reverse_transformer_layers_per_block: Option<TransformerLayers>,
     /// Groups of every group norm.
@@ -106,28 +109,28 @@ pub struct UnetConfig {
     /// Epsilon of the residual blocks' group norms.
     #[serde(default = "norm_eps")]
     pub norm_eps: f64,
-    /// Whether attention projects by linear layers instead of 1 x 1 convolutions.
+    /// Whether the projections around the transformer blocks are linear layers instead of 1 x 1 convolutions.
     #[serde(default)]
     pub use_linear_projection: bool,
     /// Width of the timestep embedding; four times the first block's channels if absent.
     #[serde(default)]
     pub time_embedding_dim: Option<usize>,
-    /// What is added to the timestep embedding: nothing, or `text_time` (SDXL): pooled text and time ids.
+    /// What is added to the timestep embedding: nothing, or with `text_time` (SDXL) pooled text and time ids.
     #[serde(default)]
     pub addition_embed_type: Option<String>,
-    /// Width of the sinusoids of each time id.
+    /// Width of the sinusoidal embedding of each time id.
     #[serde(default)]
     pub addition_time_embed_dim: Option<usize>,
-    /// Width of pooled text and all time ids' sinusoids together.
+    /// Width of pooled text and the embeddings of all time ids together.
     #[serde(default)]
     pub projection_class_embeddings_input_dim: Option<usize>,
     /// Whether the cosine half of the timestep embedding comes first.
     #[serde(default = "yes")]
     pub flip_sin_to_cos: bool,
-    /// Shift of the embedding's frequencies.
+    /// Subtracted from half the width in the denominator of the embedding's frequencies.
     #[serde(default)]
     pub freq_shift: f64,
-    /// Activation.
+    /// Activation; only SiLU is supported.
     #[serde(default = "silu")]
     pub act_fn: Activation,
 }
@@ -136,20 +139,20 @@ impl UnetConfig {
     /// Reads and checks a `config.json`.
     ///
     /// # Errors
-    /// It cannot be read, or the first setting that this network cannot obey.
+    /// Fails if the file cannot be read or has an unsupported setting.
     pub fn read(file: &Path) -> Result<Self> {
-        let config: Self = read_neutral(file, neutral::UNET)?;
+        let config: Self = read_supported(file, unsupported::UNET)?;
         config.check(file)?;
         Ok(config)
     }
 
-    /// As [`UnetConfig::read`], of what the file would hold.
+    /// As [`UnetConfig::read`], from the content of the file.
     ///
     /// # Errors
-    /// The first setting that this network cannot obey.
+    /// Fails if the config has an unsupported setting.
     pub fn of(config: serde_json::Value) -> Result<Self> {
-        let file = Path::new(UNWRITTEN);
-        let config: Self = parse(config, file, neutral::UNET)?;
+        let file = Path::new(CONFIG_FILE);
+        let config: Self = parse(config, file, unsupported::UNET)?;
         config.check(file)?;
         Ok(config)
     }
@@ -158,7 +161,10 @@ impl UnetConfig {
         let blocks = self.block_out_channels.len();
         let refuse = |field: &str, problem: &str| Err(Error::format(file, format!("{field}: {problem}")));
         if blocks == 0 || self.down_block_types.len() != blocks || self.up_block_types.len() != blocks {
-            return refuse("down_block_types, up_block_types", "need one entry per block_out_channels");
+            return refuse(
+                "down_block_types, up_block_types",
+                "need one entry for each of block_out_channels",
+            );
         }
         for (field, value) in
             [("layers_per_block", &self.layers_per_block), ("attention_head_dim", &self.attention_head_dim)]
@@ -204,23 +210,23 @@ impl UnetConfig {
                 return refuse(field, &format!("needs one number, or one for each of {} blocks", last + 1));
             }
             if up.is_none() && list.iter().any(|layers| matches!(layers, PerBlock::Each(_))) {
-                return refuse(field, "with lists in its list needs reverse_transformer_layers_per_block");
+                return refuse(field, "with nested lists needs reverse_transformer_layers_per_block");
             }
         }
         for i in 0..=last {
             let layers = self.layers_per_block.of(i);
-            let (goes_down, goes_up) = (self.attends_down(i), self.attends_up(last - i));
-            let in_middle = i == last && self.attends_middle();
+            let (in_down, in_up) = (self.down_block_attends(i), self.up_block_attends(last - i));
+            let in_middle = i == last && self.mid_block_attends();
             let (heads, channels) = (self.heads(i), self.block_out_channels[i]);
-            if (goes_down || in_middle || goes_up) && (heads == 0 || heads > channels) {
+            if (in_down || in_middle || in_up) && (heads == 0 || heads > channels) {
                 let problem = format!("{heads} heads do not fit into {channels} channels");
                 return refuse("attention_head_dim", &problem);
             }
-            if (goes_down && !down.reaches(i, layers)) || (in_middle && !down.reaches(i, 1)) {
+            if (in_down && !down.covers(i, layers)) || (in_middle && !down.covers(i, 1)) {
                 return refuse(field, &format!("has too few numbers for block {i}"));
             }
-            if let (true, Some(up)) = (goes_up, up)
-                && !up.reaches(last - i, layers + 1)
+            if let (true, Some(up)) = (in_up, up)
+                && !up.covers(last - i, layers + 1)
             {
                 let problem = format!("has too few numbers for block {}", last - i);
                 return refuse("reverse_transformer_layers_per_block", &problem);
@@ -256,7 +262,7 @@ impl UnetConfig {
         Ok(())
     }
 
-    /// Attention heads of block `i`, counted on the way down.
+    /// Attention heads of down block `i`.
     #[must_use]
     pub fn heads(&self, i: usize) -> usize {
         self.attention_head_dim.of(i)
@@ -268,33 +274,35 @@ impl UnetConfig {
         self.time_embedding_dim.unwrap_or(4 * self.block_out_channels[0])
     }
 
-    /// Widths of one time id's sinusoids and of pooled text with all of them, if the model takes such.
+    /// The width of one time id's embedding, and the width of all of them with pooled text, if the model uses them.
     #[must_use]
     pub fn added_widths(&self) -> Option<(usize, usize)> {
         self.addition_embed_type.as_ref()?;
         self.addition_time_embed_dim.zip(self.projection_class_embeddings_input_dim)
     }
 
-    pub(crate) fn attends_down(&self, i: usize) -> bool {
+    /// Whether down block `i` has attention.
+    pub(crate) fn down_block_attends(&self, i: usize) -> bool {
         self.down_block_types[i] == "CrossAttnDownBlock2D"
     }
 
-    pub(crate) fn attends_middle(&self) -> bool {
+    /// Whether the middle block has attention.
+    pub(crate) fn mid_block_attends(&self) -> bool {
         self.mid_block_type.as_deref() == Some("UNetMidBlock2DCrossAttn")
     }
 
-    /// Block `i` counted on the way up.
-    pub(crate) fn attends_up(&self, i: usize) -> bool {
+    /// Whether up block `i` has attention.
+    pub(crate) fn up_block_attends(&self, i: usize) -> bool {
         self.up_block_types[i] == "CrossAttnUpBlock2D"
     }
 
-    /// Transformer blocks in attention `j` of block `i` on the way down.
-    pub(crate) fn transformers_down(&self, i: usize, j: usize) -> usize {
+    /// Transformer blocks in attention `j` of down block `i`.
+    pub(crate) fn down_block_transformers(&self, i: usize, j: usize) -> usize {
         self.transformer_layers_per_block.of(i, j)
     }
 
-    /// Transformer blocks in attention `j` of block `i` on the way up, which begins with 0.
-    pub(crate) fn transformers_up(&self, i: usize, j: usize) -> usize {
+    /// Transformer blocks in attention `j` of up block `i`.
+    pub(crate) fn up_block_transformers(&self, i: usize, j: usize) -> usize {
         match &self.reverse_transformer_layers_per_block {
             Some(reverse) => reverse.of(i, j),
             None => self.transformer_layers_per_block.of(self.block_out_channels.len() - 1 - i, j),
@@ -302,45 +310,53 @@ impl UnetConfig {
     }
 }
 
-/// A side, or the larger of two: diffusers writes `null` where nobody said.
-fn side_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+/// A side, or the larger of two; `null`, which diffusers writes for an unset value, is the default.
+fn larger_side<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let sides = Option::<PerBlock>::deserialize(deserializer)?;
     Ok(match sides {
         Some(PerBlock::All(n)) => n,
-        Some(PerBlock::Each(list)) => list.into_iter().max().unwrap_or_else(side),
-        None => side(),
+        Some(PerBlock::Each(list)) => list.into_iter().max().unwrap_or_else(sample_size),
+        None => sample_size(),
     })
 }
 
-/// A number, or a list of the same number.
+/// A number, or a list that repeats one number.
 fn same_for_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match PerBlock::deserialize(deserializer)? {
         PerBlock::All(n) => Ok(n),
         PerBlock::Each(list) => match list[..] {
             [first, ..] if list.iter().all(|&n| n == first) => Ok(first),
-            _ => Err(serde::de::Error::custom(format!("{list:?}: blocks that differ are not supported"))),
+            _ => Err(serde::de::Error::custom(format!(
+                "{list:?}: different values for the blocks are not supported"
+            ))),
         },
     }
 }
 
-fn side() -> usize {
+fn sample_size() -> usize {
     64
 }
-fn text_width() -> usize {
+
+fn cross_attention_dim() -> usize {
     1280
 }
-fn attending_middle() -> Option<String> {
+
+fn mid_block_type() -> Option<String> {
     Some("UNetMidBlock2DCrossAttn".to_owned())
 }
+
 fn two_each() -> PerBlock {
     PerBlock::All(two())
 }
-fn eight() -> PerBlock {
+
+fn eight_each() -> PerBlock {
     PerBlock::All(8)
 }
+
 fn one_each() -> TransformerLayers {
     TransformerLayers::All(1)
 }
+
 fn silu() -> Activation {
     Activation::Silu
 }

@@ -1,11 +1,12 @@
-//! From a hint in pixels to states of the latents' size.
+//! The hint encoder of a ControlNet.
 
 use crate::Result;
 use crate::nn::{Activation, Conv2d};
 use crate::weights::Scope;
 use candle_core::Tensor;
 
-/// Convolutions with SiLU between; every second one of `blocks` halves the image.
+/// Encodes a hint in pixels into states at the resolution of the latents: convolutions with SiLU in between, every second of
+/// `blocks` with stride 2.
 #[derive(Debug)]
 pub(super) struct HintEncoder {
     conv_in: Conv2d,
@@ -14,7 +15,7 @@ pub(super) struct HintEncoder {
 }
 
 impl HintEncoder {
-    /// `widths`: channels at each size.
+    /// `widths`: channels at each resolution, from that of the hint down.
     pub(super) fn new(scope: &Scope<'_>, inputs: usize, widths: &[usize], outputs: usize) -> Result<Self> {
         let mut blocks = Vec::new();
         for (i, pair) in widths.windows(2).enumerate() {

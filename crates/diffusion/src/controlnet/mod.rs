@@ -1,12 +1,13 @@
-//! A ControlNet (Zhang et al. 2023): a copy of a UNet's way down and middle that sees a hint and adds to the UNet's
-//! states. With a second encoder of hints it is Prompt Diffusion's (Wang et al. 2023): an example pair and a query.
+//! ControlNet (Zhang et al. 2023): a copy of a UNet's down blocks and middle block that takes a hint and adds residuals to
+//! the UNet's states. With a second hint encoder, for an example pair and a query image, it is the network of Prompt
+//! Diffusion (Wang et al. 2023).
 
 mod hint;
 mod original;
 
 use crate::config::{ControlNetConfig, UnetConfig};
 use crate::nn::{Activation, Conv2d};
-use crate::tape::{Keep, Tape};
+use crate::tape::{BackwardMode, Tape};
 use crate::unet::{DownBlock, MidBlock, Residuals, TimeEmbedding, WEIGHTS_FILE};
 use crate::weights::{Parameters, Scope};
 use crate::{Error, Result};
@@ -14,7 +15,7 @@ use candle_core::{DType, Device, Tensor};
 use hint::HintEncoder;
 use std::path::Path;
 
-/// The network.
+/// A ControlNet.
 #[derive(Debug)]
 pub struct ControlNet {
     conv_in: Conv2d,
@@ -23,8 +24,9 @@ pub struct ControlNet {
     query: Option<HintEncoder>,
     down: Vec<DownBlock>,
     mid: MidBlock,
-    /// After each state that the way down leaves, 1 x 1; zero when its training began.
+    /// A 1 x 1 convolution for each skip connection, zero at the start of training.
     zero_down: Vec<Conv2d>,
+    /// The same for the middle block.
     zero_mid: Conv2d,
     config: ControlNetConfig,
 }
@@ -33,7 +35,7 @@ impl ControlNet {
     /// Builds the network that the config describes from its parameters, under diffusers' names.
     ///
     /// # Errors
-    /// A parameter that is missing or misshapen.
+    /// Fails if a parameter is missing or has another shape.
     pub fn new(scope: &Scope<'_>, config: ControlNetConfig) -> Result<Self> {
         let (unet, hints) = (&config.unet, &config.hints);
         let channels = &unet.block_out_channels;
@@ -66,15 +68,15 @@ impl ControlNet {
         })
     }
 
-    /// Reads `folder` (`config.json` and weights) in diffusers layout, frozen.
+    /// Loads `config.json` and the weights of `folder` in diffusers layout, frozen.
     ///
     /// # Errors
-    /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
+    /// Fails if a file cannot be read, a setting is not supported, or a tensor is missing, superfluous or of another shape.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let config = ControlNetConfig::read(&folder.join("config.json"))?;
         let weights = folder.join(WEIGHTS_FILE);
         if !weights.is_file() {
-            return Err(Error::format(&weights, "is not there: the folder needs the ControlNet's weights"));
+            return Err(Error::format(&weights, "is missing: the folder needs the ControlNet's weights"));
         }
         let parameters = Parameters::open(&weights, device, DType::F32, false)?;
         let network = Self::new(&parameters.root(), config)?;
@@ -82,29 +84,29 @@ impl ControlNet {
         Ok(network)
     }
 
-    /// Reads the `control_model.` of a checkpoint in one file, of torch or safetensors, under the names of the first
-    /// implementation; what else the file has stays unread. `config`: as [`ControlNetConfig::prompt_diffusion`].
+    /// Loads the tensors `control_model.*` of a single-file checkpoint (torch or safetensors), which have the names of the
+    /// original implementation. Other tensors are ignored. `config` is for example [`ControlNetConfig::prompt_diffusion`].
     ///
     /// # Errors
-    /// A file that cannot be read, or a tensor that is missing, extra or misshapen.
+    /// Fails if the file cannot be read, or a tensor is missing, superfluous or of another shape.
     pub fn load_original(file: &Path, config: ControlNetConfig, device: &Device) -> Result<Self> {
         let tensors = original::read(file, &config)?;
-        let parameters = Parameters::of_tensors(tensors, device).named(file.display().to_string());
+        let parameters = Parameters::of_tensors(tensors, device).with_origin(file.display().to_string());
         let network = Self::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(network)
     }
 
-    /// What it was built from.
+    /// The config of the network.
     #[must_use]
     pub fn config(&self) -> &ControlNetConfig {
         &self.config
     }
 
-    /// Whether it can steer a UNet of this config.
+    /// Checks that the network fits a UNet with this config.
     ///
     /// # Errors
-    /// The first field in which they differ.
+    /// Returns the first field in which the configs differ, with an explanation.
     pub fn check(&self, unet: &UnetConfig) -> Result<(), String> {
         let own = &self.config.unet;
         let fields = [
@@ -117,16 +119,16 @@ impl ControlNet {
         match fields.iter().find(|(_, same)| !same) {
             None => Ok(()),
             Some((field, _)) => {
-                Err(format!("{field}: the ControlNet's is not the UNet's: it was made for another model"))
+                Err(format!("{field}: differs from the UNet's: the ControlNet was made for another model"))
             }
         }
     }
 
-    /// What it adds to a UNet's states. `latents`, `timesteps` and `text` as the UNet's; `hints`: the states of
-    /// [`ControlNet::encode_hints`].
+    /// The residuals to add to a UNet's states. `latents`, `timesteps` and `text` are those of the UNet; `hints` is the result
+    /// of [`ControlNet::encode_hints`].
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// Fails if the shapes do not fit.
     pub fn forward(
         &self,
         latents: &Tensor,
@@ -137,7 +139,7 @@ impl ControlNet {
         let time = Activation::Silu.apply(&self.time.forward(timesteps)?)?.to_dtype(latents.dtype())?;
         let mut x = (self.conv_in.forward(latents)? + hints)?;
         let mut skips = vec![x.clone()];
-        let mut tape = Tape::new(Keep::Graph);
+        let mut tape = Tape::new(BackwardMode::StoreGraph);
         for block in &self.down {
             x = block.forward(&mut tape, &x, &time, text, &mut skips)?;
         }
@@ -146,20 +148,23 @@ impl ControlNet {
         Ok(Residuals { down: down.collect::<Result<_>>()?, mid: self.zero_mid.forward(&x)? })
     }
 
-    /// The hints' states, the same for every step of an image. `hint`: (batch, channels, height, width) in pixels;
-    /// `query`: the same with 3 channels, for a network with an encoder of it.
+    /// Encodes hints into states, which are the same for every denoising step. `hint`: (batch, channels, height, width) in
+    /// pixels; `query`: the same with 3 channels, for a network with a query encoder.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a query that is missing or one too many.
+    /// Fails if the shapes do not fit, or a query is missing or superfluous.
     pub fn encode_hints(&self, hint: &Tensor, query: Option<&Tensor>) -> Result<Tensor> {
         let states = self.hint.forward(hint)?;
         match (&self.query, query) {
             (Some(encoder), Some(query)) => Ok((states + encoder.forward(query)?)?),
             (None, None) => Ok(states),
-            (Some(_), None) => {
-                Err(Error::setting("query", "this ControlNet needs one beside the example pair"))
+            (Some(_), None) => Err(Error::setting(
+                "query",
+                "this ControlNet needs a query image in addition to the example pair",
+            )),
+            (None, Some(_)) => {
+                Err(Error::setting("query", "this ControlNet takes no query image: it has one hint encoder"))
             }
-            (None, Some(_)) => Err(Error::setting("query", "this ControlNet takes none: it has one encoder")),
         }
     }
 }

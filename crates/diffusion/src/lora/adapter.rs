@@ -1,6 +1,6 @@
-//! The updates of one network.
+//! The low-rank updates of one network.
 
-use super::Layers;
+use super::layers::Layers;
 use crate::nn::{Factor, LowRank};
 use crate::noise::Noise;
 use crate::weights::{Variables, Weights};
@@ -8,62 +8,70 @@ use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
-/// Updates by the layer's name.
+/// Low-rank updates by layer name.
 #[derive(Clone, Debug, Default)]
 pub struct Adapter {
     layers: BTreeMap<String, LowRank>,
 }
 
-/// Streams of a run's seed from here on hold the draws of new adapters, one for each layer.
-const DRAWS: u64 = 3 << 60;
+/// The first stream of a run's seed that initialises new adapters; each layer has its own stream.
+const INIT_STREAM: u64 = 3 << 60;
 
 impl Adapter {
-    /// Of updates that were held to their layers.
+    /// An adapter of updates that fit their layers.
     #[must_use]
     pub fn new(layers: BTreeMap<String, LowRank>) -> Self {
         Self { layers }
     }
 
-    /// One that changes nothing yet: `down` is normal with deviation 1 / rank (PEFT's "gaussian", which diffusers'
-    /// training scripts ask for), `up` is zero. `targets` as in [`Layers::matching`].
+    /// A new adapter, which does not change the network yet: `down` is normal with standard deviation 1 / rank (PEFT's
+    /// "gaussian", which diffusers' training scripts use), `up` is zero. `targets` as in [`Layers::matching`].
     ///
     /// # Errors
-    /// A target that names no layer.
-    pub fn fresh(layers: &Layers, targets: &[String], rank: usize, alpha: f64, seed: u64) -> Result<Self> {
+    /// Fails if a target names no layer.
+    pub fn untrained(
+        layers: &Layers,
+        targets: &[String],
+        rank: usize,
+        alpha: f64,
+        seed: u64,
+    ) -> Result<Self> {
         let mut updates = BTreeMap::new();
         for (i, layer) in layers.matching(targets)?.into_iter().enumerate() {
             let weight = layers.shape(layer).unwrap_or_default();
-            let [narrow, wide] = LowRank::shapes(weight, rank);
-            let mut noise = Noise::stream(seed, DRAWS + i as u64);
-            let down = (noise.normal_tensor(narrow, &Device::Cpu)? / rank as f64)?;
-            let up = Tensor::zeros(wide, down.dtype(), &Device::Cpu)?;
+            let [down_shape, up_shape] = LowRank::shapes(weight, rank);
+            let mut noise = Noise::stream(seed, INIT_STREAM + i as u64);
+            let down = (noise.normal_tensor(down_shape, &Device::Cpu)? / rank as f64)?;
+            let up = Tensor::zeros(up_shape, down.dtype(), &Device::Cpu)?;
             updates.insert(layer.to_owned(), update(layer, &down, &up, alpha, weight)?);
         }
         Ok(Self::new(updates))
     }
 
-    /// Of the tensors that [`Adapter::values`] gives, all with one alpha.
+    /// An adapter of the tensors that [`Adapter::values`] returns, with one alpha for all layers.
     ///
     /// # Errors
-    /// A tensor that is missing, misshapen, or of no layer.
+    /// Fails if a tensor is missing, has another shape or belongs to no layer.
     pub fn of_values(values: &BTreeMap<String, Tensor>, alpha: f64, layers: &Layers) -> Result<Self> {
         let mut updates = BTreeMap::new();
         for (name, down) in values {
             let Some(layer) = name.strip_suffix(DOWN) else { continue };
-            let up = values.get(&format!("{layer}{UP}")).ok_or_else(|| bad(layer, "lacks its lora_B"))?;
-            let weight = layers.shape(layer).ok_or_else(|| bad(layer, "is no layer of the network"))?;
+            let up = values
+                .get(&format!("{layer}{UP}"))
+                .ok_or_else(|| bad(layer, "has a lora_A but no lora_B"))?;
+            let weight = layers.shape(layer).ok_or_else(|| bad(layer, "is not a layer of the network"))?;
             updates.insert(layer.to_owned(), update(layer, down, up, alpha, weight)?);
         }
         Ok(Self::new(updates))
     }
 
-    /// The updates by the layer's name.
+    /// The updates by layer name.
     #[must_use]
     pub fn layers(&self) -> &BTreeMap<String, LowRank> {
         &self.layers
     }
 
-    /// The factors under PEFT's names.
+    /// The factors of all updates, under PEFT's names.
     #[must_use]
     pub fn values(&self) -> BTreeMap<String, Tensor> {
         let both = |(layer, update): (&String, &LowRank)| {
@@ -72,19 +80,19 @@ impl Adapter {
         self.layers.iter().flat_map(both).collect()
     }
 
-    /// The same on a device, in f32.
+    /// A copy on `device`, in `f32`.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if a tensor cannot be copied.
     pub fn to(&self, device: &Device) -> Result<Self> {
         let moved = self.layers.iter().map(|(layer, update)| Ok((layer.clone(), update.to(device)?)));
         Ok(Self::new(moved.collect::<candle_core::Result<_>>()?))
     }
 
-    /// The same with factors that can be trained, and these by PEFT's names.
+    /// A copy whose factors are variables, and the variables under PEFT's names.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if a tensor cannot be copied.
     pub fn trainable(&self) -> Result<(Self, Variables)> {
         let (mut updates, mut variables) = (BTreeMap::new(), Variables::new());
         for (layer, update) in &self.layers {
@@ -96,15 +104,16 @@ impl Adapter {
         Ok((Self::new(updates), variables))
     }
 
-    /// Replaces the weights that it updates by weight + scale x update. What else shares the old ones keeps them.
+    /// Fuses the adapter: replaces each updated weight by weight + scale * update. Tensors that share the old weights do not
+    /// change.
     ///
     /// # Errors
-    /// A layer that the weights lack.
+    /// Fails if an updated layer is not in `weights`.
     pub fn fuse(&self, scale: f64, weights: &mut Weights) -> Result<()> {
         for (layer, update) in &self.layers {
             let weight = weights
                 .get_mut(&format!("{layer}.weight"))
-                .ok_or_else(|| bad(layer, "is no layer of the network"))?;
+                .ok_or_else(|| bad(layer, "is not a layer of the network"))?;
             let difference = update.difference(scale)?.to_device(weight.device())?;
             let sum = (weight.detach().to_dtype(difference.dtype())? + difference)?;
             *weight = sum.to_dtype(weight.dtype())?;
@@ -113,20 +122,21 @@ impl Adapter {
     }
 }
 
-/// PEFT's endings of names.
+/// The suffix of the `down` matrices in PEFT's names.
 pub(super) const DOWN: &str = ".lora_A.weight";
+/// The suffix of the `up` matrices in PEFT's names.
 pub(super) const UP: &str = ".lora_B.weight";
 
 fn update(layer: &str, down: &Tensor, up: &Tensor, alpha: f64, weight: &[usize]) -> Result<LowRank> {
-    LowRank::new(down, up, alpha, weight).map_err(|misfit| {
-        let factor = match misfit.factor {
+    LowRank::new(down, up, alpha, weight).map_err(|error| {
+        let factor = match error.factor {
             Factor::Down => DOWN,
             Factor::Up => UP,
         };
-        bad(&format!("{layer}{factor}"), &misfit.problem)
+        bad(&format!("{layer}{factor}"), &error.problem)
     })
 }
 
 fn bad(tensor: &str, problem: &str) -> Error {
-    Error::Tensor { origin: "LoRA".to_owned(), tensor: tensor.to_owned(), problem: problem.to_owned() }
+    Error::tensor("LoRA", tensor, problem)
 }

@@ -5,54 +5,54 @@ use crate::weights::Weights;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 
-/// Linear layers and convolutions of a network by name, with the shapes of their weights.
+/// The linear layers and convolutions of a network by name, with the shapes of their weights.
 #[derive(Clone, Debug, Default)]
 pub struct Layers(BTreeMap<String, Vec<usize>>);
 
 impl Layers {
-    /// Of a network with these parameters. Norms have weights of one dimension; tables of embeddings are no maps.
+    /// The layers of a network with these parameters. Norms (weights of one dimension) and embeddings are excluded.
     #[must_use]
     pub fn of(weights: &Weights) -> Self {
         let layers = weights.iter().filter_map(|(name, weight)| {
             let layer = name.strip_suffix(".weight")?;
-            let is_map = matches!(weight.dims().len(), 2 | 4) && !layer.ends_with("_embedding");
-            is_map.then(|| (layer.to_owned(), weight.dims().to_vec()))
+            let is_layer = matches!(weight.dims().len(), 2 | 4) && !layer.ends_with("_embedding");
+            is_layer.then(|| (layer.to_owned(), weight.dims().to_vec()))
         });
         Self(layers.collect())
     }
 
-    /// Shape of a layer's weight.
+    /// The shape of a layer's weight.
     #[must_use]
     pub fn shape(&self, layer: &str) -> Option<&[usize]> {
         self.0.get(layer).map(Vec::as_slice)
     }
 
-    /// The layers' names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    /// The names of the layers.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.keys().map(String::as_str)
     }
 
-    /// The layers that a target names: whole, or by their last words, as `to_q` or `attn2.to_out.0` (PEFT's
+    /// The layers whose name is one of the targets or ends with `.` and a target, such as `to_q` or `attn2.to_out.0` (PEFT's
     /// `target_modules`).
     ///
     /// # Errors
-    /// A target that names none.
+    /// Fails if a target matches no layer.
     pub fn matching(&self, targets: &[String]) -> Result<Vec<&str>> {
-        let is_meant = |layer: &str, target: &str| {
+        let matches = |layer: &str, target: &str| {
             layer.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        if let Some(target) = targets.iter().find(|target| !self.names().any(|layer| is_meant(layer, target)))
+        if let Some(target) = targets.iter().find(|target| !self.names().any(|layer| matches(layer, target)))
         {
-            let problem = format!("no linear layer or convolution of the network is called {target:?}");
+            let problem = format!("{target:?} matches no linear layer or convolution of the network");
             return Err(Error::setting("lora.targets", problem));
         }
-        Ok(self.names().filter(|layer| targets.iter().any(|target| is_meant(layer, target))).collect())
+        Ok(self.names().filter(|layer| targets.iter().any(|target| matches(layer, target))).collect())
     }
 
-    /// Layers by the names of kohya's scripts, without prefix: with underscores for dots, of diffusers' names and of
-    /// the original layout's.
-    pub(super) fn flat(&self) -> HashMap<String, &str> {
-        let originals = original::names(self);
+    /// The layers by the names that kohya's scripts give them, without prefix: names of diffusers and of the original layout
+    /// with underscores for dots.
+    pub(super) fn flat_names(&self) -> HashMap<String, &str> {
+        let originals = original::names(self.names());
         let originals = originals.iter().map(|(name, layer)| (name.replace('.', "_"), *layer));
         originals.chain(self.names().map(|layer| (layer.replace('.', "_"), layer))).collect()
     }

@@ -1,16 +1,17 @@
-//! The header's entry in which diffusers and PEFT keep an adapter's settings: PEFT's `LoraConfig` as JSON.
+//! The header entry in which diffusers and PEFT store an adapter's settings: PEFT's `LoraConfig` as JSON.
 
-use super::{Adapter, Network};
+use super::adapter::Adapter;
+use super::network::Network;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Name of the entry.
+/// The name of the header entry.
 pub(super) const ENTRY: &str = "lora_adapter_metadata";
-/// The file in which PEFT itself keeps the same, beside the adapter.
+/// The file next to the adapter in which PEFT itself stores the settings.
 pub(super) const PEFT_FILE: &str = "adapter_config.json";
 
-/// What of a `LoraConfig` decides the strength of updates.
+/// The settings of a `LoraConfig` that determine the scale of updates.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Settings {
     lora_alpha: Option<f64>,
@@ -23,14 +24,14 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Of one network, from the entry's text. Settings of a pipeline have the network's name before each key, those of a
-    /// UNet alone have not.
+    /// The settings of one network in the text of the entry. Keys have the network's name as a prefix, except in files for a
+    /// UNet alone.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong, as the rest of a sentence that begins with the file.
     pub(super) fn read(text: &str, network: Network) -> Result<Self, String> {
         let all: Map<String, Value> =
-            serde_json::from_str(text).map_err(|e| format!("has damaged LoRA settings: {e}"))?;
+            serde_json::from_str(text).map_err(|e| format!("has invalid LoRA settings: {e}"))?;
         let prefix = format!("{network}.");
         let own: Map<String, Value> = all
             .iter()
@@ -38,38 +39,38 @@ impl Settings {
             .collect();
         let own = if own.is_empty() && network == Network::Unet { all } else { own };
         let settings: Self = serde_json::from_value(Value::Object(own))
-            .map_err(|e| format!("has damaged LoRA settings: {e}"))?;
+            .map_err(|e| format!("has invalid LoRA settings: {e}"))?;
         if settings.use_dora {
-            return Err("is a DoRA (use_dora): only plain LoRA is read".to_owned());
+            return Err("is a DoRA adapter (use_dora): only LoRA is supported".to_owned());
         }
         if let Some(pattern) = settings.alpha_pattern.keys().find(|p| p.contains(is_regular_expression)) {
             return Err(format!(
-                "has an alpha_pattern {pattern:?} that is a regular expression: write the layers' names instead"
+                "has an alpha_pattern {pattern:?} that is a regular expression: list the names of the layers instead"
             ));
         }
         Ok(settings)
     }
 
-    /// Alpha of a layer; without a setting it is the rank, as in diffusers.
+    /// The alpha of a layer. The default is the rank, as in diffusers.
     pub(super) fn alpha(&self, layer: &str, rank: usize) -> f64 {
         let rank = rank as f64;
-        let meant = |pattern: &str| match pattern.strip_prefix('^') {
+        let matches = |pattern: &str| match pattern.strip_prefix('^') {
             Some(whole) => layer == whole,
             None => layer.strip_suffix(pattern).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
         };
-        let own = self.alpha_pattern.iter().find(|(pattern, _)| meant(pattern)).map(|(_, &alpha)| alpha);
+        let own = self.alpha_pattern.iter().find(|(pattern, _)| matches(pattern)).map(|(_, &alpha)| alpha);
         let alpha = own.or(self.lora_alpha).unwrap_or(rank);
-        // Rank-stabilised: the update is divided by the root of the rank.
+        // Rank-stabilised LoRA divides the update by the square root of the rank.
         if self.use_rslora { alpha * rank.sqrt() } else { alpha }
     }
 }
 
-/// Dots are read as dots, which is what writers of names mean.
+/// Whether a character occurs only in regular expressions. Dots are taken literally, as in names.
 fn is_regular_expression(c: char) -> bool {
     matches!(c, '*' | '+' | '?' | '[' | '(' | '|' | '\\' | '{' | '$')
 }
 
-/// The entry's text for the adapters of a file.
+/// The text of the entry for the adapters of a file.
 pub(super) fn text(adapters: &BTreeMap<Network, Adapter>) -> String {
     let mut entry = Map::new();
     for (network, adapter) in adapters {
@@ -77,7 +78,7 @@ pub(super) fn text(adapters: &BTreeMap<Network, Adapter>) -> String {
         let layers = adapter.layers();
         let Some(first) = layers.values().next() else { continue };
         let (rank, alpha) = (first.rank(), first.alpha());
-        // Whole names: what ends alike need not be updated alike.
+        // Full names, because a suffix may match layers with another rank or alpha.
         let ranks: Map<String, Value> = layers
             .iter()
             .filter(|(_, update)| update.rank() != rank)
@@ -98,7 +99,7 @@ pub(super) fn text(adapters: &BTreeMap<Network, Adapter>) -> String {
     Value::Object(entry).to_string()
 }
 
-/// PEFT calls alpha a whole number; it need not be one.
+/// Alpha as an integer where possible, as PEFT declares it.
 fn number(alpha: f64) -> Value {
     if alpha.fract() == 0.0 && alpha.abs() < 1e9 { json!(alpha as i64) } else { json!(alpha) }
 }

@@ -1,16 +1,18 @@
-//! LoRA adapters: small updates of a frozen network's layers, trained, read, written and fused.
+//! LoRA adapters (Hu et al. 2021): low-rank updates of a frozen network's layers, trained, read, written and fused.
 //!
-//! Read are the names that diffusers and PEFT write today, those of older diffusers and those of kohya's scripts (also
-//! under the original layout's block names); written are today's. docs/lora.md says which file has which names.
+//! Adapter files are read with the tensor names of diffusers and PEFT, of older versions of diffusers, and of kohya's scripts
+//! (also with the original layout's block names). They are written with the names of diffusers and PEFT. `docs/lora.md`
+//! lists the names.
 
 mod adapter;
 mod file;
-mod key;
 mod layers;
 mod metadata;
+mod network;
 mod original;
+mod tensor_name;
 
 pub use adapter::Adapter;
-pub use file::{WEIGHTS_FILE, open, save};
-pub use key::Network;
+pub use file::{WEIGHTS_FILE, open, open_for_unet, save};
 pub use layers::Layers;
+pub use network::Network;

@@ -1,12 +1,10 @@
-//! Operations composed of candle's, with a way back of their own: what the operations of this module are on other
-//! devices and in other types than f32 on the CPU.
+//! Operations composed of candle operations, with a backward pass of their own: the implementation on every device and
+//! in every type but `f32` on the CPU.
 //!
-//! candle can differentiate a composition, but keeps every intermediate value of it until then: of a group norm some
-//! eight as large as its input, of attention the matrix of scores four times, and it takes a convolution back by kernels
-//! that no library has made fast. A composed operation keeps its operands and its result, as our own kernels do, and its
-//! way back is a composition again. On a GPU both may be kernels of ours (`kernels`).
-
-#![expect(unsafe_code, reason = "memory that nobody reads is left as it is found")]
+//! candle can differentiate a composition itself, but then keeps every intermediate value until the backward pass: about
+//! eight tensors as large as the input for a group norm, four score matrices for attention. It also differentiates
+//! convolutions with slow generic kernels. A composed operation keeps only its operands and its result, as our CPU
+//! kernels do, and its backward pass is again a composition. On a GPU, both passes may use the kernels in `gpu`.
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{
@@ -16,16 +14,16 @@ use candle_core::{
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-/// An operation of one, two or three operands.
+/// An operation on one, two or three operands.
 pub(super) trait Composed: Send + Sync + 'static {
-    /// For messages.
+    /// The operation's name in error messages.
     fn name(&self) -> &'static str;
 
-    /// The result. The operands have no graph, and none is kept.
+    /// Computes the result. The operands are detached, so candle records no graph.
     fn forward(&self, operands: &[Tensor]) -> Result<Tensor>;
 
-    /// The gradients of the operands that want one, each in its operand's type. No tensor has a graph; `gradient`, the
-    /// result's, is contiguous.
+    /// Computes the gradient of each operand with `wanted`, in that operand's type. All tensors are detached;
+    /// `gradient` is the gradient of the result and contiguous.
     fn backward(
         &self,
         operands: &[Tensor],
@@ -35,7 +33,7 @@ pub(super) trait Composed: Send + Sync + 'static {
     ) -> Result<Vec<Option<Tensor>>>;
 }
 
-/// Applies an operation, so that the graph holds it as one.
+/// Applies an operation and records it in candle's graph as a single node.
 pub(super) fn apply(operation: impl Composed, operands: &[&Tensor]) -> Result<Tensor> {
     let detached: Vec<Tensor> = operands.iter().map(|t| t.detach()).collect();
     let result = operation.forward(&detached)?;
@@ -52,59 +50,60 @@ pub(super) fn apply(operation: impl Composed, operands: &[&Tensor]) -> Result<Te
     }
 }
 
-/// The memory of a result, which nothing but the result and perhaps an operand uses: taken out of the tensor, or a copy of
-/// the operand's.
+/// Takes the storage out of `result`, without a copy unless the storage belongs to an operand.
 fn into_storage(result: Tensor, operands: &[Tensor]) -> Result<(Storage, Shape)> {
     let result = match result.layout().contiguous_offsets() {
         Some((0, _)) => result,
         _ => result.force_contiguous()?,
     };
     let shape = result.shape().clone();
-    let is_an_operands = {
-        let (ours, layout) = result.storage_and_layout();
-        let same =
-            |operand: &Tensor| std::ptr::eq(&raw const *operand.storage_and_layout().0, &raw const *ours);
-        if operands.iter().any(same) { Some(ours.try_clone(layout)?) } else { None }
+    let copy_of_operand = {
+        let (storage, layout) = result.storage_and_layout();
+        let is_shared_with =
+            |operand: &Tensor| std::ptr::eq(&raw const *operand.storage_and_layout().0, &raw const *storage);
+        if operands.iter().any(is_shared_with) { Some(storage.try_clone(layout)?) } else { None }
     };
-    if let Some(copy) = is_an_operands {
+    if let Some(copy) = copy_of_operand {
         return Ok((copy, shape));
     }
-    let taken = Take(Mutex::new(None));
+    let taken = TakeStorage(Mutex::new(None));
     result.inplace_op1(&taken)?;
     match taken.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(storage) => Ok((storage, shape)),
-        None => bail!("a result without memory"),
+        None => bail!("the result of a composed operation has no storage"),
     }
 }
 
-/// Takes a tensor's memory and leaves it other: candle lends a tensor's memory to change it, but never gives it away.
-struct Take(Mutex<Option<Storage>>);
+/// An in-place operation that swaps a tensor's storage for a dummy. candle lends storage mutably but has no way to move
+/// it out of a tensor.
+struct TakeStorage(Mutex<Option<Storage>>);
 
-impl Take {
-    fn keep(&self, storage: Storage) {
+impl TakeStorage {
+    fn store(&self, storage: Storage) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(storage);
     }
 }
 
-impl InplaceOp1 for Take {
+impl InplaceOp1 for TakeStorage {
     fn name(&self) -> &'static str {
-        "take"
+        "take-storage"
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
-        self.keep(Storage::Cpu(mem::replace(storage, CpuStorage::U8(Vec::new()))));
+        self.store(Storage::Cpu(mem::replace(storage, CpuStorage::U8(Vec::new()))));
         Ok(())
     }
 
+    #[expect(unsafe_code, reason = "the dummy storage is uninitialised")]
     fn cuda_fwd(&self, storage: &mut CudaStorage, _: &Layout) -> Result<()> {
-        // SAFETY: the tensor that is left with it is dropped.
+        // SAFETY: the tensor that keeps the uninitialised storage is dropped without being read.
         let other = unsafe { storage.device().alloc_uninit(&Shape::from(1), storage.dtype()) }?;
-        self.keep(Storage::Cuda(mem::replace(storage, other)));
+        self.store(Storage::Cuda(mem::replace(storage, other)));
         Ok(())
     }
 }
 
-/// An operation whose result is at hand already, until candle asks for it.
+/// A graph node whose result is computed before candle asks for it.
 struct Node<O> {
     operation: O,
     result: Mutex<Option<(Storage, Shape)>>,
@@ -113,7 +112,7 @@ struct Node<O> {
 impl<O: Composed> Node<O> {
     fn take(&self) -> Result<(Storage, Shape)> {
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(result) = result else { bail!("{}: applied twice", self.operation.name()) };
+        let Some(result) = result else { bail!("{}: the graph node ran twice", self.operation.name()) };
         Ok(result)
     }
 
@@ -131,8 +130,7 @@ impl<O: Composed> Node<O> {
         }
     }
 
-    /// The gradients of as many operands, in order.
-    fn back<const N: usize>(
+    fn gradients<const N: usize>(
         &self,
         operands: [&Tensor; N],
         result: &Tensor,
@@ -160,7 +158,7 @@ impl<O: Composed> CustomOp1 for Node<O> {
     }
 
     fn bwd(&self, a: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let [a] = self.back([a], result, gradient)?;
+        let [a] = self.gradients([a], result, gradient)?;
         Ok(a)
     }
 }
@@ -191,7 +189,7 @@ impl<O: Composed> CustomOp2 for Node<O> {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [a, b] = self.back([a, b], result, gradient)?;
+        let [a, b] = self.gradients([a, b], result, gradient)?;
         Ok((a, b))
     }
 }
@@ -233,7 +231,7 @@ impl<O: Composed> CustomOp3 for Node<O> {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [a, b, c] = self.back([a, b, c], result, gradient)?;
+        let [a, b, c] = self.gradients([a, b, c], result, gradient)?;
         Ok((a, b, c))
     }
 }
@@ -243,12 +241,12 @@ mod tests {
     use super::{Composed, apply};
     use candle_core::{Device, Result, Tensor, Var};
 
-    /// Gives its operand back, or a part of it.
-    struct Part(usize);
+    /// Returns two values of its operand, as a view.
+    struct Narrow(usize);
 
-    impl Composed for Part {
+    impl Composed for Narrow {
         fn name(&self) -> &'static str {
-            "part"
+            "narrow"
         }
 
         fn forward(&self, operands: &[Tensor]) -> Result<Tensor> {
@@ -267,19 +265,19 @@ mod tests {
         }
     }
 
-    /// A result in its operand's memory leaves the operand its own.
+    /// A result that is a view of the operand does not take the operand's storage.
     #[test]
-    fn operands_keep_their_memory() {
+    fn operands_keep_their_storage() {
         let x = Var::new(&[1f64, 2.0, 3.0], &Device::Cpu).expect("var");
         let values = |t: &Tensor| t.to_vec1::<f64>().expect("values");
         for first in [0, 1] {
-            let y = apply(Part(first), &[&x]).expect("a part");
+            let y = apply(Narrow(first), &[&x]).expect("a view");
             assert_eq!(values(&y), &[1.0, 2.0, 3.0][first..first + 2]);
             let gradients = y.sqr().and_then(|y| y.sum_all()?.backward()).expect("gradients");
-            let right: Vec<f64> = (0..3)
+            let expected: Vec<f64> = (0..3)
                 .map(|i| if (first..first + 2).contains(&i) { 2.0 * (i + 1) as f64 } else { 0.0 })
                 .collect();
-            assert_eq!(values(gradients.get(&x).expect("a gradient")), right);
+            assert_eq!(values(gradients.get(&x).expect("a gradient")), expected);
             assert_eq!(values(&x), [1.0, 2.0, 3.0]);
         }
     }

@@ -1,4 +1,4 @@
-//! From noise to latents by a sampler, whatever it is that predicts.
+//! The denoising loop that all pipelines share.
 
 use crate::Result;
 use crate::noise::Noise;
@@ -6,34 +6,35 @@ use crate::sampler::Sampler;
 use candle_core::{Device, Tensor};
 use std::ops::ControlFlow;
 
-/// The stream of a seed that holds the noise which samplers add on the way.
-pub(super) const FRESH_NOISE: u64 = 1;
+/// The stream of a seed for the noise that samplers add in their steps.
+pub(super) const STEP_NOISE: u64 = 1;
 
-/// Hears of each step (done, of all) and can stop.
+/// A callback after each step, with the number of steps done and their total. It can stop the loop.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 
-/// Denoises `noise`; `predict` is given what the network is to see, and the timestep. `None` if `progress` stopped it.
+/// Denoises `noise`. `predict` returns the network's prediction for its input latents and the timestep. Returns `None` if
+/// `progress` stopped the loop.
 pub(super) fn denoise(
     sampler: &Sampler,
     noise: &Tensor,
-    fresh_noise: &mut dyn FnMut() -> Result<Tensor>,
+    step_noise: &mut dyn FnMut() -> Result<Tensor>,
     progress: Progress<'_>,
     predict: impl Fn(&Tensor, f64) -> Result<Tensor>,
 ) -> Result<Option<Tensor>> {
     let mut denoising = sampler.start(noise)?;
-    let all = sampler.timesteps().len();
+    let total = sampler.timesteps().len();
     for (i, t) in sampler.timesteps().enumerate() {
-        let prediction = predict(&denoising.seen()?, t)?;
-        denoising.advance(&prediction, &mut *fresh_noise)?;
-        if progress(i + 1, all).is_break() {
+        let prediction = predict(&denoising.model_input()?, t)?;
+        denoising.advance(&prediction, &mut *step_noise)?;
+        if progress(i + 1, total).is_break() {
             return Ok(None);
         }
     }
     Ok(Some(denoising.latents().clone()))
 }
 
-/// Standard normal latents, (sources, channels, height, width): each image's from its own source.
-pub(super) fn draw(sources: &mut [Noise], shape: [usize; 3], device: &Device) -> Result<Tensor> {
+/// Standard normal latents, (sources, channels, height, width), each image's from its own source.
+pub(super) fn draw_noise(sources: &mut [Noise], shape: [usize; 3], device: &Device) -> Result<Tensor> {
     let [channels, height, width] = shape;
     let noise = sources
         .iter_mut()

@@ -1,26 +1,26 @@
-//! Classifier-free guidance (Ho and Salimans 2022): the same for every sampler, which only sees the outcome.
+//! Classifier-free guidance (Ho and Salimans 2022). It combines predictions before the sampler uses them.
 
-use super::Prompt;
+use super::prompt::Prompt;
 use crate::Result;
 use candle_core::Tensor;
 
-/// How far to go from the unprompted (or negative) to the prompted prediction.
+/// The guidance scale: how far to extrapolate from the unconditional (or negative) to the conditional prediction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guidance(pub(super) f64);
 
 impl Guidance {
-    /// Whether the unprompted prediction counts at all. Where it does not, it is not made.
+    /// Whether the unconditional prediction has any effect; otherwise it is not computed.
     pub(super) fn is_on(self) -> bool {
         (self.0 - 1.0).abs() > f64::EPSILON
     }
 
-    /// The texts that the network is to see: with guidance the negative prompts first, where there are any.
+    /// The texts to encode: with guidance the negative prompts (`None` where there is none), then the prompts.
     pub(super) fn texts(self, batch: &[Prompt]) -> Vec<Option<&str>> {
         let negative = batch.iter().filter(|_| self.is_on()).map(|p| p.negative_prompt.as_deref());
         negative.chain(batch.iter().map(|p| Some(p.prompt.as_str()))).collect()
     }
 
-    /// The guided prediction for latents, by one evaluation of the network on as many latents as texts.
+    /// The guided prediction for latents, by one evaluation of the network on a batch with an input for each text.
     pub(super) fn predict(
         self,
         latents: &Tensor,
@@ -36,7 +36,8 @@ impl Guidance {
 
 #[cfg(test)]
 mod tests {
-    use super::{Guidance, Prompt};
+    use super::Guidance;
+    use crate::pipeline::prompt::Prompt;
     use candle_core::{Device, Tensor};
 
     fn batch() -> [Prompt; 2] {
@@ -47,27 +48,27 @@ mod tests {
         })
     }
 
-    /// The batch sizes that the network is asked for, and what comes of predictions 1 (negative) and 3 (prompted).
+    /// The batch sizes that the network gets, and the result for the predictions 1 (negative) and 3 (prompt).
     fn outcome(guidance: Guidance) -> (Vec<usize>, Vec<f32>) {
         let latents = Tensor::zeros((2, 1, 1, 1), candle_core::DType::F32, &Device::Cpu).expect("latents");
-        let mut asked = Vec::new();
-        let prediction = guidance.predict(&latents, |seen| {
-            asked.push(seen.dim(0)?);
-            let says: &[f32] = if seen.dim(0)? == 2 { &[3.0, 3.0] } else { &[1.0, 1.0, 3.0, 3.0] };
-            Ok(Tensor::new(says, &Device::Cpu)?.reshape(((), 1, 1, 1))?)
+        let mut batch_sizes = Vec::new();
+        let prediction = guidance.predict(&latents, |input| {
+            batch_sizes.push(input.dim(0)?);
+            let values: &[f32] = if input.dim(0)? == 2 { &[3.0, 3.0] } else { &[1.0, 1.0, 3.0, 3.0] };
+            Ok(Tensor::new(values, &Device::Cpu)?.reshape(((), 1, 1, 1))?)
         });
         let values = prediction.and_then(|p| Ok(p.flatten_all()?.to_vec1()?)).expect("a prediction");
-        (asked, values)
+        (batch_sizes, values)
     }
 
     #[test]
-    fn a_scale_of_1_costs_one_evaluation_per_image_and_no_negative_prompt() {
+    fn a_scale_of_1_skips_the_negative_prompt() {
         assert_eq!(outcome(Guidance(1.0)), (vec![2], vec![3.0, 3.0]));
         assert_eq!(Guidance(1.0).texts(&batch()), [Some("a"), Some("c")]);
     }
 
     #[test]
-    fn other_scales_weigh_the_negative_prompt() {
+    fn other_scales_extrapolate_from_the_negative_prompt() {
         assert_eq!(outcome(Guidance(4.0)), (vec![4], vec![9.0, 9.0]));
         assert_eq!(outcome(Guidance(0.0)), (vec![4], vec![1.0, 1.0]));
         assert_eq!(Guidance(4.0).texts(&batch()), [Some("b"), None, Some("a"), Some("c")]);

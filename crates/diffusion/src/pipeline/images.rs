@@ -1,13 +1,14 @@
-//! Images that a pipeline is given.
+//! Conversion between images and tensors.
 
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 use std::borrow::Cow;
+use std::path::Path;
 
-/// The image in another size, by Lanczos with three lobes as Pillow has it (a level off here and there: Pillow rounds
-/// after each of its two passes).
+/// Resizes an image with a Lanczos-3 filter, as Pillow does. Values may differ from Pillow's by one level, because Pillow
+/// rounds after each of its two passes.
 pub(super) fn resized(image: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbImage> {
     if image.dimensions() == (width, height) {
         Cow::Borrowed(image)
@@ -16,7 +17,7 @@ pub(super) fn resized(image: &RgbImage, width: u32, height: u32) -> Cow<'_, RgbI
     }
 }
 
-/// Images of one size as (batch, 3, height, width) from -1 to 1.
+/// Converts images of one size to a tensor (batch, 3, height, width) with values from -1 to 1.
 pub(super) fn to_tensor<'a>(
     images: impl IntoIterator<Item = Cow<'a, RgbImage>>,
     device: &Device,
@@ -25,7 +26,7 @@ pub(super) fn to_tensor<'a>(
     for image in images {
         let dimensions = image.dimensions();
         if *size.get_or_insert(dimensions) != dimensions {
-            return Err(Error::setting("image", "images of a batch need one size"));
+            return Err(Error::setting("image", "all images of a batch must have one size"));
         }
         for channel in 0..3 {
             values.extend(image.pixels().map(|pixel| f32::from(pixel.0[channel]) / 127.5 - 1.0));
@@ -34,4 +35,21 @@ pub(super) fn to_tensor<'a>(
     }
     let (width, height) = size.unwrap_or_default();
     Ok(Tensor::from_vec(values, (count, 3, height as usize, width as usize), device)?)
+}
+
+/// Converts a tensor (batch, 3, height, width) with values from -1 to 1 to 8-bit images. Values outside are clamped.
+///
+/// # Errors
+/// Fails if the tensor has another shape.
+pub fn to_images(images: &Tensor) -> Result<Vec<RgbImage>> {
+    let (batch, _, height, width) = images.dims4()?;
+    let bytes = ((images.to_dtype(DType::F32)?.clamp(-1.0, 1.0)? + 1.0)? * 127.5)?;
+    let bytes = bytes.round()?.to_dtype(DType::U8)?.permute((0, 2, 3, 1))?.contiguous()?;
+    (0..batch)
+        .map(|i| {
+            let raw = bytes.get(i)?.flatten_all()?.to_vec1::<u8>()?;
+            RgbImage::from_raw(width as u32, height as u32, raw)
+                .ok_or_else(|| Error::format(Path::new("image"), "must have three channels"))
+        })
+        .collect()
 }

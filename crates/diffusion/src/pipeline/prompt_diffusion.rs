@@ -1,12 +1,12 @@
-//! An image made into another as an example pair shows it (Prompt Diffusion, Wang et al. 2023): Stable Diffusion 1.5
-//! steered by a ControlNet that sees the pair and the image.
+//! Editing an image by example (Prompt Diffusion, Wang et al. 2023): Stable Diffusion 1.5 with a ControlNet that takes an
+//! example pair, an image and its edited version, and the image to edit.
 
-use super::denoise::{FRESH_NOISE, denoise, draw};
+use super::denoise::{Progress, STEP_NOISE, denoise, draw_noise};
 use super::guidance::Guidance;
-use super::images::{resized, to_tensor};
-use super::{Folders, to_images};
+use super::images::{resized, to_images, to_tensor};
 use crate::controlnet::ControlNet;
 use crate::noise::Noise;
+use crate::part_folders::PartFolders;
 use crate::sampler::{Sampler, SamplerKind};
 use crate::schedule::Schedule;
 use crate::text_encoders::TextEncoders;
@@ -15,12 +15,11 @@ use crate::vae::Autoencoder;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use image::RgbImage;
-use std::ops::ControlFlow;
 
-/// The notebook of the first implementation rounds sides to this many pixels.
+/// The notebook of the original implementation rounds sides to multiples of this many pixels.
 const SIDE_MULTIPLE: f64 = 64.0;
 
-/// A loaded editor.
+/// A loaded Prompt Diffusion model.
 #[derive(Debug)]
 pub struct PromptDiffusion {
     unet: Unet,
@@ -31,49 +30,49 @@ pub struct PromptDiffusion {
     device: Device,
 }
 
-/// An image and what to make of it.
+/// An image to edit.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// What is edited.
+    /// The image.
     pub image: RgbImage,
-    /// What the result shows.
+    /// A description of the result.
     pub prompt: String,
-    /// What to steer away from; empty for none.
+    /// A description of what to avoid; empty for none.
     pub negative_prompt: String,
-    /// Of the starting noise.
+    /// Seed of the initial noise.
     pub seed: u64,
 }
 
-/// The scale of the pixels that a ControlNet's weights were trained on.
+/// The range of pixel values that the hints of a ControlNet have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HintScale {
-    /// From -1 to 1: the first implementation, whose training these weights come from.
+    /// From -1 to 1, as in the original implementation, with which the published weights were trained.
     Signed,
-    /// From 0 to 1: diffusers' port, which feeds the same weights so.
+    /// From 0 to 1, as in diffusers' port, which uses the same weights.
     Unit,
 }
 
-/// What all queries of a batch share.
+/// The settings that all queries of a batch share.
 #[derive(Clone, Debug)]
 pub struct QuerySettings {
-    /// An image, and what was made of it: what is to be done with the query.
+    /// The example pair: an image and its edited version.
     pub example: [RgbImage; 2],
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
     /// Denoising steps.
     pub steps: u32,
-    /// Guidance scale; pair and query stay in the unprompted branch.
+    /// Guidance scale; the unconditional prediction also uses the pair and the query.
     pub guidance_scale: f64,
     /// Sampler.
     pub sampler: SamplerKind,
-    /// The scale of pair and query.
+    /// The range of the pixel values of pair and query.
     pub hint_scale: HintScale,
 }
 
-/// Width and height for an image, as the first implementation chooses them: the shorter side `short_side` pixels, both
-/// rounded to multiples of 64.
+/// The width and height that the original implementation chooses for an image: scaled so that the shorter side has
+/// `short_side` pixels, then rounded to multiples of 64.
 #[must_use]
 pub fn size_for(image: &RgbImage, short_side: u32) -> (u32, u32) {
     let (width, height) = image.dimensions();
@@ -86,11 +85,11 @@ pub fn size_for(image: &RgbImage, short_side: u32) -> (u32, u32) {
 }
 
 impl PromptDiffusion {
-    /// Puts a ControlNet over a model in diffusers layout (Stable Diffusion 1.5).
+    /// Loads a model (Stable Diffusion 1.5) and combines it with a ControlNet.
     ///
     /// # Errors
-    /// A part that is missing, damaged or not supported, or a ControlNet that does not fit.
-    pub fn new(folders: &Folders, controlnet: ControlNet, device: &Device) -> Result<Self> {
+    /// Fails if a part is missing, damaged or not supported, or the ControlNet does not fit.
+    pub fn new(folders: &PartFolders, controlnet: ControlNet, device: &Device) -> Result<Self> {
         let unet_folder = folders.part("unet")?;
         let (unet, _) = Unet::load(&unet_folder, device, false)?;
         let (vae, _) = Autoencoder::load(&folders.part("vae")?, device, false)?;
@@ -100,14 +99,14 @@ impl PromptDiffusion {
         if !hints.has_query() || hints.conditioning_channels != 6 {
             return Err(Error::setting(
                 "controlnet",
-                "is a plain one: Prompt Diffusion's sees a pair (conditioning_channels 6) and a query",
+                "is not one of Prompt Diffusion, which takes a pair (conditioning_channels 6) and a query",
             ));
         }
         if hints.downscale() != vae.config().downscale() {
             return Err(Error::setting(
                 "controlnet",
                 format!(
-                    "makes one state of {} pixels where the autoencoder makes one latent of {}",
+                    "encodes {} pixels into one state, but the autoencoder encodes {} into one latent",
                     hints.downscale(),
                     vae.config().downscale()
                 ),
@@ -118,47 +117,46 @@ impl PromptDiffusion {
         Ok(Self { unet, controlnet, vae, text_encoders, schedule, device: device.clone() })
     }
 
-    /// One image per query, each from its own seed's noise. `progress` hears of each step (done, of all) and can
-    /// stop: then the result is `None`.
+    /// Edits one image per query, each from the noise of its own seed. Returns `None` if `progress` stopped the edit.
     ///
     /// # Errors
-    /// A size that does not fit, settings that cannot be had, or candle's.
+    /// Fails if the size or another setting is invalid.
     pub fn edit(
         &self,
         batch: &[Query],
         settings: &QuerySettings,
-        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        progress: Progress<'_>,
     ) -> Result<Option<Vec<RgbImage>>> {
         if batch.is_empty() {
             return Ok(Some(Vec::new()));
         }
         let shape = self.latent_shape(settings)?;
-        let mut starts: Vec<Noise> = batch.iter().map(|query| Noise::new(query.seed)).collect();
-        let mut fresh: Vec<Noise> =
-            batch.iter().map(|query| Noise::stream(query.seed, FRESH_NOISE)).collect();
-        let noise = draw(&mut starts, shape, &self.device)?;
-        let mut fresh_noise = || draw(&mut fresh, shape, &self.device);
-        let latents = self.latents_from(&noise, &mut fresh_noise, batch, settings, progress)?;
+        let mut initial: Vec<Noise> = batch.iter().map(|query| Noise::new(query.seed)).collect();
+        let mut sources: Vec<Noise> =
+            batch.iter().map(|query| Noise::stream(query.seed, STEP_NOISE)).collect();
+        let noise = draw_noise(&mut initial, shape, &self.device)?;
+        let mut step_noise = || draw_noise(&mut sources, shape, &self.device);
+        let latents = self.latents_from(&noise, &mut step_noise, batch, settings, progress)?;
         latents.map(|latents| to_images(&self.decode(&latents)?)).transpose()
     }
 
-    /// The latents of the images, (batch, channels, height, width), scaled, from given standard normal noise and
-    /// with given noise on the way.
+    /// The scaled latents of the edited images, (batch, channels, height, width), from the given standard normal initial noise
+    /// and the given noise for each step.
     ///
     /// # Errors
-    /// As for [`PromptDiffusion::edit`].
+    /// As [`PromptDiffusion::edit`].
     pub fn latents_from(
         &self,
         noise: &Tensor,
-        fresh_noise: &mut dyn FnMut() -> Result<Tensor>,
+        step_noise: &mut dyn FnMut() -> Result<Tensor>,
         batch: &[Query],
         settings: &QuerySettings,
-        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        progress: Progress<'_>,
     ) -> Result<Option<Tensor>> {
         let [channels, height, width] = self.latent_shape(settings)?;
         let shape = [batch.len(), channels, height, width];
         if noise.dims() != shape {
-            let problem = format!("has shape {:?} where {shape:?} is needed", noise.dims());
+            let problem = format!("has shape {:?}, but {shape:?} is needed", noise.dims());
             return Err(Error::setting("noise", problem));
         }
         let sampler = Sampler::new(settings.sampler, &self.schedule, settings.steps as usize)?;
@@ -170,30 +168,30 @@ impl PromptDiffusion {
         let pair = self.pair(settings)?.repeat((batch.len(), 1, 1, 1))?;
         let queries = self.hints(batch.iter().map(|query| &query.image), settings)?;
         let hints = self.controlnet.encode_hints(&pair, Some(&queries))?.repeat((branches, 1, 1, 1))?;
-        denoise(&sampler, noise, fresh_noise, progress, |seen, t| {
-            guidance.predict(seen, |seen| {
-                let timesteps = Tensor::full(t as f32, seen.dim(0)?, &self.device)?;
-                let residuals = self.controlnet.forward(seen, &timesteps, &text, &hints)?;
-                self.unet.forward_with_residuals(seen, &timesteps, &text, &residuals)
+        denoise(&sampler, noise, step_noise, progress, |input, t| {
+            guidance.predict(input, |input| {
+                let timesteps = Tensor::full(t as f32, input.dim(0)?, &self.device)?;
+                let residuals = self.controlnet.forward(input, &timesteps, &text, &hints)?;
+                self.unet.forward_with_residuals(input, &timesteps, &text, &residuals)
             })
         })
     }
 
-    /// Images (batch, 3, height, width) from about -1 to 1.
+    /// Decodes scaled latents to images, (batch, 3, height, width) from about -1 to 1.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the latents have another shape.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         self.vae.decode(&(latents / self.vae.config().scaling_factor)?)
     }
 
-    /// The example pair, (1, 6, height, width): the image's channels, then those of what was made of it.
+    /// The example pair, (1, 6, height, width): the channels of the image, then those of its edited version.
     fn pair(&self, settings: &QuerySettings) -> Result<Tensor> {
         let pair = self.hints(&settings.example, settings)?;
         Ok(pair.reshape((1, 6, pair.dim(2)?, pair.dim(3)?))?)
     }
 
-    /// (images, 3, height, width) in the scale of hints.
+    /// Images resized and converted to hints, (images, 3, height, width).
     fn hints<'a>(
         &self,
         images: impl IntoIterator<Item = &'a RgbImage>,
@@ -207,7 +205,7 @@ impl PromptDiffusion {
         }
     }
 
-    /// Channels, height and width in latents.
+    /// Channels, height and width of the latents.
     fn latent_shape(&self, settings: &QuerySettings) -> Result<[usize; 3]> {
         let QuerySettings { width, height, .. } = *settings;
         let multiple = self.vae.config().downscale() as u32;

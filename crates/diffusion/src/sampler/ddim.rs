@@ -1,8 +1,8 @@
-//! DDIM (Song et al. 2021) with eta 0, as diffusers' `DDIMScheduler` without clipping.
+//! DDIM (Song et al. 2021) with eta 0, as in diffusers' `DDIMScheduler` without clipping.
 
-use super::level::Level;
-use super::plan::{Plan, Source, Step};
-use super::spacing::{spaced, whole};
+use super::noise_level::NoiseLevel;
+use super::plan::{Operand, Plan, Step};
+use super::spacing::{rounded, spaced};
 use crate::config::Spacing;
 use crate::schedule::Schedule;
 
@@ -11,20 +11,20 @@ pub(super) fn plan(schedule: &Schedule, steps: usize) -> Plan {
     let stride = (schedule.timesteps() / steps) as f64;
     let level = levels(schedule, true);
     let step = |(i, t): (usize, f64)| {
-        let (latents, prediction) = (Source::Latents(i).into(), Source::Prediction(i).into());
-        let next = level(t).moved(level(t - stride), schedule.prediction(), latents, prediction);
+        let (latents, prediction) = (Operand::Latents(i).into(), Operand::Prediction(i).into());
+        let next = level(t).ddim_step(level(t - stride), schedule.prediction(), latents, prediction);
         Step::plain(t, next)
     };
-    let timesteps = whole(spaced(schedule, spacing, steps));
+    let timesteps = rounded(spaced(schedule, spacing, steps));
     Plan { initial_deviation: 1.0, steps: timesteps.into_iter().enumerate().map(step).collect() }
 }
 
-/// The level at a timestep, and at the end, below the first: without noise if `set_alpha_to_one`, which has the given
-/// default, or else as at the first.
-pub(super) fn levels(schedule: &Schedule, to_one: bool) -> impl Fn(f64) -> Level {
+/// The noise level at each timestep. A negative timestep, after the last step, has no noise if `set_alpha_to_one` (default:
+/// `to_one`), and otherwise the level of timestep 0.
+pub(super) fn levels(schedule: &Schedule, to_one: bool) -> impl Fn(f64) -> NoiseLevel {
     let to_one = schedule.config().set_alpha_to_one.unwrap_or(to_one);
     move |t| {
         let at = (t.max(0.0) as usize).min(schedule.timesteps() - 1);
-        Level::of_alpha_bar(if t < 0.0 && to_one { 1.0 } else { schedule.alpha_bar(at) })
+        NoiseLevel::of_alpha_bar(if t < 0.0 && to_one { 1.0 } else { schedule.alpha_bar(at) })
     }
 }

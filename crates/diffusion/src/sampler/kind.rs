@@ -1,35 +1,34 @@
-//! Which samplers there are, what they are called, and which of diffusers' classes each of them is.
+//! The samplers, with their names and the diffusers classes that they implement.
 
-use super::settings;
 use crate::config::ScheduleConfig;
 use std::fmt;
 use std::str::FromStr;
 
-/// Which sampler.
+/// A kind of sampler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SamplerKind {
     /// Deterministic DDIM.
     Ddim,
-    /// DDPM's ancestral sampling.
+    /// Ancestral sampling of DDPM.
     Ddpm,
-    /// Pseudo linear multistep of fourth order.
+    /// The fourth-order pseudo linear multistep method.
     Pndm,
     /// Euler's method.
     Euler,
-    /// Euler's method with fresh noise in each step.
+    /// Euler's method with added noise in each step.
     EulerAncestral,
-    /// DPM-Solver++, second order by multistep.
+    /// The second-order multistep DPM-Solver++.
     Dpmpp2m,
-    /// The same with the noise levels of Karras et al.
+    /// The second-order multistep DPM-Solver++ with the noise levels of Karras et al. (2022).
     Dpmpp2mKarras,
-    /// Predictor and corrector of second order.
+    /// The second-order predictor-corrector UniPC.
     Unipc,
-    /// For networks distilled to latent consistency models.
+    /// Multistep sampling of latent consistency models.
     Lcm,
 }
 
 impl SamplerKind {
-    /// All of them.
+    /// All samplers.
     pub const ALL: [Self; 9] = [
         Self::Ddim,
         Self::Ddpm,
@@ -42,7 +41,7 @@ impl SamplerKind {
         Self::Lcm,
     ];
 
-    /// Its name.
+    /// The name in specs and requests.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +57,7 @@ impl SamplerKind {
         }
     }
 
-    /// diffusers' class.
+    /// The name of the diffusers class.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Ddim => "DDIMScheduler",
@@ -72,10 +71,10 @@ impl SamplerKind {
         }
     }
 
-    /// The sampler that a model's authors chose; DDIM where they name none.
+    /// The sampler that a model's scheduler config names; DDIM if it names none.
     ///
     /// # Errors
-    /// A class that none of ours is.
+    /// Fails if no sampler implements the class.
     pub fn of(config: &ScheduleConfig) -> Result<Self, String> {
         let karras = config.use_karras_sigmas == Some(true);
         match config.class_name.as_str() {
@@ -84,18 +83,10 @@ impl SamplerKind {
             name => Self::ALL.into_iter().find(|kind| kind.class() == name).ok_or_else(|| {
                 let names = Self::names();
                 format!(
-                    "_class_name: there is no {name}; set \"sampler\" in generation_config.json to one of {names}"
+                    "_class_name: {name} is not supported; set \"sampler\" in generation_config.json to one of {names}"
                 )
             }),
         }
-    }
-
-    /// Whether it can obey a model's settings.
-    ///
-    /// # Errors
-    /// The first that it cannot.
-    pub fn check(self, config: &ScheduleConfig) -> Result<(), String> {
-        settings::check(self, config)
     }
 
     fn names() -> String {
@@ -107,7 +98,7 @@ impl FromStr for SamplerKind {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|kind| kind.as_str() == s);
-        known.ok_or_else(|| format!("{s:?} is no sampler: use one of {}", Self::names()))
+        known.ok_or_else(|| format!("unknown sampler {s:?}: use one of {}", Self::names()))
     }
 }
 

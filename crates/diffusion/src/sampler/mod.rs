@@ -1,6 +1,6 @@
-//! Samplers: from noise to latents, a step at a time, by what the network predicts. Each is diffusers' class of that
-//! name made `from_config` of the model's `scheduler_config.json`, and one function: from noise schedule and number of
-//! steps to a plan of weighted sums.
+//! Samplers, which turn noise into latents step by step with a network's predictions. Each implements the diffusers class that
+//! [`SamplerKind`] names, created with `from_config` from the model's `scheduler_config.json`. It is a function from noise
+//! schedule and number of steps to a plan of linear combinations.
 
 mod ddim;
 mod ddpm;
@@ -9,7 +9,7 @@ mod euler;
 mod euler_ancestral;
 mod kind;
 mod lcm;
-mod level;
+mod noise_level;
 mod plan;
 mod pndm;
 mod settings;
@@ -20,114 +20,112 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 use candle_core::Tensor;
 pub use kind::SamplerKind;
-use plan::{Plan, Row, Source, Step};
+use plan::{Combination, Operand, Plan, Step};
 
-/// A sampler set up for a number of steps.
+/// A sampler for a noise schedule and a number of steps.
 #[derive(Debug)]
 pub struct Sampler(Plan);
 
 impl Sampler {
+    /// A sampler for a noise schedule and a number of steps.
+    ///
     /// # Errors
-    /// More steps than the schedule has timesteps or than the sampler can take, or none; a setting of the schedule's
-    /// file that this sampler cannot obey.
+    /// Fails if the number of steps is 0, larger than the number of timesteps or too large for the sampler, or if the sampler
+    /// does not support a setting of the schedule's file.
     pub fn new(kind: SamplerKind, schedule: &Schedule, steps: usize) -> Result<Self> {
         kind.check(schedule.config()).map_err(|problem| Error::setting("sampler", problem))?;
-        let refused = |problem| Error::setting("steps", format!("{steps} steps: {problem}"));
+        let bad_steps = |problem| Error::setting("steps", format!("{steps} steps: {problem}"));
         if steps == 0 || steps > schedule.timesteps() {
-            return Err(refused(format!("use 1 to {}", schedule.timesteps())));
+            return Err(bad_steps(format!("use 1 to {}", schedule.timesteps())));
         }
-        let by_karras = schedule.config().use_karras_sigmas == Some(true);
+        let karras = schedule.config().use_karras_sigmas == Some(true);
         let plan = match kind {
             SamplerKind::Ddim => Ok(ddim::plan(schedule, steps)),
             SamplerKind::Ddpm => Ok(ddpm::plan(schedule, steps)),
             SamplerKind::Pndm => Ok(pndm::plan(schedule, steps)),
-            SamplerKind::Euler => Ok(euler::plan(schedule, steps, by_karras)),
+            SamplerKind::Euler => Ok(euler::plan(schedule, steps, karras)),
             SamplerKind::EulerAncestral => Ok(euler_ancestral::plan(schedule, steps)),
-            SamplerKind::Dpmpp2m => dpmpp_2m::plan(schedule, steps, by_karras),
+            SamplerKind::Dpmpp2m => dpmpp_2m::plan(schedule, steps, karras),
             SamplerKind::Dpmpp2mKarras => dpmpp_2m::plan(schedule, steps, true),
-            SamplerKind::Unipc => unipc::plan(schedule, steps, by_karras),
+            SamplerKind::Unipc => unipc::plan(schedule, steps, karras),
             SamplerKind::Lcm => lcm::plan(schedule, steps),
         };
-        plan.map(Self).map_err(refused)
+        plan.map(Self).map_err(bad_steps)
     }
 
-    /// The timesteps that it visits, as the network is told them, first (noisiest) to last: one per step, and one more
-    /// for PNDM.
+    /// The timesteps at which the network is evaluated, from the noisiest on: one per step, and one more for PNDM.
     pub fn timesteps(&self) -> impl ExactSizeIterator<Item = f64> + '_ {
         self.0.steps.iter().map(|step| step.timestep)
     }
 
-    /// Sets out from standard normal noise.
+    /// Starts from standard normal noise.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if a tensor operation does.
     pub fn start(&self, noise: &Tensor) -> Result<Denoising<'_>> {
         let latents = (noise * self.0.initial_deviation)?;
         Ok(Denoising { steps: &self.0.steps, done: 0, latents, known: Vec::new() })
     }
 }
 
-/// Latents on their way, and what later steps need of earlier ones.
+/// Latents in the process of denoising, with the tensors of earlier steps that later steps need.
 #[derive(Debug)]
 pub struct Denoising<'a> {
     steps: &'a [Step],
     done: usize,
     latents: Tensor,
-    known: Vec<(Source, Tensor)>,
+    known: Vec<(Operand, Tensor)>,
 }
 
 impl Denoising<'_> {
-    /// The latents so far.
+    /// The current latents.
     #[must_use]
     pub fn latents(&self) -> &Tensor {
         &self.latents
     }
 
-    /// What the network is to see of them.
+    /// The input of the network: the latents, scaled for this step.
     ///
     /// # Errors
-    /// candle's.
-    pub fn seen(&self) -> Result<Tensor> {
+    /// Fails if a tensor operation does.
+    pub fn model_input(&self) -> Result<Tensor> {
         Ok((&self.latents * self.steps.get(self.done).map_or(1.0, |step| step.input_scale))?)
     }
 
-    /// One step, given what the network predicted. `fresh_noise`, standard normal and in the latents' shape, is only
-    /// asked for by samplers and in steps that add some.
+    /// Performs one step with the network's prediction. `noise` returns standard normal noise in the shape of the latents. It
+    /// is called only in steps that add noise.
     ///
     /// # Errors
-    /// No step is left, or candle's.
-    pub fn advance(
-        &mut self,
-        prediction: &Tensor,
-        fresh_noise: impl FnOnce() -> Result<Tensor>,
-    ) -> Result<()> {
+    /// Fails if all steps are done or `noise` fails.
+    pub fn advance(&mut self, prediction: &Tensor, noise: impl FnOnce() -> Result<Tensor>) -> Result<()> {
         let i = self.done;
-        let step =
-            self.steps.get(i).ok_or_else(|| candle_core::Error::msg(format!("all {i} steps are done")))?;
-        self.known.push((Source::Latents(i), self.latents.clone()));
-        self.known.push((Source::Prediction(i), prediction.clone()));
-        if let Some(row) = &step.corrected {
-            let corrected = self.sum(row)?;
-            self.known.push((Source::Corrected(i), corrected));
+        let step = self.steps.get(i).ok_or_else(|| Error::message(format!("all {i} steps are done")))?;
+        self.known.push((Operand::Latents(i), self.latents.clone()));
+        self.known.push((Operand::Prediction(i), prediction.clone()));
+        if let Some(combination) = &step.corrected {
+            let corrected = self.combine(combination)?;
+            self.known.push((Operand::Corrected(i), corrected));
         }
-        self.latents = self.sum(&step.next)?;
-        if step.fresh_noise > 0.0 {
-            self.latents = (&self.latents + (fresh_noise()? * step.fresh_noise)?)?;
+        self.latents = self.combine(&step.next)?;
+        if step.added_noise > 0.0 {
+            self.latents = (&self.latents + (noise()? * step.added_noise)?)?;
         }
         self.done += 1;
-        // No row reaches back further than four steps.
+        // No combination uses tensors from more than four steps before.
         let later = &self.steps[self.done..self.steps.len().min(self.done + 4)];
-        let rows = || later.iter().flat_map(|step| step.corrected.iter().chain([&step.next]));
-        self.known.retain(|(source, _)| rows().any(|row| row.0.iter().any(|(needed, _)| needed == source)));
+        let combinations = || later.iter().flat_map(|step| step.corrected.iter().chain([&step.next]));
+        self.known.retain(|(operand, _)| {
+            combinations().any(|combination| combination.0.iter().any(|(needed, _)| needed == operand))
+        });
         Ok(())
     }
 
-    fn sum(&self, row: &Row) -> Result<Tensor> {
+    fn combine(&self, combination: &Combination) -> Result<Tensor> {
         let mut total = self.latents.zeros_like()?;
-        for (source, weight) in &row.0 {
-            let found = self.known.iter().find(|(known, _)| known == source);
+        for (operand, weight) in &combination.0 {
+            let found = self.known.iter().find(|(known, _)| known == operand);
             let (_, tensor) =
-                found.ok_or_else(|| candle_core::Error::msg(format!("{source:?} was forgotten")))?;
+                found.ok_or_else(|| Error::message(format!("{operand:?} is no longer stored")))?;
             total = (total + (tensor * *weight)?)?;
         }
         Ok(total)

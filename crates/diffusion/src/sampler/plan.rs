@@ -1,62 +1,62 @@
-//! A sampler as numbers. Whatever its theory, each step ends in a weighted sum of latents and predictions that are
-//! known by then, and perhaps of fresh noise; the weights follow from the noise schedule and the number of steps alone.
-//! So a sampler is arithmetic in f64, done before the first tensor is there.
+//! A sampler as a list of coefficients. In every sampler, the result of a step is a linear combination of earlier latents and
+//! predictions, and in some also of new noise. The coefficients depend only on the noise schedule and the number of steps, so
+//! they are computed in `f64` before denoising starts.
 
 use std::ops::{Add, Mul, Sub};
 
-/// What a sampler does for a number of steps.
+/// The steps of a sampler.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Deviation of the noise that it starts from.
+    /// Standard deviation of the initial noise.
     pub(super) initial_deviation: f64,
-    /// First (noisiest) to last.
+    /// From the noisiest on.
     pub(super) steps: Vec<Step>,
 }
 
-/// One evaluation of the network and what follows from it.
+/// One evaluation of the network and the update of the latents.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// As the network is told it.
+    /// The timestep that the network gets; not always a whole number.
     pub(super) timestep: f64,
-    /// The network sees the latents times this.
+    /// The factor that scales the latents for the network.
     pub(super) input_scale: f64,
-    /// Better latents in place of those that the network saw, for later sums.
-    pub(super) corrected: Option<Row>,
+    /// Corrected latents of this step, for later combinations.
+    pub(super) corrected: Option<Combination>,
     /// The next latents.
-    pub(super) next: Row,
-    /// Deviation of the fresh noise that is added to them.
-    pub(super) fresh_noise: f64,
+    pub(super) next: Combination,
+    /// Standard deviation of the noise that is added to the next latents.
+    pub(super) added_noise: f64,
 }
 
 impl Step {
-    /// A step that feeds the network the latents as they are, corrects nothing and adds no noise.
-    pub(super) fn plain(timestep: f64, next: Row) -> Self {
-        Self { timestep, input_scale: 1.0, corrected: None, next, fresh_noise: 0.0 }
+    /// A step without input scaling, correction and added noise.
+    pub(super) fn plain(timestep: f64, next: Combination) -> Self {
+        Self { timestep, input_scale: 1.0, corrected: None, next, added_noise: 0.0 }
     }
 }
 
-/// A tensor that a sum may draw on, by the step (from 0) at which it came to be.
+/// A tensor in a linear combination, with the step, counted from 0, that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum Operand {
     /// The latents before a step.
     Latents(usize),
-    /// What the network predicted for them.
+    /// The network's prediction for these latents.
     Prediction(usize),
     /// [`Step::corrected`].
     Corrected(usize),
 }
 
-/// A weighted sum of sources, each named once.
+/// A linear combination of operands, each of which occurs once.
 #[derive(Clone, Debug)]
-pub(super) struct Row(pub(super) Vec<(Source, f64)>);
+pub(super) struct Combination(pub(super) Vec<(Operand, f64)>);
 
-impl From<Source> for Row {
-    fn from(source: Source) -> Self {
-        Self(vec![(source, 1.0)])
+impl From<Operand> for Combination {
+    fn from(operand: Operand) -> Self {
+        Self(vec![(operand, 1.0)])
     }
 }
 
-impl Mul<f64> for Row {
+impl Mul<f64> for Combination {
     type Output = Self;
     fn mul(mut self, by: f64) -> Self {
         self.0.iter_mut().for_each(|(_, weight)| *weight *= by);
@@ -64,20 +64,20 @@ impl Mul<f64> for Row {
     }
 }
 
-impl Add for Row {
+impl Add for Combination {
     type Output = Self;
     fn add(mut self, other: Self) -> Self {
-        for (source, weight) in other.0 {
-            match self.0.iter_mut().find(|(known, _)| *known == source) {
+        for (operand, weight) in other.0 {
+            match self.0.iter_mut().find(|(known, _)| *known == operand) {
                 Some((_, known)) => *known += weight,
-                None => self.0.push((source, weight)),
+                None => self.0.push((operand, weight)),
             }
         }
         self
     }
 }
 
-impl Sub for Row {
+impl Sub for Combination {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
         self + other * -1.0

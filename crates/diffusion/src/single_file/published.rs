@@ -1,29 +1,31 @@
-//! What a single file does not say: the configs of the published models, from the diffusers folders of
+//! The configs of the published models, which a single file does not contain. They are from the diffusers folders of
 //! `stable-diffusion-v1-5/stable-diffusion-v1-5`, `stabilityai/stable-diffusion-2-1` and
-//! `stabilityai/stable-diffusion-xl-base-1.0`. Sizes in them are replaced by the file's own.
+//! `stabilityai/stable-diffusion-xl-base-1.0`. Their sizes are replaced by those of the file.
 
-use super::{Family, Part};
+use super::family::Family;
+use super::part::Part;
 use crate::config::Prediction;
-use crate::layout;
+use crate::layout::{self, SCHEDULE};
 use serde_json::{Value, json};
 
-/// diffusers' version whose defaults these configs rely on.
+/// The version of diffusers whose defaults these configs assume.
 const VERSION: &str = "0.35.0";
 
-/// Parts of names that tell other models, and which.
-pub(super) const FOREIGN: [(&str, &str); 8] = [
+/// Parts of names that occur only in other models, with the name of the model.
+pub(super) const UNSUPPORTED: [(&str, &str); 8] = [
     ("joint_blocks.", "Stable Diffusion 3"),
     ("double_blocks.", "Flux"),
     ("double_layers.", "AuraFlow"),
     ("control_model.", "a ControlNet"),
-    ("lora_unet_", "a LoRA, which changes a model and is none"),
+    ("lora_unet_", "a LoRA, which is an adapter and not a model"),
     ("conditioner.embedders.0.model.text_projection", "the refiner of SDXL"),
     ("edm_mean", "Playground v2.5"),
     ("clip_txt_mapper.", "Stable Cascade"),
 ];
 
-/// Tensors that many files carry and no network needs: tables of the noise schedule, indices, temperatures.
-const IDLE: [&str; 9] = [
+/// Suffixes and prefixes (which end with a dot) of tensors that many files have and no network needs: indices, temperatures,
+/// the discriminator and averages of the autoencoder.
+const IGNORED: [&str; 9] = [
     "position_ids",
     "logit_scale",
     "attn_mask",
@@ -35,11 +37,12 @@ const IDLE: [&str; 9] = [
     "cond_stage_model.transformer.visual_projection.",
 ];
 
-pub(super) fn is_idle(name: &str) -> bool {
-    IDLE.iter().any(|idle| name.ends_with(idle) || (idle.ends_with('.') && name.starts_with(idle)))
+/// Whether a tensor is one that no network needs.
+pub(super) fn is_ignored(name: &str) -> bool {
+    IGNORED.iter().any(|part| name.ends_with(part) || (part.ends_with('.') && name.starts_with(part)))
 }
 
-/// `unet/config.json`, to be completed.
+/// `unet/config.json` without the sizes.
 pub(super) fn unet(family: Family) -> Value {
     let mut config = json!({
         "_class_name": "UNet2DConditionModel",
@@ -66,7 +69,7 @@ pub(super) fn unet(family: Family) -> Value {
     config
 }
 
-/// Side of the latents.
+/// The side of the latents.
 fn sample_size(family: Family) -> u32 {
     match family {
         Family::StableDiffusion1 => 64,
@@ -75,7 +78,7 @@ fn sample_size(family: Family) -> u32 {
     }
 }
 
-/// `vae/config.json`, to be completed.
+/// `vae/config.json` without the sizes.
 pub(super) fn vae(family: Family) -> Value {
     let mut config = json!({
         "_class_name": "AutoencoderKL",
@@ -94,7 +97,7 @@ pub(super) fn vae(family: Family) -> Value {
     config
 }
 
-/// `text_encoder/config.json`, to be completed; of OpenCLIP's towers, whose activation is the exact GELU.
+/// `text_encoder/config.json` without the sizes. OpenCLIP's towers use the exact GELU.
 pub(super) fn text(open_clip: bool) -> Value {
     json!({
         "architectures": ["CLIPTextModel"],
@@ -112,7 +115,7 @@ pub(super) fn text(open_clip: bool) -> Value {
     })
 }
 
-/// The other files of the folder.
+/// The other files of the folder: path and content.
 pub(super) fn configs(family: Family, prediction: Prediction, parts: &[Part]) -> Vec<(String, Value)> {
     let mut schedule = json!({
         "_diffusers_version": VERSION,
@@ -136,7 +139,7 @@ pub(super) fn configs(family: Family, prediction: Prediction, parts: &[Part]) ->
         Family::StableDiffusion2 => "DDIMScheduler",
         Family::StableDiffusionXl => "EulerDiscreteScheduler",
     });
-    let mut configs = vec![("scheduler/scheduler_config.json".to_owned(), schedule)];
+    let mut configs = vec![(SCHEDULE.to_owned(), schedule)];
     let tokenizer = |pad: &str| {
         json!({
             "bos_token": "<|startoftext|>",

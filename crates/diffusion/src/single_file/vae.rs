@@ -1,24 +1,30 @@
-//! The autoencoder of the first implementation. Counterpart of diffusers' `convert_ldm_vae_checkpoint`.
+//! The autoencoder of the original implementation. The counterpart of diffusers' `convert_ldm_vae_checkpoint`.
 
-use super::plan::{Below, Planner, View};
-use super::{Checked, Family, published};
+use super::family::Family;
+use super::part::View;
+use super::planner::Planner;
+use super::prefixed_shapes::PrefixedShapes;
+use super::problem::Checked;
+use super::published;
 use crate::config::VaeConfig;
 use crate::vae::Autoencoder;
-use crate::weights::shapes_of;
+use crate::weights::parameter_shapes;
 use serde_json::json;
 
-/// What stands before every name: usually the first.
+/// The prefixes of all tensors of the autoencoder; the first is the usual one.
 pub(super) const PREFIXES: [&str; 2] = ["first_stage_model.", "vae."];
 
+/// The layers of the attention: diffusers' name and the original name.
 const ATTENTION: [(&str, &str); 5] =
     [("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")];
 
+/// Plans the autoencoder.
 pub(super) fn plan(planner: &mut Planner<'_>, family: Family) -> Checked<()> {
     let shapes = planner.shapes;
-    let there = PREFIXES.map(|prefix| Below { shapes, prefix });
-    let Some(vae) = there.into_iter().find(|below| below.has("decoder.")) else {
+    let candidates = PREFIXES.map(|prefix| PrefixedShapes { shapes, prefix });
+    let Some(vae) = candidates.into_iter().find(|tensors| tensors.has("decoder.")) else {
         return Err(format!(
-            "has no autoencoder (no tensor named \"{}...\"): take the UNet alone, over a base",
+            "has no autoencoder (no tensor named \"{}...\"): import only the UNet, over a base",
             PREFIXES[0]
         ));
     };
@@ -34,14 +40,16 @@ pub(super) fn plan(planner: &mut Planner<'_>, family: Family) -> Checked<()> {
     config["latent_channels"] = json!(vae.size("decoder.conv_in.weight", 1)?);
     let parsed = VaeConfig::of(config.clone())
         .map_err(|e| format!("has an autoencoder that is not supported: {e}"))?;
-    let wanted = shapes_of(|scope| Autoencoder::new(scope, parsed).map(drop)).map_err(|e| e.to_string())?;
-    planner.part("vae", config, &wanted, |new| {
+    let needed =
+        parameter_shapes(|scope| Autoencoder::new(scope, parsed).map(drop)).map_err(|e| e.to_string())?;
+    planner.part("vae", config, &needed, |new| {
         let (old, view) = old_name(new, levels)?;
         Some((format!("{}{old}", vae.prefix), view))
     });
     Ok(())
 }
 
+/// The name in the file, without the prefix, of a parameter with the name `new` in diffusers.
 fn old_name(new: &str, levels: usize) -> Option<(String, View)> {
     let (layer, kind) = new.rsplit_once('.')?;
     if let "quant_conv" | "post_quant_conv" = layer {
@@ -50,7 +58,7 @@ fn old_name(new: &str, levels: usize) -> Option<(String, View)> {
     let (half, layer) = layer.split_once('.')?;
     if let Some(rest) = layer.strip_prefix("mid_block.attentions.0.") {
         let (_, old) = ATTENTION.iter().find(|(new, _)| *new == rest)?;
-        // A convolution over single pixels there, a matrix here.
+        // A 1 x 1 convolution in the file, a matrix in diffusers.
         let view = if *old != "norm" && kind == "weight" { View::Matrix } else { View::Whole };
         return Some((format!("{half}.mid.attn_1.{old}.{kind}"), view));
     }
@@ -61,16 +69,16 @@ fn old_name(new: &str, levels: usize) -> Option<(String, View)> {
             .replace("mid_block.resnets.1", "mid.block_2")
             .replace("conv_shortcut", "nin_shortcut"),
     };
-    let Some((way, rest)) = old.split_once("_blocks.") else {
+    let Some((side, rest)) = old.split_once("_blocks.") else {
         return Some((format!("{half}.{old}.{kind}"), View::Whole));
     };
     let (level, rest) = rest.split_once('.')?;
     let level = level.parse::<usize>().ok()?;
-    // The decoder's resolutions are counted from the finest.
-    let level = if way == "up" { levels.checked_sub(1 + level)? } else { level };
+    // The original decoder counts its resolutions from the finest.
+    let level = if side == "up" { levels.checked_sub(1 + level)? } else { level };
     let rest = rest
         .replace("resnets.", "block.")
         .replace("downsamplers.0", "downsample")
         .replace("upsamplers.0", "upsample");
-    Some((format!("{half}.{way}.{level}.{rest}.{kind}"), View::Whole))
+    Some((format!("{half}.{side}.{level}.{rest}.{kind}"), View::Whole))
 }

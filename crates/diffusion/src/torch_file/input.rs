@@ -1,12 +1,12 @@
-//! Bytes in order, counted, with an end that is an error instead of a surprise.
+//! The bytes of a pickle, read in order.
 
-use super::Checked;
+use super::problem::Checked;
 use std::io::{BufRead, Read};
 
-/// Longer strings are passed over: no name of a tensor is so long, and arrays that lie in a pickle are of no use here.
-pub(super) const LONGEST_TEXT: u64 = 1 << 16;
+/// Longer strings are skipped: they are not names of tensors but, for example, the bytes of arrays.
+const MAX_TEXT: u64 = 1 << 16;
 
-/// A reader that knows its place.
+/// A reader that counts its bytes.
 #[derive(Debug)]
 pub(super) struct Input<R> {
     reader: R,
@@ -18,14 +18,14 @@ impl<R: BufRead> Input<R> {
         Self { reader, position: 0 }
     }
 
-    /// How many bytes were taken.
+    /// The number of bytes read so far.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Checked<[u8; N]> {
         let mut bytes = [0; N];
-        self.reader.read_exact(&mut bytes).map_err(|e| self.broken(&e))?;
+        self.reader.read_exact(&mut bytes).map_err(|e| self.error(&e))?;
         self.position += N as u64;
         Ok(bytes)
     }
@@ -34,24 +34,24 @@ impl<R: BufRead> Input<R> {
         Ok(self.array::<1>()?[0])
     }
 
-    /// The next bytes; none, though taken, where they are too many to be a text.
+    /// Reads the next `count` bytes; skips them and returns `None` if they are too long for a name.
     pub(super) fn take(&mut self, count: u64) -> Checked<Option<Vec<u8>>> {
         let mut part = self.reader.by_ref().take(count);
         let mut kept = None;
-        let taken = if count > LONGEST_TEXT {
+        let taken = if count > MAX_TEXT {
             std::io::copy(&mut part, &mut std::io::sink())
         } else {
             part.read_to_end(kept.insert(Vec::new())).map(|n| n as u64)
         };
-        let taken = taken.map_err(|e| self.broken(&e))?;
+        let taken = taken.map_err(|e| self.error(&e))?;
         if taken < count {
-            return Err(self.broken(&std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(self.error(&std::io::ErrorKind::UnexpectedEof.into()));
         }
         self.position += count;
         Ok(kept)
     }
 
-    /// The bytes up to a line's end, which is taken too; none where they are too many to be a text.
+    /// Reads a line and returns it without its end; `None` if it is too long for a name.
     pub(super) fn line(&mut self) -> Checked<Option<Vec<u8>>> {
         let mut line = Vec::new();
         let mut long = false;
@@ -59,12 +59,12 @@ impl<R: BufRead> Input<R> {
             let part = self
                 .reader
                 .by_ref()
-                .take(LONGEST_TEXT)
+                .take(MAX_TEXT)
                 .read_until(b'\n', &mut line)
-                .map_err(|e| self.broken(&e))?;
+                .map_err(|e| self.error(&e))?;
             self.position += part as u64;
             if part == 0 {
-                return Err(self.broken(&std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(self.error(&std::io::ErrorKind::UnexpectedEof.into()));
             }
             if line.pop_if(|last| *last == b'\n').is_some() {
                 return Ok((!long).then_some(line));
@@ -74,12 +74,9 @@ impl<R: BufRead> Input<R> {
         }
     }
 
-    fn broken(&self, error: &std::io::Error) -> String {
+    fn error(&self, error: &std::io::Error) -> String {
         if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            format!(
-                "ends in the middle of a pickle, after {} bytes of it: copy or download it again",
-                self.position
-            )
+            format!("ends within a pickle, after {} bytes of it: copy or download it again", self.position)
         } else {
             format!("cannot be read after {} bytes of a pickle: {error}", self.position)
         }

@@ -1,11 +1,11 @@
-//! Files of torch before 1.6, and of `_use_new_zipfile_serialization=False`: five pickles (a magic number, the
-//! protocol's version, the writer's system, the object, the keys of the storages), then each storage in the order of
-//! the keys, as the number of elements and the elements, little end first.
+//! The format of torch before 1.6, and with `_use_new_zipfile_serialization=False`: five pickles (a magic number, the version
+//! of the format, the writer's system, the object, the keys of the storages), then each storage in the order of the keys, as
+//! the number of elements and the elements, little-endian.
 
-use super::Checked;
 use super::input::Input;
 use super::pickle;
-use super::rebuild::{Record, Storages};
+use super::problem::Checked;
+use super::rebuild::{StorageRecord, Storages};
 use super::source::{Extent, Source};
 use super::value::{Pickle, Value};
 use std::collections::HashMap;
@@ -34,6 +34,7 @@ pub(super) fn read(source: &Source) -> Checked<(Pickle, Storages)> {
     Ok((object, storages))
 }
 
+/// The positions of the storages, the first of which starts at `position`.
 fn storages(
     source: &Source,
     object: &Pickle,
@@ -43,17 +44,17 @@ fn storages(
     let mut widths = HashMap::new();
     for value in &object.values {
         if let Value::Persistent(id) = value
-            && let Some(record) = Record::read(object, *id)
+            && let Some(record) = StorageRecord::read(object, *id)
         {
             let record = record?;
-            // The first use decides, as in torch.
+            // The first record of a key is decisive, as in torch.
             widths.entry(record.key).or_insert(record.width());
         }
     }
-    let keys_in_order = keys.sequence(keys.top).ok_or("has no list of storages")?;
+    let keys_in_order = keys.sequence(keys.top).ok_or("has no list of storage keys")?;
     let mut extents = HashMap::new();
     for &key in keys_in_order {
-        let key = keys.text(key).ok_or("has a storage without a key")?;
+        let key = keys.text(key).ok_or("has a storage key that is not text")?;
         let width = *widths.get(key).ok_or_else(|| format!("has a storage {key:?} that no tensor uses"))?;
         let truncated = || format!("ends before or within storage {key:?}: copy or download it again");
         let head = source.read(position, 8).map_err(|_| truncated())?;

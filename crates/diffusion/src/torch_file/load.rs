@@ -1,25 +1,31 @@
-//! Tensors of a file in memory, as a frozen network takes them.
+//! Loading tensors of a weights file into memory.
 
-use super::{StoredTensor, WeightsFile};
+use super::tensor::StoredTensor;
+use super::weights_file::WeightsFile;
 use crate::{Error, Result};
+use ::safetensors::Dtype;
 use candle_core::{DType, Device, Tensor};
-use safetensors::Dtype;
 use std::collections::BTreeMap;
 
 impl WeightsFile {
-    /// Every tensor below `root` by name, in f32.
+    /// Loads every tensor below `root`, by name and in `f32`.
     ///
     /// # Errors
-    /// There is no such place, a tensor cannot be read, or its type is not one of numbers that weights have.
+    /// Fails if `root` does not exist, a tensor cannot be read, or its type is not one that weights have.
     pub fn load(&self, root: Option<&str>) -> Result<BTreeMap<String, Tensor>> {
         let listing = self.list(root)?;
         if let Some((name, problem)) = listing.unreadable.first() {
-            return Err(self.bad(name, problem.clone()));
+            return Err(Error::tensor(self.path().display(), name, problem));
         }
-        listing.tensors.iter().map(|(name, stored)| Ok((name.clone(), self.tensor(name, stored)?))).collect()
+        let tensors = listing.tensors.iter();
+        tensors.map(|(name, stored)| Ok((name.clone(), self.load_tensor(name, stored)?))).collect()
     }
 
-    fn tensor(&self, name: &str, stored: &StoredTensor) -> Result<Tensor> {
+    /// Loads a tensor of this file in `f32`.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or the tensor's type is not one that weights have.
+    pub fn load_tensor(&self, name: &str, stored: &StoredTensor) -> Result<Tensor> {
         let dtype = match stored.dtype() {
             Dtype::F64 => DType::F64,
             Dtype::F32 => DType::F32,
@@ -30,7 +36,8 @@ impl WeightsFile {
             Dtype::I16 => DType::I16,
             Dtype::U8 => DType::U8,
             other => {
-                return Err(self.bad(name, format!("has elements of type {other}, which no weights have")));
+                let problem = format!("has type {other}, which weights cannot have");
+                return Err(Error::tensor(self.path().display(), name, problem));
             }
         };
         let mut bytes = Vec::with_capacity(stored.size() as usize);
@@ -40,9 +47,5 @@ impl WeightsFile {
         })?;
         let tensor = Tensor::from_raw_buffer(&bytes, dtype, stored.shape(), &Device::Cpu)?;
         Ok(tensor.to_dtype(DType::F32)?)
-    }
-
-    fn bad(&self, name: &str, problem: String) -> Error {
-        Error::Tensor { origin: self.path.display().to_string(), tensor: name.to_owned(), problem }
     }
 }

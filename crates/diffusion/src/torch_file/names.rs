@@ -1,30 +1,32 @@
-//! The tensors below a place in a pickle's object, by their dotted paths.
+//! The tensors below a root in a pickle's object, by their dotted paths.
 
-use super::Checked;
+use super::problem::Checked;
 use super::rebuild;
 use super::value::{Id, Object, Pickle, Value};
 use std::collections::{HashMap, HashSet};
 
-const DEEPEST: usize = 200;
-const MOST_TENSORS: usize = 1_000_000;
-/// All names together.
-const MOST_TEXT: usize = 256 << 20;
-/// How many keys an error names.
-const SHOWN: usize = 12;
+/// The largest number of nested containers.
+const MAX_DEPTH: usize = 200;
+/// The largest number of tensors.
+const MAX_TENSORS: usize = 1_000_000;
+/// The largest number of bytes in all names together.
+const MAX_TEXT: usize = 256 << 20;
+/// The largest number of keys that an error lists.
+const MAX_KEYS: usize = 12;
 
-/// What lies directly below a container: names, none where a key has none.
+/// The children of a container with their names; `None` for a key that cannot be a name.
 type Children = Vec<(Option<String>, Id)>;
 
-/// What lies below a place.
+/// The tensors below a root.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Names and what stands for the tensors.
+    /// The tensors by name.
     pub(super) tensors: Vec<(String, Id)>,
-    /// Where tensors lie that have no name of their own, and why.
+    /// The places of tensors without a name, with the reason.
     pub(super) left_out: Vec<String>,
 }
 
-/// Finds a dotted path; a key may itself have dots.
+/// Finds the value at a dotted path. Keys may contain dots.
 pub(super) fn resolve(pickle: &Pickle, root: &str) -> Checked<Id> {
     let mut here = pickle.top;
     let mut rest = root;
@@ -39,20 +41,21 @@ pub(super) fn resolve(pickle: &Pickle, root: &str) -> Checked<Id> {
             })
             .min_by_key(|(after, _)| after.len());
         let Some((after, child)) = longest else {
-            let keys: Vec<&str> = children.iter().filter_map(|(key, _)| key.as_deref()).take(SHOWN).collect();
-            let more = if children.len() > SHOWN { ", ..." } else { "" };
+            let keys: Vec<&str> =
+                children.iter().filter_map(|(key, _)| key.as_deref()).take(MAX_KEYS).collect();
+            let more = if children.len() > MAX_KEYS { ", ..." } else { "" };
             let found = match &keys[..] {
                 [] => format!("{} without keys", pickle.kind(here)),
                 keys => format!("{} with the keys {}{more}", pickle.kind(here), keys.join(", ")),
             };
-            return Err(format!("has no {rest:?} there: --root {root} meets {found}"));
+            return Err(format!("has no {rest:?} below --root {root}: it has {found}"));
         };
         (rest, here) = (after, child);
     }
     Ok(here)
 }
 
-/// Every tensor below `root`, in the order of the file.
+/// Finds every tensor below `root`, in the order of the file. `own_name`: the name of `root`, if it is a tensor itself.
 pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> {
     let mut found = Found::default();
     if is_tensor(pickle, root) {
@@ -62,7 +65,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
     let holders = holders(pickle);
     let mut text = 0;
     let mut path = String::new();
-    // What is open: the container, its children yet to come (backwards), and the length of its path.
+    // The containers on the current path: id, remaining children in reverse order, and length of the path.
     let mut open: Vec<(Id, Children, usize)> = vec![];
     let mut on_path = HashSet::new();
     let enter = |id: Id, path: &str, found: &mut Found| match children(pickle, id) {
@@ -72,7 +75,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
         }
         None => {
             let kind = pickle.kind(id);
-            found.left_out.push(format!("{path} ({kind}): tensors within such an object have no names"));
+            found.left_out.push(format!("{path} ({kind}): tensors in such an object have no names"));
             None
         }
     };
@@ -95,7 +98,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
         let Some(key) = key else {
             found
                 .left_out
-                .push(format!("{path}: tensors lie under a key that is neither text, number nor class"));
+                .push(format!("{path}: tensors are below a key that is neither text, number nor class"));
             continue;
         };
         if !path.is_empty() {
@@ -103,18 +106,18 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
         }
         path.push_str(&key);
         text += path.len();
-        if found.tensors.len() + found.left_out.len() >= MOST_TENSORS || text > MOST_TEXT {
-            return Err(format!("names more than {MOST_TENSORS} tensors, or at too great length"));
+        if found.tensors.len() + found.left_out.len() >= MAX_TENSORS || text > MAX_TEXT {
+            return Err(format!("has more than {MAX_TENSORS} tensors, or too long names"));
         }
         if is_tensor(pickle, child) {
             found.tensors.push((path.clone(), child));
         } else if is_array(pickle, child) {
             found.left_out.push(format!("{path}: is a numpy array, not a tensor"));
         } else if on_path.contains(&child) {
-            found.left_out.push(format!("{path}: leads back to what it lies in"));
+            found.left_out.push(format!("{path}: refers back to a container that it is in"));
         } else if let Some(children) = enter(child, &path, &mut found) {
-            if open.len() >= DEEPEST {
-                return Err(format!("nests tensors deeper than {DEEPEST} levels, at {path:.60}"));
+            if open.len() >= MAX_DEPTH {
+                return Err(format!("nests tensors deeper than {MAX_DEPTH} levels, at {path:.60}"));
             }
             on_path.insert(child);
             open.push((child, children, path.len()));
@@ -123,7 +126,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
     Ok(found)
 }
 
-/// Where, from a container, tensors lie: its keys that lead to some. For hints.
+/// The top-level keys below which there are tensors.
 pub(super) fn roots(pickle: &Pickle) -> Vec<String> {
     let holders = holders(pickle);
     let children = children(pickle, pickle.top).unwrap_or_default();
@@ -131,7 +134,7 @@ pub(super) fn roots(pickle: &Pickle) -> Vec<String> {
         .into_iter()
         .filter(|(_, child)| holders.contains(*child))
         .filter_map(|(key, _)| key)
-        .take(SHOWN)
+        .take(MAX_KEYS)
         .collect()
 }
 
@@ -139,15 +142,15 @@ fn is_tensor(pickle: &Pickle, id: Id) -> bool {
     matches!(pickle.get(id), Value::Object(object) if rebuild::is_tensor(pickle, object))
 }
 
-/// numpy's arrays are made by one of two helpers, which moved once.
+/// Whether a value is a numpy array, which one of two helper functions creates. They have moved once.
 fn is_array(pickle: &Pickle, id: Id) -> bool {
     let Value::Object(object) = pickle.get(id) else { return false };
     let name = pickle.class(object).strip_prefix("numpy.").unwrap_or_default().trim_start_matches('_');
     ["core.multiarray._reconstruct", "core.numeric._frombuffer"].contains(&name)
 }
 
-/// What has names below a value: the entries of dicts (and of classes made from them), the items of lists, tuples and
-/// sets, and, of a network that was saved whole, what its `state_dict()` has. None for other objects.
+/// The children of a value: the entries of dicts (and of classes derived from them), the items of lists, tuples and sets, and
+/// for a complete `torch.nn.Module` the entries of its `state_dict()`. `None` for other values.
 fn children(pickle: &Pickle, id: Id) -> Option<Children> {
     let numbered =
         |items: &[Id]| items.iter().enumerate().map(|(i, &item)| (Some(i.to_string()), item)).collect();
@@ -161,19 +164,20 @@ fn children(pickle: &Pickle, id: Id) -> Option<Children> {
     }
 }
 
-/// Entries by name; of a key that was set twice, the last, as in Python.
+/// Entries by name. If a key occurs twice, the last entry counts, as in Python.
 fn keyed(pickle: &Pickle, entries: &[(Id, Id)]) -> Children {
-    let mut places: HashMap<(std::mem::Discriminant<Value>, String), usize> = HashMap::new();
+    let mut positions: HashMap<(std::mem::Discriminant<Value>, String), usize> = HashMap::new();
     let mut children: Children = vec![];
     for &(key, value) in entries {
         let Some(name) = key_name(pickle, key) else {
             children.push((None, value));
             continue;
         };
-        let place =
-            *places.entry((std::mem::discriminant(pickle.get(key)), name.clone())).or_insert(children.len());
-        if place < children.len() {
-            children[place].1 = value;
+        let position = *positions
+            .entry((std::mem::discriminant(pickle.get(key)), name.clone()))
+            .or_insert(children.len());
+        if position < children.len() {
+            children[position].1 = value;
         } else {
             children.push((Some(name), value));
         }
@@ -181,6 +185,7 @@ fn keyed(pickle: &Pickle, entries: &[(Id, Id)]) -> Children {
     children
 }
 
+/// The name that a key gives to its entry.
 fn key_name(pickle: &Pickle, key: Id) -> Option<String> {
     Some(match pickle.get(key) {
         Value::Text(text) => text.to_string(),
@@ -194,31 +199,35 @@ fn key_name(pickle: &Pickle, key: Id) -> Option<String> {
     })
 }
 
-/// A network (`torch.nn.Module`): its parameters, its persistent buffers and its parts.
+/// The parameters, persistent buffers and submodules of a `torch.nn.Module`.
 fn network(pickle: &Pickle, object: &Object) -> Option<Children> {
     let attributes = pickle.attributes(object);
     let dict = |name: &str| match pickle.get(pickle.entry(attributes, name)?) {
         Value::Dict(entries) => Some(entries),
         _ => None,
     };
-    let (parameters, parts) = (dict("_parameters")?, dict("_modules")?);
-    let passing = pickle.entry(attributes, "_non_persistent_buffers_set").and_then(|id| pickle.sequence(id));
-    let passing: Vec<&str> = passing.into_iter().flatten().filter_map(|&name| pickle.text(name)).collect();
+    let (parameters, modules) = (dict("_parameters")?, dict("_modules")?);
+    let non_persistent =
+        pickle.entry(attributes, "_non_persistent_buffers_set").and_then(|id| pickle.sequence(id));
+    let non_persistent: Vec<&str> =
+        non_persistent.into_iter().flatten().filter_map(|&name| pickle.text(name)).collect();
     let mut children = keyed(pickle, parameters);
     let buffers = dict("_buffers").map(|entries| keyed(pickle, entries)).unwrap_or_default();
     children.extend(
-        buffers.into_iter().filter(|(name, _)| name.as_deref().is_none_or(|name| !passing.contains(&name))),
+        buffers
+            .into_iter()
+            .filter(|(name, _)| name.as_deref().is_none_or(|name| !non_persistent.contains(&name))),
     );
-    children.extend(keyed(pickle, parts));
+    children.extend(keyed(pickle, modules));
     Some(children)
 }
 
-/// Every value that is a tensor (or an array, to be named) or leads to one, by going from these back.
+/// The values that are tensors or arrays or contain some, found by following references backwards from these.
 fn holders(pickle: &Pickle) -> Holders {
     let ids = || (0..pickle.values.len() as u32).map(Id);
     let mut holders = Holders(ids().map(|id| is_tensor(pickle, id) || is_array(pickle, id)).collect());
     let mut fresh: Vec<Id> = ids().filter(|id| holders.contains(*id)).collect();
-    // From child to parent, sorted: the leanest form that finds a child's parents.
+    // Pairs of child and parent, sorted by child, which takes less memory than a map.
     let mut links: Vec<(u32, u32)> = vec![];
     for parent in ids().filter(|id| !fresh.is_empty() && !holders.contains(*id)) {
         let mut link = |child: Id| links.push((child.0, parent.0));
@@ -249,7 +258,7 @@ fn holders(pickle: &Pickle) -> Holders {
     holders
 }
 
-/// Which values are tensors or lead to some, by their numbers.
+/// For each value, whether it is a tensor or array or contains one.
 struct Holders(Vec<bool>);
 
 impl Holders {

@@ -1,30 +1,30 @@
-//! From what a pickle says of a tensor to where its bytes are (`torch/_utils.py` and `torch/_tensor.py`).
+//! Tensors from the calls that would rebuild them (`torch/_utils.py` and `torch/_tensor.py`).
 
-use super::Checked;
+use super::problem::Checked;
 use super::source::Extent;
 use super::tensor::StoredTensor;
 use super::value::{Id, Object, Pickle, Value};
-use safetensors::Dtype;
+use ::safetensors::Dtype;
 use std::collections::HashMap;
 
-/// Where the storages are that a pickle names.
+/// The positions of the storages in the file, by key.
 #[derive(Debug)]
 pub(super) struct Storages {
     pub(super) extents: HashMap<String, Extent>,
     pub(super) big_endian: bool,
 }
 
-/// What a pickle says of a storage: ('storage', type, key, location, elements, view).
-pub(super) struct Record<'a> {
+/// The description of a storage in a pickle: ('storage', type, key, location, elements, view).
+pub(super) struct StorageRecord<'a> {
     element: Element,
     pub(super) key: &'a str,
     elements: u64,
-    /// First element, in files of torch before 0.4, whose storages could be parts of others.
+    /// The first element, in files of torch before 0.4, where a storage could be a part of another.
     offset: u64,
 }
 
-impl<'a> Record<'a> {
-    /// None where the persistent value is something else, such as a class's source text.
+impl<'a> StorageRecord<'a> {
+    /// `None` if the persistent value is something else, such as the source text of a class.
     pub(super) fn read(pickle: &'a Pickle, id: Id) -> Option<Checked<Self>> {
         let parts = pickle.sequence(id)?;
         if pickle.text(*parts.first()?) != Some("storage") {
@@ -35,21 +35,21 @@ impl<'a> Record<'a> {
 
     fn parse(pickle: &'a Pickle, parts: &[Id]) -> Checked<Self> {
         let field = |i: usize| parts.get(i).copied();
-        let class = field(1).and_then(|id| pickle.global(id)).ok_or("has a storage of no type")?;
+        let class = field(1).and_then(|id| pickle.global(id)).ok_or("has a storage without a type")?;
         let element = Element::of_storage(class)?;
         let key = field(2).and_then(|id| pickle.text(id)).ok_or("has a storage without a key")?;
         let count = |id: Option<Id>| id.and_then(|id| u64::try_from(pickle.integer(id)?).ok());
-        let elements = count(field(4)).ok_or("has a storage of no length")?;
+        let elements = count(field(4)).ok_or("has a storage without a length")?;
         let view = field(5).and_then(|id| pickle.sequence(id));
         let (mut offset, mut length) = (0, elements);
         if let Some(view) = view {
-            offset = count(view.get(1).copied()).ok_or("has a storage that begins nowhere")?;
-            length = count(view.get(2).copied()).ok_or("has a storage of no length")?;
+            offset = count(view.get(1).copied()).ok_or("has a storage without an offset")?;
+            length = count(view.get(2).copied()).ok_or("has a storage without a length")?;
         }
         Ok(Self { element, key, elements: length, offset })
     }
 
-    /// Bytes of an element.
+    /// The number of bytes of an element.
     pub(super) fn width(&self) -> u64 {
         match self.element {
             Element::Untyped => 1,
@@ -59,13 +59,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What a storage is made of.
+/// The element type of a storage.
 #[derive(Clone, Copy)]
 enum Element {
-    /// Bytes, to which the tensor gives the type.
+    /// Bytes; the tensor has the type.
     Untyped,
     Known(Dtype),
-    /// A type that safetensors has not.
+    /// A type that safetensors does not have.
     ComplexDouble,
 }
 
@@ -85,11 +85,12 @@ impl Element {
             "CharStorage" | "QInt8Storage" => Dtype::I8,
             "ByteStorage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => Dtype::U8,
             "BoolStorage" => Dtype::BOOL,
-            _ => return Err(format!("has a storage of the unknown type {class:?}")),
+            _ => return Err(format!("has a storage of unknown type {class:?}")),
         }))
     }
 }
 
+/// The type with this name in torch.
 fn tensor_dtype(name: &str) -> Checked<Dtype> {
     Ok(match name.strip_prefix("torch.").unwrap_or(name) {
         "bool" => Dtype::BOOL,
@@ -116,16 +117,16 @@ fn tensor_dtype(name: &str) -> Checked<Dtype> {
 }
 
 fn unknown_type(name: &str) -> String {
-    format!("has type {name}, which safetensors has not: save it as another type")
+    format!("has type {name}, which safetensors does not support: save it as another type")
 }
 
-/// Whether an object stands for a tensor, of whatever kind.
+/// Whether an object is a tensor of any kind.
 pub(super) fn is_tensor(pickle: &Pickle, object: &Object) -> bool {
     let class = pickle.class(object);
     class.starts_with("torch._utils._rebuild_") || is_typed(class)
 }
 
-/// A tensor of a class of its own.
+/// Whether a function rebuilds a tensor of a subclass.
 fn is_typed(class: &str) -> bool {
     [
         "torch._tensor._rebuild_from_type_v2",
@@ -135,11 +136,11 @@ fn is_typed(class: &str) -> bool {
     .contains(&class)
 }
 
-/// The tensor that an object stands for.
+/// The tensor that an object describes.
 pub(super) fn tensor(pickle: &Pickle, storages: &Storages, object: &Object) -> Checked<StoredTensor> {
     let mut name = pickle.class(object);
     let mut arguments = pickle.arguments(object);
-    // Parameters and tensors of other classes lie around the tensor itself.
+    // Parameters and tensors of subclasses wrap the call that rebuilds the tensor itself.
     for _ in 0..8 {
         if is_typed(name) {
             let [function, _, inner, ..] = arguments[..] else { break };
@@ -169,20 +170,20 @@ pub(super) fn tensor(pickle: &Pickle, storages: &Storages, object: &Object) -> C
         "nested_tensor" => {
             Err("is nested: call to_padded_tensor() on it and save the model again".to_owned())
         }
-        other => {
-            Err(format!("is made by {other:?}, which is unknown here: save the model again as plain tensors"))
-        }
+        other => Err(format!(
+            "is rebuilt by {other:?}, which is not supported: save the model again with plain tensors"
+        )),
     }
 }
 
 fn plain(pickle: &Pickle, storages: &Storages, kind: &str, arguments: &[Id]) -> Checked<StoredTensor> {
     let [storage, offset, shape, strides, ..] = arguments[..] else {
-        return Err("is described by too few values".to_owned());
+        return Err("has an incomplete description".to_owned());
     };
     let Value::Persistent(storage) = pickle.get(storage) else {
-        return Err(format!("lies in {} instead of a storage", pickle.kind(storage)));
+        return Err(format!("is in {} instead of a storage", pickle.kind(storage)));
     };
-    let record = Record::read(pickle, *storage).ok_or("lies in something that is no storage")??;
+    let record = StorageRecord::read(pickle, *storage).ok_or("is in something that is not a storage")??;
     let (dtype, metadata) = if kind == "tensor_v3" {
         let dtype = arguments.get(6).and_then(|&id| pickle.global(id)).ok_or("has no type")?;
         (tensor_dtype(dtype)?, arguments.get(7))
@@ -210,17 +211,18 @@ fn plain(pickle: &Pickle, storages: &Storages, kind: &str, arguments: &[Id]) -> 
         .and_then(|shape| {
             shape.into_iter().map(|size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>()
         })
-        .ok_or("has a shape that is none")?;
-    let strides = numbers(strides).ok_or("has strides that are none")?;
-    let offset = pickle.integer(offset).and_then(|n| u64::try_from(n).ok()).ok_or("begins nowhere")?;
+        .ok_or("has an invalid shape")?;
+    let strides = numbers(strides).ok_or("has invalid strides")?;
+    let offset = pickle.integer(offset).and_then(|n| u64::try_from(n).ok()).ok_or("has no offset")?;
 
     let extent = storages.extents.get(record.key).copied();
-    let extent = extent.ok_or_else(|| format!("lies in storage {:?}, which the file lacks", record.key))?;
+    let extent =
+        extent.ok_or_else(|| format!("is in storage {:?}, which the file does not have", record.key))?;
     let begin = record.offset.checked_mul(record.width());
     let length = record.elements.checked_mul(record.width());
     let extent = begin.zip(length).and_then(|(begin, length)| extent.part(begin, length)).ok_or_else(|| {
         format!(
-            "lies in storage {:?}, which should have {} elements but has {} bytes: copy or download the file again",
+            "is in storage {:?}, which should have {} elements but has {} bytes: copy or download the file again",
             record.key, record.elements, extent.length
         )
     })?;

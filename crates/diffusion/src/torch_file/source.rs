@@ -1,30 +1,31 @@
-//! The file, read where asked. Reading instead of mapping: a file that shrinks meanwhile is an error, not a crash.
+//! Random access to the file. It is read, not memory-mapped, so that a file that shrinks meanwhile is an error and not a crash.
 
-use super::Checked;
+use super::problem::Checked;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A compressed part is unpacked in memory; no tensor that was ever published is so large.
-const LARGEST_UNPACKED: u64 = 2 << 30;
-/// Deflate cannot do better than 1032 to 1.
-const BEST_RATIO: u64 = 1032;
+/// The largest compressed extent, which is unpacked in memory. Published tensors are smaller.
+const MAX_UNPACKED: u64 = 2 << 30;
+/// The largest ratio that deflate can reach.
+const MAX_RATIO: u64 = 1032;
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct Source {
     file: Mutex<File>,
     length: u64,
-    /// The compressed part that was used last.
+    /// The compressed extent that was used last, unpacked.
     unpacked: Mutex<Option<(Extent, Arc<Vec<u8>>)>>,
 }
 
-/// A part of the file.
+/// A range of bytes of the file, perhaps compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     start: u64,
-    /// How many bytes it has in the file, if they are compressed.
+    /// The number of bytes in the file, if they are compressed.
     compressed: Option<u64>,
+    /// The number of uncompressed bytes.
     pub(super) length: u64,
 }
 
@@ -37,7 +38,7 @@ impl Extent {
         Self { start, compressed: Some(compressed), length }
     }
 
-    /// A part of this part; none where it reaches beyond, or begins within what is compressed.
+    /// A part of this extent; `None` if it reaches beyond the end or starts within a compressed extent.
     pub(super) fn part(self, begin: u64, length: u64) -> Option<Self> {
         begin.checked_add(length).filter(|end| *end <= self.length)?;
         match self.compressed {
@@ -57,7 +58,7 @@ impl Source {
         self.length
     }
 
-    /// A small part, as bytes.
+    /// Reads a range of bytes.
     pub(super) fn read(&self, start: u64, length: u64) -> Checked<Vec<u8>> {
         if start.checked_add(length).is_none_or(|end| end > self.length) {
             return Err("ends too early: copy or download it again".to_owned());
@@ -68,10 +69,10 @@ impl Source {
         Ok(bytes)
     }
 
-    /// Fills `bytes` from a part, beginning at `offset` in it.
+    /// Fills `bytes` from an extent, starting at `offset` in its uncompressed bytes.
     pub(super) fn read_at(&self, extent: Extent, offset: u64, bytes: &mut [u8]) -> Checked<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= extent.length);
-        let Some(end) = end else { return Err("is read beyond a storage's end".to_owned()) };
+        let Some(end) = end else { return Err("is read beyond the end of a storage".to_owned()) };
         if extent.compressed.is_none() {
             return self.fill(extent.start + offset, bytes);
         }
@@ -79,7 +80,12 @@ impl Source {
         Ok(())
     }
 
-    /// Reads a part from its beginning.
+    /// A reader for the whole file.
+    pub(super) fn window(&self) -> Window<'_> {
+        Window::new(self, 0, self.length)
+    }
+
+    /// A reader for an extent.
     pub(super) fn reader(&self, extent: Extent) -> Box<dyn BufRead + '_> {
         match extent.compressed {
             None => {
@@ -106,25 +112,25 @@ impl Source {
         {
             return Ok(Arc::clone(bytes));
         }
-        // First the old one goes: two at once are one too many.
+        // Freed before the next one is unpacked, so that only one is in memory.
         *unpacked = None;
         let compressed = extent.compressed.unwrap_or(extent.length);
-        if extent.length > LARGEST_UNPACKED || extent.length / BEST_RATIO > compressed {
+        if extent.length > MAX_UNPACKED || extent.length / MAX_RATIO > compressed {
             return Err(format!(
-                "has {compressed} compressed bytes that claim to be {}; up to {LARGEST_UNPACKED} are unpacked: \
+                "has {compressed} compressed bytes that claim to be {}, but only up to {MAX_UNPACKED} are unpacked: \
                  unpack the archive and pack it again without compression",
                 extent.length
             ));
         }
         let window = BufReader::new(Window::new(self, extent.start, compressed));
         let mut bytes = vec![];
-        // One more than there should be, so that too many are seen.
+        // Reads one byte more than expected, to detect a longer extent.
         flate2::bufread::DeflateDecoder::new(window)
             .take(extent.length + 1)
             .read_to_end(&mut bytes)
-            .map_err(|e| format!("has a compressed part that is broken ({e}): copy or download it again"))?;
+            .map_err(|e| format!("has a damaged compressed member ({e}): copy or download it again"))?;
         if bytes.len() as u64 != extent.length {
-            return Err("has a compressed part of another length than it says".to_owned());
+            return Err("has a compressed member of another length than the directory says".to_owned());
         }
         let bytes = Arc::new(bytes);
         *unpacked = Some((extent, Arc::clone(&bytes)));
@@ -132,36 +138,50 @@ impl Source {
     }
 }
 
-/// Room for so many bytes, or an error where there is none.
+/// Reserves memory for `length` bytes.
 pub(super) fn reserve(length: u64) -> Checked<Vec<u8>> {
     let mut bytes = vec![];
     usize::try_from(length)
         .ok()
         .and_then(|length| bytes.try_reserve_exact(length).ok())
-        .ok_or_else(|| format!("needs {length} bytes of memory at once, which there are not"))?;
+        .ok_or_else(|| format!("needs {length} bytes of memory at once, which are not available"))?;
     Ok(bytes)
 }
 
-/// A stretch of the file as a reader.
-struct Window<'a> {
+/// A reader for a range of the file.
+pub(super) struct Window<'a> {
     source: &'a Source,
     start: u64,
     end: u64,
+    /// The position of the next byte in the file.
+    position: u64,
 }
 
 impl<'a> Window<'a> {
     fn new(source: &'a Source, start: u64, length: u64) -> Self {
-        Self { source, start, end: (start + length).min(source.length) }
+        Self { source, start, end: start.saturating_add(length).min(source.length), position: start }
     }
 }
 
 impl Read for Window<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let count = (self.end.saturating_sub(self.start)).min(bytes.len() as u64) as usize;
+        let count = (self.end.saturating_sub(self.position)).min(bytes.len() as u64) as usize;
         let mut file = self.source.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.start))?;
+        file.seek(SeekFrom::Start(self.position))?;
         let count = file.read(&mut bytes[..count])?;
-        self.start += count as u64;
+        self.position += count as u64;
         Ok(count)
+    }
+}
+
+impl Seek for Window<'_> {
+    fn seek(&mut self, position: SeekFrom) -> std::io::Result<u64> {
+        let target = match position {
+            SeekFrom::Start(offset) => self.start.checked_add(offset),
+            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = target.filter(|&target| target >= self.start).ok_or(ErrorKind::InvalidInput)?;
+        Ok(self.position - self.start)
     }
 }

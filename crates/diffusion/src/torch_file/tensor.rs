@@ -1,14 +1,14 @@
-//! A tensor that lies in a file: its type, its shape, and where each element is (`torch.as_strided`'s rules).
+//! A tensor in a file: its type, its shape, and the position of each element (as in `torch.as_strided`).
 
-use super::Checked;
+use super::problem::Checked;
 use super::source::{Extent, Source, reserve};
-use safetensors::Dtype;
+use ::safetensors::Dtype;
 
-/// Elements are handed on in portions of this many bytes.
+/// The number of bytes that are passed on at a time.
 const PORTION: usize = 1 << 20;
-/// A scattered tensor is gathered from memory if what it is scattered over is no larger than this, or not much larger
-/// than itself; else element by element from the file.
-const SPAN: u64 = 64 << 20;
+/// A tensor that is not contiguous is read with the bytes between its elements if these span at most this many bytes, or at
+/// most four times its size; otherwise element by element.
+const MAX_SPAN: u64 = 64 << 20;
 
 /// A tensor in a file.
 #[derive(Clone, Debug)]
@@ -16,14 +16,14 @@ pub struct StoredTensor {
     dtype: Dtype,
     shape: Vec<usize>,
     strides: Vec<u64>,
-    /// In elements.
+    /// The index of the first element in the storage.
     offset: u64,
     storage: Extent,
     big_endian: bool,
 }
 
 impl StoredTensor {
-    /// A view of a storage, whose numbers may have come from anybody.
+    /// A view of a storage, with numbers from an untrusted file.
     pub(super) fn view(
         dtype: Dtype,
         shape: Vec<usize>,
@@ -33,7 +33,7 @@ impl StoredTensor {
         big_endian: bool,
     ) -> Checked<Self> {
         let tensor = Self { dtype, shape, strides, offset, storage, big_endian };
-        let size = tensor.checked_size().ok_or("has more elements than any memory")?;
+        let size = tensor.checked_size().ok_or("has more elements than fit into memory")?;
         if tensor.strides.len() != tensor.shape.len() {
             return Err(format!("has {} sizes but {} strides", tensor.shape.len(), tensor.strides.len()));
         }
@@ -49,37 +49,37 @@ impl StoredTensor {
         Ok(tensor)
     }
 
-    /// A tensor that fills a part of the file, the last dimension running fastest.
+    /// A contiguous tensor in row-major order.
     pub(super) fn contiguous(dtype: Dtype, shape: Vec<usize>, storage: Extent) -> Checked<Self> {
         let mut strides = vec![0; shape.len()];
         let mut stride = 1_u64;
-        for (size, place) in shape.iter().zip(&mut strides).rev() {
-            *place = stride;
+        for (size, slot) in shape.iter().zip(&mut strides).rev() {
+            *slot = stride;
             stride = stride.saturating_mul(*size as u64);
         }
         Self::view(dtype, shape, strides, 0, storage, false)
     }
 
-    /// The type of its elements.
+    /// The type of the elements.
     #[must_use]
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// Its shape.
+    /// The shape.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// How many bytes its elements are.
+    /// The number of bytes of all elements.
     #[must_use]
     pub fn size(&self) -> u64 {
-        // Checked when it was made.
+        // Checked on construction.
         self.checked_size().unwrap_or(0)
     }
 
-    /// `count` rows of it from row `first` on: the elements whose first index is one of these.
+    /// `count` rows (of the first dimension) from row `first` on.
     #[must_use]
     pub fn rows(&self, first: usize, count: usize) -> Option<Self> {
         let mut part = self.clone();
@@ -92,39 +92,40 @@ impl StoredTensor {
         Some(part)
     }
 
-    /// The transpose of a matrix.
+    /// The transpose of a matrix; `None` for other tensors.
     #[must_use]
     pub fn transposed(&self) -> Option<Self> {
-        let mut turned = self.clone();
-        turned.shape.reverse();
-        turned.strides.reverse();
-        (turned.shape.len() == 2).then_some(turned)
+        let mut transposed = self.clone();
+        transposed.shape.reverse();
+        transposed.strides.reverse();
+        (transposed.shape.len() == 2).then_some(transposed)
     }
 
-    /// Without the last dimensions, as far as they are of one element; `at_least` dimensions stay.
+    /// The tensor without trailing dimensions of 1, of which at least `at_least` dimensions remain.
     #[must_use]
     pub fn without_trailing_ones(&self, at_least: usize) -> Self {
-        let mut less = self.clone();
-        while less.shape.len() > at_least && less.shape.last() == Some(&1) {
-            less.shape.pop();
-            less.strides.pop();
+        let mut reduced = self.clone();
+        while reduced.shape.len() > at_least && reduced.shape.last() == Some(&1) {
+            reduced.shape.pop();
+            reduced.strides.pop();
         }
-        less
+        reduced
     }
 
+    /// The number of bytes of all elements, unless it overflows.
     fn checked_size(&self) -> Option<u64> {
-        // Sizes are multiplied without the zeros, so that a shape like [2^60, 2^60, 0] is refused like safetensors does.
+        // Zeros are left out of the product, so that a shape like [2^60, 2^60, 0] is refused as in safetensors.
         let all =
             self.shape.iter().try_fold(self.width() as u64, |n, &size| n.checked_mul(size.max(1) as u64))?;
         Some(if self.shape.contains(&0) { 0 } else { all })
     }
 
-    /// Bytes of an element.
+    /// The number of bytes of an element.
     fn width(&self) -> usize {
         self.dtype.bitsize() / 8
     }
 
-    /// One more than the last element's place.
+    /// The index after that of the last element in the storage.
     fn end(&self) -> Option<u64> {
         let mut last = self.offset;
         for (&size, &stride) in self.shape.iter().zip(&self.strides) {
@@ -133,7 +134,7 @@ impl StoredTensor {
         last.checked_add(1)
     }
 
-    /// Writes the elements, the last dimension running fastest, little end first.
+    /// Passes the elements to `out`, in row-major order and little-endian.
     pub(super) fn write(&self, source: &Source, out: &mut dyn FnMut(&[u8]) -> Checked<()>) -> Checked<()> {
         if self.size() == 0 {
             return Ok(());
@@ -160,7 +161,7 @@ impl StoredTensor {
             return Ok(());
         }
         let span = self.end().unwrap_or(0) * width as u64 - begin;
-        let in_memory = span <= SPAN.max(4 * self.size());
+        let in_memory = span <= MAX_SPAN.max(4 * self.size());
         let mut bytes = vec![];
         if in_memory {
             bytes = reserve(span)?;
@@ -168,17 +169,17 @@ impl StoredTensor {
             source.read_at(self.storage, begin, &mut bytes)?;
         }
         let mut portion = Vec::with_capacity(PORTION);
-        let mut places = Odometer::new(&dimensions);
+        let mut index = StridedIndex::new(&dimensions);
         loop {
-            let place = places.place * width as u64;
+            let position = index.position * width as u64;
             if in_memory {
-                portion.extend_from_slice(&bytes[place as usize..place as usize + width]);
+                portion.extend_from_slice(&bytes[position as usize..position as usize + width]);
             } else {
                 let end = portion.len();
                 portion.resize(end + width, 0);
-                source.read_at(self.storage, begin + place, &mut portion[end..])?;
+                source.read_at(self.storage, begin + position, &mut portion[end..])?;
             }
-            let more = places.advance();
+            let more = index.advance();
             if !more || portion.len() + width > PORTION {
                 out(&mut portion)?;
                 portion.clear();
@@ -189,7 +190,7 @@ impl StoredTensor {
         }
     }
 
-    /// Sizes and strides without dimensions of one element, neighbours that run through made one.
+    /// Sizes and strides without dimensions of 1, with contiguous neighbours merged.
     fn merged(&self) -> Vec<(u64, u64)> {
         let mut merged: Vec<(u64, u64)> = vec![];
         for (&size, &stride) in self.shape.iter().zip(&self.strides) {
@@ -206,27 +207,27 @@ impl StoredTensor {
     }
 }
 
-/// Counts through all places of a view, the last dimension fastest.
-struct Odometer<'a> {
+/// Iterates over the positions of a strided view in row-major order.
+struct StridedIndex<'a> {
     dimensions: &'a [(u64, u64)],
     index: Vec<u64>,
-    place: u64,
+    position: u64,
 }
 
-impl<'a> Odometer<'a> {
+impl<'a> StridedIndex<'a> {
     fn new(dimensions: &'a [(u64, u64)]) -> Self {
-        Self { dimensions, index: vec![0; dimensions.len()], place: 0 }
+        Self { dimensions, index: vec![0; dimensions.len()], position: 0 }
     }
 
-    /// To the next place, unless this was the last.
+    /// Moves to the next position; returns false after the last.
     fn advance(&mut self) -> bool {
         for (index, &(size, stride)) in self.index.iter_mut().zip(self.dimensions).rev() {
             if *index + 1 < size {
                 *index += 1;
-                self.place += stride;
+                self.position += stride;
                 return true;
             }
-            self.place -= *index * stride;
+            self.position -= *index * stride;
             *index = 0;
         }
         false

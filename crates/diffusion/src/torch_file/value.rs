@@ -1,9 +1,9 @@
-//! What a pickle describes, as plain data: an object of a class is a note of its class and of what it was made from.
+//! The content of a pickle as plain data. An object is represented by the name of its class and its arguments.
 //!
-//! Values lie in one list and name each other by number, so that a pickle that loops, shares or nests without end is
-//! as harmless as any other.
+//! All values are in one list and refer to each other by index, so a pickle with cycles, shared values or deep nesting needs no
+//! special care.
 
-/// A value's number.
+/// The index of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(pub(super) u32);
 
@@ -15,21 +15,21 @@ pub(super) enum Value {
     Int(i128),
     Float(f64),
     Text(Box<str>),
-    /// A value whose content is of no interest: byte strings, texts and integers too long to be kept.
+    /// A value whose content is not stored: a byte string, or a string or integer that is too long.
     Opaque,
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Set(Vec<Id>),
-    /// A dict or one of its near relatives, in the order of writing; a key may come twice, then the later counts.
+    /// A dict or a class derived from it, in the order of the pickle. If a key occurs twice, the later entry counts.
     Dict(Vec<(Id, Id)>),
-    /// A class or function, `module.name`. It is never looked up.
+    /// A class or function by its name, `module.name`. It is never resolved.
     Global(Box<str>),
     Object(Box<Object>),
-    /// What the writer keeps elsewhere: a tensor's bytes, by a tuple that describes them.
+    /// Data outside of the pickle, such as a tensor's storage, by the tuple that describes it.
     Persistent(Id),
 }
 
-/// An instance of a class, or what a function would return. Nothing of it is run.
+/// An instance of a class, or the result of a function. Nothing is called.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) class: Id,
@@ -40,7 +40,7 @@ pub(super) struct Object {
     pub(super) entries: Vec<(Id, Id)>,
 }
 
-/// A whole pickle.
+/// The values of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle {
     pub(super) values: Vec<Value>,
@@ -49,7 +49,7 @@ pub(super) struct Pickle {
 
 impl Pickle {
     pub(super) fn get(&self, id: Id) -> &Value {
-        // Ids are made by `Machine::push_value` alone and nothing is ever removed.
+        // Only `Machine::push` creates ids, and values are never removed, so the id exists.
         self.values.get(id.0 as usize).unwrap_or(&Value::None)
     }
 
@@ -61,12 +61,12 @@ impl Pickle {
         if let Value::Int(value) = self.get(id) { Some(*value) } else { None }
     }
 
-    /// A class or function by its name.
+    /// The name of a class or function.
     pub(super) fn global(&self, id: Id) -> Option<&str> {
         if let Value::Global(name) = self.get(id) { Some(name) } else { None }
     }
 
-    /// The items of a tuple, list or set, or of a class made from one, as `torch.Size` is, and sets before protocol 4.
+    /// The items of a tuple, list or set, or of an object created from one: a `torch.Size`, or a set before protocol 4.
     pub(super) fn sequence(&self, id: Id) -> Option<&[Id]> {
         let plain = |id: Id| match self.get(id) {
             Value::Tuple(items) | Value::List(items) | Value::Set(items) => Some(&items[..]),
@@ -85,7 +85,7 @@ impl Pickle {
         }
     }
 
-    /// What a value is, for people.
+    /// The kind of a value, for messages.
     pub(super) fn kind(&self, id: Id) -> &str {
         match self.get(id) {
             Value::None => "None",
@@ -104,7 +104,7 @@ impl Pickle {
         }
     }
 
-    /// What an object was made from.
+    /// The arguments that an object was created from.
     pub(super) fn arguments(&self, object: &Object) -> &[Id] {
         if let Value::Tuple(arguments) = self.get(object.arguments) { arguments } else { &[] }
     }
@@ -114,7 +114,7 @@ impl Pickle {
         if let Some(name) = self.global(object.class) {
             return name;
         }
-        // Old files keep a network's class with its source: ('module', class, file, text).
+        // Old files store the class of a module with its source: ('module', class, file, text).
         let Value::Persistent(id) = self.get(object.class) else { return "an object" };
         self.sequence(*id)
             .and_then(|parts| parts.get(1))
@@ -127,7 +127,7 @@ impl Pickle {
         entries.iter().rev().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, value)| *value)
     }
 
-    /// The attributes of an object: its state, or the first half of it where it has slots too.
+    /// The attributes of an object: its state, or the first half of its state if it also has slots.
     pub(super) fn attributes(&self, object: &Object) -> &[(Id, Id)] {
         let Some(mut state) = object.state else { return &[] };
         if let Value::Tuple(halves) = self.get(state)

@@ -1,171 +1,111 @@
-//! The directory of a zip archive (PKWARE's APPNOTE 4.3, with zip64), as torch writes it since 1.6: members stored
-//! as they are. Compressed members, as other tools write them, are read too.
+//! The members of a zip archive, read with the `zip` crate: their names, and where their bytes are in the file.
+//!
+//! Torch stores members uncompressed, so a tensor can be read from its position in the file. Deflated members, which other
+//! tools write, are supported too.
 
-use super::Checked;
-use super::source::{Extent, Source};
+use super::problem::Checked;
+use super::source::{Extent, Source, Window};
+use std::cell::Cell;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use zip::read::{ArchiveOffset, Config};
+use zip::{CompressionMethod, ZipArchive};
 
-const END: [u8; 4] = *b"PK\x05\x06";
-const END_64_LOCATOR: [u8; 4] = *b"PK\x06\x07";
-const END_64: [u8; 4] = *b"PK\x06\x06";
-const CENTRAL: [u8; 4] = *b"PK\x01\x02";
-const LOCAL: [u8; 4] = *b"PK\x03\x04";
-/// A directory of a million members.
-const LONGEST_DIRECTORY: u64 = 128 << 20;
+/// The largest number of bytes that are read to open an archive. The directory is one of them, and its entries in memory are
+/// a few times as large. A checkpoint has some thousand members of about 100 bytes in the directory.
+const MAX_DIRECTORY: u64 = 64 << 20;
 
 /// A file in the archive.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) name: String,
-    method: u16,
-    encrypted: bool,
-    compressed: u64,
-    length: u64,
-    header: u64,
+    /// Where its bytes are, or why they cannot be read.
+    pub(super) extent: Checked<Extent>,
 }
 
-/// All members, in the order of the directory.
+/// All members of an archive.
 pub(super) fn members(source: &Source) -> Checked<Vec<Member>> {
-    let (start, length, count) = directory(source)?;
-    if length > LONGEST_DIRECTORY {
-        return Err(format!("has a zip directory of {length} bytes, which no checkpoint needs"));
-    }
-    let bytes = source.read(start, length)?;
-    let mut fields = Fields(&bytes);
-    let mut members = vec![];
-    while fields.0.starts_with(&CENTRAL) {
-        members.push(Member::parse(&mut fields).ok_or_else(broken)?);
-    }
-    if members.len() as u64 != count {
-        return Err(broken());
-    }
-    Ok(members)
+    members_within(source, MAX_DIRECTORY)
 }
 
-/// Where the directory begins, its length, and how many members it has.
-fn directory(source: &Source) -> Checked<(u64, u64, u64)> {
-    // The end record is 22 bytes and a comment of up to 65535.
-    let tail_length = source.length().min(22 + 65_535);
-    let tail_start = source.length() - tail_length;
-    let tail = source.read(tail_start, tail_length)?;
-    let place = (0..tail.len().saturating_sub(21)).rev().find(|&i| {
-        tail[i..].starts_with(&END)
-            && i + 22 + usize::from(u16::from_le_bytes([tail[i + 20], tail[i + 21]])) <= tail.len()
+/// All members of an archive, if at most `budget` bytes are needed to open it.
+fn members_within(source: &Source, budget: u64) -> Checked<Vec<Member>> {
+    let budget = Cell::new(budget);
+    let reader = BufReader::new(BoundedReader { window: source.window(), budget: &budget });
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(config, reader).map_err(|error| {
+        format!("is a zip archive with a damaged directory ({error}): copy or download it again")
+    })?;
+    if archive.has_duplicate_names() {
+        return Err("is a zip archive with two members of one name: save the model again".to_owned());
+    }
+    budget.set(u64::MAX);
+    let names: Vec<String> =
+        archive.file_names_raw().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let members = names.into_iter().enumerate().map(|(i, name)| {
+        let extent = extent(&mut archive, i, source)
+            .map_err(|problem| format!("has a zip member {name:?} that {problem}"));
+        Member { name, extent }
     });
-    let Some(place) = place else {
-        return Err("is a zip archive without its end: copy or download it again".to_owned());
-    };
-    let mut end = Fields(&tail[place + 4..]);
-    let mut record = || {
-        end.skip(6)?;
-        Some((u64::from(end.u16()?), u64::from(end.u32()?), u64::from(end.u32()?)))
-    };
-    let (mut count, mut length, mut start) = record().ok_or_else(broken)?;
-    if let Some(locator) = place.checked_sub(20)
-        && tail[locator..].starts_with(&END_64_LOCATOR)
-    {
-        let mut locator = Fields(&tail[locator + 8..]);
-        let record = source.read(locator.u64().ok_or_else(broken)?, 56)?;
-        if !record.starts_with(&END_64) {
-            return Err(broken());
-        }
-        let mut end = Fields(&record[32..]);
-        let mut record = || Some((end.u64()?, end.u64()?, end.u64()?));
-        (count, length, start) = record().ok_or_else(broken)?;
-    }
-    if start.checked_add(length).is_none_or(|end| end > source.length()) {
-        return Err(broken());
-    }
-    Ok((start, length, count))
+    Ok(members.collect())
 }
 
-impl Member {
-    fn parse(fields: &mut Fields<'_>) -> Option<Self> {
-        fields.skip(8)?;
-        let flags = fields.u16()?;
-        let method = fields.u16()?;
-        fields.skip(8)?;
-        let [mut compressed, mut length] = [u64::from(fields.u32()?), u64::from(fields.u32()?)];
-        let [name, extra, comment] = [fields.u16()?, fields.u16()?, fields.u16()?];
-        fields.skip(8)?;
-        let mut header = u64::from(fields.u32()?);
-        let name = String::from_utf8_lossy(fields.bytes(name.into())?).into_owned();
-        let mut extra = Fields(fields.bytes(extra.into())?);
-        fields.skip(comment.into())?;
-        while let (Some(kind), Some(size)) = (extra.u16(), extra.u16()) {
-            let mut block = Fields(extra.bytes(size.into())?);
-            if kind == 1 {
-                // Only what did not fit into the fields above, in this order.
-                for field in [&mut length, &mut compressed, &mut header] {
-                    if *field == u64::from(u32::MAX) {
-                        *field = block.u64()?;
-                    }
-                }
-            }
-        }
-        Some(Self { name, method, encrypted: flags & 1 != 0, compressed, length, header })
+/// Where the bytes of a member are, or what is wrong, as the rest of a sentence that begins with the member.
+fn extent<R: Read + Seek>(archive: &mut ZipArchive<R>, index: usize, source: &Source) -> Checked<Extent> {
+    let misplaced = || "does not begin where the directory says: copy or download the file again".to_owned();
+    let file = archive.by_index_raw(index).map_err(|_| misplaced())?;
+    if file.encrypted() {
+        return Err("is encrypted: unpack the archive with its password and save the model again".to_owned());
     }
-
-    /// Where the bytes are.
-    pub(super) fn extent(&self, source: &Source) -> Checked<Extent> {
-        let problem = |problem: &str| format!("has a zip member {:?} that {problem}", self.name);
-        if self.encrypted {
-            return Err(problem(
-                "is encrypted: unpack the archive with its password and save the model again",
-            ));
-        }
-        let header = source.read(self.header, 30)?;
-        let mut fields = Fields(&header);
-        if fields.bytes(4) != Some(&LOCAL) {
-            return Err(problem("does not begin where the directory says: copy or download the file again"));
-        }
-        let mut lengths = || {
-            fields.skip(22)?;
-            Some(u64::from(fields.u16()?) + u64::from(fields.u16()?))
-        };
-        let start = lengths().and_then(|names| self.header.checked_add(30 + names)).ok_or_else(broken)?;
-        if start.checked_add(self.compressed).is_none_or(|end| end > source.length()) {
-            return Err(problem("reaches beyond the file's end: copy or download the file again"));
-        }
-        match self.method {
-            0 if self.compressed == self.length => Ok(Extent::stored(start, self.length)),
-            0 => Err(problem("has two lengths though it is not compressed")),
-            8 => Ok(Extent::deflated(start, self.compressed, self.length)),
-            other => Err(problem(&format!("is packed by method {other}; stored and deflated ones are read"))),
-        }
+    let start = file.data_start().ok_or_else(misplaced)?;
+    let (compressed, length) = (file.compressed_size(), file.size());
+    if start.checked_add(compressed).is_none_or(|end| end > source.length()) {
+        return Err("reaches beyond the end of the file: copy or download it again".to_owned());
+    }
+    match file.compression() {
+        CompressionMethod::STORE if compressed == length => Ok(Extent::stored(start, length)),
+        CompressionMethod::STORE => Err("has two different lengths but is not compressed".to_owned()),
+        CompressionMethod::DEFLATE => Ok(Extent::deflated(start, compressed, length)),
+        other => Err(format!("is compressed with {other}; only stored and deflated members are supported")),
     }
 }
 
-fn broken() -> String {
-    "is a zip archive with a broken directory: copy or download it again".to_owned()
+/// A reader that fails after a number of bytes, so that a hostile directory cannot exhaust memory.
+struct BoundedReader<'a> {
+    window: Window<'a>,
+    /// The bytes that may still be read.
+    budget: &'a Cell<u64>,
 }
 
-/// Little-endian numbers, one after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
+impl Read for BoundedReader<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.window.read(bytes)?;
+        let left = self.budget.get().checked_sub(count as u64);
+        let left = left.ok_or_else(|| io::Error::other("it is too long for a checkpoint"))?;
+        self.budget.set(left);
+        Ok(count)
     }
+}
 
-    fn skip(&mut self, count: usize) -> Option<()> {
-        self.bytes(count).map(drop)
+impl Seek for BoundedReader<'_> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.window.seek(position)
     }
+}
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.bytes(N)?.try_into().ok()
-    }
+#[cfg(test)]
+mod tests {
+    use super::members_within;
+    use crate::torch_file::source::Source;
+    use std::fs::File;
+    use std::path::Path;
 
-    fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
+    #[test]
+    fn a_directory_beyond_the_budget_is_refused() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch_files");
+        let source =
+            Source::open(File::open(folder.join("types_zip.pt")).expect("a fixture")).expect("a file");
+        assert!(members_within(&source, 1 << 20).expect("members").len() > 2);
+        let problem = members_within(&source, 1000).expect_err("too small a budget");
+        assert!(problem.contains("too long for a checkpoint"), "{problem}");
     }
 }

@@ -1,4 +1,4 @@
-//! The spatial transformer: pixels attend to each other and to the text.
+//! The spatial transformer, in which pixels attend to each other and to the text.
 
 use crate::Result;
 use crate::nn::{AttentionShape, GroupNorm, LayerNorm, Linear, attention, geglu, residual, transpose};
@@ -17,13 +17,13 @@ pub(super) struct TransformerShape {
 }
 
 impl TransformerShape {
-    /// Width of the blocks: heads that do not divide the channels leave some over, as in diffusers.
+    /// Width of the blocks: the largest multiple of the heads that is at most the channels, as in diffusers.
     fn width(&self) -> usize {
         self.channels / self.heads * self.heads
     }
 }
 
-/// Group norm, projection, transformer blocks, projection, residual.
+/// Group norm, projection, transformer blocks, projection, and a residual connection around them.
 #[derive(Debug)]
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
@@ -68,6 +68,7 @@ impl SpatialTransformer {
     }
 }
 
+/// Self-attention, cross-attention to the text and a gated perceptron, each with a norm and a residual connection.
 #[derive(Debug)]
 struct TransformerBlock {
     norm1: LayerNorm,
@@ -75,8 +76,8 @@ struct TransformerBlock {
     norm2: LayerNorm,
     attn2: Attention,
     norm3: LayerNorm,
-    widen: Linear,
-    narrow: Linear,
+    ff_in: Linear,
+    ff_out: Linear,
 }
 
 impl TransformerBlock {
@@ -89,21 +90,22 @@ impl TransformerBlock {
             norm2: norm("norm2")?,
             attn2: Attention::new(&scope.at("attn2"), width, shape.text_width, shape.heads)?,
             norm3: norm("norm3")?,
-            widen: Linear::new(&scope.at("ff.net.0.proj"), width, 8 * width)?,
-            narrow: Linear::new(&scope.at("ff.net.2"), 4 * width, width)?,
+            ff_in: Linear::new(&scope.at("ff.net.0.proj"), width, 8 * width)?,
+            ff_out: Linear::new(&scope.at("ff.net.2"), 4 * width, width)?,
         })
     }
 
-    /// `x`: (batch, pixels, width).
+    /// `x`: (batch, pixels, width); `text`: (batch, tokens, width).
     fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
         let h = self.norm1.forward(x)?;
         let x = residual(x, &self.attn1.forward(&h, &h)?)?;
         let x = residual(&x, &self.attn2.forward(&self.norm2.forward(&x)?, text)?)?;
-        let h = self.widen.forward(&self.norm3.forward(&x)?)?;
-        Ok(residual(&x, &self.narrow.forward(&geglu(&h)?)?)?)
+        let h = self.ff_in.forward(&self.norm3.forward(&x)?)?;
+        Ok(residual(&x, &self.ff_out.forward(&geglu(&h)?)?)?)
     }
 }
 
+/// Multi-head attention with its projections.
 #[derive(Debug)]
 struct Attention {
     to_q: Linear,
@@ -124,7 +126,7 @@ impl Attention {
         })
     }
 
-    /// Queries from `x`, keys and values from `source`.
+    /// Attends from `x` to `source`.
     fn forward(&self, x: &Tensor, source: &Tensor) -> Result<Tensor> {
         let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(source)?, self.to_v.forward(source)?);
         self.to_out.forward(&attention(&q, &k, &v, self.shape)?)

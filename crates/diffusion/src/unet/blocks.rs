@@ -1,4 +1,4 @@
-//! The blocks on the way down, in the middle and on the way up.
+//! The down blocks, the middle block and the up blocks.
 
 use super::attention::{SpatialTransformer, TransformerShape};
 use super::resnet::{ResnetBlock, ResnetShape};
@@ -9,7 +9,7 @@ use crate::weights::Scope;
 use crate::{Error, Result};
 use candle_core::Tensor;
 
-/// Residual blocks, each followed by attention where the block attends.
+/// Residual blocks, each followed by a spatial transformer if the block has attention.
 #[derive(Debug)]
 struct Layers {
     resnets: Vec<ResnetBlock>,
@@ -26,7 +26,7 @@ fn resnet(config: &UnetConfig, inputs: usize, outputs: usize) -> ResnetShape {
     }
 }
 
-/// `block` counts from the top of the way down, also for blocks on the way up.
+/// `block`: the number of the down block; for an up block, that of the mirrored down block.
 fn transformer(config: &UnetConfig, block: usize, layers: usize) -> TransformerShape {
     TransformerShape {
         channels: config.block_out_channels[block],
@@ -39,7 +39,7 @@ fn transformer(config: &UnetConfig, block: usize, layers: usize) -> TransformerS
 }
 
 impl Layers {
-    /// `attentions`: one for each residual block, or none.
+    /// `attentions`: one for each residual block, or none at all.
     fn new(scope: &Scope<'_>, resnets: &[ResnetShape], attentions: &[TransformerShape]) -> Result<Self> {
         Ok(Self {
             resnets: resnets
@@ -55,7 +55,7 @@ impl Layers {
         })
     }
 
-    /// Residual block and attention `j`, as one step of the tape; `skip` joins the channels of `x`.
+    /// Runs residual block and attention `j` as one step of the tape. `skip` is concatenated to the channels of `x`.
     fn forward<'a>(
         &'a self,
         tape: &mut Tape<'a>,
@@ -81,7 +81,7 @@ impl Layers {
     }
 }
 
-/// A block that halves the image, except the last.
+/// A down block: layers, and except in the last block a downsampling by 2.
 #[derive(Debug)]
 pub(crate) struct DownBlock {
     layers: Layers,
@@ -89,7 +89,7 @@ pub(crate) struct DownBlock {
 }
 
 impl DownBlock {
-    /// Pushes the channels of what it will leave for the way up.
+    /// Appends the channels of the skip connections of this block to `skips`.
     pub(crate) fn new(
         scope: &Scope<'_>,
         config: &UnetConfig,
@@ -102,8 +102,8 @@ impl DownBlock {
             .map(|j| resnet(config, if j == 0 { inputs } else { channels }, channels))
             .collect();
         let attentions: Vec<TransformerShape> = (0..resnets.len())
-            .filter(|_| config.attends_down(i))
-            .map(|j| transformer(config, i, config.transformers_down(i, j)))
+            .filter(|_| config.down_block_attends(i))
+            .map(|j| transformer(config, i, config.down_block_transformers(i, j)))
             .collect();
         let last = i + 1 == config.block_out_channels.len();
         skips.extend(std::iter::repeat_n(channels, resnets.len() + usize::from(!last)));
@@ -115,6 +115,7 @@ impl DownBlock {
         })
     }
 
+    /// Appends the states for the skip connections to `skips`.
     pub(crate) fn forward<'a>(
         &'a self,
         tape: &mut Tape<'a>,
@@ -136,7 +137,7 @@ impl DownBlock {
     }
 }
 
-/// Residual, attention, residual; without attention, one residual; or nothing.
+/// The middle block: residual block, attention, residual block; or a single residual block; or nothing.
 #[derive(Debug)]
 pub(crate) struct MidBlock {
     layers: Option<Layers>,
@@ -147,8 +148,8 @@ impl MidBlock {
     pub(crate) fn new(scope: &Scope<'_>, config: &UnetConfig, channels: usize) -> Result<Self> {
         let shape = resnet(config, channels, channels);
         let block = config.block_out_channels.len() - 1;
-        let attends = config.attends_middle();
-        let attention = attends.then(|| transformer(config, block, config.transformers_down(block, 0)));
+        let attends = config.mid_block_attends();
+        let attention = attends.then(|| transformer(config, block, config.down_block_transformers(block, 0)));
         Ok(Self {
             layers: (config.mid_block_type.is_some())
                 .then(|| Layers::new(scope, &[shape], attention.as_slice()))
@@ -175,7 +176,7 @@ impl MidBlock {
     }
 }
 
-/// A block that doubles the image, except the last, and takes back what the way down left.
+/// An up block: layers that take skip connections, and except in the last block an upsampling by 2.
 #[derive(Debug)]
 pub(super) struct UpBlock {
     layers: Layers,
@@ -183,6 +184,7 @@ pub(super) struct UpBlock {
 }
 
 impl UpBlock {
+    /// Removes the channels of the skip connections that this block takes from `skips`.
     pub(super) fn new(
         scope: &Scope<'_>,
         config: &UnetConfig,
@@ -201,8 +203,8 @@ impl UpBlock {
             before = channels;
         }
         let attentions: Vec<TransformerShape> = (0..resnets.len())
-            .filter(|_| config.attends_up(i))
-            .map(|j| transformer(config, mirrored, config.transformers_up(i, j)))
+            .filter(|_| config.up_block_attends(i))
+            .map(|j| transformer(config, mirrored, config.up_block_transformers(i, j)))
             .collect();
         Ok(Self {
             layers: Layers::new(scope, &resnets, &attentions)?,
@@ -212,6 +214,7 @@ impl UpBlock {
         })
     }
 
+    /// Removes the states of the skip connections that this block takes from `skips`.
     pub(super) fn forward<'a>(
         &'a self,
         tape: &mut Tape<'a>,
@@ -223,13 +226,13 @@ impl UpBlock {
         let mut x = x.clone();
         for j in 0..self.layers.resnets.len() {
             let skip = skips.pop().ok_or_else(|| {
-                Error::Candle(candle_core::Error::Msg("the way up takes more than the way down left".into()))
+                Error::message("the up blocks take more skip connections than the down blocks have")
             })?;
             x = self.layers.forward(tape, j, &x, Some(&skip), time, text)?;
         }
         match (&self.upsample, skips.last()) {
             (Some(convolution), Some(next)) => {
-                // To the size of what comes next, so that odd sizes meet again.
+                // To the size of the next skip connection, which differs from twice the size where sides are odd.
                 let (_, _, height, width) = next.dims4()?;
                 tape.run(&[&x], move |t| convolution.forward(&upsample_nearest(&t[0], height, width)?))
             }

@@ -1,29 +1,30 @@
-//! UNet2DCondition, under diffusers' weight names: predicts the noise (or velocity) of latents.
+//! The UNet (diffusers' `UNet2DConditionModel`, with its weight names), which predicts the noise or velocity of latents.
 
 mod attention;
 mod blocks;
 mod embeddings;
+pub(crate) mod original_names;
 mod resnet;
 
 use crate::config::UnetConfig;
 use crate::lora::Adapter;
 use crate::nn::{Activation, Conv2d, GroupNorm};
-use crate::tape::{Keep, Pass, Tape};
+use crate::tape::{BackwardMode, Pass, Tape};
 use crate::weights::{Parameters, PartFiles, Scope, Stem, StoredWeights, Variables, Weights};
 use crate::{Error, Result};
 use blocks::UpBlock;
 pub(crate) use blocks::{DownBlock, MidBlock};
 use candle_core::{DType, Device, Tensor};
-pub use embeddings::Added;
+pub use embeddings::AddedConditioning;
 use embeddings::AddedEmbedding;
 pub(crate) use embeddings::TimeEmbedding;
 pub(crate) use resnet::{ResnetBlock, ResnetShape};
 use std::path::Path;
 
-/// Name of the weights file that we write in a folder in diffusers layout; others are read too ([`Stem::NETWORK`]).
+/// The name of the weights file that we write. [`Stem::NETWORK`] lists the names that are read.
 pub const WEIGHTS_FILE: &str = "diffusion_pytorch_model.safetensors";
 
-/// The UNet.
+/// A UNet.
 #[derive(Debug)]
 pub struct Unet {
     conv_in: Conv2d,
@@ -37,12 +38,12 @@ pub struct Unet {
     config: UnetConfig,
 }
 
-/// What another network (a ControlNet) adds to a UNet's states.
+/// The states that a ControlNet adds to those of a UNet.
 #[derive(Clone, Debug)]
 pub struct Residuals {
-    /// For each state that the way down leaves for the way up, from the first convolution on.
+    /// For each skip connection, starting with that of the first convolution.
     pub down: Vec<Tensor>,
-    /// For the middle's.
+    /// For the middle block.
     pub mid: Tensor,
 }
 
@@ -50,7 +51,7 @@ impl Unet {
     /// Builds the network that the config describes from its parameters.
     ///
     /// # Errors
-    /// A parameter that is missing or misshapen.
+    /// Fails if a parameter is missing or has another shape.
     pub fn new(scope: &Scope<'_>, config: UnetConfig) -> Result<Self> {
         let channels = &config.block_out_channels;
         let first = channels[0];
@@ -91,41 +92,41 @@ impl Unet {
         })
     }
 
-    /// Reads `folder` (`config.json` and weights). The variables are empty unless `trainable`.
+    /// Loads `config.json` and the weights of `folder`. The returned variables are empty unless `trainable`.
     ///
     /// # Errors
-    /// A file that cannot be read, an unsupported setting, or a tensor that is missing, extra or misshapen.
+    /// Fails if a file cannot be read, a setting is not supported, or a tensor is missing, superfluous or of another shape.
     pub fn load(folder: &Path, device: &Device, trainable: bool) -> Result<(Self, Variables)> {
         let (config, files) = Self::files(folder)?;
-        Parameters::stored(StoredWeights::open(&files)?, device, DType::F32, trainable)
+        Parameters::from_stored(StoredWeights::open(&files)?, device, DType::F32, trainable)
             .build(|scope| Self::new(scope, config.clone()))
     }
 
-    /// Reads `folder` frozen, to compute in `dtype`.
+    /// Loads `folder`, frozen and computing in `dtype`.
     ///
     /// # Errors
     /// As [`Unet::load`].
     pub fn load_frozen(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let (config, files) = Self::files(folder)?;
-        let parameters = Parameters::stored(StoredWeights::open(&files)?, device, dtype, false);
+        let parameters = Parameters::from_stored(StoredWeights::open(&files)?, device, dtype, false);
         Ok(parameters.build(|scope| Self::new(scope, config.clone()))?.0)
     }
 
-    /// Reads `folder`, frozen, also with every parameter by name; they share their memory with the network.
+    /// Loads `folder`, frozen; also returns every parameter by name. They share their memory with the network.
     ///
     /// # Errors
     /// As [`Unet::load`].
     pub fn load_with_weights(folder: &Path, device: &Device) -> Result<(Self, Weights)> {
         let (config, files) = Self::files(folder)?;
-        let parameters = Parameters::stored(StoredWeights::open(&files)?, device, DType::F32, false);
+        let parameters = Parameters::from_stored(StoredWeights::open(&files)?, device, DType::F32, false);
         let unet = Self::new(&parameters.root(), config)?;
         Ok((unet, parameters.finish_with_weights()?.1))
     }
 
-    /// The network of parameters at hand, frozen, computing in `dtype`, and of an adapter's updates beside them.
+    /// Builds a frozen network from parameters in memory, computing in `dtype`, with the updates of an adapter.
     ///
     /// # Errors
-    /// A parameter that is missing, misshapen or superfluous.
+    /// Fails if a parameter is missing, superfluous or of another shape.
     pub fn of_weights(
         config: UnetConfig,
         weights: &Weights,
@@ -133,68 +134,68 @@ impl Unet {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let parameters = Parameters::of_tensors(weights.clone(), device).in_type(dtype);
+        let parameters = Parameters::of_tensors(weights.clone(), device).with_dtype(dtype);
         let parameters = parameters.with_adapter(adapter.clone());
         let unet = Self::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(unet)
     }
 
-    /// The config of `folder`, checked, and the files of its weights.
+    /// Reads the config of `folder` and finds its weights files.
     ///
     /// # Errors
-    /// As [`Unet::load`], as far as configs and the presence of files go.
+    /// Fails if a file is missing, or the config cannot be read or is not supported.
     pub fn files(folder: &Path) -> Result<(UnetConfig, PartFiles)> {
         Ok((Self::config_of(folder)?, PartFiles::locate(folder, Stem::NETWORK)?))
     }
 
-    /// The config of `folder`, checked.
+    /// Reads and checks the config of `folder`.
     ///
     /// # Errors
-    /// It cannot be read or has an unsupported setting.
+    /// Fails if it cannot be read or has an unsupported setting.
     pub fn config_of(folder: &Path) -> Result<UnetConfig> {
         UnetConfig::read(&folder.join("config.json"))
     }
 
-    /// The type of its weights, which latents and text must have too.
+    /// The type of the weights, which latents and text must have too.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.conv_in.dtype()
     }
 
-    /// What it was built from.
+    /// The config of the network.
     #[must_use]
     pub fn config(&self) -> &UnetConfig {
         &self.config
     }
 
-    /// `latents`: (batch, channels, height, width), noised; `timesteps`: (batch) of f32, each sample its own;
-    /// `text`: (batch, tokens, width). Returns the prediction, shaped as the latents.
+    /// Predicts the noise or velocity of `latents`, (batch, channels, height, width). `timesteps`: (batch), `f32`; `text`:
+    /// (batch, tokens, width).
     ///
     /// # Errors
-    /// Shapes that do not fit, or a model that needs to be told more ([`Unet::forward_with`]).
+    /// Fails if the shapes do not fit, or the model needs added conditioning ([`Unet::forward_with`]).
     pub fn forward(&self, latents: &Tensor, timesteps: &Tensor, text: &Tensor) -> Result<Tensor> {
         self.forward_with(latents, timesteps, text, None)
     }
 
-    /// As [`Unet::forward`], for models that may take pooled text and time ids beside the text (SDXL).
+    /// As [`Unet::forward`], with the added conditioning of SDXL.
     ///
     /// # Errors
-    /// Shapes that do not fit; `added` is missing, or the model takes none.
+    /// Fails if the shapes do not fit, or `added` is missing or superfluous.
     pub fn forward_with(
         &self,
         latents: &Tensor,
         timesteps: &Tensor,
         text: &Tensor,
-        added: Option<&Added>,
+        added: Option<&AddedConditioning>,
     ) -> Result<Tensor> {
-        self.steps(&mut Tape::new(Keep::Graph), latents, timesteps, text, added, None)
+        self.steps(&mut Tape::new(BackwardMode::StoreGraph), latents, timesteps, text, added, None)
     }
 
-    /// As [`Unet::forward`], with what a ControlNet adds on the way.
+    /// As [`Unet::forward`], with the residuals of a ControlNet.
     ///
     /// # Errors
-    /// Shapes that do not fit, or residuals of a UNet with other blocks.
+    /// Fails if the shapes do not fit, or the residuals are for a UNet with other blocks.
     pub fn forward_with_residuals(
         &self,
         latents: &Tensor,
@@ -202,25 +203,31 @@ impl Unet {
         text: &Tensor,
         residuals: &Residuals,
     ) -> Result<Tensor> {
-        self.steps(&mut Tape::new(Keep::Graph), latents, timesteps, text, None, Some(residuals))
+        self.steps(&mut Tape::new(BackwardMode::StoreGraph), latents, timesteps, text, None, Some(residuals))
     }
 
-    /// As [`Unet::forward_with`], keeping for the way back what the caller says. Gradients reach the parameters only.
+    /// As [`Unet::forward_with`], with a choice of what is stored for the backward pass. With [`BackwardMode::Recompute`], only
+    /// parameters get gradients.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Unet::forward_with`]; also if the text needs a gradient and `mode` is [`BackwardMode::Recompute`].
     pub fn pass(
         &self,
         latents: &Tensor,
         timesteps: &Tensor,
         text: &Tensor,
-        added: Option<&Added>,
-        keep: Keep,
+        added: Option<&AddedConditioning>,
+        mode: BackwardMode,
     ) -> Result<Pass<'_>> {
-        if keep == Keep::Inputs && (text.track_op() || added.is_some_and(Added::track_op)) {
-            return Err(wrong("a pass that keeps inputs only has no way back into the text: keep the graph"));
+        if mode == BackwardMode::Recompute
+            && (text.track_op() || added.is_some_and(AddedConditioning::track_op))
+        {
+            return Err(Error::message(
+                "a pass that recomputes its graph passes no gradient to the text, but the text needs one: use \
+                 BackwardMode::StoreGraph",
+            ));
         }
-        let mut tape = Tape::new(keep);
+        let mut tape = Tape::new(mode);
         let prediction = self.steps(&mut tape, latents, timesteps, text, added, None)?;
         tape.finish(prediction)
     }
@@ -231,12 +238,12 @@ impl Unet {
         latents: &Tensor,
         timesteps: &Tensor,
         text: &Tensor,
-        added: Option<&Added>,
+        added: Option<&AddedConditioning>,
         residuals: Option<&Residuals>,
     ) -> Result<Tensor> {
         let added = added.cloned();
         let time = tape.run(&[timesteps], move |t| {
-            // Every residual block would apply the SiLU first.
+            // Every residual block starts with this SiLU, so it is applied once here.
             Ok(Activation::Silu.apply(&self.embed(&t[0], added.as_ref())?)?)
         })?;
         let mut x = tape.run(&[latents], |t| self.conv_in.forward(&t[0]))?;
@@ -254,25 +261,25 @@ impl Unet {
         tape.run(&[&x], |t| self.conv_out.forward(&self.norm_out.forward_silu(&t[0])?))
     }
 
-    /// What the blocks are told of the noise level and whatever else: (batch, width).
-    fn embed(&self, timesteps: &Tensor, added: Option<&Added>) -> Result<Tensor> {
+    /// The embedding of timesteps and added conditioning, (batch, width).
+    fn embed(&self, timesteps: &Tensor, added: Option<&AddedConditioning>) -> Result<Tensor> {
         let time = self.time.forward(timesteps)?;
         match (&self.added, added) {
             (Some(embedding), Some(added)) => Ok((time + embedding.forward(added)?)?),
             (None, None) => Ok(time),
-            (Some(_), None) => Err(wrong("this UNet needs pooled text and time ids (text_time)")),
-            (None, Some(_)) => Err(wrong("this UNet takes neither pooled text nor time ids")),
+            (Some(_), None) => Err(Error::message("this UNet needs pooled text and time ids (text_time)")),
+            (None, Some(_)) => Err(Error::message("this UNet takes neither pooled text nor time ids")),
         }
     }
 }
 
 impl Residuals {
-    /// Adds to what the way down left; returns the middle's sum.
+    /// Adds the residuals to the skip connections. Returns the sum for the middle block.
     fn add(&self, skips: &mut [Tensor], mid: &Tensor) -> Result<Tensor> {
         if self.down.len() != skips.len() {
-            let (has, needed) = (self.down.len(), skips.len());
-            return Err(wrong(&format!(
-                "the ControlNet has {has} outputs on the way down, the UNet takes {needed}"
+            let (found, needed) = (self.down.len(), skips.len());
+            return Err(Error::message(format!(
+                "the ControlNet has {found} outputs for skip connections, but the UNet has {needed}"
             )));
         }
         for (skip, residual) in skips.iter_mut().zip(&self.down) {
@@ -280,8 +287,4 @@ impl Residuals {
         }
         Ok((mid + &self.mid)?)
     }
-}
-
-fn wrong(problem: &str) -> Error {
-    Error::Candle(candle_core::Error::Msg(problem.to_owned()))
 }

@@ -1,11 +1,11 @@
-//! The residual block, with (UNet) or without (autoencoder) a timestep embedding.
+//! The residual block, with a timestep embedding (UNet) or without (autoencoder).
 
 use crate::Result;
-use crate::nn::{Conv2d, GroupNorm, Linear, residual, shift};
+use crate::nn::{Conv2d, GroupNorm, Linear, add_channelwise, residual};
 use crate::weights::Scope;
 use candle_core::Tensor;
 
-/// Two convolutions, each after group norm and SiLU, beside a shortcut.
+/// Two convolutions, each after group norm and SiLU, and a shortcut around them.
 #[derive(Debug)]
 pub(crate) struct ResnetBlock {
     norm1: GroupNorm,
@@ -21,7 +21,7 @@ pub(crate) struct ResnetBlock {
 pub(crate) struct ResnetShape {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Width of the timestep embedding, if the block takes one.
+    /// Width of the timestep embedding; `None` if the block takes none.
     pub(crate) time: Option<usize>,
     pub(crate) groups: usize,
     pub(crate) epsilon: f64,
@@ -46,7 +46,7 @@ impl ResnetBlock {
     pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
         if let (Some(project), Some(time)) = (&self.time, time) {
-            h = shift(&h, &project.forward(time)?)?;
+            h = add_channelwise(&h, &project.forward(time)?)?;
         }
         let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
         match &self.shortcut {

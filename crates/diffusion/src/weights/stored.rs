@@ -1,150 +1,145 @@
-//! The weights of a part as they lie in its files: read tensor by tensor, so that never more than one of them is in
-//! memory beside the network that is being built.
+//! The weights in a part's files, read tensor by tensor, so that at most one is in memory beside the network under
+//! construction.
 
-use super::files::PartFiles;
-use crate::torch_file::{Dtype, StoredTensor, WeightsFile};
+use super::part_files::PartFiles;
+use crate::torch_file::{Dtype, STATE_DICT, StoredTensor, WeightsFile};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 use std::collections::BTreeMap;
 
-/// How many problems an error names.
-const SHOWN: usize = 8;
-/// The place in a pickle where frameworks keep the weights among other things.
-const USUAL_ROOT: &str = "state_dict";
+/// The largest number of problems that an error lists.
+const MAX_PROBLEMS: usize = 8;
 
-/// A part's tensors, each in its file.
+/// The tensors in a part's files, by name.
 #[derive(Debug)]
 pub struct StoredWeights {
     origin: String,
     files: Vec<WeightsFile>,
     tensors: BTreeMap<String, (usize, StoredTensor)>,
-    /// Tensors that are there and cannot be read, with the reason.
+    /// Tensors that are present but cannot be read, with the reason.
     unreadable: BTreeMap<String, String>,
 }
 
 impl StoredWeights {
-    /// Reads everything but the tensors' elements.
+    /// Opens the files and reads everything but the tensors' values.
     ///
     /// # Errors
-    /// A file that is damaged, a shard that lacks what the index says it has, or two shards with the same tensor.
+    /// Fails if a file is damaged, a shard lacks a tensor that the index assigns to it, or two shards have the same tensor.
     pub fn open(part: &PartFiles) -> Result<Self> {
         let origin = part.origin().display().to_string();
         let mut stored =
             Self { origin, files: vec![], tensors: BTreeMap::new(), unreadable: BTreeMap::new() };
         for (i, path) in part.files().iter().enumerate() {
             let file = WeightsFile::open(path)?;
-            let root = (file.roots() == [USUAL_ROOT]).then_some(USUAL_ROOT);
+            let root = (file.roots() == [STATE_DICT]).then_some(STATE_DICT);
             let listing = file.list(root)?;
             stored.unreadable.extend(listing.unreadable);
             for (name, tensor) in listing.tensors {
                 if let Some((before, _)) = stored.tensors.insert(name.clone(), (i, tensor)) {
                     let problem = if before == i {
-                        "is there twice".to_owned()
+                        "occurs twice".to_owned()
                     } else {
-                        format!("is in {} too", part.files()[before].display())
+                        format!("is also in {}", part.files()[before].display())
                     };
-                    return Err(Error::tensor(path.display().to_string(), name, problem));
+                    return Err(Error::tensor(path.display(), name, problem));
                 }
             }
             stored.files.push(file);
         }
         let mut problems = vec![];
-        for (name, &place) in part.places.iter().flatten() {
-            if stored.tensors.get(name).is_none_or(|(file, _)| *file != place) {
-                let shard = part.files()[place].file_name().unwrap_or_default().to_string_lossy();
-                problems.push((name.clone(), format!("should be in {shard} and is not")));
+        for (name, &expected) in part.shards.iter().flatten() {
+            if stored.tensors.get(name).is_none_or(|(file, _)| *file != expected) {
+                let shard = part.files()[expected].file_name().unwrap_or_default().to_string_lossy();
+                problems
+                    .push((name.clone(), format!("is missing from {shard}, to which the index assigns it")));
             }
         }
-        stored.complain(problems)?;
+        stored.fail_if_any(problems)?;
         Ok(stored)
     }
 
-    /// Gives tensors other names or shapes (of the same elements).
+    /// Renames tensors.
     ///
     /// # Errors
-    /// Two get the same name.
-    pub fn adapt(mut self, adapt: impl Fn(String, StoredTensor) -> (String, StoredTensor)) -> Result<Self> {
-        for (name, (file, tensor)) in std::mem::take(&mut self.tensors) {
-            let (new, tensor) = adapt(name.clone(), tensor);
-            if self.tensors.insert(new.clone(), (file, tensor)).is_some() {
-                return Err(Error::tensor(
-                    self.origin,
-                    new,
-                    format!("is there under its name and as {name:?}"),
-                ));
+    /// Fails if two tensors get the same name.
+    pub fn rename(mut self, new_name: impl Fn(&str) -> String) -> Result<Self> {
+        for (name, tensor) in std::mem::take(&mut self.tensors) {
+            let new = new_name(&name);
+            if self.tensors.insert(new.clone(), tensor).is_some() {
+                return Err(Error::tensor(self.origin, new, format!("occurs twice, once as {name:?}")));
             }
         }
         Ok(self)
     }
 
-    /// The file, or the index of the shards, for messages.
+    /// The file, or the index of the shards, for error messages.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Names and shapes of all tensors.
+    /// The names and shapes of all tensors.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, (_, tensor))| (name.as_str(), tensor.shape()))
     }
 
-    /// The tensor of a name, as it lies in its file.
+    /// The tensor `name` with the file it is in.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&WeightsFile, &StoredTensor)> {
         self.tensors.get(name).map(|(file, tensor)| (&self.files[*file], tensor))
     }
 
-    /// Holds the tensors to those that a network asks for.
+    /// Checks that the files have exactly the tensors that a network needs.
     ///
     /// # Errors
-    /// Tensors that are missing, misshapen or of no use, several at once.
-    pub fn check(&self, wanted: &BTreeMap<String, Vec<usize>>) -> Result<()> {
+    /// Fails if tensors are missing, superfluous or of another shape, and lists several of them.
+    pub fn check(&self, needed: &BTreeMap<String, Vec<usize>>) -> Result<()> {
         let mut problems = vec![];
-        for (name, shape) in wanted {
+        for (name, shape) in needed {
             if let Some((_, tensor)) = self.tensors.get(name) {
                 if tensor.shape() != shape {
-                    problems.push((name.clone(), misshapen(tensor.shape(), shape)));
+                    problems.push((name.clone(), shape_problem(tensor.shape(), shape)));
                 }
             } else {
                 let reason = self.unreadable.get(name).map_or("is missing", String::as_str);
                 problems.push((name.clone(), reason.to_owned()));
             }
         }
-        for name in self.tensors.keys().filter(|name| !wanted.contains_key(*name) && !is_idle(name)) {
+        for name in self.tensors.keys().filter(|name| !needed.contains_key(*name) && !is_ignored(name)) {
             problems.push((name.clone(), EXTRA.to_owned()));
         }
-        self.complain(problems)
+        self.fail_if_any(problems)
     }
 
-    fn complain(&self, mut problems: Vec<(String, String)>) -> Result<()> {
-        let more = problems.len().saturating_sub(SHOWN);
-        problems.truncate(SHOWN);
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Tensors { origin: self.origin.clone(), problems, more }),
+    fn fail_if_any(&self, mut problems: Vec<(String, String)>) -> Result<()> {
+        if problems.is_empty() {
+            return Ok(());
         }
+        let more = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        Err(Error::Tensors { origin: self.origin.clone(), problems, more })
     }
 
-    /// Reads a tensor, of any floating type, as `dtype`, on the CPU.
+    /// Reads a tensor of any floating-point type to the CPU and converts it to `dtype`.
     ///
     /// # Errors
-    /// It is missing, is not of `shape`, holds whole numbers, or its file cannot be read.
+    /// Fails if it is missing, does not have `shape`, is not of a floating-point type, or its file cannot be read.
     pub fn read(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bad = |problem: String| Error::tensor(self.origin.clone(), name.to_owned(), problem);
+        let bad = |problem: &str| Error::tensor(&self.origin, name, problem);
         let (file, tensor) = self
             .get(name)
-            .ok_or_else(|| bad(self.unreadable.get(name).map_or("is missing", String::as_str).to_owned()))?;
+            .ok_or_else(|| bad(self.unreadable.get(name).map_or("is missing", String::as_str)))?;
         if tensor.shape() != shape {
-            return Err(bad(misshapen(tensor.shape(), shape)));
+            return Err(bad(&shape_problem(tensor.shape(), shape)));
         }
         let widen = widen(tensor.dtype()).ok_or_else(|| {
-            bad(format!("has elements of type {}: only F64, F32, F16 and BF16 are weights", tensor.dtype()))
+            bad(&format!("has type {}: weights must be F64, F32, F16 or BF16", tensor.dtype()))
         })?;
         if (tensor.dtype(), dtype) == (Dtype::F64, DType::F64) {
             let mut values: Vec<f64> = Vec::with_capacity(shape.iter().product());
             file.read(tensor, &mut |bytes| {
-                values.extend(bytes.as_chunks().0.iter().map(|&element| f64::from_le_bytes(element)));
+                values.extend(bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)));
                 Ok(())
             })?;
             return Ok(Tensor::from_vec(values, shape, &Device::Cpu)?);
@@ -158,23 +153,23 @@ impl StoredWeights {
     }
 }
 
-/// What is said of a tensor that no layer asks for.
+/// The problem of a tensor that no layer uses.
 pub(super) const EXTRA: &str = "is in the file but not in the network that the config describes";
 
-/// What is said of a tensor of another shape.
-pub(super) fn misshapen(has: &[usize], wanted: &[usize]) -> String {
-    format!("has shape {has:?} where the config asks for {wanted:?}")
+/// The problem of a tensor of another shape than the layer's.
+pub(super) fn shape_problem(found: &[usize], needed: &[usize]) -> String {
+    format!("has shape {found:?}, but the config needs {needed:?}")
 }
 
-/// Old files carry this constant index; it is no parameter.
-pub(super) fn is_idle(name: &str) -> bool {
+/// Whether a tensor is not a parameter: old files have a constant index of positions.
+pub(super) fn is_ignored(name: &str) -> bool {
     name.ends_with("position_ids")
 }
 
-/// Appends elements as f32.
+/// Appends values, converted to `f32`.
 type Widen = fn(&[u8], &mut Vec<f32>);
 
-/// How elements become f32. All fit into it, but for the last bits of f64.
+/// The conversion of a type to `f32`, which is exact except for `f64`; `None` for types that weights do not have.
 fn widen(dtype: Dtype) -> Option<Widen> {
     Some(match dtype {
         Dtype::F32 => |bytes, values| extend(bytes, values, f32::from_le_bytes),
@@ -186,5 +181,5 @@ fn widen(dtype: Dtype) -> Option<Widen> {
 }
 
 fn extend<const N: usize>(bytes: &[u8], values: &mut Vec<f32>, value: impl Fn([u8; N]) -> f32) {
-    values.extend(bytes.as_chunks::<N>().0.iter().map(|&element| value(element)));
+    values.extend(bytes.as_chunks::<N>().0.iter().map(|&bytes| value(bytes)));
 }

@@ -1,4 +1,4 @@
-//! Autoencoder: both moments, decoding, and the gradient of every parameter.
+//! The autoencoder: moments, decoded images, and the gradient of every parameter.
 
 use crate::fixture::{Expected, folder};
 use candle_core::Device;
@@ -11,7 +11,7 @@ fn check(name: &str) {
     let posterior = vae.encode(images).expect("encode");
     expected.assert_close("mean", &posterior.mean, 1e-5);
     expected.assert_close("log_variance", &posterior.log_variance, 1e-5);
-    // The oracle's decoder is fed by the oracle's own encoder, as ours is by ours: one graph, one loss.
+    // Encoder and decoder are one graph with one loss, as in the oracle.
     let deviation = (&posterior.log_variance * 0.5).and_then(|l| l.exp()).expect("deviation");
     let latents = (deviation * noise).and_then(|n| &posterior.mean + n).expect("latents");
     let decoded = vae.decode(&latents).expect("decode");
@@ -28,7 +28,7 @@ fn with_attention_in_the_middle() {
     check("model/vae");
 }
 
-/// Also without the pointwise convolutions around the latents.
+/// Also without the 1 x 1 convolutions around the latents.
 #[test]
 fn without_attention() {
     check("vae_plain");

@@ -1,5 +1,5 @@
-//! A second opinion where candle-transformers is faithful: the text tower with quick GELU and the usual epsilon. Its
-//! UNet is not (tanh GELU, one timestep per batch, groups ignored), nor is its autoencoder where the middle attends.
+//! The text tower against candle-transformers, a second reference. Its UNet (tanh GELU, one timestep per batch, groups ignored)
+//! and its autoencoder with attention differ from diffusers and cannot serve as references.
 
 use crate::fixture::{Expected, folder, relative_error};
 use candle_core::{DType, Device, Tensor};
@@ -30,7 +30,7 @@ fn text_states() {
         projection_dim: c.projection_dim,
     };
     let weights = weights(&folder.join("model.safetensors")).pp("text_model");
-    let theirs = ClipTextTransformer::new(weights, &config).expect("candle's");
+    let theirs = ClipTextTransformer::new(weights, &config).expect("candle's text tower");
     let ids: Tensor = Expected::read("model/text_encoder").get("ids").to_dtype(DType::U32).expect("ids");
     let states = theirs.forward_with_mask(&ids, usize::MAX).expect("candle's forward");
     let ours = ours.forward(&ids.to_vec2().expect("ids")).expect("forward");

@@ -1,4 +1,4 @@
-//! ControlNets against diffusers' and against the first implementation of Prompt Diffusion's.
+//! ControlNets against diffusers and against the original implementation of Prompt Diffusion.
 
 use crate::fixture::{Expected, folder};
 use candle_core::{Device, Tensor};
@@ -17,9 +17,9 @@ fn assert_residuals(expected: &Expected, residuals: &Residuals) {
     expected.assert_close("mid", &residuals.mid, TOLERANCE);
 }
 
-/// One hint; and what it does to a UNet, at sides that do not halve evenly.
+/// A ControlNet with one hint, and its effect on a UNet, with odd sides.
 #[test]
-fn a_plain_one_steers_a_unet_as_in_diffusers() {
+fn a_plain_controlnet_equals_diffusers() {
     let expected = Expected::read("controlnet_plain");
     let network = ControlNet::load(&folder("controlnet_plain"), &Device::Cpu).expect("load");
     let (unet, _) = Unet::load(&folder("model/unet"), &Device::Cpu, false).expect("load");
@@ -31,14 +31,14 @@ fn a_plain_one_steers_a_unet_as_in_diffusers() {
     assert_residuals(&expected, &residuals);
     let output = unet.forward_with_residuals(latents, timesteps, text, &residuals).expect("forward");
     expected.assert_close("output", &output, TOLERANCE);
-    let error = network.encode_hints(hint, Some(hint)).expect_err("it has no encoder of queries");
-    assert!(error.to_string().contains("takes none"), "{error}");
+    let error = network.encode_hints(hint, Some(hint)).expect_err("it has no query encoder");
+    assert!(error.to_string().contains("takes no query"), "{error}");
     let fewer = Residuals { down: residuals.down[1..].to_vec(), mid: residuals.mid };
     let error = unet.forward_with_residuals(latents, timesteps, text, &fewer).expect_err("one is missing");
     assert!(error.to_string().contains("5 outputs"), "{error}");
 }
 
-/// The config of the small original.
+/// The config of the small network in the original layout.
 fn config() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let config = json!({
@@ -51,9 +51,9 @@ fn config() -> tempfile::TempDir {
     folder
 }
 
-/// A pickle of torch, in which other networks' tensors lie beside.
+/// A pickle that also has tensors of other networks.
 #[test]
-fn the_first_implementation_s_checkpoint_is_read_under_its_names() {
+fn checkpoints_of_the_original_implementation_are_read() {
     let expected = Expected::read("controlnet_original");
     let scratch = config();
     let config = ControlNetConfig::read(&scratch.path().join("config.json")).expect("a config");
@@ -66,20 +66,20 @@ fn the_first_implementation_s_checkpoint_is_read_under_its_names() {
     assert_residuals(&expected, &residuals);
     let error = network.encode_hints(pair, None).expect_err("the query is missing").to_string();
     assert!(error.contains("query"), "{error}");
-    // Another network's file, and one that does not fit.
+    // The file of another network, and a config that does not fit.
     let other = folder("controlnet_plain").join("diffusion_pytorch_model.safetensors");
     let error = ControlNet::load_original(&other, config, &Device::Cpu).expect_err("other names").to_string();
     assert!(error.contains("control_model."), "{error}");
-    let full = ControlNetConfig::prompt_diffusion().expect("sound");
+    let full = ControlNetConfig::prompt_diffusion().expect("valid");
     let error = ControlNet::load_original(&file, full, &Device::Cpu).expect_err("too small").to_string();
     assert!(error.contains("network.ckpt") && error.contains("has shape [8]"), "{error}");
 }
 
 #[test]
-fn settings_that_cannot_be_obeyed_are_errors() {
+fn unsupported_settings_are_errors() {
     let scratch = config();
     let file = scratch.path().join("config.json");
-    let sound: serde_json::Value =
+    let valid: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&file).expect("a config")).expect("a config");
     for (field, value) in [
         ("controlnet_conditioning_channel_order", json!("bgr")),
@@ -88,7 +88,7 @@ fn settings_that_cannot_be_obeyed_are_errors() {
         ("norm_num_groups", json!(3)),
         ("class_embed_type", json!("timestep")),
     ] {
-        let mut config = sound.clone();
+        let mut config = valid.clone();
         config[field] = value;
         std::fs::write(&file, config.to_string()).expect("written");
         let error = ControlNetConfig::read(&file).expect_err(field).to_string();
@@ -96,9 +96,9 @@ fn settings_that_cannot_be_obeyed_are_errors() {
     }
 }
 
-/// Every state of a ControlNet whose zero convolutions are still zero leaves the UNet as it is.
+/// Before training, the zero convolutions output zeros, which do not change the UNet.
 #[test]
-fn one_without_training_changes_nothing() {
+fn zero_residuals_change_nothing() {
     let expected = Expected::read("controlnet_plain");
     let (unet, _) = Unet::load(&folder("model/unet"), &Device::Cpu, false).expect("load");
     let network = ControlNet::load(&folder("controlnet_plain"), &Device::Cpu).expect("load");

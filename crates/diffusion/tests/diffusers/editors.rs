@@ -1,10 +1,11 @@
-//! Images edited as diffusers' InstructPix2Pix pipeline and its port of Prompt Diffusion do, from the same noise.
+//! Edited images against diffusers' InstructPix2Pix pipeline and its port of Prompt Diffusion, from the same noise.
 
 use crate::fixture::{Expected, folder, json};
 use candle_core::{Device, Tensor};
 use diffusion::controlnet::ControlNet;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{
-    Edit, EditSettings, Folders, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
+    Edit, EditSettings, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
 };
 use diffusion::sampler::SamplerKind;
 use image::RgbImage;
@@ -12,11 +13,11 @@ use std::ops::ControlFlow;
 
 const TOLERANCE: f64 = 1e-4;
 
-/// Images of a fixture: (height, width, 3) each.
+/// The images of a fixture, (height, width, 3) each.
 fn images(expected: &Expected, name: &str) -> Vec<RgbImage> {
     let all = expected.get(name);
     let all = if all.rank() == 3 { all.unsqueeze(0).expect("one") } else { all.clone() };
-    let (_, height, width, _) = all.dims4().expect("pictures");
+    let (_, height, width, _) = all.dims4().expect("images");
     let rows = all.flatten_from(1).and_then(|t| t.to_vec2::<u8>()).expect("bytes");
     let image = |bytes| RgbImage::from_raw(width as u32, height as u32, bytes).expect("an image");
     rows.into_iter().map(image).collect()
@@ -28,8 +29,8 @@ fn instruct_pix2pix() -> InstructPix2Pix {
 }
 
 fn edits(expected: &Expected) -> Vec<Edit> {
-    let asked = json("instruct_pix2pix/expected.json");
-    let text = |field: &str, i: usize| asked[field][i].as_str().expect("a text").to_owned();
+    let request = json("instruct_pix2pix/expected.json");
+    let text = |field: &str, i: usize| request[field][i].as_str().expect("a text").to_owned();
     let edit = |(i, image)| Edit {
         image,
         instruction: text("prompt", i),
@@ -43,14 +44,14 @@ fn settings(steps: u32, guidance_scale: f64, image_guidance_scale: f64) -> EditS
     EditSettings { steps, guidance_scale, image_guidance_scale, sampler: SamplerKind::EulerAncestral }
 }
 
-/// Images from -1 to 1 as diffusers gives them out: clamped, from 0 to 1.
-fn shown(images: &Tensor) -> Tensor {
-    images.clamp(-1.0, 1.0).and_then(|p| (p + 1.0)? * 0.5).expect("pictures")
+/// Images from -1 to 1 as diffusers returns them: clamped and from 0 to 1.
+fn from_0_to_1(images: &Tensor) -> Tensor {
+    images.clamp(-1.0, 1.0).and_then(|p| (p + 1.0)? * 0.5).expect("images")
 }
 
-/// One step and four, guided and, as either scale is too low, not.
+/// One and four steps, with guidance and, where a scale is too low, without.
 #[test]
-fn instruct_pix2pix_edits_as_diffusers_does() {
+fn instruct_pix2pix_equals_diffusers() {
     let expected = Expected::read("instruct_pix2pix");
     let editor = instruct_pix2pix();
     assert_eq!(editor.sampler(), SamplerKind::EulerAncestral);
@@ -58,39 +59,39 @@ fn instruct_pix2pix_edits_as_diffusers_does() {
     for steps in [1, 4] {
         for (name, text, image) in [("guided", 7.5, 1.5), ("plain", 1.0, 1.5), ("image_below_1", 7.5, 0.9)] {
             let mut drawn = 0;
-            let mut fresh = || {
+            let mut step_noise = || {
                 drawn += 1;
                 Ok(expected.get("fresh").get(drawn - 1)?.contiguous()?)
             };
-            let mut heard = Vec::new();
+            let mut progress = Vec::new();
             let latents = editor
                 .latents_from(
                     expected.get("noise"),
-                    &mut fresh,
+                    &mut step_noise,
                     &edits,
                     &settings(steps, text, image),
                     &mut |done, all| {
-                        heard.push((done, all));
+                        progress.push((done, all));
                         ControlFlow::Continue(())
                     },
                 )
                 .expect("latents")
                 .expect("not stopped");
-            assert_eq!(heard, (1..=steps as usize).map(|i| (i, steps as usize)).collect::<Vec<_>>());
+            assert_eq!(progress, (1..=steps as usize).map(|i| (i, steps as usize)).collect::<Vec<_>>());
             expected.assert_close(&format!("{name}.{steps}.latents"), &latents, TOLERANCE);
-            let decoded = shown(&editor.decode(&latents).expect("pictures"));
-            expected.assert_close(&format!("{name}.{steps}.images"), &decoded, TOLERANCE);
+            let decoded = from_0_to_1(&editor.decode(&latents).expect("images"));
+            expected.assert_close(&format!("{name}.{steps}.pictures"), &decoded, TOLERANCE);
         }
     }
 }
 
 #[test]
-fn an_edit_depends_on_its_seed_its_texts_and_its_image_and_not_on_its_batch() {
+fn an_edit_does_not_depend_on_its_batch() {
     let editor = instruct_pix2pix();
     let [first, second] = edits(&Expected::read("instruct_pix2pix")).try_into().expect("two");
     let make = |batch: &[Edit], settings: &EditSettings| {
         let made = editor.edit(batch, settings, &mut |_, _| ControlFlow::Continue(()));
-        made.expect("pictures").expect("not stopped")
+        made.expect("images").expect("not stopped")
     };
     let usual = settings(3, 7.5, 1.5);
     let together = make(&[first.clone(), second.clone()], &usual);
@@ -117,15 +118,15 @@ fn an_edit_depends_on_its_seed_its_texts_and_its_image_and_not_on_its_batch() {
     assert_eq!(calls, 1);
 }
 
-/// The small autoencoder makes one latent of 2 pixels.
+/// A latent of the small autoencoder has a side of 2 pixels.
 #[test]
-fn sides_are_rounded_down_and_what_does_not_fit_is_an_error() {
+fn sides_are_rounded_down_and_invalid_images_are_errors() {
     let expected = Expected::read("instruct_pix2pix");
     let editor = instruct_pix2pix();
     let edit = edits(&expected).swap_remove(0);
     let mut go_on = |_, _| ControlFlow::Continue(());
     let odd = Edit { image: images(&expected, "odd").swap_remove(0), ..edit.clone() };
-    let made = editor.edit(std::slice::from_ref(&odd), &settings(1, 7.5, 1.5), &mut go_on).expect("pictures");
+    let made = editor.edit(std::slice::from_ref(&odd), &settings(1, 7.5, 1.5), &mut go_on).expect("images");
     assert_eq!(made.expect("not stopped")[0].dimensions(), (38, 20));
     let error = editor.edit(&[odd, edit.clone()], &settings(1, 7.5, 1.5), &mut go_on).expect_err("two sizes");
     assert!(error.to_string().contains("one size"), "{error}");
@@ -140,12 +141,13 @@ fn sides_are_rounded_down_and_what_does_not_fit_is_an_error() {
 
 fn prompt_diffusion() -> PromptDiffusion {
     let network = ControlNet::load(&folder("prompt_diffusion/controlnet"), &Device::Cpu).expect("load");
-    PromptDiffusion::new(&Folders::new(&folder("model"), None), network, &Device::Cpu).expect("a pipeline")
+    PromptDiffusion::new(&PartFolders::new(&folder("model"), None), network, &Device::Cpu)
+        .expect("a pipeline")
 }
 
 fn query(expected: &Expected) -> (Query, QuerySettings) {
-    let asked = json("prompt_diffusion/expected.json");
-    let text = |field: &str| asked[field].as_str().expect("a text").to_owned();
+    let request = json("prompt_diffusion/expected.json");
+    let text = |field: &str| request[field].as_str().expect("a text").to_owned();
     let [source, target, image] = images(expected, "pictures").try_into().expect("three");
     let query = Query { image, prompt: text("prompt"), negative_prompt: text("negative_prompt"), seed: 5 };
     let settings = QuerySettings {
@@ -161,7 +163,7 @@ fn query(expected: &Expected) -> (Query, QuerySettings) {
 }
 
 #[test]
-fn prompt_diffusion_edits_as_its_port_does_in_either_scale_of_hints() {
+fn prompt_diffusion_equals_diffusers_port_with_both_hint_scales() {
     let expected = Expected::read("prompt_diffusion");
     let editor = prompt_diffusion();
     let (query, settings) = query(&expected);
@@ -169,7 +171,7 @@ fn prompt_diffusion_edits_as_its_port_does_in_either_scale_of_hints() {
         let latents = editor
             .latents_from(
                 expected.get("noise"),
-                &mut || panic!("DDIM asks for no noise"),
+                &mut || panic!("DDIM adds no noise"),
                 std::slice::from_ref(&query),
                 &QuerySettings { hint_scale, ..settings.clone() },
                 &mut |_, _| ControlFlow::Continue(()),
@@ -177,18 +179,18 @@ fn prompt_diffusion_edits_as_its_port_does_in_either_scale_of_hints() {
             .expect("latents")
             .expect("not stopped");
         expected.assert_close(&format!("{name}.latents"), &latents, TOLERANCE);
-        let decoded = editor.decode(&latents).expect("pictures");
-        expected.assert_close(&format!("{name}.images"), &decoded, TOLERANCE);
+        let decoded = editor.decode(&latents).expect("images");
+        expected.assert_close(&format!("{name}.pictures"), &decoded, TOLERANCE);
     }
 }
 
 #[test]
-fn a_query_depends_on_the_pair_and_not_on_its_batch() {
+fn a_query_depends_on_the_pair_but_not_on_its_batch() {
     let editor = prompt_diffusion();
     let (first, settings) = query(&Expected::read("prompt_diffusion"));
     let make = |batch: &[Query], settings: &QuerySettings| {
         let made = editor.edit(batch, settings, &mut |_, _| ControlFlow::Continue(()));
-        made.expect("pictures").expect("not stopped")
+        made.expect("images").expect("not stopped")
     };
     let second =
         Query { image: settings.example[0].clone(), prompt: "snow".to_owned(), seed: 6, ..first.clone() };
@@ -209,18 +211,18 @@ fn a_query_depends_on_the_pair_and_not_on_its_batch() {
 #[test]
 fn a_controlnet_that_does_not_fit_is_an_error() {
     let plain = ControlNet::load(&folder("controlnet_plain"), &Device::Cpu).expect("load");
-    let error = PromptDiffusion::new(&Folders::new(&folder("model"), None), plain, &Device::Cpu);
+    let error = PromptDiffusion::new(&PartFolders::new(&folder("model"), None), plain, &Device::Cpu);
     let error = error.expect_err("one hint").to_string();
     assert!(error.contains("conditioning_channels 6"), "{error}");
     let network = ControlNet::load(&folder("prompt_diffusion/controlnet"), &Device::Cpu).expect("load");
-    let over = Folders::new(&folder("instruct_pix2pix"), Some(&folder("model")));
+    let over = PartFolders::new(&folder("instruct_pix2pix"), Some(&folder("model")));
     let error = PromptDiffusion::new(&over, network, &Device::Cpu).expect_err("two blocks").to_string();
     assert!(error.contains("block_out_channels"), "{error}");
 }
 
-/// The notebook's `resize_image`: 64 pixels at least, half way to the even multiple.
+/// `resize_image` of the original notebook: at least 64 pixels, ties rounded to the even multiple.
 #[test]
-fn the_first_implementation_s_size() {
+fn size_equals_the_original_implementation() {
     let size = |width, height, short| size_for(&RgbImage::new(width, height), short);
     assert_eq!(size(640, 480, 512), (704, 512));
     assert_eq!(size(512, 512, 512), (512, 512));

@@ -1,4 +1,4 @@
-//! What `oracles/diffusion.py` wrote, and how far ours may be from it.
+//! Reading the fixtures, and comparing tensors with them.
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
@@ -25,22 +25,22 @@ impl Expected {
         self.0.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
     }
 
-    /// Names of tensors that begin with `prefix`, without it.
+    /// The names of the tensors with this prefix, without the prefix.
     pub(crate) fn names(&self, prefix: &str) -> Vec<&str> {
         let mut names: Vec<&str> = self.0.keys().filter_map(|k| k.strip_prefix(prefix)).collect();
         names.sort_unstable();
         names
     }
 
-    /// Asserts that ours is the tensor `name`, up to a relative error.
+    /// Asserts that `ours` equals the tensor `name` within a relative error.
     pub(crate) fn assert_close(&self, name: &str, ours: &Tensor, tolerance: f64) {
         let error = relative_error(ours, self.get(name));
         eprintln!("{name}: off by {error:.1e}");
         assert!(error <= tolerance, "{name} is off by {error:e}");
     }
 
-    /// Asserts that every variable has the gradient `gradient.NAME`, up to a relative error, and that there is
-    /// no other.
+    /// Asserts that every variable has the gradient `gradient.NAME` within a relative error, and that the fixture has no other
+    /// gradients.
     pub(crate) fn assert_gradients(&self, variables: &Variables, ours: &GradStore, tolerance: f64) {
         let names: Vec<&str> = variables.keys().map(String::as_str).collect();
         assert_eq!(names, self.names("gradient."));
@@ -51,9 +51,9 @@ impl Expected {
             let ours = ours.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
             assert_eq!(ours.dims(), theirs.dims(), "{name}");
             if norm(theirs) < 1e-12 * all {
-                // Truly zero: a bias that the next group norm takes away, or one that shifts all of a
-                // query's scores alike. There is nothing to be relative to.
-                assert!(norm(ours) < 1e-6 * all, "{name} is {:e} where zero is right", norm(ours));
+                // Exactly zero, for a bias that the next group norm removes, or one that shifts all scores of a query alike.
+                // A relative error is undefined.
+                assert!(norm(ours) < 1e-6 * all, "{name} is {:e} instead of zero", norm(ours));
                 continue;
             }
             let error = relative_error(ours, theirs);
@@ -72,7 +72,7 @@ pub(crate) fn json(name: &str) -> Value {
     serde_json::from_str(&text).expect("a fixture")
 }
 
-/// Norm of the difference over norm of the expected.
+/// The norm of the difference divided by the norm of the expected tensor.
 pub(crate) fn relative_error(ours: &Tensor, theirs: &Tensor) -> f64 {
     assert_eq!(ours.dims(), theirs.dims());
     let difference = (wide(ours) - wide(theirs)).expect("equal shapes");

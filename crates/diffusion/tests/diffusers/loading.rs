@@ -1,10 +1,11 @@
-//! Damaged models: the error names the file, and the tensor or field.
+//! Damaged models are errors that name the file, and the tensor or field.
 
 use crate::fixture::folder;
 use candle_core::{Device, Tensor};
 use diffusion::clip::TextTower;
 use diffusion::config::{UnetConfig, VaeConfig};
-use diffusion::pipeline::{Folders, TextToImage};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::TextToImage;
 use diffusion::sampler::SamplerKind;
 use diffusion::schedule::Schedule;
 use diffusion::tokenizer::Tokenizer;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A copy of a fixture's folder, without its subfolders.
+/// Copies the folder of a fixture without its subfolders.
 pub(crate) fn copy(name: &str) -> TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     for entry in std::fs::read_dir(folder(name)).expect("a fixture") {
@@ -28,7 +29,7 @@ pub(crate) fn copy(name: &str) -> TempDir {
     copy
 }
 
-/// The error's text must have all of these.
+/// Asserts that the result is an error whose text contains all of `words`.
 pub(crate) fn assert_names<T>(result: diffusion::Result<T>, words: &[&str]) {
     let Err(error) = result else { panic!("no error, where it should name {words:?}") };
     let error = error.to_string();
@@ -41,7 +42,7 @@ pub(crate) fn load_unet(folder: &TempDir) -> diffusion::Result<()> {
     Unet::load(folder.path(), &Device::Cpu, true).map(|_| ())
 }
 
-/// Loads the UNet's weights, changes them and writes them back.
+/// Changes the weights of the UNet in a folder.
 fn change_weights(folder: &TempDir, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
     let file = folder.path().join(WEIGHTS_FILE);
     let tensors = candle_core::safetensors::load(&file, &Device::Cpu).expect("weights");
@@ -50,7 +51,7 @@ fn change_weights(folder: &TempDir, change: impl FnOnce(&mut BTreeMap<String, Te
     weights::save(&tensors, &file).expect("save");
 }
 
-/// Sets fields of a JSON file; null removes.
+/// Sets fields of a JSON file; null removes a field.
 pub(crate) fn change_config(file: &Path, fields: Value) {
     let mut config: Value =
         serde_json::from_slice(&std::fs::read(file).expect("a config")).expect("a config");
@@ -65,7 +66,7 @@ pub(crate) fn change_config(file: &Path, fields: Value) {
 }
 
 #[test]
-fn truncated_and_foreign_weights() {
+fn truncated_and_foreign_weights_are_errors() {
     let folder = copy("unet_lists");
     let file = folder.path().join(WEIGHTS_FILE);
     let bytes = std::fs::read(&file).expect("weights");
@@ -81,14 +82,14 @@ fn truncated_and_foreign_weights() {
         assert_names(load_unet(&folder), &[WEIGHTS_FILE, "safetensors", "again"]);
     }
     std::fs::remove_file(&file).expect("remove");
-    assert_names(load_unet(&folder), &[WEIGHTS_FILE, "not there"]);
+    assert_names(load_unet(&folder), &[WEIGHTS_FILE, "is missing"]);
     let text = copy("text_encoder_gelu");
     std::fs::write(text.path().join("model.safetensors"), "hello").expect("write");
     assert_names(TextTower::load(text.path(), &Device::Cpu), &["model.safetensors"]);
 }
 
 #[test]
-fn missing_extra_and_misshapen_tensors() {
+fn missing_superfluous_and_misshapen_tensors_are_errors() {
     const NAME: &str = "mid_block.attentions.0.transformer_blocks.1.attn2.to_k.weight";
     let folder = copy("unet_lists");
     let mut whole = None;
@@ -96,7 +97,7 @@ fn missing_extra_and_misshapen_tensors() {
     assert_names(load_unet(&folder), &[WEIGHTS_FILE, NAME, "missing"]);
     let whole = whole.expect("a tensor");
     change_weights(&folder, |tensors| {
-        tensors.insert(NAME.to_owned(), whole.t().and_then(|t| t.contiguous()).expect("turned"));
+        tensors.insert(NAME.to_owned(), whole.t().and_then(|t| t.contiguous()).expect("transposed"));
     });
     assert_names(load_unet(&folder), &[WEIGHTS_FILE, NAME, "[12, 8]", "[8, 12]"]);
     change_weights(&folder, |tensors| {
@@ -107,12 +108,12 @@ fn missing_extra_and_misshapen_tensors() {
     change_weights(&folder, |tensors| {
         tensors.remove("mid_block.extra.weight");
     });
-    load_unet(&folder).expect("whole again");
+    load_unet(&folder).expect("complete again");
 }
 
-/// Old text towers carry an index that is no parameter.
+/// Old text towers have an index of positions that is not a parameter.
 #[test]
-fn position_ids_are_no_parameter() {
+fn position_ids_are_ignored() {
     let folder = copy("text_encoder_gelu");
     let file = folder.path().join("model.safetensors");
     let tensors = candle_core::safetensors::load(&file, &Device::Cpu).expect("weights");
@@ -124,7 +125,7 @@ fn position_ids_are_no_parameter() {
 }
 
 #[test]
-fn what_a_config_asks_and_we_lack() {
+fn unsupported_settings_of_a_unet_are_errors() {
     let folder = copy("unet_sd15");
     let file = folder.path().join("config.json");
     let original = std::fs::read(&file).expect("a config");
@@ -162,7 +163,7 @@ fn what_a_config_asks_and_we_lack() {
         assert_names(load_unet(&folder), &["config.json", field]);
         std::fs::write(&file, &original).expect("write");
     }
-    // What diffusers writes for "none" is no demand.
+    // Values that have no effect.
     change_config(
         &file,
         json!({ "mid_block_scale_factor": 1.0, "only_cross_attention": [false, false, false] }),
@@ -175,7 +176,7 @@ fn what_a_config_asks_and_we_lack() {
 }
 
 #[test]
-fn autoencoder_text_tower_and_schedule_configs() {
+fn unsupported_settings_of_other_parts_are_errors() {
     let folder = copy("vae_plain");
     let file = folder.path().join("config.json");
     let original = std::fs::read(&file).expect("a config");
@@ -221,7 +222,7 @@ fn autoencoder_text_tower_and_schedule_configs() {
 }
 
 #[test]
-fn tokenizers() {
+fn damaged_tokenizers_are_errors() {
     let load = |folder: &TempDir| Tokenizer::load(folder.path());
     let folder = copy("model/tokenizer");
     change_config(&folder.path().join("tokenizer_config.json"), json!({ "pad_token": "<pad>" }));
@@ -241,19 +242,19 @@ fn tokenizers() {
     assert_names(load(&folder), &["merges.txt"]);
 }
 
-/// A part that the folder lacks comes from its base; one that neither has is an error.
+/// A part that the folder does not have is taken from its base; a part that neither has is an error.
 #[test]
-fn parts_come_from_the_base() {
+fn missing_parts_are_taken_from_the_base() {
     let partial = tempfile::tempdir().expect("a folder");
     let unet = partial.path().join("unet");
     std::fs::create_dir(&unet).expect("create");
     for name in ["config.json", WEIGHTS_FILE] {
         std::fs::copy(folder("model/unet").join(name), unet.join(name)).expect("copy");
     }
-    assert_names(TextToImage::load(partial.path(), None, &Device::Cpu), &["vae", "not there"]);
+    assert_names(TextToImage::load(partial.path(), None, &Device::Cpu), &["vae", "is missing"]);
     let base = folder("model");
     let model = TextToImage::load(partial.path(), Some(&base), &Device::Cpu).expect("load");
-    let (defaults, multiple) = Folders::new(partial.path(), Some(&base)).defaults().expect("defaults");
+    let (defaults, multiple) = PartFolders::new(partial.path(), Some(&base)).defaults().expect("defaults");
     assert_eq!((defaults, multiple), (*model.defaults(), model.size_multiple()));
     assert_eq!((defaults.width, defaults.steps, multiple), (8, 5, 2));
     assert_eq!((defaults.guidance_scale, defaults.sampler), (4.0, SamplerKind::Euler));
@@ -269,9 +270,9 @@ fn default_samplers() {
     let chosen = |settings: Value| {
         std::fs::copy(folder.path().join("scheduler_config.json"), &file).expect("copy");
         change_config(&file, settings);
-        // Without the base's generation_config.json, which names another sampler.
+        // Hides the generation_config.json of the base, which names another sampler.
         std::fs::write(folder.path().join("generation_config.json"), "{}").expect("write");
-        Folders::new(folder.path(), Some(&base)).defaults().map(|(defaults, _)| defaults.sampler)
+        PartFolders::new(folder.path(), Some(&base)).defaults().map(|(defaults, _)| defaults.sampler)
     };
     let pndm = chosen(json!({ "_class_name": "PNDMScheduler", "skip_prk_steps": true }));
     assert_eq!(pndm.expect("PNDM"), SamplerKind::Pndm);
@@ -284,11 +285,11 @@ fn default_samplers() {
         chosen(json!({ "_class_name": "HeunDiscreteScheduler" })),
         &["scheduler_config.json", "Heun"],
     );
-    // As Python writes the class's default.
+    // The class's default as Python writes it.
     let dpm = json!({ "_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": 0.5 });
     assert_names(chosen(dpm), &["scheduler_config.json", "lambda_min_clipped"]);
     let config: Value = serde_json::from_slice(&std::fs::read(&file).expect("a config")).expect("a config");
     std::fs::write(&file, format!("{config:#}").replace("0.5", "-Infinity")).expect("write");
-    let (defaults, _) = Folders::new(folder.path(), Some(&base)).defaults().expect("read");
+    let (defaults, _) = PartFolders::new(folder.path(), Some(&base)).defaults().expect("read");
     assert_eq!(defaults.sampler, SamplerKind::Dpmpp2m);
 }

@@ -1,4 +1,4 @@
-//! LoRA against diffusers with PEFT, whose numbers `oracles/lora.py` computed in f64.
+//! LoRA adapters against diffusers with PEFT. `oracles/lora.py` computed the expected values in `f64`.
 
 use crate::fixture::{Expected, folder, relative_error};
 use candle_core::{Device, Tensor};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-/// A frozen UNet's parameters.
+/// The parameters of a frozen UNet.
 fn weights(base: &str) -> Weights {
     Unet::load_with_weights(&folder(base), &Device::Cpu).expect(base).1
 }
@@ -24,7 +24,7 @@ fn read(base: &Weights, file: &Path) -> Adapter {
     adapters.remove(&Network::Unet).expect("the UNet's")
 }
 
-/// The UNet of these parameters, with an adapter beside them.
+/// The UNet with these parameters and an adapter that is not fused.
 fn build(base: &str, weights: &Weights, adapter: Adapter) -> Unet {
     let config = Unet::config_of(&folder(base)).expect(base);
     let parameters = Parameters::of_tensors(weights.clone(), &Device::Cpu).with_adapter(adapter);
@@ -33,7 +33,7 @@ fn build(base: &str, weights: &Weights, adapter: Adapter) -> Unet {
     unet
 }
 
-/// The output for the inputs of the base's own fixture, and the mean squared error to its target.
+/// The output for the inputs in the fixture of the base, and the mean squared error to the target.
 fn run(base: &str, unet: &Unet) -> [Tensor; 2] {
     let given = Expected::read(base);
     let output =
@@ -42,7 +42,7 @@ fn run(base: &str, unet: &Unet) -> [Tensor; 2] {
     [output, loss]
 }
 
-/// Forward, every gradient, and no gradient for what is frozen; fused weights and their output.
+/// Checks the output, every gradient, that frozen weights have no gradient, and the fused weights and their output.
 fn check(base: &str, fixture: &str, file: &str) {
     let expected = Expected::read(fixture);
     let weights = weights(base);
@@ -83,13 +83,13 @@ fn under_the_names_of_attention_processors() {
     check("model/unet", "lora_attention", "processors.safetensors");
 }
 
-/// Every linear layer and convolution, ranks and alphas that differ between layers.
+/// All linear layers and convolutions, with different ranks and alphas.
 #[test]
 fn everywhere_under_pefts_names() {
     check("unet_lists", "lora_everywhere", "peft.safetensors");
 }
 
-/// Alphas as tensors; the original layout's names mean the same layers.
+/// Alphas are tensors; names of the original layout refer to the same layers.
 #[test]
 fn under_kohyas_names() {
     let expected = Expected::read("lora_kohya");
@@ -103,9 +103,9 @@ fn under_kohyas_names() {
     }
 }
 
-/// What is written is read back, and is the very file that `oracles/lora.py check` gave to diffusers.
+/// A written file can be read back and equals the file that `oracles/lora.py check` loaded with diffusers.
 #[test]
-fn written_as_diffusers_reads_it() {
+fn written_files_are_read_by_diffusers() {
     let weights = weights("unet_lists");
     let adapter = read(&weights, &folder("lora_everywhere").join("peft.safetensors"));
     let place = tempfile::tempdir().expect("a folder");
@@ -126,9 +126,9 @@ fn written_as_diffusers_reads_it() {
     assert_eq!(fs::read(&file).expect("ours"), fs::read(shown_to_diffusers).expect("a fixture"));
 }
 
-/// PEFT itself keeps its settings in a file of its own, without which nothing is read.
+/// PEFT itself stores its settings in a separate file, which is required.
 #[test]
-fn as_peft_itself_saves() {
+fn files_of_peft_are_read_with_their_settings() {
     let weights = weights("model/unet");
     let tensors =
         candle_core::safetensors::load(folder("lora_attention").join("diffusers.safetensors"), &Device::Cpu)
@@ -143,8 +143,8 @@ fn as_peft_itself_saves() {
     let place = tempfile::tempdir().expect("a folder");
     let file = place.path().join("adapter_model.safetensors");
     candle_core::safetensors::save(&renamed, &file).expect("save");
-    let lacking = open(&file, &networks(&weights)).expect_err("no settings").to_string();
-    assert!(lacking.contains("adapter_config.json"), "{lacking}");
+    let error = open(&file, &networks(&weights)).expect_err("no settings").to_string();
+    assert!(error.contains("adapter_config.json"), "{error}");
     let settings = |text: &str| fs::write(place.path().join("adapter_config.json"), text).expect("write");
     settings(r#"{ "peft_type": "LORA", "r": 3, "lora_alpha": 6, "alpha_pattern": { "to_v": 9 } }"#);
     for (layer, update) in read(&weights, &file).layers() {
@@ -154,18 +154,18 @@ fn as_peft_itself_saves() {
     let scale = read(&weights, &file).layers().values().next().expect("an update").scale();
     assert!((scale - 6.0 / 3f64.sqrt()).abs() < 1e-12, "{scale}");
     settings(r#"{ "r": 3, "use_dora": true }"#);
-    let refused = open(&file, &networks(&weights)).expect_err("DoRA").to_string();
-    assert!(refused.contains("DoRA"), "{refused}");
+    let error = open(&file, &networks(&weights)).expect_err("DoRA").to_string();
+    assert!(error.contains("DoRA"), "{error}");
 }
 
-/// A new adapter changes nothing, is the same for the same seed, and `down` has PEFT's deviation, 1 / rank.
+/// A new adapter does not change the output, depends only on the seed, and `down` has PEFT's standard deviation, 1 / rank.
 #[test]
-fn a_new_adapter_changes_nothing() {
+fn an_untrained_adapter_changes_nothing() {
     let weights = weights("unet_sd15");
     let layers = Layers::of(&weights);
     let targets = ["to_k", "to_q", "to_v", "to_out.0"].map(str::to_owned);
-    let fresh = |seed| Adapter::fresh(&layers, &targets, 4, 4.0, seed).expect("an adapter");
-    let adapter = fresh(1);
+    let untrained = |seed| Adapter::untrained(&layers, &targets, 4, 4.0, seed).expect("an adapter");
+    let adapter = untrained(1);
     assert!(adapter.layers().keys().all(|layer| layer.contains(".attn")));
     let numbers = |adapter: &Adapter| -> Vec<f32> {
         let values = adapter.values();
@@ -173,23 +173,23 @@ fn a_new_adapter_changes_nothing() {
         down.flat_map(|(_, t)| t.flatten_all().and_then(|t| t.to_vec1()).expect("numbers")).collect()
     };
     let drawn = numbers(&adapter);
-    assert_eq!(drawn, numbers(&fresh(1)));
-    assert_ne!(drawn, numbers(&fresh(2)));
+    assert_eq!(drawn, numbers(&untrained(1)));
+    assert_ne!(drawn, numbers(&untrained(2)));
     let deviation = (drawn.iter().map(|v| v * v).sum::<f32>() / drawn.len() as f32).sqrt();
     assert!((deviation - 0.25).abs() < 0.01, "{deviation}");
     let plain = run("unet_sd15", &build("unet_sd15", &weights, Adapter::default()));
     let updated = run("unet_sd15", &build("unet_sd15", &weights, adapter));
     assert_eq!(relative_error(&updated[0], &plain[0]), 0.0);
 
-    let unknown = Adapter::fresh(&layers, &["to_x".to_owned()], 4, 4.0, 1).expect_err("no such layer");
+    let unknown = Adapter::untrained(&layers, &["to_x".to_owned()], 4, 4.0, 1).expect_err("no such layer");
     assert!(unknown.to_string().contains("\"to_x\""), "{unknown}");
-    let part = Adapter::fresh(&layers, &["o_q".to_owned()], 4, 4.0, 1).expect_err("no whole word");
+    let part = Adapter::untrained(&layers, &["o_q".to_owned()], 4, 4.0, 1).expect_err("not a whole name");
     assert!(part.to_string().contains("\"o_q\""), "{part}");
 }
 
-/// A file with one tensor exchanged is refused, and the message names the tensor.
+/// A file with one wrong tensor is an error that names the tensor.
 #[test]
-fn what_does_not_fit_is_named() {
+fn wrong_tensors_are_errors_that_name_them() {
     let weights = weights("model/unet");
     let good =
         candle_core::safetensors::load(folder("lora_attention").join("diffusers.safetensors"), &Device::Cpu)
@@ -203,7 +203,7 @@ fn what_does_not_fit_is_named() {
         let place = tempfile::tempdir().expect("a folder");
         let file = place.path().join("adapter.safetensors");
         candle_core::safetensors::save(&tensors, &file).expect("save");
-        open(&file, &networks(&weights)).expect_err("it must not be read").to_string()
+        open(&file, &networks(&weights)).expect_err("a wrong tensor").to_string()
     };
     type Change<'a> = Box<dyn Fn(&mut HashMap<String, Tensor>) + 'a>;
     let insert = |name: &str, shape: &[usize]| -> Change<'_> {
@@ -215,7 +215,7 @@ fn what_does_not_fit_is_named() {
     let text = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight";
     let elsewhere = "unet.down_blocks.7.attentions.0.transformer_blocks.0.attn1.to_q.lora.up.weight";
     let cases: Vec<(Change<'_>, &str, &str)> = vec![
-        (insert("unet.conv_in.weight", &[1]), "unet.conv_in.weight", "no part of a LoRA"),
+        (insert("unet.conv_in.weight", &[1]), "unet.conv_in.weight", "not a LoRA tensor"),
         (insert(&down, &[3, 9]), &down, "[3, 9]"),
         (insert(&down, &[2, 8]), &up, "[8, 2]"),
         (insert(&down, &[0, 8]), &down, "rank 0"),
@@ -238,5 +238,5 @@ fn what_does_not_fit_is_named() {
         assert!(message.contains(name) && message.contains(problem), "{name} / {problem}: {message}");
     }
     let all = |tensors: &mut HashMap<String, Tensor>| tensors.clear();
-    assert!(refusal(&all).contains("no LoRA"));
+    assert!(refusal(&all).contains("no LoRA tensors"));
 }

@@ -1,5 +1,5 @@
-//! Small models with random weights against diffusers and transformers, whose numbers `oracles/diffusion.py` and
-//! `oracles/pipelines.py` computed in f64.
+//! Small models with random weights against diffusers and transformers. `oracles/diffusion.py`, `oracles/pipelines.py` and
+//! others computed the expected values in `f64`.
 
 mod autoencoder;
 mod candle;

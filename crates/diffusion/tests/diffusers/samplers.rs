@@ -1,4 +1,4 @@
-//! Samplers and noise schedule against diffusers' schedulers.
+//! Samplers and noise schedules against diffusers' schedulers.
 
 use crate::fixture::{Expected, json, relative_error};
 use candle_core::Tensor;
@@ -15,7 +15,7 @@ fn schedule(extra: serde_json::Value) -> Schedule {
     Schedule::new(serde_json::from_value(config).expect("a config"), Path::new("test")).expect("a schedule")
 }
 
-/// What `oracles/samplers.py` tried: a sampler's name, its schedule, and the numbers of steps if they differ.
+/// The cases of `oracles/samplers.py`: sampler, schedule, and numbers of steps.
 fn cases(file: &str) -> Vec<(SamplerKind, Schedule, Vec<usize>)> {
     let cases = json(&format!("samplers/{file}"));
     let case = |case: &Value| {
@@ -32,10 +32,10 @@ fn timesteps(sampler: &Sampler) -> Vec<f32> {
     sampler.timesteps().map(|t| t as f32).collect()
 }
 
-/// Every sampler, spacing (also its own), prediction type and end, from 1 to 50 steps: the same timesteps and, fed with
-/// the same predictions and fresh noise, the same latents shown to the network and after each step.
+/// Every sampler, spacing (including its default), prediction type and final noise level, with 1 to 50 steps. With the same
+/// predictions and added noise, timesteps, network inputs and latents must be the same.
 #[test]
-fn steps() {
+fn steps_equal_diffusers() {
     let expected = Expected::read("samplers");
     let row =
         |tensor: &str, i: usize| expected.get(tensor).get(i).expect("a row").contiguous().expect("a row");
@@ -52,15 +52,15 @@ fn steps() {
             let mut denoising = sampler.start(expected.get("noise")).expect("a start");
             for (i, t) in sampler.timesteps().enumerate() {
                 let place = format!("{kind} {name} at {t}, case {:?}", schedule.config());
-                // Timesteps between whole ones come out of interpolation.
+                // Timesteps that are not whole are interpolated.
                 let apart = (t as f32 - theirs(i, 0, 1).to_vec1::<f32>().expect("a timestep")[0]).abs();
                 assert!(
                     if t.fract() == 0.0 { apart == 0.0 } else { apart < 1e-3 },
                     "{place}: off by {apart}"
                 );
-                let shown = denoising.seen().and_then(|s| Ok(s.flatten_all()?)).expect("latents");
-                let apart = relative_error(&shown, &theirs(i, 1, 4));
-                assert!(apart < 1e-5, "{place}: the latents shown are off by {apart:e}");
+                let input = denoising.model_input().and_then(|s| Ok(s.flatten_all()?)).expect("latents");
+                let apart = relative_error(&input, &theirs(i, 1, 4));
+                assert!(apart < 1e-5, "{place}: the network input is off by {apart:e}");
                 denoising.advance(&row("predictions", i), || Ok(row("fresh_noise", i))).expect("a step");
                 let latents = denoising.latents().flatten_all().expect("latents");
                 let error = relative_error(&latents, &theirs(i, 5, 4));
@@ -70,8 +70,8 @@ fn steps() {
                 }
             }
             sequences += 1;
-            let spent = denoising.advance(&row("predictions", 0), || Ok(row("fresh_noise", 0)));
-            assert!(spent.expect_err("no step is left").to_string().contains("done"));
+            let after_the_last = denoising.advance(&row("predictions", 0), || Ok(row("fresh_noise", 0)));
+            assert!(after_the_last.expect_err("no step is left").to_string().contains("done"));
         }
     }
     assert_eq!(sequences, 4 * 2 * (3 * 10 + 4) + 14 * 3);
@@ -81,7 +81,7 @@ fn steps() {
     }
 }
 
-/// Numbers of steps at which timesteps lie half way between two whole ones.
+/// Numbers of steps for which timesteps are halfway between two whole numbers.
 #[test]
 fn timesteps_are_rounded_as_numpy_does() {
     let expected = Expected::read("samplers");
@@ -103,9 +103,9 @@ fn timesteps_are_rounded_as_numpy_does() {
     assert_eq!(compared, 5 * (10 * 3 + 2) + 3 * 2);
 }
 
-/// Each sample at its own timestep, from the first to the last.
+/// A different timestep for each sample, from the first to the last.
 #[test]
-fn noising_and_velocity() {
+fn noisy_latents_and_velocities_equal_diffusers() {
     let expected = Expected::read("samplers");
     let at: Vec<i64> = expected.get("noised_at").to_vec1().expect("timesteps");
     let at: Vec<usize> = at.into_iter().map(|t| t as usize).collect();
@@ -124,11 +124,11 @@ fn noising_and_velocity() {
 }
 
 #[test]
-fn no_steps_and_too_many_are_errors() {
+fn invalid_numbers_of_steps_are_errors() {
     for kind in SamplerKind::ALL {
         let most = match kind {
             SamplerKind::Lcm => 50,
-            // They visit one level more than steps.
+            // They use one more level than steps.
             SamplerKind::Dpmpp2m | SamplerKind::Unipc => 999,
             _ => 1000,
         };
@@ -141,9 +141,9 @@ fn no_steps_and_too_many_are_errors() {
     }
 }
 
-/// Settings that a sampler's class would obey and ours cannot, by name; classes without the setting do not mind.
+/// Unsupported settings are errors that name the setting; samplers whose class does not have the setting ignore it.
 #[test]
-fn settings_that_cannot_be_obeyed_are_errors() {
+fn unsupported_settings_are_errors() {
     let karras = json!({ "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": true });
     for (kind, other, settings) in [
         ("dpmpp_2m", "euler", json!({ "algorithm_type": "sde-dpmsolver++" })),
@@ -160,38 +160,41 @@ fn settings_that_cannot_be_obeyed_are_errors() {
     ] {
         let schedule = schedule(settings.clone());
         let kind: SamplerKind = kind.parse().expect("a kind");
-        let error = Sampler::new(kind, &schedule, 5).expect_err("it cannot obey").to_string();
+        let error = Sampler::new(kind, &schedule, 5).expect_err("an unsupported setting").to_string();
         let field = settings.as_object().and_then(|s| s.keys().next()).expect("a field");
         assert!(error.contains(field) && error.contains(kind.as_str()), "{error}");
-        assert!(Sampler::new(other.parse().expect("a kind"), &schedule, 5).is_ok(), "{other} minds {field}");
+        assert!(
+            Sampler::new(other.parse().expect("a kind"), &schedule, 5).is_ok(),
+            "{other} does not have {field}"
+        );
     }
-    // What only says what we do anyway.
-    let obeyed = json!({
+    // Values that have no effect.
+    let supported = json!({
         "algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint", "lower_order_final": true,
         "disable_corrector": [], "final_sigmas_type": "zero", "sigma_min": null, "clip_sample": false
     });
     for kind in SamplerKind::ALL {
-        assert!(Sampler::new(kind, &schedule(obeyed.clone()), 5).is_ok(), "{kind}");
+        assert!(Sampler::new(kind, &schedule(supported.clone()), 5).is_ok(), "{kind}");
         assert!(Sampler::new(kind, &schedule(karras.clone()), 5).is_ok(), "{kind}");
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
-    // PNDM's class starts by Runge and Kutta unless told not to.
+    // The class of PNDM starts with Runge-Kutta steps by default.
     let class = schedule(json!({ "_class_name": "PNDMScheduler" }));
     assert!(Sampler::new(SamplerKind::Pndm, &class, 5).is_err());
 }
 
 #[test]
-fn a_model_s_authors_choose_by_diffusers_class() {
+fn the_scheduler_config_determines_the_sampler() {
     let of = |config| SamplerKind::of(schedule(config).config());
     assert_eq!(of(json!({})), Ok(SamplerKind::Ddim));
     let dpm = "DPMSolverMultistepScheduler";
     assert_eq!(of(json!({ "_class_name": dpm, "use_karras_sigmas": true })), Ok(SamplerKind::Dpmpp2mKarras));
     assert_eq!(of(json!({ "_class_name": dpm, "use_karras_sigmas": false })), Ok(SamplerKind::Dpmpp2m));
-    let unknown = of(json!({ "_class_name": "HeunDiscreteScheduler" })).expect_err("not one of ours");
+    let unknown = of(json!({ "_class_name": "HeunDiscreteScheduler" })).expect_err("an unknown class");
     assert!(
         unknown.contains("_class_name") && unknown.contains("Heun") && unknown.contains("unipc"),
         "{unknown}"
     );
-    let unknown = "heun".parse::<SamplerKind>().expect_err("not one of ours");
+    let unknown = "heun".parse::<SamplerKind>().expect_err("an unknown class");
     assert!(SamplerKind::ALL.iter().all(|kind| unknown.contains(kind.as_str())), "{unknown}");
 }

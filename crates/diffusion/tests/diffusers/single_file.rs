@@ -1,16 +1,14 @@
-//! Checkpoints in one file against diffusers' conversion, which `oracles/sources.py` ran.
+//! Conversion of single-file checkpoints against diffusers' conversion, which `oracles/sources.py` ran.
 
 use crate::fixture::{folder, json};
 use diffusion::config::Prediction;
 use diffusion::single_file::{Family, Options, SingleFile, View, plan};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// A published model's tensors, by name in the file, with what becomes of them: part, new name and what is taken.
+/// The tensors of a published model by name, and for each the part, the new name and the view.
 fn published(name: &str) -> (Shapes, Vec<(String, [String; 3])>) {
     let text = std::fs::read_to_string(folder("sources").join(name)).expect("a list");
     let (mut shapes, mut becomes) = (Shapes::new(), vec![]);
@@ -41,8 +39,8 @@ const PUBLISHED: [(&str, Family, Option<&str>); 3] = [
     ("sdxl.txt", Family::StableDiffusionXl, Some("sdxl")),
 ];
 
-/// Every tensor of the published models, at full size, becomes what diffusers makes of it, and the UNet's config is the
-/// published one.
+/// At full size, every tensor of the published models is converted as by diffusers, and the UNet's config is the published
+/// one.
 #[test]
 fn published_models_at_full_size() {
     for (list, family, config) in PUBLISHED {
@@ -66,7 +64,7 @@ fn published_models_at_full_size() {
         ours.extend(shapes.keys().filter(|old| !named.contains(old)).map(left_out));
         ours.sort();
         expected.iter_mut().filter(|(_, [_, new, _])| new.is_empty()).for_each(|(_, [part, _, view])| {
-            // The list says it in the place of the view.
+            // The list has the reason in the column of the view.
             *part = std::mem::take(view);
         });
         expected.sort();
@@ -88,9 +86,9 @@ fn published_models_at_full_size() {
 }
 
 #[test]
-fn what_is_missing_misshapen_or_left_over_is_named() {
+fn missing_misshapen_and_superfluous_tensors_are_named() {
     let (whole, _) = published("sd1.txt");
-    plan(&whole, Options::default()).expect("whole");
+    plan(&whole, Options::default()).expect("complete");
     let problem = |change: &dyn Fn(&mut Shapes)| {
         let mut shapes = whole.clone();
         change(&mut shapes);
@@ -102,7 +100,7 @@ fn what_is_missing_misshapen_or_left_over_is_named() {
     let misshapen = problem(&|s| drop(s.insert(NAME.to_owned(), vec![640, 640, 1, 1])));
     assert!(misshapen.contains(NAME) && misshapen.contains("[640, 640, 1, 1]"), "{misshapen}");
     let extra = problem(&|s| drop(s.insert("first_stage_model.more.weight".to_owned(), vec![1])));
-    assert!(extra.contains("first_stage_model.more.weight") && extra.contains("no place"), "{extra}");
+    assert!(extra.contains("first_stage_model.more.weight") && extra.contains("is not part of"), "{extra}");
     let hostile = problem(&|s| {
         s.insert("model.diffusion_model.input_blocks.99999999999.0.op.weight".to_owned(), vec![1]);
     });
@@ -115,27 +113,23 @@ fn what_is_missing_misshapen_or_left_over_is_named() {
     assert!(lora.contains("LoRA"), "{lora}");
     let nothing = plan(&Shapes::new(), Options::default()).expect_err("nothing");
     assert!(nothing.contains("model.diffusion_model."), "{nothing}");
-    // What belongs to no part is no harm.
+    // Tensors that belong to no part are left out.
     let mut more = whole.clone();
     more.insert("embedding_manager.strings".to_owned(), vec![4]);
     assert_eq!(plan(&more, Options::default()).expect("a plan").left_out[0], "embedding_manager.strings");
     let (second, _) = published("sd2.txt");
     let unknown = plan(&second, Options::default()).expect_err("no prediction");
     assert!(unknown.contains("--prediction-type"), "{unknown}");
-    // The UNet alone is all that is asked of a file of the UNet alone.
+    // A file with only the UNet, of which only the UNet is converted.
     let mut alone = second;
     alone.retain(|name, _| name.starts_with("model.diffusion_model."));
     let plan = plan(&alone, Options { unet_only: true, ..Options::default() }).expect("a UNet");
     assert_eq!((plan.parts.len(), plan.family), (1, Family::StableDiffusion2));
 }
 
-fn sha256(file: &Path) -> String {
-    format!("{:x}", Sha256::digest(std::fs::read(file).expect("a file")))
-}
-
-/// Files of torch with all that training frameworks leave in them; the result is diffusers' to the byte.
+/// Files of torch with the additional content of training checkpoints. The converted weights equal diffusers' byte for byte.
 #[test]
-fn checkpoints_become_what_diffusers_makes_of_them() {
+fn converted_checkpoints_equal_diffusers() {
     let expected = json("sources/expected.json");
     for (name, parts) in [("sd1", 3), ("sd2", 3), ("sdxl", 4)] {
         let file = folder("sources").join(format!("{name}.ckpt"));
@@ -149,13 +143,17 @@ fn checkpoints_become_what_diffusers_makes_of_them() {
             let scratch = tempfile::tempdir().expect("a folder");
             let single = SingleFile::open(&file, options).unwrap_or_else(|e| panic!("{e}"));
             let mut written = 0;
-            single.write(scratch.path(), &mut |_| written += 1).expect("room");
+            single.write(scratch.path(), &mut |_| written += 1).expect("written");
             assert_eq!((written, single.plan().parts.len()), (parts, parts));
             assert_eq!(single.plan().has_average, name == "sd1");
             for part in &single.plan().parts {
                 let weights = scratch.path().join(part.name).join(part.weights_file());
                 let key = if average && part.name == "unet" { "unet of averages" } else { part.name };
-                assert_eq!(sha256(&weights), expected[name][key].as_str().expect(key), "{name}'s {key}");
+                assert_eq!(
+                    files::sha256::of_file(&weights).expect("a file"),
+                    expected[name][key].as_str().expect(key),
+                    "{name}'s {key}"
+                );
             }
             for (field, value) in expected[name]["config"].as_object().expect("a config") {
                 let ours = &single.plan().parts[0].config[field];

@@ -1,4 +1,4 @@
-//! The forms in which published folders keep a part's weights: variants, shards, pickles, old names.
+//! The forms of a part's weights in published folders: variants, shards, pickles, old names.
 
 use crate::fixture::{Expected, folder, json};
 use crate::loading::{assert_names, change_config, copy, load_unet};
@@ -24,7 +24,7 @@ fn tensors(file: &Path) -> BTreeMap<String, Tensor> {
     candle_core::safetensors::load(file, &Device::Cpu).expect("weights").into_iter().collect()
 }
 
-/// The weights of a fixture, cut as diffusers cut them, with the index that it wrote.
+/// The weights of a fixture in shards, split as diffusers did, with the index that it wrote.
 fn in_shards() -> TempDir {
     let cut = copy("unet_lists");
     let whole = cut.path().join(WEIGHTS_FILE);
@@ -50,7 +50,7 @@ const SHARDS: [&str; 2] = [
 ];
 
 #[test]
-fn full_precision_comes_before_half_and_safetensors_before_pickles() {
+fn full_precision_and_safetensors_are_preferred() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut names = Stem::NETWORK.names().to_vec();
     assert_eq!(names[0], WEIGHTS_FILE);
@@ -67,21 +67,21 @@ fn full_precision_comes_before_half_and_safetensors_before_pickles() {
     std::fs::write(others, "").expect("write");
     assert_names(
         PartFiles::locate(folder.path(), Stem::NETWORK),
-        &[WEIGHTS_FILE, "not there", ".fp16.safetensors", "it has diffusion_pytorch_model.non_ema"],
+        &[WEIGHTS_FILE, "is missing", ".fp16.safetensors", "it has diffusion_pytorch_model.non_ema"],
     );
 }
 
 #[test]
-fn half_precision_alone_will_do() {
+fn half_precision_is_enough() {
     let folder = copy("unet_lists");
     let whole = folder.path().join(WEIGHTS_FILE);
     std::fs::rename(&whole, folder.path().join("diffusion_pytorch_model.fp16.safetensors")).expect("rename");
     assert_is_unet_lists(folder.path());
 }
 
-/// Whatever a file's type, the network gets the same numbers.
+/// The network gets the same values from every floating-point type.
 #[test]
-fn every_floating_type_is_read() {
+fn every_floating_point_type_is_read() {
     let folder = copy("unet_lists");
     let file = folder.path().join(WEIGHTS_FILE);
     let halves = tensors(&file);
@@ -96,20 +96,20 @@ fn every_floating_type_is_read() {
             assert_eq!(difference.and_then(|d| d.to_scalar::<f32>()).expect("a number"), 0.0, "{name}");
         }
     }
-    let mut whole = tensors(&file);
-    let bias = whole["conv_in.bias"].to_dtype(DType::I64).expect("whole numbers");
-    whole.insert("conv_in.bias".to_owned(), bias);
-    weights::save(&whole, &file).expect("save");
+    let mut with_integers = tensors(&file);
+    let bias = with_integers["conv_in.bias"].to_dtype(DType::I64).expect("integers");
+    with_integers.insert("conv_in.bias".to_owned(), bias);
+    weights::save(&with_integers, &file).expect("save");
     assert_names(load_unet(&folder), &[WEIGHTS_FILE, "conv_in.bias", "I64"]);
 }
 
 #[test]
-fn shards_are_one_model() {
+fn shards_are_read_as_one_model() {
     assert_is_unet_lists(in_shards().path());
 }
 
 #[test]
-fn shards_that_lack_something() {
+fn missing_and_incomplete_shards_are_errors() {
     let cut = in_shards();
     let [first, second] = SHARDS.map(|name| cut.path().join(name));
     let bytes = std::fs::read(&second).expect("a shard");
@@ -123,31 +123,31 @@ fn shards_that_lack_something() {
     let moved = less.remove("conv_in.weight").expect("a tensor");
     less.remove("conv_in.bias");
     weights::save(&less, &first).expect("save");
-    assert_names(load_unet(&cut), &[INDEX, SHARDS[0], "conv_in.weight", "conv_in.bias", "is not"]);
+    assert_names(load_unet(&cut), &[INDEX, SHARDS[0], "conv_in.weight", "conv_in.bias", "is missing from"]);
     weights::save(&whole, &first).expect("save");
     let mut more = tensors(&second);
     more.insert("conv_in.weight".to_owned(), moved);
     weights::save(&more, &second).expect("save");
-    assert_names(load_unet(&cut), &[SHARDS[1], "conv_in.weight", "is in", SHARDS[0]]);
+    assert_names(load_unet(&cut), &[SHARDS[1], "conv_in.weight", "is also in", SHARDS[0]]);
     std::fs::write(&second, &bytes).expect("write");
-    load_unet(&cut).expect("whole again");
+    load_unet(&cut).expect("complete again");
 }
 
 #[test]
-fn an_index_names_files_of_its_own_folder_only() {
+fn an_index_may_only_name_files_in_its_folder() {
     let cut = in_shards();
     for elsewhere in ["../other.safetensors", "/etc/passwd", "below/shard.safetensors", ""] {
         change_config(&cut.path().join(INDEX), json!({ "weight_map": { "a": elsewhere } }));
         assert_names(load_unet(&cut), &[INDEX, "weight_map", elsewhere, "same folder"]);
     }
     change_config(&cut.path().join(INDEX), json!({ "weight_map": {} }));
-    assert_names(load_unet(&cut), &[INDEX, "weight_map", "no shard"]);
+    assert_names(load_unet(&cut), &[INDEX, "weight_map", "no shards"]);
     change_config(&cut.path().join(INDEX), json!({ "weight_map": null }));
     assert_names(load_unet(&cut), &[INDEX, "weight_map"]);
 }
 
 #[test]
-fn problems_are_told_together() {
+fn problems_are_reported_together() {
     let folder = copy("unet_lists");
     let file = folder.path().join(WEIGHTS_FILE);
     let mut tensors = tensors(&file);
@@ -164,14 +164,14 @@ fn problems_are_told_together() {
             "conv_out.extra",
         ],
     );
-    // Of a wholly foreign file, not everything.
+    // For a completely different file, only the first problems are listed.
     std::fs::copy(crate::fixture::folder("unet_sd15").join(WEIGHTS_FILE), &file).expect("copy");
     assert_names(load_unet(&folder), &["more"]);
 }
 
-/// A pickle in which the attention's layers have their old names, as of the first diffusers.
+/// A pickle whose attention layers have the names of old versions of diffusers.
 #[test]
-fn an_old_autoencoder_in_a_pickle() {
+fn old_autoencoders_are_read_from_pickles() {
     let expected = Expected::read("model/vae");
     let (vae, _) = Autoencoder::load(&folder("sources/vae_old"), &Device::Cpu, false).expect("load");
     let posterior = vae.encode(expected.get("pictures")).expect("encode");

@@ -1,4 +1,4 @@
-//! CLIP's text tower: states of padded ids, and the state that stands for the text.
+//! CLIP's text tower: states of padded ids, and pooled states.
 
 use crate::fixture::{Expected, folder};
 use candle_core::{DType, Device};
@@ -13,7 +13,7 @@ fn check(name: &str) {
     expected.assert_close("pooled", &tower.pool(&states, &ids).expect("pool"), 1e-5);
 }
 
-/// OpenAI's, as in SD 1.5, whose config says 2 for the end token and means the largest id.
+/// OpenAI's text tower, as in SD 1.5, whose config has 2 as the end token although it is the largest id.
 #[test]
 fn quick_gelu_and_the_largest_id() {
     check("model/text_encoder");

@@ -1,5 +1,5 @@
-//! Token ids against transformers 5's `CLIPTokenizer`, which is the fast tokenizer of 4.x. Why this one, and what
-//! the slow tokenizer of transformers 4 does otherwise: docs/conditioning.md.
+//! Token ids against the `CLIPTokenizer` of transformers 5, which is the fast tokenizer of transformers 4. `docs/conditioning.md`
+//! explains the choice and how the slow tokenizer differs.
 
 use crate::fixture::{folder, json};
 use diffusion::tokenizer::Tokenizer;
@@ -27,9 +27,9 @@ fn ids_of_prompts() {
     check(&tokenizer, &json("model/tokenizer/expected.json"));
 }
 
-/// The second tokenizer of SDXL pads with `!`, which thereby means the padding in a prompt, too.
+/// The second tokenizer of SDXL pads with `!`, so `!` in a prompt is the padding token too.
 #[test]
-fn ids_with_another_padding() {
+fn ids_with_another_padding_token() {
     let folder = folder("model/tokenizer");
     for pad in [r#""!""#, r#"{"content": "!", "lstrip": false, "special": true}"#] {
         let copy = tempfile::tempdir().expect("a folder");
@@ -43,10 +43,10 @@ fn ids_with_another_padding() {
     }
 }
 
-/// Old repositories name the padding in two files. transformers believes `special_tokens_map.json`, unless the config
-/// lists the added tokens itself.
+/// Old repositories have the padding token in two files. transformers uses that of `special_tokens_map.json`, unless the config
+/// lists added tokens.
 #[test]
-fn which_file_names_the_padding() {
+fn the_padding_token_is_read_from_the_right_file() {
     let folder = folder("sd21/tokenizer");
     let padding = |added: &str| {
         let copy = tempfile::tempdir().expect("a folder");

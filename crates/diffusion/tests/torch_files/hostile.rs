@@ -1,9 +1,9 @@
-//! Whatever a file says: an error or a result, in bounded time and memory, and nothing half written.
+//! Hostile files: each must give an error or a result in bounded time and memory, and leave no partial file.
 
 use super::{convert, files, folder};
 use std::path::Path;
 
-/// A small generator (splitmix64), so that every run tries the same files.
+/// A small random number generator (splitmix64), so that every run tests the same files.
 struct Dice(u64);
 
 impl Dice {
@@ -15,13 +15,13 @@ impl Dice {
     }
 }
 
-/// Converts bytes; where that fails, nothing may be left behind.
+/// Converts a file with these bytes and checks that a failure leaves nothing behind.
 fn try_bytes(scratch: &Path, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let (from, to) = (scratch.join("in.pt"), scratch.join("out.safetensors"));
-    std::fs::write(&from, bytes).expect("room");
+    std::fs::write(&from, bytes).expect("written");
     let result = convert(&from, None, &to);
     if let Err(problem) = &result {
-        assert!(!to.exists(), "left something after: {problem}");
+        assert!(!to.exists(), "left a file after: {problem}");
         assert!(problem.len() < 10_000, "an error of {} bytes", problem.len());
     } else {
         std::fs::remove_file(&to).expect("what was written");
@@ -45,7 +45,7 @@ fn a_truncated_file_is_refused() {
 }
 
 #[test]
-fn changed_bytes_never_end_the_program() {
+fn corrupted_files_never_panic() {
     let scratch = tempfile::tempdir().expect("a folder");
     let mut dice = Dice(7);
     for file in files() {
@@ -66,7 +66,7 @@ fn changed_bytes_never_end_the_program() {
     }
 }
 
-/// An old-format file around a pickle, whose storages, if any, are all one of 4 floats.
+/// A file in the old format with this object. If it has tensors, they all use one storage of 4 floats.
 fn old_format(object: &[u8]) -> Vec<u8> {
     let mut file = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
     file.extend(b"\x80\x02");
@@ -81,7 +81,7 @@ fn old_format(object: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A tensor's opcodes: shape and strides as opcodes too.
+/// The opcodes of a tensor; offset, shape and strides are opcodes too.
 fn tensor(offset: &[u8], shape: &[u8], strides: &[u8]) -> Vec<u8> {
     let mut pickle =
         b"ctorch._utils\n_rebuild_tensor\n((U\x07storagectorch\nFloatStorage\nU\x01sU\x03cpuK\x04NtQ"
@@ -106,7 +106,7 @@ fn pair(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn views_that_leave_their_storage_are_refused() {
+fn views_beyond_their_storage_are_refused() {
     let scratch = tempfile::tempdir().expect("a folder");
     let try_tensor = |offset: &[u8], shape: &[u8], strides: &[u8]| {
         try_bytes(scratch.path(), &old_format(&tensor(offset, shape, strides)))
@@ -125,12 +125,12 @@ fn views_that_leave_their_storage_are_refused() {
     assert!(try_tensor(b"J\xff\xff\xff\xff", &one, &pair(b"K\x02", b"K\x01")).is_err());
     assert!(try_tensor(b"K\x00", &one, &pair(b"J\xff\xff\xff\xff", b"K\x01")).is_err());
     assert!(try_tensor(b"K\x00", &one, b"(K\x01t").is_err());
-    // More elements than any memory, of a storage of four, or of none.
-    let nowhere = pair(b"K\x00", b"K\x00");
+    // More elements than fit into memory, from a storage of four, or with none.
+    let zero_strides = pair(b"K\x00", b"K\x00");
     for shape in
         [pair(&long(1 << 40), b"K\x01"), pair(&long(1 << 62), &long(1 << 62)), pair(&long(1 << 60), b"K\x00")]
     {
-        let result = try_tensor(b"K\x00", &shape, &nowhere);
+        let result = try_tensor(b"K\x00", &shape, &zero_strides);
         assert!(
             result.as_ref().is_err() || result.as_ref().is_ok_and(|bytes| bytes.len() < 200),
             "{result:?}"
@@ -139,18 +139,18 @@ fn views_that_leave_their_storage_are_refused() {
 }
 
 #[test]
-fn pickles_made_to_exhaust_are_refused() {
+fn pickles_that_exhaust_memory_or_time_are_refused() {
     let scratch = tempfile::tempdir().expect("a folder");
     let try_pickle = |pickle: &[u8]| try_bytes(scratch.path(), &old_format(pickle));
     let small = tensor(b"K\x00", b"(K\x04t", b"(K\x01t");
 
-    // Lists within lists: no stack is used up.
+    // Nested lists do not use the call stack.
     let deep = 300_000;
     let nested = |inside: &[u8]| [&b"]".repeat(deep)[..], inside, &b"a".repeat(deep)].concat();
     assert_eq!(try_pickle(&nested(b"N")).map(|bytes| bytes.len() < 200), Ok(true));
     let problem = try_pickle(&nested(&small)).expect_err("too deep");
     assert!(problem.contains("deeper"), "{problem}");
-    // Tuples, parameters and states likewise.
+    // Nor do nested tuples and parameters.
     assert!(try_pickle(&[&small[..], &b"\x85".repeat(deep)].concat()).is_err());
     let wrapped = |times: usize| {
         [&b"ctorch._utils\n_rebuild_parameter\n(".repeat(times)[..], &small, &b"\x88NtR".repeat(times)]
@@ -159,19 +159,19 @@ fn pickles_made_to_exhaust_are_refused() {
     assert!(try_pickle(&wrapped(1)).is_ok());
     assert!(try_pickle(&wrapped(50_000)).is_err());
 
-    // Ten lists of ten times the same list, and so on: 10^30 tensors.
+    // A list with ten references to a list with ten references, and so on: 10^30 tensors.
     let mut laughs = [&b"("[..], &small, b"lq\x00"].concat();
     for _ in 0..30 {
         laughs.extend(b"0(h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00lq\x00");
     }
     let problem = try_pickle(&laughs).expect_err("too many");
-    assert!(problem.contains("names more than"), "{problem}");
+    assert!(problem.contains("more than 1000000 tensors"), "{problem}");
 
-    // A list and a dict in themselves.
+    // A list and a dict that contain themselves.
     assert!(try_pickle(b"]q\x00h\x00a").is_ok());
     assert!(try_pickle(&[&b"}q\x00U\x01ah\x00sU\x01b"[..], &small, b"s"].concat()).is_ok());
 
-    // Lengths and numbers out of all proportion, and what was never there.
+    // Excessive lengths and numbers, and values that do not exist.
     for pickle in [
         &b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff"[..],
         b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
@@ -211,41 +211,43 @@ fn pickles_made_to_exhaust_are_refused() {
     assert!(problem.contains("more than 4000000 values"), "{problem}");
 }
 
-/// Where a member's record in the directory begins.
+/// The position of a member's record in the directory.
 fn record(zip: &[u8], member: &str) -> usize {
     let name = zip.windows(member.len()).rposition(|bytes| bytes == member.as_bytes()).expect("the member");
     zip[..name].windows(4).rposition(|bytes| bytes == b"PK\x01\x02").expect("its record")
 }
 
 #[test]
-fn archives_that_lie_are_refused() {
+fn archives_with_a_wrong_directory_are_refused() {
     let scratch = tempfile::tempdir().expect("a folder");
     let deflated = std::fs::read(folder().join("deflated.pt")).expect("a fixture");
     let at = record(&deflated, "data/0");
-    let change = |place: usize, bytes: &[u8]| {
+    let change = |offset: usize, bytes: &[u8]| {
         let mut changed = deflated.clone();
-        changed[at + place..at + place + bytes.len()].copy_from_slice(bytes);
+        changed[at + offset..at + offset + bytes.len()].copy_from_slice(bytes);
         try_bytes(scratch.path(), &changed)
     };
-    // Encrypted, packed by an unknown method, beginning elsewhere, longer than the file, and much larger unpacked.
-    for (place, bytes, expected) in [
+    // Encrypted, compressed with an unknown method, at another position, longer than the file, and with two wrong lengths.
+    for (offset, bytes, expected) in [
         (8, &[1, 0][..], "is encrypted"),
-        (10, &[12, 0], "packed by method 12"),
-        (42, &[0xff, 0xff, 0, 0], ""),
-        (20, &[0xff, 0xff, 0xff, 0x7f], "reaches beyond the file's end"),
+        (10, &[12, 0], "is compressed with"),
+        (42, &[0xff, 0xff, 0, 0], "does not begin where the directory says"),
+        (20, &[0xff, 0xff, 0xff, 0x7f], "reaches beyond the end of the file"),
         (24, &[0xff, 0xff, 0xff, 0x7f], "claim to be"),
         (24, &[0, 1, 0, 0], "of another length"),
+        // The name becomes that of the next member.
+        (61, b"1", "two members of one name"),
     ] {
-        let problem = change(place, bytes).expect_err("a lie");
+        let problem = change(offset, bytes).expect_err("a wrong directory");
         assert!(problem.contains(expected), "{problem}");
     }
     let script = std::fs::read(folder().join("types_zip.pt")).expect("a fixture");
     let problem = try_bytes(scratch.path(), &[&script[..], &[0; 70_000]].concat()).expect_err("no end");
-    assert!(problem.contains("without its end"), "{problem}");
+    assert!(problem.contains("damaged directory"), "{problem}");
 }
 
 #[test]
-fn safetensors_that_lie_are_refused() {
+fn safetensors_with_a_wrong_header_are_refused() {
     let scratch = tempfile::tempdir().expect("a folder");
     let file = |header: &str, data: &[u8]| {
         let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();

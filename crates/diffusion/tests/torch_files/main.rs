@@ -1,4 +1,4 @@
-//! Files that torch wrote, and files that somebody wrote to do harm. `oracles/torch_files.py` makes the fixtures.
+//! Files that torch wrote, and hostile files. `oracles/torch_files.py` creates the fixtures.
 
 mod hostile;
 mod published;
@@ -6,12 +6,12 @@ mod published;
 use diffusion::torch_file::WeightsFile;
 use std::path::{Path, PathBuf};
 
-/// The fixtures' folder.
+/// The folder of the fixtures.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch_files")
 }
 
-/// Every file that torch wrote, by name.
+/// Every file that torch wrote, sorted by name.
 fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
         .expect("the fixtures")
@@ -23,7 +23,7 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// Converts everything below the root, strictly; the tensors as a safetensors file, or what is wrong.
+/// Converts all tensors below the root to a safetensors file and returns its bytes. A tensor that cannot be read is an error.
 fn convert(file: &Path, root: Option<&str>, to: &Path) -> Result<Vec<u8>, String> {
     let weights = WeightsFile::open(file).map_err(|e| e.to_string())?;
     let listing = weights.list(root).map_err(|e| e.to_string())?;

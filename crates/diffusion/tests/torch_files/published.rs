@@ -1,19 +1,19 @@
-//! What torch reads from its files, we read from them, to the byte.
+//! Reading files of torch gives the same bytes as torch does.
 
 use super::{convert, files, folder};
 use diffusion::torch_file::WeightsFile;
 
 #[test]
-fn every_file_becomes_what_torch_reads_from_it() {
+fn every_file_has_the_tensors_that_torch_reads() {
     let scratch = tempfile::tempdir().expect("a folder");
     let mut compared = 0;
     for file in files() {
         let Ok(expected) = std::fs::read(file.with_extension("safetensors")) else { continue };
         let to = scratch.path().join("out.safetensors");
         let bytes = convert(&file, None, &to).unwrap_or_else(|e| panic!("{e}"));
-        // The same bytes as safetensors' own writer: order, header and all.
+        // The safetensors library writes the same bytes, including order and header.
         assert!(bytes == expected, "{} differs", file.display());
-        // Read as input, it gives itself.
+        // Converting the result again does not change it.
         let again =
             convert(&to, None, &scratch.path().join("again.safetensors")).expect("a safetensors file");
         assert!(again == expected, "{} differs when read again", file.display());
@@ -24,7 +24,7 @@ fn every_file_becomes_what_torch_reads_from_it() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_a_remedy() {
+fn tensors_that_cannot_be_read_are_errors_with_a_remedy() {
     let scratch = tempfile::tempdir().expect("a folder");
     for (name, expected) in [
         ("sparse", "sparse is sparse"),
@@ -40,12 +40,12 @@ fn what_cannot_be_read_is_named_with_a_remedy() {
         let to = scratch.path().join("out.safetensors");
         let problem = convert(&folder().join(name).with_extension("pt"), None, &to).expect_err(name);
         assert!(problem.contains(expected), "{name}: {problem}");
-        assert!(!to.exists(), "{name} left something");
+        assert!(!to.exists(), "{name} left a file");
     }
 }
 
 #[test]
-fn a_place_within_the_file_can_be_the_root() {
+fn a_path_within_the_file_can_be_the_root() {
     let open = |name: &str| WeightsFile::open(&folder().join(name)).expect("a fixture");
     let names = |name: &str, root: &str| -> Vec<String> {
         let listing = open(name).list(Some(root)).expect("a root");
@@ -59,7 +59,7 @@ fn a_place_within_the_file_can_be_the_root() {
     assert_eq!(names("checkpoint_2_zip.pt", "tuple.0"), ["0"]);
     assert_eq!(names("network_zip.pt", "body.0"), ["weight", "bias"]);
     assert_eq!(names("network_zip.safetensors", "body.0"), ["bias", "weight"]);
-    let problem = open("checkpoint_2_zip.pt").list(Some("state_dict.nothing")).expect_err("no such place");
+    let problem = open("checkpoint_2_zip.pt").list(Some("state_dict.nothing")).expect_err("no such path");
     assert!(problem.to_string().contains("a dict with the keys scale, kept"), "{problem}");
     assert!(open("network_zip.safetensors").list(Some("nothing")).is_err());
 }
@@ -75,7 +75,7 @@ fn tensors_without_names_are_reported() {
     let looped =
         WeightsFile::open(&folder().join("loop.pt")).expect("a fixture").list(None).expect("a listing");
     assert_eq!(looped.tensors.len(), 1);
-    assert!(looped.left_out[0].contains("self.0: leads back"), "{:?}", looped.left_out);
+    assert!(looped.left_out[0].contains("self.0: refers back"), "{:?}", looped.left_out);
 
     let empty =
         WeightsFile::open(&folder().join("no_tensors.pt")).expect("a fixture").list(None).expect("a listing");

@@ -1,17 +1,17 @@
-//! Elo's rating as a secondary view: it follows votes one by one, so it depends on their order, and it has no interval.
-//! The leaderboard ranks by Bradley-Terry. A. Elo, The Rating of Chessplayers (1978); constants as FastChat's.
+//! Elo ratings, as a secondary view beside Bradley-Terry: they follow votes one by one, so they depend on the order
+//! of the votes and have no interval. (A. Elo, The Rating of Chessplayers, 1978; the constants are FastChat's.)
 
-use super::{ModelVote, Outcome};
+use super::tally::ModelVote;
 use crate::id::ModelId;
 use std::collections::BTreeMap;
 
-/// Points at stake in a vote. Larger follows fresh votes faster and is noisier.
+/// Most points that a vote moves. Larger follows new votes faster and is noisier.
 pub const ELO_K: f64 = 4.0;
-/// Where every model begins.
+/// Rating before the first vote.
 pub const ELO_START: f64 = 1000.0;
 
-/// Each model's rating after votes in this order. Without votes there are no models; one vote moves two models by K / 2.
-/// A vote on a model against itself says nothing.
+/// Each model's rating after the votes in this order; empty without votes. Votes on a model against itself are
+/// ignored.
 #[must_use]
 pub fn elo(votes: &[ModelVote], k: f64, start: f64) -> BTreeMap<ModelId, f64> {
     let mut ratings = BTreeMap::new();
@@ -23,15 +23,4 @@ pub fn elo(votes: &[ModelVote], k: f64, start: f64) -> BTreeMap<ModelId, f64> {
         ratings.insert(vote.b, b - gain);
     }
     ratings
-}
-
-impl Outcome {
-    /// What the first model gets: a win is 1, a tie a half.
-    pub(super) fn points(self) -> f64 {
-        match self {
-            Self::First => 1.0,
-            Self::Second => 0.0,
-            Self::Neither => 0.5,
-        }
-    }
 }

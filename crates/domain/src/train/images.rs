@@ -1,10 +1,10 @@
-//! What becomes of an image between its file and the networks, and what SDXL is told of that.
+//! Augmentation of training images, and the image sizes that condition SDXL.
 
 use serde::{Deserialize, Serialize};
 
-/// Which images are turned left to right, each with a chance of one half, drawn anew every time an example is dealt.
-/// Images whose caption has the word "left" or "right" never are: it would become wrong of them. The reference scripts
-/// turn those too.
+/// Which images are mirrored left to right, each with probability 1/2 in every epoch. Images whose caption contains
+/// the word "left" or "right" are never mirrored: the caption would become wrong. (The reference scripts mirror those
+/// too.)
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -12,23 +12,23 @@ pub enum HorizontalFlip {
     /// None.
     #[default]
     Off,
-    /// Winner and loser together, so that a pair stays comparable, as diffusers' Diffusion-DPO example for SDXL does.
+    /// Winner and loser together, so that they stay comparable, as in diffusers' Diffusion-DPO example for SDXL.
     PerPair,
-    /// Winner and loser each by a draw of its own, as Diffusion-DPO's `train.py` does.
+    /// Winner and loser independently, as in Diffusion-DPO's `train.py`.
     #[serde(alias = "per_picture")]
     PerImage,
 }
 
-/// What SDXL's UNet is told of an image's sizes in training; other models are told nothing.
+/// The image sizes that condition SDXL's UNet in training. No effect on other models.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MicroConditioningSpec {
-    /// The truth of each image: its size before it was resized, and where it was cut, as diffusers'
-    /// `train_text_to_image_sdxl.py` does.
+    /// Each image's size before resizing and the position of its crop, as in diffusers'
+    /// `train_text_to_image_sdxl.py`.
     #[default]
     #[serde(alias = "picture")]
     Image,
-    /// That it is whole and of the training size, as Diffusion-DPO's `train.py` does.
+    /// The training size and no crop for every image, as in Diffusion-DPO's `train.py`.
     Whole,
 }

@@ -1,6 +1,8 @@
-//! Images to features, some at a time.
+//! Computes the features of images in batches.
 
-use super::{Features, FidError, Mode};
+use super::error::FidError;
+use super::features::Features;
+use super::mode::Mode;
 use crate::clip::Clip;
 use crate::inception::{FEATURES, Inception, SIDE};
 use candle_core::Tensor;
@@ -8,33 +10,33 @@ use image::RgbImage;
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 
-/// What gives features.
+/// A network that computes features.
 #[derive(Debug)]
 pub enum Extractor {
-    /// Inception, which makes the distance FID.
+    /// Inception: the Frechet distance of its features is FID.
     Inception(Box<Inception>, Mode),
-    /// A CLIP: the distance is a Frechet distance, but not FID.
+    /// CLIP: the Frechet distance of its features is not FID.
     Clip(Box<Clip>),
 }
 
 impl Extractor {
-    /// (images, width).
+    /// Features of images, (images, width).
     ///
     /// # Errors
-    /// The network's.
+    /// Fails if the device runs out of memory.
     pub fn features(&self, images: &[RgbImage]) -> Result<Tensor, FidError> {
         match self {
             Self::Inception(inception, mode) => {
-                let seen: Vec<Vec<f32>> = images.par_iter().map(|image| mode.pixels(image)).collect();
+                let pixels: Vec<Vec<f32>> = images.par_iter().map(|image| mode.pixels(image)).collect();
                 let shape = (images.len(), 3, SIDE, SIDE);
-                let pixels = Tensor::from_vec(seen.concat(), shape, inception.device())?;
+                let pixels = Tensor::from_vec(pixels.concat(), shape, inception.device())?;
                 Ok(inception.features(&pixels)?)
             }
             Self::Clip(clip) => Ok(clip.image_features(images)?),
         }
     }
 
-    /// What the distance of these features is called.
+    /// The name of the Frechet distance of these features.
     #[must_use]
     pub fn metric(&self) -> &'static str {
         match self {
@@ -44,11 +46,11 @@ impl Extractor {
     }
 }
 
-/// Features of `count` images, which `image` opens (in parallel, a batch at a time). `progress` hears how many are done and
-/// can stop: then the result is `None`.
+/// Computes the features of `count` images, which `image` opens by index, one batch in parallel. `progress` receives
+/// the number of finished images; if it breaks, the result is `None`.
 ///
 /// # Errors
-/// An image that cannot be opened, or the network's.
+/// Fails if `image` or the network does.
 pub fn extract(
     extractor: &Extractor,
     count: usize,

@@ -1,6 +1,6 @@
-//! Features of a set of images: one row each.
+//! Features of a set of images.
 
-/// Rows of equal width.
+/// One row of features per image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
     width: usize,
@@ -8,46 +8,41 @@ pub struct Features {
 }
 
 impl Features {
-    /// Of rows one after another.
+    /// Wraps rows of `width` values, one after another.
     ///
     /// # Panics
-    /// If the values are no whole rows.
+    /// Panics if `width` is 0 or the number of values is not a multiple of it.
     #[must_use]
     pub fn new(width: usize, values: Vec<f32>) -> Self {
         assert!(width > 0 && values.len().is_multiple_of(width), "features are whole rows");
         Self { width, values }
     }
 
-    /// How many rows.
+    /// The number of rows.
     #[must_use]
     pub fn count(&self) -> usize {
         self.values.len() / self.width
     }
 
-    /// Values of a row.
+    /// The number of values in a row.
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The i-th row.
-    ///
-    /// # Panics
-    /// If there is none.
-    #[must_use]
-    pub fn row(&self, i: usize) -> &[f32] {
+    /// Row `i`; panics if there are fewer.
+    pub(super) fn row(&self, i: usize) -> &[f32] {
         &self.values[i * self.width..][..self.width]
     }
 
-    /// All rows.
+    /// All rows, one after another.
     #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The same with every row scaled to length 1.
-    #[must_use]
-    pub fn normalised(mut self) -> Self {
+    /// Scales every row to unit length.
+    pub(super) fn normalised(mut self) -> Self {
         for row in self.values.chunks_exact_mut(self.width) {
             let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt().max(1e-12);
             row.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);

@@ -1,27 +1,28 @@
-//! Distances of two sets by a kernel (maximum mean discrepancy, A. Gretton and others 2012): no Gaussian is assumed, and
-//! few images do not make them large.
+//! Kernel distances (maximum mean discrepancy, A. Gretton and others 2012): they assume no Gaussian, and the unbiased
+//! one does not grow with small numbers of images.
 
-use super::{Features, FidError};
+use super::error::FidError;
+use super::features::Features;
 use candle_core::{Device, Tensor};
 
-/// The kernel distance over subsets, as KID (M. Binkowski and others 2018) is reported.
+/// The kernel distance over subsets, as it is reported for KID (M. Binkowski and others 2018).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KernelDistance {
-    /// Mean of the subsets' distances.
+    /// Mean of the distances of the subsets.
     pub mean: f64,
-    /// Their standard deviation (of the population, as torch-fidelity's).
+    /// Population standard deviation of the distances, as in torch-fidelity.
     pub deviation: f64,
-    /// Images of each side in a subset.
+    /// Images per side in a subset.
     pub subset_size: usize,
-    /// How many subsets.
+    /// The number of subsets.
     pub subsets: usize,
 }
 
-/// The squared distance by the kernel (x y / width + 1)^3, without bias, over subsets of at most `largest_subset` images
-/// that `draw` chooses without replacement: `draw(n)` gives a number below n. On Inception's features this is KID.
+/// The unbiased squared distance with the kernel (x y / width + 1)^3 over subsets of at most `largest_subset` images,
+/// drawn without replacement: `draw(n)` returns a random number below n. On features of Inception this is KID.
 ///
 /// # Errors
-/// Different widths, fewer than two images, no subsets.
+/// Fails if the widths differ, a side has fewer than two images, or `subsets` is 0.
 pub fn kernel_distance(
     a: &Features,
     b: &Features,
@@ -32,9 +33,11 @@ pub fn kernel_distance(
     check(a, b)?;
     let size = largest_subset.min(a.count()).min(b.count());
     if size < 2 || subsets == 0 {
-        return Err(FidError::Sides(format!("{subsets} subsets of {size} images: give at least 1 of 2")));
+        return Err(FidError::Sides(format!(
+            "{subsets} subsets of {size} images: at least 1 subset of 2 images is needed"
+        )));
     }
-    // With everything in it there is only one subset.
+    // There is only one subset of all images.
     let subsets = if size == a.count() && size == b.count() { 1 } else { subsets };
     let width = a.width() as f64;
     let cube = |xy: f64| (xy / width + 1.0).powi(3);
@@ -56,19 +59,19 @@ pub fn kernel_distance(
     Ok(KernelDistance { mean, deviation: variance.sqrt(), subset_size: size, subsets })
 }
 
-/// Width of CMMD's kernel.
+/// Standard deviation of CMMD's Gaussian kernel.
 const CMMD_DEVIATION: f64 = 10.0;
-/// What CMMD's authors multiply by, to have readable numbers.
+/// The factor by which CMMD is reported.
 const CMMD_SCALE: f64 = 1000.0;
-/// Rows of a kernel's matrix that are there at once: of ten thousand images the whole would be 800 MB.
+/// Rows of the kernel matrix in memory at the same time. The whole matrix of ten thousand images has 800 MB.
 const ROWS: usize = 512;
 
-/// 1000 times the squared distance by the kernel exp(-|x - y|^2 / (2 * 10^2)), each pair with itself included, of features
-/// that are scaled to length 1 (S. Jayasumana and others 2024): CMMD where they are those of CLIP ViT-L/14 at 336 pixels,
-/// CMMD-style elsewhere.
+/// 1000 times the biased squared distance with the kernel exp(-|x - y|^2 / (2 * 10^2)) of features scaled to unit
+/// length (S. Jayasumana and others 2024). On features of CLIP ViT-L/14 at 336 pixels this is CMMD; on others it is not
+/// comparable with published figures.
 ///
 /// # Errors
-/// Different widths, no images.
+/// Fails if the widths differ or a side has no images.
 pub fn cmmd(a: &Features, b: &Features) -> Result<f64, FidError> {
     check(a, b)?;
     if a.count() == 0 || b.count() == 0 {
@@ -107,12 +110,12 @@ fn check(a: &Features, b: &Features) -> Result<(), FidError> {
     )))
 }
 
-/// x y', rows one after another.
+/// The products x y', row by row.
 fn products(x: &Tensor, y: &Tensor) -> Result<Vec<f64>, FidError> {
     Ok(x.matmul(&y.t()?.contiguous()?)?.flatten_all()?.to_vec1()?)
 }
 
-/// Some rows in f64, (rows, width).
+/// The chosen rows in f64, (rows, width).
 fn rows(features: &Features, chosen: impl IntoIterator<Item = usize>) -> Result<Tensor, FidError> {
     let values: Vec<f64> =
         chosen.into_iter().flat_map(|i| features.row(i).iter().map(|&v| f64::from(v))).collect();
@@ -120,7 +123,7 @@ fn rows(features: &Features, chosen: impl IntoIterator<Item = usize>) -> Result<
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-/// The first numbers of a shuffle (Fisher and Yates).
+/// `size` random rows without replacement: the beginning of a shuffle by Fisher and Yates.
 fn subset(
     features: &Features,
     size: usize,

@@ -1,9 +1,8 @@
-//! How far two sets of images lie apart, by features: Frechet Inception Distance in the three ways it is commonly
-//! computed, kernel distances beside it, and the Frechet distance on a CLIP's features, which is **not** FID.
-//!
-//! Rooms: `mode` (what the network sees), `resize`, `listing` (files of a folder), `extract` (images to features),
-//! `features`, `statistics` (mean and covariance), `npz` (numpy's file of them), `frechet`, `kernel`.
+//! Distances between two sets of images, computed on features: the Frechet Inception Distance (FID) as its three common
+//! implementations compute it, kernel distances (KID, CMMD), and the Frechet distance on features of a CLIP, which is
+//! **not** FID.
 
+mod error;
 mod extract;
 mod features;
 mod frechet;
@@ -14,6 +13,7 @@ mod npz;
 mod resize;
 mod statistics;
 
+pub use error::FidError;
 pub use extract::{Extractor, extract};
 pub use features::Features;
 pub use frechet::frechet_distance;
@@ -22,36 +22,3 @@ pub use listing::{images_of, open_image};
 pub use mode::Mode;
 pub use npz::{read_statistics, write_statistics};
 pub use statistics::{Statistics, TRUSTED_COUNT};
-
-use std::path::PathBuf;
-
-/// What can go wrong with a distance.
-#[derive(Debug, thiserror::Error)]
-pub enum FidError {
-    /// A file is not what it should be.
-    #[error("{}: {problem}", file.display())]
-    File {
-        /// The file or folder.
-        file: PathBuf,
-        /// What is wrong, and the remedy.
-        problem: String,
-    },
-    /// The two sides cannot be compared.
-    #[error("{0}")]
-    Sides(String),
-    /// A network's.
-    #[error(transparent)]
-    Network(#[from] diffusion::Error),
-}
-
-impl FidError {
-    fn file(file: &std::path::Path, problem: impl ToString) -> Self {
-        Self::File { file: file.to_owned(), problem: problem.to_string() }
-    }
-}
-
-impl From<candle_core::Error> for FidError {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Network(error.into())
-    }
-}

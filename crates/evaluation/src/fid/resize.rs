@@ -1,7 +1,7 @@
-//! One plane of pixels to a square, in two of the three ways of the reference packages; the third is Pillow's
-//! (`preprocess`).
+//! Bilinear resizing of one channel to a square, as pytorch-fid and torch-fidelity do it. clean-fid's resizing is
+//! Pillow's, in [`crate::preprocess`].
 
-/// torch's `interpolate(mode="bilinear", align_corners=False)`: pixel centres, no antialiasing.
+/// torch's `interpolate(mode="bilinear", align_corners=False)`: aligns pixel centres, without antialiasing.
 pub(super) fn torch_bilinear(plane: &[f32], width: usize, height: usize, side: usize) -> Vec<f32> {
     let taps = |from: usize| -> Vec<Tap> {
         let scale = from as f32 / side as f32;
@@ -10,7 +10,7 @@ pub(super) fn torch_bilinear(plane: &[f32], width: usize, height: usize, side: u
     bilinear(plane, width, &taps(width), &taps(height))
 }
 
-/// TensorFlow 1's `resize_bilinear`: the grids' first pixels lie on each other (torch-fidelity
+/// TensorFlow 1's `resize_bilinear`: aligns the upper left corners of the grids (torch-fidelity's
 /// `interpolate_compat_tensorflow.py`).
 pub(super) fn tensorflow_bilinear(plane: &[f32], width: usize, height: usize, side: usize) -> Vec<f32> {
     let taps = |from: usize| -> Vec<Tap> {
@@ -20,7 +20,7 @@ pub(super) fn tensorflow_bilinear(plane: &[f32], width: usize, height: usize, si
     bilinear(plane, width, &taps(width), &taps(height))
 }
 
-/// Two neighbours and how far to go from the first to the second.
+/// The two inputs of an output and the weight of the second.
 struct Tap {
     low: usize,
     high: usize,
@@ -28,9 +28,9 @@ struct Tap {
 }
 
 impl Tap {
-    fn new(place: f32, from: usize) -> Self {
-        let low = (place as usize).min(from - 1);
-        Self { low, high: (low + 1).min(from - 1), fraction: place - low as f32 }
+    fn new(position: f32, from: usize) -> Self {
+        let low = (position as usize).min(from - 1);
+        Self { low, high: (low + 1).min(from - 1), fraction: position - low as f32 }
     }
 }
 

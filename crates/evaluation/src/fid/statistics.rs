@@ -1,41 +1,45 @@
 //! Mean and covariance of features, in f64.
 
-use super::{Features, FidError};
+use super::error::FidError;
+use super::features::Features;
 use candle_core::{Device, Tensor};
 
-/// Fewer images than Inception has features make a covariance singular, and the distance large by their number alone.
+/// The number of features of Inception. With fewer images the covariance is singular and the distance is biased
+/// upwards.
 pub const TRUSTED_COUNT: usize = 2048;
 
-/// What a Gaussian of features is.
+/// Mean and covariance of features: a Gaussian.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     /// (width).
     pub mean: Vec<f64>,
-    /// (width, width), symmetric; divided by the count minus 1, as numpy's `cov`.
+    /// (width, width), row by row; divided by the number of images minus 1, as numpy's `cov`.
     pub covariance: Vec<f64>,
-    /// Images it is of; a file of statistics does not say.
+    /// The number of images; `None` for statistics from a file, which does not state it.
     pub count: Option<usize>,
-    /// F of S = F F', (width, count), where there are no more images than features: the covariance is then singular, and
-    /// this is exact.
+    /// F with covariance = F F', (width, count), if there are no more images than features: it is exact where the
+    /// covariance is singular.
     pub(super) factor: Option<Tensor>,
 }
 
 impl Statistics {
-    /// Of what a file says.
-    pub(super) fn given(mean: Vec<f64>, covariance: Vec<f64>) -> Self {
+    /// Wraps mean and covariance of a file.
+    pub(super) fn from_moments(mean: Vec<f64>, covariance: Vec<f64>) -> Self {
         Self { mean, covariance, count: None, factor: None }
     }
 
+    /// Computes mean and covariance of features.
+    ///
     /// # Errors
-    /// Fewer than two images, or a feature that is no finite number.
+    /// Fails if there are fewer than two images or a feature is not finite.
     pub fn of(features: &Features) -> Result<Self, FidError> {
         let (count, width) = (features.count(), features.width());
         if count < 2 {
-            return Err(FidError::Sides(format!("{count} images have no covariance: give at least 2")));
+            return Err(FidError::Sides(format!("{count} images have no covariance: at least 2 are needed")));
         }
         if features.values().iter().any(|v| !v.is_finite()) {
             return Err(FidError::Sides(
-                "a feature is no finite number: are these the network's weights?".to_owned(),
+                "a feature is not finite: check the weights of the network".to_owned(),
             ));
         }
         let mut mean = vec![0.0; width];
@@ -53,7 +57,7 @@ impl Statistics {
         Ok(Self { mean, covariance, count: Some(count), factor: (count <= width).then_some(factor) })
     }
 
-    /// Values of the mean.
+    /// The number of features.
     #[must_use]
     pub fn width(&self) -> usize {
         self.mean.len()

@@ -1,4 +1,4 @@
-//! Inception's blocks, in the letters of torchvision: branches side by side, joined by channels.
+//! The blocks A to E of Inception, as torchvision names them: parallel branches, concatenated along the channels.
 
 use super::pool::{Pool, pool};
 use super::unit::{Unit, chain};
@@ -6,11 +6,12 @@ use candle_core::Tensor;
 use diffusion::Result;
 use diffusion::weights::Scope;
 
+/// Concatenates the outputs of branches along the channels.
 fn join(branches: &[Tensor]) -> Result<Tensor> {
     Ok(Tensor::cat(branches, 1)?)
 }
 
-/// At 35 x 35: 1 x 1, 5 x 5, two 3 x 3, and a pool.
+/// At 35 x 35: branches of 1 x 1, 5 x 5, two 3 x 3, and a pool.
 #[derive(Debug)]
 pub(super) struct BlockA {
     plain: Unit,
@@ -70,7 +71,7 @@ impl BlockB {
     }
 }
 
-/// At 17 x 17: 7 x 7 kernels as a row and a column.
+/// At 17 x 17: 7 x 7 kernels factored into 1 x 7 and 7 x 1.
 #[derive(Debug)]
 pub(super) struct BlockC {
     plain: Unit,
@@ -140,7 +141,7 @@ impl BlockD {
     }
 }
 
-/// At 8 x 8: 3 x 3 kernels as a row beside a column.
+/// At 8 x 8: 1 x 3 and 3 x 1 kernels in parallel.
 #[derive(Debug)]
 pub(super) struct BlockE {
     plain: Unit,

@@ -1,8 +1,8 @@
-//! Inception v3 as FID uses it: TensorFlow's network of 2015-12-05, under torchvision's names as pytorch-fid and
+//! Inception v3 as FID uses it: TensorFlow's network of 2015-12-05 with torchvision's tensor names, as pytorch-fid and
 //! torch-fidelity publish its weights.
 //!
-//! It differs from torchvision's in three places (pytorch-fid `inception.py`): average pools leave their padding out of
-//! the count, the last block pools by the maximum, and the classifier (which FID does not use) has 1008 outputs.
+//! It differs from torchvision's network in three places (pytorch-fid's `inception.py`): average pools do not count
+//! padding, the last block uses a maximum pool, and the classifier, which FID does not use, has 1008 outputs.
 
 mod blocks;
 mod pool;
@@ -18,28 +18,28 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use unit::Unit;
 
-/// Height and width of what the network sees.
-pub const SIDE: usize = 299;
-/// Width of its features.
-pub const FEATURES: usize = 2048;
+/// Height and width of the input.
+pub(crate) const SIDE: usize = 299;
+/// Number of features.
+pub(crate) const FEATURES: usize = 2048;
 
 /// The network up to its last pool.
 #[derive(Debug)]
 pub struct Inception {
     stem: [Unit; 5],
-    fine: [BlockA; 3],
-    to_middle: BlockB,
-    middle: [BlockC; 4],
-    to_coarse: BlockD,
-    coarse: [BlockE; 2],
+    blocks_a: [BlockA; 3],
+    block_b: BlockB,
+    blocks_c: [BlockC; 4],
+    block_d: BlockD,
+    blocks_e: [BlockE; 2],
     device: Device,
 }
 
 impl Inception {
-    /// Reads the published file: `pt_inception-2015-12-05-6726825d.pth`, or what `convert --for inception` made of it.
+    /// Reads the published file `pt_inception-2015-12-05-6726825d.pth`, or its conversion by `convert --for inception`.
     ///
     /// # Errors
-    /// A file that cannot be read, or a tensor that is missing or misshapen.
+    /// Fails if the file cannot be read, or if a tensor is missing, unknown or has another shape.
     pub fn load(file: &Path, device: &Device) -> Result<Self> {
         let tensors = WeightsFile::open(file)?.load(None)?;
         let named = |e| match e {
@@ -48,15 +48,12 @@ impl Inception {
             }
             other => other,
         };
-        Self::of_tensors(tensors, device).map_err(named)
+        Self::from_tensors(tensors, device).map_err(named)
     }
 
-    /// Of tensors at hand, by torchvision's names.
-    ///
-    /// # Errors
-    /// A tensor that is missing, misshapen, or not of this network.
-    pub fn of_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Result<Self> {
-        // The classifier, the second classifier that training had, and counts of training steps say nothing of features.
+    /// Builds the network from tensors with torchvision's names.
+    fn from_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Result<Self> {
+        // The classifier, the auxiliary classifier of training, and counts of training steps do not affect features.
         let unused = |name: &str| {
             name.starts_with("fc.")
                 || name.starts_with("AuxLogits.")
@@ -73,20 +70,20 @@ impl Inception {
                 Unit::pointwise(&root.at("Conv2d_3b_1x1"), 64, 80)?,
                 Unit::new(&root.at("Conv2d_4a_3x3"), 80, 192, [3, 3], 1, [0, 0])?,
             ],
-            fine: [
+            blocks_a: [
                 BlockA::new(&root.at("Mixed_5b"), 192, 32)?,
                 BlockA::new(&root.at("Mixed_5c"), 256, 64)?,
                 BlockA::new(&root.at("Mixed_5d"), 288, 64)?,
             ],
-            to_middle: BlockB::new(&root.at("Mixed_6a"), 288)?,
-            middle: [
+            block_b: BlockB::new(&root.at("Mixed_6a"), 288)?,
+            blocks_c: [
                 BlockC::new(&root.at("Mixed_6b"), 768, 128)?,
                 BlockC::new(&root.at("Mixed_6c"), 768, 160)?,
                 BlockC::new(&root.at("Mixed_6d"), 768, 160)?,
                 BlockC::new(&root.at("Mixed_6e"), 768, 192)?,
             ],
-            to_coarse: BlockD::new(&root.at("Mixed_7a"), 768)?,
-            coarse: [
+            block_d: BlockD::new(&root.at("Mixed_7a"), 768)?,
+            blocks_e: [
                 BlockE::new(&root.at("Mixed_7b"), 1280, Pool::Average)?,
                 BlockE::new(&root.at("Mixed_7c"), 2048, Pool::Maximum)?,
             ],
@@ -96,30 +93,25 @@ impl Inception {
         Ok(inception)
     }
 
-    /// Where it computes.
-    #[must_use]
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
-    /// `pixels`: (batch, 3, 299, 299), scaled as the mode says. Returns (batch, 2048).
-    ///
-    /// # Errors
-    /// Another shape, or candle's.
-    pub fn features(&self, pixels: &Tensor) -> Result<Tensor> {
+    /// Features of images. `pixels`: (batch, 3, 299, 299), scaled as the mode of FID requires. Returns (batch, 2048).
+    pub(crate) fn features(&self, pixels: &Tensor) -> Result<Tensor> {
         let [a1, a2, b2, b3, a4] = &self.stem;
         let x = b2.forward(&a2.forward(&a1.forward(pixels)?)?)?;
         let x = pool(&x, Pool::Reduce)?;
         let mut x = pool(&a4.forward(&b3.forward(&x)?)?, Pool::Reduce)?;
-        for block in &self.fine {
+        for block in &self.blocks_a {
             x = block.forward(&x)?;
         }
-        x = self.to_middle.forward(&x)?;
-        for block in &self.middle {
+        x = self.block_b.forward(&x)?;
+        for block in &self.blocks_c {
             x = block.forward(&x)?;
         }
-        x = self.to_coarse.forward(&x)?;
-        for block in &self.coarse {
+        x = self.block_d.forward(&x)?;
+        for block in &self.blocks_e {
             x = block.forward(&x)?;
         }
         Ok(x.flatten_from(2)?.mean(2)?)

@@ -1,20 +1,20 @@
-//! Pools of 3 x 3 pixels. candle's have no padding, and theirs would count it.
+//! Pools of 3 x 3 pixels with padding that does not count; candle's pools have no padding.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-/// A way to pool.
+/// A kind of pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pool {
-    /// The mean of the pixels that are there; height and width stay.
+    /// The mean of the pixels inside the image, with stride 1 and padding.
     Average,
-    /// The largest of the pixels that are there; height and width stay.
+    /// The maximum of the pixels inside the image, with stride 1 and padding.
     Maximum,
-    /// The largest of every second 3 x 3 pixels; no padding.
+    /// The maximum with stride 2 and without padding.
     Reduce,
 }
 
-/// Pools (batch, channels, height, width), which must not be negative (it follows a ReLU).
+/// Pools (batch, channels, height, width). Values must not be negative, as behind a ReLU.
 pub(super) fn pool(x: &Tensor, pool: Pool) -> Result<Tensor> {
     let x = x.contiguous()?;
     if x.device().is_cpu() && x.dtype() == DType::F32 {
@@ -22,13 +22,13 @@ pub(super) fn pool(x: &Tensor, pool: Pool) -> Result<Tensor> {
     }
     match pool {
         Pool::Reduce => x.max_pool2d_with_stride(3, 2),
-        // Padding with zeros changes no maximum where nothing is negative.
+        // Padding with zeros changes no maximum of values that are not negative.
         Pool::Maximum => padded(&x)?.max_pool2d_with_stride(3, 1),
         Pool::Average => {
             let (_, _, height, width) = x.dims4()?;
-            let there = Tensor::ones((1, 1, height, width), x.dtype(), x.device())?;
+            let inside = Tensor::ones((1, 1, height, width), x.dtype(), x.device())?;
             let sum = padded(&x)?.avg_pool2d_with_stride(3, 1)?;
-            sum.broadcast_div(&padded(&there)?.avg_pool2d_with_stride(3, 1)?)
+            sum.broadcast_div(&padded(&inside)?.avg_pool2d_with_stride(3, 1)?)
         }
     }
 }
@@ -38,7 +38,7 @@ fn padded(x: &Tensor) -> Result<Tensor> {
 }
 
 impl Pool {
-    /// Pixels of the result along a side of this many.
+    /// The side of the output for a side of the input.
     fn output(self, side: usize) -> usize {
         match self {
             Self::Average | Self::Maximum => side,
@@ -46,7 +46,7 @@ impl Pool {
         }
     }
 
-    /// The pixels that the i-th result is of.
+    /// The range of inputs of output `i`, along one side.
     fn window(self, i: usize, side: usize) -> std::ops::Range<usize> {
         match self {
             Self::Average | Self::Maximum => i.saturating_sub(1)..(i + 2).min(side),
@@ -54,7 +54,7 @@ impl Pool {
         }
     }
 
-    /// One plane: first down, into a line, then across. Compares as torch does: what is no number stays none.
+    /// Pools one channel: combines rows into `line`, then columns into `out`. As in torch, NaN counts as the maximum.
     fn plane(self, x: &[f32], width: usize, line: &mut [f32], out: &mut [f32]) {
         let height = x.len() / width;
         let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
@@ -110,7 +110,7 @@ mod tests {
     use diffusion::noise::Noise;
 
     #[test]
-    fn ours_is_the_composition_of_stock_operations() -> Result<()> {
+    fn pools_equal_their_composition_of_candle_operations() -> Result<()> {
         let x = Noise::new(3).normal_tensor((2, 3, 9, 7), &Device::Cpu)?.relu()?;
         for kind in [Pool::Average, Pool::Maximum, Pool::Reduce] {
             let ours = pool(&x, kind)?;

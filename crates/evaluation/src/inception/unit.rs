@@ -1,14 +1,15 @@
-//! Convolution, batch normalisation and ReLU: what every arrow of Inception's drawing is.
+//! The unit of Inception: convolution, batch normalisation and ReLU.
 
 use candle_core::{DType, Tensor};
 use diffusion::Result;
 use diffusion::nn::{ConvolutionShape, FrozenConvolution};
 use diffusion::weights::{Init, Scope};
 
-/// torchvision's for Inception.
+/// Added to the variance in batch normalisation, as in torchvision's Inception.
 const EPSILON: f64 = 1e-3;
 
-/// The normalisation is folded into the convolution: with frozen statistics both are one affine map.
+/// A convolution with the batch normalisation folded into its weights, which is possible because the statistics are
+/// frozen.
 #[derive(Debug)]
 pub(super) struct Unit(FrozenConvolution);
 
@@ -36,17 +37,17 @@ impl Unit {
         Ok(Self(FrozenConvolution::new(weight.to_dtype(DType::F32)?, bias.to_dtype(DType::F32)?, shape)?))
     }
 
-    /// Of single pixels.
+    /// A 1 x 1 convolution.
     pub(super) fn pointwise(scope: &Scope<'_>, inputs: usize, outputs: usize) -> Result<Self> {
         Self::new(scope, inputs, outputs, [1, 1], 1, [0, 0])
     }
 
-    /// Of an odd kernel that keeps height and width.
+    /// A convolution with an odd kernel that keeps height and width.
     pub(super) fn same(scope: &Scope<'_>, inputs: usize, outputs: usize, kernel: [usize; 2]) -> Result<Self> {
         Self::new(scope, inputs, outputs, kernel, 1, kernel.map(|side| side / 2))
     }
 
-    /// Of a 3 x 3 kernel that halves height and width.
+    /// A 3 x 3 convolution with stride 2, which halves height and width.
     pub(super) fn halving(scope: &Scope<'_>, inputs: usize, outputs: usize) -> Result<Self> {
         Self::new(scope, inputs, outputs, [3, 3], 2, [0, 0])
     }
@@ -57,7 +58,7 @@ impl Unit {
     }
 }
 
-/// One after the other.
+/// Applies units one after another.
 pub(super) fn chain<const N: usize>(units: &[Unit; N], x: &Tensor) -> Result<Tensor> {
     let mut x = x.clone();
     for unit in units {

@@ -1,14 +1,15 @@
-//! From an image to what a network reads, as the reference packages do it: resizers that give Pillow's and torch's
-//! numbers, and the three ways in which CLIP's scorers prepare an image.
+//! Preparation of images for networks as the reference packages do it: decoding and resizing with the results of Pillow
+//! and torch, and the preprocessing of CLIP and of the scorers built on it.
 
-mod clip;
-mod filter;
-mod image;
-mod pillow;
-mod torch;
+mod decode;
+mod pillow_image;
+mod pillow_resize;
+mod preprocessing;
+mod taps;
+#[cfg(test)]
+mod tests;
+mod torch_resize;
 
-pub use clip::{CLIP_DEVIATION, CLIP_MEAN, Preprocessing};
-pub use filter::Filter;
-pub use image::Image;
-pub use pillow::{Window, resize_f32, resize_nearest, resize_u8, resize_u16};
-pub use torch::{bicubic, bicubic_antialiased};
+pub use pillow_image::PillowImage;
+pub(crate) use pillow_resize::{Window, resize_f32};
+pub(crate) use preprocessing::{CLIP_DEVIATION, CLIP_MEAN, Preprocessing};

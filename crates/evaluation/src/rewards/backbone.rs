@@ -1,9 +1,10 @@
-//! The two CLIPs that published scorers stand on. What a file's shapes do not tell: heads and activation.
+//! The two CLIP models that published scorers are built on. Their settings are read from the shapes in the file, except
+//! for the number of attention heads and the activation.
 
 use super::naming::to_transformers;
 use super::weights::Weights;
 use crate::clip::{Towers, normalised};
-use crate::preprocess::{Image, Preprocessing};
+use crate::preprocess::{PillowImage, Preprocessing};
 use candle_core::{Device, Tensor};
 use diffusion::config::ClipConfig;
 use diffusion::weights::Parameters;
@@ -12,9 +13,9 @@ use serde_json::json;
 use std::borrow::Borrow;
 use std::path::Path;
 
-/// A published CLIP.
+/// A published CLIP model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backbone {
+pub(super) enum Backbone {
     /// LAION's ViT-H/14 (laion2B-s32B-b79K), with exact GELU.
     VitH14,
     /// OpenAI's ViT-L/14, with QuickGELU.
@@ -22,7 +23,7 @@ pub enum Backbone {
 }
 
 impl Backbone {
-    /// Heads of the image tower, heads of the text tower, activation.
+    /// Heads of the image tower, heads of the text tower, and activation.
     fn published(self) -> (usize, usize, &'static str) {
         match self {
             Self::VitH14 => (16, 16, "gelu"),
@@ -30,10 +31,11 @@ impl Backbone {
         }
     }
 
-    /// Reads both towers, under OpenCLIP's names or transformers'. All sizes but the heads are the file's.
+    /// Reads both towers, with OpenCLIP's or transformers' tensor names.
     ///
     /// # Errors
-    /// A tensor that is missing, extra or misshapen, named as the file does.
+    /// Fails if the file cannot be read, or if a tensor is missing, unknown or has another shape; names the tensor as
+    /// the file does.
     pub(super) fn open(self, path: &Path, device: &Device) -> Result<Towers> {
         let (weights, naming) = to_transformers(Weights::read(path)?)?;
         self.build(weights, device).map_err(|e| naming.explain(e))
@@ -42,7 +44,7 @@ impl Backbone {
     fn build(self, weights: Weights, device: &Device) -> Result<Towers> {
         let config = self.config(&weights)?;
         let origin = weights.file.display().to_string();
-        let parameters = Parameters::of_tensors(weights.tensors, device).named(origin);
+        let parameters = Parameters::of_tensors(weights.tensors, device).with_origin(origin);
         let towers = Towers::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(towers)
@@ -61,27 +63,27 @@ impl Backbone {
         let [shared, _] = weights.shape("text_projection.weight")?;
         let side = count.saturating_sub(1).isqrt();
         if side == 0 || side * side + 1 != count {
-            return Err(weights.error(places, format!("has {count} places, which are no square and one")));
+            let problem = format!("has {count} positions, but one more than a square number is expected");
+            return Err(weights.error(places, problem));
         }
         for (name, width, heads) in [
             (patches, image, image_heads),
             ("text_model.embeddings.token_embedding.weight", text, text_heads),
         ] {
             if width == 0 || width % heads != 0 {
-                return Err(
-                    weights.error(name, format!("has width {width}, which {heads} heads do not divide"))
-                );
+                let problem = format!("has width {width}, which is not a multiple of {heads} heads");
+                return Err(weights.error(name, problem));
             }
         }
         let layers = |tower: &str| weights.count(&format!("{tower}.encoder.layers."), ".layer_norm1.weight");
-        // As JSON, so that fields which stand at their defaults need no mention.
+        // Built as JSON, so that the other fields get their defaults.
         let config = json!({
             "projection_dim": shared,
             "text_config": {
                 "vocab_size": vocabulary, "hidden_size": text, "intermediate_size": text_middle,
                 "num_hidden_layers": layers("text_model"), "num_attention_heads": text_heads,
                 "max_position_embeddings": positions, "hidden_act": activation, "projection_dim": shared,
-                // The largest id, which is the end token's in every vocabulary of CLIP.
+                // 2 pools at the largest id, which is that of the end token in every vocabulary of CLIP.
                 "eos_token_id": 2,
             },
             "vision_config": {
@@ -91,15 +93,12 @@ impl Backbone {
             },
         });
         serde_json::from_value(config)
-            .map_err(|e| Error::Format { file: weights.file.clone(), problem: format!("is no CLIP: {e}") })
+            .map_err(|e| Error::Format { file: weights.file.clone(), problem: format!("is not a CLIP: {e}") })
     }
 }
 
 /// L2-normalised features of images, (images, shared width).
-///
-/// # Errors
-/// An image that cannot be prepared, or candle's.
-pub(super) fn image_features<P: Borrow<Image> + Sync>(
+pub(super) fn image_features<P: Borrow<PillowImage> + Sync>(
     towers: &Towers,
     preprocessing: Preprocessing,
     images: &[P],
@@ -109,11 +108,8 @@ pub(super) fn image_features<P: Borrow<Image> + Sync>(
     normalised(&towers.image_features(&pixels)?)
 }
 
-/// L2-normalised features of texts, (texts, shared width). Ids end at the text's end; what shorter texts are filled up
-/// with cannot be seen from there.
-///
-/// # Errors
-/// An id outside the vocabulary.
+/// L2-normalised features of texts, (texts, shared width). The ids of each text end with the end token. Shorter texts
+/// are padded with 0, which the causal text tower does not see from there.
 pub(super) fn text_features(towers: &Towers, mut ids: Vec<Vec<u32>>) -> Result<Tensor> {
     let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
     ids.iter_mut().for_each(|ids| ids.resize(longest, 0));

@@ -1,9 +1,10 @@
-//! Scores that are the cosine of an image and its prompt: HPSv2, PickScore, CLIP score.
+//! Scores that are the cosine similarity of an image and its prompt: HPSv2, PickScore, CLIP score.
 
 use super::backbone::{Backbone, image_features, text_features};
-use super::{RewardKind, distinct};
+use super::distinct::distinct;
+use super::kind::RewardKind;
 use crate::clip::Towers;
-use crate::preprocess::{Image, Preprocessing};
+use crate::preprocess::{PillowImage, Preprocessing};
 use crate::text::{OpenClipTokenizer, SpecialNames};
 use candle_core::{D, Device, Tensor};
 use diffusion::tokenizer::Tokenizer;
@@ -11,20 +12,22 @@ use diffusion::{Error, Result};
 use std::borrow::Borrow;
 use std::path::Path;
 
-/// A CLIP, its way with images and texts, and what its cosine is multiplied by.
+/// A CLIP model with its preparation of images and prompts.
 #[derive(Debug)]
 pub(super) struct ClipReward {
     towers: Towers,
-    words: Words,
+    tokenizer: PromptTokenizer,
     preprocessing: Preprocessing,
+    /// Factor of the cosine.
     scale: f64,
     device: Device,
 }
 
 #[derive(Debug)]
-enum Words {
+enum PromptTokenizer {
     OpenClip(OpenClipTokenizer),
-    /// transformers' fast tokenizer: NFC, single spaces, lower case; neither ftfy nor HTML.
+    /// transformers' fast tokenizer, which normalises with NFC, single spaces and lower case, without ftfy and without
+    /// unescaping HTML.
     Fast(Box<Tokenizer>),
 }
 
@@ -41,25 +44,25 @@ impl ClipReward {
             }
             _ => (Backbone::VitH14, None, Preprocessing::Transformers, 100.0),
         };
-        let words = match names {
-            Some(names) => Words::OpenClip(OpenClipTokenizer::open(vocabulary, names)?),
-            None if vocabulary.is_dir() => Words::Fast(Box::new(Tokenizer::load(vocabulary)?)),
+        let tokenizer = match names {
+            Some(names) => PromptTokenizer::OpenClip(OpenClipTokenizer::open(vocabulary, names)?),
+            None if vocabulary.is_dir() => PromptTokenizer::Fast(Box::new(Tokenizer::load(vocabulary)?)),
             None => {
                 let problem =
-                    "PickScore's tokenizer needs a folder with vocab.json and merges.txt".to_owned();
+                    "is a file, but PickScore needs a folder with vocab.json and merges.txt".to_owned();
                 return Err(Error::Format { file: vocabulary.to_owned(), problem });
             }
         };
         Ok(Self {
             towers: backbone.open(weights, device)?,
-            words,
+            tokenizer,
             preprocessing,
             scale,
             device: device.clone(),
         })
     }
 
-    /// Whether it antialiases, where it resizes images as torch does and there is a choice: Pillow always does.
+    /// Whether resizing antialiases; `None` for resizing with Pillow, which always does.
     pub(super) fn antialias(&self) -> Option<bool> {
         match self.preprocessing {
             Preprocessing::Hps { antialias } => Some(antialias),
@@ -67,21 +70,17 @@ impl ClipReward {
         }
     }
 
-    /// Resizes tensors with antialiasing from now on.
     pub(super) fn set_antialias(&mut self) {
         self.preprocessing = Preprocessing::Hps { antialias: true };
     }
 
-    pub(super) fn logit_scale(&self) -> Result<f32> {
-        Ok(self.towers.logit_scale().exp()?.to_scalar()?)
-    }
-
+    /// Ids up to the end token.
     fn ids(&self, prompt: &str) -> Result<Vec<u32>> {
-        match &self.words {
-            Words::OpenClip(words) => Ok(words.encode(prompt)),
-            Words::Fast(words) => {
-                let mut ids = words.encode(prompt)?;
-                // From the first end token on, which has the largest id, nothing is read.
+        match &self.tokenizer {
+            PromptTokenizer::OpenClip(tokenizer) => tokenizer.encode(prompt),
+            PromptTokenizer::Fast(tokenizer) => {
+                let mut ids = tokenizer.encode(prompt)?;
+                // The end token, which is also the padding, has the largest id.
                 let largest = ids.iter().copied().max();
                 let end = ids.iter().position(|&id| Some(id) == largest).unwrap_or(0);
                 ids.truncate(end + 1);
@@ -90,20 +89,34 @@ impl ClipReward {
         }
     }
 
-    fn both<P: Borrow<Image> + Sync>(&self, images: &[P], prompts: &[&str]) -> Result<(Tensor, Tensor)> {
-        let (different, which) = distinct(prompts);
-        let ids = different.iter().map(|prompt| self.ids(prompt)).collect::<Result<_>>()?;
-        let which = Tensor::from_vec(which, prompts.len(), &self.device)?;
-        let texts = text_features(&self.towers, ids)?.index_select(&which, 0)?;
+    /// Normalised features of images and of their prompts, (images, width) each.
+    fn both<P: Borrow<PillowImage> + Sync>(
+        &self,
+        images: &[P],
+        prompts: &[&str],
+    ) -> Result<(Tensor, Tensor)> {
+        let (distinct, indices) = distinct(prompts);
+        let ids = distinct.iter().map(|prompt| self.ids(prompt)).collect::<Result<_>>()?;
+        let indices = Tensor::from_vec(indices, prompts.len(), &self.device)?;
+        let texts = text_features(&self.towers, ids)?.index_select(&indices, 0)?;
         Ok((image_features(&self.towers, self.preprocessing, images, &self.device)?, texts))
     }
 
-    pub(super) fn scores<P: Borrow<Image> + Sync>(&self, images: &[P], prompts: &[&str]) -> Result<Vec<f32>> {
+    pub(super) fn scores<P: Borrow<PillowImage> + Sync>(
+        &self,
+        images: &[P],
+        prompts: &[&str],
+    ) -> Result<Vec<f32>> {
         let (images, texts) = self.both(images, prompts)?;
         Ok(((images * texts)?.sum(D::Minus1)? * self.scale)?.to_vec1()?)
     }
 
-    pub(super) fn features<P: Borrow<Image> + Sync>(&self, images: &[P], prompts: &[&str]) -> Result<Tensor> {
+    #[cfg(test)]
+    pub(super) fn features<P: Borrow<PillowImage> + Sync>(
+        &self,
+        images: &[P],
+        prompts: &[&str],
+    ) -> Result<Tensor> {
         let (images, texts) = self.both(images, prompts)?;
         Ok(Tensor::cat(&[images, texts], 1)?)
     }

@@ -1,12 +1,13 @@
-//! CLIP under OpenCLIP's names (also OpenAI's and HPSv2's) becomes CLIP under transformers': projections of queries, keys
-//! and values stand in one tensor there, and the two projections into the shared space are transposed.
+//! Renames the tensors of a CLIP from OpenCLIP's names, which OpenAI and HPSv2 use as well, to transformers'. OpenCLIP
+//! stacks the projections of queries, keys and values in one tensor, and its two projections into the shared space are
+//! transposed.
 
 use super::weights::Weights;
 use candle_core::Tensor;
 use diffusion::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Names outside the blocks: OpenCLIP's, transformers'.
+/// Names outside the blocks: OpenCLIP's and transformers'.
 const NAMES: [(&str, &str); 14] = [
     ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
     ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
@@ -23,12 +24,12 @@ const NAMES: [(&str, &str); 14] = [
     ("text_projection", "text_projection.weight"),
     ("logit_scale", "logit_scale"),
 ];
-/// Before a block's number.
+/// Prefixes before the number of a block.
 const TOWERS: [(&str, &str); 2] = [
     ("visual.transformer.resblocks.", "vision_model.encoder.layers."),
     ("transformer.resblocks.", "text_model.encoder.layers."),
 ];
-/// Within a block.
+/// Names within a block.
 const BLOCK: [(&str, &str); 5] = [
     ("ln_1", "layer_norm1"),
     ("ln_2", "layer_norm2"),
@@ -36,15 +37,15 @@ const BLOCK: [(&str, &str); 5] = [
     ("mlp.c_fc", "mlp.fc1"),
     ("mlp.c_proj", "mlp.fc2"),
 ];
-/// What `attn.in_proj_` stacks.
+/// The projections that `attn.in_proj_` stacks, in order.
 const STACKED: [&str; 3] = ["q_proj", "k_proj", "v_proj"];
-/// Sizes that OpenAI's files carry among the weights.
+/// Tensors of OpenAI's files that are not parameters.
 const SIZES: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
-/// Renames the tensors of an OpenCLIP file; leaves those of a transformers file as they are.
+/// Renames the tensors of an OpenCLIP file; keeps those of a transformers file. Returns the naming of the file.
 ///
 /// # Errors
-/// It is neither, or a tensor cannot be what its name says.
+/// Fails if the file has neither naming, or if a tensor has an impossible shape for its name.
 pub(super) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
     if weights.tensors.contains_key("vision_model.embeddings.class_embedding") {
         return Ok((weights, Naming::Transformers));
@@ -54,7 +55,7 @@ pub(super) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
         return Err(Error::Format {
             file: weights.file,
             problem: format!(
-                "is no CLIP: it has {has}, but neither \"visual.class_embedding\" (OpenCLIP) nor \
+                "is not a CLIP: it has {has}, but neither \"visual.class_embedding\" (OpenCLIP) nor \
                  \"vision_model.embeddings.class_embedding\" (transformers)"
             ),
         });
@@ -67,11 +68,12 @@ pub(super) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
         if let Some((before, kind)) = name.split_once("attn.in_proj_") {
             let parts = tensor.chunk(3, 0)?;
             if parts.len() != 3 || tensor.dim(0)? % 3 != 0 {
-                let problem = format!("has shape {:?}, which is not three of a kind", tensor.dims());
+                let problem =
+                    format!("has shape {:?}, which is not three stacked projections", tensor.dims());
                 return Err(weights.error(name, problem));
             }
             for (part, name) in parts.iter().zip(STACKED) {
-                // A copy, so that what was stacked can be dropped.
+                // A copy, so that the stacked tensor can be freed.
                 tensors.insert(format!("{}self_attn.{name}.{kind}", block(before)), part.copy()?);
             }
         } else {
@@ -83,17 +85,16 @@ pub(super) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
     Ok((Weights { tensors, ..weights }, Naming::OpenClip))
 }
 
-/// Whose names a file has.
+/// The naming of a file's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Naming {
-    /// OpenCLIP, OpenAI, HPSv2.
+    /// That of OpenCLIP, OpenAI and HPSv2.
     OpenClip,
-    /// transformers.
     Transformers,
 }
 
 impl Naming {
-    /// An error that names the tensor as the file does.
+    /// Replaces the tensor's name in an error by its name in the file.
     pub(super) fn explain(self, error: Error) -> Error {
         match (self, error) {
             (Self::OpenClip, Error::Tensor { origin, tensor, problem }) => {
@@ -106,17 +107,19 @@ impl Naming {
 
 fn transposed(weights: &Weights, name: &str, tensor: &Tensor) -> Result<Tensor> {
     if tensor.rank() != 2 {
-        return Err(weights.error(name, format!("has shape {:?}, which is no matrix", tensor.dims())));
+        return Err(weights.error(name, format!("has shape {:?}, but a matrix is expected", tensor.dims())));
     }
     Ok(tensor.t()?.contiguous()?)
 }
 
+/// Replaces OpenCLIP's prefix of a block by transformers'.
 fn block(prefix: &str) -> String {
     let tower =
         TOWERS.iter().find_map(|(theirs, ours)| Some(format!("{ours}{}", prefix.strip_prefix(theirs)?)));
     tower.unwrap_or_else(|| prefix.to_owned())
 }
 
+/// transformers' name of a tensor with OpenCLIP's name.
 fn renamed(name: &str) -> String {
     if let Some((_, ours)) = NAMES.iter().find(|(theirs, _)| *theirs == name) {
         return (*ours).to_owned();
@@ -129,7 +132,7 @@ fn renamed(name: &str) -> String {
     part.unwrap_or(name)
 }
 
-/// OpenCLIP's name of a tensor under transformers' name.
+/// OpenCLIP's name of a tensor with transformers' name.
 fn original(name: &str) -> String {
     if let Some((theirs, _)) = NAMES.iter().find(|(_, ours)| *ours == name) {
         return (*theirs).to_owned();
@@ -154,7 +157,7 @@ mod tests {
     use super::{original, renamed};
 
     #[test]
-    fn every_name_leads_back() {
+    fn renaming_is_reversible() {
         let names = [
             "visual.class_embedding",
             "visual.transformer.resblocks.11.ln_1.weight",

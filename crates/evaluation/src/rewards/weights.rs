@@ -1,30 +1,28 @@
-//! Tensors of a published file, by name, in f32: a torch pickle of either format, or safetensors.
+//! The tensors of a published weights file in f32: a torch pickle of either format, or safetensors.
 
 use candle_core::{DType, Device, Tensor};
 use diffusion::torch_file::{Dtype, StoredTensor, WeightsFile};
 use diffusion::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Where training scripts keep a model within their checkpoint.
+/// The key under which training scripts store a model in their checkpoint.
 const USUAL_ROOT: &str = "state_dict";
-/// Names of weights in a folder, in order of preference.
+/// Names of weights files in a folder, in order of preference.
 const USUAL_NAMES: [&str; 4] =
     ["model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin"];
 
-/// The tensors of a file.
+/// A file and its tensors by name.
 pub(super) struct Weights {
     pub(super) file: PathBuf,
     pub(super) tensors: BTreeMap<String, Tensor>,
 }
 
 impl Weights {
-    /// Reads a file, or the weights in a folder.
+    /// Reads a file, or the weights file of a folder.
     ///
     /// # Errors
-    /// It is not there, is damaged, or holds what is no number.
+    /// Fails if the file is missing or damaged, or has a tensor that is not of floating point.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let path = file_of(path)?;
         let file = WeightsFile::open(&path)?;
@@ -40,12 +38,13 @@ impl Weights {
         }
         let mut tensors = BTreeMap::new();
         for (name, stored) in listing.tensors {
-            // Old files carry this constant index; it is no parameter.
+            // A constant index in old files, not a parameter.
             if name.ends_with("position_ids") {
                 continue;
             }
-            let dtype = float(stored.dtype())
-                .ok_or_else(|| bad(&name, format!("has type {:?}, which no weights have", stored.dtype())))?;
+            let dtype = float(stored.dtype()).ok_or_else(|| {
+                bad(&name, format!("has type {:?}, but weights are floats", stored.dtype()))
+            })?;
             tensors.insert(name, tensor(&file, &stored, dtype)?);
         }
         Ok(Self { file: path, tensors })
@@ -60,48 +59,37 @@ impl Weights {
         }
     }
 
-    /// A tensor's shape.
+    /// The shape of a tensor with `N` dimensions.
     ///
     /// # Errors
-    /// It is missing, or has another number of dimensions.
+    /// Fails if the tensor is missing or has another number of dimensions.
     pub(super) fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         let tensor = self.tensors.get(name).ok_or_else(|| self.error(name, "is missing"))?;
         let dims = tensor.dims();
-        dims.try_into().map_err(|_| self.error(name, format!("has shape {dims:?}, not {N} dimensions")))
+        dims.try_into()
+            .map_err(|_| self.error(name, format!("has shape {dims:?}, but {N} dimensions are expected")))
     }
 
-    /// How many of `before0after`, `before1after`, .. there are in a row.
+    /// The number of consecutive tensors `before0after`, `before1after`, and so on.
     pub(super) fn count(&self, before: &str, after: &str) -> usize {
         (0..).take_while(|i| self.tensors.contains_key(&format!("{before}{i}{after}"))).count()
     }
 }
 
-/// The file itself, or the weights in a folder.
-pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
+/// The path itself, or the weights file of a folder.
+fn file_of(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     USUAL_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| Error::Format {
         file: path.to_owned(),
-        problem: format!("has none of {}: name the file with the weights", USUAL_NAMES.join(", ")),
+        problem: format!("has none of {}: give the path of the weights file", USUAL_NAMES.join(", ")),
     })
 }
 
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// It cannot be read.
+/// SHA-256 of the weights at a path, in hexadecimal.
 pub(super) fn sha256(path: &Path) -> Result<String> {
-    let failed = |source| Error::File { file: path.to_owned(), source };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let mut hash = Sha256::new();
-    let mut portion = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut portion).map_err(failed)? {
-            0 => return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect()),
-            count => hash.update(&portion[..count]),
-        }
-    }
+    files::sha256::of_file(&file_of(path)?).map_err(|e| Error::File { file: e.path, source: e.source })
 }
 
 fn float(dtype: Dtype) -> Option<DType> {

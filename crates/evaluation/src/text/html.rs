@@ -1,8 +1,11 @@
-//! Python's `html.unescape`: HTML 5's rules, except that some numbers stand for nothing.
+//! Python's `html.unescape`: the rules of HTML 5, except that some numeric references become nothing. The `htmlize`
+//! crate replaces the named references; numeric ones are replaced here, because `htmlize` keeps those that Python
+//! drops.
 
-/// Replaces entities and numbers, also without their semicolon where HTML allows it.
-#[must_use]
-pub fn unescape(text: &str) -> String {
+use super::windows_1252;
+
+/// Replaces named and numeric character references, also those without a semicolon where HTML allows it.
+pub(super) fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('&') {
@@ -19,16 +22,16 @@ pub fn unescape(text: &str) -> String {
     plain
 }
 
-/// The characters of the entity of just this name, such as `amp;`.
+/// The characters of the named reference with exactly this name, such as `amp;`.
 pub(super) fn entity(name: &str) -> Option<String> {
     let entity = format!("&{name}");
     let plain = htmlize::unescape(entity.as_str());
-    // A shorter name without semicolon may have been what was replaced; then the rest is still there.
+    // If only a shorter name without semicolon was replaced, the rest of the name is still there.
     let is_whole = plain != entity && (!plain.ends_with(';') || name == "semi;");
     is_whole.then(|| plain.into_owned())
 }
 
-/// Where the reference that begins `text` ends: at most 32 characters and a semicolon.
+/// The length of the reference at the beginning of `text`: at most 32 characters and a semicolon.
 fn end(text: &str) -> usize {
     let after = &text[1..];
     let word = match after.strip_prefix('#') {
@@ -48,7 +51,7 @@ fn end(text: &str) -> usize {
     if text[word..].starts_with(';') { word + 1 } else { word }
 }
 
-/// What a number stands for: possibly nothing. `None` if it is no number.
+/// The character of a numeric reference, which may be none (`Some(None)`); `None` if the reference is not numeric.
 fn number(piece: &str) -> Option<Option<char>> {
     let digits = piece.strip_prefix("&#")?.trim_end_matches(';');
     let code = match digits.strip_prefix(['x', 'X']) {
@@ -57,12 +60,12 @@ fn number(piece: &str) -> Option<Option<char>> {
         None if digits.is_empty() => return None,
         None => digits.parse(),
     };
-    // More than 32 bits are too many as well.
+    // Numbers beyond 32 bits are invalid like any number beyond Unicode.
     let code = code.unwrap_or(u32::MAX);
     Some(match code {
         0 => Some('\u{fffd}'),
         0x0d => Some('\r'),
-        0x80..=0x9f => Some(super::ftfy::windows_1252_or_control(code as u8)),
+        0x80..=0x9f => Some(windows_1252::from_control(char::from(code as u8))),
         0x01..=0x08 | 0x0b | 0x0e..=0x1f | 0x7f | 0xfdd0..=0xfdef => None,
         code if code & 0xfffe == 0xfffe && code <= 0x10_ffff => None,
         code => Some(char::from_u32(code).unwrap_or('\u{fffd}')),

@@ -1,9 +1,12 @@
-//! From a prompt to token ids, as the reward models' packages do it: each cleans text in its own way.
+//! Encoding of prompts as token ids, as the packages of the reward models do it. Each cleans texts in its own way.
 
-pub mod bpe;
-pub mod ftfy;
-pub mod html;
-pub mod open_clip;
+mod bpe;
+mod ftfy;
+mod html;
+mod open_clip;
+#[cfg(test)]
+mod tests;
+mod windows_1252;
 mod word_piece;
 
 pub use open_clip::{OpenClipTokenizer, SpecialNames};

@@ -1,4 +1,5 @@
-//! The tokenizer of OpenAI's CLIP, OpenCLIP and HPSv2: ftfy, HTML entities twice, single spaces, lower case, byte pairs.
+//! The tokenizer of OpenAI's CLIP, OpenCLIP and HPSv2: ftfy, HTML entities unescaped twice, single spaces, lower case,
+//! byte pairs.
 
 use super::bpe::BytePairs;
 use super::ftfy::fix_text;
@@ -7,10 +8,10 @@ use diffusion::Result;
 use regex::Regex;
 use std::path::Path;
 
-/// Tokens of every text.
+/// Most tokens of a text, start and end included.
 const LENGTH: usize = 77;
 
-/// How a text would have to spell the special tokens. It is the only difference between the packages.
+/// The spelling of the special tokens in a text: the only difference between the packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpecialNames {
     /// `<start_of_text>` and `<end_of_text>`.
@@ -28,7 +29,7 @@ impl SpecialNames {
     }
 }
 
-/// A text to ids.
+/// Encodes texts as the ids of OpenCLIP's or OpenAI's tokenizer.
 #[derive(Debug)]
 pub struct OpenClipTokenizer {
     pairs: BytePairs,
@@ -37,23 +38,25 @@ pub struct OpenClipTokenizer {
 }
 
 impl OpenClipTokenizer {
-    /// Reads a vocabulary: see [`BytePairs::open`].
+    /// Reads a vocabulary: `bpe_simple_vocab_16e6.txt.gz`, or a folder with `vocab.json` and `merges.txt`.
     ///
     /// # Errors
-    /// A file that is missing or damaged.
+    /// Fails if a file is missing or is not a vocabulary of CLIP.
     pub fn open(vocabulary: &Path, names: SpecialNames) -> Result<Self> {
         let [start, end] = names.names().map(regex::escape);
         let words =
             format!(r"(?i){start}|{end}|'s|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+");
-        #[expect(clippy::expect_used, reason = "the pattern is this file's")]
-        let words = Regex::new(&words).expect("a pattern");
+        #[expect(clippy::expect_used, reason = "the pattern is a constant of this file")]
+        let words = Regex::new(&words).expect("a valid pattern");
         Ok(Self { pairs: BytePairs::open(vocabulary)?, words, names })
     }
 
-    /// Start, the text's tokens, end: at most 77, and then the last is the end. What the packages add to the right is left
-    /// out; it does not change a text's features, because no position sees what comes after it.
-    #[must_use]
-    pub fn encode(&self, text: &str) -> Vec<u32> {
+    /// The start token, the tokens of the text, and the end token: at most 77, by cutting the text. The padding that
+    /// the packages append is left out; the text tower is causal, so it does not change the features of a text.
+    ///
+    /// # Errors
+    /// Fails if the byte-pair encoding does, which knows every byte.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let text = clean(text);
         let [start, end] = self.names.names();
         let mut ids = vec![self.pairs.start];
@@ -64,19 +67,18 @@ impl OpenClipTokenizer {
             match word.as_str() {
                 word if word == start => ids.push(self.pairs.start),
                 word if word == end => ids.push(self.pairs.end),
-                word => self.pairs.encode(word, &mut ids),
+                word => self.pairs.encode(word, &mut ids)?,
             }
         }
         ids.truncate(LENGTH - 1);
         ids.push(self.pairs.end);
-        ids
+        Ok(ids)
     }
 }
 
-/// What the text is before it is cut into words.
-#[must_use]
-pub fn clean(text: &str) -> String {
+/// Cleans a text before it is split into words.
+pub(super) fn clean(text: &str) -> String {
     let text = html::unescape(&html::unescape(&fix_text(text)));
-    // Python's lower(), which knows the last sigma of a word, as this does.
+    // Like Python's `lower`, `to_lowercase` has a special form of sigma at the end of a word.
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! BERT's uncased tokenizer as ImageReward sets it up: two more special tokens, at most 35 tokens.
+//! BERT's uncased tokenizer as ImageReward sets it up: with two more special tokens and at most 35 tokens per text.
 
 use diffusion::{Error, Result};
 use std::path::Path;
@@ -7,10 +7,10 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{AddedToken, DecoderWrapper, PostProcessorWrapper, TokenizerImpl};
 
-/// Tokens of a text at most, both ends included.
+/// Most tokens of a text, `[CLS]` and `[SEP]` included.
 const LENGTH: usize = 35;
 
-/// A text to ids.
+/// Encodes texts as the ids of ImageReward's tokenizer.
 #[derive(Debug)]
 pub struct BertTokenizer {
     tokenizer:
@@ -20,10 +20,10 @@ pub struct BertTokenizer {
 }
 
 impl BertTokenizer {
-    /// Reads `vocab.txt` of bert-base-uncased, a token per line.
+    /// Reads `vocab.txt` of bert-base-uncased, which has one token per line.
     ///
     /// # Errors
-    /// A file that is missing or no such vocabulary.
+    /// Fails if the file is missing or is not a vocabulary of BERT.
     pub fn open(vocabulary: &Path) -> Result<Self> {
         let bad = |problem: String| Error::Format { file: vocabulary.to_owned(), problem };
         std::fs::metadata(vocabulary)
@@ -33,7 +33,7 @@ impl BertTokenizer {
             .continuing_subword_prefix("##".to_owned())
             .max_input_chars_per_word(100)
             .build()
-            .map_err(|e| bad(format!("is no vocabulary of BERT: {e}")))?;
+            .map_err(|e| bad(format!("is not a vocabulary of BERT: {e}")))?;
         let mut tokenizer = TokenizerImpl::new(pieces);
         tokenizer
             .with_normalizer(Some(BertNormalizer::new(true, true, None, true)))
@@ -42,11 +42,11 @@ impl BertTokenizer {
         let id = |name: &str| {
             tokenizer
                 .token_to_id(name)
-                .ok_or_else(|| bad(format!("has no token {name:?}: it is no vocabulary of BERT")))
+                .ok_or_else(|| bad(format!("has no token {name:?}, so it is not a vocabulary of BERT")))
         };
         let (first, last) = (id("[CLS]")?, id("[SEP]")?);
         id("[UNK]")?;
-        // The order gives [DEC] 30522 and [ENC] 30523.
+        // In this order [DEC] gets the id 30522 and [ENC] 30523, as in ImageReward.
         let special = ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]", "[DEC]", "[ENC]"];
         tokenizer
             .add_special_tokens(special.map(|name| AddedToken::from(name, true)))
@@ -54,10 +54,10 @@ impl BertTokenizer {
         Ok(Self { tokenizer, first, last })
     }
 
-    /// `[CLS]`, the text's tokens, `[SEP]`, without padding.
+    /// `[CLS]`, the tokens of the text, and `[SEP]`, without padding.
     ///
     /// # Errors
-    /// The tokenizer's own.
+    /// Fails if the `tokenizers` crate does.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .tokenizer

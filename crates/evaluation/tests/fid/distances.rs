@@ -1,4 +1,4 @@
-//! Distances of given features.
+//! Distances of features from a formula.
 
 use crate::expected;
 use crate::formula::features;
@@ -19,9 +19,9 @@ fn distance([a, b]: &[Features; 2]) -> f64 {
     frechet_distance(&a, &b).expect("a distance")
 }
 
-/// pytorch-fid, clean-fid and torch-fidelity, in this order; also with fewer images than features.
+/// Expected values of pytorch-fid, clean-fid and torch-fidelity, in this order; also for fewer images than features.
 #[test]
-fn frechet_distances_are_the_reference_packages() {
+fn frechet_distances_equal_those_of_the_reference_packages() {
     for (name, width, counts) in
         [("full", 64, [300, 200]), ("singular", 64, [20, 30]), ("wide", 512, [40, 900])]
     {
@@ -37,16 +37,16 @@ fn frechet_distances_are_the_reference_packages() {
 }
 
 #[test]
-fn a_set_is_at_no_distance_from_itself_and_a_shift_is_its_square() {
+fn the_distance_of_a_set_to_itself_is_zero_and_to_a_shifted_one_the_square_of_the_shift() {
     let [a, _] = sides("full", [300, 200], 64);
     assert!(distance(&[a.clone(), a.clone()]) < 1e-9);
     let shifted = Features::new(64, a.values().iter().map(|v| v + 2.0).collect());
-    // 64 features moved by 2; f32 keeps the spread to seven digits.
+    // 64 features shifted by 2; f32 has seven digits.
     assert!((distance(&[a, shifted]) - 256.0).abs() < 1e-3);
 }
 
 #[test]
-fn kernel_distances_are_torch_fidelitys_and_the_published_definition() {
+fn kernel_distances_equal_torch_fidelity_and_the_published_definition() {
     let [a, b] = sides("kernel", [50, 50], 64);
     let whole = kernel_distance(&a, &b, 100, 1000, |_| 0).expect("a distance");
     assert_eq!((whole.subsets, whole.subset_size), (1, 50));
@@ -75,7 +75,7 @@ fn subsets_are_drawn_without_replacement_and_scatter_about_the_whole() {
 }
 
 #[test]
-fn sides_that_cannot_be_compared_are_refused() {
+fn incomparable_sides_are_refused() {
     let (a, b) = (features("x", 5, 8), features("y", 5, 9));
     let statistics = |side: &Features| Statistics::of(side).expect("statistics");
     let error = frechet_distance(&statistics(&a), &statistics(&b)).expect_err("widths differ").to_string();

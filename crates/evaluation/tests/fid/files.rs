@@ -1,4 +1,4 @@
-//! Statistics files of numpy, and images of a folder.
+//! Statistics files of numpy, and the images of a folder.
 
 use crate::fixture;
 use crate::formula::{features, image};
@@ -6,7 +6,7 @@ use evaluation::fid::{Statistics, images_of, open_image, read_statistics, write_
 use image::{GrayImage, Luma, Rgba, RgbaImage};
 use std::path::Path;
 
-/// The largest difference of means and covariances.
+/// The largest absolute difference of means and covariances.
 fn difference(a: &Statistics, b: &Statistics) -> f64 {
     let mean = a.mean.iter().zip(&b.mean).map(|(a, b)| (a - b).abs());
     let covariance = a.covariance.iter().zip(&b.covariance).map(|(a, b)| (a - b).abs());
@@ -14,25 +14,25 @@ fn difference(a: &Statistics, b: &Statistics) -> f64 {
 }
 
 #[test]
-fn numpy_and_we_read_each_others_statistics() {
+fn statistics_files_are_exchanged_with_numpy() {
     let ours = Statistics::of(&features("statistics", 30, 8)).expect("statistics");
     let theirs = read_statistics(&fixture("pytorch-fid.npz")).expect("numpy's compressed file");
     assert!(theirs.width() == 8 && difference(&ours, &theirs) < 1e-12);
-    // Big-endian singles, and columns first.
+    // Big-endian f4 in column-major order.
     let odd = read_statistics(&fixture("odd.npz")).expect("numpy's plain file");
     assert!(difference(&ours, &odd) < 1e-6);
 
-    // `oracles/fid.py check` has numpy read this very file.
+    // `oracles/fid.py check` reads the same bytes with numpy.
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ours.npz");
     write_statistics(&theirs, &file).expect("written");
     let committed = std::fs::read(fixture("ours.npz")).unwrap_or_default();
     let new = std::fs::read(&file).expect("the new file");
-    assert!(new == committed, "what is written has changed: if rightly so, commit {}", file.display());
+    assert!(new == committed, "the written bytes changed: if this is intended, commit {}", file.display());
     assert!(difference(&theirs, &read_statistics(&file).expect("read again")) == 0.0);
 }
 
 #[test]
-fn what_is_no_statistics_file_is_refused_with_the_remedy() {
+fn other_files_are_refused_with_a_remedy() {
     let scratch = tempfile::tempdir().expect("a folder");
     let refused = |name: &str, bytes: &[u8]| {
         let file = scratch.path().join(name);
@@ -42,17 +42,17 @@ fn what_is_no_statistics_file_is_refused_with_the_remedy() {
     assert!(refused("text.npz", b"mu = 0").contains("--save-statistics"));
     let whole = std::fs::read(fixture("ours.npz")).expect("the committed file");
     assert!(refused("short.npz", &whole[..whole.len() / 2]).contains("short.npz"));
-    // A shape that claims terabytes is refused before memory is asked for.
+    // A shape of terabytes is refused before memory is allocated.
     let place = whole.windows(6).position(|w| w == b"(8, 8)").expect("the shape");
     let mut huge = whole.clone();
     huge[place..place + 8].copy_from_slice(b"(9**9,9)");
     assert!(refused("huge.npz", &huge).contains("sigma"));
 }
 
-/// One image as Pillow writes it in every format that pytorch-fid lists, all without loss.
+/// One image, written losslessly by Pillow in every format that pytorch-fid lists.
 #[test]
-fn images_open_in_every_format_that_is_listed() {
-    let files = images_of(&fixture("formats"), false).expect("pictures");
+fn every_listed_format_is_decoded() {
+    let files = images_of(&fixture("formats"), false).expect("images");
     let endings: Vec<&str> =
         files.iter().map(|file| file.extension().map_or("", |e| e.to_str().unwrap_or(""))).collect();
     assert_eq!(endings, ["bmp", "png", "ppm", "tif", "tiff", "webp", "pgm"]);
@@ -67,7 +67,7 @@ fn images_open_in_every_format_that_is_listed() {
 }
 
 #[test]
-fn a_folder_lists_as_pytorch_fid_does_and_images_open_as_pillow_converts() {
+fn folders_are_listed_as_in_pytorch_fid_and_images_converted_as_in_pillow() {
     let scratch = tempfile::tempdir().expect("a folder");
     let at = |name: &str| scratch.path().join(name);
     std::fs::create_dir(at("deeper")).expect("a folder");
@@ -75,12 +75,12 @@ fn a_folder_lists_as_pytorch_fid_does_and_images_open_as_pillow_converts() {
     RgbaImage::from_pixel(1, 1, Rgba([1, 2, 3, 0])).save(at("a.png")).expect("saved");
     GrayImage::new(1, 1).save(at("deeper/c.png")).expect("saved");
     std::fs::write(at("d.txt"), "no image").expect("saved");
-    std::fs::write(at("e.PNG"), "pytorch-fid lists small letters only").expect("saved");
+    std::fs::write(at("e.PNG"), "pytorch-fid lists lower-case extensions only").expect("saved");
 
     let files = images_of(scratch.path(), false).expect("two");
     assert_eq!(files, [at("a.png"), at("b.png")]);
     assert_eq!(images_of(scratch.path(), true).expect("three").len(), 3);
-    // Transparency is dropped, grey becomes colour.
+    // Alpha is dropped, grey is converted to RGB.
     assert_eq!(open_image(&files[0]).expect("decoded").as_raw(), &[1, 2, 3]);
     assert_eq!(open_image(&files[1]).expect("decoded").as_raw(), &[9; 6]);
 

@@ -1,11 +1,11 @@
-//! Weights, images and features that the oracle makes by the same formula: at full size they cannot be committed.
+//! Weights, images and features by the formula of the oracle: they are too large to be committed.
 
 use candle_core::{Device, Tensor};
 use evaluation::fid::Features;
 use image::RgbImage;
 use std::collections::BTreeMap;
 
-/// `draw` of `oracles/fid.py`: `SplitMix64` from the name's FNV-1a hash, the upper 24 bits.
+/// `draw` of `oracles/fid.py`: the upper 24 bits of `SplitMix64`, seeded by the FNV-1a hash of the name.
 pub(crate) fn draw(name: &str, count: usize) -> Vec<f64> {
     let hash = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
@@ -31,7 +31,8 @@ pub(crate) fn features(name: &str, count: usize, width: usize) -> Features {
     Features::new(width, u.chunks_exact(width).flat_map(row).collect())
 }
 
-/// Inception's weights at full size. Names and shapes are those that `convert --for inception` asks of the published file.
+/// The weights of Inception at full size, with the names and shapes that `convert --for inception` requires of the
+/// published file.
 pub(crate) fn weights() -> BTreeMap<String, Tensor> {
     let list = include_str!("../../../../trainer/src/command/convert/keys/inception.txt");
     let lines = list.lines().skip(1).filter(|line| !line.contains("num_batches_tracked"));

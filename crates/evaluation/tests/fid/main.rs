@@ -1,4 +1,4 @@
-//! FID against pytorch-fid, clean-fid and torch-fidelity (`oracles/fid.py`).
+//! Comparison of FID with pytorch-fid, clean-fid and torch-fidelity (`oracles/fid.py`).
 
 mod distances;
 mod files;
@@ -12,7 +12,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fid").join(name)
 }
 
-/// What the oracle computed.
+/// A result of the oracle.
 fn expected(name: &str) -> Tensor {
     let file = fixture("expected.safetensors");
     let mut tensors = candle_core::safetensors::load(file, &Device::Cpu).expect("the fixture");

@@ -1,4 +1,4 @@
-//! The network at full size, and what each mode shows it.
+//! Features of the network at full size in every mode.
 
 use crate::formula::{image, weights};
 use crate::{expected, fixture};
@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 const SIZES: [(u32, u32); 3] = [(64, 48), (299, 299), (350, 310)];
 
 #[test]
-fn features_of_every_mode_are_the_reference_packages() {
+fn features_of_every_mode_equal_those_of_the_reference_packages() {
     let scratch = tempfile::tempdir().expect("a folder");
     let file = scratch.path().join("inception.safetensors");
     diffusion::weights::save(&weights(), &file).expect("weights on disk");
@@ -19,7 +19,7 @@ fn features_of_every_mode_are_the_reference_packages() {
         let extractor = Extractor::Inception(Box::new(inception), mode);
         let open = |i: usize| {
             let (width, height) = SIZES[i];
-            Ok(image(&format!("image {width}x{height}"), width, height))
+            Ok(image(&format!("picture {width}x{height}"), width, height))
         };
         let mut done = Vec::new();
         let features = extract(&extractor, SIZES.len(), 2, open, &mut |n| {
@@ -39,10 +39,10 @@ fn features_of_every_mode_are_the_reference_packages() {
     }
 }
 
-/// As torch writes it now and wrote it when Inception was published; every tensor is a view of one short storage, so that
-/// full size takes few bytes.
+/// Files in torch's present format and in that of Inception's publication. Every tensor is a view of one short storage,
+/// so that a network of full size takes few bytes.
 #[test]
-fn files_that_torch_wrote_in_either_format_give_pytorch_fids_features() {
+fn files_in_both_formats_of_torch_give_the_features_of_pytorch_fid() {
     let theirs = expected("features.published").reshape((1, ())).expect("a row");
     for name in ["inception-zip.pth", "inception-legacy.pth"] {
         let inception = Inception::load(&fixture(name), &Device::Cpu).expect(name);
@@ -61,7 +61,7 @@ fn relative(ours: &Tensor, theirs: &Tensor, i: usize) -> candle_core::Result<f64
 }
 
 #[test]
-fn weights_that_are_not_inceptions_are_refused_by_name() {
+fn a_missing_tensor_is_refused_by_name() {
     let scratch = tempfile::tempdir().expect("a folder");
     let file = scratch.path().join("other.safetensors");
     let mut tensors = weights();

@@ -1,17 +1,17 @@
-//! Connected parts of an image.
+//! Connected components of an image.
 
 use crate::image::SIDE;
 
-/// Pixels below which a blob is dust.
+/// Components with fewer pixels are ignored.
 const LEAST_AREA: usize = 40;
 
 /// A 4-connected set of pixels.
 pub(super) struct Blob {
-    /// Their indices.
+    /// Indices of the pixels.
     pub(super) pixels: Vec<usize>,
 }
 
-/// The blobs of pixels above the threshold, the largest first.
+/// The connected components of the pixels above the threshold, the largest first.
 pub(super) fn blobs(values: &[f32], threshold: f32) -> Vec<Blob> {
     let mut open: Vec<bool> = values.iter().map(|&value| value > threshold).collect();
     let mut blobs = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn blobs(values: &[f32], threshold: f32) -> Vec<Blob> {
 }
 
 impl Blob {
-    /// Its pixels and their neighbours, which the object may cover in part.
+    /// The pixels of the blob and their neighbours, which the object may cover partly.
     pub(super) fn with_rim(&self) -> Vec<usize> {
         let mut all: Vec<usize> = self.pixels.iter().flat_map(|&pixel| neighbours(pixel)).collect();
         all.extend(&self.pixels);
@@ -49,7 +49,7 @@ impl Blob {
     }
 }
 
-/// The pixels above, below, left and right, as far as there are any.
+/// The pixels above, below, left and right that lie inside the image.
 fn neighbours(pixel: usize) -> impl Iterator<Item = usize> {
     let (x, y) = (pixel % SIDE, pixel / SIDE);
     let candidates = [

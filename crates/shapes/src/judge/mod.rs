@@ -1,110 +1,102 @@
-//! What an image shows, told by a stated rule and by no network.
+//! A rule-based judge of what an image shows, without a network:
 //!
 //! 1. The background is the plane (constant, x, y) fitted to the outer 3 pixels, without outliers.
 //! 2. Objects are the 4-connected blobs of at least 40 pixels that differ from that plane by more than 26 levels.
 //! 3. An object's colour is the palette entry nearest to the median of the blob's core by the "redmean" distance.
-//! 4. Its shape is that of the template which its coverage, cropped and scaled to 32x32, overlaps best (intersection over union, less
-//!    where the aspect ratios differ); below 0.70 it has none.
-//! 5. Its size follows from the extent of its box and of its shape.
+//! 4. Its shape is that of the template with the highest intersection over union with the object's coverage, cropped
+//!    and scaled to 32x32, lowered by the difference of the aspect ratios. Below 0.70 the object has no shape.
+//! 5. Its size is that of an object of the same shape with the same bounding box.
 
+mod background_plane;
 mod blob;
-mod ground;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use crate::image::{Image, SIDE};
 use crate::world::{Background, Colour, HeldOutPrompt, PairPrompt, Relation, Shape, Size, extent};
+use background_plane::BackgroundPlane;
 use blob::Blob;
-use ground::Ground;
 
-/// Difference from the background, in levels, from which on a pixel belongs to an object.
+/// Pixels that differ from the background by more than this, in levels, belong to objects.
 const CONTRAST: f32 = 26.0;
-/// Overlap with the best template below which a blob has no shape.
+/// Overlap with the best template below which an object has no shape.
 const LEAST_OVERLAP: f32 = 0.70;
 
-/// An object that was found.
+/// A detected object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// Its shape, if it has one.
+pub struct Detection {
+    /// The shape; `None` if no template overlaps enough.
     pub shape: Option<Shape>,
-    /// The nearest colour.
+    /// The nearest named colour.
     pub colour: Colour,
     /// The size it would have as a single object.
     pub size: Size,
-    /// The overlap with the best template.
-    pub iou: f32,
-    /// The middle of its box.
+    /// The middle of its bounding box, in pixels.
     pub x: f32,
-    /// The middle of its box.
+    /// The middle of its bounding box, in pixels.
     pub y: f32,
 }
 
-/// Everything that was found.
+/// Everything detected in an image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sight {
-    /// The nearest background.
-    pub background: Background,
+struct Detections {
+    background: Background,
     /// The objects, the largest first.
-    pub objects: Vec<Seen>,
+    objects: Vec<Detection>,
 }
 
-/// The verdict on an image of a single object: about the largest blob.
+/// The verdict on an image of a single object: that of the largest blob.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// The shape, if one was recognised.
     pub shape: Option<Shape>,
-    /// The colour, if anything was found.
+    /// The colour, if an object was detected.
     pub colour: Option<Colour>,
-    /// The size, if anything was found.
+    /// The size, if an object was detected.
     pub size: Option<Size>,
-    /// The nearest background.
+    /// The nearest named background.
     pub background: Background,
-    /// The overlap with the best template, 0 where nothing was found.
-    pub iou: f32,
 }
 
-/// The verdict on an image of two objects: about the two largest blobs.
+/// The verdict on an image of two objects: that of the two largest blobs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairVerdict {
-    /// One object.
-    pub first: Seen,
-    /// Where it lies, seen from the other.
+    /// The largest object.
+    pub first: Detection,
+    /// Position of the first object relative to the second.
     pub relation: Relation,
-    /// The other.
-    pub second: Seen,
-    /// The nearest background.
-    pub background: Background,
+    /// The second largest object.
+    pub second: Detection,
 }
 
-/// Finds every object.
-#[must_use]
-pub fn look(image: &Image) -> Sight {
+/// Detects background and objects.
+fn detect(image: &Image) -> Detections {
     let levels = image.levels();
-    let ground = Ground::fit(&levels);
+    let ground = BackgroundPlane::fit(&levels);
     let distance: Vec<f32> = (0..SIDE * SIDE).map(|pixel| ground.distance(&levels, pixel)).collect();
     let blobs = blob::blobs(&distance, CONTRAST);
     let objects = blobs.iter().filter_map(|blob| recognise(blob, &levels, &ground, &distance)).collect();
-    Sight { background: ground.background(), objects }
+    Detections { background: ground.background(), objects }
 }
 
 /// Judges an image of one object.
 #[must_use]
 pub fn judge(image: &Image) -> Verdict {
-    let Sight { background, objects } = look(image);
+    let Detections { background, objects } = detect(image);
     let largest = objects.first();
     Verdict {
         shape: largest.and_then(|seen| seen.shape),
         colour: largest.map(|seen| seen.colour),
         size: largest.map(|seen| seen.size),
         background,
-        iou: largest.map_or(0.0, |seen| seen.iou),
     }
 }
 
-/// Judges an image of two objects; `None` where fewer were found.
+/// Judges an image of two objects; `None` if fewer are detected.
 #[must_use]
 pub fn judge_pair(image: &Image) -> Option<PairVerdict> {
-    let Sight { background, objects } = look(image);
-    let mut objects = objects.into_iter();
+    let mut objects = detect(image).objects.into_iter();
     let (first, second) = (objects.next()?, objects.next()?);
     let (right, down) = (first.x - second.x, first.y - second.y);
     let relation = match (right.abs() >= down.abs(), right < 0.0, down < 0.0) {
@@ -113,17 +105,17 @@ pub fn judge_pair(image: &Image) -> Option<PairVerdict> {
         (false, _, true) => Relation::Above,
         (false, _, false) => Relation::Below,
     };
-    Some(PairVerdict { first, relation, second, background })
+    Some(PairVerdict { first, relation, second })
 }
 
-impl Seen {
+impl Detection {
     fn is(&self, (shape, colour): (Shape, Colour)) -> bool {
         self.shape == Some(shape) && self.colour == colour
     }
 }
 
 impl Verdict {
-    /// Whether the asked shape has the asked colour: the bar of the bundled model.
+    /// Whether shape and colour are those of the prompt: the figure that the bundled model's card reports.
     #[must_use]
     pub fn satisfies(&self, prompt: &HeldOutPrompt) -> bool {
         self.shape == Some(prompt.shape) && self.colour == Some(prompt.colour)
@@ -131,14 +123,14 @@ impl Verdict {
 }
 
 impl PairVerdict {
-    /// Whether both asked objects are there, wherever they lie.
+    /// Whether both objects of the prompt are present, in any relation.
     #[must_use]
     pub fn shows_both(&self, prompt: &PairPrompt) -> bool {
         (self.first.is(prompt.first) && self.second.is(prompt.second))
             || (self.first.is(prompt.second) && self.second.is(prompt.first))
     }
 
-    /// Whether both asked objects are there in the asked relation.
+    /// Whether both objects of the prompt are present in the relation of the prompt.
     #[must_use]
     pub fn satisfies(&self, prompt: &PairPrompt) -> bool {
         let as_asked = self.first.is(prompt.first) && self.second.is(prompt.second);
@@ -148,10 +140,15 @@ impl PairVerdict {
     }
 }
 
-/// What a blob is; `None` where its covered part is too little to have a form.
-fn recognise(blob: &Blob, levels: &[[f32; 3]], ground: &Ground, distance: &[f32]) -> Option<Seen> {
+/// Classifies a blob; `None` if it covers too little to have a shape.
+fn recognise(
+    blob: &Blob,
+    levels: &[[f32; 3]],
+    ground: &BackgroundPlane,
+    distance: &[f32],
+) -> Option<Detection> {
     let colour = core_colour(blob, levels, distance);
-    // Soft coverage: how far each pixel has gone from the background to the object's colour.
+    // Soft coverage: the position of each pixel between the colours of background and object, 0 to 1.
     let mut covered = vec![0.0; SIDE * SIDE];
     for pixel in blob.with_rim() {
         let behind = ground.at(pixel);
@@ -164,19 +161,19 @@ fn recognise(blob: &Blob, levels: &[[f32; 3]], ground: &Ground, distance: &[f32]
         covered[pixel] = (along / whole).clamp(0.0, 1.0);
     }
     let fit = template::best(&covered)?;
-    let span = fit.area.width().max(fit.area.height()) as f32;
-    let (x, y) = fit.area.middle();
-    Some(Seen {
+    let span = fit.bounds.width().max(fit.bounds.height()) as f32;
+    let (x, y) = fit.bounds.middle();
+    Some(Detection {
         shape: (fit.iou >= LEAST_OVERLAP).then_some(fit.shape),
         colour: nearest_colour(colour),
         size: Size::of_radius(span / extent(fit.shape).span()),
-        iou: fit.iou,
         x,
         y,
     })
 }
 
-/// The median, per channel, of the pixels that differ most from the background; mixed pixels of the rim stay out.
+/// The median of each channel over the pixels that differ most from the background, which leaves out the antialiased
+/// edge.
 fn core_colour(blob: &Blob, levels: &[[f32; 3]], distance: &[f32]) -> [f32; 3] {
     let mut distances: Vec<f32> = blob.pixels.iter().map(|&pixel| distance[pixel]).collect();
     let upper = *distances.select_nth_unstable_by(blob.pixels.len() * 3 / 4, f32::total_cmp).1;
@@ -194,7 +191,8 @@ fn nearest_colour(levels: [f32; 3]) -> Colour {
     Colour::ALL.iter().fold(Colour::Red, nearer)
 }
 
-/// A cheap distance of colours that weighs the channels about as eyes do.
+/// The squared "redmean" distance of two colours, an approximation of perceptual difference (Riemersma, "Colour
+/// metric").
 fn redmean(one: [f32; 3], other: [f32; 3]) -> f32 {
     let red = (one[0] + other[0]) / 2.0;
     let square = |channel: usize| (one[channel] - other[channel]).powi(2);

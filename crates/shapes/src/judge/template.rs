@@ -1,27 +1,27 @@
-//! Which shape a coverage is most like.
+//! Matching of an object's coverage with templates of the shapes.
 
 use std::sync::LazyLock;
 
 use crate::image::SIDE;
 use crate::world::{Shape, coverage};
 
-/// Side of a template.
+/// Side of a template in cells.
 const GRID: usize = 32;
 
-/// A rectangle of pixels; the ends are outside.
+/// A rectangle of pixels; `right` and `bottom` are exclusive.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Area {
+pub(super) struct BoundingBox {
     left: usize,
     right: usize,
     top: usize,
     bottom: usize,
 }
 
-/// The best template for a coverage.
+/// The template with the highest overlap.
 pub(super) struct Fit {
     pub(super) shape: Shape,
     pub(super) iou: f32,
-    pub(super) area: Area,
+    pub(super) bounds: BoundingBox,
 }
 
 struct Template {
@@ -30,15 +30,19 @@ struct Template {
     aspect: f32,
 }
 
-/// Every shape small, medium and large, on the pixel grid and half a pixel beside it.
+/// Every shape in three sizes, each centred on a pixel corner and half a pixel off it.
 static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
     let mut templates = Vec::new();
     for &shape in Shape::ALL {
         for radius in [10.5, 15.0, 21.0] {
             for shift in [0.0, 0.5] {
                 let covered = coverage(shape, 32.0 + shift, 32.0 + shift / 2.0, radius);
-                if let Some(area) = Area::around(&covered) {
-                    templates.push(Template { shape, grid: area.sample(&covered), aspect: area.aspect() });
+                if let Some(bounds) = BoundingBox::around(&covered) {
+                    templates.push(Template {
+                        shape,
+                        grid: bounds.sample(&covered),
+                        aspect: bounds.aspect(),
+                    });
                 }
             }
         }
@@ -46,30 +50,30 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
     templates
 });
 
-/// The template that overlaps best; `None` where less than 30 pixels are covered by half.
+/// The template that overlaps best; `None` if fewer than 30 pixels are covered by more than half.
 pub(super) fn best(covered: &[f32]) -> Option<Fit> {
     if covered.iter().filter(|&&share| share > 0.5).count() < 30 {
         return None;
     }
-    let area = Area::around(covered)?;
-    let grid = area.sample(covered);
+    let bounds = BoundingBox::around(covered)?;
+    let grid = bounds.sample(covered);
     let rate = |template: &Template| {
         let (mut both, mut either) = (0.0, 0.0);
         for (seen, wanted) in grid.iter().zip(&template.grid) {
             both += seen.min(*wanted);
             either += seen.max(*wanted);
         }
-        both / either * (-0.5 * (area.aspect() / template.aspect).ln().abs()).exp()
+        both / either * (-0.5 * (bounds.aspect() / template.aspect).ln().abs()).exp()
     };
     TEMPLATES
         .iter()
         .map(|template| (template.shape, rate(template)))
         .max_by(|(_, one), (_, other)| one.total_cmp(other))
-        .map(|(shape, iou)| Fit { shape, iou, area })
+        .map(|(shape, iou)| Fit { shape, iou, bounds })
 }
 
-impl Area {
-    /// The box around all that is covered by half; `None` where nothing is.
+impl BoundingBox {
+    /// The bounding box of the pixels that are covered by more than half; `None` if there are none.
     fn around(covered: &[f32]) -> Option<Self> {
         let inside = (0..covered.len()).filter(|&pixel| covered[pixel] > 0.5);
         let columns = inside.clone().map(|pixel| pixel % SIDE);
@@ -98,7 +102,7 @@ impl Area {
         self.width() as f32 / self.height() as f32
     }
 
-    /// What it holds, scaled to the grid: first along x, then along y.
+    /// Scales the content of the box to `GRID` x `GRID` cells, first along x, then along y.
     fn sample(self, covered: &[f32]) -> Vec<f32> {
         let across = weights(self.left, self.right);
         let down = weights(self.top, self.bottom);
@@ -119,7 +123,7 @@ impl Area {
     }
 }
 
-/// For each cell of the grid the pixels it takes from and their shares: linear interpolation, widened where many pixels fall in a cell.
+/// The pixels that each cell averages and their weights: linear interpolation, widened by the scale when shrinking.
 fn weights(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
     let scale = (to - from) as f32 / GRID as f32;
     let reach = scale.max(1.0);

@@ -1,32 +1,31 @@
-//! Three manners an image can be redrawn in by classical operators: the styles of the style sets.
+//! The styles of the bundled style sets: classical image operators that redraw an image.
 
 mod sketch;
 mod van_gogh;
 mod winter;
 
-pub use sketch::sketch;
-pub use van_gogh::van_gogh;
-pub use winter::winter;
-
 use crate::image::Image;
 use crate::world::{Kind, Split, scene};
+use sketch::sketch;
+use van_gogh::van_gogh;
+use winter::winter;
 
-/// A manner.
+/// A style that an image can be redrawn in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Style {
-    /// Curved strokes of thick paint.
+    /// An oil painting with visible, curved brush strokes.
     VanGogh,
-    /// Graphite on paper: contours and hatching, no colour.
+    /// A pencil drawing: contours and hatching, no colour.
     Sketch,
-    /// Snowed in under a cold sky.
+    /// A winter scene: cold colours, snow on objects and ground, snowflakes.
     Winter,
 }
 
 impl Style {
-    /// All of them.
+    /// Every style.
     pub const ALL: &[Self] = &[Self::VanGogh, Self::Sketch, Self::Winter];
 
-    /// The image in this manner. The seed places strokes, wobbles and snowflakes.
+    /// Redraws an image in this style. The seed determines the random details, such as strokes and snowflakes.
     #[must_use]
     pub fn apply(self, image: &Image, seed: u64) -> Image {
         match self {
@@ -37,21 +36,19 @@ impl Style {
     }
 }
 
-/// A preference pair of a style set, built as the paper builds them: the original loses against its edited version, and the caption,
-/// which says nothing of the style, stays.
+/// A preference pair of a style set, built as in the Diff-contrast paper: the edited image wins over its original, and
+/// both have the original's caption, which does not mention the style.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StylePair {
-    /// Of the original.
-    pub caption: String,
-    /// The edited version.
-    pub winner: Image,
+pub(crate) struct StylePair {
+    pub(crate) caption: String,
+    /// The edited image.
+    pub(crate) winner: Image,
     /// The original.
-    pub loser: Image,
+    pub(crate) loser: Image,
 }
 
-/// The pair of a seed.
-#[must_use]
-pub fn style_pair(style: Style, seed: u64) -> StylePair {
+/// Generates the pair of a seed.
+pub(crate) fn style_pair(style: Style, seed: u64) -> StylePair {
     let scene = scene(seed, Split::Train, Kind::Mixed);
     let loser = scene.paint();
     StylePair { caption: scene.caption(), winner: style.apply(&loser, seed), loser }
@@ -62,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_share_a_caption_and_differ_in_manner() {
+    fn a_pair_is_a_scene_and_its_restyled_image_with_the_scenes_caption() {
         for &style in Style::ALL {
             let pair = style_pair(style, 3);
             let scene = scene(3, Split::Train, Kind::Mixed);
@@ -88,15 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn a_painting_is_full_of_strokes_and_its_darkness_is_blue() {
-        let unrest = |image: &Image| {
+    fn a_painting_has_strokes_and_its_dark_areas_are_blue() {
+        let roughness = |image: &Image| {
             let levels = image.levels();
             levels.windows(2).map(|pair| (pair[1][1] - pair[0][1]).abs()).sum::<f32>() / 4096.0
         };
         for seed in 0..10 {
             let original = scene(seed, Split::Train, Kind::Single).paint();
             let painted = van_gogh(&original, seed);
-            assert!(unrest(&painted) > 3.0 * unrest(&original), "{}", unrest(&painted));
+            assert!(roughness(&painted) > 3.0 * roughness(&original), "{}", roughness(&painted));
         }
         let night = Image::from_levels(&[[30.0; 3]; 64 * 64]);
         let painted = van_gogh(&night, 1).levels();

@@ -1,40 +1,39 @@
-//! Graphite on cream paper: contours drawn twice by an unsteady hand, tones as hatching, no colour.
+//! The pencil sketch: doubled wobbly contours and hatching in graphite on cream paper.
 
 use std::f32::consts::{PI, TAU};
 
-use crate::dice::Dice;
 use crate::field::{self, Field, backdrop, blur, brightness, channel, gradient, mix, noise};
 use crate::image::{Image, SIDE};
+use crate::random::Random;
 
 const PAPER: [f32; 3] = [246.0, 241.0, 230.0];
 const GRAPHITE: [f32; 3] = [52.0, 52.0, 58.0];
 
-/// The image as a pencil drawing.
-#[must_use]
-pub fn sketch(image: &Image, seed: u64) -> Image {
-    let dice = &mut Dice::new("sketch", seed);
+/// Redraws the image as a pencil sketch.
+pub(super) fn sketch(image: &Image, seed: u64) -> Image {
+    let random = &mut Random::new("sketch", seed);
     let levels = image.levels();
-    let contour = contour(&levels, dice);
+    let contour = contour(&levels, random);
     let tone = tone(&levels);
-    let tilt = PI / 4.0 + dice.between(-0.15, 0.15);
-    let single = hatching(dice, tilt, 4.0);
-    let crossed = hatching(dice, tilt - PI / 2.0, 4.0);
-    let grain = noise(dice, 2.0, 0.8);
+    let tilt = PI / 4.0 + random.between(-0.15, 0.15);
+    let single = hatching(random, tilt, 4.0);
+    let crossed = hatching(random, tilt - PI / 2.0, 4.0);
+    let grain = noise(random, 2.0, 0.8);
     let drawn: Vec<[f32; 3]> = (0..SIDE * SIDE)
         .map(|pixel| {
             let first = ((tone[pixel] - 0.12) * 1.6).clamp(0.0, 0.8) * single[pixel];
             let second = ((tone[pixel] - 0.6) * 2.2).clamp(0.0, 0.8) * crossed[pixel];
             let ink = first.max(second) + 0.08 * tone[pixel];
             // Graphite catches on the grain of the paper.
-            let graphite = ink.max(contour[pixel]) * (0.9 + 0.1 * dice.normal());
+            let graphite = ink.max(contour[pixel]) * (0.9 + 0.1 * random.normal());
             mix(PAPER.map(|level| level + grain[pixel]), GRAPHITE, graphite.clamp(0.0, 1.0))
         })
         .collect();
     Image::from_levels(&drawn)
 }
 
-/// Two lines along every edge, the second fainter and astray.
-fn contour(levels: &[[f32; 3]], dice: &mut Dice) -> Field {
+/// The strength of the contour line at every pixel: a line along every edge and a fainter, displaced one.
+fn contour(levels: &[[f32; 3]], random: &mut Random) -> Field {
     let mut edge: Field = vec![0.0; SIDE * SIDE];
     for index in 0..3 {
         let (along_x, along_y) = gradient(&blur(&channel(levels, index), 0.5));
@@ -42,10 +41,11 @@ fn contour(levels: &[[f32; 3]], dice: &mut Dice) -> Field {
             *strongest = strongest.max(gx.hypot(gy));
         }
     }
-    // Relative to the strongest edge, so that pale objects are drawn as firmly as dark ones; never below what is no edge at all.
+    // Relative to the strongest edge, so that pale objects get lines as strong as dark ones. The floor of 20 keeps
+    // noise from being an edge.
     let firm = edge.iter().copied().fold(20.0, f32::max) * 0.75;
     let line: Field = edge.into_iter().map(|strength| (strength / firm).min(1.0)).collect();
-    let (astray_x, astray_y) = (noise(dice, 1.0, 4.0), noise(dice, 1.0, 4.0));
+    let (astray_x, astray_y) = (noise(random, 1.0, 4.0), noise(random, 1.0, 4.0));
     (0..SIDE * SIDE)
         .map(|pixel| {
             let (x, y) = ((pixel % SIDE) as f32 + 0.5, (pixel / SIDE) as f32 + 0.5);
@@ -56,7 +56,8 @@ fn contour(levels: &[[f32; 3]], dice: &mut Dice) -> Field {
         .collect()
 }
 
-/// How densely to hatch: by darkness, and a little by difference from the backdrop, so that light objects are not left bare.
+/// The density of hatching: mainly darkness, with a share for the difference from the background, so that light objects
+/// get some too.
 fn tone(levels: &[[f32; 3]]) -> Field {
     let backdrop = backdrop(levels);
     let tone = |&level: &[f32; 3]| {
@@ -67,9 +68,9 @@ fn tone(levels: &[[f32; 3]]) -> Field {
     levels.iter().map(tone).collect()
 }
 
-/// Nearly straight parallel lines, 1 in the middle of a line, 0 between lines.
-fn hatching(dice: &mut Dice, tilt: f32, period: f32) -> Field {
-    let (unsteady, phase) = (noise(dice, 0.35, 5.0), dice.between(0.0, TAU));
+/// Slightly wobbly parallel lines: 1 in the middle of a line, 0 between two lines.
+fn hatching(random: &mut Random, tilt: f32, period: f32) -> Field {
+    let (unsteady, phase) = (noise(random, 0.35, 5.0), random.between(0.0, TAU));
     field::field(|x, y| {
         let across = x as f32 * tilt.cos() + y as f32 * tilt.sin() + unsteady[y * SIDE + x];
         (0.5 + 0.5 * (TAU * across / period + phase).cos()).powf(1.5)

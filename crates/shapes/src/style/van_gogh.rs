@@ -1,45 +1,45 @@
-//! Curved strokes of thick paint: swirls in the open, along the contours near the objects, in ultramarine, ochre and pure colours.
+//! The Van Gogh style: curved strokes of thick paint that swirl in open areas and follow contours near objects, with a
+//! palette of ultramarine, ochre and saturated colours.
 
 use std::f32::consts::PI;
 
-use crate::dice::Dice;
 use crate::field::{self, Field, blur, brightness, channel, gradient, mix};
 use crate::image::{Image, SIDE};
+use crate::random::Random;
 
-/// Canvas pixels per image pixel and axis.
+/// Canvas pixels per image pixel along each axis.
 const FINE: usize = 3;
-/// How much lighter or darker, in levels, the flanks of a stroke are.
+/// How much lighter or darker the two sides of a stroke are, in levels.
 const RELIEF: f32 = 24.0;
 
 const ULTRAMARINE: [f32; 3] = [28.0, 58.0, 150.0];
 const OCHRE: [f32; 3] = [250.0, 214.0, 120.0];
 const CONTOUR: [f32; 3] = [22.0, 30.0, 72.0];
 
-/// The image as brush strokes.
-#[must_use]
-pub fn van_gogh(image: &Image, seed: u64) -> Image {
-    let dice = &mut Dice::new("van gogh", seed);
+/// Redraws the image in brush strokes.
+pub(super) fn van_gogh(image: &Image, seed: u64) -> Image {
+    let random = &mut Random::new("van gogh", seed);
     let levels = image.levels();
-    let flow = Flow::of(&levels, dice);
+    let flow = Flow::of(&levels, random);
     let paints: Vec<[f32; 3]> = levels.iter().map(|&level| on_the_palette(level)).collect();
     let mut canvas = Canvas::primed(&paints);
     for (strokes, length, width) in [(420, 15.0, 2.8), (760, 9.0, 2.0)] {
         for _ in 0..strokes {
-            let (x, y) = (dice.between(0.0, SIDE as f32), dice.between(0.0, SIDE as f32));
+            let (x, y) = (random.between(0.0, SIDE as f32), random.between(0.0, SIDE as f32));
             let pixel = field::pixel(x, y);
-            let mut paint = paints[pixel].map(|level| level + 8.0 * dice.normal());
-            if dice.chance(0.13) {
-                paint = mix(paint, dice.pick(&[OCHRE, ULTRAMARINE]), 0.4);
+            let mut paint = paints[pixel].map(|level| level + 8.0 * random.normal());
+            if random.chance(0.13) {
+                paint = mix(paint, random.pick(&[OCHRE, ULTRAMARINE]), 0.4);
             }
-            let light = dice.between(0.78, 1.2);
-            // Near contours a finer brush.
+            let light = random.between(0.78, 1.2);
+            // A finer brush near contours.
             let width = width * (1.0 - 0.35 * flow.edge[pixel]);
-            let path = flow.path(x, y, length, |there| alike(paints[pixel], paints[there]));
+            let path = flow.path(x, y, length, |there| similar(paints[pixel], paints[there]));
             canvas.stroke(&path, width, paint.map(|level| level * light), 1.0);
         }
     }
     for _ in 0..500 {
-        let (x, y) = (dice.between(0.0, SIDE as f32), dice.between(0.0, SIDE as f32));
+        let (x, y) = (random.between(0.0, SIDE as f32), random.between(0.0, SIDE as f32));
         if flow.contour[field::pixel(x, y)] > 0.55 {
             let path = flow.path(x, y, 6.0, |there| flow.contour[there] > 0.4);
             canvas.stroke(&path, 1.1, CONTOUR, 0.6);
@@ -48,7 +48,7 @@ pub fn van_gogh(image: &Image, seed: u64) -> Image {
     canvas.finish()
 }
 
-/// Saturated colours become purer, pale ones take on ochre, dark ones ultramarine.
+/// Raises the saturation and pulls pale colours towards ochre, dark ones towards ultramarine.
 fn on_the_palette(level: [f32; 3]) -> [f32; 3] {
     let gray = level.iter().sum::<f32>() / 3.0;
     let most = level.iter().copied().fold(0.0, f32::max);
@@ -59,23 +59,24 @@ fn on_the_palette(level: [f32; 3]) -> [f32; 3] {
     mix(purer, tone, pull).map(|channel| channel.clamp(0.0, 255.0))
 }
 
-/// Whether a stroke of one paint may run over another.
-fn alike(one: [f32; 3], other: [f32; 3]) -> bool {
+/// Whether a stroke of one colour may continue over another.
+fn similar(one: [f32; 3], other: [f32; 3]) -> bool {
     (0..3).map(|channel| (one[channel] - other[channel]).abs()).sum::<f32>() < 80.0
 }
 
-/// Where strokes go.
+/// The directions of strokes.
 struct Flow {
     angle: Field,
-    /// How near a contour is, 0 to 1.
+    /// Closeness to a contour, 0 to 1.
     edge: Field,
-    /// The contour itself, 0 to 1.
+    /// Strength of the contour at the pixel, 0 to 1.
     contour: Field,
 }
 
 impl Flow {
-    /// Directions are averaged as doubled angles, in which opposite directions are equal.
-    fn of(levels: &[[f32; 3]], dice: &mut Dice) -> Self {
+    /// Computes the directions from the structure tensor: angles are doubled for averaging, so that opposite directions
+    /// are equal.
+    fn of(levels: &[[f32; 3]], random: &mut Random) -> Self {
         let mut tensor = [vec![0.0; SIDE * SIDE], vec![0.0; SIDE * SIDE], vec![0.0; SIDE * SIDE]];
         for index in 0..3 {
             let (along_x, along_y) = gradient(&blur(&channel(levels, index), 0.8));
@@ -87,20 +88,20 @@ impl Flow {
         }
         let strongest = tensor[2].iter().copied().fold(1.0, f32::max);
         let contour = tensor[2].iter().map(|energy| (energy / strongest).sqrt()).collect();
-        // Narrow for the contour itself, wide for the halo that follows it.
+        // A narrow blur for the contour, a wide one for the strokes around it.
         let spread = |part: &Field| -> Field {
             let wide = blur(part, 5.0);
             blur(part, 1.5).into_iter().zip(wide).map(|(narrow, wide)| narrow + 2.0 * wide).collect()
         };
         let [cosine, sine, energy] = tensor.each_ref().map(spread);
         let edge: Field = energy.iter().map(|energy| (energy / strongest * 9.0).min(1.0)).collect();
-        let swirl = Swirl::pair(dice);
+        let swirl = Swirl::pair(random);
         let angle = (0..SIDE * SIDE)
             .map(|pixel| {
                 let (open_cosine, open_sine) = swirl.direction(pixel % SIDE, pixel / SIDE);
                 let length = cosine[pixel].hypot(sine[pixel]).max(1e-6);
                 let share = edge[pixel];
-                // Minus: along the contour, which is across the gradient.
+                // Minus, because strokes run along the contour, perpendicular to the gradient.
                 let doubled_cosine = -cosine[pixel] / length * share + open_cosine * (1.0 - share);
                 let doubled_sine = -sine[pixel] / length * share + open_sine * (1.0 - share);
                 doubled_sine.atan2(doubled_cosine) / 2.0
@@ -109,7 +110,7 @@ impl Flow {
         Self { angle, edge, contour }
     }
 
-    /// The way of a stroke through a place, both ways along the flow, as far as it may go on.
+    /// The path of a stroke through a point: along the flow in both directions, until `may_pass` refuses a pixel.
     fn path(&self, x: f32, y: f32, length: f32, may_pass: impl Fn(usize) -> bool) -> Vec<(f32, f32)> {
         const STEPS: usize = 4;
         let walk = |sense: f32| {
@@ -136,16 +137,16 @@ impl Flow {
     }
 }
 
-/// Two spirals in the open.
+/// The centres of two spirals, which set the direction of strokes away from contours.
 struct Swirl([(f32, f32); 2]);
 
 impl Swirl {
-    fn pair(dice: &mut Dice) -> Self {
-        let (x, y) = (dice.between(6.0, 58.0), dice.between(4.0, 28.0));
-        Self([(x, y), (SIDE as f32 - x + dice.between(-8.0, 8.0), SIDE as f32 - y)])
+    fn pair(random: &mut Random) -> Self {
+        let (x, y) = (random.between(6.0, 58.0), random.between(4.0, 28.0));
+        Self([(x, y), (SIDE as f32 - x + random.between(-8.0, 8.0), SIDE as f32 - y)])
     }
 
-    /// The doubled angle, as cosine and sine.
+    /// Cosine and sine of the doubled angle at a pixel.
     fn direction(&self, x: usize, y: usize) -> (f32, f32) {
         let mut sum = (0.12, 0.0);
         for (centre_x, centre_y) in self.0 {
@@ -160,13 +161,13 @@ impl Swirl {
     }
 }
 
-/// What is painted on, in fine pixels.
+/// The canvas, row by row, at `FINE` times the resolution of the image.
 struct Canvas(Vec<[f32; 3]>);
 
 impl Canvas {
     const WIDTH: usize = SIDE * FINE;
 
-    /// A dark, soft version of the paints to come.
+    /// A canvas primed with a dark, blurred version of the colours.
     fn primed(paints: &[[f32; 3]]) -> Self {
         let soft: [Field; 3] = std::array::from_fn(|index| blur(&channel(paints, index), 1.5));
         let fine = |index: usize| {
@@ -176,7 +177,7 @@ impl Canvas {
         Self((0..Self::WIDTH * Self::WIDTH).map(fine).collect())
     }
 
-    /// A ridge of paint along a path, its flank to the upper left lit and the other in shade.
+    /// Paints a ridge along a path, lit from the upper left.
     fn stroke(&mut self, path: &[(f32, f32)], width: f32, paint: [f32; 3], opacity: f32) {
         let half = width / 2.0;
         let to_fine = |position: f32| (position * FINE as f32).clamp(0.0, Self::WIDTH as f32) as usize;
@@ -204,7 +205,7 @@ impl Canvas {
         }
     }
 
-    /// The mean of the fine pixels.
+    /// Averages the canvas down to the resolution of the image.
     fn finish(self) -> Image {
         let share = 1.0 / (FINE * FINE) as f32;
         let mut levels = vec![[0.0; 3]; SIDE * SIDE];

@@ -1,20 +1,20 @@
-//! What is said of a scene.
+//! The caption of a scene.
 
 use super::scene::{Object, Scene};
 
-/// The phrase with its article.
+/// The phrase with its indefinite article.
 pub(crate) fn with_article(phrase: &str) -> String {
     let article = if phrase.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {phrase}")
 }
 
 impl Scene {
-    /// The caption, in one of several wordings that the scene's own chance has chosen.
+    /// The caption, in one of several wordings; the scene determines which.
     #[must_use]
     pub fn caption(&self) -> String {
         let ground = with_article(self.background.name());
         let plain = |object: &Object| with_article(&format!("{} {}", object.colour, object.shape));
-        // A single wording number serves all kinds; companies of objects tell their background 7 times out of 10.
+        // Captions of several objects name the background in 7 of 10 scenes.
         let tail = if self.wording < 0.7 { format!(" on {ground} background") } else { String::new() };
         match (self.objects.as_slice(), self.relation) {
             ([object], _) => self.caption_single(object, &ground),
@@ -40,7 +40,7 @@ impl Scene {
             3 => format!("{full} on {}", self.background),
             4 => format!("{plain} on {ground} background"),
             5 => plain,
-            6 => format!("an image of {full} on {ground} background"),
+            6 => format!("a picture of {full} on {ground} background"),
             _ => format!("{ground} background with {full}"),
         }
     }

@@ -1,4 +1,4 @@
-//! What can be seen, drawn and said in the world.
+//! Scenes: their content, their image and their caption, and prompts for combinations held out of training.
 
 mod caption;
 mod name;

@@ -1,6 +1,7 @@
-//! The words of the world and what each looks like.
+//! The attributes of a scene (shape, colour, background, size, relation): the words of captions and what they look
+//! like.
 
-/// An enum whose variants carry the word a caption uses.
+/// Defines an enum whose variants have the word that captions use.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -8,7 +9,7 @@ macro_rules! names {
         pub enum $name { $(#[doc = $word] $variant,)* }
 
         impl $name {
-            /// All of them.
+            /// Every variant.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The word in captions.
@@ -43,26 +44,25 @@ names! {
 }
 
 names! {
-    /// The colour of what is behind the objects.
+    /// The colour of the background.
     Background {
         White = "white", Gray = "gray", Black = "black", Blue = "blue", Green = "green", Cream = "cream",
     }
 }
 
 names! {
-    /// The size of a single object.
+    /// The size of an object that is alone in its scene.
     Size { Small = "small", Medium = "medium", Large = "large", }
 }
 
 names! {
-    /// Where the first of two objects lies, seen from the second.
+    /// The position of the first of two objects relative to the second.
     Relation { LeftOf = "left of", RightOf = "right of", Above = "above", Below = "below", }
 }
 
 impl Colour {
-    /// Its levels: saturated, so that it differs from the pale background of the same name.
-    #[must_use]
-    pub const fn levels(self) -> [f32; 3] {
+    /// Red, green and blue on the scale 0 to 255: saturated, to differ from the pale background of the same name.
+    pub(crate) const fn levels(self) -> [f32; 3] {
         match self {
             Self::Red => [220.0, 30.0, 35.0],
             Self::Orange => [255.0, 140.0, 0.0],
@@ -79,9 +79,8 @@ impl Colour {
 }
 
 impl Background {
-    /// Its levels: pale or gray, so that every object stands out.
-    #[must_use]
-    pub const fn levels(self) -> [f32; 3] {
+    /// Red, green and blue on the scale 0 to 255: pale or gray, so that every object stands out.
+    pub(crate) const fn levels(self) -> [f32; 3] {
         match self {
             Self::White => [240.0, 240.0, 238.0],
             Self::Gray => [150.0, 152.0, 156.0],
@@ -94,10 +93,9 @@ impl Background {
 }
 
 impl Size {
-    /// Smallest and largest radius in pixels. Between two sizes lies a gap, so that each can be told; the small ones are wide enough
-    /// to keep their shape in latents of a quarter of the resolution.
-    #[must_use]
-    pub const fn radii(self) -> (f32, f32) {
+    /// Smallest and largest radius in pixels. Gaps between the sizes keep them distinguishable; small objects are large
+    /// enough to keep their shape in latents of a quarter of the resolution.
+    pub(crate) const fn radii(self) -> (f32, f32) {
         match self {
             Self::Small => (11.0, 12.0),
             Self::Medium => (15.0, 17.0),
@@ -105,7 +103,7 @@ impl Size {
         }
     }
 
-    /// The size of which a radius is, split in the middle of the gaps.
+    /// The size with this radius; the limits are the middles of the gaps.
     pub(crate) fn of_radius(radius: f32) -> Self {
         match radius {
             r if r < 13.5 => Self::Small,
@@ -116,9 +114,8 @@ impl Size {
 }
 
 impl Relation {
-    /// What the second object is to the first.
-    #[must_use]
-    pub const fn inverse(self) -> Self {
+    /// The position of the second object relative to the first.
+    pub(crate) const fn inverse(self) -> Self {
         match self {
             Self::LeftOf => Self::RightOf,
             Self::RightOf => Self::LeftOf,

@@ -1,17 +1,17 @@
-//! The outlines of the shapes, and how much of every pixel they cover.
+//! The outlines of the shapes and their coverage of pixels.
 
 use std::f32::consts::{PI, TAU};
 
 use super::name::Shape;
 use crate::image::SIDE;
 
-/// Sample rows within a pixel; along a row coverage is exact.
+/// Sample rows per pixel row. Along a sample row coverage is exact.
 const SUBROWS: usize = 8;
 
 type Point = (f32, f32);
 
-/// Closed contours around the origin for radius 1, y pointing down. Areas inside an even number of contours are holes. Each shape is
-/// scaled so that all look equally big.
+/// Closed contours around the origin for radius 1, with y pointing down. The even-odd rule decides what is inside. The
+/// scales make the shapes look equally large.
 fn contours(shape: Shape) -> Vec<Vec<Point>> {
     let circle = |radius: f32| regular(96, |_| radius, 0.0);
     match shape {
@@ -40,7 +40,7 @@ fn contours(shape: Shape) -> Vec<Vec<Point>> {
     }
 }
 
-/// Corners at equal angles, the first pointing up, moved down by `drop`.
+/// Corners at equal angles, the first at the top, all shifted down by `drop`.
 fn regular(corners: usize, radius: impl Fn(usize) -> f32, drop: f32) -> Vec<Point> {
     (0..corners)
         .map(|corner| {
@@ -50,30 +50,27 @@ fn regular(corners: usize, radius: impl Fn(usize) -> f32, drop: f32) -> Vec<Poin
         .collect()
 }
 
-/// How far a shape of radius 1 reaches from its centre.
+/// The extent of a shape of radius 1, measured from its centre.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
-    /// To the left and to the right.
+    /// To the left, and equally to the right.
     pub(crate) side: f32,
-    /// Up.
     pub(crate) top: f32,
-    /// Down.
     pub(crate) bottom: f32,
 }
 
 impl Extent {
-    /// The farthest of all.
+    /// The largest extent in any direction.
     pub(crate) fn reach(self) -> f32 {
         self.side.max(self.top).max(self.bottom)
     }
 
-    /// The longer side of the box around the shape.
+    /// The longer side of the bounding box.
     pub(crate) fn span(self) -> f32 {
         (2.0 * self.side).max(self.top + self.bottom)
     }
 }
 
-/// The reach of a shape.
 pub(crate) fn extent(shape: Shape) -> Extent {
     let mut extent = Extent { side: 0.0, top: 0.0, bottom: 0.0 };
     for (x, y) in contours(shape).into_iter().flatten() {
@@ -84,7 +81,7 @@ pub(crate) fn extent(shape: Shape) -> Extent {
     extent
 }
 
-/// The covered share of every pixel, row by row.
+/// The share of every pixel that a shape centred at (x, y) covers, row by row.
 pub(crate) fn coverage(shape: Shape, x: f32, y: f32, radius: f32) -> Vec<f32> {
     let edges: Vec<(Point, Point)> = contours(shape)
         .into_iter()
@@ -118,7 +115,7 @@ pub(crate) fn coverage(shape: Shape, x: f32, y: f32, radius: f32) -> Vec<f32> {
     covered
 }
 
-/// Adds what a span of one sample row covers of each pixel.
+/// Adds to each pixel what the span from `from` to `to` of one sample row covers of it.
 fn add_span(row: &mut [f32], from: f32, to: f32) {
     let (from, to) = (from.max(0.0), to.min(SIDE as f32));
     let pixels = from as usize..(to.ceil().max(0.0) as usize).min(SIDE);
@@ -133,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn covered_areas_are_those_of_geometry() {
+    fn the_covered_area_equals_the_area_of_the_shape() {
         let area = |shape| coverage(shape, 31.7, 32.4, 20.0).iter().sum::<f32>() / 400.0;
         let expected = [
             (Shape::Circle, PI),
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_beyond_the_border_is_cut_off() {
+    fn a_shape_is_clipped_at_the_border() {
         let corner: f32 = coverage(Shape::Square, 0.0, 0.0, 20.0).iter().sum();
         assert!((corner - (0.88f32 * 20.0).powi(2)).abs() < 1.0);
         assert_eq!(coverage(Shape::Circle, -100.0, 200.0, 9.0).iter().sum::<f32>(), 0.0);

@@ -1,17 +1,17 @@
-//! From a scene to an image.
+//! Rendering of a scene.
 
 use super::outline::coverage;
 use super::scene::Scene;
 use crate::image::{Image, SIDE};
 
 impl Scene {
-    /// The image.
+    /// Renders the scene: the background with its shading, then the objects in order, antialiased by coverage.
     #[must_use]
     pub fn paint(&self) -> Image {
         let ground = self.background.levels();
         let mut levels: Vec<[f32; 3]> = (0..SIDE * SIDE)
             .map(|pixel| {
-                let light = self.light(pixel % SIDE, pixel / SIDE);
+                let light = self.shade(pixel % SIDE, pixel / SIDE);
                 std::array::from_fn(|channel| ground[channel] + self.tint[channel] + light)
             })
             .collect();
@@ -27,10 +27,10 @@ impl Scene {
         Image::from_levels(&levels)
     }
 
-    fn light(&self, x: usize, y: usize) -> f32 {
+    fn shade(&self, x: usize, y: usize) -> f32 {
         let from_middle = |position: usize| position as f32 / (SIDE - 1) as f32 - 0.5;
-        self.grade.as_ref().map_or(0.0, |grade| {
-            grade.strength * (grade.angle.cos() * from_middle(x) + grade.angle.sin() * from_middle(y))
+        self.shading.as_ref().map_or(0.0, |shading| {
+            shading.strength * (shading.angle.cos() * from_middle(x) + shading.angle.sin() * from_middle(y))
         })
     }
 }

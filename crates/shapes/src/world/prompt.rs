@@ -1,42 +1,42 @@
-//! Prompts over what training never showed, with what a right answer holds.
+//! Prompts for combinations held out of training, with the attributes that a correct image shows.
 
 use super::caption::with_article;
 use super::name::{Background, Colour, Relation, Shape, Size};
-use super::scene::company;
+use super::scene::draw_looks;
 use super::split::{Split, allowed, held_out};
-use crate::dice::Dice;
+use crate::random::Random;
 
 /// A prompt for one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldOutPrompt {
-    /// The prompt.
+    /// The text of the prompt.
     pub caption: String,
-    /// Of the object asked for.
+    /// Shape of the object.
     pub shape: Shape,
-    /// Of the object asked for.
+    /// Colour of the object.
     pub colour: Colour,
-    /// Of the object asked for.
+    /// Size of the object.
     pub size: Size,
-    /// Behind it.
+    /// Colour of the background.
     pub background: Background,
 }
 
 /// A prompt for two objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairPrompt {
-    /// The prompt.
+    /// The text of the prompt.
     pub caption: String,
     /// Shape and colour of the object named first.
     pub first: (Shape, Colour),
-    /// Where the first lies, seen from the second.
+    /// Position of the first object relative to the second.
     pub relation: Relation,
     /// Shape and colour of the object named second.
     pub second: (Shape, Colour),
-    /// Behind both.
+    /// Colour of the background.
     pub background: Background,
 }
 
-/// Prompts for single objects in held-out combinations. Every combination comes once before any comes twice.
+/// Prompts for single objects in held-out combinations. Every combination occurs once before any occurs twice.
 #[must_use]
 pub fn held_out_prompts(count: usize, seed: u64) -> Vec<HeldOutPrompt> {
     let mut combinations = Vec::new();
@@ -49,12 +49,12 @@ pub fn held_out_prompts(count: usize, seed: u64) -> Vec<HeldOutPrompt> {
             }
         }
     }
-    let dice = &mut Dice::new("held-out prompts", seed);
+    let random = &mut Random::new("held-out prompts", seed);
     let mut prompts = Vec::with_capacity(count);
     while prompts.len() < count {
-        dice.shuffle(&mut combinations);
+        random.shuffle(&mut combinations);
         for &(shape, colour, background) in combinations.iter().take(count - prompts.len()) {
-            let size = dice.pick(Size::ALL);
+            let size = random.pick(Size::ALL);
             let object = with_article(&format!("{size} {colour} {shape}"));
             let caption = format!("{object} on {} background", with_article(background.name()));
             prompts.push(HeldOutPrompt { caption, shape, colour, size, background });
@@ -63,13 +63,13 @@ pub fn held_out_prompts(count: usize, seed: u64) -> Vec<HeldOutPrompt> {
     prompts
 }
 
-/// Prompts for two objects, the first in a held-out combination with the background.
+/// Prompts for two objects, of which the first is a held-out combination with the background.
 #[must_use]
 pub fn pair_prompts(count: usize, seed: u64) -> Vec<PairPrompt> {
-    let dice = &mut Dice::new("pair prompts", seed);
+    let random = &mut Random::new("pair prompts", seed);
     let prompt = |_| {
-        let (background, looks) = company(dice, Split::HeldOut, 2);
-        let (first, relation, second) = (looks[0], dice.pick(Relation::ALL), looks[1]);
+        let (background, looks) = draw_looks(random, Split::HeldOut, 2);
+        let (first, relation, second) = (looks[0], random.pick(Relation::ALL), looks[1]);
         let say = |(shape, colour): (Shape, Colour)| with_article(&format!("{colour} {shape}"));
         let ground = with_article(background.name());
         let caption = format!("{} {relation} {} on {ground} background", say(first), say(second));

@@ -1,25 +1,25 @@
-//! Which combinations of attributes a training set never shows.
+//! The split of attribute combinations into those for training and those held out.
 
 use sha2::{Digest, Sha256};
 
 use super::name::{Background, Colour, Shape};
 
-/// A half of the world.
+/// A part of the world, by the combinations that its scenes show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Holds no held-out combination.
+    /// No object is a held-out combination with its background.
     Train,
-    /// The (first) object of every image is a held-out combination with its background.
+    /// The first object of every scene is a held-out combination with its background.
     HeldOut,
 }
 
-/// Whether an object of this colour can lie on this background: never on one of its own name.
+/// Whether an object of this colour may lie on this background: any background but the one of the same name.
 #[must_use]
 pub fn allowed(colour: Colour, background: Background) -> bool {
     colour.name() != background.name()
 }
 
-/// Whether training never shows this combination: 15% of them, by a hash instead of a table, so that nobody can choose.
+/// Whether this combination is held out of training: about 15% are, by SHA-256, so that nobody selects them.
 #[must_use]
 pub fn held_out(shape: Shape, colour: Colour, background: Background) -> bool {
     let digest = Sha256::digest(format!("{shape}/{colour}/{background}"));
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn about_fifteen_percent_is_held_out_and_training_still_shows_every_pair_of_words() {
+    fn about_fifteen_percent_are_held_out_and_training_shows_every_shape_in_every_colour() {
         let (mut held, mut all) = (0, 0);
         for &shape in Shape::ALL {
             for &colour in Colour::ALL {

@@ -1,25 +1,25 @@
-//! Images: round trips, filters, pages.
+//! Images: round trips, filters, pagination.
 
-use crate::world::{World, on_both_databases, params};
+use crate::fixture::{Fixture, on_both_databases, params};
 use domain::id::{ImageId, ModelId};
 use domain::image::{Image, Purpose, Sampler};
 use domain::lora::LoraUse;
 use store::{ImageFilter, StoreError};
 
 on_both_databases!(
-    an_image_comes_back_whole,
-    a_batch_is_stored_wholly_or_not_at_all,
+    an_inserted_image_can_be_read,
+    a_batch_is_inserted_completely_or_not_at_all,
     images_are_filtered,
-    a_prompt_is_searched_literally,
-    pages_follow_each_other,
-    samples_are_in_order_of_step,
-    the_same_evaluation_is_found_again,
+    special_characters_in_a_prompt_search_are_literal,
+    pages_continue_after_the_last_image,
+    samples_are_listed_in_order_of_step,
+    an_evaluation_image_is_found_by_its_parameters,
 );
 
-async fn an_image_comes_back_whole(mut world: World) {
-    let model = world.model("m").await;
+async fn an_inserted_image_can_be_read(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
     let mut image =
-        world.new_image(Purpose::Generation, Some(model.id), "a ‘red’ circle; DROP TABLE images --");
+        fixture.new_image(Purpose::Generation, Some(model.id), "a ‘red’ circle; DROP TABLE images --");
     image.params.negative_prompt = "blue".to_owned();
     image.params.guidance_scale = 0.1 + 0.2;
     image.params.sampler = Sampler::Ddim;
@@ -27,36 +27,36 @@ async fn an_image_comes_back_whole(mut world: World) {
         LoraUse { model: "snow".to_owned(), scale: 0.1 + 0.2, sha256: Some("ab".to_owned()) },
         LoraUse { model: "star".to_owned(), scale: -1.0, sha256: None },
     ];
-    world.store.insert_images(std::slice::from_ref(&image), None).await.unwrap();
-    assert_eq!(world.store.get_image(image.id).await.unwrap(), Some(image));
-    let unknown = ImageId::new(world.now, [0; 10]);
-    assert_eq!(world.store.get_image(unknown).await.unwrap(), None);
+    fixture.store.insert_images(std::slice::from_ref(&image), None).await.unwrap();
+    assert_eq!(fixture.store.get_image(image.id).await.unwrap(), Some(image));
+    let unknown = ImageId::new(fixture.now, [0; 10]);
+    assert_eq!(fixture.store.get_image(unknown).await.unwrap(), None);
 }
 
-async fn a_batch_is_stored_wholly_or_not_at_all(mut world: World) {
-    let model = world.model("m").await;
-    let good = world.new_image(Purpose::Generation, Some(model.id), "p");
-    let unknown = ModelId::new(world.now, [0; 10]);
-    let orphan = world.new_image(Purpose::Generation, Some(unknown), "p");
-    let refused = world.store.insert_images(&[good.clone(), orphan], None).await;
+async fn a_batch_is_inserted_completely_or_not_at_all(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
+    let good = fixture.new_image(Purpose::Generation, Some(model.id), "p");
+    let unknown = ModelId::new(fixture.now, [0; 10]);
+    let orphan = fixture.new_image(Purpose::Generation, Some(unknown), "p");
+    let refused = fixture.store.insert_images(&[good.clone(), orphan], None).await;
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
-    assert_eq!(world.store.get_image(good.id).await.unwrap(), None);
-    let mut far = good.clone();
-    far.params.seed = u64::MAX;
-    let refused = world.store.insert_images(&[good.clone(), far], None).await;
+    assert_eq!(fixture.store.get_image(good.id).await.unwrap(), None);
+    let mut too_large = good.clone();
+    too_large.params.seed = u64::MAX;
+    let refused = fixture.store.insert_images(&[good.clone(), too_large], None).await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
-    assert_eq!(world.store.get_image(good.id).await.unwrap(), None);
+    assert_eq!(fixture.store.get_image(good.id).await.unwrap(), None);
 }
 
-async fn images_are_filtered(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    let (claim, run) = world.run().await;
-    let evaluated = world.evaluation_image(&a, "a Red circle").await;
-    let other = world.evaluation_image(&b, "a red square").await;
-    let generated = world.new_image(Purpose::Generation, Some(a.id), "a blue ring");
-    let mut sample = world.new_image(Purpose::Sample, None, "a red ring");
+async fn images_are_filtered(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    let (claim, run) = fixture.run().await;
+    let evaluated = fixture.evaluation_image(&a, "a Red circle").await;
+    let other = fixture.evaluation_image(&b, "a red square").await;
+    let generated = fixture.new_image(Purpose::Generation, Some(a.id), "a blue ring");
+    let mut sample = fixture.new_image(Purpose::Sample, None, "a red ring");
     (sample.run_id, sample.step) = (Some(run.id), Some(1));
-    world.store.insert_images(&[generated.clone(), sample.clone()], Some(&claim)).await.unwrap();
+    fixture.store.insert_images(&[generated.clone(), sample.clone()], Some(&claim)).await.unwrap();
 
     let all = ImageFilter::default();
     let cases: [(ImageFilter, Vec<&Image>); 6] = [
@@ -79,33 +79,33 @@ async fn images_are_filtered(mut world: World) {
         ),
     ];
     for (filter, expected) in cases {
-        let found = world.store.list_images(&filter, 10).await.unwrap();
+        let found = fixture.store.list_images(&filter, 10).await.unwrap();
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}");
     }
-    assert_eq!(world.store.list_evaluation_images(a.id, 8).await.unwrap(), [evaluated]);
+    assert_eq!(fixture.store.list_evaluation_images(a.id, 8).await.unwrap(), [evaluated]);
 }
 
-async fn a_prompt_is_searched_literally(mut world: World) {
-    let model = world.model("m").await;
+async fn special_characters_in_a_prompt_search_are_literal(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
     for prompt in ["100% red", "under_score", "back\\slash", "plain"] {
-        world.evaluation_image(&model, prompt).await;
+        fixture.evaluation_image(&model, prompt).await;
     }
     for (text, count) in [("%", 1), ("_", 1), ("\\", 1), ("", 4), ("0% R", 1)] {
         let filter = ImageFilter { prompt_contains: Some(text.to_owned()), ..ImageFilter::default() };
-        assert_eq!(world.store.list_images(&filter, 10).await.unwrap().len(), count, "{text:?}");
+        assert_eq!(fixture.store.list_images(&filter, 10).await.unwrap().len(), count, "{text:?}");
     }
 }
 
-async fn pages_follow_each_other(mut world: World) {
-    let model = world.model("m").await;
+async fn pages_continue_after_the_last_image(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
     let mut newest_first = Vec::new();
     for n in 0..7 {
-        newest_first.insert(0, world.evaluation_image(&model, &format!("prompt {n}")).await.id);
+        newest_first.insert(0, fixture.evaluation_image(&model, &format!("prompt {n}")).await.id);
     }
     let (mut paged, mut before) = (Vec::new(), None);
     loop {
         let page =
-            world.store.list_images(&ImageFilter { before, ..ImageFilter::default() }, 3).await.unwrap();
+            fixture.store.list_images(&ImageFilter { before, ..ImageFilter::default() }, 3).await.unwrap();
         let Some(last) = page.last() else { break };
         before = Some(last.id);
         paged.extend(page.iter().map(|image| image.id));
@@ -113,23 +113,23 @@ async fn pages_follow_each_other(mut world: World) {
     assert_eq!(paged, newest_first);
 }
 
-async fn samples_are_in_order_of_step(mut world: World) {
-    let (claim, run) = world.run().await;
+async fn samples_are_listed_in_order_of_step(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
     for (step, prompt) in [(10, "b"), (5, "a"), (10, "c")] {
-        let mut sample = world.new_image(Purpose::Sample, None, prompt);
+        let mut sample = fixture.new_image(Purpose::Sample, None, prompt);
         (sample.run_id, sample.step) = (Some(run.id), Some(step));
-        world.store.insert_images(&[sample], Some(&claim)).await.unwrap();
+        fixture.store.insert_images(&[sample], Some(&claim)).await.unwrap();
     }
-    let samples = world.store.list_samples(run.id).await.unwrap();
+    let samples = fixture.store.list_samples(run.id).await.unwrap();
     let order: Vec<_> = samples.iter().map(|i| (i.step.unwrap(), i.params.prompt.as_str())).collect();
     assert_eq!(order, [(5, "a"), (10, "b"), (10, "c")]);
 }
 
-async fn the_same_evaluation_is_found_again(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    let image = world.evaluation_image(&a, "p").await;
+async fn an_evaluation_image_is_found_by_its_parameters(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    let image = fixture.evaluation_image(&a, "p").await;
     let found = |model: ModelId, params| {
-        let store = world.store.clone();
+        let store = fixture.store.clone();
         async move {
             let found = store.find_evaluation_images(model, &[params]).await.unwrap();
             found.into_iter().map(|image| Some(image?.id)).collect::<Vec<_>>()
@@ -151,7 +151,7 @@ async fn the_same_evaluation_is_found_again(mut world: World) {
     others[8].lora = vec![LoraUse { model: "snow".to_owned(), scale: 1.0, sha256: None }];
     // More than one query's worth, in the order of the params.
     let asked: Vec<_> = std::iter::once(params("p")).chain(others).cycle().take(700).collect();
-    let found = world.store.find_evaluation_images(a.id, &asked).await.unwrap();
+    let found = fixture.store.find_evaluation_images(a.id, &asked).await.unwrap();
     for (params, found) in asked.iter().zip(found) {
         let expected = (*params == image.params).then_some(image.id);
         assert_eq!(found.map(|image| image.id), expected, "{params:?}");

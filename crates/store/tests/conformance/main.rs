@@ -1,6 +1,6 @@
-//! Every query of the store, on both databases. One file per table.
+//! Tests of every query of the store, on both databases. One file per table.
 
-mod world;
+mod fixture;
 
 mod db;
 mod images;

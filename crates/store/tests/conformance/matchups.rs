@@ -1,6 +1,6 @@
-//! Matchups: those asked for, those drawn, and that nobody judges the same images twice.
+//! Matchups: requested and drawn ones, and that no rater judges the same images twice.
 
-use crate::world::{World, on_both_databases};
+use crate::fixture::{Fixture, on_both_databases};
 use domain::id::{ImageId, MatchupId, RaterId};
 use domain::image::Purpose;
 use domain::model::Model;
@@ -9,69 +9,70 @@ use std::collections::{BTreeSet, HashMap};
 use store::StoreError;
 
 on_both_databases!(
-    a_matchup_asked_for_comes_back,
+    a_requested_matchup_can_be_read,
     images_that_cannot_be_compared_are_refused_with_the_field,
-    sides_are_fair,
-    an_open_matchup_is_shown_again_until_judged,
-    a_matchup_asked_for_comes_before_a_drawn_one_for_every_rater,
-    everything_comparable_is_judged_once_and_then_nothing_is_left,
-    questions_are_judged_apart,
-    the_fewest_votes_come_first,
-    only_images_of_equal_params_are_drawn,
+    each_model_is_on_the_left_about_half_the_time,
+    an_open_matchup_is_returned_until_it_is_judged,
+    a_requested_matchup_comes_before_a_drawn_one_for_every_rater,
+    every_comparable_pair_of_images_is_judged_once,
+    votes_on_one_question_do_not_affect_another,
+    models_with_the_fewest_votes_come_first,
+    only_images_of_equal_parameters_are_drawn,
     a_draw_can_be_restricted_to_models,
-    a_repeated_evaluation_does_not_confuse_the_draw,
+    a_repeated_evaluation_gives_further_matchups,
+    a_seeded_generator_draws_these_matchups,
 );
 
-/// The two images regardless of side.
+/// The two images, regardless of side.
 fn images(matchup: &Matchup) -> BTreeSet<ImageId> {
     [matchup.left, matchup.right].into()
 }
 
-async fn evaluate(world: &mut World, models: &[&Model], prompts: &[&str]) {
+async fn evaluate(fixture: &mut Fixture, models: &[&Model], prompts: &[&str]) {
     for model in models {
         for prompt in prompts {
-            world.evaluation_image(model, prompt).await;
+            fixture.evaluation_image(model, prompt).await;
         }
     }
 }
 
-async fn ask(world: &mut World, a: ImageId, b: ImageId) -> Result<Matchup, StoreError> {
-    let now = world.tick();
-    world.store.create_matchup(a, b, Question::Overall, now, &mut world.rng).await
+async fn request(fixture: &mut Fixture, a: ImageId, b: ImageId) -> Result<Matchup, StoreError> {
+    let now = fixture.tick();
+    fixture.store.create_matchup(a, b, Question::Overall, now, &mut fixture.rng).await
 }
 
-async fn models_of(world: &World, matchup: &Matchup) -> BTreeSet<String> {
-    let names = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+async fn models_of(fixture: &Fixture, matchup: &Matchup) -> BTreeSet<String> {
+    let names = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
     [names.0, names.1].into()
 }
 
-async fn a_matchup_asked_for_comes_back(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    let (x, y) = (world.evaluation_image(&a, "p").await, world.evaluation_image(&b, "p").await);
-    let matchup = ask(&mut world, x.id, y.id).await.unwrap();
+async fn a_requested_matchup_can_be_read(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    let (x, y) = (fixture.evaluation_image(&a, "p").await, fixture.evaluation_image(&b, "p").await);
+    let matchup = request(&mut fixture, x.id, y.id).await.unwrap();
     assert_eq!((matchup.prompt.as_str(), matchup.rater_id), ("p", None));
     assert_eq!(images(&matchup), [x.id, y.id].into());
-    assert_eq!(world.store.get_matchup(matchup.id).await.unwrap().as_ref(), Some(&matchup));
+    assert_eq!(fixture.store.get_matchup(matchup.id).await.unwrap().as_ref(), Some(&matchup));
     let expected = if matchup.left == x.id { ("a", "b") } else { ("b", "a") };
-    let names = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+    let names = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
     assert_eq!((names.0.as_str(), names.1.as_str()), expected);
-    let unknown = MatchupId::new(world.now, [0; 10]);
-    assert_eq!(world.store.get_matchup(unknown).await.unwrap(), None);
-    assert_eq!(world.store.matchup_model_names(unknown).await.unwrap(), None);
+    let unknown = MatchupId::new(fixture.now, [0; 10]);
+    assert_eq!(fixture.store.get_matchup(unknown).await.unwrap(), None);
+    assert_eq!(fixture.store.matchup_model_names(unknown).await.unwrap(), None);
 }
 
-async fn images_that_cannot_be_compared_are_refused_with_the_field(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    let x = world.evaluation_image(&a, "p").await;
-    let same_model = world.evaluation_image(&a, "p").await;
-    let other_prompt = world.evaluation_image(&b, "q").await;
-    let (claim, run) = world.run().await;
-    let mut sample = world.new_image(Purpose::Sample, None, "p");
+async fn images_that_cannot_be_compared_are_refused_with_the_field(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    let x = fixture.evaluation_image(&a, "p").await;
+    let same_model = fixture.evaluation_image(&a, "p").await;
+    let other_prompt = fixture.evaluation_image(&b, "q").await;
+    let (claim, run) = fixture.run().await;
+    let mut sample = fixture.new_image(Purpose::Sample, None, "p");
     (sample.run_id, sample.step) = (Some(run.id), Some(1));
-    world.store.insert_images(std::slice::from_ref(&sample), Some(&claim)).await.unwrap();
-    let unknown = ImageId::new(world.now, [0; 10]);
+    fixture.store.insert_images(std::slice::from_ref(&sample), Some(&claim)).await.unwrap();
+    let unknown = ImageId::new(fixture.now, [0; 10]);
     for image in [x.id, same_model.id, other_prompt.id, sample.id, unknown] {
-        match ask(&mut world, x.id, image).await {
+        match request(&mut fixture, x.id, image).await {
             Err(StoreError::Invalid(problems)) => {
                 let fields: Vec<_> = problems.0.iter().map(|problem| problem.field.as_str()).collect();
                 assert_eq!(fields, ["image_b"], "{problems}");
@@ -81,162 +82,196 @@ async fn images_that_cannot_be_compared_are_refused_with_the_field(mut world: Wo
     }
 }
 
-async fn sides_are_fair(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
+async fn each_model_is_on_the_left_about_half_the_time(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
     let prompts: Vec<_> = (0..40).map(|n| format!("prompt {n}")).collect();
-    evaluate(&mut world, &[&a, &b], &prompts.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let rater = world.rater().await;
+    evaluate(&mut fixture, &[&a, &b], &prompts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let rater = fixture.rater().await;
     let mut lefts: HashMap<String, usize> = HashMap::new();
     for _ in 0..40 {
-        let matchup = world.next_matchup(rater, &[]).await.unwrap();
-        let (left, _) = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+        let matchup = fixture.next_matchup(rater, &[]).await.unwrap();
+        let (left, _) = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
         *lefts.entry(left).or_default() += 1;
-        world.vote(&matchup, rater, Choice::Left).await;
+        fixture.vote(&matchup, rater, Choice::Left).await;
     }
-    // Of 40 fair throws fewer than 10 heads come once in 1000; the generator is seeded, so this never flickers.
+    // Fewer than 10 of 40 has a probability of 1 in 1000. The generator is seeded, so the test is deterministic.
     assert!(lefts["a"] >= 10 && lefts["b"] >= 10, "{lefts:?}");
 }
 
-async fn an_open_matchup_is_shown_again_until_judged(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    evaluate(&mut world, &[&a, &b], &["p", "q"]).await;
-    let (rater, other) = (world.rater().await, world.rater().await);
-    let first = world.next_matchup(rater, &[]).await.unwrap();
+async fn an_open_matchup_is_returned_until_it_is_judged(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    evaluate(&mut fixture, &[&a, &b], &["p", "q"]).await;
+    let (rater, other) = (fixture.rater().await, fixture.rater().await);
+    let first = fixture.next_matchup(rater, &[]).await.unwrap();
     assert_eq!(first.rater_id, Some(rater));
-    assert_eq!(world.next_matchup(rater, &[]).await.as_ref(), Some(&first));
-    assert_ne!(world.next_matchup(other, &[]).await.unwrap().id, first.id);
-    world.vote(&first, rater, Choice::Tie).await;
-    assert_ne!(world.next_matchup(rater, &[]).await.unwrap().id, first.id);
+    assert_eq!(fixture.next_matchup(rater, &[]).await.as_ref(), Some(&first));
+    assert_ne!(fixture.next_matchup(other, &[]).await.unwrap().id, first.id);
+    fixture.vote(&first, rater, Choice::Tie).await;
+    assert_ne!(fixture.next_matchup(rater, &[]).await.unwrap().id, first.id);
 }
 
-async fn a_matchup_asked_for_comes_before_a_drawn_one_for_every_rater(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    evaluate(&mut world, &[&a, &b], &["p", "q"]).await;
-    let images = world.store.list_evaluation_images(a.id, 1).await.unwrap();
-    let others = world.store.list_evaluation_images(b.id, 1).await.unwrap();
-    let asked = ask(&mut world, images[0].id, others[0].id).await.unwrap();
+async fn a_requested_matchup_comes_before_a_drawn_one_for_every_rater(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    evaluate(&mut fixture, &[&a, &b], &["p", "q"]).await;
+    let images = fixture.store.list_evaluation_images(a.id, 1).await.unwrap();
+    let others = fixture.store.list_evaluation_images(b.id, 1).await.unwrap();
+    let requested = request(&mut fixture, images[0].id, others[0].id).await.unwrap();
     for _ in 0..2 {
-        let rater = world.rater().await;
-        assert_eq!(world.next_matchup(rater, &[]).await.as_ref(), Some(&asked));
-        world.vote(&asked, rater, Choice::BothBad).await;
-        // The same images are not drawn again: the other prompt is left.
-        let drawn = world.next_matchup(rater, &[]).await.unwrap();
+        let rater = fixture.rater().await;
+        assert_eq!(fixture.next_matchup(rater, &[]).await.as_ref(), Some(&requested));
+        fixture.vote(&requested, rater, Choice::BothBad).await;
+        // The same images are not drawn again; only the other prompt is left.
+        let drawn = fixture.next_matchup(rater, &[]).await.unwrap();
         assert_eq!(drawn.prompt, "q");
-        world.vote(&drawn, rater, Choice::Left).await;
-        assert_eq!(world.next_matchup(rater, &[]).await, None);
+        fixture.vote(&drawn, rater, Choice::Left).await;
+        assert_eq!(fixture.next_matchup(rater, &[]).await, None);
     }
 }
 
-async fn everything_comparable_is_judged_once_and_then_nothing_is_left(mut world: World) {
-    assert_eq!(draw_all(&mut world).await, []);
-    let (a, b, c) = (world.model("a").await, world.model("b").await, world.model("c").await);
-    evaluate(&mut world, &[&a, &b, &c], &["p", "q"]).await;
-    evaluate(&mut world, &[&a], &["only a"]).await;
+async fn every_comparable_pair_of_images_is_judged_once(mut fixture: Fixture) {
+    assert_eq!(draw_all(&mut fixture).await, []);
+    let (a, b, c) = (fixture.model("a").await, fixture.model("b").await, fixture.model("c").await);
+    evaluate(&mut fixture, &[&a, &b, &c], &["p", "q"]).await;
+    evaluate(&mut fixture, &[&a], &["only a"]).await;
     for _ in 0..2 {
-        let judged = draw_all(&mut world).await;
+        let judged = draw_all(&mut fixture).await;
         // Three pairs of models, two prompts each.
         assert_eq!(judged.len(), 6);
         assert_eq!(judged.iter().map(images).collect::<BTreeSet<_>>().len(), 6);
     }
 }
 
-/// What a new rater judges until nothing is left.
-async fn draw_all(world: &mut World) -> Vec<Matchup> {
-    let rater: RaterId = world.rater().await;
+/// Lets a new rater judge until nothing is left, and returns the matchups.
+async fn draw_all(fixture: &mut Fixture) -> Vec<Matchup> {
+    let rater: RaterId = fixture.rater().await;
     let mut judged = Vec::new();
-    while let Some(matchup) = world.next_matchup(rater, &[]).await {
-        world.vote(&matchup, rater, Choice::Right).await;
+    while let Some(matchup) = fixture.next_matchup(rater, &[]).await {
+        fixture.vote(&matchup, rater, Choice::Right).await;
         judged.push(matchup);
     }
     judged
 }
 
-async fn the_fewest_votes_come_first(mut world: World) {
-    let (a, b, c) = (world.model("a").await, world.model("b").await, world.model("c").await);
-    evaluate(&mut world, &[&a, &b, &c], &["p", "q", "r", "s"]).await;
+async fn models_with_the_fewest_votes_come_first(mut fixture: Fixture) {
+    let (a, b, c) = (fixture.model("a").await, fixture.model("b").await, fixture.model("c").await);
+    evaluate(&mut fixture, &[&a, &b, &c], &["p", "q", "r", "s"]).await;
     let mut votes: HashMap<BTreeSet<String>, usize> = HashMap::new();
     for round in 1..=4 {
         for _ in 0..3 {
-            let rater = world.rater().await;
-            let matchup = world.next_matchup(rater, &[]).await.unwrap();
-            *votes.entry(models_of(&world, &matchup).await).or_default() += 1;
-            world.vote(&matchup, rater, Choice::Tie).await;
+            let rater = fixture.rater().await;
+            let matchup = fixture.next_matchup(rater, &[]).await.unwrap();
+            *votes.entry(models_of(&fixture, &matchup).await).or_default() += 1;
+            fixture.vote(&matchup, rater, Choice::Tie).await;
         }
         assert!(votes.len() == 3 && votes.values().all(|&n| n == round), "{votes:?}");
     }
 }
 
-async fn only_images_of_equal_params_are_drawn(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    world.evaluation_image(&a, "p").await;
-    let mut other_seed = world.new_image(Purpose::Evaluation, Some(b.id), "p");
+async fn only_images_of_equal_parameters_are_drawn(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    fixture.evaluation_image(&a, "p").await;
+    let mut other_seed = fixture.new_image(Purpose::Evaluation, Some(b.id), "p");
     other_seed.params.seed = 5;
-    let generated = world.new_image(Purpose::Generation, Some(b.id), "p");
-    world.store.insert_images(&[other_seed, generated], None).await.unwrap();
-    let rater = world.rater().await;
-    assert_eq!(world.next_matchup(rater, &[]).await, None);
-    let comparable = world.evaluation_image(&b, "p").await;
-    let matchup = world.next_matchup(rater, &[]).await.unwrap();
+    let generated = fixture.new_image(Purpose::Generation, Some(b.id), "p");
+    fixture.store.insert_images(&[other_seed, generated], None).await.unwrap();
+    let rater = fixture.rater().await;
+    assert_eq!(fixture.next_matchup(rater, &[]).await, None);
+    let comparable = fixture.evaluation_image(&b, "p").await;
+    let matchup = fixture.next_matchup(rater, &[]).await.unwrap();
     assert!(images(&matchup).contains(&comparable.id));
 }
 
-async fn a_draw_can_be_restricted_to_models(mut world: World) {
-    let (a, b, c) = (world.model("a").await, world.model("b").await, world.model("c").await);
-    evaluate(&mut world, &[&a, &b, &c], &["p", "q"]).await;
-    let rater = world.rater().await;
-    let open = world.next_matchup(rater, &[a.id, b.id]).await.unwrap();
-    assert_eq!(models_of(&world, &open).await, ["a".to_owned(), "b".to_owned()].into());
-    // The open one is of other models: it waits.
-    let other = world.next_matchup(rater, &[c.id, b.id]).await.unwrap();
-    assert_eq!(models_of(&world, &other).await, ["b".to_owned(), "c".to_owned()].into());
-    assert_eq!(world.next_matchup(rater, &[a.id, b.id]).await.as_ref(), Some(&open));
-    assert_eq!(world.next_matchup(rater, &[a.id]).await, None);
+async fn a_draw_can_be_restricted_to_models(mut fixture: Fixture) {
+    let (a, b, c) = (fixture.model("a").await, fixture.model("b").await, fixture.model("c").await);
+    evaluate(&mut fixture, &[&a, &b, &c], &["p", "q"]).await;
+    let rater = fixture.rater().await;
+    let open = fixture.next_matchup(rater, &[a.id, b.id]).await.unwrap();
+    assert_eq!(models_of(&fixture, &open).await, ["a".to_owned(), "b".to_owned()].into());
+    // The open matchup is of other models, so it stays open.
+    let other = fixture.next_matchup(rater, &[c.id, b.id]).await.unwrap();
+    assert_eq!(models_of(&fixture, &other).await, ["b".to_owned(), "c".to_owned()].into());
+    assert_eq!(fixture.next_matchup(rater, &[a.id, b.id]).await.as_ref(), Some(&open));
+    assert_eq!(fixture.next_matchup(rater, &[a.id]).await, None);
 }
 
-async fn a_repeated_evaluation_does_not_confuse_the_draw(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    evaluate(&mut world, &[&a, &b, &a], &["p"]).await;
-    let rater = world.rater().await;
+async fn a_repeated_evaluation_gives_further_matchups(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    evaluate(&mut fixture, &[&a, &b, &a], &["p"]).await;
+    let rater = fixture.rater().await;
     let mut drawn = BTreeSet::new();
-    while let Some(matchup) = world.next_matchup(rater, &[]).await {
-        assert_eq!(models_of(&world, &matchup).await.len(), 2);
+    while let Some(matchup) = fixture.next_matchup(rater, &[]).await {
+        assert_eq!(models_of(&fixture, &matchup).await.len(), 2);
         assert!(drawn.insert(images(&matchup)), "the same images twice");
-        world.vote(&matchup, rater, Choice::Left).await;
+        fixture.vote(&matchup, rater, Choice::Left).await;
     }
     assert_eq!(drawn.len(), 2);
 }
 
-/// The same images come again with another question, and its votes count for that alone.
-async fn questions_are_judged_apart(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    evaluate(&mut world, &[&a, &b], &["p"]).await;
-    let rater = world.rater().await;
-    let overall = world.next_matchup(rater, &[]).await.unwrap();
+/// The same images are judged again for another question, and its votes count for that question only.
+async fn votes_on_one_question_do_not_affect_another(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    evaluate(&mut fixture, &[&a, &b], &["p"]).await;
+    let rater = fixture.rater().await;
+    let overall = fixture.next_matchup(rater, &[]).await.unwrap();
     assert_eq!(overall.question, Question::Overall);
-    world.vote(&overall, rater, Choice::Left).await;
-    assert_eq!(world.next_matchup(rater, &[]).await, None);
+    fixture.vote(&overall, rater, Choice::Left).await;
+    assert_eq!(fixture.next_matchup(rater, &[]).await, None);
 
-    let now = world.tick();
-    let alignment = world.next_asked(rater, Question::Alignment, &[], now).await.unwrap();
+    let now = fixture.tick();
+    let alignment = fixture.next_for(rater, Question::Alignment, &[], now).await.unwrap();
     assert_eq!((alignment.question, images(&alignment)), (Question::Alignment, images(&overall)));
-    assert_eq!(world.store.get_matchup(alignment.id).await.unwrap().as_ref(), Some(&alignment));
-    // Open, but asked otherwise.
-    assert_eq!(world.next_matchup(rater, &[]).await, None);
-    world.vote(&alignment, rater, Choice::BothBad).await;
-    assert_eq!(world.next_asked(rater, Question::Alignment, &[], now).await, None);
+    assert_eq!(fixture.store.get_matchup(alignment.id).await.unwrap().as_ref(), Some(&alignment));
+    // The matchup is open, but for another question.
+    assert_eq!(fixture.next_matchup(rater, &[]).await, None);
+    fixture.vote(&alignment, rater, Choice::BothBad).await;
+    assert_eq!(fixture.next_for(rater, Question::Alignment, &[], now).await, None);
 
     for (question, ties) in [(Question::Overall, 0), (Question::Alignment, 1)] {
-        let tallies = world.store.tallies(question).await.unwrap();
+        let tallies = fixture.store.tallies(question).await.unwrap();
         assert_eq!((tallies.len(), tallies[0].total(), tallies[0].both_bad), (1, 1, ties), "{question:?}");
     }
-    assert_eq!(world.store.tallies(Question::Appeal).await.unwrap(), []);
+    assert_eq!(fixture.store.tallies(Question::Appeal).await.unwrap(), []);
     for question in [Question::Overall, Question::Alignment] {
-        let votes = world.store.judged_votes(question).await.unwrap();
+        let votes = fixture.store.judged_votes(question).await.unwrap();
         assert_eq!(votes.iter().map(|vote| vote.question).collect::<Vec<_>>(), [question]);
     }
-    let listed = world.store.list_votes(10).await.unwrap();
+    let listed = fixture.store.list_votes(10).await.unwrap();
     assert_eq!(
         listed.iter().map(|vote| vote.question).collect::<Vec<_>>(),
         [Question::Alignment, Question::Overall]
     );
+}
+
+/// The matchups that a seeded generator draws must not change: the list was recorded before matchmaking moved to
+/// `domain`.
+async fn a_seeded_generator_draws_these_matchups(mut fixture: Fixture) {
+    let (a, b, c) = (fixture.model("a").await, fixture.model("b").await, fixture.model("c").await);
+    evaluate(&mut fixture, &[&a, &b, &c], &["p", "q", "r"]).await;
+    evaluate(&mut fixture, &[&b], &["p", "only b"]).await;
+    let mut drawn = Vec::new();
+    for _ in 0..3 {
+        let rater: RaterId = fixture.rater().await;
+        for choice in Choice::ALL {
+            let matchup = fixture.next_matchup(rater, &[]).await.unwrap();
+            let (left, right) = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+            drawn.push((matchup.prompt.clone(), left + &right, matchup.id.to_string()));
+            fixture.vote(&matchup, rater, choice).await;
+        }
+    }
+    let expected = [
+        ("q", "ca", "019b76da-e6fb-774b-aacc-fd1996d32f15"),
+        ("p", "cb", "019b76da-eecb-774b-a1e2-3ff318426710"),
+        ("r", "ba", "019b76da-f69b-774b-b7b7-3c5892296175"),
+        ("q", "bc", "019b76da-fe6b-774b-8b93-d94b837e5fc6"),
+        ("p", "ac", "019b76db-0a23-774b-941d-a0776d16b0d8"),
+        ("r", "ba", "019b76db-11f3-774b-b8df-76e8d7bf80bc"),
+        ("p", "cb", "019b76db-19c3-774b-bc57-504b09bc0c3b"),
+        ("q", "ab", "019b76db-2193-774b-8dcb-10d98025b6e3"),
+        ("r", "ca", "019b76db-2d4b-774b-aa5b-2ab059624ec9"),
+        ("p", "ca", "019b76db-351b-774b-a3d7-d025582235f2"),
+        ("p", "bc", "019b76db-3ceb-774b-ae9e-2d4b0fc36988"),
+        ("p", "ba", "019b76db-44bb-774b-b452-06e42c1c1b05"),
+    ];
+    let expected = expected.map(|(prompt, sides, id)| (prompt.to_owned(), sides.to_owned(), id.to_owned()));
+    assert_eq!(drawn, expected);
 }

@@ -1,26 +1,26 @@
-//! Models: names, lookups, lists.
+//! Models: unique names, lookups, lists, deletion.
 
-use crate::world::{World, on_both_databases};
+use crate::fixture::{Fixture, on_both_databases};
 use domain::id::ModelId;
 use store::{Conflict, StoreError};
 
 on_both_databases!(
-    a_model_comes_back_by_id_and_by_name,
-    a_name_is_taken_once,
+    a_model_is_found_by_id_and_by_name,
+    a_name_is_unique,
     ancestors_are_listed_nearest_first,
     models_are_listed_newest_first_and_by_run,
     a_model_in_use_is_not_deleted,
 );
 
-async fn a_model_comes_back_by_id_and_by_name(mut world: World) {
-    let base = world.model("base").await;
-    let (claim, run) = world.run().await;
-    let mut model = world.new_model("tuned");
+async fn a_model_is_found_by_id_and_by_name(mut fixture: Fixture) {
+    let base = fixture.model("base").await;
+    let (claim, run) = fixture.run().await;
+    let mut model = fixture.new_model("tuned");
     (model.base_id, model.run_id, model.step) = (Some(base.id), Some(run.id), Some(100));
     model.objective = Some("diff_contrast".to_owned());
-    world.store.insert_model(&model, Some(&claim)).await.unwrap();
+    fixture.store.insert_model(&model, Some(&claim)).await.unwrap();
 
-    let store = &world.store;
+    let store = &fixture.store;
     assert_eq!(store.get_model(model.id).await.unwrap().as_ref(), Some(&model));
     assert_eq!(store.get_model_by_name("tuned").await.unwrap().as_ref(), Some(&model));
     assert_eq!(store.find_model("tuned").await.unwrap().as_ref(), Some(&model));
@@ -29,46 +29,46 @@ async fn a_model_comes_back_by_id_and_by_name(mut world: World) {
     assert_eq!(store.find_model(&run.id.to_string()).await.unwrap(), None);
 }
 
-async fn a_name_is_taken_once(mut world: World) {
-    let first = world.model("same").await;
-    let second = world.new_model("same");
-    let refused = world.store.insert_model(&second, None).await;
+async fn a_name_is_unique(mut fixture: Fixture) {
+    let first = fixture.model("same").await;
+    let second = fixture.new_model("same");
+    let refused = fixture.store.insert_model(&second, None).await;
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ModelName))), "{refused:?}");
-    assert_eq!(world.store.get_model_by_name("same").await.unwrap(), Some(first));
-    assert_eq!(world.store.get_model(second.id).await.unwrap(), None);
+    assert_eq!(fixture.store.get_model_by_name("same").await.unwrap(), Some(first));
+    assert_eq!(fixture.store.get_model(second.id).await.unwrap(), None);
 }
 
-async fn ancestors_are_listed_nearest_first(mut world: World) {
-    let first = world.model("first").await;
-    let _apart = world.model("apart").await;
+async fn ancestors_are_listed_nearest_first(mut fixture: Fixture) {
+    let first = fixture.model("first").await;
+    let _apart = fixture.model("apart").await;
     let mut line = vec![first];
     for name in ["second", "third"] {
-        let mut model = world.new_model(name);
+        let mut model = fixture.new_model(name);
         model.base_id = Some(line[0].id);
-        world.store.insert_model(&model, None).await.unwrap();
+        fixture.store.insert_model(&model, None).await.unwrap();
         line.insert(0, model);
     }
-    let store = &world.store;
+    let store = &fixture.store;
     assert_eq!(store.list_ancestors(&line[0]).await.unwrap(), line[1..]);
     assert_eq!(store.list_ancestors(&line[2]).await.unwrap(), []);
     let mut orphan = line[0].clone();
     orphan.base_id = Some(ModelId(uuid::Uuid::nil()));
     assert!(matches!(store.list_ancestors(&orphan).await, Err(StoreError::Missing(_))));
-    // A circle made by hand ends.
-    let mut bitten = line[2].clone();
-    bitten.base_id = Some(line[0].id);
-    assert_eq!(store.list_ancestors(&bitten).await.unwrap(), line[..2]);
+    // A cycle, which only manual edits can create, ends the list.
+    let mut cyclic = line[2].clone();
+    cyclic.base_id = Some(line[0].id);
+    assert_eq!(store.list_ancestors(&cyclic).await.unwrap(), line[..2]);
 }
 
-async fn a_model_in_use_is_not_deleted(mut world: World) {
-    let (claim, _) = world.run().await;
+async fn a_model_in_use_is_not_deleted(mut fixture: Fixture) {
+    let (claim, _) = fixture.run().await;
     let [unused, imaged, base] =
-        [world.model("unused").await, world.model("imaged").await, world.model("base").await];
-    world.evaluation_image(&imaged, "p").await;
-    let mut tuned = world.new_model("tuned");
+        [fixture.model("unused").await, fixture.model("imaged").await, fixture.model("base").await];
+    fixture.evaluation_image(&imaged, "p").await;
+    let mut tuned = fixture.new_model("tuned");
     tuned.base_id = Some(base.id);
-    world.store.insert_model(&tuned, None).await.unwrap();
-    let store = &world.store;
+    fixture.store.insert_model(&tuned, None).await.unwrap();
+    let store = &fixture.store;
     store.delete_model(unused.id, &claim).await.unwrap();
     assert_eq!(store.get_model(unused.id).await.unwrap(), None);
     for model in [imaged, base] {
@@ -76,22 +76,22 @@ async fn a_model_in_use_is_not_deleted(mut world: World) {
         assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ModelInUse))), "{refused:?}");
         assert_eq!(store.get_model(model.id).await.unwrap(), Some(model));
     }
-    // Gone already is gone.
+    // Deleting it again has no effect.
     store.delete_model(unused.id, &claim).await.unwrap();
 }
 
-async fn models_are_listed_newest_first_and_by_run(mut world: World) {
-    let (claim, run) = world.run().await;
-    let base = world.model("base").await;
+async fn models_are_listed_newest_first_and_by_run(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
+    let base = fixture.model("base").await;
     let mut made = Vec::new();
     for name in ["step-50", "step-100"] {
-        let mut model = world.new_model(name);
+        let mut model = fixture.new_model(name);
         model.run_id = Some(run.id);
-        world.store.insert_model(&model, Some(&claim)).await.unwrap();
+        fixture.store.insert_model(&model, Some(&claim)).await.unwrap();
         made.push(model);
     }
-    assert_eq!(world.store.list_models_of_run(run.id).await.unwrap(), made);
+    assert_eq!(fixture.store.list_models_of_run(run.id).await.unwrap(), made);
     let newest_first = [made[1].clone(), made[0].clone(), base];
-    assert_eq!(world.store.list_models(10).await.unwrap(), newest_first);
-    assert_eq!(world.store.list_models(2).await.unwrap(), newest_first[..2]);
+    assert_eq!(fixture.store.list_models(10).await.unwrap(), newest_first);
+    assert_eq!(fixture.store.list_models(2).await.unwrap(), newest_first[..2]);
 }

@@ -1,6 +1,6 @@
-//! Runs and their curves: resumption, order, truncation.
+//! Runs and their curves: resuming, order, replaced points.
 
-use crate::world::{World, evaluate_spec, on_both_databases};
+use crate::fixture::{Fixture, evaluate_spec, on_both_databases};
 use domain::id::RunId;
 use domain::image::Purpose;
 use domain::job::{JobSpec, JobState};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use store::{Ending, StoreError};
 
 on_both_databases!(
-    a_run_is_its_jobs_execution,
+    a_run_has_the_spec_and_state_of_its_job,
     a_job_that_does_not_train_has_no_run,
     runs_are_listed_newest_first_with_their_last_model,
-    points_come_back_in_order_of_step,
-    a_repeated_point_is_overwritten,
+    points_are_listed_in_order_of_step,
+    a_repeated_point_is_replaced,
     values_that_are_not_finite_are_left_out,
     the_latest_points_are_those_of_the_last_steps,
-    a_rewound_run_forgets_later_points_and_samples,
+    a_rewound_run_loses_later_points_and_samples,
     a_run_of_another_job_is_refused,
 );
 
@@ -24,8 +24,8 @@ fn point(name: &str, step: i64, value: f64) -> MetricPoint {
     MetricPoint { name: name.to_owned(), step, value }
 }
 
-async fn a_run_is_its_jobs_execution(mut world: World) {
-    let (claim, run) = world.run().await;
+async fn a_run_has_the_spec_and_state_of_its_job(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
     let JobSpec::Train(spec) = claim.job.spec.clone() else { panic!("not training") };
     let expected = Run {
         id: run.id,
@@ -40,47 +40,50 @@ async fn a_run_is_its_jobs_execution(mut world: World) {
         finished_at: None,
     };
     assert_eq!(run, expected);
-    assert_eq!(world.store.get_run(run.id).await.unwrap().as_ref(), Some(&run));
-    assert_eq!(world.store.get_job(claim.job.id).await.unwrap().unwrap().run_id, Some(run.id));
+    assert_eq!(fixture.store.get_run(run.id).await.unwrap().as_ref(), Some(&run));
+    assert_eq!(fixture.store.get_job(claim.job.id).await.unwrap().unwrap().run_id, Some(run.id));
 
-    world.store.append_metrics(&claim, run.id, 9, &[]).await.unwrap();
-    let end = world.tick();
-    world.store.finish_job(&claim, end, &Ending::Failed("broke".to_owned())).await.unwrap();
-    let ended = world.store.get_run(run.id).await.unwrap().unwrap();
-    assert_eq!((ended.state, ended.step, ended.error.as_deref()), (JobState::Failed, 9, Some("broke")));
+    fixture.store.append_metrics(&claim, run.id, 9, &[]).await.unwrap();
+    let end = fixture.tick();
+    fixture.store.finish_job(&claim, end, &Ending::Failed("out of memory".to_owned())).await.unwrap();
+    let ended = fixture.store.get_run(run.id).await.unwrap().unwrap();
+    assert_eq!(
+        (ended.state, ended.step, ended.error.as_deref()),
+        (JobState::Failed, 9, Some("out of memory"))
+    );
     assert_eq!(ended.finished_at, Some(end));
-    let unknown = RunId::new(world.now, [0; 10]);
-    assert_eq!(world.store.get_run(unknown).await.unwrap(), None);
+    let unknown = RunId::new(fixture.now, [0; 10]);
+    assert_eq!(fixture.store.get_run(unknown).await.unwrap(), None);
 }
 
-async fn a_job_that_does_not_train_has_no_run(mut world: World) {
-    world.enqueue(&evaluate_spec()).await;
-    let claim = world.claim().await;
-    let refused = world.store.begin_run(&claim, RunId::new(world.now, [0; 10])).await;
+async fn a_job_that_does_not_train_has_no_run(mut fixture: Fixture) {
+    fixture.enqueue(&evaluate_spec()).await;
+    let claim = fixture.claim().await;
+    let refused = fixture.store.begin_run(&claim, RunId::new(fixture.now, [0; 10])).await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
 }
 
-async fn runs_are_listed_newest_first_with_their_last_model(mut world: World) {
+async fn runs_are_listed_newest_first_with_their_last_model(mut fixture: Fixture) {
     let mut runs = Vec::new();
     for _ in 0..3 {
-        runs.insert(0, world.run().await);
+        runs.insert(0, fixture.run().await);
     }
     let mut last = None;
-    for (name, step) in [("half", 50), ("whole", 100)] {
-        let mut model = world.new_model(name);
+    for (name, step) in [("step-50", 50), ("step-100", 100)] {
+        let mut model = fixture.new_model(name);
         (model.run_id, model.step) = (Some(runs[1].1.id), Some(step));
-        world.store.insert_model(&model, Some(&runs[1].0)).await.unwrap();
+        fixture.store.insert_model(&model, Some(&runs[1].0)).await.unwrap();
         last = Some(model.id);
     }
-    let listed = world.store.list_runs(10).await.unwrap();
+    let listed = fixture.store.list_runs(10).await.unwrap();
     let models: Vec<_> = listed.iter().map(|run| (run.id, run.model_id)).collect();
     assert_eq!(models, [(runs[0].1.id, None), (runs[1].1.id, last), (runs[2].1.id, None)]);
-    assert_eq!(world.store.list_runs(1).await.unwrap().len(), 1);
+    assert_eq!(fixture.store.list_runs(1).await.unwrap().len(), 1);
 }
 
-async fn points_come_back_in_order_of_step(mut world: World) {
-    let (claim, run) = world.run().await;
-    let store = &world.store;
+async fn points_are_listed_in_order_of_step(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
+    let store = &fixture.store;
     store
         .append_metrics(&claim, run.id, 1, &[point("loss", 1, 0.5), point("grad_norm", 1, 2.0)])
         .await
@@ -92,55 +95,55 @@ async fn points_come_back_in_order_of_step(mut world: World) {
     assert_eq!(store.metrics(run.id, 2).await.unwrap(), []);
 }
 
-async fn a_repeated_point_is_overwritten(mut world: World) {
-    let (claim, run) = world.run().await;
+async fn a_repeated_point_is_replaced(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
     for value in [0.5, 0.25] {
-        world.store.append_metrics(&claim, run.id, 1, &[point("loss", 1, value)]).await.unwrap();
+        fixture.store.append_metrics(&claim, run.id, 1, &[point("loss", 1, value)]).await.unwrap();
     }
-    assert_eq!(world.store.metrics(run.id, -1).await.unwrap(), [point("loss", 1, 0.25)]);
+    assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), [point("loss", 1, 0.25)]);
 }
 
-async fn values_that_are_not_finite_are_left_out(mut world: World) {
-    let (claim, run) = world.run().await;
+async fn values_that_are_not_finite_are_left_out(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
     let points = [point("a", 1, f64::NAN), point("b", 1, f64::INFINITY), point("c", 1, f64::MIN_POSITIVE)];
-    world.store.append_metrics(&claim, run.id, 1, &points).await.unwrap();
-    assert_eq!(world.store.metrics(run.id, -1).await.unwrap(), points[2..]);
+    fixture.store.append_metrics(&claim, run.id, 1, &points).await.unwrap();
+    assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), points[2..]);
 }
 
-async fn the_latest_points_are_those_of_the_last_steps(mut world: World) {
-    let (claim, run) = world.run().await;
+async fn the_latest_points_are_those_of_the_last_steps(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
     let points =
         [point("loss", 2, 0.2), point("loss", 10, 0.1), point("grad_norm", 5, 3.0), point("other", 11, 1.0)];
-    world.store.append_metrics(&claim, run.id, 11, &points).await.unwrap();
-    let latest = world.store.latest_metrics(run.id, &["loss", "absent", "grad_norm"]).await.unwrap();
+    fixture.store.append_metrics(&claim, run.id, 11, &points).await.unwrap();
+    let latest = fixture.store.latest_metrics(run.id, &["loss", "absent", "grad_norm"]).await.unwrap();
     assert_eq!(latest, [point("loss", 10, 0.1), point("grad_norm", 5, 3.0)]);
 }
 
-async fn a_rewound_run_forgets_later_points_and_samples(mut world: World) {
-    let (claim, run) = world.run().await;
+async fn a_rewound_run_loses_later_points_and_samples(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
     for step in 1..=4 {
-        world.store.append_metrics(&claim, run.id, step, &[point("loss", step, 1.0)]).await.unwrap();
-        let mut sample = world.new_image(Purpose::Sample, None, "a red circle");
+        fixture.store.append_metrics(&claim, run.id, step, &[point("loss", step, 1.0)]).await.unwrap();
+        let mut sample = fixture.new_image(Purpose::Sample, None, "a red circle");
         (sample.run_id, sample.step) = (Some(run.id), Some(step));
-        world.store.insert_images(&[sample], Some(&claim)).await.unwrap();
+        fixture.store.insert_images(&[sample], Some(&claim)).await.unwrap();
     }
-    world.store.release_job(&claim, world.now).await.unwrap();
-    world.pass(Duration::from_secs(5));
-    let again = world.claim().await;
-    world.store.rewind_run(&again, run.id, 2).await.unwrap();
-    let steps: Vec<_> = world.store.metrics(run.id, -1).await.unwrap().iter().map(|p| p.step).collect();
+    fixture.store.release_job(&claim, fixture.now).await.unwrap();
+    fixture.pass(Duration::from_secs(5));
+    let again = fixture.claim().await;
+    fixture.store.rewind_run(&again, run.id, 2).await.unwrap();
+    let steps: Vec<_> = fixture.store.metrics(run.id, -1).await.unwrap().iter().map(|p| p.step).collect();
     assert_eq!(steps, [1, 2]);
-    let samples: Vec<_> = world.store.list_samples(run.id).await.unwrap().iter().map(|i| i.step).collect();
+    let samples: Vec<_> = fixture.store.list_samples(run.id).await.unwrap().iter().map(|i| i.step).collect();
     assert_eq!(samples, [Some(1), Some(2)]);
-    assert_eq!(world.store.get_run(run.id).await.unwrap().unwrap().step, 2);
+    assert_eq!(fixture.store.get_run(run.id).await.unwrap().unwrap().step, 2);
 }
 
-async fn a_run_of_another_job_is_refused(mut world: World) {
-    let (_, run) = world.run().await;
-    let (other, _) = world.run().await;
-    let refused = world.store.append_metrics(&other, run.id, 1, &[point("loss", 1, 1.0)]).await;
+async fn a_run_of_another_job_is_refused(mut fixture: Fixture) {
+    let (_, run) = fixture.run().await;
+    let (other, _) = fixture.run().await;
+    let refused = fixture.store.append_metrics(&other, run.id, 1, &[point("loss", 1, 1.0)]).await;
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
-    let refused = world.store.rewind_run(&other, run.id, 0).await;
+    let refused = fixture.store.rewind_run(&other, run.id, 0).await;
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
-    assert_eq!(world.store.metrics(run.id, -1).await.unwrap(), []);
+    assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), []);
 }

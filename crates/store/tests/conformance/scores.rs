@@ -1,36 +1,36 @@
-//! Scores of images and their means.
+//! Scores of images, and their means.
 
-use crate::world::{World, on_both_databases};
+use crate::fixture::{Fixture, on_both_databases};
 use domain::evaluate::Metric;
 use domain::id::ImageId;
 use domain::image::Purpose;
 use store::{ImageScore, StoreError};
 
 on_both_databases!(
-    means_are_of_evaluation_images_by_model_and_metric,
+    means_are_over_evaluation_images_for_each_model_and_metric,
     a_score_that_exists_is_kept,
-    a_score_that_cannot_be_kept_is_refused,
+    an_invalid_score_is_refused,
 );
 
 fn score(image_id: ImageId, metric: Metric, value: f64) -> ImageScore {
     ImageScore { image_id, metric, value }
 }
 
-async fn means_are_of_evaluation_images_by_model_and_metric(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
+async fn means_are_over_evaluation_images_for_each_model_and_metric(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
     let mut scores = Vec::new();
     for (n, value) in [0.2, 0.3, 0.7].into_iter().enumerate() {
-        let image = world.evaluation_image(&a, &format!("prompt {n}")).await;
+        let image = fixture.evaluation_image(&a, &format!("prompt {n}")).await;
         scores.push(score(image.id, Metric::ClipScore, value));
         scores.push(score(image.id, Metric::ShapeAndColour, 1.0));
     }
-    scores.push(score(world.evaluation_image(&b, "p").await.id, Metric::ClipScore, 0.9));
-    let generated = world.new_image(Purpose::Generation, Some(a.id), "p");
-    world.store.insert_images(std::slice::from_ref(&generated), None).await.unwrap();
+    scores.push(score(fixture.evaluation_image(&b, "p").await.id, Metric::ClipScore, 0.9));
+    let generated = fixture.new_image(Purpose::Generation, Some(a.id), "p");
+    fixture.store.insert_images(std::slice::from_ref(&generated), None).await.unwrap();
     scores.push(score(generated.id, Metric::ClipScore, 100.0));
-    world.store.put_scores(&scores, None).await.unwrap();
+    fixture.store.put_scores(&scores, None).await.unwrap();
 
-    let of_a = world.store.model_scores(a.id).await.unwrap();
+    let of_a = fixture.store.model_scores(a.id).await.unwrap();
     assert_eq!(
         of_a.iter().map(|s| (s.metric, s.count)).collect::<Vec<_>>(),
         [(Metric::ClipScore, 3), (Metric::ShapeAndColour, 3)]
@@ -39,9 +39,9 @@ async fn means_are_of_evaluation_images_by_model_and_metric(mut world: World) {
     assert!((of_a[0].mean - 0.4).abs() < 1e-12, "{of_a:?}");
     assert!((of_a[0].half_width - 1.96 * (0.07_f64 / 3.0).sqrt()).abs() < 1e-12, "{of_a:?}");
     assert_eq!((of_a[1].mean, of_a[1].half_width), (1.0, 0.0));
-    let all = world.store.all_model_scores().await.unwrap();
+    let all = fixture.store.all_model_scores().await.unwrap();
     assert_eq!(all.len(), 2);
-    // Sums may be taken in another order: equal but for the last bit.
+    // The database may sum in another order, so the last bit can differ.
     for (x, y) in all[&a.id].iter().zip(&of_a) {
         assert_eq!((x.metric, x.count), (y.metric, y.count));
         assert!(
@@ -51,29 +51,29 @@ async fn means_are_of_evaluation_images_by_model_and_metric(mut world: World) {
     }
     assert_eq!(all[&a.id].len(), of_a.len());
     assert_eq!((all[&b.id][0].mean, all[&b.id][0].half_width, all[&b.id][0].count), (0.9, 0.0, 1));
-    let unscored = world.model("c").await;
-    assert_eq!(world.store.model_scores(unscored.id).await.unwrap(), []);
+    let unscored = fixture.model("c").await;
+    assert_eq!(fixture.store.model_scores(unscored.id).await.unwrap(), []);
 }
 
-async fn a_score_that_exists_is_kept(mut world: World) {
-    let model = world.model("m").await;
-    let image = world.evaluation_image(&model, "p").await;
+async fn a_score_that_exists_is_kept(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
+    let image = fixture.evaluation_image(&model, "p").await;
     for value in [0.1, 0.25] {
-        world.store.put_scores(&[score(image.id, Metric::ClipScore, value)], None).await.unwrap();
+        fixture.store.put_scores(&[score(image.id, Metric::ClipScore, value)], None).await.unwrap();
     }
-    let scores = world.store.model_scores(model.id).await.unwrap();
+    let scores = fixture.store.model_scores(model.id).await.unwrap();
     assert_eq!((scores.len(), scores[0].mean, scores[0].count), (1, 0.1, 1));
 }
 
-async fn a_score_that_cannot_be_kept_is_refused(mut world: World) {
-    let model = world.model("m").await;
-    let image = world.evaluation_image(&model, "p").await;
+async fn an_invalid_score_is_refused(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
+    let image = fixture.evaluation_image(&model, "p").await;
     let good = score(image.id, Metric::ClipScore, 0.5);
-    let broken = score(image.id, Metric::ShapeAndColour, f64::NAN);
-    let refused = world.store.put_scores(&[good, broken], None).await;
+    let invalid = score(image.id, Metric::ShapeAndColour, f64::NAN);
+    let refused = fixture.store.put_scores(&[good, invalid], None).await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
-    let unknown = score(ImageId::new(world.now, [0; 10]), Metric::ClipScore, 0.5);
-    let refused = world.store.put_scores(&[good, unknown], None).await;
+    let unknown = score(ImageId::new(fixture.now, [0; 10]), Metric::ClipScore, 0.5);
+    let refused = fixture.store.put_scores(&[good, unknown], None).await;
     assert!(matches!(refused, Err(StoreError::Missing("image"))), "{refused:?}");
-    assert_eq!(world.store.model_scores(model.id).await.unwrap(), []);
+    assert_eq!(fixture.store.model_scores(model.id).await.unwrap(), []);
 }

@@ -1,58 +1,57 @@
-//! Votes: one per rater and matchup, sums per two models.
+//! Votes: one per rater and matchup, and their counts.
 
-use crate::world::{World, on_both_databases};
-use domain::api::VoteRecord;
+use crate::fixture::{Fixture, on_both_databases};
 use domain::evaluate::Metric;
 use domain::id::{MatchupId, RaterId};
-use domain::preference::{Choice, Matchup, Question};
+use domain::preference::{Choice, Matchup, Question, VoteRecord};
 use domain::ranking::Tally;
 use store::{Conflict, ImageScore, JudgedScores, PairVotes, StoreError};
 
 on_both_databases!(
     a_second_vote_on_a_matchup_is_a_conflict,
-    of_simultaneous_votes_one_counts,
-    a_vote_on_nothing_is_refused,
+    one_of_simultaneous_votes_counts,
+    a_vote_on_an_unknown_matchup_or_by_an_unknown_rater_is_refused,
     another_raters_matchup_cannot_be_voted_on,
     votes_are_listed_newest_first_with_the_models_names,
-    tallies_count_for_the_model_whatever_its_side,
-    judged_votes_carry_their_images,
-    votes_stand_beside_the_scores_of_both_images,
+    tallies_count_votes_for_a_model_on_either_side,
+    judged_votes_include_their_images,
+    votes_are_listed_with_the_scores_of_both_images,
 );
 
-/// Two models with images of the prompt, and a matchup of them for anybody.
-async fn open_matchup(world: &mut World, prompt: &str) -> Matchup {
+/// Two models with images of the prompt, and a matchup of the images for every rater.
+async fn open_matchup(fixture: &mut Fixture, prompt: &str) -> Matchup {
     let mut models = Vec::new();
     for name in ["a", "b"] {
-        models.push(match world.store.get_model_by_name(name).await.unwrap() {
+        models.push(match fixture.store.get_model_by_name(name).await.unwrap() {
             Some(model) => model,
-            None => world.model(name).await,
+            None => fixture.model(name).await,
         });
     }
-    let x = world.evaluation_image(&models[0], prompt).await;
-    let y = world.evaluation_image(&models[1], prompt).await;
-    let now = world.tick();
-    world.store.create_matchup(x.id, y.id, Question::Overall, now, &mut world.rng).await.unwrap()
+    let x = fixture.evaluation_image(&models[0], prompt).await;
+    let y = fixture.evaluation_image(&models[1], prompt).await;
+    let now = fixture.tick();
+    fixture.store.create_matchup(x.id, y.id, Question::Overall, now, &mut fixture.rng).await.unwrap()
 }
 
-async fn a_second_vote_on_a_matchup_is_a_conflict(mut world: World) {
-    let matchup = open_matchup(&mut world, "p").await;
-    let (rater, other) = (world.rater().await, world.rater().await);
-    world.vote(&matchup, rater, Choice::Left).await;
-    let second = world.new_vote(&matchup, rater, Choice::Right);
-    let refused = world.store.cast_vote(&second).await;
+async fn a_second_vote_on_a_matchup_is_a_conflict(mut fixture: Fixture) {
+    let matchup = open_matchup(&mut fixture, "p").await;
+    let (rater, other) = (fixture.rater().await, fixture.rater().await);
+    fixture.vote(&matchup, rater, Choice::Left).await;
+    let second = fixture.new_vote(&matchup, rater, Choice::Right);
+    let refused = fixture.store.cast_vote(&second).await;
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::AlreadyVoted))), "{refused:?}");
-    world.vote(&matchup, other, Choice::Right).await;
+    fixture.vote(&matchup, other, Choice::Right).await;
     let counts =
-        (world.store.count_votes(rater).await.unwrap(), world.store.count_votes(other).await.unwrap());
+        (fixture.store.count_votes(rater).await.unwrap(), fixture.store.count_votes(other).await.unwrap());
     assert_eq!(counts, (1, 1));
 }
 
-async fn of_simultaneous_votes_one_counts(mut world: World) {
-    let matchup = open_matchup(&mut world, "p").await;
-    let rater = world.rater().await;
+async fn one_of_simultaneous_votes_counts(mut fixture: Fixture) {
+    let matchup = open_matchup(&mut fixture, "p").await;
+    let rater = fixture.rater().await;
     let votes: Vec<_> = (0..6)
         .map(|_| {
-            let (store, vote) = (world.store.clone(), world.new_vote(&matchup, rater, Choice::Tie));
+            let (store, vote) = (fixture.store.clone(), fixture.new_vote(&matchup, rater, Choice::Tie));
             tokio::spawn(async move { store.cast_vote(&vote).await })
         })
         .collect();
@@ -64,47 +63,47 @@ async fn of_simultaneous_votes_one_counts(mut world: World) {
             Err(e) => panic!("{e}"),
         }
     }
-    assert_eq!((counted, world.store.count_votes(rater).await.unwrap()), (1, 1));
+    assert_eq!((counted, fixture.store.count_votes(rater).await.unwrap()), (1, 1));
 }
 
-async fn a_vote_on_nothing_is_refused(mut world: World) {
-    let mut matchup = open_matchup(&mut world, "p").await;
-    let unknown = RaterId::new(world.now, [0; 10]);
-    let vote = world.new_vote(&matchup, unknown, Choice::Left);
-    let refused = world.store.cast_vote(&vote).await;
+async fn a_vote_on_an_unknown_matchup_or_by_an_unknown_rater_is_refused(mut fixture: Fixture) {
+    let mut matchup = open_matchup(&mut fixture, "p").await;
+    let unknown = RaterId::new(fixture.now, [0; 10]);
+    let vote = fixture.new_vote(&matchup, unknown, Choice::Left);
+    let refused = fixture.store.cast_vote(&vote).await;
     assert!(matches!(refused, Err(StoreError::Missing("rater"))), "{refused:?}");
-    let rater = world.rater().await;
-    matchup.id = MatchupId::new(world.now, [0; 10]);
-    let vote = world.new_vote(&matchup, rater, Choice::Left);
-    let refused = world.store.cast_vote(&vote).await;
+    let rater = fixture.rater().await;
+    matchup.id = MatchupId::new(fixture.now, [0; 10]);
+    let vote = fixture.new_vote(&matchup, rater, Choice::Left);
+    let refused = fixture.store.cast_vote(&vote).await;
     assert!(matches!(refused, Err(StoreError::Missing("matchup for this rater"))), "{refused:?}");
 }
 
-async fn another_raters_matchup_cannot_be_voted_on(mut world: World) {
-    let open = open_matchup(&mut world, "p").await;
-    let (rater, other) = (world.rater().await, world.rater().await);
-    world.vote(&open, rater, Choice::Left).await;
-    open_matchup(&mut world, "q").await;
-    let asked = world.next_matchup(rater, &[]).await.unwrap();
-    world.vote(&asked, rater, Choice::Left).await;
-    let (a, b) = (world.model("c").await, world.model("d").await);
-    world.evaluation_image(&a, "r").await;
-    world.evaluation_image(&b, "r").await;
-    let drawn = world.next_matchup(rater, &[]).await.unwrap();
+async fn another_raters_matchup_cannot_be_voted_on(mut fixture: Fixture) {
+    let open = open_matchup(&mut fixture, "p").await;
+    let (rater, other) = (fixture.rater().await, fixture.rater().await);
+    fixture.vote(&open, rater, Choice::Left).await;
+    open_matchup(&mut fixture, "q").await;
+    let next = fixture.next_matchup(rater, &[]).await.unwrap();
+    fixture.vote(&next, rater, Choice::Left).await;
+    let (a, b) = (fixture.model("c").await, fixture.model("d").await);
+    fixture.evaluation_image(&a, "r").await;
+    fixture.evaluation_image(&b, "r").await;
+    let drawn = fixture.next_matchup(rater, &[]).await.unwrap();
     assert_eq!(drawn.rater_id, Some(rater));
-    let vote = world.new_vote(&drawn, other, Choice::Left);
-    let refused = world.store.cast_vote(&vote).await;
+    let vote = fixture.new_vote(&drawn, other, Choice::Left);
+    let refused = fixture.store.cast_vote(&vote).await;
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
-    world.vote(&drawn, rater, Choice::Left).await;
+    fixture.vote(&drawn, rater, Choice::Left).await;
 }
 
-async fn votes_are_listed_newest_first_with_the_models_names(mut world: World) {
-    let rater = world.rater().await;
+async fn votes_are_listed_newest_first_with_the_models_names(mut fixture: Fixture) {
+    let rater = fixture.rater().await;
     let mut newest_first = Vec::new();
     for choice in Choice::ALL {
-        let matchup = open_matchup(&mut world, choice.as_str()).await;
-        let vote = world.vote(&matchup, rater, choice).await;
-        let (left_model, right_model) = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+        let matchup = open_matchup(&mut fixture, choice.as_str()).await;
+        let vote = fixture.vote(&matchup, rater, choice).await;
+        let (left_model, right_model) = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
         let record = VoteRecord {
             id: vote.id,
             matchup_id: matchup.id,
@@ -117,18 +116,18 @@ async fn votes_are_listed_newest_first_with_the_models_names(mut world: World) {
         };
         newest_first.insert(0, record);
     }
-    assert_eq!(world.store.list_votes(10).await.unwrap(), newest_first);
-    assert_eq!(world.store.list_votes(2).await.unwrap(), newest_first[..2]);
+    assert_eq!(fixture.store.list_votes(10).await.unwrap(), newest_first);
+    assert_eq!(fixture.store.list_votes(2).await.unwrap(), newest_first[..2]);
 }
 
-async fn tallies_count_for_the_model_whatever_its_side(mut world: World) {
-    assert_eq!(world.store.tallies(Question::Overall).await.unwrap(), []);
-    // 9 votes for a, 2 for b, 4 ties, 3 both bad, on images whose sides fall at random.
+async fn tallies_count_votes_for_a_model_on_either_side(mut fixture: Fixture) {
+    assert_eq!(fixture.store.tallies(Question::Overall).await.unwrap(), []);
+    // 9 votes for a, 2 for b, 4 ties, 3 both bad, on images with random sides.
     let mut sides = [0, 0];
     for n in 0..18 {
-        let matchup = open_matchup(&mut world, &format!("prompt {n}")).await;
-        let rater = world.rater().await;
-        let (left, _) = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+        let matchup = open_matchup(&mut fixture, &format!("prompt {n}")).await;
+        let rater = fixture.rater().await;
+        let (left, _) = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
         let a_is_left = left == "a";
         sides[usize::from(a_is_left)] += 1;
         let choice = match n {
@@ -139,58 +138,58 @@ async fn tallies_count_for_the_model_whatever_its_side(mut world: World) {
             11..15 => Choice::Tie,
             _ => Choice::BothBad,
         };
-        world.vote(&matchup, rater, choice).await;
+        fixture.vote(&matchup, rater, choice).await;
     }
     assert!(sides[0] > 0 && sides[1] > 0, "{sides:?}");
-    let a = world.store.get_model_by_name("a").await.unwrap().unwrap().id;
-    let b = world.store.get_model_by_name("b").await.unwrap().unwrap().id;
+    let a = fixture.store.get_model_by_name("a").await.unwrap().unwrap().id;
+    let b = fixture.store.get_model_by_name("b").await.unwrap().unwrap().id;
     let pair = PairVotes { a, b, wins_a: 9, wins_b: 2, ties: 4, both_bad: 3 };
-    assert_eq!(world.store.tallies(Question::Overall).await.unwrap(), [pair]);
+    assert_eq!(fixture.store.tallies(Question::Overall).await.unwrap(), [pair]);
     assert_eq!(pair.total(), 18);
     assert_eq!(Tally::from(pair), Tally { a, b, wins_a: 9, wins_b: 2, ties: 7 });
 }
 
-async fn judged_votes_carry_their_images(mut world: World) {
-    assert_eq!(world.store.judged_votes(Question::Overall).await.unwrap(), []);
-    let matchup = open_matchup(&mut world, "p").await;
-    let names = world.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
-    let (first, second) = (world.rater().await, world.rater().await);
-    world.vote(&matchup, first, Choice::Left).await;
-    world.vote(&matchup, second, Choice::BothBad).await;
-    let votes = world.store.judged_votes(Question::Overall).await.unwrap();
+async fn judged_votes_include_their_images(mut fixture: Fixture) {
+    assert_eq!(fixture.store.judged_votes(Question::Overall).await.unwrap(), []);
+    let matchup = open_matchup(&mut fixture, "p").await;
+    let names = fixture.store.matchup_model_names(matchup.id).await.unwrap().unwrap();
+    let (first, second) = (fixture.rater().await, fixture.rater().await);
+    fixture.vote(&matchup, first, Choice::Left).await;
+    fixture.vote(&matchup, second, Choice::BothBad).await;
+    let votes = fixture.store.judged_votes(Question::Overall).await.unwrap();
     assert_eq!(
         votes.iter().map(|v| (v.rater_id, v.choice)).collect::<Vec<_>>(),
         [(first, Choice::Left), (second, Choice::BothBad)]
     );
-    assert_eq!(world.store.judged_votes(Question::Appeal).await.unwrap(), []);
+    assert_eq!(fixture.store.judged_votes(Question::Appeal).await.unwrap(), []);
     for vote in &votes {
         assert_eq!(vote.prompt, "p");
         assert_eq!([vote.images[0].id, vote.images[1].id], [matchup.left, matchup.right]);
         assert_eq!([&vote.images[0].model, &vote.images[1].model], [&names.0, &names.1]);
         for shown in &vote.images {
-            let image = world.store.get_image(shown.id).await.unwrap().unwrap();
+            let image = fixture.store.get_image(shown.id).await.unwrap().unwrap();
             assert_eq!(shown.artifact, image.artifact);
         }
     }
 }
 
-async fn votes_stand_beside_the_scores_of_both_images(mut world: World) {
-    let (a, b) = (world.model("a").await, world.model("b").await);
-    world.evaluation_image(&a, "p").await;
-    world.evaluation_image(&b, "p").await;
-    let rater = world.rater().await;
-    let matchup = world.next_matchup(rater, &[]).await.unwrap();
-    world.vote(&matchup, rater, Choice::Right).await;
-    assert_eq!(world.store.judged_scores(Question::Overall).await.unwrap(), []);
+async fn votes_are_listed_with_the_scores_of_both_images(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    fixture.evaluation_image(&a, "p").await;
+    fixture.evaluation_image(&b, "p").await;
+    let rater = fixture.rater().await;
+    let matchup = fixture.next_matchup(rater, &[]).await.unwrap();
+    fixture.vote(&matchup, rater, Choice::Right).await;
+    assert_eq!(fixture.store.judged_scores(Question::Overall).await.unwrap(), []);
     let score = |image_id, metric, value| ImageScore { image_id, metric, value };
     let scores = [
         score(matchup.left, Metric::ClipScore, 0.25),
         score(matchup.right, Metric::ClipScore, 0.5),
-        // Of one side alone: nothing to compare.
+        // Only one side has this score, so it is not listed.
         score(matchup.left, Metric::ShapeAndColour, 1.0),
     ];
-    world.store.put_scores(&scores, None).await.unwrap();
+    fixture.store.put_scores(&scores, None).await.unwrap();
     let judged = JudgedScores { metric: Metric::ClipScore, scores: [0.25, 0.5], choice: Choice::Right };
-    assert_eq!(world.store.judged_scores(Question::Overall).await.unwrap(), [judged]);
-    assert_eq!(world.store.judged_scores(Question::Appeal).await.unwrap(), []);
+    assert_eq!(fixture.store.judged_scores(Question::Overall).await.unwrap(), [judged]);
+    assert_eq!(fixture.store.judged_scores(Question::Appeal).await.unwrap(), []);
 }

@@ -158,17 +158,17 @@ impl<'a> Batches<'a> {
                 MicroConditioningSpec::Image => self.set.images(side, &picked, mirrored)?,
                 MicroConditioningSpec::Whole => vec![self.set.whole(); picked.len()],
             };
-            conditioning.push(text.of_images(&images)?.to_device(self.device)?);
+            conditioning.push(text.for_images(&images)?.to_device(self.device)?);
         }
         let mut latents = latents.into_iter();
         let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());
-        let clip = match self.spec.objective {
-            Objective::DiffContrast { .. } | Objective::Rpo { .. } => Some([
+        let clip = match self.spec.objective.weighting() {
+            Some(_) => Some([
                 self.set.rows("clip.winner", &picked)?,
                 self.set.rows("clip.loser", &picked)?,
                 self.set.rows("clip.text", &captions)?,
             ]),
-            _ => None,
+            None => None,
         };
         Ok(Batch {
             noise: noise.normal_tensor(winner.shape().clone(), self.device)?,

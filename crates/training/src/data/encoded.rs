@@ -8,7 +8,7 @@ use crate::data::key::Part;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::{EncodedText, MicroConditioning};
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::data::DataSpec;
 use domain::prepare::{DEFAULT_SHARD_SIZE, ImageSpec, Manifest};
 use std::path::Path;
@@ -40,7 +40,7 @@ impl EncodedSet {
     pub fn prepare(
         spec: &DataSpec,
         image: &ImageSpec,
-        folders: &Folders,
+        folders: &PartFolders,
         with_clip: bool,
         cache: &Path,
         device: &Device,
@@ -266,7 +266,12 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest> {
 }
 
 /// Whether a prepared set was made by the model's own encoders, of what a run wants to see of the images.
-fn check_encoders(manifest: &Manifest, image: &ImageSpec, folders: &Folders, with_clip: bool) -> Result<()> {
+fn check_encoders(
+    manifest: &Manifest,
+    image: &ImageSpec,
+    folders: &PartFolders,
+    with_clip: bool,
+) -> Result<()> {
     ensure!(
         manifest.crop == image.crop,
         "was prepared with crop = \"{}\": set the run's crop to that, or prepare it again with image.crop = \"{}\"",

@@ -6,7 +6,7 @@ use super::key::Part;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
 use evaluation::clip::Clip;
@@ -32,7 +32,7 @@ const CHUNK: usize = 64;
 /// The encoders of some parts, loaded when they are first needed.
 #[derive(Debug)]
 pub struct Encoder<'a> {
-    folders: &'a Folders,
+    folders: &'a PartFolders,
     device: &'a Device,
     frame: Frame,
     vae: Option<Autoencoder>,
@@ -59,7 +59,7 @@ struct Captions {
 impl<'a> Encoder<'a> {
     /// Of a model; of images, what `frame` shows is encoded.
     #[must_use]
-    pub fn new(folders: &'a Folders, device: &'a Device, frame: Frame) -> Self {
+    pub fn new(folders: &'a PartFolders, device: &'a Device, frame: Frame) -> Self {
         Self { folders, device, frame, vae: None, text: None, clip: None }
     }
 

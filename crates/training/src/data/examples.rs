@@ -2,7 +2,7 @@
 
 use super::sets;
 use anyhow::{Result, bail};
-use datasets::image::{decode, decoded_bytes};
+use datasets::decode::{decode, decoded_bytes};
 use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, ShapesSet};

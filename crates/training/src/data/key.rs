@@ -3,8 +3,8 @@
 
 use super::images::Frame;
 use anyhow::{Context, Result};
-use datasets::files::files_of;
-use diffusion::pipeline::Folders;
+use datasets::listing::files_of;
+use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::weights::{PartFiles, Stem};
 use domain::data::DataSpec;
@@ -44,7 +44,7 @@ impl Part {
     }
 
     /// Files of the model that decide it.
-    fn files(self, folders: &Folders) -> Result<Vec<PathBuf>> {
+    fn files(self, folders: &PartFolders) -> Result<Vec<PathBuf>> {
         let of = |part: &str, stem, names: &[&str]| -> Result<Vec<PathBuf>> {
             let folder = folders.part(part)?;
             let mut files: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
@@ -67,7 +67,7 @@ impl Part {
     ///
     /// # Errors
     /// One cannot be read.
-    pub fn encoder(self, folders: &Folders) -> Result<BTreeMap<String, String>> {
+    pub fn encoder(self, folders: &PartFolders) -> Result<BTreeMap<String, String>> {
         let mut hashes = BTreeMap::new();
         for file in self.files(folders)? {
             let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -9,8 +9,8 @@ use super::key::{Part, cut, held_to};
 use super::shard::{self, Label};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
-use datasets::files::rows_of;
-use diffusion::pipeline::Folders;
+use datasets::listing::rows_of;
+use diffusion::part_folders::PartFolders;
 use domain::data::DataSpec;
 use domain::dataset::Dropped;
 use domain::prepare::{ImageFilterSpec, ImageSpec, Manifest, ManifestPart};
@@ -58,7 +58,7 @@ impl Plan {
         image_filter: Option<&ImageFilterSpec>,
         shard_size: usize,
         with_clip: bool,
-        folders: &Folders,
+        folders: &PartFolders,
     ) -> Result<Self> {
         let frame = frame_of(image, folders)?;
         let filter_files = image_filter.map(image_filter::hashes).transpose()?.unwrap_or_default();
@@ -88,7 +88,7 @@ impl Plan {
     pub fn carry_out(
         mut self,
         folder: &Path,
-        folders: &Folders,
+        folders: &PartFolders,
         device: &Device,
         report: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Manifest> {
@@ -124,7 +124,7 @@ impl Plan {
         let mut left_out: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for dropped in dropped {
             left_out.entry(dropped.source.file.clone()).or_default().insert(dropped.source.row);
-            account.take_back(dropped);
+            account.drop_pair(dropped);
         }
         ensure!(account.pairs > 0, "the set has no example that can be used: {account}");
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();
@@ -303,7 +303,7 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 /// What is encoded of images: of the size asked for, or the model's own.
-fn frame_of(image: &ImageSpec, folders: &Folders) -> Result<Frame> {
+fn frame_of(image: &ImageSpec, folders: &PartFolders) -> Result<Frame> {
     let (defaults, multiple) = folders.defaults()?;
     let size = [image.width.unwrap_or(defaults.width), image.height.unwrap_or(defaults.height)];
     ensure!(

@@ -1,8 +1,8 @@
 //! The sets of the bundled world, as runs use them.
 
 use super::examples::Example;
+use domain::data::ShapesSet;
 use domain::dataset::Source;
-use domain::train::ShapesSet;
 use rayon::prelude::*;
 use shapes::Image;
 use shapes::set::{Set, entry};

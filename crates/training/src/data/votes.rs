@@ -5,7 +5,7 @@ use super::fetched;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use catalogue::models::Catalogue;
-use datasets::votes::{JudgedPair, judged, write_parquet_file};
+use datasets::votes::{JudgedPair, judged_pairs, write_parquet_file};
 use domain::data::{DataSpec, PickAPicSpec, VotesSpec};
 use domain::preference::JudgedImage;
 use std::io;
@@ -48,7 +48,7 @@ pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) ->
     if file.is_file() {
         return Ok(());
     }
-    let pairs = judged(&catalogue.store.judged_votes(spec.question).await?, spec);
+    let pairs = judged_pairs(&catalogue.store.judged_votes(spec.question).await?, spec);
     ensure!(
         pairs.iter().any(|pair| !pair.is_tie()),
         "data: none of {} judged pairs that the spec asks for has a winner: collect votes first",

@@ -36,8 +36,7 @@ fn combine(image: &Tensor, text: &Tensor, embedding: Embedding) -> Result<Tensor
     let (image, text) = (normalised(image)?, normalised(text)?);
     match embedding {
         Embedding::Concat => normalised(&Tensor::cat(&[image, text], 1)?),
-        // The sum and the mean differ by a factor that the cosine forgets.
-        Embedding::Sum | Embedding::Mean => normalised(&(image + text)?),
+        Embedding::Sum => normalised(&(image + text)?),
         Embedding::ImageOnly => Ok(image),
         Embedding::TextOnly => Ok(text),
     }

@@ -4,7 +4,7 @@ use crate::data::sets::draw;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use diffusion::noise::Noise;
-use domain::train::DataSpec;
+use domain::data::DataSpec;
 use evaluation::clip::Clip;
 use evaluation::fid::{
     Extractor, Features, Mode, Statistics, TRUSTED_COUNT, cmmd, extract, frechet_distance, images_of,

@@ -11,7 +11,7 @@ use anyhow::Result;
 use candle_core::Device;
 use catalogue::run_folder;
 use diffusion::schedule::Schedule;
-use diffusion::tape::Keep;
+use diffusion::tape::BackwardMode;
 use diffusion::unet::Unet;
 use domain::run::metric;
 use domain::train::{Objective, TrainSpec};
@@ -62,7 +62,7 @@ impl Networks {
         let (mut sum, mut accuracies) = (0.0, Vec::new());
         for batch in batches {
             let (_, loss) =
-                self.run_with(unet, batch, PassOptions { keep: Keep::Nothing, ..self.options })?;
+                self.run_with(unet, batch, PassOptions { keep: BackwardMode::Disabled, ..self.options })?;
             sum += loss.value()?;
             let accuracy = loss.metrics.iter().find(|(name, _)| *name == metric::REWARDS_ACCURACIES);
             accuracies.extend(accuracy.map(|(_, value)| *value));

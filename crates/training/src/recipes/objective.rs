@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use diffusion::config::Prediction;
 use diffusion::schedule::Schedule;
-use domain::train::{Objective, SnrClamp};
+use domain::train::{Objective, SnrClamp, Weighting};
 
 /// The objective of one micro-batch, from its denoising errors.
 ///
@@ -19,7 +19,8 @@ pub fn objective(
     forward: &Forward<'_>,
     batch: &Batch,
 ) -> Result<Loss> {
-    let weights = |embedding, tau| -> Result<Tensor> {
+    let weights = || -> Result<Tensor> {
+        let Weighting { tau, embedding } = asked.weighting().context("the objective has no weighting")?;
         let [winner, loser, text] = batch.clip.as_ref().context("the batch has no CLIP embeddings")?;
         Ok(contrast_weights(winner, loser, text, embedding, tau)?)
     };
@@ -29,10 +30,8 @@ pub fn objective(
         }
         Objective::Sft {} => sft(&forward.winner())?,
         Objective::DiffusionDpo { beta } => diffusion_dpo(&forward.pairs()?, beta)?,
-        Objective::DiffContrast { beta, tau, embedding } => {
-            diff_contrast(&forward.pairs()?, &weights(embedding, tau)?, beta)?
-        }
-        Objective::Rpo { beta, tau, embedding } => rpo(&forward.pairs()?, &weights(embedding, tau)?, beta)?,
+        Objective::DiffContrast { beta, .. } => diff_contrast(&forward.pairs()?, &weights()?, beta)?,
+        Objective::Rpo { beta, .. } => rpo(&forward.pairs()?, &weights()?, beta)?,
     })
 }
 

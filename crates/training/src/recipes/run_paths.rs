@@ -1,15 +1,15 @@
 //! The folders of a run.
 
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use std::path::PathBuf;
 
 /// The folders that a run reads and writes.
 #[derive(Clone, Debug)]
 pub struct RunPaths {
     /// The start checkpoint, with its ancestors' parts.
-    pub start: Folders,
+    pub start: PartFolders,
     /// The frozen reference; the start checkpoint when absent.
-    pub reference: Option<Folders>,
+    pub reference: Option<PartFolders>,
     /// The run's own folder: resume state and models (`catalogue::run_folder`).
     pub run: PathBuf,
     /// Encoded sets, shared between runs.

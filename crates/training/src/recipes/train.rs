@@ -17,7 +17,7 @@ use anyhow::Result;
 use candle_core::Device;
 use diffusion::config::VaeConfig;
 use domain::run::metric;
-use domain::train::{Objective, TrainSpec};
+use domain::train::TrainSpec;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -109,7 +109,7 @@ fn encode(
         &as_files(&spec.data, &paths.run)?,
         &spec.image(),
         &paths.start,
-        matches!(spec.objective, Objective::DiffContrast { .. } | Objective::Rpo { .. }),
+        spec.objective.weighting().is_some(),
         &paths.cache,
         device,
         &mut |done, total| callbacks.encoding(done, total),

@@ -3,11 +3,12 @@
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
 use catalogue::local_models::LocalModels;
-use datasets::image::decode;
+use datasets::decode::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{
-    Edit, EditSettings, Folders, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
+    Edit, EditSettings, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
 };
 use domain::style::{CAPTION, ClassicalStyle, EditorSpec, HintScale as HintScaleSpec, PromptDiffusionSpec};
 use files::sha256;
@@ -69,7 +70,7 @@ impl Editor {
                 } else {
                     ControlNet::load_original(&path, ControlNetConfig::prompt_diffusion()?, device)
                 };
-                let folders = Folders::new(
+                let folders = PartFolders::new(
                     &models.named(&spec.model).context("editor.model")?,
                     models.base_parts.as_deref(),
                 );
@@ -88,7 +89,7 @@ impl Editor {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut model = |name: &str, parts: &[&str]| -> Result<()> {
             let folders =
-                Folders::new(&models.named(name).context("editor.model")?, models.base_parts.as_deref());
+                PartFolders::new(&models.named(name).context("editor.model")?, models.base_parts.as_deref());
             for part in parts {
                 for file in listed(&folders.part(part)?)? {
                     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();

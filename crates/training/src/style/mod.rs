@@ -81,7 +81,7 @@ pub fn make(
     ensure!(!made.is_empty(), "data: the set has no image that could be edited");
     let mut report: ReadReport = examples.report();
     for dropped in damaged {
-        report.take_back(dropped);
+        report.drop_pair(dropped);
     }
     write_list(out, spec, &made)?;
     write_parquet(out, spec, &made)?;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use diffusion::config::VaeConfig;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::schedule::Schedule;
 use domain::train::TrainSpec;
 use tempfile::TempDir;
@@ -11,7 +11,7 @@ use training::data::encoded::EncodedSet;
 
 /// A model, what it learns from, and what is needed to deal batches.
 pub(crate) struct World {
-    pub(crate) folders: Folders,
+    pub(crate) folders: PartFolders,
     pub(crate) spec: TrainSpec,
     pub(crate) set: EncodedSet,
     pub(crate) schedule: Schedule,
@@ -21,7 +21,7 @@ pub(crate) struct World {
 
 impl World {
     /// Of a spec's text.
-    pub(crate) fn new(folders: Folders, text: &str, with_clip: bool) -> Self {
+    pub(crate) fn new(folders: PartFolders, text: &str, with_clip: bool) -> Self {
         let spec: TrainSpec = toml::from_str(text).expect("a spec");
         spec.validate().expect("valid");
         let cache = tempfile::tempdir().expect("a folder");

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use diffusion::conditioning::{Conditioning, MicroConditioning};
 use diffusion::config::VaeConfig;
 use diffusion::noise::Noise;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::unet::Unet;
 use diffusion::vae::Autoencoder;
@@ -20,7 +20,7 @@ const PROMPTS: [&str; BATCH] = ["a large red circle on a blue background", ""];
 pub(super) type Output = (&'static str, Tensor);
 
 /// Runs the networks on a device in this type. Inputs are the same on every device.
-pub(super) fn compute(folders: &Folders, device: &Device, dtype: DType) -> Result<Vec<Output>> {
+pub(super) fn compute(folders: &PartFolders, device: &Device, dtype: DType) -> Result<Vec<Output>> {
     let mut noise = Noise::new(0);
     let mut outputs = Vec::new();
     let mut keep = |name, tensor: &Tensor| -> Result<()> {
@@ -48,7 +48,7 @@ pub(super) fn compute(folders: &Folders, device: &Device, dtype: DType) -> Resul
     let unet = Unet::new(&parameters.root(), config)?;
     let variables = parameters.finish()?;
     let whole = MicroConditioning::whole(side as u32, side as u32);
-    let conditioning = text.of_images(&[whole; BATCH])?;
+    let conditioning = text.for_images(&[whole; BATCH])?;
     let (prediction, gradient) = train_unet(&unet, &variables, &conditioning, &mut noise, device, dtype)?;
     keep("prediction", &prediction)?;
     keep("gradient of the UNet", &gradient)?;
@@ -56,7 +56,7 @@ pub(super) fn compute(folders: &Folders, device: &Device, dtype: DType) -> Resul
 }
 
 fn open(files: &PartFiles, device: &Device, dtype: DType, trainable: bool) -> Result<Parameters> {
-    Ok(Parameters::stored(StoredWeights::open(files)?, device, dtype, trainable))
+    Ok(Parameters::from_stored(StoredWeights::open(files)?, device, dtype, trainable))
 }
 
 /// The UNet's prediction, and the gradient of its mean squared error for all weights in one vector.

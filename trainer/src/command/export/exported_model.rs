@@ -5,13 +5,13 @@ use anyhow::{Context, Result};
 use catalogue::local_models::{LocalModels, read_spec};
 use catalogue::run_folder;
 use diffusion::lora::WEIGHTS_FILE;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use std::path::{Path, PathBuf};
 
 /// A model to export.
 pub(super) struct ExportedModel {
     pub(super) name: String,
-    pub(super) folders: Folders,
+    pub(super) folders: PartFolders,
     /// Name of the base.
     pub(super) base: Option<String>,
     /// The step of its run after which the model was saved.
@@ -37,7 +37,7 @@ impl ExportedModel {
             name: spec.map_or_else(|| name.to_owned(), |spec| spec.name),
             base: base.map(|base| base.to_string_lossy().into_owned()),
             step: run_folder::step_of(&folder).map(i64::from),
-            folders: Folders::over(&folder, bases),
+            folders: PartFolders::with_bases(&folder, bases),
         })
     }
 

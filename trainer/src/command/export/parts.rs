@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use candle_core::DType;
 use diffusion::config;
-use diffusion::layout::{PARTS, copy_part, write_fused};
-use diffusion::pipeline::Folders;
+use diffusion::layout::{PARTS, copy_part, write_fused_unet};
+use diffusion::part_folders::PartFolders;
 use process::progress::Progress;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(super) type PartConfigs = BTreeMap<&'static str, Value>;
 /// Writes config and weights of every part, or of the UNet alone, in the layout of diffusers. Adapters are fused into
 /// the UNet.
 pub(super) fn write_parts(
-    folders: &Folders,
+    folders: &PartFolders,
     out: &Path,
     unet_only: bool,
     dtype: DType,
@@ -34,7 +34,7 @@ pub(super) fn write_parts(
         };
         let to = out.join(part);
         if part == "unet" && !folders.adapters().is_empty() {
-            write_fused(folders, &to, dtype).context("the UNet cannot be exported with its adapters")?;
+            write_fused_unet(folders, &to, dtype).context("the UNet cannot be exported with its adapters")?;
         } else {
             let mut bar = Progress::new(part, 100);
             copy_part(&from, &to, part, stem, dtype, &mut |done, total| {

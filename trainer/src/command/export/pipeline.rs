@@ -4,7 +4,7 @@ use super::parts::PartConfigs;
 use anyhow::{Context, Result, ensure};
 use diffusion::config;
 use diffusion::layout::{MODEL_INDEX, SCHEDULE, model_index};
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use files::{copy_atomically, write_atomically};
 use serde_json::Value;
 use std::fs;
@@ -28,7 +28,7 @@ pub(super) fn pipeline_class(configs: &PartConfigs) -> &'static str {
 }
 
 /// Writes `model_index.json`, tokenizers, noise schedule and generation defaults.
-pub(super) fn write_pipeline_files(folders: &Folders, configs: &PartConfigs, out: &Path) -> Result<()> {
+pub(super) fn write_pipeline_files(folders: &PartFolders, configs: &PartConfigs, out: &Path) -> Result<()> {
     ensure!(
         configs.contains_key("text_encoder_2") == takes_pooled_text(&configs["unet"]),
         "the UNet and the text encoders belong to different kinds of models: name the UNet's base with --base"
@@ -47,7 +47,7 @@ pub(super) fn write_pipeline_files(folders: &Folders, configs: &PartConfigs, out
     Ok(())
 }
 
-fn index(folders: &Folders, configs: &PartConfigs) -> Result<Value> {
+fn index(folders: &PartFolders, configs: &PartConfigs) -> Result<Value> {
     let schedule: Value = config::read(&folders.part(SCHEDULE)?)?;
     let sampler = schedule["_class_name"].as_str().unwrap_or("DDIMScheduler");
     let mut index = model_index(pipeline_class(configs), sampler, DIFFUSERS_VERSION);

@@ -3,7 +3,7 @@
 use super::base::Base;
 use anyhow::{Context, Result, ensure};
 use diffusion::config::Prediction;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use diffusion::single_file::{Options, Plan, SingleFile};
 use files::copy_atomically;
 use hub::{Hub, HubSettings, RepoType};
@@ -35,7 +35,7 @@ pub(super) fn import_single_file(
     let SingleFileOptions { prediction, average, unet_only, .. } = *options;
     if let (Some(prediction), Some(base), true) = (prediction, base, unet_only) {
         ensure!(
-            Folders::new(&base.folder, None).schedule()?.prediction() == prediction,
+            PartFolders::new(&base.folder, None).schedule()?.prediction() == prediction,
             "--prediction-type differs from that of the base {}, which is used for a UNet alone: leave it out",
             base.name
         );

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use diffusion::config::{ClipTextConfig, Prediction, UnetConfig, read};
-use diffusion::layout::{PARTS, look_through};
-use diffusion::pipeline::Folders;
+use diffusion::layout::{PARTS, verify_part};
+use diffusion::part_folders::PartFolders;
 use diffusion::tokenizer::Tokenizer;
 use process::progress::Progress;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub(super) fn verify(folder: &Path, base: Option<&Path>) -> Result<()> {
             continue;
         }
         let mut bar = Progress::new(part, 100);
-        let found = look_through(&part_folder, part, stem, &mut |done, total| {
+        let found = verify_part(&part_folder, part, stem, &mut |done, total| {
             bar.reach(100 * done / total.max(1));
             Ok(())
         })
@@ -29,7 +29,7 @@ pub(super) fn verify(folder: &Path, base: Option<&Path>) -> Result<()> {
             found.tensors, found.numbers, found.types, found.file
         );
     }
-    let folders = Folders::new(folder, base);
+    let folders = PartFolders::new(folder, base);
     check_text_widths(&folders)?;
     let (defaults, _) = folders.defaults()?;
     println!(
@@ -46,7 +46,7 @@ pub(super) fn verify(folder: &Path, base: Option<&Path>) -> Result<()> {
 }
 
 /// Checks that vocabulary, text encoders and UNet fit together.
-fn check_text_widths(folders: &Folders) -> Result<()> {
+fn check_text_widths(folders: &PartFolders) -> Result<()> {
     let file = folders.part("unet")?.join("config.json");
     let unet = UnetConfig::read(&file)?;
     let mut width = 0;

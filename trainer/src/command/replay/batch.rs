@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use diffusion::config::{Prediction, UnetConfig};
 use diffusion::schedule::Schedule;
-use diffusion::unet::Added;
+use diffusion::unet::AddedConditioning;
 use std::path::{Path, PathBuf};
 
 /// The inputs of M pairs.
@@ -140,7 +140,7 @@ impl Batch {
                 shape[0] = 1;
                 let added = match &self.added {
                     Some((pooled, ids)) => {
-                        Some(Added { pooled: pooled.tensor_of(i)?, time_ids: ids.tensor_of(i)? })
+                        Some(AddedConditioning { pooled: pooled.tensor_of(i)?, time_ids: ids.tensor_of(i)? })
                     }
                     None => None,
                 };

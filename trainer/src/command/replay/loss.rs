@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::tensor_file::Values;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor, Var};
-use domain::train::Objective;
+use domain::train::{Objective, Weighting};
 use training::objectives::{PairErrors, diff_contrast, diffusion_dpo, rpo, sft, softmax_of_cosines};
 
 /// The loss of a batch of M pairs.
@@ -14,14 +14,6 @@ pub(super) struct ReplayedLoss {
     pub(super) derivatives: Vec<f64>,
     /// The weights W of the pairs, (M, M), in f32; the identity for objectives without weights.
     pub(super) weights: Tensor,
-}
-
-/// The temperature of an objective that weights pairs by similarity.
-pub(super) fn temperature(objective: &Objective) -> Option<f64> {
-    match *objective {
-        Objective::DiffContrast { tau, .. } | Objective::Rpo { tau, .. } => Some(tau),
-        Objective::Denoise { .. } | Objective::Sft {} | Objective::DiffusionDpo { .. } => None,
-    }
 }
 
 /// `policy` and `reference`: errors of all winners, then of all losers.
@@ -40,8 +32,8 @@ pub(super) fn loss_and_derivatives(
         reference_winner: half(reference, 0)?,
         reference_loser: half(reference, 1)?,
     };
-    let weights = match temperature(objective) {
-        Some(tau) => {
+    let weights = match objective.weighting() {
+        Some(Weighting { tau, .. }) => {
             let (winners, losers) = batch.embeddings.as_ref().context("the batch has no embeddings")?;
             softmax_of_cosines(&to_f64(winners)?, &to_f64(losers)?, tau)?
         }

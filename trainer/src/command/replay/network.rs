@@ -4,7 +4,7 @@
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::gradients::GradientSums;
-use diffusion::unet::{Added, Unet};
+use diffusion::unet::{AddedConditioning, Unet};
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) struct NoisedImage {
     pub(super) timestep: Tensor,
     /// Text states, (1, tokens, width).
     pub(super) text: Tensor,
-    pub(super) added: Option<Added>,
+    pub(super) added: Option<AddedConditioning>,
 }
 
 impl NoisedImage {

@@ -1,4 +1,4 @@
-//! BLIP's image tower: timm's vision transformer under its names (`vit.py`).
+//! BLIP's image tower (`vit.py`): timm's vision transformer with timm's tensor names.
 
 use crate::rewards::weights::Weights;
 use candle_core::Tensor;
@@ -6,7 +6,7 @@ use diffusion::Result;
 use diffusion::nn::{Activation, AttentionShape, Conv2d, FrozenLinear, LayerNorm, attention, residual};
 use diffusion::weights::{Init, Scope};
 
-/// Heads of ViT-L/16, which no shape tells.
+/// Attention heads of ViT-L/16; the shapes in the file do not determine them.
 const HEADS: usize = 16;
 const EPSILON: f64 = 1e-6;
 
@@ -39,12 +39,11 @@ impl VisionTransformer {
         let [_, count, _] = weights.shape(&name("pos_embed"))?;
         let side = count.saturating_sub(1).isqrt();
         if side == 0 || side * side + 1 != count {
-            return Err(
-                weights.error(&name("pos_embed"), format!("has {count} places, which are no square and one"))
-            );
+            let problem = format!("has {count} positions, but one more than a square number is expected");
+            return Err(weights.error(&name("pos_embed"), problem));
         }
         if width == 0 || width % HEADS != 0 {
-            let problem = format!("has width {width}, which {HEADS} heads do not divide");
+            let problem = format!("has width {width}, which is not a multiple of {HEADS} heads");
             return Err(weights.error(&name("patch_embed.proj.weight"), problem));
         }
         let [middle, _] = weights.shape(&name("blocks.0.mlp.fc1.weight"))?;
@@ -60,7 +59,7 @@ impl VisionTransformer {
         })
     }
 
-    /// Side of the images.
+    /// Side of the input images in pixels.
     pub(super) fn image_size(&self) -> usize {
         self.image_size
     }

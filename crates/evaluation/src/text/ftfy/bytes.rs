@@ -1,9 +1,9 @@
-//! Bytes that would be UTF-8, had nothing been lost (ftfy's `fixes.py` and `utf8_variants.py`).
+//! Repairs of damaged UTF-8 bytes (ftfy's `fixes.py` and `utf8_variants.py`).
 
 use regex::bytes::Regex;
 use std::sync::LazyLock;
 
-/// Sequences in which a space stands where the byte A0 belongs.
+/// UTF-8 sequences in which the byte A0 was replaced by a space.
 static ALTERED: LazyLock<Regex> = LazyLock::new(|| {
     fixed(concat!(
         r"(?-u)[\xc2\xc3\xc5\xce\xd0\xd9] ",
@@ -15,7 +15,7 @@ static ALTERED: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// Sequences in which continuation bytes were lost: 1A stands for the replacement character.
+/// UTF-8 sequences that lost continuation bytes. 1A stands for the replacement character.
 static LOSSY: LazyLock<Regex> = LazyLock::new(|| {
     fixed(concat!(
         r"(?-u)[\xc2-\xdf]\x1a",
@@ -32,16 +32,16 @@ static LOSSY: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 fn fixed(pattern: &str) -> Regex {
-    #[expect(clippy::expect_used, reason = "the pattern is this file's")]
-    Regex::new(pattern).expect("a pattern")
+    #[expect(clippy::expect_used, reason = "the patterns are constants of this file")]
+    Regex::new(pattern).expect("a valid pattern")
 }
 
-/// Puts back the A0 that became a space, where that makes UTF-8.
+/// Replaces spaces by A0 where that makes UTF-8.
 pub(super) fn restore_byte_a0(bytes: Vec<u8>) -> Vec<u8> {
     if !ALTERED.is_match(&bytes) {
         return bytes;
     }
-    // "à" before a word, in languages where it is one by itself: the space stays, and A0 comes before it.
+    // "à" as a word of its own before another word: A0 is inserted, and the space stays.
     let mut with_words = Vec::with_capacity(bytes.len() + 8);
     let mut rest = &bytes[..];
     while let Some((&first, after)) = rest.split_first() {
@@ -61,12 +61,12 @@ pub(super) fn restore_byte_a0(bytes: Vec<u8>) -> Vec<u8> {
     ALTERED.replace_all(&with_words, space_to_a0).into_owned()
 }
 
-/// Sequences that cannot be told any more become the replacement character.
+/// Replaces sequences with lost bytes by the replacement character.
 pub(super) fn replace_lossy_sequences(bytes: &[u8]) -> Vec<u8> {
     LOSSY.replace_all(bytes, "\u{fffd}".as_bytes()).into_owned()
 }
 
-/// UTF-8, also with surrogates written one by one (CESU-8) and Java's way of a zero.
+/// Decodes UTF-8, also with surrogates encoded one by one (CESU-8) and with Java's two-byte encoding of NUL.
 pub(super) fn decode(bytes: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;

@@ -1,13 +1,14 @@
-//! ftfy's `fix_text` with its defaults: repairs text that was decoded in the wrong encoding, and makes quotes, widths and
-//! line breaks plain. OpenAI's and OpenCLIP's tokenizers begin with it.
+//! ftfy's `fix_text` with its defaults: repairs text that was decoded in the wrong encoding, and normalises quotes,
+//! character widths and line breaks. It is the first step of OpenAI's and OpenCLIP's tokenizers.
 //!
-//! Written after ftfy 6.3.1, (c) Robyn Speer, Apache-2.0. The crate `plsfix` is a port too, but differed in 410 of 11,822
-//! texts, among them `<tag> &amp;` and colours of a terminal (`oracles/texts.py compare`).
+//! A port of ftfy 6.3.1, (c) Robyn Speer, Apache-2.0. The `plsfix` crate is a port as well, but its result differed for
+//! 410 of 11,822 texts, for example `<tag> &amp;` and texts with terminal escapes, and such differences change token
+//! ids and scores (`oracles/texts.py compare` makes the comparison).
 
 mod bytes;
 mod tables;
 
-use super::html;
+use super::{html, windows_1252};
 use bytes::{decode, replace_lossy_sequences, restore_byte_a0};
 use regex::Regex;
 use std::borrow::Cow;
@@ -15,14 +16,13 @@ use std::sync::LazyLock;
 use tables::{ENCODINGS, Encoding, TABLES};
 use unicode_normalization::UnicodeNormalization;
 
-/// Longer lines are treated in parts of so many characters.
+/// Longer lines are repaired in parts of this many characters.
 const LONGEST: usize = 1_000_000;
 
 /// Repairs a text line by line.
-#[must_use]
-pub fn fix_text(text: &str) -> String {
+pub(super) fn fix_text(text: &str) -> String {
     let mut fixed = String::with_capacity(text.len());
-    // Where a line has "<", entities are kept there and in all lines after it.
+    // From the first line that contains "<" on, entities are kept.
     let mut unescape = true;
     for line in text.split_inclusive('\n') {
         let mut rest = line;
@@ -45,10 +45,10 @@ fn fix_part(text: &str, unescape: bool) -> String {
             text = unescape_html(&text);
         }
         text = fix_encoding(&text);
-        text = text.chars().map(c1_to_windows).collect();
-        text = text.chars().fold(String::new(), without_ligature);
-        text = text.chars().fold(String::new(), in_plain_width);
-        text = text.chars().map(uncurled).collect();
+        text = text.chars().map(windows_1252::from_control).collect();
+        text = text.chars().fold(String::new(), push_without_ligature);
+        text = text.chars().fold(String::new(), push_in_normal_width);
+        text = text.chars().map(straight_quote).collect();
         text = text.replace("\r\n", "\n").replace(['\r', '\u{2028}', '\u{2029}', '\u{85}'], "\n");
         text = TERMINAL.replace_all(&text, "").into_owned();
         text.retain(|c| !is_control(c));
@@ -63,11 +63,11 @@ static TERMINAL: LazyLock<Regex> = LazyLock::new(|| fixed("\x1b\\[((?:\\p{Nd}|;)
 static ENTITY: LazyLock<Regex> = LazyLock::new(|| fixed("&#?[0-9A-Za-z]{1,24};"));
 
 fn fixed(pattern: &str) -> Regex {
-    #[expect(clippy::expect_used, reason = "the pattern is this file's")]
-    Regex::new(pattern).expect("a pattern")
+    #[expect(clippy::expect_used, reason = "the patterns are constants of this file")]
+    Regex::new(pattern).expect("a valid pattern")
 }
 
-/// Only entities that end in a semicolon, also in capitals where that is no other's name.
+/// Replaces entities that end in a semicolon, also in capitals unless that is the name of another entity.
 fn unescape_html(text: &str) -> String {
     let replaced = ENTITY.replace_all(text, |found: &regex::Captures<'_>| {
         let entity = &found[0];
@@ -91,7 +91,7 @@ fn unescape_html(text: &str) -> String {
     replaced.into_owned()
 }
 
-/// Undoes wrong decodings as long as something changes.
+/// Undoes wrong decodings until nothing changes.
 fn fix_encoding(text: &str) -> String {
     let mut text = Cow::Borrowed(text);
     loop {
@@ -114,7 +114,7 @@ fn fix_encoding_once(text: &str) -> Option<String> {
     for encoding in ENCODINGS {
         let Some(mut bytes) = TABLES.encode(encoding, text) else { continue };
         is_latin_1 |= encoding == Encoding::Latin1;
-        // In Mac Roman it would be an en dash before a space.
+        // In Mac Roman these bytes are an en dash before a space.
         if encoding != Encoding::MacRoman {
             bytes = restore_byte_a0(bytes);
         }
@@ -130,15 +130,15 @@ fn fix_encoding_once(text: &str) -> Option<String> {
         return Some(fixed);
     }
     if is_latin_1 {
-        let fixed: Option<String> = text.chars().map(windows_1252).collect();
+        let fixed: Option<String> = text.chars().map(latin_1_as_windows_1252).collect();
         if let Some(fixed) = fixed.filter(|fixed| fixed != text) {
             return Some(fixed);
         }
     }
-    Some(text.chars().map(c1_to_windows).collect())
+    Some(text.chars().map(windows_1252::from_control).collect())
 }
 
-/// Parts that look like UTF-8 in another encoding are undone by themselves.
+/// Repairs the parts of a text that look like UTF-8 decoded in another encoding.
 fn fix_embedded(text: &str) -> String {
     let mut fixed = String::new();
     let (mut done, mut from) = (0, 0);
@@ -162,28 +162,15 @@ fn fix_embedded(text: &str) -> String {
     fixed
 }
 
-/// A character of Latin-1 read as Windows-1252; none where that has none.
-fn windows_1252(c: char) -> Option<char> {
+/// The character of Windows-1252 for a character of Latin-1; `None` for the five bytes that Windows-1252 does not use.
+fn latin_1_as_windows_1252(c: char) -> Option<char> {
     match c {
         '\u{81}' | '\u{8d}' | '\u{8f}' | '\u{90}' | '\u{9d}' => None,
-        c => Some(c1_to_windows(c)),
+        c => Some(windows_1252::from_control(c)),
     }
 }
 
-/// What browsers take the numbers 80 to 9F for.
-pub(super) fn windows_1252_or_control(byte: u8) -> char {
-    c1_to_windows(char::from(byte))
-}
-
-/// Control characters of Latin-1 are what Windows-1252 has there, as in browsers.
-fn c1_to_windows(c: char) -> char {
-    match c {
-        '\u{80}'..='\u{9f}' => TABLES.decode(Encoding::Windows1252, c as usize - 0x80),
-        c => c,
-    }
-}
-
-fn without_ligature(mut text: String, c: char) -> String {
+fn push_without_ligature(mut text: String, c: char) -> String {
     text.push_str(match c {
         'Ĳ' => "IJ",
         'ĳ' => "ij",
@@ -215,8 +202,8 @@ fn without_ligature(mut text: String, c: char) -> String {
     text
 }
 
-/// Half and full width forms become the usual ones.
-fn in_plain_width(mut text: String, c: char) -> String {
+/// Replaces halfwidth and fullwidth forms by the normal characters.
+fn push_in_normal_width(mut text: String, c: char) -> String {
     match c {
         '\u{3000}' => text.push(' '),
         '\u{ff01}'..='\u{ffef}' => text.extend(std::iter::once(c).nfkc()),
@@ -225,7 +212,7 @@ fn in_plain_width(mut text: String, c: char) -> String {
     text
 }
 
-fn uncurled(c: char) -> char {
+fn straight_quote(c: char) -> char {
     match c {
         '\u{2bc}' | '\u{2018}'..='\u{201b}' => '\'',
         '\u{201c}'..='\u{201f}' => '"',

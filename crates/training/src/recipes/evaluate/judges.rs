@@ -3,11 +3,11 @@
 use super::prompts::Task;
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
-use diffusion::pipeline::Folders;
+use diffusion::part_folders::PartFolders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
 use evaluation::clip::Clip;
-use evaluation::preprocess::Image as Seen;
+use evaluation::preprocess::PillowImage;
 use evaluation::rewards::{Reward, RewardFiles};
 use image::RgbImage;
 use shapes::Image;
@@ -32,7 +32,7 @@ impl Judges {
     ///
     /// # Errors
     /// A file that is missing or damaged.
-    pub fn of(folders: &Folders, rewards: &[RewardSpec], cache: &Path, device: &Device) -> Result<Self> {
+    pub fn of(folders: &PartFolders, rewards: &[RewardSpec], cache: &Path, device: &Device) -> Result<Self> {
         let clip = match folders.part("clip") {
             Ok(folder) => Some(Clip::load(&folder, device)?),
             Err(_) => None,
@@ -84,9 +84,9 @@ impl Judges {
         }
         let seen = images.iter().map(|image| {
             let (width, height) = (image.width() as usize, image.height() as usize);
-            Seen::of_bytes(width, height, 3, image.as_raw().clone()).context("an image of no pixels")
+            PillowImage::of_bytes(width, height, 3, image.as_raw().clone()).context("an image of no pixels")
         });
-        let seen = seen.collect::<Result<Vec<Seen>>>()?;
+        let seen = seen.collect::<Result<Vec<PillowImage>>>()?;
         for (metric, reward) in &mut self.rewards {
             scores.insert(*metric, known(reward.scores(&seen, &prompts)?));
         }

@@ -17,7 +17,8 @@ use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
 use catalogue::{images, samplers};
-use diffusion::pipeline::{Defaults, Folders, Prompt, Settings, TextToImage};
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::{Defaults, Prompt, Settings, TextToImage};
 use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
 use domain::image::GenerationParams;
 use evaluation::fid::open_image;
@@ -40,7 +41,7 @@ pub struct Contestant {
     /// SHA-256 of its weights.
     pub sha256: String,
     /// The folders of its parts.
-    pub folders: Folders,
+    pub folders: PartFolders,
 }
 
 /// Evaluates models, in the order of `spec.all_models()`. Scores of reward models are cached in `score_cache`. `progress`
@@ -166,7 +167,7 @@ fn score(judges: &mut Judges, tasks: &[Task], files: &[PathBuf]) -> Result<Score
 fn distance(
     of: &FidSpec,
     files: Vec<PathBuf>,
-    baseline: &Folders,
+    baseline: &PartFolders,
     seed: u64,
     device: &Device,
 ) -> Result<FidReport> {

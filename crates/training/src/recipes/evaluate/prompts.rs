@@ -1,8 +1,8 @@
 //! The prompts of an evaluation, from wherever its spec says.
 
 use anyhow::{Context, Result, bail, ensure};
-use domain::evaluate::{MAX_PROMPTS, PromptSpec};
-use domain::image::MAX_PROMPT_BYTES;
+use domain::evaluate::PromptSpec;
+use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
 use serde::Deserialize;
 use shapes::world::{HeldOutPrompt, held_out_prompts};
 use std::path::Path;
@@ -59,7 +59,11 @@ pub fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
         }
     };
     ensure!(!tasks.is_empty(), "there are no prompts");
-    ensure!(tasks.len() <= MAX_PROMPTS, "there are {} prompts: at most {MAX_PROMPTS} are taken", tasks.len());
+    ensure!(
+        tasks.len() <= MAX_PROMPTS as usize,
+        "there are {} prompts: at most {MAX_PROMPTS} are taken",
+        tasks.len()
+    );
     for (i, task) in tasks.iter().enumerate() {
         ensure!(!task.prompt.is_empty(), "prompt {} is empty", i + 1);
         ensure!(

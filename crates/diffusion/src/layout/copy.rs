@@ -1,0 +1,54 @@
+//! Copying parts of a model to another folder.
+
+use super::part::{number_of_values, open_part};
+use crate::part_folders::PartFolders;
+use crate::weights::{Stem, save_streamed};
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use files::write_atomically;
+use std::path::Path;
+
+/// Copies a part: its config unchanged, and its weights to one file in `dtype` under current names, one tensor at a time.
+/// `report` gets the number of values that are done and their total, and may stop with an error.
+///
+/// # Errors
+/// Fails if the part is damaged or cannot be written.
+pub fn copy_part(
+    from: &Path,
+    to: &Path,
+    part: &str,
+    stem: Stem,
+    dtype: DType,
+    report: &mut dyn FnMut(u64, u64) -> Result<()>,
+) -> Result<()> {
+    let (stored, shapes) = open_part(from, part, stem)?;
+    copy_config(from, to)?;
+    let total = number_of_values(&shapes);
+    let mut done = 0;
+    save_streamed(&shapes, dtype, &to.join(&stem.names()[0]), &mut |name, shape| {
+        done += shape.iter().product::<usize>() as u64;
+        report(done, total)?;
+        stored.read(name, shape, dtype)
+    })
+}
+
+/// Writes the UNet of a model, as [`copy_part`] does, with the model's adapters fused into it. The whole UNet is in memory
+/// meanwhile.
+///
+/// # Errors
+/// Fails if the UNet or an adapter is damaged, they do not fit together, or the UNet cannot be written.
+pub fn write_fused_unet(folders: &PartFolders, to: &Path, dtype: DType) -> Result<()> {
+    let from = folders.part("unet")?;
+    let (_, weights) = folders.unet(&Device::Cpu)?;
+    copy_config(&from, to)?;
+    let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+    save_streamed(&shapes, dtype, &to.join(&Stem::NETWORK.names()[0]), &mut |name, _| {
+        Ok(weights[name].to_dtype(dtype)?)
+    })
+}
+
+fn copy_config(from: &Path, to: &Path) -> Result<()> {
+    let config = from.join("config.json");
+    let bytes = std::fs::read(&config).map_err(|e| Error::file(&config, e))?;
+    Ok(write_atomically(&to.join("config.json"), &bytes)?)
+}

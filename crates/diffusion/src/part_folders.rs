@@ -1,0 +1,96 @@
+//! The folders that hold the parts of a model: its own, and those of the models it is derived from.
+
+use crate::layout::SCHEDULE;
+use crate::lora::{self, Adapter};
+use crate::schedule::Schedule;
+use crate::unet::Unet;
+use crate::weights::Weights;
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use std::iter;
+use std::path::{Path, PathBuf};
+
+/// A model's own folder and the folders of its bases, in diffusers layout. Each part of the model is in the first of these
+/// folders that has it.
+#[derive(Clone, Debug)]
+pub struct PartFolders {
+    folder: PathBuf,
+    /// Nearest first.
+    bases: Vec<PathBuf>,
+}
+
+impl PartFolders {
+    /// A model in `folder`, whose missing parts are in `base`.
+    #[must_use]
+    pub fn new(folder: &Path, base: Option<&Path>) -> Self {
+        Self::with_bases(folder, base.map(Path::to_owned).into_iter().collect())
+    }
+
+    /// A model in `folder`, whose missing parts are in `bases`, nearest first: the models it is derived from. Adapters in
+    /// folders before the first UNet are fused into that UNet.
+    #[must_use]
+    pub fn with_bases(folder: &Path, bases: Vec<PathBuf>) -> Self {
+        Self { folder: folder.to_owned(), bases }
+    }
+
+    /// The model's own folder.
+    #[must_use]
+    pub fn own(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The path of a part (`unet`, `vae`, ...) or file.
+    ///
+    /// # Errors
+    /// Fails if none of the folders has it.
+    pub fn part(&self, name: &str) -> Result<PathBuf> {
+        self.all().map(|folder| folder.join(name)).find(|path| path.exists()).ok_or_else(|| {
+            Error::format(
+                &self.folder.join(name),
+                "is missing: the folder is not a complete model in diffusers layout",
+            )
+        })
+    }
+
+    /// The model's own folder, then its bases.
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        iter::once(&self.folder).chain(&self.bases)
+    }
+
+    /// Reads the noise schedule.
+    ///
+    /// # Errors
+    /// Fails if it is missing or not supported.
+    pub fn schedule(&self) -> Result<Schedule> {
+        Schedule::load(&self.part(SCHEDULE)?)
+    }
+
+    /// The adapter files in folders before the first UNet, in the order in which they are fused.
+    #[must_use]
+    pub fn adapters(&self) -> Vec<PathBuf> {
+        let before_unet = self.all().take_while(|folder| !folder.join("unet").exists());
+        let mut files: Vec<PathBuf> =
+            before_unet.map(|folder| folder.join(lora::WEIGHTS_FILE)).filter(|file| file.is_file()).collect();
+        files.reverse();
+        files
+    }
+
+    /// Loads the UNet, frozen and with the model's adapters fused into it, and its parameters by name.
+    ///
+    /// # Errors
+    /// Fails if the UNet or an adapter is missing or damaged, or an adapter does not fit the UNet.
+    pub fn unet(&self, device: &Device) -> Result<(Unet, Weights)> {
+        let folder = self.part("unet")?;
+        let (unet, mut weights) = Unet::load_with_weights(&folder, device)?;
+        let files = self.adapters();
+        if files.is_empty() {
+            return Ok((unet, weights));
+        }
+        for file in files {
+            lora::open_for_unet(&file, &weights)?.to(device)?.fuse(1.0, &mut weights)?;
+        }
+        let config = unet.config().clone();
+        drop(unet);
+        Ok((Unet::of_weights(config, &weights, &Adapter::default(), DType::F32, device)?, weights))
+    }
+}

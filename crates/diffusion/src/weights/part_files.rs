@@ -1,0 +1,152 @@
+//! The files with the weights of a part of a model (`unet/`, `vae/`, `text_encoder/`, ...).
+
+use crate::{Error, Result, config};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The names of a part's weights files, without extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stem {
+    safetensors: &'static str,
+    pickle: &'static str,
+}
+
+impl Stem {
+    /// diffusers' networks.
+    pub const NETWORK: Self =
+        Self { safetensors: "diffusion_pytorch_model", pickle: "diffusion_pytorch_model" };
+    /// transformers' models.
+    pub const TRANSFORMER: Self = Self { safetensors: "model", pickle: "pytorch_model" };
+
+    /// The accepted file names, best first: full precision before half, safetensors before pickles, one file before shards.
+    /// Shards are represented by their index.
+    #[must_use]
+    pub fn names(self) -> [String; 8] {
+        let Self { safetensors, pickle } = self;
+        [
+            format!("{safetensors}.safetensors"),
+            format!("{safetensors}.safetensors.index.json"),
+            format!("{pickle}.bin"),
+            format!("{pickle}.bin.index.json"),
+            format!("{safetensors}.fp16.safetensors"),
+            format!("{safetensors}.safetensors.index.fp16.json"),
+            format!("{pickle}.fp16.bin"),
+            format!("{pickle}.bin.index.fp16.json"),
+        ]
+    }
+
+    /// The number of [`Stem::names`] in full precision; the rest are in half precision.
+    pub const FULL: usize = 4;
+}
+
+/// The weights files of a part: one file, or the shards that an index lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartFiles {
+    /// The single file, or the index.
+    origin: PathBuf,
+    /// Sorted by name.
+    files: Vec<PathBuf>,
+    /// For each tensor in the index, the position in `files` of its shard.
+    pub(super) shards: Option<BTreeMap<String, usize>>,
+}
+
+/// `*.index.json`.
+#[derive(Debug, Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl PartFiles {
+    /// Finds the best of the stem's files in `folder`.
+    ///
+    /// # Errors
+    /// Fails if the folder has none, or if an index cannot be read or a shard is missing.
+    pub fn locate(folder: &Path, stem: Stem) -> Result<Self> {
+        let names = stem.names();
+        let Some(origin) = names.iter().map(|name| folder.join(name)).find(|file| file.is_file()) else {
+            return Err(Error::format(&folder.join(&names[0]), missing_problem(folder, &names)));
+        };
+        if origin.extension().is_some_and(|ending| ending == "json") {
+            Self::of_index(origin)
+        } else {
+            Ok(Self::one(&origin))
+        }
+    }
+
+    /// A single file.
+    #[must_use]
+    pub fn one(file: &Path) -> Self {
+        Self { origin: file.to_owned(), files: vec![file.to_owned()], shards: None }
+    }
+
+    fn of_index(origin: PathBuf) -> Result<Self> {
+        let Index { weight_map } = config::read(&origin)?;
+        let folder = origin.parent().unwrap_or(Path::new("."));
+        let mut names: Vec<&String> = weight_map.values().collect();
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return Err(Error::format(&origin, "weight_map: lists no shards"));
+        }
+        if let Some(name) =
+            names.iter().find(|name| Path::new(name.as_str()).file_name() != Some(name.as_ref()))
+        {
+            let problem = format!("weight_map: {name:?} is not a file name in the same folder");
+            return Err(Error::format(&origin, problem));
+        }
+        let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+        let missing: Vec<&str> = names
+            .iter()
+            .zip(&files)
+            .filter(|(_, file)| !file.is_file())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            let problem = format!(
+                "{} of {} shards are missing: {}; copy or download them",
+                missing.len(),
+                files.len(),
+                missing.join(", ")
+            );
+            return Err(Error::format(&origin, problem));
+        }
+        let shards = weight_map
+            .iter()
+            .filter_map(|(tensor, name)| Some((tensor.clone(), names.binary_search(&name).ok()?)))
+            .collect();
+        Ok(Self { origin, files, shards: Some(shards) })
+    }
+
+    /// The files with the weights (not the index), sorted by name.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The single file, or the index of the shards.
+    #[must_use]
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+}
+
+/// The problem of a folder without weights.
+fn missing_problem(folder: &Path, names: &[String; 8]) -> String {
+    let mut others: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| {
+            [".safetensors", ".bin", ".msgpack", ".onnx", ".ckpt"].iter().any(|end| name.ends_with(end))
+        })
+        .collect();
+    others.sort();
+    others.truncate(4);
+    let found = match &others[..] {
+        [] => String::new(),
+        others => format!(" (it has {}, which is none of these)", others.join(", ")),
+    };
+    format!("is missing: the folder needs weights in one of {}{found}", names.join(", "))
+}

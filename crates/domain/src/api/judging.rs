@@ -1,0 +1,154 @@
+//! Matchups, votes and ratings.
+
+use crate::evaluate::{Metric, ModelScore};
+use crate::id::{ImageId, MatchupId, ModelId, VoteId};
+use crate::preference::{Choice, Question};
+use crate::ranking::{Rating, WinRate};
+use serde::{Deserialize, Serialize};
+
+/// A matchup as a rater sees it, without anything that identifies the models.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlindMatchup {
+    /// Id of the matchup.
+    pub id: MatchupId,
+    /// The question to answer.
+    #[serde(default)]
+    pub question: Question,
+    /// The prompt of both images.
+    pub prompt: String,
+    /// URL of the left image.
+    pub left_url: String,
+    /// URL of the right image.
+    pub right_url: String,
+}
+
+/// The next matchup of a rater.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NextMatchup {
+    /// The matchup; none if the rater has judged all of them.
+    pub matchup: Option<BlindMatchup>,
+    /// The question of the request.
+    #[serde(default)]
+    pub question: Question,
+    /// Votes that the rater has cast so far.
+    pub votes_cast: i64,
+}
+
+/// A matchup to create. Its sides are drawn at random.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({
+    "image_a": "019b76da-e6fb-774b-aacc-fd1996d32f15", "image_b": "019b76da-eecb-774b-a1e2-3ff318426710",
+    "question": "overall"
+})))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchupRequest {
+    /// Id of an image.
+    pub image_a: ImageId,
+    /// Id of an image of the same prompt by another model.
+    pub image_b: ImageId,
+    /// The question to ask.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = Question::default))]
+    pub question: Question,
+}
+
+/// A vote to cast.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({ "choice": "left" })))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteRequest {
+    /// The rater's choice.
+    pub choice: Choice,
+}
+
+/// Response to a vote: the models' names and the next matchup.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VoteResponse {
+    /// Id of the vote.
+    pub vote_id: VoteId,
+    /// The rater's choice.
+    pub choice: Choice,
+    /// Name of the left image's model.
+    pub left_model: String,
+    /// Name of the right image's model.
+    pub right_model: String,
+    /// The rater's next matchup.
+    pub next: NextMatchup,
+}
+
+/// Ratings by raters beside scores by metrics.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leaderboard {
+    /// The question whose votes are counted.
+    #[serde(default)]
+    pub question: Question,
+    /// The models, best first.
+    pub rows: Vec<LeaderboardRow>,
+    /// Number of votes.
+    pub votes: i64,
+    /// Number of raters who voted.
+    pub raters: i64,
+}
+
+/// A model of the leaderboard.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeaderboardRow {
+    /// 1 + the number of models whose whole interval is above this one's.
+    pub rank: u32,
+    /// Id of the model.
+    pub model_id: ModelId,
+    /// Name of the model.
+    pub model: String,
+    /// The objective that it was trained with.
+    pub objective: Option<String>,
+    /// Rating from votes; none without votes.
+    pub rating: Option<Rating>,
+    /// Win rate over all its votes; none without votes.
+    pub win_rate: Option<WinRate>,
+    /// Mean scores by metrics.
+    pub scores: Vec<ModelScore>,
+}
+
+/// Win rates of pairs of models, and agreement among raters and between metrics and raters.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The question whose votes are counted.
+    pub question: Question,
+    /// Names of the models with votes, best rating first: the rows and columns of `win_rates`.
+    pub models: Vec<String>,
+    /// `win_rates[i][j]`: win rate of model i against model j; none without votes between them.
+    pub win_rates: Vec<Vec<Option<WinRate>>>,
+    /// Elo rating of each model. It depends on the order of the votes and has no interval.
+    pub elo: Vec<f64>,
+    /// Krippendorff's alpha of the answers about the same two images: 1 is full agreement, 0 is chance. None if no
+    /// images were judged by two raters, or if all answers are equal.
+    pub alpha: Option<f64>,
+    /// Number of pairs of images that several raters judged.
+    pub judged_by_several: i64,
+    /// Agreement of each metric with the raters.
+    pub metrics: Vec<MetricAgreement>,
+}
+
+/// Agreement of a metric with the raters.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricAgreement {
+    /// The metric.
+    pub metric: Metric,
+    /// Votes on two images that both have a score.
+    pub votes: i64,
+    /// Share of these votes that the scores agree with; 1/2 where only the scores or only the rater find a tie.
+    pub accuracy: Option<f64>,
+    /// Models with a rating and a mean score.
+    pub models: i64,
+    /// Spearman's correlation of these ratings and scores; none for fewer than two models.
+    pub rank_correlation: Option<f64>,
+}

@@ -1,0 +1,71 @@
+//! Paths of the API and of pages.
+
+use crate::evaluate::ReportFile;
+use crate::id::{JobId, RunId};
+
+/// Generates images (GET with a query, POST with a body).
+pub const GENERATE: &str = "/generate";
+/// Lists jobs (GET) or submits one (POST).
+pub const JOBS: &str = "/api/v1/jobs";
+/// A job.
+pub const JOB: &str = "/api/v1/jobs/{id}";
+/// A file of an evaluation's report; `{file}` is `report.html`, `report.json` or `scores.csv`.
+pub const JOB_REPORT: &str = "/api/v1/jobs/{id}/report/{file}";
+/// Requests that a job stops (POST).
+pub const JOB_CANCEL: &str = "/api/v1/jobs/{id}/cancel";
+/// Lists runs.
+pub const RUNS: &str = "/api/v1/runs";
+/// A run with its job and models.
+pub const RUN: &str = "/api/v1/runs/{id}";
+/// The curves of a run.
+pub const RUN_METRICS: &str = "/api/v1/runs/{id}/metrics";
+/// The sample images of a run.
+pub const RUN_SAMPLES: &str = "/api/v1/runs/{id}/samples";
+/// Lists models.
+pub const MODELS: &str = "/api/v1/models";
+/// A model.
+pub const MODEL: &str = "/api/v1/models/{id}";
+/// Lists images.
+pub const IMAGES: &str = "/api/v1/images";
+/// The record of an image.
+pub const IMAGE: &str = "/api/v1/images/{id}";
+/// The PNG of an image.
+pub const IMAGE_FILE: &str = "/api/v1/images/{id}/file";
+/// Creates a matchup of two images (POST).
+pub const MATCHUPS: &str = "/api/v1/matchups";
+/// The next matchup of the requesting rater.
+pub const MATCHUP_NEXT: &str = "/api/v1/matchups/next";
+/// The PNG of one side of a matchup, without anything that identifies its model; `{side}` is `left` or `right`.
+pub const MATCHUP_SIDE: &str = "/api/v1/matchups/{id}/{side}";
+/// Votes on a matchup (POST).
+pub const MATCHUP_VOTE: &str = "/api/v1/matchups/{id}/vote";
+/// Lists votes.
+pub const VOTES: &str = "/api/v1/votes";
+/// The votes as a set to train on.
+pub const VOTES_EXPORT: &str = "/api/v1/votes/export";
+/// Lists sets of pairs.
+pub const DATASETS: &str = "/api/v1/datasets";
+/// Lists pairs of a set.
+pub const DATASET_PAIRS: &str = "/api/v1/datasets/{name}/pairs";
+/// A pair of a set.
+pub const DATASET_PAIR: &str = "/api/v1/datasets/{name}/pairs/{index}";
+/// An image of a pair; `{side}` is `winner` or `loser`.
+pub const DATASET_IMAGE: &str = "/api/v1/datasets/{name}/pairs/{index}/{side}";
+/// Ratings and scores of all models.
+pub const LEADERBOARD: &str = "/api/v1/leaderboard";
+/// Win rates of pairs of models, and agreement of raters and metrics.
+pub const AGREEMENT: &str = "/api/v1/leaderboard/agreement";
+/// The OpenAPI document.
+pub const OPENAPI: &str = "/api/openapi.json";
+
+/// URL of a file of an evaluation job's report.
+#[must_use]
+pub fn report_url(job: JobId, file: ReportFile) -> String {
+    JOB_REPORT.replace("{id}", &job.to_string()).replace("{file}", file.name())
+}
+
+/// URL of a run's page.
+#[must_use]
+pub fn run_page(id: RunId) -> String {
+    format!("/runs/{id}")
+}

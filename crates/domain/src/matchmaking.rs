@@ -1,0 +1,218 @@
+//! Matchmaking: which two images a rater judges next. Pure functions; random draws are arguments.
+//!
+//! Two models are drawn first, those with the fewest votes against each other, and then a pair of their images. Two
+//! images are comparable if only the models differ: prompt, seed and all other parameters are equal.
+
+use crate::id::{ImageId, ModelId};
+use crate::image::Image;
+use crate::problem::Problems;
+use crate::ranking::Tally;
+use std::collections::{HashMap, HashSet};
+
+/// An evaluation image of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Key of its generation parameters; comparable images have equal keys.
+    pub params: String,
+    /// Id of the image.
+    pub image: ImageId,
+}
+
+/// The images of a new matchup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// The image on the left.
+    pub left: ImageId,
+    /// The image on the right.
+    pub right: ImageId,
+}
+
+/// Orders pairs of models by their votes, fewest first, and randomly among pairs with equally many. Leaves out pairs
+/// with a model that is not in `only`, unless `only` is empty.
+///
+/// Each pair must be in the order of its tally. `shuffle` must bring its argument into a uniformly random order.
+#[must_use]
+pub fn order_pairs(
+    mut pairs: Vec<(ModelId, ModelId)>,
+    only: &[ModelId],
+    tallies: &[Tally],
+    shuffle: impl FnOnce(&mut [(ModelId, ModelId)]),
+) -> Vec<(ModelId, ModelId)> {
+    let is_wanted = |model: &ModelId| only.is_empty() || only.contains(model);
+    pairs.retain(|(a, b)| is_wanted(a) && is_wanted(b));
+    let votes: HashMap<_, _> = tallies.iter().map(|tally| ((tally.a, tally.b), tally.votes())).collect();
+    shuffle(&mut pairs);
+    // A stable sort: pairs with equally many votes stay in random order.
+    pairs.sort_by_key(|pair| votes.get(pair).copied().unwrap_or(0));
+    pairs
+}
+
+/// Draws two comparable images of two models, and their sides. None if `judged` holds every comparable pair.
+///
+/// `judged`: the pairs of images that the rater has already judged, left and right. `draw(n)` must return a uniformly
+/// random number below n.
+#[must_use]
+pub fn draw_sides(
+    of_a: &[Candidate],
+    of_b: &[Candidate],
+    judged: &HashSet<(ImageId, ImageId)>,
+    mut draw: impl FnMut(usize) -> usize,
+) -> Option<Sides> {
+    let mut by_params: HashMap<&str, Vec<ImageId>> = HashMap::new();
+    for b in of_b {
+        by_params.entry(&b.params).or_default().push(b.image);
+    }
+    let comparable = of_a
+        .iter()
+        .flat_map(|a| by_params.get(a.params.as_str()).into_iter().flatten().map(|&b| (a.image, b)));
+    let open: Vec<(ImageId, ImageId)> =
+        comparable.filter(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a))).collect();
+    if open.is_empty() {
+        return None;
+    }
+    let (a, b) = open[draw(open.len())];
+    Some(if draw(2) == 1 { Sides { left: a, right: b } } else { Sides { left: b, right: a } })
+}
+
+/// The prompt of two images that a user wants to compare.
+///
+/// # Errors
+/// Names `image_a` or `image_b` if an image does not exist, was not made by a model, is by the same model as the
+/// other, or has another prompt.
+pub fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, Problems> {
+    let mut problems = Problems::default();
+    for (field, image) in [("image_a", a), ("image_b", b)] {
+        problems.require(image.is_some(), field, "there is no image of this id");
+    }
+    let (Some(a), Some(b)) = (a, b) else { return Err(problems) };
+    for (field, image) in [("image_a", a), ("image_b", b)] {
+        problems.require(
+            image.model_id.is_some(),
+            field,
+            "is a sample of a run: use a generated or evaluation image",
+        );
+    }
+    problems.require(
+        a.model_id.is_none() || a.model_id != b.model_id,
+        "image_b",
+        "is by the same model as image_a: use one by another model",
+    );
+    problems.require(
+        a.params.prompt == b.params.prompt,
+        "image_b",
+        "has another prompt than image_a: use one of the same prompt",
+    );
+    problems.into_result()?;
+    Ok(a.params.prompt.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, Sides, draw_sides, order_pairs, shared_prompt};
+    use crate::Timestamp;
+    use crate::id::{ImageId, ModelId};
+    use crate::image::{GenerationParams, Image, Purpose, Sampler};
+    use crate::ranking::Tally;
+    use std::collections::HashSet;
+    use uuid::Uuid;
+
+    fn model(n: u128) -> ModelId {
+        ModelId(Uuid::from_u128(n))
+    }
+
+    fn image(n: u128) -> ImageId {
+        ImageId(Uuid::from_u128(n))
+    }
+
+    fn pair(a: u128, b: u128) -> (ModelId, ModelId) {
+        (model(a), model(b))
+    }
+
+    fn candidates(images: &[(&str, u128)]) -> Vec<Candidate> {
+        images.iter().map(|&(params, n)| Candidate { params: params.to_owned(), image: image(n) }).collect()
+    }
+
+    #[test]
+    fn pairs_with_the_fewest_votes_come_first_and_equal_ones_in_shuffled_order() {
+        let tally = |a, b, wins_a, wins_b, ties| Tally { a: model(a), b: model(b), wins_a, wins_b, ties };
+        let tallies = [tally(1, 2, 1, 1, 1), tally(1, 3, 0, 2, 0), tally(2, 3, 0, 0, 2)];
+        let pairs = vec![pair(1, 2), pair(1, 3), pair(1, 4), pair(2, 3), pair(2, 4)];
+        let ordered = order_pairs(pairs, &[], &tallies, <[_]>::reverse);
+        // No votes: (2, 4) and (1, 4). Two votes: (2, 3) and (1, 3). Three votes: (1, 2).
+        assert_eq!(ordered, [pair(2, 4), pair(1, 4), pair(2, 3), pair(1, 3), pair(1, 2)]);
+    }
+
+    #[test]
+    fn pairs_are_restricted_to_the_wanted_models() {
+        let pairs = vec![pair(1, 2), pair(1, 3), pair(2, 3)];
+        let wanted = order_pairs(pairs.clone(), &[model(1), model(3)], &[], |_| {});
+        assert_eq!(wanted, [pair(1, 3)]);
+        assert_eq!(order_pairs(pairs.clone(), &[model(1)], &[], |_| {}), []);
+        assert_eq!(order_pairs(pairs.clone(), &[], &[], |_| {}), pairs);
+    }
+
+    #[test]
+    fn only_images_of_equal_parameters_are_drawn_and_the_draws_decide_pair_and_side() {
+        let of_a = candidates(&[("p", 1), ("q", 2), ("only a", 3)]);
+        let of_b = candidates(&[("q", 12), ("q", 13), ("p", 11), ("only b", 14)]);
+        let drawn = |choice: usize, side: usize| {
+            let mut draws = [(3, choice), (2, side)].into_iter();
+            let drawn = draw_sides(&of_a, &of_b, &HashSet::new(), |below| {
+                let (expected, draw) = draws.next().expect("two draws");
+                assert_eq!(below, expected);
+                draw
+            });
+            drawn.expect("something to judge")
+        };
+        assert_eq!(drawn(0, 1), Sides { left: image(1), right: image(11) });
+        assert_eq!(drawn(0, 0), Sides { left: image(11), right: image(1) });
+        assert_eq!(drawn(1, 1), Sides { left: image(2), right: image(12) });
+        assert_eq!(drawn(2, 0), Sides { left: image(13), right: image(2) });
+    }
+
+    #[test]
+    fn a_pair_that_was_judged_is_not_drawn_again_whatever_its_sides_were() {
+        let (of_a, of_b) = (candidates(&[("p", 1), ("q", 2)]), candidates(&[("p", 11), ("q", 12)]));
+        let mut judged = HashSet::from([(image(1), image(11))]);
+        let drawn = draw_sides(&of_a, &of_b, &judged, |n| n - 1);
+        assert_eq!(drawn, Some(Sides { left: image(2), right: image(12) }));
+        judged.insert((image(12), image(2)));
+        assert_eq!(draw_sides(&of_a, &of_b, &judged, |n| n - 1), None);
+        assert_eq!(draw_sides(&of_a, &[], &HashSet::new(), |n| n - 1), None);
+    }
+
+    #[test]
+    fn images_of_one_prompt_by_two_models_share_it() {
+        let of = |model_id, prompt: &str| Image {
+            id: image(1),
+            model_id,
+            run_id: None,
+            step: None,
+            purpose: Purpose::Evaluation,
+            params: GenerationParams {
+                prompt: prompt.to_owned(),
+                negative_prompt: String::new(),
+                seed: 0,
+                steps: 20,
+                guidance_scale: 7.5,
+                width: 64,
+                height: 64,
+                sampler: Sampler::Ddim,
+                lora: Vec::new(),
+            },
+            artifact: String::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        let (a, b) = (of(Some(model(1)), "p"), of(Some(model(2)), "p"));
+        assert_eq!(shared_prompt(Some(&a), Some(&b)), Ok("p".to_owned()));
+        let fields = |a: Option<&Image>, b: Option<&Image>| {
+            let problems = shared_prompt(a, b).expect_err("not comparable");
+            problems.0.into_iter().map(|problem| problem.field).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(None, None), ["image_a", "image_b"]);
+        assert_eq!(fields(Some(&a), Some(&a)), ["image_b"]);
+        assert_eq!(fields(Some(&a), Some(&of(Some(model(2)), "q"))), ["image_b"]);
+        assert_eq!(fields(Some(&of(None, "p")), Some(&b)), ["image_a"]);
+        assert_eq!(fields(Some(&of(None, "p")), Some(&of(None, "q"))), ["image_a", "image_b", "image_b"]);
+    }
+}

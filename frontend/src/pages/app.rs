@@ -1,0 +1,30 @@
+//! The routes of all pages.
+
+use crate::pages::{
+    dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run, runs,
+};
+use leptos::prelude::*;
+use leptos_router::components::{Route, Router, Routes};
+use leptos_router::{SsrMode, path};
+
+/// The page that the URL's path selects.
+#[component]
+pub fn App() -> impl IntoView {
+    view! {
+        <Router>
+            <Routes fallback=not_found::NotFound>
+                <Route path=path!("/") view=runs::Runs ssr=SsrMode::Async />
+                <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
+                <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
+                <Route path=path!("/models") view=models::Models ssr=SsrMode::Async />
+                <Route path=path!("/datasets") view=datasets::Datasets ssr=SsrMode::Async />
+                <Route path=path!("/datasets/:name") view=dataset::DatasetPage ssr=SsrMode::Async />
+                <Route path=path!("/datasets/:name/:index") view=pair::PairPage ssr=SsrMode::Async />
+                <Route path=path!("/playground") view=generate::Generate ssr=SsrMode::Async />
+                <Route path=path!("/judge") view=judge::JudgePage ssr=SsrMode::Async />
+                <Route path=path!("/leaderboard") view=leaderboard::LeaderboardPage ssr=SsrMode::Async />
+                <Route path=path!("/docs") view=docs::Docs ssr=SsrMode::Async />
+            </Routes>
+        </Router>
+    }
+}
