@@ -1,6 +1,8 @@
-//! `diff-contrast-trainer`: the command line of training and evaluation, and the worker that runs queued jobs.
+//! `diff-contrast-trainer`: the command line for training, evaluation, models and data sets, and the worker that runs
+//! queued jobs.
 
 mod command;
+mod storage;
 mod worker;
 
 use crate::command::convert::ConvertCommand;
@@ -17,9 +19,13 @@ use crate::command::train::TrainCommand;
 use crate::worker::WorkerCommand;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use process::exit::exit_code;
 use shapes_model::ShapesCommand;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
-/// Trains and evaluates text-to-image models on human preferences.
+/// Fine-tunes text-to-image models on human preferences, and evaluates them.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -29,43 +35,48 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a model as a config file says.
+    /// Train a model as specified in a config file.
     Train(TrainCommand),
-    /// Encode a set once, for all runs that learn from it.
+    /// Encode a data set once, for all runs that train on it.
     Prepare(PrepareCommand),
-    /// Make a set of pairs in which images lose against their edited versions.
+    /// Make a style set: pairs in which an edited image wins against its original.
     Style(StyleCommand),
-    /// Write the team's votes as a set that others can train on.
+    /// Export the team's votes as a data set for training.
     ExportVotes(ExportVotesCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
     Replay(ReplayCommand),
-    /// Turn a file of torch or safetensors into safetensors, running nothing of it.
+    /// Convert a torch or safetensors file to safetensors, without running code from it.
     Convert(ConvertCommand),
-    /// Take in a model: a folder, a checkpoint in one file, or a repository of the hub.
+    /// Import a model: a folder, a single-file checkpoint, or a repository of the Hugging Face hub.
     Import(Box<ImportCommand>),
-    /// Write a model as a folder that diffusers loads.
+    /// Export a model as a folder that diffusers loads.
     Export(ExportCommand),
-    /// Say what this machine offers, and check that its devices compute what they should.
+    /// Show this machine's devices, and check that they compute correct results.
     Doctor(DoctorCommand),
-    /// Compare models on the same prompts and noise, as a config file says.
+    /// Compare models on the same prompts and noise, as specified in a config file.
     Evaluate(EvaluateCommand),
-    /// Tell how far two sets of images lie apart (FID).
+    /// Compute the Frechet distance (FID) of two sets of images.
     Fid(FidCommand),
-    /// Work off the queue.
+    /// Run the jobs in the queue.
     Worker(WorkerCommand),
-    /// Make or look at the bundled model and its world.
+    /// Make and measure the bundled model.
     Shapes(ShapesCommand),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     process::resources::prepare();
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into()),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match Arguments::parse().command {
+    exit_code("diff-contrast-trainer", run(Arguments::parse().command))
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Train(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Style(command) => command.run(),

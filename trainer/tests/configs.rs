@@ -1,4 +1,4 @@
-//! Every config of the project is a spec that can be asked for, and those of the paper say what the paper says.
+//! Every config in `trainer/configs` is a valid spec, and the paper's configs have the paper's settings.
 
 use domain::prepare::Crop;
 use domain::train::{HorizontalFlip, MicroConditioningSpec, Objective, OptimizerSpec, TrainSpec};
@@ -8,7 +8,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)
 }
 
-/// A config's spec.
+/// The spec in a config file, validated.
 fn read(file: &Path) -> TrainSpec {
     let text = std::fs::read_to_string(file).expect("a config");
     let spec: TrainSpec = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -33,9 +33,9 @@ fn every_training_config_is_valid() {
     }
 }
 
-/// method.md section 3: batch, beta, tau, optimiser and rate of every run.
+/// Batch size, beta, tau, optimiser and learning rate of every run (docs/method.md, "The paper's settings").
 #[test]
-fn the_papers_configs_say_what_the_paper_says() {
+fn the_papers_configs_have_the_papers_settings() {
     let files = files("paper");
     assert_eq!(files.len(), 18);
     for file in files {
@@ -45,32 +45,32 @@ fn the_papers_configs_say_what_the_paper_says() {
         let (batch, accumulation) = if sdxl { (8, 8) } else { (16, 4) };
         assert_eq!((spec.batch_size, spec.gradient_accumulation), (batch, accumulation * 8), "{name}");
         assert_eq!(matches!(spec.optimizer, OptimizerSpec::Adafactor { .. }), sdxl, "{name}");
-        // Diffusion-DPO's script, to which the paper's code is an addition.
+        // As in Diffusion-DPO's training script, which the paper's code extends.
         let flips = (spec.horizontal_flip, spec.crop);
         assert_eq!(flips, (HorizontalFlip::PerImage, Crop::Centre), "{name}");
-        let told = if sdxl { MicroConditioningSpec::Whole } else { MicroConditioningSpec::Image };
-        assert_eq!(spec.micro_conditioning, told, "{name}");
+        let sizes = if sdxl { MicroConditioningSpec::Whole } else { MicroConditioningSpec::Image };
+        assert_eq!(spec.micro_conditioning, sizes, "{name}");
         match spec.objective {
             Objective::Sft {} => assert!(sft, "{name}"),
             Objective::DiffContrast { beta, tau, .. } => {
-                let right = match (style, sdxl) {
+                let expected = match (style, sdxl) {
                     (false, false) => (2000.0, 0.01),
                     (false, true) => (5000.0, 0.5),
                     (true, _) => (5000.0, 5.0),
                 };
-                assert!(!sft && (beta, tau) == right, "{name}: {beta} {tau}");
+                assert!(!sft && (beta, tau) == expected, "{name}: {beta} {tau}");
             }
             _ => panic!("{name}: another objective"),
         }
         let beta = if style || sdxl { 5000.0 } else { 2000.0 };
         let slow = name.contains("2-contrast") && !name.contains("van-gogh");
-        let right = match (name.rsplit('-').next(), sft) {
+        let expected = match (name.rsplit('-').next(), sft) {
             (Some("launcher"), _) => 1e-8 * 512.0,
             (Some("4"), true) => 1e-7,
             (Some("4"), false) => 1e-8,
             _ => 2000.0 / beta * 2.048e-8 * if slow { 0.1 } else { 1.0 },
         };
         let rate = spec.effective_rate();
-        assert!((rate / right - 1.0).abs() < 1e-9, "{name}: {rate:e} for {right:e}");
+        assert!((rate / expected - 1.0).abs() < 1e-9, "{name}: {rate:e} instead of {expected:e}");
     }
 }

@@ -1,4 +1,4 @@
-//! The command `convert` as people run it, on files that torch wrote and on what it wrote itself.
+//! The command `convert`, on files that torch wrote and on files that it wrote itself.
 
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures/torch_files").join(name)
 }
 
-/// Runs it; standard output and error, and whether it went well.
+/// Runs the command; returns standard output, standard error and whether it succeeded.
 fn convert(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (String, String, bool) {
     let output = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
         .arg("convert")
@@ -35,7 +35,7 @@ fn write(file: &Path, tensors: &[Named]) {
 }
 
 fn names(file: &Path) -> Vec<String> {
-    let bytes = std::fs::read(file).expect("what was written");
+    let bytes = std::fs::read(file).expect("the output");
     let mut names: Vec<String> = safetensors::SafeTensors::deserialize(&bytes)
         .expect("safetensors")
         .names()
@@ -62,7 +62,7 @@ fn a_torch_file_becomes_safetensors() {
         let (stdout, stderr, ok) = convert(&[&fixture(&format!("{name}.pt")), &out]);
         assert!(ok && stdout.is_empty(), "{stderr}");
         let expected = std::fs::read(fixture(&format!("{name}.safetensors"))).expect("a fixture");
-        assert!(std::fs::read(&out).expect("what was written") == expected, "{name}");
+        assert!(std::fs::read(&out).expect("the output") == expected, "{name}");
     }
     let (_, stderr, ok) = convert(&[&fixture("checkpoint_3_zip.pt"), &out, &"--root", &"state_dict"]);
     assert!(ok, "{stderr}");
@@ -71,7 +71,7 @@ fn a_torch_file_becomes_safetensors() {
 }
 
 #[test]
-fn a_list_needs_no_out_and_survives_what_cannot_be_read() {
+fn a_list_needs_no_output_file_and_includes_readable_tensors_only() {
     let (stdout, stderr, ok) = convert(&[&fixture("network_legacy.pt"), &"--list", &"--root", &"body"]);
     assert!(ok, "{stderr}");
     assert_eq!(stdout.lines().next(), Some("0.weight\tF32\t[2, 3]"));
@@ -83,14 +83,14 @@ fn a_list_needs_no_out_and_survives_what_cannot_be_read() {
 }
 
 #[test]
-fn a_failure_leaves_what_was_there() {
+fn a_failure_keeps_the_old_output() {
     let scratch = tempfile::tempdir().expect("a folder");
     let out = scratch.path().join("out.safetensors");
-    std::fs::write(&out, "as it was").expect("room");
+    std::fs::write(&out, "old").expect("room");
     for name in ["quantised.pt", "collision.pt", "script.pt", "plain.pt", "no_tensors.pt", "absent.pt"] {
         let (_, stderr, ok) = convert(&[&fixture(name), &out]);
         assert!(!ok && stderr.contains(name), "{stderr}");
-        assert_eq!(std::fs::read(&out).expect("the old file"), b"as it was");
+        assert_eq!(std::fs::read(&out).expect("the old file"), b"old");
     }
     assert_eq!(std::fs::read_dir(scratch.path()).expect("the folder").count(), 1);
     write(&out, &aesthetic());
@@ -99,7 +99,7 @@ fn a_failure_leaves_what_was_there() {
 }
 
 #[test]
-fn a_prefix_is_taken_off_the_names_that_have_it() {
+fn a_prefix_is_removed_from_the_names_that_have_it() {
     let scratch = tempfile::tempdir().expect("a folder");
     let (file, out) = (scratch.path().join("in.safetensors"), scratch.path().join("out.safetensors"));
     let tensors = ["module.a", "module.b.c", "modules.d", "e"].map(|name| (name.to_owned(), vec![2]));
@@ -113,14 +113,14 @@ fn a_prefix_is_taken_off_the_names_that_have_it() {
         assert_eq!(names(&out), expected);
     }
     let (_, stderr, ok) = convert(&[&file, &out, &"--strip-prefix", &"nothing."]);
-    assert!(!ok && stderr.contains("no name begins so"), "{stderr}");
+    assert!(!ok && stderr.contains("no tensor's name starts with it"), "{stderr}");
     write(&file, &["module.e", "e"].map(|name| (name.to_owned(), vec![2])));
     let (_, stderr, ok) = convert(&[&file, &out, &"--strip-prefix", &"module."]);
     assert!(!ok && stderr.contains("two tensors that would be named \"e\""), "{stderr}");
 }
 
 #[test]
-fn a_published_model_must_be_whole() {
+fn a_published_model_must_have_exactly_its_tensors() {
     let scratch = tempfile::tempdir().expect("a folder");
     let (file, out) = (scratch.path().join("in.safetensors"), scratch.path().join("out.safetensors"));
     let try_with = |change: &dyn Fn(&mut Tensors), arguments: &[&str]| {

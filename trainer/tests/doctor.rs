@@ -1,4 +1,4 @@
-//! `doctor` examines this machine, and refuses devices that are not there by name.
+//! The command `doctor`: a correct machine passes, and unusable devices and models are refused.
 
 use std::process::{Command, Output};
 
@@ -14,7 +14,7 @@ fn doctor(model: &str, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn every_part_computes_what_f64_does() {
+fn every_part_agrees_with_f64() {
     for model in [BUNDLED, SDXL] {
         let output = doctor(model, &["--device", "cpu"]);
         let text = String::from_utf8_lossy(&output.stdout);
@@ -30,9 +30,9 @@ fn every_part_computes_what_f64_does() {
     }
 }
 
-/// A UNet of SDXL over one text encoder: refused by the field that shows it.
+/// SDXL's UNet with only one text encoder.
 #[test]
-fn parts_of_two_kinds_of_model_are_refused() {
+fn parts_of_different_kinds_of_models_are_refused() {
     let scratch = tempfile::tempdir().expect("a folder");
     for part in ["text_encoder", "tokenizer", "unet", "vae"] {
         let (from, to) = (std::path::Path::new(SDXL).join(part), scratch.path().join(part));
@@ -48,7 +48,7 @@ fn parts_of_two_kinds_of_model_are_refused() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_refused_with_the_remedy() {
+fn an_unknown_device_is_refused_with_the_remedy() {
     let output = doctor(BUNDLED, &["--device", "cuda:4096"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("cuda:4096"), "{error}");

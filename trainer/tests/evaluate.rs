@@ -1,5 +1,5 @@
-//! `evaluate` on the bundled model, by the real program: the report's three forms, and that a killed evaluation goes on to the
-//! same bytes.
+//! The command `evaluate` on the bundled model: the three forms of the report, and that a killed and restarted
+//! evaluation writes the same bytes.
 
 use serde_json::Value;
 use std::path::Path;
@@ -29,8 +29,8 @@ fn command(config: &Path, out: &Path) -> Command {
     command
 }
 
-/// A model that differs from the bundled one in its weights.
-fn other(folder: &Path) {
+/// Writes a model with the bundled one's UNet and other weights.
+fn write_other(folder: &Path) {
     let bundled = Path::new(MODELS).join("shapes/unet");
     let unet = folder.join("unet");
     std::fs::create_dir_all(&unet).expect("a folder");
@@ -44,10 +44,10 @@ fn other(folder: &Path) {
 }
 
 #[test]
-fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
+fn a_killed_evaluation_gives_the_report_of_an_uninterrupted_one() {
     let scratch = tempfile::tempdir().expect("a folder");
     let at = |name: &str| scratch.path().join(name);
-    other(&at("other"));
+    write_other(&at("other"));
     let text = CONFIG.replace("MODELS", MODELS).replace("OTHER", &at("other").display().to_string());
     std::fs::write(at("spec.toml"), text).expect("written");
 
@@ -57,13 +57,13 @@ fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
     let mut killed = command(&at("spec.toml"), &at("killed")).spawn().expect("the program");
     let begun = Instant::now();
     while !at("killed/images/01/00007.png").is_file() {
-        assert!(begun.elapsed() < Duration::from_secs(300), "no image came");
+        assert!(begun.elapsed() < Duration::from_secs(300), "no image was generated");
         std::thread::sleep(Duration::from_millis(5));
     }
     killed.kill().expect("killed");
-    killed.wait().expect("its end");
-    assert!(!at("killed/report.html").exists(), "it was done before it could be killed");
-    // As if it had died while it wrote: one image of a batch is missing.
+    killed.wait().expect("an exit status");
+    assert!(!at("killed/report.html").exists(), "it finished before it was killed");
+    // As if it was killed while it wrote a batch: one image is missing.
     std::fs::remove_file(at("killed/images/01/00003.png")).expect("removed");
     let output = command(&at("spec.toml"), &at("killed")).output().expect("the program");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -75,7 +75,7 @@ fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
     let report = std::fs::read(at("whole/report.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     assert_eq!((&report["prompts"], &report["baseline"]), (&18.into(), &"shapes".into()));
-    // The same weights draw the same images from the same noise; other weights do not.
+    // The same weights generate the same images from the same noise; other weights do not.
     let comparisons = report["comparisons"].as_array().expect("comparisons");
     let of = |model: &str, metric: &str| {
         let found = comparisons.iter().find(|c| c["model"] == model && c["metric"] == metric);
@@ -91,7 +91,7 @@ fn a_killed_evaluation_ends_in_the_report_of_an_undisturbed_one() {
     let table = std::fs::read_to_string(at("whole/scores.csv")).expect("a table");
     assert_eq!(table.lines().count(), 1 + 3 * 2 * 18);
 
-    // The folder is this evaluation's.
+    // The folder belongs to this evaluation.
     std::fs::write(
         at("spec.toml"),
         CONFIG.replace("seed = 5", "seed = 6").replace(", \"other=OTHER\"", "").replace("MODELS", MODELS),

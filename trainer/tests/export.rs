@@ -1,4 +1,4 @@
-//! `export` of a model of SDXL's shape, and of adapters: what is written is what diffusers writes, by name, shape and value.
+//! `export` of a model of SDXL's shape, and of adapters: names, shapes and values are those that diffusers writes.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -15,17 +15,17 @@ use training::recipes::callbacks::Callbacks;
 use training::recipes::run_paths::RunPaths;
 use training::recipes::train::train;
 
-/// A model as diffusers wrote it, in half precision.
+/// A model that diffusers wrote, in half precision.
 fn sdxl() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/diffusion/tests/fixtures/sdxl")
 }
 
-/// The folder of models, with the fixture imported as `tiny`.
+/// A folder of models with the fixture imported as `tiny`.
 fn models(scratch: &Path) -> PathBuf {
     let models = scratch.join("models");
-    let told = succeed(&["import", sdxl().to_str().expect("a path"), "--name", "tiny"], &models);
+    let output = succeed(&["import", sdxl().to_str().expect("a path"), "--name", "tiny"], &models);
     for words in ["text_encoder_2: ", "64 x 64 pixels", "euler"] {
-        assert!(told.contains(words), "{told}");
+        assert!(output.contains(words), "{output}");
     }
     models
 }
@@ -47,7 +47,7 @@ fn succeed(arguments: &[&str], models: &Path) -> String {
     stdout
 }
 
-/// Shape and values by name.
+/// Shapes and values by name.
 fn tensors(file: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let tensors = candle_core::safetensors::load(file, &Device::Cpu).expect("safetensors");
     let values = |tensor: &candle_core::Tensor| {
@@ -69,7 +69,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn sdxl_is_written_as_diffusers_writes_it() {
+fn sdxl_is_exported_as_diffusers_writes_it() {
     let scratch = tempfile::tempdir().expect("a folder");
     let models = models(scratch.path());
     for dtype in ["f32", "f16"] {
@@ -79,7 +79,7 @@ fn sdxl_is_written_as_diffusers_writes_it() {
         for (part, file) in PARTS {
             let (theirs, ours) = (sdxl().join(part), out.join(part));
             assert_eq!(json_of(&ours.join("config.json")), json_of(&theirs.join("config.json")), "{part}");
-            // Equal names, shapes and values; the fixture's are halves.
+            // The fixture is in half precision, so both types hold its values exactly.
             assert!(tensors(&ours.join(file)) == tensors(&theirs.join(file)), "{part}");
             let bytes = fs::read(ours.join(file)).expect("weights");
             let kind =
@@ -111,28 +111,28 @@ fn sdxl_is_written_as_diffusers_writes_it() {
         );
         assert!(out.join("sample.png").is_file());
     }
-    // An export is a model like any other; what it says of a missing negative prompt is the model's own word.
+    // The model's own entry about empty negative prompts is kept, and the export can be imported again.
     let index = models.join("tiny/model_index.json");
-    let mut told = json_of(&index);
-    told["force_zeros_for_empty_prompt"] = json!(false);
-    fs::write(&index, told.to_string()).expect("room");
+    let mut changed = json_of(&index);
+    changed["force_zeros_for_empty_prompt"] = json!(false);
+    fs::write(&index, changed.to_string()).expect("room");
     let out = scratch.path().join("empty");
     succeed(&["export", "tiny", "--out", out.to_str().expect("a path")], &models);
     assert_eq!(json_of(&out.join("model_index.json"))["force_zeros_for_empty_prompt"], json!(false));
     succeed(&["import", out.to_str().expect("a path"), "--name", "again"], &models);
 
-    // A UNet of SDXL over nothing that has a second text encoder.
+    // A UNet of SDXL without a second text encoder.
     fs::remove_dir_all(models.join("again/text_encoder_2")).expect("a folder");
-    let out = scratch.path().join("half a model");
+    let out = scratch.path().join("incomplete");
     let (_, stderr, ok) = run(&["export", "again", "--out", out.to_str().expect("a path")], &models);
     assert!(!ok && stderr.contains("--base") && !out.exists(), "{stderr}");
 }
 
-/// Keeps the last model.
+/// Keeps the last saved model.
 #[derive(Default)]
-struct Last(Option<SavedModel>);
+struct LastModel(Option<SavedModel>);
 
-impl Callbacks for Last {
+impl Callbacks for LastModel {
     fn model(&mut self, model: &SavedModel) -> Result<()> {
         self.0 = Some(model.clone());
         Ok(())
@@ -142,10 +142,9 @@ impl Callbacks for Last {
     }
 }
 
-/// An adapter, and one over it: exported, both are fused into a UNet that needs neither, of the names and shapes of the
-/// base's.
+/// The export of an adapter, and of an adapter over it, is a UNet with the names and shapes of the base's.
 #[test]
-fn adapters_are_fused() {
+fn adapters_are_fused_into_the_exported_unet() {
     let scratch = tempfile::tempdir().expect("a folder");
     let models = models(scratch.path());
     let spec = |name: &str, base: &str| -> TrainSpec {
@@ -156,17 +155,17 @@ fn adapters_are_fused() {
         );
         toml::from_str(&text).expect("a spec")
     };
-    let learn = |spec: &TrainSpec, start: PartFolders| {
+    let train_adapter = |spec: &TrainSpec, start: PartFolders| {
         let run = scratch.path().join(&spec.name);
-        let places = RunPaths { start, reference: None, run, cache: scratch.path().join("cache") };
-        let mut last = Last::default();
-        train(spec, &places, &Device::Cpu, &mut last).expect("trains");
+        let paths = RunPaths { start, reference: None, run, cache: scratch.path().join("cache") };
+        let mut last = LastModel::default();
+        train(spec, &paths, &Device::Cpu, &mut last).expect("trains");
         last.0.expect("a model").folder
     };
     let tiny = models.join("tiny");
-    let first = learn(&spec("first", "tiny"), PartFolders::new(&tiny, None));
+    let first = train_adapter(&spec("first", "tiny"), PartFolders::new(&tiny, None));
     let over = first.to_str().expect("a path");
-    let second = learn(&spec("second", over), PartFolders::with_bases(&first, vec![tiny.clone()]));
+    let second = train_adapter(&spec("second", over), PartFolders::with_bases(&first, vec![tiny.clone()]));
 
     let export = |model: &Path, name: &str| {
         let out = scratch.path().join(name);
@@ -186,8 +185,8 @@ fn adapters_are_fused() {
         let (_, fused) = PartFolders::with_bases(folder, bases).unet(&Device::Cpu).expect("a UNet");
         assert_eq!(ours.len(), fused.len());
         for (name, (shape, values)) in &ours {
-            let right = fused[name].flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
-            assert!(shape == fused[name].dims() && *values == right, "{name}");
+            let expected = fused[name].flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
+            assert!(shape == fused[name].dims() && *values == expected, "{name}");
             assert_eq!(*shape, base[name].0, "{name}");
             let adapted =
                 ["to_k", "to_q", "to_v", "to_out.0"].iter().any(|t| name.ends_with(&format!("{t}.weight")));

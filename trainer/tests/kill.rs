@@ -1,4 +1,5 @@
-//! A run whose process is killed, whenever that is, ends in the very weights and curves of an undisturbed one.
+//! A run whose process is killed at any time and restarted gives the same weights and metrics as an uninterrupted
+//! one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,7 +33,7 @@ fn start(config: &Path, run: &Path) -> Child {
 }
 
 fn finish(process: Child) {
-    let output = process.wait_with_output().expect("its end");
+    let output = process.wait_with_output().expect("an exit status");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -42,18 +43,18 @@ fn weights(run: &Path) -> Vec<u8> {
     network.or_else(|_| std::fs::read(model.join("pytorch_lora_weights.safetensors"))).expect("a model")
 }
 
-/// Every point of the curves but how fast it was, which no two runs share.
-fn curves(run: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("curves");
+/// All metrics except the speed, which differs between runs.
+fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     let mut points: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("a point")).collect();
     for point in &mut points {
-        point.as_object_mut().expect("an object").remove("samples_per_second").expect("a speed");
+        point.as_object_mut().expect("an object").remove("samples_per_second").expect("the speed");
     }
     points
 }
 
-/// The models that are left, by their folders' names.
+/// Names of the folders of the remaining models.
 fn models(run: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(run.join("models")).expect("models");
     let mut names: Vec<String> =
@@ -63,11 +64,11 @@ fn models(run: &Path) -> Vec<String> {
 }
 
 #[test]
-fn killed_at_any_moment() {
+fn killed_with_adafactor_and_a_moving_average() {
     check("ema_decay = 0.9\noptimizer = { kind = 'adafactor' }");
 }
 
-/// With everything that a run may remember beside its weights, and models that come and go.
+/// With int8 moments, validation and checkpoint rotation.
 #[test]
 fn killed_while_checkpoints_rotate() {
     check(
@@ -86,34 +87,34 @@ fn killed_while_an_adapter_trains() {
     check("ema_decay = 0.9\nlora = { rank = 2 }");
 }
 
-/// `KILLS` says how often; a few by default.
+/// Kills the process `KILLS` times, 3 by default, then lets it finish.
 fn check(more: &str) {
     let scratch = tempfile::tempdir().expect("a folder");
     let config = scratch.path().join("config.toml");
     std::fs::write(&config, format!("{CONFIG}{more}")).expect("a config");
     let run = |name: &str| -> PathBuf { scratch.path().join(name) };
-    let began = Instant::now();
+    let start_time = Instant::now();
     finish(start(&config, &run("whole")));
-    let whole = began.elapsed();
+    let whole = start_time.elapsed();
 
     let kills: u32 = std::env::var("KILLS").map_or(3, |text| text.parse().expect("KILLS is a number"));
     let mut died = 0;
     for kill in 0..kills {
-        // A run that is nearly done is begun anew, so that every part of it is hit.
+        // A finished run is started over, so that kills hit every part of a run.
         if run("parts").join("models/step-0000006").exists() {
             std::fs::remove_dir_all(run("parts")).expect("removed");
         }
         let mut process = start(&config, &run("parts"));
-        // Multiples of the golden ratio come to lie evenly between 0 and 1, however many there are.
+        // Multiples of the golden ratio modulo 1 are spread evenly, whatever their number.
         let moment = (f64::from(kill + 1) * 0.618_033_988_75).fract();
         std::thread::sleep(whole.mul_f64(0.02 + 0.9 * moment));
         process.kill().expect("killed");
-        died += u32::from(!process.wait().expect("its end").success());
+        died += u32::from(!process.wait().expect("an exit status").success());
     }
-    assert!(died > 0, "every process was faster than its killer");
+    assert!(died > 0, "every process finished before it was killed");
     finish(start(&config, &run("parts")));
-    assert!(weights(&run("whole")) == weights(&run("parts")), "other weights");
-    assert_eq!(curves(&run("whole")), curves(&run("parts")));
+    assert!(weights(&run("whole")) == weights(&run("parts")), "the weights differ");
+    assert_eq!(metrics(&run("whole")), metrics(&run("parts")));
     assert_eq!(models(&run("whole")), models(&run("parts")));
-    println!("{died} of {kills} processes died before their end");
+    println!("{died} of {kills} processes were killed before they finished");
 }

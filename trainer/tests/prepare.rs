@@ -1,5 +1,5 @@
-//! Encoding a set: killed at any moment it ends in the same bytes; what has not changed is kept; and training from shards
-//! is training from the images.
+//! Encoding a set: a killed and restarted run gives the same bytes, unchanged parts are kept, and training on shards
+//! equals training on the images.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -39,7 +39,7 @@ fn bundled() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes")
 }
 
-/// A folder of pairs of the bundled world, as PNG files, with one that is damaged.
+/// Writes a folder of pairs of the bundled world as PNG files. One file is damaged.
 fn folder_set(folder: &Path, pairs: u64) -> DataSpec {
     std::fs::create_dir(folder).expect("made");
     let mut list = String::new();
@@ -87,7 +87,7 @@ fn assert_close(a: &Tensor, b: &Tensor) {
 }
 
 #[test]
-fn shards_hold_what_the_encoders_make_of_each_image() {
+fn shards_hold_the_encoders_outputs_of_each_image() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
@@ -105,7 +105,7 @@ fn shards_hold_what_the_encoders_make_of_each_image() {
     let (vae, _) = Autoencoder::load(&bundled().join("vae"), &Device::Cpu, false).expect("a VAE");
     let (text, _) = TextTower::load(&bundled().join("text_encoder"), &Device::Cpu).expect("a text tower");
     let tokenizer = Tokenizer::load(&bundled().join("tokenizer")).expect("a tokenizer");
-    // One by one and out of order, where the shards were encoded four at a time.
+    // One at a time and out of order; the shards were encoded four at a time.
     for (row, seed) in [(9u32, 10u64), (0, 0), (3, 4), (2, 2), (6, 7)] {
         let pair = shapes::quality::quality_pair(seed);
         for (side, image) in [(Side::Winner, &pair.winner), (Side::Loser, &pair.loser)] {
@@ -135,7 +135,7 @@ fn shards_hold_what_the_encoders_make_of_each_image() {
     assert!(set.rows(mean, &[10]).is_err() && set.captions_of(&[10]).is_err());
 }
 
-/// When each file of the set was written.
+/// Modification times of the set's files.
 fn written(out: &Path) -> BTreeMap<String, std::time::SystemTime> {
     let entries = std::fs::read_dir(out).expect("a folder").map(|entry| entry.expect("an entry"));
     entries
@@ -161,7 +161,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_change_invalidates_what_it_must_and_nothing_else() {
+fn a_change_invalidates_only_the_parts_that_depend_on_it() {
     let scratch = tempfile::tempdir().expect("a folder");
     let model = scratch.path().join("model");
     copy(&bundled(), &model);
@@ -171,28 +171,28 @@ fn a_change_invalidates_what_it_must_and_nothing_else() {
     let first = prepare(&out, &data, &folders).expect("encodes");
     let before = written(&out);
     assert_eq!(before.len(), 7, "two shards of three parts, and the manifest");
-    prepare(&out, &data, &folders).expect("is there");
-    assert_eq!(written(&out), before, "nothing is made twice");
+    prepare(&out, &data, &folders).expect("up to date");
+    assert_eq!(written(&out), before, "parts that are up to date are not encoded again");
 
-    // Another text encoder: here another spelling of its config, which its hash cannot tell from another network.
+    // Another text encoder. A change of its config file is enough, because the file is hashed.
     let config = model.join("text_encoder/config.json");
     let text = std::fs::read_to_string(&config).expect("a config");
     std::fs::write(&config, text + "\n").expect("written");
     let second = prepare(&out, &data, &folders).expect("encodes");
     let after = written(&out);
     for (name, time) in &after {
-        let anew = name.starts_with("text-") || name == "manifest.json";
-        assert_eq!(before[name] != *time, anew, "{name}");
+        let is_new = name.starts_with("text-") || name == "manifest.json";
+        assert_eq!(before[name] != *time, is_new, "{name}");
     }
     assert_eq!(first.parts["latents"], second.parts["latents"]);
     assert_ne!(first.parts["text"].key, second.parts["text"].key);
 
-    // A shorter set: other shards, and none of the old ones stays behind.
+    // A shorter set: other shards, and the old ones are removed.
     let data: DataSpec = toml::from_str("source = 'shapes'\nset = 'winter'\ncount = 4").expect("a spec");
     prepare(&out, &data, &folders).expect("encodes");
     assert_eq!(written(&out).len(), 4);
 
-    // A set prepared by one model's encoders is not given to another's.
+    // A set that was encoded by other encoders is refused.
     let prepared: DataSpec =
         toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
     let cache = scratch.path().join("cache");
@@ -209,7 +209,7 @@ fn a_change_invalidates_what_it_must_and_nothing_else() {
     );
 }
 
-/// A safety checker of random weights whose first concept has this threshold, and all others none that is ever passed.
+/// Writes a safety checker with random weights. Its first concept has this threshold; the others flag nothing.
 fn checker(folder: &Path, threshold: f32) -> ImageFilterSpec {
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/evaluation/tests/fixtures/safety_checker");
@@ -228,13 +228,13 @@ fn checker(folder: &Path, threshold: f32) -> ImageFilterSpec {
 }
 
 #[test]
-fn flagged_images_are_left_out_and_named() {
+fn flagged_images_are_left_out_and_reported() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
     let folders = PartFolders::new(&bundled(), None);
 
-    // What the checker sees of each pair's two images; row 3 is damaged.
+    // The checker's scores of each pair's two images; row 3 is damaged.
     let folder = scratch.path().join("safety_checker");
     let open = checker(&folder, 0.0);
     let network = SafetyChecker::open(&folder, &Device::Cpu).expect("opens");
@@ -246,7 +246,7 @@ fn flagged_images_are_left_out_and_named() {
         pairs.iter().map(|(row, pair)| (*row, [cosine(&pair.winner), cosine(&pair.loser)])).collect();
     let mut sorted: Vec<f32> = cosines.iter().map(|(_, [winner, loser])| winner.max(*loser)).collect();
     sorted.sort_by(f32::total_cmp);
-    // In the widest gap of the middle, so that rounding decides nothing.
+    // A threshold in the widest gap near the middle, so that rounding does not matter.
     let middle = (2..8).max_by(|&a, &b| (sorted[a + 1] - sorted[a]).total_cmp(&(sorted[b + 1] - sorted[b])));
     let middle = middle.expect("a gap");
     let threshold = f32::midpoint(sorted[middle], sorted[middle + 1]);
@@ -275,9 +275,9 @@ fn flagged_images_are_left_out_and_named() {
     let kept = pairs.iter().filter(|(row, _)| !flagged.contains(row)).map(|(_, pair)| pair.caption.clone());
     assert_eq!(set.caption_texts(&rows).expect("captions"), kept.collect::<Vec<_>>());
 
-    // The same again makes nothing anew; another checker makes all anew, and none is another set.
+    // The same filter keeps every part; another filter, or none, encodes every part again.
     let before = written(&out);
-    assert_eq!(prepare_with(&out, &data, Some(&filter), &folders).expect("is there"), manifest);
+    assert_eq!(prepare_with(&out, &data, Some(&filter), &folders).expect("up to date"), manifest);
     assert_eq!(written(&out), before);
     let mild = checker(&folder, 2.0);
     let second = prepare_with(&out, &data, Some(&mild), &folders).expect("encodes");
@@ -296,9 +296,9 @@ fn flagged_images_are_left_out_and_named() {
     );
 }
 
-/// As people give it: in the spec's file, with the dropped rows told, of drawn sets as well.
+/// Also for sets of the bundled world, and the dropped rows are reported.
 #[test]
-fn the_image_filter_is_a_setting_of_the_spec() {
+fn the_image_filter_of_a_spec_file_is_applied() {
     let scratch = tempfile::tempdir().expect("a folder");
     let filter = checker(&scratch.path().join("safety_checker"), -2.0);
     let config = scratch.path().join("spec.toml");
@@ -309,7 +309,7 @@ fn the_image_filter_is_a_setting_of_the_spec() {
             scratch.path().join("out").display()
         );
         std::fs::write(&config, text).expect("written");
-        let output = start(&config).wait_with_output().expect("its end");
+        let output = start(&config).wait_with_output().expect("an exit status");
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
@@ -318,36 +318,36 @@ fn the_image_filter_is_a_setting_of_the_spec() {
     assert!(spec(" ").contains("image_filter.safety_checker"));
 }
 
-/// A training run's networks, and the losses of its steps on whatever batches it is given.
-struct Learner {
+/// The networks and the optimiser of a training run, and its step on a given batch.
+struct Trainer {
     policy: Unet,
     variables: Variables,
     reference: Unet,
     optimiser: Optimiser,
 }
 
-impl Learner {
+impl Trainer {
     fn new(folders: &PartFolders) -> Self {
         let folder = folders.part("unet").expect("a UNet");
         let (policy, variables) = Unet::load(&folder, &Device::Cpu, true).expect("the policy");
-        // Not the policy, or the first loss would be ln 2 whatever the images are.
-        let weaker = |variable: &Tensor| (variable * 0.98).expect("a tensor");
-        let weights = variables.iter().map(|(name, of)| (name.clone(), weaker(&of.as_detached_tensor())));
+        // Other weights than the policy's: otherwise the first loss would be ln 2 for all images.
+        let scaled = |variable: &Tensor| (variable * 0.98).expect("a tensor");
+        let weights = variables.iter().map(|(name, of)| (name.clone(), scaled(&of.as_detached_tensor())));
         let weights = Parameters::of_tensors(weights.collect(), &Device::Cpu);
         let reference = Unet::new(&weights.root(), policy.config().clone()).expect("the reference");
         let optimiser = Optimiser::new(&OptimizerSpec::default(), &variables).expect("an optimiser");
         Self { policy, variables, reference, optimiser }
     }
 
-    fn step(&mut self, asked: &Objective, schedule: &Schedule, batch: &Batch) -> f32 {
-        let way = PassOptions {
+    fn step(&mut self, spec: &Objective, schedule: &Schedule, batch: &Batch) -> f32 {
+        let options = PassOptions {
             two_pass: false,
             keep: BackwardMode::StoreGraph,
             error_space: ErrorSpace::Prediction,
         };
         let forward =
-            Forward::run(&self.policy, Some(&self.reference), schedule, batch, way).expect("forward");
-        let loss = objective(asked, schedule, &forward, batch).expect("a loss").loss;
+            Forward::run(&self.policy, Some(&self.reference), schedule, batch, options).expect("forward");
+        let loss = objective(spec, schedule, &forward, batch).expect("a loss").loss;
         let mut gradients = Gradients::default();
         forward.backward(&loss, &self.variables, &mut gradients).expect("backward");
         self.optimiser.update(&self.variables, &gradients, 1, 1e-4).expect("an update");
@@ -355,9 +355,9 @@ impl Learner {
     }
 }
 
-/// Four steps from shards, and four whose images and captions go through the encoders at each step: the same losses.
+/// Four steps on shards, and four steps that encode the images and captions first, have the same losses.
 #[test]
-fn training_from_shards_is_training_from_images() {
+fn training_on_shards_equals_training_on_images() {
     let scratch = tempfile::tempdir().expect("a folder");
     let source = scratch.path().join("set");
     let data = folder_set(&source, 11);
@@ -378,14 +378,14 @@ fn training_from_shards_is_training_from_images() {
     let (text, _) = TextTower::load(&bundled().join("text_encoder"), &Device::Cpu).expect("a text tower");
     let tokenizer = Tokenizer::load(&bundled().join("tokenizer")).expect("a tokenizer");
     let clip = Clip::load(&bundled().join("clip"), &Device::Cpu).expect("CLIP");
-    let mut batches = Batches::new(&set, &spec, &schedule, vae.config(), &Device::Cpu).expect("a batches");
-    let (mut from_shards, mut from_images) = (Learner::new(&folders), Learner::new(&folders));
+    let mut batches = Batches::new(&set, &spec, &schedule, vae.config(), &Device::Cpu).expect("batches");
+    let (mut from_shards, mut from_images) = (Trainer::new(&folders), Trainer::new(&folders));
     for number in 0..4 {
         let dealt = batches.get(number).expect("a batch");
-        // Row 3 of the set is damaged and gives no example.
+        // Row 3 of the set is damaged and is no example.
         let seeds = dealt.examples.iter().map(|&row| u64::from(row) + u64::from(row >= 3));
         let pairs: Vec<_> = seeds.map(shapes::quality::quality_pair).collect();
-        // The draws of micro-batch `number`, in their order: dropouts, timesteps, posteriors, noise.
+        // The random numbers of micro-batch `number`, in order: caption dropout, timesteps, posteriors, noise.
         let mut noise = Noise::stream(spec.seed, (2 << 60) + number);
         for _ in &pairs {
             noise.uniform();
@@ -402,31 +402,37 @@ fn training_from_shards_is_training_from_images() {
             let latents = (latents * vae.config().scaling_factor).expect("a tensor");
             (latents, clip.image_features(&images).expect("features"))
         });
-        let [(winner, of_winners), (loser, of_losers)] = sides;
+        let [(winner, winner_features), (loser, loser_features)] = sides;
         let captions: Vec<&str> = pairs.iter().map(|pair| pair.caption.as_str()).collect();
         let ids: Vec<_> = captions.iter().map(|caption| tokenizer.encode(caption).expect("ids")).collect();
-        let of_captions = clip.text_features(&captions).expect("features");
-        let made = Batch {
+        let caption_features = clip.text_features(&captions).expect("features");
+        let encoded = Batch {
             noise: noise.normal_tensor(winner.shape().clone(), &Device::Cpu).expect("noise"),
             winner,
             loser: Some(loser),
             timesteps,
             conditioning: vec![Conditioning { text: text.forward(&ids).expect("states"), added: None }; 2],
             examples: dealt.examples.clone(),
-            clip: Some(ClipFeatures { winner: of_winners, loser: of_losers, text: of_captions }),
+            clip: Some(ClipFeatures {
+                winner: winner_features,
+                loser: loser_features,
+                text: caption_features,
+            }),
         };
-        assert_eq!(made.timesteps, dealt.timesteps);
+        assert_eq!(encoded.timesteps, dealt.timesteps);
         let ours = from_shards.step(&spec.objective, &schedule, &dealt);
-        let theirs = from_images.step(&spec.objective, &schedule, &made);
+        let theirs = from_images.step(&spec.objective, &schedule, &encoded);
         assert!((ours - theirs).abs() <= 1e-5, "step {number}: {ours} from shards, {theirs} from images");
-        assert!((ours - std::f32::consts::LN_2).abs() > 1e-3, "step {number}: {ours} tells nothing");
+        assert!(
+            (ours - std::f32::consts::LN_2).abs() > 1e-3,
+            "step {number}: {ours} is the loss of equal networks"
+        );
     }
 }
 
-/// Mirrored images are a part of their own: asking for them makes them and nothing else. Another part of each image
-/// makes latents anew, and no text.
+/// Mirrored images are an additional part. Another crop changes the latents and not the text.
 #[test]
-fn images_of_another_kind_are_made_and_nothing_else() {
+fn image_settings_encode_only_the_parts_that_depend_on_them() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folders = PartFolders::new(&bundled(), None);
     let data: DataSpec = toml::from_str("source = 'shapes'\nset = 'winter'\ncount = 6").expect("a spec");
@@ -440,7 +446,7 @@ fn images_of_another_kind_are_made_and_nothing_else() {
     let (plain, plain_name) = make(&of(""));
     let before = written(&out);
     let (mirrored, mirrored_name) = make(&of("mirrored = true"));
-    assert_eq!(plain_name, mirrored_name, "a run with and one without share a folder");
+    assert_eq!(plain_name, mirrored_name, "runs with and without mirrored images share a folder");
     assert_eq!(mirrored.parts["latents"], plain.parts["latents"]);
     let after = written(&out);
     let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
@@ -449,7 +455,7 @@ fn images_of_another_kind_are_made_and_nothing_else() {
         assert_eq!(after[name] != *time, name == "manifest.json", "{name}");
     }
 
-    // What was prepared so is opened so, and for nothing else.
+    // A prepared set is opened with the image settings that it has, and refused with others.
     let prepared: DataSpec =
         toml::from_str(&format!("source = 'prepared'\nfolder = '{}'", out.display())).expect("a spec");
     let open = |image: &str| {
@@ -468,8 +474,8 @@ fn images_of_another_kind_are_made_and_nothing_else() {
     let (random, _) = make(&of("crop = 'random'"));
     let last = written(&out);
     for (name, time) in &after {
-        let anew = name.starts_with("latents-") || name == "manifest.json";
-        assert_eq!(last[name] != *time, anew, "{name}");
+        let is_new = name.starts_with("latents-") || name == "manifest.json";
+        assert_eq!(last[name] != *time, is_new, "{name}");
     }
     assert_eq!(random.parts["text"], plain.parts["text"]);
     refused("crop = 'random'\nmirrored = true", "image.mirrored = true");
@@ -488,7 +494,7 @@ fn start(config: &Path) -> Child {
 }
 
 fn finish(process: Child) {
-    let output = process.wait_with_output().expect("its end");
+    let output = process.wait_with_output().expect("an exit status");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -499,9 +505,9 @@ fn contents(out: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// `KILLS` says how often; a few by default.
+/// Kills the process `KILLS` times, 4 by default, then lets it finish.
 #[test]
-fn killed_at_any_moment() {
+fn a_killed_encoding_gives_the_bytes_of_an_uninterrupted_one() {
     let scratch = tempfile::tempdir().expect("a folder");
     let out = |name: &str| scratch.path().join(name);
     let config = |name: &str| {
@@ -513,9 +519,9 @@ fn killed_at_any_moment() {
         std::fs::write(&file, text).expect("written");
         file
     };
-    let begun = Instant::now();
+    let start_time = Instant::now();
     finish(start(&config("whole")));
-    let whole = begun.elapsed();
+    let whole = start_time.elapsed();
     let kills: u32 = std::env::var("KILLS").map_or(4, |text| text.parse().expect("KILLS is a number"));
     let mut died = 0;
     for kill in 0..kills {
@@ -526,9 +532,9 @@ fn killed_at_any_moment() {
         let moment = (f64::from(kill + 1) * 0.618_033_988_75).fract();
         std::thread::sleep(whole.mul_f64(0.1 + 0.5 * moment));
         process.kill().expect("killed");
-        died += u32::from(!process.wait().expect("its end").success());
+        died += u32::from(!process.wait().expect("an exit status").success());
     }
-    assert!(died > 0, "every process was faster than its killer");
+    assert!(died > 0, "every process finished before it was killed");
     finish(start(&config("parts")));
     let (whole, parts) = (contents(&out("whole")), contents(&out("parts")));
     assert_eq!(whole.keys().collect::<Vec<_>>(), parts.keys().collect::<Vec<_>>());

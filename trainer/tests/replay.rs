@@ -1,5 +1,5 @@
-//! `replay` as people run it, against what `oracles/replay.py` computed with PyTorch and diffusers in f64; and what
-//! it says to inputs that are wrong.
+//! The command `replay` against results of `oracles/replay.py`, computed with PyTorch and diffusers in f64; and
+//! errors for invalid inputs.
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
@@ -18,7 +18,8 @@ fn load(file: &Path) -> Tensors {
     candle_core::safetensors::load(file, &Device::Cpu).expect("tensors")
 }
 
-/// The command on a folder with `model`, `reference` and `batch.safetensors`: the results, or what it says.
+/// Runs the command on a folder with `model`, `reference` and `batch.safetensors`; returns the results, or standard
+/// error.
 fn replay(folder: &Path, arguments: &[&str]) -> Result<Tensors, String> {
     let out = tempfile::tempdir().expect("a folder");
     let folder = std::path::absolute(folder).expect("a path");
@@ -49,10 +50,10 @@ fn norm(x: &Tensor) -> f64 {
     squares.expect("numbers").sqrt()
 }
 
-/// Every result that the oracle has, and no other, within 1e-4; within 1e-3 for the largest betas, where f32's last
-/// digits are multiplied by thousands.
+/// Asserts that the results have the oracle's names and agree within 1e-4, or within 1e-3 for the largest betas,
+/// which multiply the rounding of f32 by thousands.
 fn check(name: &str) {
-    let mut tried = 0;
+    let mut checked = 0;
     for entry in std::fs::read_dir(fixture(name)).expect("a fixture") {
         let file = entry.expect("an entry").path();
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -62,9 +63,9 @@ fn check(name: &str) {
             replay(&fixture(name), &["--objective", objective, "--beta", beta, "--tau", tau]).expect(name);
         let tolerance = if beta.parse::<f64>().expect("beta") < 1000.0 { 1e-4 } else { 1e-3 };
         compare(&stem, &ours, &theirs, tolerance);
-        tried += 1;
+        checked += 1;
     }
-    assert!(tried > 0, "{name} has no results");
+    assert!(checked > 0, "{name} has no results");
 }
 
 fn compare(of: &str, ours: &Tensors, theirs: &Tensors, tolerance: f64) {
@@ -80,40 +81,40 @@ fn compare(of: &str, ours: &Tensors, theirs: &Tensors, tolerance: f64) {
     for (name, theirs) in theirs {
         let ours = &ours[name];
         assert_eq!((ours.dims(), ours.dtype()), (theirs.dims(), DType::F32), "{of}: {name}");
-        let (size, off) = (norm(theirs), norm(&(ours - theirs).expect("one shape")));
-        // Truly zero, as the gradient of a bias that the next group norm takes away: nothing to be relative to.
-        let error = if size > 1e-9 * all { off / size } else { off / all };
-        assert!(error <= tolerance, "{of}: {name} is off by {error:e}");
+        let (size, difference) = (norm(theirs), norm(&(ours - theirs).expect("one shape")));
+        // A gradient that is zero in exact arithmetic, as that of a bias before a group norm, has no relative error.
+        let error = if size > 1e-9 * all { difference / size } else { difference / all };
+        assert!(error <= tolerance, "{of}: {name} differs by {error:e}");
         if error > worst.0 {
             worst = (error, name);
         }
     }
-    eprintln!("{of}: {} tensors, the worst off by {:.1e}: {}", theirs.len(), worst.0, worst.1);
+    eprintln!("{of}: {} tensors, largest error {:.1e}: {}", theirs.len(), worst.0, worst.1);
 }
 
 #[test]
-fn as_stable_diffusion_1_5() {
+fn stable_diffusion_1_5() {
     check("sd15");
 }
 
 #[test]
-fn as_stable_diffusion_2_1() {
+fn stable_diffusion_2_1() {
     check("sd21");
 }
 
 #[test]
-fn as_stable_diffusion_xl() {
+fn stable_diffusion_xl() {
     check("sdxl");
 }
 
 #[test]
-fn settings_per_block() {
+fn a_unet_with_settings_per_block() {
     check("lists");
 }
 
-/// A policy that is its reference scores ln 2, whatever the weights, and says so to the last bit.
+/// Whatever the weights.
 #[test]
-fn the_reference_itself() {
+fn a_policy_equal_to_its_reference_has_a_loss_of_exactly_ln_2() {
     let folder = copy("sdxl");
     for file in ["unet/config.json", "unet/diffusion_pytorch_model.safetensors"] {
         std::fs::copy(folder.path().join("model").join(file), folder.path().join("reference").join(file))
@@ -144,11 +145,11 @@ fn copy(name: &str) -> TempDir {
     folder
 }
 
-/// What the command says must have all of these.
+/// Asserts that the command fails and that its error contains all words.
 fn assert_refused(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let said = replay(folder, arguments).expect_err("refused");
+    let error = replay(folder, arguments).expect_err("refused");
     for word in words {
-        assert!(said.contains(word), "{said:?} does not name {word:?}");
+        assert!(error.contains(word), "{error:?} does not contain {word:?}");
     }
 }
 
@@ -162,7 +163,7 @@ fn change_batch(folder: &Path, change: impl FnOnce(&mut Tensors)) {
 }
 
 #[test]
-fn a_batch_that_is_wrong() {
+fn an_invalid_batch_is_refused_by_tensor() {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).expect("zeros");
     let steps = |values: &[i64]| Tensor::new(values, &Device::Cpu).expect("timesteps");
     let with_nan = |like: &Tensor| (like * f64::NAN).expect("NaN");
@@ -210,9 +211,8 @@ fn a_batch_that_is_wrong() {
     assert_refused(folder.path(), &CONTRAST, &["--batch", "batch.safetensors"]);
 }
 
-/// Embeddings are asked for only where they count.
 #[test]
-fn without_embeddings() {
+fn embeddings_are_required_only_by_objectives_that_compare_them() {
     let folder = copy("sd21");
     change_batch(folder.path(), |tensors| {
         tensors.remove("embed_w");
@@ -225,7 +225,7 @@ fn without_embeddings() {
 }
 
 #[test]
-fn settings_that_are_wrong() {
+fn invalid_settings_are_refused_by_flag() {
     let folder = fixture("sd15");
     for (objective, beta, tau, words) in [
         ("diff_contrast", "20", "-1", ["--tau", "-1"]),
@@ -249,7 +249,7 @@ fn change_config(file: &Path, field: &str, value: Value) {
 }
 
 #[test]
-fn models_that_disagree() {
+fn a_reference_that_does_not_fit_the_model_is_refused() {
     for (field, value, word) in [
         ("prediction_type", json!("v_prediction"), "predicts"),
         ("beta_end", json!(0.013), "variance"),

@@ -1,4 +1,4 @@
-//! Runs without a database: one starts from what another ended with, by its name.
+//! Runs without a database, found by name: as the base of another run, and in an evaluation.
 
 use std::fs;
 use std::path::Path;
@@ -22,13 +22,13 @@ fn config(folder: &Path, name: &str, base: &str) -> String {
 }
 
 #[test]
-fn a_run_is_the_base_of_another_and_both_are_evaluated_by_name() {
+fn a_finished_run_is_a_base_and_is_evaluated_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let second = config(folder, "second", "first");
     let refused = trainer(folder, &["train", &second]);
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && told.contains("base") && told.contains("data/runs"), "{told}");
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("base") && error.contains("data/runs"), "{error}");
 
     let succeed = |arguments: &[&str]| {
         let output = trainer(folder, arguments);
@@ -39,19 +39,19 @@ fn a_run_is_the_base_of_another_and_both_are_evaluated_by_name() {
     succeed(&["train", &second]);
     let spec = "models = ['shapes', 'first', 'second']\nprompts = { source = 'shapes_held_out', count = 2 }\nsteps = 2";
     fs::write(folder.join("all.toml"), spec).expect("written");
-    let told = succeed(&["evaluate", "all.toml"]);
-    assert!(told.contains("second against shapes"), "{told}");
+    let output = succeed(&["evaluate", "all.toml"]);
+    assert!(output.contains("second against shapes"), "{output}");
     let unet = "unet/diffusion_pytorch_model.safetensors";
     let weights =
         |run: &str| fs::read(folder.join("data/runs").join(run).join("models/step-0000002").join(unet));
     assert!(weights("first").expect("weights") != weights("second").expect("weights"));
 
-    // What is still to end gives no model by its name: the last one would be another tomorrow.
+    // An unfinished run is refused, because its last model would change.
     fs::remove_dir_all(folder.join("data/runs/first/models/step-0000002")).expect("removed");
     let refused = trainer(folder, &["train", &config(folder, "third", "first")]);
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        !refused.status.success() && told.contains("not finished") && told.contains("step-0000001"),
-        "{told}"
+        !refused.status.success() && error.contains("not finished") && error.contains("step-0000001"),
+        "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! Votes become a training run's data: straight from the store by the worker, and through an exported file.
+//! Training on votes: directly from the database by the worker, and from a file of `export-votes`.
 
 #[path = "support/model.rs"]
 mod model;
@@ -22,16 +22,17 @@ fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
 }
 
-struct House {
+/// A database and artifact store in a scratch folder.
+struct Environment {
     scratch: tempfile::TempDir,
     store: Store,
     artifacts: Artifacts,
 }
 
-impl House {
+impl Environment {
     async fn new() -> Self {
         let scratch = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite://{}", scratch.path().join("house.db").display());
+        let url = format!("sqlite://{}", scratch.path().join("test.db").display());
         let store = Store::connect(&url).await.expect("a store");
         let artifacts = Artifacts::open(scratch.path().join("artifacts")).expect("artifacts");
         Self { scratch, store, artifacts }
@@ -43,10 +44,10 @@ impl House {
         model.id
     }
 
-    async fn image(&self, model: ModelId, prompt: &str, drawn: &shapes::Image) -> ImageId {
+    async fn image(&self, model: ModelId, prompt: &str, content: &shapes::Image) -> ImageId {
         let id = ImageId::new(now(), entropy());
         let artifact = format!("images/{id}.png");
-        self.artifacts.put(&artifact, drawn.to_png().expect("a PNG")).await.expect("kept");
+        self.artifacts.put(&artifact, content.to_png().expect("a PNG")).await.expect("kept");
         let params = GenerationParams {
             prompt: prompt.to_owned(),
             negative_prompt: String::new(),
@@ -72,7 +73,7 @@ impl House {
         id
     }
 
-    /// `good` wins every pair but each third, which is a tie.
+    /// Casts one vote on each of `pairs` pairs: every third is a tie, and the model `good` wins the others.
     async fn vote(&self, pairs: u64) {
         let [good, bad] = [self.model("good").await, self.model("bad").await];
         let mut rng = ChaCha12Rng::seed_from_u64(1);
@@ -100,7 +101,7 @@ impl House {
         trainer
             .arg(command)
             .args(arguments)
-            .env("DATABASE_URL", format!("sqlite://{}", self.scratch.path().join("house.db").display()))
+            .env("DATABASE_URL", format!("sqlite://{}", self.scratch.path().join("test.db").display()))
             .env("ARTIFACTS", self.scratch.path().join("artifacts"))
             .env("MODELS", models())
             .env("CACHE", self.scratch.path().join("cache"));
@@ -117,53 +118,55 @@ fn spec(name: &str, data: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn votes_are_exported_read_again_and_trained_on() {
-    let house = House::new().await;
+async fn training_on_votes_equals_training_on_their_export() {
+    let environment = Environment::new().await;
     let train: TrainSpec = toml::from_str(&spec("on-votes", "{ source = 'votes' }")).expect("a spec");
     train.validate().expect("a valid spec");
     let enqueue = async || {
         let id = JobId::new(now(), entropy());
-        house.store.enqueue_job(id, &JobSpec::Train(train.clone()), now()).await.expect("enqueued");
+        environment.store.enqueue_job(id, &JobSpec::Train(train.clone()), now()).await.expect("enqueued");
         id
     };
-    let state = async |job: JobId| house.store.get_job(job).await.expect("the store").expect("the job");
+    let state = async |job: JobId| environment.store.get_job(job).await.expect("the store").expect("the job");
 
-    // Without votes the job says so.
+    // Without votes the job fails.
     let too_early = {
-        house.model("lonely").await;
+        environment.model("lonely").await;
         let id = JobId::new(now(), entropy());
         let spec = TrainSpec { base: "lonely".into(), name: "too-early".into(), ..train.clone() };
-        house.store.enqueue_job(id, &JobSpec::Train(spec), now()).await.expect("enqueued");
+        environment.store.enqueue_job(id, &JobSpec::Train(spec), now()).await.expect("enqueued");
         id
     };
-    assert!(house.trainer("worker", &["--until-empty"]).status().expect("the worker").success());
+    assert!(environment.trainer("worker", &["--until-empty"]).status().expect("the worker").success());
     let job = state(too_early).await;
     assert_eq!(job.state, JobState::Failed);
     assert!(job.error.as_deref().is_some_and(|error| error.contains("collect votes first")), "{job:?}");
 
-    house.vote(9).await;
-    // Straight from the store.
+    environment.vote(9).await;
+    // Directly from the database.
     let job = enqueue().await;
-    assert!(house.trainer("worker", &["--until-empty"]).status().expect("the worker").success());
+    assert!(environment.trainer("worker", &["--until-empty"]).status().expect("the worker").success());
     let job = state(job).await;
     assert_eq!(job.state, JobState::Succeeded, "{job:?}");
-    let runs = house.scratch.path().join("artifacts/runs");
+    let runs = environment.scratch.path().join("artifacts/runs");
     let written = std::fs::read_dir(runs).expect("runs").map(|run| run.expect("a run").path());
     let written: Vec<PathBuf> = written.map(|run| run.join("votes")).filter(|votes| votes.is_dir()).collect();
     assert_eq!(written.len(), 1);
 
-    // Through a file that anybody may take along.
-    let exported = house.scratch.path().join("exported");
+    // From an exported file.
+    let exported = environment.scratch.path().join("exported");
     std::fs::create_dir(&exported).expect("made");
     let file = exported.join("votes.parquet");
-    let output =
-        house.trainer("export-votes", &[file.to_str().expect("a path")]).output().expect("export-votes");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && told.contains("9 rows, 3 ties"), "{told}");
+    let output = environment
+        .trainer("export-votes", &[file.to_str().expect("a path")])
+        .output()
+        .expect("export-votes");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("9 rows, 3 ties"), "{text}");
     assert!(
         std::fs::read(&file).expect("the export")
             == std::fs::read(written[0].join("votes.parquet")).expect("the run's"),
-        "the run learnt from the very rows that are exported"
+        "the run trained on other rows than were exported"
     );
     let folder = exported.to_string_lossy().into_owned();
     let set = DataSpec::PickAPic(PickAPicSpec { folder: folder.clone(), ..PickAPicSpec::default() });
@@ -179,26 +182,29 @@ async fn votes_are_exported_read_again_and_trained_on() {
             shapes::quality::quality_pair(seed).winner.to_png().expect("a PNG").as_slice()
         );
     }
-    let config = house.scratch.path().join("config.toml");
+    let config = environment.scratch.path().join("config.toml");
     let data = format!("{{ source = 'pick_a_pic', folder = '{folder}' }}");
     std::fs::write(&config, spec("on-export", &data).replace("'good'", "'shapes'")).expect("written");
-    let run = house.scratch.path().join("run");
-    let status = house
+    let run = environment.scratch.path().join("run");
+    let status = environment
         .trainer("train", &[config.to_str().expect("a path")])
         .arg("--models")
         .arg(models())
         .arg("--out")
         .arg(&run)
         .arg("--cache")
-        .arg(house.scratch.path().join("cache"))
+        .arg(environment.scratch.path().join("cache"))
         .status()
         .expect("train");
     assert!(status.success());
-    // The same pairs, the same seed: the same weights.
+    // The same pairs and seed give the same weights.
     let weights = |folder: &Path| {
         std::fs::read(folder.join("models/step-0000002/unet/diffusion_pytorch_model.safetensors"))
             .expect("a model")
     };
     let from_store = written[0].parent().expect("the run's folder");
-    assert!(weights(from_store) == weights(&run), "votes train otherwise than their export");
+    assert!(
+        weights(from_store) == weights(&run),
+        "training on votes and on their export gives different weights"
+    );
 }

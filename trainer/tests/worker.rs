@@ -1,5 +1,5 @@
-//! The worker on a real store: a training job becomes a run, a model and an evaluation; cancelled and stopped
-//! jobs end as they should. The worker is the real program.
+//! The worker program on a SQLite database: training jobs become runs, models and evaluations; jobs are cancelled,
+//! returned and fail.
 
 #[path = "support/model.rs"]
 mod model;
@@ -13,18 +13,19 @@ use domain::train::TrainSpec;
 use model::bundled;
 use process::ambient::{entropy, now};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use store::{ImageFilter, Store};
 use tempfile::TempDir;
 
-struct House {
+/// A database with the bundled model, and a scratch folder.
+struct Environment {
     scratch: TempDir,
     store: Store,
     base: ModelId,
 }
 
-impl House {
+impl Environment {
     async fn new() -> Self {
         let scratch = tempfile::tempdir().expect("a folder");
         let store = Store::connect(&url(&scratch)).await.expect("a store");
@@ -41,7 +42,12 @@ impl House {
     }
 
     fn worker(&self, more: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+        self.worker_command(more).spawn().expect("the worker starts")
+    }
+
+    fn worker_command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+        command
             .arg("worker")
             .args(["--database-url", &url(&self.scratch)])
             .arg("--artifacts")
@@ -50,9 +56,8 @@ impl House {
             .arg(self.scratch.path().join("cache"))
             .arg("--models")
             .arg(models())
-            .args(more)
-            .spawn()
-            .expect("the worker starts")
+            .args(more);
+        command
     }
 
     async fn wait_for(&self, job: JobId, what: &str, ready: impl Fn(&domain::job::Job) -> bool) {
@@ -62,14 +67,14 @@ impl House {
             if ready(&job) {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(300), "waited in vain until {what}: {job:?}");
+            assert!(begun.elapsed() < Duration::from_secs(300), "timed out waiting until {what}: {job:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
 
 fn url(scratch: &TempDir) -> String {
-    format!("sqlite://{}", scratch.path().join("house.db").display())
+    format!("sqlite://{}", scratch.path().join("test.db").display())
 }
 
 fn models() -> PathBuf {
@@ -95,27 +100,51 @@ fn spec(name: &str, steps: u32) -> TrainSpec {
     toml::from_str(&text).expect("a spec")
 }
 
-/// Of a run that keeps one checkpoint, the others' rows and files go, but for those that something refers to: here a
-/// job that waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn checkpoints_rotate_with_their_rows() {
-    let house = House::new().await;
+async fn log_lines_of_a_job_carry_its_ids() {
+    let environment = Environment::new().await;
+    let spec = TrainSpec { sample_every: 0, evaluate_prompts: 0, ..spec("logged", 2) };
+    let job = environment.enqueue(&JobSpec::Train(spec)).await;
+    let output = environment
+        .worker_command(&["--until-empty"])
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the worker starts")
+        .wait_with_output()
+        .expect("the worker ends");
+    let log = String::from_utf8(output.stderr).expect("text");
+    let line = |word: &str| {
+        let line = log.lines().find(|line| line.contains(word));
+        line.unwrap_or_else(|| panic!("no line contains {word:?}: {log}"))
+    };
+    let ids = format!("job{{job_id={job} attempt=1");
+    assert!(line("claimed").contains(&ids), "{log}");
+    let run = environment.store.list_runs(1).await.expect("runs").remove(0).id;
+    assert!(line(": done").contains(&format!("{ids} run_id={run}}}")), "{log}");
+    assert!(!log.contains('\u{1b}'), "colours in a pipe: {log}");
+}
+
+/// The run keeps one checkpoint, and another that a queued job refers to.
+#[tokio::test(flavor = "multi_thread")]
+async fn rotation_deletes_rows_and_files_of_unreferenced_checkpoints() {
+    let environment = Environment::new().await;
     let spec =
         TrainSpec { keep_checkpoints: Some(1), sample_every: 0, evaluate_prompts: 0, ..spec("turn", 6) };
-    let training = house.enqueue(&JobSpec::Train(spec)).await;
+    let training = environment.enqueue(&JobSpec::Train(spec)).await;
     let prompts = PromptSpec::ShapesHeldOut { count: 1 };
     let waiting =
         JobSpec::Evaluate(EvaluateSpec { steps: Some(2), ..EvaluateSpec::of("turn-step2", prompts) });
-    let waiting = house.enqueue(&waiting).await;
-    assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let waiting = environment.enqueue(&waiting).await;
+    assert!(environment.worker(&["--until-empty"]).wait().expect("the worker ends").success());
     for job in [training, waiting] {
-        let job = house.store.get_job(job).await.expect("the store").expect("the job");
+        let job = environment.store.get_job(job).await.expect("the store").expect("the job");
         assert_eq!(job.state, JobState::Succeeded, "{job:?}");
     }
-    let run = house.store.list_runs(1).await.expect("runs").remove(0);
-    let models = house.store.list_models_of_run(run.id).await.expect("models");
+    let run = environment.store.list_runs(1).await.expect("runs").remove(0);
+    let models = environment.store.list_models_of_run(run.id).await.expect("models");
     assert_eq!(models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["turn-step2", "turn"]);
-    let folder = house.scratch.path().join("artifacts/runs").join(run.id.to_string()).join("models");
+    let folder = environment.scratch.path().join("artifacts/runs").join(run.id.to_string()).join("models");
     let left = std::fs::read_dir(folder).expect("models").map(|entry| entry.expect("an entry").file_name());
     let mut left: Vec<String> = left.map(|name| name.to_string_lossy().into_owned()).collect();
     left.sort();
@@ -123,41 +152,40 @@ async fn checkpoints_rotate_with_their_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_becomes_a_run_a_model_and_an_evaluation() {
-    let house = House::new().await;
+async fn a_training_job_becomes_a_run_a_model_and_an_evaluation() {
+    let environment = Environment::new().await;
     let prompts = PromptSpec::ShapesHeldOut { count: 3 };
     let evaluation =
         JobSpec::Evaluate(EvaluateSpec { steps: Some(4), ..EvaluateSpec::of("shapes", prompts) });
-    let first = house.enqueue(&evaluation).await;
-    let training = house.enqueue(&JobSpec::Train(spec("small", 4))).await;
-    let status = house.worker(&["--until-empty"]).wait().expect("the worker ends");
-    assert!(status.success());
+    let first = environment.enqueue(&evaluation).await;
+    let training = environment.enqueue(&JobSpec::Train(spec("small", 4))).await;
+    assert!(environment.worker(&["--until-empty"]).wait().expect("the worker ends").success());
 
     for job in [first, training] {
-        let job = house.store.get_job(job).await.expect("the store").expect("the job");
+        let job = environment.store.get_job(job).await.expect("the store").expect("the job");
         assert_eq!((job.state, job.progress), (JobState::Succeeded, job.total), "{job:?}");
     }
-    let runs = house.store.list_runs(10).await.expect("runs");
+    let runs = environment.store.list_runs(10).await.expect("runs");
     assert_eq!((runs.len(), runs[0].step), (1, 4));
-    let points = house.store.metrics(runs[0].id, -1).await.expect("curves");
+    let points = environment.store.metrics(runs[0].id, -1).await.expect("curves");
     for name in [metric::LOSS, metric::REWARDS_ACCURACIES, metric::WEIGHT_DIAGONAL, metric::GRAD_NORM] {
         assert_eq!(points.iter().filter(|p| p.name == name).count(), 4, "{name}");
     }
-    let samples = house.store.list_samples(runs[0].id).await.expect("samples");
+    let samples = environment.store.list_samples(runs[0].id).await.expect("samples");
     assert_eq!(samples.iter().map(|i| i.step).collect::<Vec<_>>(), [Some(0), Some(2), Some(4)]);
 
-    let models = house.store.list_models_of_run(runs[0].id).await.expect("models");
+    let models = environment.store.list_models_of_run(runs[0].id).await.expect("models");
     assert_eq!(models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["small-step2", "small"]);
-    assert_eq!(models[1].base_id, Some(house.base));
-    // The run asked for the evaluation of its model, which the worker then did.
-    for model in [house.base, models[1].id] {
+    assert_eq!(models[1].base_id, Some(environment.base));
+    // The training job enqueued the evaluation of its model, which the worker ran next.
+    for model in [environment.base, models[1].id] {
         let filter = ImageFilter {
             model_id: Some(model),
             purpose: Some(Purpose::Evaluation),
             ..ImageFilter::default()
         };
-        assert_eq!(house.store.list_images(&filter, 10).await.expect("images").len(), 3);
-        let scores = house.store.model_scores(model).await.expect("scores");
+        assert_eq!(environment.store.list_images(&filter, 10).await.expect("images").len(), 3);
+        let scores = environment.store.model_scores(model).await.expect("scores");
         let metrics: Vec<Metric> = scores.iter().map(|s| s.metric).collect();
         assert!(
             metrics.contains(&Metric::ClipScore) && metrics.contains(&Metric::ShapeAndColour),
@@ -167,59 +195,60 @@ async fn a_job_becomes_a_run_a_model_and_an_evaluation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_job_stops_and_a_stopped_worker_hands_its_job_back() {
-    let house = House::new().await;
-    let job = house.enqueue(&JobSpec::Train(spec("long", 100_000))).await;
-    let mut worker = house.worker(&[]);
-    house.wait_for(job, "it has done some steps", |job| job.progress > 2).await;
-    // SIGTERM: the state is saved, the job waits for another worker.
+async fn a_cancelled_job_stops_and_a_stopped_worker_returns_its_job() {
+    let environment = Environment::new().await;
+    let job = environment.enqueue(&JobSpec::Train(spec("long", 100_000))).await;
+    let mut worker = environment.worker(&[]);
+    environment.wait_for(job, "some steps are done", |job| job.progress > 2).await;
+    // SIGTERM: the worker saves the state and returns the job to the queue.
     Command::new("kill").arg(worker.id().to_string()).status().expect("kill");
     assert!(worker.wait().expect("the worker ends").success());
-    house.wait_for(job, "it is back in the queue", |job| job.state == JobState::Queued).await;
-    let before = house.store.list_runs(1).await.expect("runs")[0].clone();
+    environment.wait_for(job, "the job is queued again", |job| job.state == JobState::Queued).await;
+    let before = environment.store.list_runs(1).await.expect("runs")[0].clone();
     assert!(before.step > 2);
 
-    let mut worker = house.worker(&["--until-empty"]);
-    house.wait_for(job, "another worker goes on", |job| job.progress > before.step).await;
-    house.store.request_cancel(job, now()).await.expect("asked");
+    let mut worker = environment.worker(&["--until-empty"]);
+    environment.wait_for(job, "another worker resumes it", |job| job.progress > before.step).await;
+    environment.store.request_cancel(job, now()).await.expect("cancelled");
     assert!(worker.wait().expect("the worker ends").success());
-    let job = house.store.get_job(job).await.expect("the store").expect("the job");
+    let job = environment.store.get_job(job).await.expect("the store").expect("the job");
     assert_eq!((job.state, job.attempt), (JobState::Cancelled, 2));
-    let runs = house.store.list_runs(10).await.expect("runs");
+    let runs = environment.store.list_runs(10).await.expect("runs");
     assert_eq!((runs.len(), runs[0].id), (1, before.id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_cannot_be_done_fails_with_the_reason() {
-    let house = House::new().await;
-    let job =
-        house.enqueue(&JobSpec::Train(TrainSpec { base: "nobody".to_owned(), ..spec("orphan", 2) })).await;
-    assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
-    let job = house.store.get_job(job).await.expect("the store").expect("the job");
+async fn a_job_whose_base_does_not_exist_fails_with_the_reason() {
+    let environment = Environment::new().await;
+    let job = environment
+        .enqueue(&JobSpec::Train(TrainSpec { base: "nobody".to_owned(), ..spec("orphan", 2) }))
+        .await;
+    assert!(environment.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let job = environment.store.get_job(job).await.expect("the store").expect("the job");
     assert_eq!(job.state, JobState::Failed);
     assert!(job.error.as_deref().is_some_and(|e| e.contains("nobody")), "{job:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_models_are_compared_in_a_report_among_the_artifacts() {
-    let house = House::new().await;
-    house.store.insert_model(&bundled("twin"), None).await.expect("a model");
+async fn an_evaluation_of_several_models_writes_a_report_into_the_artifacts() {
+    let environment = Environment::new().await;
+    environment.store.insert_model(&bundled("twin"), None).await.expect("a model");
     let prompts = PromptSpec::ShapesHeldOut { count: 3 };
     let spec = EvaluateSpec {
         models: vec!["twin".to_owned()],
         steps: Some(2),
         ..EvaluateSpec::of("shapes", prompts)
     };
-    let job = house.enqueue(&JobSpec::Evaluate(spec)).await;
-    assert!(house.worker(&["--until-empty"]).wait().expect("the worker ends").success());
-    let done = house.store.get_job(job).await.expect("the store").expect("the job");
+    let job = environment.enqueue(&JobSpec::Evaluate(spec)).await;
+    assert!(environment.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let done = environment.store.get_job(job).await.expect("the store").expect("the job");
     assert_eq!((done.state, done.progress), (JobState::Succeeded, 6), "{done:?}");
-    let folder = house.scratch.path().join(format!("artifacts/evaluations/{job}"));
+    let folder = environment.scratch.path().join(format!("artifacts/evaluations/{job}"));
     let report = std::fs::read_to_string(folder.join("report.json")).expect("a report");
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["comparisons"][0]["model"], "twin");
     assert_eq!(report["comparisons"][0]["overall"]["ties"], 3);
     assert!(std::fs::read_to_string(folder.join("report.html")).expect("a page").contains("twin"));
-    let statement = report["statements"]["clip_score"].as_str().expect("what the number is");
+    let statement = report["statements"]["clip_score"].as_str().expect("a definition of the metric");
     assert!(statement.contains("cosine") && statement.contains("baseline"), "{statement}");
 }

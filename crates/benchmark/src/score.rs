@@ -1,6 +1,7 @@
-//! What `bench score` and `bench fid` repeat: a batch of images in memory, from their levels to scores or features.
+//! Scoring by a reward model and feature extraction by Inception, for a batch of images in memory, with their
+//! preprocessing.
 
-use super::Step;
+use crate::step::Step;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use evaluation::fid::{Extractor, Mode};
@@ -10,18 +11,15 @@ use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use image::{Rgb, RgbImage};
 use std::path::Path;
 
-/// Names in the folder that `xtask/bench/score.py make` makes.
+/// File names in the folder that `xtask/bench/score.py make` writes.
 const WEIGHTS: &str = "weights.pt";
 const CLIP_VOCABULARY: &str = "bpe_simple_vocab_16e6.txt.gz";
 const BERT_VOCABULARY: &str = "vocab.txt";
-/// Side of the images, as Stable Diffusion 1.5 draws them.
+/// Height and width of the images: those that Stable Diffusion 1.5 generates.
 const SIDE: u32 = 512;
 
-/// The mean score of as many images, each with its own prompt.
-///
-/// # Errors
-/// Weights that cannot be read.
-pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Device) -> Result<Step<'static>> {
+/// Scores `batch` images, each with its own prompt. The result is the mean score.
+pub(crate) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Device) -> Result<Step<'static>> {
     let vocabulary = if kind == RewardKind::ImageReward { BERT_VOCABULARY } else { CLIP_VOCABULARY };
     let files = RewardFiles {
         weights: folder.join(WEIGHTS),
@@ -38,11 +36,8 @@ pub(super) fn score(folder: &Path, kind: RewardKind, batch: usize, device: &Devi
     }))
 }
 
-/// The mean of the features that pytorch-fid compares.
-///
-/// # Errors
-/// Weights that cannot be read.
-pub(super) fn fid(folder: &Path, batch: usize, device: &Device) -> Result<Step<'static>> {
+/// Extracts the features that pytorch-fid compares. The result is their mean.
+pub(crate) fn fid(folder: &Path, batch: usize, device: &Device) -> Result<Step<'static>> {
     let inception = Inception::load(&folder.join(WEIGHTS), device)?;
     let extractor = Extractor::Inception(Box::new(inception), Mode::PytorchFid);
     let images: Vec<RgbImage> = (0..batch).map(image).collect();
@@ -52,7 +47,7 @@ pub(super) fn fid(folder: &Path, batch: usize, device: &Device) -> Result<Step<'
     }))
 }
 
-/// The i-th image: ramps and a pattern, the same as `score.py`'s.
+/// Image number i: ramps and a pattern, equal to the image that `score.py` makes.
 fn image(i: usize) -> RgbImage {
     let i = i as u32;
     RgbImage::from_fn(SIDE, SIDE, |x, y| {

@@ -1,4 +1,4 @@
-//! Images as artifacts and rows. The file is written first and the row second, so that a row always has its file.
+//! Images as artifacts and rows. The file is written before the row, so that every row has its file.
 
 use crate::models::Catalogue;
 use crate::samplers;
@@ -11,22 +11,22 @@ use process::ambient;
 use std::io::Cursor;
 use store::ArtifactError;
 
-/// What an image was made for.
+/// What an image was generated for.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner {
-    /// A request of `/generate`, by this model.
+    /// A request to `/generate`, answered by this model.
     Generation(ModelId),
-    /// The evaluation of this model.
+    /// An evaluation of this model.
     Evaluation(ModelId),
-    /// A sample of a run after so many steps.
+    /// A sample of a run after this many steps.
     Sample(RunId, i64),
 }
 
 impl Catalogue {
-    /// Writes an image's file and returns the row, which the caller inserts.
+    /// Writes an image's file and returns its row, which the caller inserts.
     ///
     /// # Errors
-    /// Fails if the file cannot be written.
+    /// Fails if the file cannot be written to the artifact store.
     pub async fn keep_image(
         &self,
         owner: Owner,
@@ -46,7 +46,7 @@ impl Catalogue {
     }
 }
 
-/// The parameters of an image that was drawn without negative prompt or adapters.
+/// The parameters of an image that was generated without negative prompt and adapters.
 #[must_use]
 pub fn params(settings: &Settings, prompt: &str, seed: u64) -> GenerationParams {
     GenerationParams {

@@ -1,9 +1,11 @@
-//! Models, images and data sets as rows and files. Server and trainer decide here, once, where a model's parts lie, how
-//! an image is stored, how a run's folder is laid out and which sets there are.
+//! Models, images and data sets as database rows and files. What both server and trainer need to know about them is
+//! decided here, once: where a model's parts are, how an image is stored, how a run's folder is laid out, and which
+//! data sets exist.
 
+pub mod dataset;
 pub mod dataset_catalogue;
 pub mod images;
-pub mod model_folders;
+pub mod local_models;
 pub mod models;
 pub mod models_folder;
 pub mod run_folder;

@@ -1,4 +1,4 @@
-//! Models as rows and folders: from a name or id to the files of every part.
+//! Models as rows and folders: from a name or id to the folder of every part.
 
 use crate::models_folder::ModelsFolder;
 use diffusion::part_folders::PartFolders;
@@ -7,10 +7,11 @@ use domain::model::Model;
 use std::path::{Path, PathBuf};
 use store::{ArtifactError, Artifacts, Store, StoreError};
 
-/// Rows in the database, files in the artifact store, and the models folder. Cheap to clone.
+/// Where models and images are kept: rows in the database, files in the artifact store and in the models folder.
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    /// Rows.
+    /// The database.
     pub store: Store,
     /// Files of trained models, images and reports.
     pub artifacts: Artifacts,
@@ -22,12 +23,12 @@ pub struct Catalogue {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// No row has this name or id.
-    #[error("no model is called {0:?}: the Models page lists those there are")]
+    #[error("no model is called {0:?}: the Models page lists all models")]
     Unknown(String),
-    /// The row exists, its files cannot be used.
+    /// The row exists, but its files cannot be used.
     #[error("model {name:?} cannot be used: {problem}")]
     Unusable {
-        /// The model.
+        /// The model's name.
         name: String,
         /// What is wrong with its files.
         problem: String,
@@ -35,7 +36,7 @@ pub enum ModelError {
     /// The database does not answer or holds an inconsistent row.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The row's folder is no artifact key.
+    /// The row's folder is not an artifact key.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
 }
@@ -49,12 +50,12 @@ pub struct ModelFiles {
     pub name: String,
     /// The model's own folder.
     pub folder: PathBuf,
-    /// Folders of the parts that `folder` lacks, nearest ancestor first.
+    /// The ancestors' folders, nearest first; they hold the parts that `folder` lacks.
     pub bases: Vec<PathBuf>,
 }
 
 impl ModelFiles {
-    /// The folders as the pipelines look parts up.
+    /// The folders in the order in which pipelines look for a part.
     #[must_use]
     pub fn folders(&self) -> PartFolders {
         PartFolders::with_bases(&self.folder, self.bases.clone())
@@ -62,7 +63,7 @@ impl ModelFiles {
 }
 
 impl Catalogue {
-    /// The model of a name or id, and its folders.
+    /// The model with this name or id, and its folders.
     ///
     /// # Errors
     /// Fails if there is no such model or its files cannot be used.
@@ -74,15 +75,15 @@ impl Catalogue {
         Ok((model, folders))
     }
 
-    /// The folders of a model: parts that its own folder lacks are its ancestors'.
+    /// The folders of a model and of its ancestors.
     ///
     /// # Errors
-    /// Fails if an ancestor's row is gone or a folder cannot be used.
+    /// Fails if an ancestor's row was deleted or a folder cannot be used.
     pub async fn files(&self, model: &Model) -> Result<ModelFiles, ModelError> {
         let ancestors = self.store.list_ancestors(model).await.map_err(|error| match error {
             StoreError::Missing(_) => ModelError::Unusable {
                 name: model.name.clone(),
-                problem: "the model it was trained from is gone".to_owned(),
+                problem: "the model it was trained from was deleted".to_owned(),
             },
             error => error.into(),
         })?;
@@ -90,11 +91,11 @@ impl Catalogue {
         Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: self.folder(model)?, bases })
     }
 
-    /// The model's own folder. A model that no run made lies in the models folder, wherever that is now: the path in its
-    /// row may be another checkout's. A trained model lies in the artifact store.
+    /// The model's own folder. A model without a run is in the models folder, wherever that is now: the path in its
+    /// row may be that of another checkout. A trained model is in the artifact store.
     ///
     /// # Errors
-    /// Fails if the folder in the models folder cannot be used, or the row's folder is no artifact key.
+    /// Fails if the folder in the models folder cannot be used, or if the row's folder is not an artifact key.
     pub fn folder(&self, model: &Model) -> Result<PathBuf, ModelError> {
         if model.run_id.is_none()
             && let Some(found) = self.models.find(&model.name)

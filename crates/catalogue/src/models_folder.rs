@@ -1,10 +1,11 @@
 //! The models folder: bundled and imported models, each in a sub-folder of its name. The server registers them in the
-//! database when it starts.
+//! database at startup.
 
 use anyhow::{Context, Result, ensure};
 use diffusion::layout::{MODEL_INDEX, Origin};
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::part_folders::PartFolders;
+use diffusion::unet::Unet;
 use domain::id::ModelId;
 use domain::model::Model;
 use domain::name::is_name;
@@ -24,14 +25,15 @@ pub struct ModelsFolder {
 }
 
 impl ModelsFolder {
-    /// A models folder as it lies on the disk, without registration.
+    /// A models folder without registration: every lookup reads the disk.
     #[must_use]
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), registered: Arc::default() }
     }
 
-    /// Inserts a row for every sub-folder that is a model and has none: one with a `model_index.json`, an `origin.json`
-    /// that names a base, or a LoRA adapter. An unreadable folder is logged and does not stop the others.
+    /// Inserts a row for every sub-folder that is a model and has none: one with a `model_index.json`, an
+    /// `origin.json` that names a base, or a LoRA adapter. An unreadable folder is logged and does not stop the
+    /// others.
     ///
     /// # Errors
     /// Fails if the database does not answer.
@@ -51,7 +53,7 @@ impl ModelsFolder {
         Ok(Self { root: root.to_owned(), registered: Arc::new(registered) })
     }
 
-    /// The folder of a model of this name, or why it cannot be used; `None` if the models folder has none.
+    /// The folder of the model of this name, or why it cannot be used; `None` if there is no such model.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Result<PathBuf, String>> {
         if let Some(found) = self.registered.get(name) {
@@ -79,7 +81,7 @@ fn is_model(folder: &Path) -> bool {
     Origin::is_model(folder) || folder.join(WEIGHTS_FILE).is_file()
 }
 
-/// Sub-folders that are models, with their names; bases before what refers to them.
+/// Sub-folders that are models, with their names; whole models come first, because others name them as their base.
 fn model_folders(root: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
     let mut folders: Vec<(String, PathBuf)> = entries
@@ -93,14 +95,14 @@ fn model_folders(root: &Path) -> Vec<(String, PathBuf)> {
     folders
 }
 
-/// Makes sure that a folder has a row; returns its canonical path.
+/// Inserts a row for a folder unless it has one; returns the folder's canonical path.
 async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
-    ensure!(is_name(name), "the folder's name is no model name: use letters, digits, '-', '_' and '.'");
+    ensure!(is_name(name), "the folder's name is not a model name: use letters, digits, '-', '_' and '.'");
     let folder = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
     let origin = Origin::read(&folder)?.unwrap_or_default();
     let base = match &origin.base {
         Some(base) => Some(store.get_model_by_name(base).await?.with_context(|| {
-            format!("its base {base:?} is no model here: import it, or put its folder beside this one")
+            format!("its base {base:?} is not a model here: import it, or put its folder beside this one")
         })?),
         None => None,
     };
@@ -111,8 +113,8 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
     if let Some(row) = store.get_model_by_name(name).await? {
         ensure!(
             row.sha256 == sha256,
-            "its weights differ from those that the database knows as {name:?} (SHA-256 {} there, {} here), and that \
-             model's images and votes would become this one's: rename the folder to have both",
+            "its weights differ from those of the model {name:?} in the database (SHA-256 {} there, {} here), whose \
+             images and votes would be attributed to it: rename the folder to keep both",
             &row.sha256[..12.min(row.sha256.len())],
             &sha256[..12]
         );
@@ -138,15 +140,13 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// What the files say without being loaded: that the configs can be read, a description, and the SHA-256 of the weights.
+/// A description and the SHA-256 of the weights. Reads the configs, so that a damaged one is found here; the weights
+/// are hashed and not loaded.
 fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, String)> {
-    let weights = if is_adapter(folder) {
-        vec![folder.join(WEIGHTS_FILE)]
-    } else {
+    if !is_adapter(folder) {
         PartFolders::new(folder, base).defaults()?;
-        diffusion::unet::Unet::files(&PartFolders::new(folder, None).part("unet")?)?.1.files().to_vec()
-    };
-    let sha256 = sha256::of_files(weights.iter().map(PathBuf::as_path))?;
+    }
+    let sha256 = weights_sha256(&PartFolders::new(folder, None))?;
     let mut description = description(folder);
     if description.is_empty() && !origin.source.is_empty() {
         description = format!("Imported from {}.", origin.source);
@@ -154,10 +154,24 @@ fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(Strin
     Ok((description, sha256))
 }
 
-/// The first paragraph of the model card, or an empty text.
+/// SHA-256 of the weights that identify a model: the adapter's file if it is one, otherwise the UNet's file or
+/// shards.
+///
+/// # Errors
+/// Fails if the model has no UNet or a file cannot be read.
+pub fn weights_sha256(folders: &PartFolders) -> Result<String> {
+    let weights = if is_adapter(folders.own()) {
+        vec![folders.own().join(WEIGHTS_FILE)]
+    } else {
+        Unet::files(&folders.part("unet")?)?.1.files().to_vec()
+    };
+    Ok(sha256::of_files(weights.iter().map(PathBuf::as_path))?)
+}
+
+/// The first paragraph of the model card; empty without a card.
 fn description(folder: &Path) -> String {
     let card = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-    // A card may begin with a block of metadata between two lines of dashes.
+    // Hugging Face cards begin with YAML metadata between two lines of dashes.
     let text = card
         .strip_prefix("---\n")
         .and_then(|rest| rest.split_once("\n---\n"))

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 const MODELS: &str = "models";
 const PREFIX: &str = "step-";
 
-/// The folder of a run's models.
+/// The folder that holds a run's models.
 #[must_use]
 pub fn models(run: &Path) -> PathBuf {
     run.join(MODELS)
 }
 
-/// The name of what a run made after `step` steps: sorted as text it is sorted by step.
+/// The name of a run's output after `step` steps. Sorting the names sorts them by step.
 #[must_use]
 pub fn step_name(step: u32) -> String {
     format!("{PREFIX}{step:07}")
@@ -24,19 +24,19 @@ pub fn model(run: &Path, step: u32) -> PathBuf {
     models(run).join(step_name(step))
 }
 
-/// The same as an artifact key, for the run whose folder has the key `run`.
+/// The artifact key of a run's model after `step` steps, for the run whose folder has the key `run`.
 #[must_use]
 pub fn model_key(run: &str, step: u32) -> String {
     format!("{run}/{MODELS}/{}", step_name(step))
 }
 
-/// The step of a model's folder; `None` for any other folder.
+/// The step in the name of a model's folder; `None` for any other folder.
 #[must_use]
 pub fn step_of(model: &Path) -> Option<u32> {
     model.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// Steps of the models in a run's folder, in no order.
+/// Steps of the models in a run's folder, in no particular order.
 ///
 /// # Errors
 /// Fails if the folder of models cannot be read.
@@ -54,7 +54,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_step_is_found_again_in_its_folder() {
+    fn the_step_of_a_model_is_read_from_its_folder() {
         let run = tempfile::tempdir().expect("a folder");
         std::fs::create_dir_all(model(run.path(), 100)).expect("a folder");
         std::fs::create_dir_all(run.path().join("models/.step-1")).expect("a folder");

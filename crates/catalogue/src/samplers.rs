@@ -1,5 +1,5 @@
-//! Samplers of the contract (`domain`) and of the implementation (`diffusion`): the two crates do not depend on each
-//! other, and the compiler checks here that each has the other's.
+//! Samplers as `domain` names them and as `diffusion` implements them. The two crates do not depend on each other;
+//! the exhaustive matches here fail to compile if one of them lacks a sampler of the other.
 
 use diffusion::sampler::SamplerKind;
 use domain::image::Sampler;
@@ -43,7 +43,7 @@ mod tests {
     use domain::image::Sampler;
 
     #[test]
-    fn both_sides_use_one_word() {
+    fn both_crates_use_the_same_names() {
         for sampler in Sampler::ALL {
             assert_eq!(kind(sampler).as_str(), sampler.as_str());
             assert_eq!(name(kind(sampler)), sampler);

@@ -41,6 +41,46 @@ pub fn write_atomically_by<E: From<Error>>(
     })
 }
 
+/// Writes a folder that is complete or absent: `write` fills a hidden folder beside it, which is then renamed. Files
+/// in it survive a power loss if `write` creates them by functions of this module.
+///
+/// # Errors
+/// Fails if `write` does, or if the folder cannot be created or renamed, for example because a folder with content
+/// has its name; what was written is removed.
+pub fn write_folder_atomically<T, E: From<Error>>(
+    folder: &Path,
+    write: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(folder.file_name().unwrap_or_default());
+    name.push(".part");
+    let temporary = folder_of(folder).join(name);
+    if temporary.exists() {
+        // Left by a process that was killed.
+        fs::remove_dir_all(&temporary).map_err(Error::at(&temporary))?;
+    }
+    make_folder(&temporary)?;
+    let finish = || -> Result<T, E> {
+        let result = write(&temporary)?;
+        fs::rename(&temporary, folder).map_err(Error::at(folder))?;
+        sync_folder(folder_of(folder))?;
+        Ok(result)
+    };
+    finish().inspect_err(|_| {
+        // The first error is the one to report; the next attempt removes a leftover folder.
+        drop(fs::remove_dir_all(&temporary));
+    })
+}
+
+/// Copies a file atomically, and creates the folders above the copy where they are missing.
+///
+/// # Errors
+/// Fails if the file cannot be read or the copy cannot be written.
+pub fn copy_atomically(from: &Path, to: &Path) -> Result<(), Error> {
+    let mut source = File::open(from).map_err(Error::at(from))?;
+    write_atomically_by(to, |out| io::copy(&mut source, out).map(drop).map_err(Error::at(to)))
+}
+
 /// Creates a folder and those above it, each synced into its parent.
 ///
 /// # Errors
@@ -83,7 +123,7 @@ fn temporary_name(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{write_atomically, write_atomically_by};
+    use super::{copy_atomically, write_atomically, write_atomically_by, write_folder_atomically};
     use crate::Error;
     use std::fs;
     use std::io::{self, Write};
@@ -109,5 +149,25 @@ mod tests {
         assert!(failed.expect_err("fails").to_string().ends_with("c.txt: no more"));
         assert_eq!(fs::read(&file).expect("a file"), b"old");
         assert_eq!(fs::read_dir(scratch.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_complete_or_absent() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let folder = scratch.path().join("model");
+        fs::create_dir(scratch.path().join(".model.part")).expect("a leftover");
+        fs::write(scratch.path().join(".model.part/old"), b"old").expect("a leftover");
+        let failed = write_folder_atomically(&folder, |at| -> Result<(), Error> {
+            write_atomically(&at.join("unet/config.json"), b"{}")?;
+            Err(Error::at(at)(io::Error::other("no more")))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_dir(scratch.path()).expect("a folder").count(), 0);
+        let source = scratch.path().join("source");
+        fs::write(&source, b"copied").expect("written");
+        write_folder_atomically(&folder, |at| copy_atomically(&source, &at.join("unet/config.json")))
+            .expect("written");
+        assert_eq!(fs::read(folder.join("unet/config.json")).expect("a file"), b"copied");
+        assert_eq!(fs::read_dir(scratch.path()).expect("a folder").count(), 2);
     }
 }

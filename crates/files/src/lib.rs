@@ -3,7 +3,9 @@
 pub mod atomic;
 pub mod sha256;
 
-pub use atomic::{make_folder, sync_folder, write_atomically, write_atomically_by};
+pub use atomic::{
+    copy_atomically, make_folder, sync_folder, write_atomically, write_atomically_by, write_folder_atomically,
+};
 
 use std::io;
 use std::path::{Path, PathBuf};

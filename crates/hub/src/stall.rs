@@ -1,26 +1,26 @@
-//! Timeouts of downloads. `hf-hub` waits for a server without limit and offers no timeout, so its calls run on a thread
-//! of their own, and the caller waits for the next event of that thread for a bounded time.
+//! Timeouts of downloads. `hf-hub` waits for a server without limit and offers no timeout, so its calls run on a
+//! thread of their own, and the caller waits for the next event of that thread for a bounded time.
 
 use hf_hub::api::Progress;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// Nothing arrived within the timeout. The thread keeps waiting and ends with the process.
+/// No event came within the timeout. The thread keeps waiting and ends with the process.
 #[derive(Debug)]
 pub(super) struct Stalled;
 
 /// Progress of a download.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// It starts (again), with its size in bytes.
+    /// It starts or starts again, with this size in bytes.
     Started(usize),
-    /// So many more bytes arrived.
+    /// This many more bytes arrived.
     Received(usize),
     /// All bytes arrived.
     Finished,
 }
 
-/// Sends `hf-hub`'s progress to the waiting caller.
+/// Forwards `hf-hub`'s progress to the waiting caller.
 pub(super) struct Reporter<T>(Sender<Message<T>>);
 
 enum Message<T> {

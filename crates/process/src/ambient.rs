@@ -1,4 +1,4 @@
-//! The clock and the operating system's entropy. Only programs read them: libraries take both as arguments.
+//! The clock and the operating system's entropy. Only programs read them; libraries take both as arguments.
 
 use domain::Timestamp;
 use rand::{RngCore, SeedableRng};
@@ -14,7 +14,7 @@ pub fn now() -> Timestamp {
 /// A random generator seeded by the operating system.
 ///
 /// # Panics
-/// Panics if the operating system provides no random bytes, which Linux does not do once it has started.
+/// Panics if the operating system provides no random bytes, which does not happen on Linux after boot.
 #[must_use]
 pub fn generator() -> ChaCha12Rng {
     ChaCha12Rng::from_os_rng()
@@ -23,7 +23,7 @@ pub fn generator() -> ChaCha12Rng {
 /// Random bytes, for ids and tokens.
 ///
 /// # Panics
-/// As [`generator`].
+/// Panics if the operating system provides no random bytes, as [`generator`] does.
 #[must_use]
 pub fn entropy<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

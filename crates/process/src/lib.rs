@@ -1,7 +1,8 @@
-//! What a process asks of its machine. Libraries take time, randomness and progress as arguments; the programs get
-//! them here.
+//! The process and its machine: clock and entropy, stop signals, threads and memory, progress in a terminal.
+//! Libraries take time and randomness as arguments; programs get them here.
 
 pub mod ambient;
+pub mod exit;
 pub mod progress;
 pub mod resources;
 pub mod stop_signal;

@@ -1,23 +1,25 @@
-//! What a run shows in a terminal: a bar with its latest values, images per second and the time left. Where
-//! there is no terminal, a line now and then.
+//! Progress bars with the latest values, samples per second and the time left. Without a terminal, a line every 30
+//! seconds.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Share of the old value in a shown average.
+/// Weight of the previous average in a displayed moving average.
 const SMOOTHING: f64 = 0.95;
-/// Time between lines where there is no terminal.
-const PAUSE: Duration = Duration::from_secs(30);
+/// Time between lines without a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A bar for a run in a terminal.
+/// A progress bar.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    shown: BTreeMap<String, f64>,
+    /// Moving averages of the values to display, by name.
+    averages: BTreeMap<String, f64>,
     samples: f64,
-    begun: Instant,
-    spoke: Instant,
+    started: Instant,
+    /// When the last line was written without a terminal.
+    last_line: Instant,
 }
 
 impl Progress {
@@ -32,45 +34,51 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_prefix(name.to_owned());
-        Self { bar, shown: BTreeMap::new(), samples: 0.0, begun: Instant::now(), spoke: Instant::now() }
+        Self {
+            bar,
+            averages: BTreeMap::new(),
+            samples: 0.0,
+            started: Instant::now(),
+            last_line: Instant::now(),
+        }
     }
 
-    /// Begins in the middle, as a resumed run does.
+    /// Sets the position of a resumed run, without counting earlier steps as progress.
     pub fn start_at(&self, step: u64) {
         self.bar.set_position(step);
         self.bar.reset_eta();
     }
 
-    /// One step more, with values to show (smoothed) and the images it took.
+    /// Counts a step. `values` are displayed as moving averages; `samples` is the number of images of this step.
     pub fn step(&mut self, values: &[(&str, f64)], samples: f64) {
         self.samples += samples;
         for &(name, value) in values {
-            let shown = self.shown.entry(name.to_owned()).or_insert(value);
-            *shown = SMOOTHING * *shown + (1.0 - SMOOTHING) * value;
+            let average = self.averages.entry(name.to_owned()).or_insert(value);
+            *average = SMOOTHING * *average + (1.0 - SMOOTHING) * value;
         }
         self.bar.inc(1);
-        let elapsed = self.begun.elapsed().as_secs_f64().max(1e-9);
-        let mut message: Vec<String> = self.shown.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
+        let elapsed = self.started.elapsed().as_secs_f64().max(1e-9);
+        let mut message: Vec<String> = self.averages.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
         message.push(format!("{:.1} samples/s", self.samples / elapsed));
         self.bar.set_message(message.join(" · "));
-        self.note_now_and_then();
+        self.line_if_hidden();
     }
 
-    /// So many are done, where single ones are not worth telling.
+    /// Sets the position.
     pub fn reach(&mut self, done: u64) {
         self.bar.set_position(done);
-        self.note_now_and_then();
+        self.line_if_hidden();
     }
 
-    /// Where there is no terminal, the bar as a line, unless one was written a moment ago.
-    fn note_now_and_then(&mut self) {
-        if self.bar.is_hidden() && self.spoke.elapsed() > PAUSE {
-            self.spoke = Instant::now();
+    /// Without a terminal, writes the bar as a line, at most one per interval.
+    fn line_if_hidden(&mut self) {
+        if self.bar.is_hidden() && self.last_line.elapsed() > LINE_INTERVAL {
+            self.last_line = Instant::now();
             self.note("");
         }
     }
 
-    /// A line above the bar; where there is no terminal, with what the bar would show.
+    /// Writes a line above the bar; without a terminal, after what the bar would display.
     pub fn note(&self, line: &str) {
         if self.bar.is_hidden() {
             let of = self.bar.length().unwrap_or(0);
@@ -80,7 +88,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the bar as it is.
+    /// Ends the bar and leaves it visible.
     pub fn finish(&self) {
         self.bar.abandon();
     }

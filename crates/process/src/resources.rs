@@ -1,37 +1,37 @@
-//! What a process that computes asks of its machine.
+//! Threads and memory of a process that computes.
 #![expect(unsafe_code, reason = "settings of the C library and of the process")]
 
-/// Stack of the threads that compute: address space, not memory.
+/// Stack size of the threads that compute. It is reserved as address space; memory is used as far as the stack grows.
 const STACK: usize = 256 << 20;
 
 /// Sets up the threads and memory of a process that computes. Must be called before any thread is started.
 ///
-/// Freed memory is kept instead of returned: a training step allocates the same hundreds of megabytes again and
-/// again, and page faults took a large part of its time.
+/// Freed memory is kept instead of returned to the system: every training step allocates the same hundreds of
+/// megabytes, and page faults took a large part of its time.
 #[expect(
     clippy::disallowed_methods,
-    reason = "candle and cuBLAS read these settings from the environment and nowhere else"
+    reason = "candle and cuBLAS read these settings only from the environment"
 )]
 pub fn prepare() {
-    // SAFETY: no other thread runs yet, so nobody reads the environment or allocates meanwhile.
+    // SAFETY: no other thread runs yet, so none reads the environment or allocates at the same time.
     unsafe {
         #[cfg(target_env = "gnu")]
         {
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
             libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         }
-        // candle's own pool for elementwise work would spin beside ours, which has work for every core.
+        // candle's own thread pool would compete with ours, which keeps every core busy.
         if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
             std::env::set_var("CANDLE_NUM_THREADS", "1");
         }
-        // cuBLAS repeats its results bit for bit only with work space of a fixed size (its documentation, "Results
-        // Reproducibility"); it reads this when a device is opened.
+        // cuBLAS results are reproducible bit for bit only with a workspace of fixed size (its documentation,
+        // "Results Reproducibility"); cuBLAS reads this when a device is opened.
         if std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
             std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
         }
     }
-    // candle walks a graph by recursion: the threads that differentiate need deep stacks. That another pool is
-    // there already can only mean that this was called before.
+    // candle traverses a graph recursively, so threads that run a backward pass need deep stacks. An error means that
+    // this function was called before.
     let _ = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
 }
 

@@ -1,11 +1,15 @@
-//! The autoencoder of the bundled model: 64 x 64 images to 16 x 16 x 4 latents.
+//! Trains the autoencoder of the bundled model: 64 x 64 images to 16 x 16 x 4 latents.
 //!
-//! Two groups per group norm, because groups of two or three channels would normalise absolute colour away in
-//! flat images. The log-variance begins low, or the latents' noise drowns the first lessons. Styled and
-//! degraded images are in the set, or their strokes would be wiped out.
+//! Group norms have two groups, because groups of two or three channels would normalise absolute colour away in flat
+//! images. The log-variance starts low, because noise on the latents would dominate the first steps. The training set
+//! has styled and degraded images, because the decoder would remove their strokes otherwise.
+
+mod loss;
+mod quality;
 
 use super::files::write_part;
-use super::rate::rate;
+use super::held_out;
+use super::learning_rate::learning_rate;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use clap::Args;
@@ -21,40 +25,37 @@ use shapes::Image;
 use shapes::quality::quality_pair;
 use shapes::style::Style;
 use shapes::world::{Kind, Split, scene};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use training::data::images::to_tensor;
 use training::optim::{Gradients, Optimiser};
 
 /// Images per step.
 const BATCH: usize = 8;
-/// Learning rate after warm-up; falls along half a cosine.
-const RATE: f64 = 1.5e-3;
-/// Steps over which the rate rises.
-const WARMUP: u32 = 50;
-/// Weight of the KL divergence from the unit normal, per latent value.
-const KL: f64 = 1e-4;
-/// Seeds from here on are kept for measuring.
-pub(super) const MEASURE_SEED: u64 = 20_000_000;
+/// Learning rate after warm-up.
+const LEARNING_RATE: f64 = 1.5e-3;
+const WARMUP_STEPS: u32 = 50;
+/// Weight of the KL divergence of the latents from the standard normal distribution, per latent value.
+const KL_WEIGHT: f64 = 1e-4;
 
-/// How to train it.
+/// Settings of the autoencoder's training.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Folder of the model; `vae/` is written there.
+    /// Folder of the model; its `vae/` is written.
     #[arg(long, default_value = "models/shapes")]
     out: PathBuf,
     /// Steps of 8 images.
     #[arg(long, default_value_t = 3000)]
     steps: u32,
-    /// Images in the set.
+    /// Images in the training set.
     #[arg(long, default_value_t = 9000)]
     images: u32,
-    /// Keep the encoder as it is in `vae/` and train the decoder alone.
+    /// Keep the encoder in `vae/` and train only the decoder.
     #[arg(long)]
     decoder_only: bool,
-    /// Start from the weights in `vae/` instead of from nothing.
+    /// Start from the weights in `vae/` instead of random ones.
     #[arg(long)]
     warm_start: bool,
-    /// Of every draw.
+    /// Seed of all random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -80,25 +81,51 @@ fn config(scaling_factor: f64) -> Value {
 
 impl Options {
     pub(super) fn run(self) -> Result<()> {
-        let device = Device::Cpu;
         let folder = self.out.join("vae");
         let images = training_set(self.images, self.seed);
-        let (vae, all) = if self.decoder_only || self.warm_start {
-            Autoencoder::load(&folder, &device, true)?
-        } else {
-            let parameters = Parameters::random(self.seed, &device);
-            let vae = Autoencoder::new(&parameters.root(), serde_json::from_value(config(1.0))?)?;
-            let variables = parameters.finish()?;
-            quieten(&variables)?;
-            (vae, variables)
-        };
-        let learnt: Variables = all
+        let (vae, variables) = self.network(&folder)?;
+        let trained: Variables = variables
             .iter()
             .filter(|(name, _)| {
                 !self.decoder_only || name.starts_with("decoder.") || name.starts_with("post_quant_conv.")
             })
             .map(|(name, v)| (name.clone(), v.clone()))
             .collect();
+        let mut noise = Noise::stream(self.seed, 1);
+        self.train(&vae, &trained, &images, &mut noise)?;
+        let scaling = if self.decoder_only {
+            vae.config().scaling_factor
+        } else {
+            1.0 / quality::latent_deviation(&vae, &images, &mut noise)?
+        };
+        write_part(&folder, &config(scaling), WEIGHTS_FILE, &variables)?;
+        println!(
+            "{}: {:.2} dB on held-out images, scaling factor {scaling:.4}",
+            folder.display(),
+            quality::peak_signal_to_noise(&vae)?
+        );
+        Ok(())
+    }
+
+    fn network(&self, folder: &Path) -> Result<(Autoencoder, Variables)> {
+        let device = Device::Cpu;
+        if self.decoder_only || self.warm_start {
+            return Ok(Autoencoder::load(folder, &device, true)?);
+        }
+        let parameters = Parameters::random(self.seed, &device);
+        let vae = Autoencoder::new(&parameters.root(), serde_json::from_value(config(1.0))?)?;
+        let variables = parameters.finish()?;
+        lower_latent_variance(&variables)?;
+        Ok((vae, variables))
+    }
+
+    fn train(
+        &self,
+        vae: &Autoencoder,
+        variables: &Variables,
+        images: &[Image],
+        noise: &mut Noise,
+    ) -> Result<()> {
         let spec = OptimizerSpec::AdamW {
             beta1: 0.9,
             beta2: 0.99,
@@ -107,58 +134,48 @@ impl Options {
             max_grad_norm: 1.0,
             moments: Moments::F32,
         };
-        let mut optimiser = Optimiser::new(&spec, &learnt)?;
-        let mut noise = Noise::stream(self.seed, 1);
+        let mut optimiser = Optimiser::new(&spec, variables)?;
         let mut progress = Progress::new("autoencoder", u64::from(self.steps));
         for step in 0..self.steps {
             let picked: Vec<&Image> = (0..BATCH).map(|_| &images[noise.below(images.len())]).collect();
-            let x = to_tensor(picked.into_iter(), &device)?;
-            let posterior = vae.encode(&x)?;
-            let (latents, kl) = if self.decoder_only {
-                // Latents that generation makes are never quite on the encoder's: teach the decoder some slack.
-                let mean = posterior.mean.detach();
-                let slack = (noise.normal_tensor(mean.shape().clone(), &device)? * 0.1)?;
-                ((mean + slack)?, None)
-            } else {
-                let mean = &posterior.mean;
-                let kl = ((mean.sqr()? + posterior.log_variance.exp()?)? - &posterior.log_variance)?;
-                (posterior.sample(&mut noise)?, Some(((kl - 1.0)?.mean_all()? * (0.5 * KL))?))
-            };
-            let reconstruction = difference(&vae.decode(&latents)?, &x)?;
-            let loss = match kl {
-                Some(kl) => (&reconstruction + kl)?,
-                None => reconstruction,
-            };
+            let loss = self.loss(vae, &to_tensor(picked.into_iter(), &Device::Cpu)?, noise)?;
             let mut gradients = Gradients::default();
-            gradients.add(&loss.backward()?, &learnt)?;
-            optimiser.update(&learnt, &gradients, 1, rate(RATE, WARMUP, step, self.steps))?;
+            gradients.add(&loss.backward()?, variables)?;
+            let rate = learning_rate(LEARNING_RATE, WARMUP_STEPS, step, self.steps);
+            optimiser.update(variables, &gradients, 1, rate)?;
             progress.step(&[("loss", f64::from(loss.to_scalar::<f32>()?))], BATCH as f64);
             if (step + 1) % 500 == 0 && step + 1 < self.steps {
-                progress.note(&format!("step {}: {:.2} dB on unseen images", step + 1, quality(&vae)?));
+                let decibels = quality::peak_signal_to_noise(vae)?;
+                progress.note(&format!("step {}: {decibels:.2} dB on held-out images", step + 1));
             }
         }
         progress.finish();
-        let scaling = if self.decoder_only {
-            vae.config().scaling_factor
-        } else {
-            1.0 / deviation(&vae, &images, &mut noise)?
-        };
-        write_part(&folder, &config(scaling), WEIGHTS_FILE, &all)?;
-        println!(
-            "{}: {:.2} dB on unseen images, scaling factor {scaling:.4}",
-            folder.display(),
-            quality(&vae)?
-        );
         Ok(())
+    }
+
+    /// The loss on a batch of images, (batch, 3, 64, 64).
+    fn loss(&self, vae: &Autoencoder, images: &Tensor, noise: &mut Noise) -> Result<Tensor> {
+        let posterior = vae.encode(images)?;
+        if self.decoder_only {
+            // Generated latents are never exactly the encoder's, so the decoder trains on latents with noise.
+            let mean = posterior.mean.detach();
+            let perturbation = (noise.normal_tensor(mean.shape().clone(), &Device::Cpu)? * 0.1)?;
+            return loss::reconstruction(&vae.decode(&(mean + perturbation)?)?, images);
+        }
+        let mean = &posterior.mean;
+        let kl = ((mean.sqr()? + posterior.log_variance.exp()?)? - &posterior.log_variance)?;
+        let kl = ((kl - 1.0)?.mean_all()? * (0.5 * KL_WEIGHT))?;
+        let latents = posterior.sample(noise)?;
+        Ok((loss::reconstruction(&vae.decode(&latents)?, images)? + kl)?)
     }
 }
 
-/// World images (60%), styled ones (30%) and degraded ones (10%), in parallel.
+/// Images of the world (60%), styled images (30%) and degraded images (10%).
 fn training_set(count: u32, seed: u64) -> Vec<Image> {
     (0..u64::from(count))
         .into_par_iter()
         .map(|i| {
-            let seed = seed.wrapping_mul(1_000_003).wrapping_add(i) % MEASURE_SEED;
+            let seed = seed.wrapping_mul(1_000_003).wrapping_add(i) % held_out::AUTOENCODER;
             let plain = || scene(seed, Split::Train, Kind::Mixed).paint();
             match i % 10 {
                 0 => Style::VanGogh.apply(&plain(), seed),
@@ -171,44 +188,15 @@ fn training_set(count: u32, seed: u64) -> Vec<Image> {
         .collect()
 }
 
-/// Begins with little noise on the latents: log-variance -5, whatever the image.
-fn quieten(variables: &Variables) -> Result<()> {
+/// Sets the initial log-variance of the latents to about -5 for every image.
+fn lower_latent_variance(variables: &Variables) -> Result<()> {
     let weight = variables.get("quant_conv.weight").context("quant_conv")?;
     let bias = variables.get("quant_conv.bias").context("quant_conv")?;
     let half = bias.dim(0)? / 2;
     let old = weight.as_detached_tensor();
-    let quiet = (old.narrow(0, half, half)? * 0.1)?;
-    weight.set(&Tensor::cat(&[&old.narrow(0, 0, half)?, &quiet], 0)?)?;
+    let damped = (old.narrow(0, half, half)? * 0.1)?;
+    weight.set(&Tensor::cat(&[&old.narrow(0, 0, half)?, &damped], 0)?)?;
     let old = bias.as_detached_tensor().narrow(0, 0, half)?;
     bias.set(&Tensor::cat(&[&old, &Tensor::full(-5f32, half, bias.device())?], 0)?)?;
     Ok(())
-}
-
-/// L1 + 2 L2 + L1 of horizontal and vertical differences (edges) + L1 of the mean colour.
-fn difference(made: &Tensor, right: &Tensor) -> Result<Tensor> {
-    let d = (made - right)?;
-    let (_, _, height, width) = d.dims4()?;
-    let across = (d.narrow(3, 1, width - 1)? - d.narrow(3, 0, width - 1)?)?.abs()?.mean_all()?;
-    let down = (d.narrow(2, 1, height - 1)? - d.narrow(2, 0, height - 1)?)?.abs()?.mean_all()?;
-    let colour = d.mean((2, 3))?.abs()?.mean_all()?;
-    Ok(((((d.abs()?.mean_all()? + (d.sqr()?.mean_all()? * 2.0)?)? + across)? + down)? + colour)?)
-}
-
-/// Peak signal to noise ratio of reconstructions of 64 unseen images, in dB.
-fn quality(vae: &Autoencoder) -> Result<f64> {
-    let images: Vec<Image> =
-        (0..64).map(|i| scene(MEASURE_SEED + i, Split::HeldOut, Kind::Single).paint()).collect();
-    let x = to_tensor(images.iter(), &Device::Cpu)?;
-    let made = vae.decode(&vae.encode(&x)?.mean.detach())?.detach().clamp(-1.0, 1.0)?;
-    let errors = (((made - x)? * 0.5)?.sqr()?.mean((1, 2, 3))?).to_vec1::<f32>()?;
-    Ok(errors.iter().map(|&e| -10.0 * f64::from(e).log10()).sum::<f64>() / errors.len() as f64)
-}
-
-/// Standard deviation of the latents of 256 images of the set.
-fn deviation(vae: &Autoencoder, images: &[Image], noise: &mut Noise) -> Result<f64> {
-    let picked: Vec<&Image> = (0..256).map(|_| &images[noise.below(images.len())]).collect();
-    let latents = vae.encode(&to_tensor(picked.into_iter(), &Device::Cpu)?)?.mean.detach();
-    let mean = f64::from(latents.mean_all()?.to_scalar::<f32>()?);
-    let square = f64::from(latents.sqr()?.mean_all()?.to_scalar::<f32>()?);
-    Ok((square - mean * mean).sqrt())
 }

@@ -1,4 +1,4 @@
-//! The files of the bundled model.
+//! Writes the files of the bundled model.
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
@@ -16,7 +16,6 @@ pub(super) fn write_part(folder: &Path, config: &Value, weights: &str, variables
     Ok(())
 }
 
-/// Writes JSON, indented.
 pub(super) fn write_json(file: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
@@ -24,8 +23,8 @@ pub(super) fn write_json(file: &Path, value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Writes the tokenizer's files.
-pub(super) fn write_tokenizer(folder: &Path) -> Result<()> {
+/// Writes the tokenizer of the world's vocabulary, for captions of at most `max_tokens` tokens.
+pub(super) fn write_tokenizer(folder: &Path, max_tokens: usize) -> Result<()> {
     write_atomically(&folder.join("vocab.json"), shapes::vocabulary::vocab_json().as_bytes())?;
     write_atomically(&folder.join("merges.txt"), shapes::vocabulary::merges_txt().as_bytes())?;
     write_json(
@@ -36,16 +35,16 @@ pub(super) fn write_tokenizer(folder: &Path) -> Result<()> {
             "eos_token": shapes::vocabulary::END,
             "unk_token": shapes::vocabulary::END,
             "pad_token": shapes::vocabulary::END,
-            "model_max_length": super::clip::POSITIONS,
+            "model_max_length": max_tokens,
             "do_lower_case": true
         }),
     )
 }
 
-/// Writes the UNet of a checkpoint, in half precision, over that of a model of the same config.
+/// Replaces a model's UNet by that of a checkpoint, in half precision.
 pub(super) fn adopt(from: &Path, out: &Path) -> Result<()> {
     let (_, variables) = Unet::load(&from.join("unet"), &Device::Cpu, true)
-        .with_context(|| format!("{} is no checkpoint", from.display()))?;
+        .with_context(|| format!("{} is not a checkpoint with a UNet", from.display()))?;
     let config = std::fs::read(from.join("unet/config.json"))?;
     write_atomically(&out.join("unet/config.json"), &config)?;
     save(&values(&variables, DType::F16)?, &out.join("unet").join(WEIGHTS_FILE))?;
@@ -53,9 +52,9 @@ pub(super) fn adopt(from: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes contact sheets of the world and its sets.
+/// Writes contact sheets of the world, its styles and its quality pairs.
 pub(super) fn sheets(out: &Path) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     for (name, sheet) in [
         ("world", shapes::sheet::world_sheet(Kind::Mixed, Split::Train, 60)),
         ("styles", shapes::sheet::style_sheet(10)),

@@ -1,31 +1,32 @@
-//! Making the bundled model: its autoencoder and its CLIP, from nothing. Its UNet is trained by the same recipe
-//! as any other model.
+//! Makes the bundled model: trains its autoencoder and its CLIP from random weights, and measures the result. The
+//! UNet is trained by the same recipe as any other model's.
 
 mod autoencoder;
 mod clip;
 mod cross_entropy;
 mod files;
+mod held_out;
+mod learning_rate;
 mod measure;
-mod rate;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// Make or look at the bundled model and its world.
+/// Make and measure the bundled model.
 #[derive(Debug, Args)]
 pub struct ShapesCommand {
     #[command(subcommand)]
-    part: Part,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Part {
-    /// Train the autoencoder from nothing (or only its decoder, so that latents stay valid).
+enum Action {
+    /// Train the autoencoder from random weights, or only its decoder, which keeps existing latents valid.
     Autoencoder(autoencoder::Options),
     /// Train CLIP: the text tower, then the image tower against it.
     Clip(clip::Options),
-    /// Take a checkpoint's UNet as the bundled one, in half precision.
+    /// Replace the bundled model's UNet by a checkpoint's, in half precision.
     Adopt {
         /// Folder of the checkpoint.
         #[arg(long)]
@@ -34,11 +35,11 @@ enum Part {
         #[arg(long, default_value = "models/shapes")]
         out: PathBuf,
     },
-    /// Judge a model's images of held-out prompts by the rule.
+    /// Generate held-out prompts and count, by the world's rule, how many images show what was asked.
     Measure(measure::Options),
     /// Write contact sheets of the world, its styles and its quality pairs.
     Sheets {
-        /// Folder to write to.
+        /// Folder of the sheets.
         #[arg(long)]
         out: PathBuf,
     },
@@ -46,14 +47,14 @@ enum Part {
 
 impl ShapesCommand {
     /// # Errors
-    /// What went wrong, for people.
+    /// Fails if a file cannot be read or written, or if training fails.
     pub fn run(self) -> Result<()> {
-        match self.part {
-            Part::Autoencoder(options) => options.run(),
-            Part::Clip(options) => options.run(),
-            Part::Adopt { from, out } => files::adopt(&from, &out),
-            Part::Measure(options) => options.run(),
-            Part::Sheets { out } => files::sheets(&out),
+        match self.action {
+            Action::Autoencoder(options) => options.run(),
+            Action::Clip(options) => options.run(),
+            Action::Adopt { from, out } => files::adopt(&from, &out),
+            Action::Measure(options) => options.run(),
+            Action::Sheets { out } => files::sheets(&out),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Style sets by each of the editors: a set that was interrupted and resumed has the same files as an undisturbed one.
 
 use candle_core::Device;
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, FolderSpec, PickAPicSpec};
 use domain::style::{StyleManifest, StyleSpec};
@@ -16,8 +16,8 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures")
 }
 
-fn models() -> ModelFolders {
-    ModelFolders { models: fixtures(), base_parts: Some(fixtures().join("model")) }
+fn models() -> LocalModels {
+    LocalModels { models: fixtures(), base_parts: Some(fixtures().join("model")) }
 }
 
 fn spec(out: &Path, count: u32, editor: &Value) -> StyleSpec {

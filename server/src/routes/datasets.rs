@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use catalogue::dataset_catalogue::{Dataset, PairPage, PairQuery};
+use catalogue::dataset::{Dataset, PairPage, PairQuery};
 use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;

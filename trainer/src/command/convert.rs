@@ -1,62 +1,45 @@
-//! `convert IN OUT.safetensors`: turns a file of weights, as torch or safetensors wrote it, into safetensors under the
-//! names that the file has. It runs nothing of what the file says, and writes all or nothing. See docs/convert.md.
+//! `convert IN OUT.safetensors`: copies the tensors of a torch or safetensors file into a safetensors file. Runs no
+//! code of the file, and writes the whole output or none. See docs/convert.md.
 
+mod list;
+mod problems;
 mod published;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use diffusion::torch_file::{StoredTensor, WeightsFile};
-use std::io::Write;
+use list::print_list;
+use problems::{SHOWN, join_first};
+use published::PublishedModel;
 use std::path::{Path, PathBuf};
 
-/// Where files of many frameworks keep their weights.
+/// The key under which many frameworks store weights.
 const USUAL_ROOT: &str = "state_dict";
-/// How many of a kind a message names.
-const SHOWN: usize = 8;
 
-/// What to convert, and to what.
+/// Arguments of `convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertCommand {
-    /// A file of torch.save (.pt, .pth, .bin, .ckpt, of any version) or of safetensors.
+    /// A file of torch.save (.pt, .pth, .bin or .ckpt, of any version) or a safetensors file.
     r#in: PathBuf,
-    /// The safetensors file to write. May be left out with --list.
+    /// The safetensors file to write. Optional with --list.
     #[arg(required_unless_present = "list")]
     out: Option<PathBuf>,
-    /// The place of the tensors in the file, as a dotted path such as `state_dict`. Default: the whole file; with
-    /// --for, `state_dict` where there is one.
+    /// Where the tensors are in the file, as a dotted path such as `state_dict`; default: the whole file, or with
+    /// --for `state_dict` if the file has it.
     #[arg(long)]
     root: Option<String>,
-    /// Taken off the names that begin with it, such as `module.`; the others stay as they are.
+    /// A prefix to remove from the names that have it, such as `module.`.
     #[arg(long, value_name = "P")]
     strip_prefix: Option<String>,
-    /// The model that it must be: every tensor of it, no other, each of its shape.
+    /// A published model that the file must be: exactly its tensors, each with its shape.
     #[arg(long = "for", value_name = "MODEL")]
     model: Option<PublishedModel>,
-    /// Print each tensor's name, type and shape, separated by tabs, under the names that it would be written.
+    /// Print name, type and shape of each tensor, separated by tabs, with the names of the output.
     #[arg(long)]
     list: bool,
 }
 
-/// Models whose files are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PublishedModel {
-    /// HPSv2, v2.0 and v2.1.
-    Hps,
-    /// The LAION aesthetic predictor.
-    Aesthetic,
-    /// ImageReward v1.0.
-    ImageReward,
-    /// Inception v3 of pytorch-fid and torch-fidelity.
-    Inception,
-    /// CLIP ViT-L/14 and ViT-H/14, under OpenCLIP's names or transformers'; PickScore is one of them.
-    Clip,
-    /// Stable Diffusion 1.x and XL: the single file, or one part of the diffusers layout.
-    StableDiffusion,
-}
-
 impl ConvertCommand {
-    /// # Errors
-    /// What went wrong, for people.
     pub(crate) fn run(self) -> Result<()> {
         let file = WeightsFile::open(&self.r#in)?;
         let roots = file.roots();
@@ -64,51 +47,66 @@ impl ConvertCommand {
             (self.model.is_some() && roots.iter().any(|root| root == USUAL_ROOT)).then_some(USUAL_ROOT);
         let root = self.root.as_deref().or(known_root);
         let listing = file.list(root)?;
-        for problem in listing.left_out.iter().take(SHOWN) {
-            eprintln!("left out: {}", problem.escape_debug());
-        }
-        if let Some(more) = listing.left_out.len().checked_sub(SHOWN + 1) {
-            eprintln!("left out: {} more such places", more + 1);
-        }
-        let mut tensors = listing.tensors;
-        let mut unreadable = listing.unreadable;
+        print_left_out(&listing.left_out);
+        let (mut tensors, mut unreadable) = (listing.tensors, listing.unreadable);
         if let Some(prefix) = &self.strip_prefix {
             let names =
                 tensors.iter_mut().map(|(name, _)| name).chain(unreadable.iter_mut().map(|(name, _)| name));
-            ensure!(strip(prefix, names) > 0, "--strip-prefix {prefix}: no name begins so");
+            ensure!(
+                strip_prefix(prefix, names) > 0,
+                "--strip-prefix {prefix}: no tensor's name starts with it; --list shows the names"
+            );
         }
         if self.list {
-            // Before any complaint: a list is what helps then.
-            print(&tensors)?;
+            // Printed before any error: the list helps to correct the arguments.
+            print_list(&tensors)?;
         }
         let unreadable: Vec<String> =
             unreadable.into_iter().map(|(name, problem)| format!("tensor {name:?} {problem}")).collect();
+        let below = root.map_or(String::new(), |root| format!(" below {root}"));
+        let no_tensors = format!("{} has no tensors{below}", self.r#in.display());
         if self.out.is_none() && self.model.is_none() {
             unreadable.iter().take(SHOWN).for_each(|problem| eprintln!("cannot be read: {problem}"));
             if tensors.is_empty() {
-                eprintln!("{} has no tensors{}", self.r#in.display(), below(root));
+                eprintln!("{no_tensors}");
             }
             return Ok(());
         }
-        ensure!(unreadable.is_empty(), "{}: {}", self.r#in.display(), first(&unreadable));
-        ensure!(!tensors.is_empty(), "{} has no tensors{}", self.r#in.display(), below(root));
+        ensure!(unreadable.is_empty(), "{}: {}", self.r#in.display(), join_first(&unreadable));
+        ensure!(!tensors.is_empty(), no_tensors);
         if let Some(model) = self.model {
-            published::check(model, &tensors).with_context(|| self.r#in.display().to_string())?;
+            model.check(&tensors).with_context(|| self.r#in.display().to_string())?;
         }
-        let Some(out) = &self.out else { return Ok(()) };
-        ensure!(!is_same(&self.r#in, out), "{} is both IN and OUT: give OUT another name", out.display());
-        file.save(&tensors, out)?;
+        if let Some(out) = &self.out {
+            self.save(&file, &tensors, out)?;
+            if root.is_none() && roots == [USUAL_ROOT] {
+                eprintln!("every name starts with {USUAL_ROOT:?}: --root {USUAL_ROOT} removes that");
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&self, file: &WeightsFile, tensors: &[(String, StoredTensor)], out: &Path) -> Result<()> {
+        ensure!(!is_same(&self.r#in, out), "{} is both IN and OUT: choose another OUT", out.display());
+        file.save(tensors, out)?;
         let bytes: u64 = tensors.iter().map(|(_, tensor)| tensor.size()).sum();
         eprintln!("{}: {} tensors, {bytes} bytes", out.display(), tensors.len());
-        if root.is_none() && roots == [USUAL_ROOT] {
-            eprintln!("every name begins with {USUAL_ROOT:?}: --root {USUAL_ROOT} leaves that out");
-        }
         Ok(())
     }
 }
 
-/// Takes the prefix off, and the dot that may be left before the rest; how many names had it.
-fn strip<'a>(prefix: &str, names: impl Iterator<Item = &'a mut String>) -> usize {
+/// Prints what the file has beside tensors.
+fn print_left_out(left_out: &[String]) {
+    for problem in left_out.iter().take(SHOWN) {
+        eprintln!("left out: {}", problem.escape_debug());
+    }
+    if left_out.len() > SHOWN {
+        eprintln!("left out: {} more", left_out.len() - SHOWN);
+    }
+}
+
+/// Removes the prefix from the names that have it, with a dot that follows it. Returns how many names had it.
+fn strip_prefix<'a>(prefix: &str, names: impl Iterator<Item = &'a mut String>) -> usize {
     let mut count = 0;
     for name in names {
         if let Some(rest) = name.strip_prefix(prefix) {
@@ -117,37 +115,6 @@ fn strip<'a>(prefix: &str, names: impl Iterator<Item = &'a mut String>) -> usize
         }
     }
     count
-}
-
-fn print(tensors: &[(String, StoredTensor)]) -> Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut write = || {
-        for (name, tensor) in tensors {
-            // A name may hold anything; a line stays a line.
-            let name: String = name
-                .chars()
-                .flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] })
-                .collect();
-            writeln!(out, "{name}\t{}\t{:?}", tensor.dtype(), tensor.shape())?;
-        }
-        out.flush()
-    };
-    match write() {
-        // `| head` has read enough.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot print the list"),
-    }
-}
-
-/// The first few, and how many more.
-fn first(problems: &[String]) -> String {
-    let more = problems.len().saturating_sub(SHOWN);
-    let shown = problems.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
-    if more == 0 { shown } else { format!("{shown}; and {more} more") }
-}
-
-fn below(root: Option<&str>) -> String {
-    root.map_or(String::new(), |root| format!(" below {root}"))
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

@@ -1,13 +1,12 @@
-//! `evaluate SPEC.toml`: an evaluation without server or database.
+//! `evaluate SPEC.toml`: an evaluation without server and database.
 
-use super::spec;
+use super::spec_file::read_spec;
 use anyhow::{Context, Result};
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
+use catalogue::models_folder::weights_sha256;
 use clap::Args;
 use diffusion::device::DeviceName;
-use diffusion::unet::WEIGHTS_FILE;
 use domain::evaluate::EvaluateSpec;
-use files::sha256;
 use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
@@ -15,36 +14,34 @@ use std::path::{Path, PathBuf};
 use training::recipes::evaluate::report::EvaluationReport;
 use training::recipes::evaluate::{Contestant, FolderStore, evaluate};
 
-/// What to evaluate, and where.
+/// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateCommand {
-    /// A TOML file with an evaluate spec (see trainer/configs). A model is a name in the models folder, a folder, or
-    /// NAME=FOLDER.
+    /// TOML file with an evaluate spec (docs/evaluate.md; example in trainer/configs). A model is a name in the
+    /// models folder, a run, a folder, or NAME=FOLDER.
     config: PathBuf,
-    /// The evaluation's folder: images and reports. One that was stopped goes on from there.
+    /// Folder for images and reports; default: data/evaluations/SPEC. An interrupted evaluation resumes there.
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
-    models: ModelFolders,
-    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    models: LocalModels,
+    /// Device to compute on: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
 }
 
 impl EvaluateCommand {
-    /// # Errors
-    /// What went wrong, for people.
     pub(crate) fn run(self) -> Result<()> {
-        let mut spec = spec::read(&self.config, "evaluate", EvaluateSpec::validate)?;
+        let mut spec = read_spec(&self.config, "evaluate", EvaluateSpec::validate)?;
         let contestants: Vec<Contestant> =
             spec.all_models().into_iter().map(|model| self.contestant(model)).collect::<Result<_>>()?;
-        spec.baseline = Some(name_and_place(spec.baseline()).0.to_owned());
+        spec.baseline = Some(name_and_path(spec.baseline()).0.to_owned());
         spec.models = contestants.iter().map(|contestant| contestant.name.clone()).collect();
         spec.model = String::new();
 
         let stem = self.config.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("data/evaluations").join(stem));
-        std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+        std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
         let stop = StopSignal::listen()?;
         let mut bar: Option<Progress> = None;
         let mut store = FolderStore::open(&out, &spec, &contestants)?;
@@ -57,7 +54,7 @@ impl EvaluateCommand {
             bar.finish();
         }
         match report {
-            None => println!("stopped: the same command goes on from here"),
+            None => println!("stopped; rerun the command to resume"),
             Some(report) => {
                 print(&report);
                 println!("{}", out.join("report.html").display());
@@ -67,15 +64,14 @@ impl EvaluateCommand {
     }
 
     fn contestant(&self, model: &str) -> Result<Contestant> {
-        let (name, place) = name_and_place(model);
-        let folders = self.models.model(place).context("models")?;
-        let sha256 = sha256::of_file(&folders.part("unet")?.join(WEIGHTS_FILE))?;
-        Ok(Contestant { name: name.to_owned(), sha256, folders })
+        let (name, path) = name_and_path(model);
+        let folders = self.models.model(path).context("models")?;
+        Ok(Contestant { name: name.to_owned(), sha256: weights_sha256(&folders)?, folders })
     }
 }
 
-/// The report calls models by their names, not by where they lie.
-fn name_and_place(model: &str) -> (&str, &str) {
+/// Splits NAME=FOLDER. Reports show the name; without one, it is the model as the spec gives it.
+fn name_and_path(model: &str) -> (&str, &str) {
     model.split_once('=').unwrap_or((model, model))
 }
 
@@ -83,7 +79,7 @@ fn print(report: &EvaluationReport) {
     for model in &report.models {
         for metric in &model.metrics {
             let (label, mean, median) = (metric.metric.label(), metric.mean, metric.median);
-            println!("{}: {label} {mean:.4}, median {median:.4}, of {} images", model.model, metric.count);
+            println!("{}: {label} {mean:.4}, median {median:.4}, {} images", model.model, metric.count);
         }
         if let Some(fid) = &model.fid {
             println!("{}: {} {:.4}", model.model, fid.metric, fid.frechet);

@@ -1,5 +1,5 @@
-//! `fid A B`: how far two sets of images lie apart. The result goes to standard output as JSON, and to standard error for
-//! people.
+//! `fid A B`: the Frechet distance of two sets of images. Prints the report as JSON to standard output, and a summary
+//! to standard error.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -13,63 +13,55 @@ use training::recipes::fid::{
     FidReport, FidSettings, Side, SideFeatures, compare, features_of, open_extractor,
 };
 
-/// What to compare.
+/// Arguments of `fid`.
 #[derive(Debug, Args)]
 pub(crate) struct FidCommand {
     /// A folder of images, a .npz file of statistics (pytorch-fid's or ours), or shapes:SET:COUNT[:SEED].
     a: String,
-    /// What to compare it with; may be left out with --save-statistics.
+    /// The other set, in the same forms. Optional with --save-statistics.
     b: Option<String>,
-    /// Whose FID: pytorch-fid, clean-fid or torch-fidelity.
+    /// Implementation to reproduce: pytorch-fid, clean-fid or torch-fidelity.
     #[arg(long, default_value = "pytorch-fid")]
     mode: Mode,
-    /// Inception's published weights (pt_inception-2015-12-05-6726825d.pth, or what `convert` made of it). Without them the
-    /// bundled CLIP's features are compared, which is not FID.
+    /// Inception's published weights (pt_inception-2015-12-05-6726825d.pth, or that file converted by `convert`).
+    /// Without them the features of the bundled CLIP are compared, which is not FID.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// The CLIP's folder, for use without weights.
+    /// Folder of the CLIP that is used without --weights.
     #[arg(long, default_value = "models/shapes/clip")]
     clip: PathBuf,
-    /// Writes the statistics of A, for pytorch-fid or a later comparison.
+    /// File for the statistics of A, for pytorch-fid or a later comparison.
     #[arg(long)]
     save_statistics: Option<PathBuf>,
-    /// Looks into the folders below, too.
+    /// Include images in sub-folders.
     #[arg(long)]
     recursive: bool,
-    /// Images at a time.
+    /// Images per batch.
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Subsets of the kernel distance.
+    /// Number of subsets of the kernel distance.
     #[arg(long, default_value_t = 100)]
     subsets: usize,
-    /// Images in a subset at most.
+    /// Largest number of images in a subset.
     #[arg(long, default_value_t = 1000)]
     subset_size: usize,
-    /// Of the subsets' draws.
+    /// Seed that draws the subsets.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    /// Device to compute on: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
 }
 
 impl FidCommand {
-    /// # Errors
-    /// What went wrong, for people.
     pub(crate) fn run(self) -> Result<()> {
-        ensure!(self.batch > 0, "--batch: use 1 or more");
-        ensure!(self.subsets > 0, "--subsets: use 1 or more");
-        ensure!(self.subset_size > 1, "--subset-size: use 2 or more");
-        ensure!(
-            self.b.is_some() || self.save_statistics.is_some(),
-            "give B to compare A with, or --save-statistics"
-        );
+        self.check()?;
         let stop = StopSignal::listen()?;
         let a = Side::parse(&self.a, self.recursive).context("A")?;
         let b = self.b.as_deref().map(|b| Side::parse(b, self.recursive)).transpose().context("B")?;
         ensure!(
             self.save_statistics.is_none() || !matches!(a, Side::Statistics(_)),
-            "--save-statistics: A is a file of statistics already"
+            "--save-statistics: A is already a file of statistics"
         );
         let settings = FidSettings {
             weights: self.weights,
@@ -83,29 +75,41 @@ impl FidCommand {
         let extractor = open_extractor(&settings, &self.device.open()?)?;
         let total = a.count() + b.as_ref().map_or(0, Side::count);
         let mut progress = Progress::new("features", total as u64);
-        let mut seen = |side: &Side, before: usize, extractor: &Extractor| -> Result<SideFeatures> {
-            let seen = features_of(side, extractor, settings.batch, &mut |done| {
+        let mut features = |side: &Side, before: usize, extractor: &Extractor| -> Result<SideFeatures> {
+            let features = features_of(side, extractor, settings.batch, &mut |done| {
                 progress.reach((before + done) as u64);
                 if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
-            seen.context("stopped")
+            features.context("stopped")
         };
-        let seen_a = seen(&a, 0, &extractor)?;
+        let features_a = features(&a, 0, &extractor)?;
         if let Some(file) = &self.save_statistics {
-            write_statistics(&seen_a.statistics, file)?;
+            write_statistics(&features_a.statistics, file)?;
             eprintln!("{}: mu and sigma of A", file.display());
         }
         let Some(b) = &b else { return Ok(()) };
-        let seen_b = seen(b, a.count(), &extractor)?;
+        let features_b = features(b, a.count(), &extractor)?;
         progress.finish();
-        let report = compare(&seen_a, &seen_b, &extractor, &settings)?;
-        print(&report);
+        let report = compare(&features_a, &features_b, &extractor, &settings)?;
+        print_summary(&report);
         println!("{}", serde_json::to_string_pretty(&report)?);
+        Ok(())
+    }
+
+    /// Checks the arguments that need no file.
+    fn check(&self) -> Result<()> {
+        ensure!(self.batch > 0, "--batch: use 1 or more");
+        ensure!(self.subsets > 0, "--subsets: use 1 or more");
+        ensure!(self.subset_size > 1, "--subset-size: use 2 or more");
+        ensure!(
+            self.b.is_some() || self.save_statistics.is_some(),
+            "give B to compare A with, or --save-statistics"
+        );
         Ok(())
     }
 }
 
-fn print(report: &FidReport) {
+fn print_summary(report: &FidReport) {
     let mode = report.mode.as_ref().map_or(String::new(), |mode| format!(" ({mode})"));
     eprintln!("{}{mode}: {:.4}", report.metric, report.frechet);
     if let Some(kernel) = &report.kernel {

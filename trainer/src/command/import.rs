@@ -1,68 +1,63 @@
-//! `import SOURCE --name NAME`: a model from a folder, from a checkpoint in one file or from the hub becomes a folder
-//! under the models folder, whole or as a UNet over a base. It is written under another name first, and takes its own
-//! only when every part has been read through. See docs/models.md.
+//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint or a repository of the
+//! Hugging Face hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name.
+//! See docs/models.md.
 
-mod choose;
+mod base;
+mod model_files;
+mod single_file;
+mod verify;
 
 use anyhow::{Context, Result, bail, ensure};
-use choose::{Precision, Wanted, gather};
+use base::Base;
 use clap::{Args, ValueEnum};
-use diffusion::config::{ClipTextConfig, Prediction, UnetConfig, read};
-use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin, PARTS, SCHEDULE, verify_part};
-use diffusion::part_folders::PartFolders;
-use diffusion::single_file::{Options, SingleFile};
-use diffusion::tokenizer::Tokenizer;
+use diffusion::config::Prediction;
+use diffusion::layout::{ORIGIN, Origin};
 use domain::name::{is_name, is_repository};
-use files::write_atomically;
-use hub::{Hub, HubSettings, RepoType, names};
-use process::progress::Progress;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use files::{write_atomically, write_folder_atomically};
+use hub::{Hub, HubSettings, RepoType, Snapshot, file_names};
+use model_files::{Precision, Selection, copy_model};
+use single_file::{SingleFileOptions, import_single_file};
 use std::path::{Path, PathBuf};
+use verify::verify;
 
-/// The repository whose vocabulary every published single file was trained with.
-const VOCABULARY: &str = "openai/clip-vit-large-patch14";
-/// The vocabulary's files.
-const VOCABULARY_FILES: [&str; 2] = ["vocab.json", "merges.txt"];
-
-/// Where diffusers has its files: in a folder, and in the folders in it.
+/// Levels of folders in which a model in diffusers layout has its files.
 const LEVELS: usize = 2;
 
-/// What to import.
+/// Arguments of `import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportCommand {
-    /// A folder in diffusers layout, a checkpoint in one file (.safetensors, .ckpt), or a repository of the hub,
-    /// OWNER/NAME.
+    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), or a repository of the Hugging
+    /// Face hub as OWNER/NAME.
     source: String,
-    /// Its name here: letters, digits, `-`, `_`, `.`.
+    /// Name of the imported model: letters, digits, `-`, `_`, `.`.
     #[arg(long)]
     name: String,
-    /// Folder of models, in which the server looks when it starts.
+    /// Folder of models, which the server reads at startup.
     #[arg(long, env = "MODELS", default_value = "models")]
     models: PathBuf,
     /// Branch, tag or commit of the repository.
     #[arg(long, default_value = "main")]
     revision: String,
-    /// A file of the repository that is a checkpoint in one file.
+    /// A file of the repository that is a single-file checkpoint.
     #[arg(long)]
     file: Option<String>,
-    /// Take weights in half precision where there are such.
+    /// Prefer weights in half precision where the source has them.
     #[arg(long)]
     variant: Option<Variant>,
-    /// Take the UNet alone; all else is the base's.
+    /// Import only the UNet; all other parts are the base's.
     #[arg(long, requires = "base")]
     unet_only: bool,
-    /// The model, of the same folder of models, that has what a lone UNet lacks, or the vocabulary that a single file
-    /// lacks.
+    /// Name of the model in the same folder of models that has the parts that a UNet alone lacks, or the vocabulary
+    /// that a single file lacks.
     #[arg(long)]
     base: Option<String>,
-    /// What the UNet of a single file predicts: needed for Stable Diffusion 2.
+    /// What the UNet of a single file predicts. Required for Stable Diffusion 2.
     #[arg(long)]
     prediction_type: Option<PredictionType>,
-    /// Of a single file that has them, take the moving averages of the UNet's weights.
+    /// Take the exponential moving averages of the UNet's weights from a single file that has them.
     #[arg(long)]
     ema: bool,
-    /// A folder with vocab.json and merges.txt, for a single file. Default: the base's, else from the hub.
+    /// Folder with vocab.json and merges.txt for a single file; default: the base's, otherwise the hub's.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     #[command(flatten)]
@@ -85,269 +80,118 @@ enum PredictionType {
 }
 
 impl ImportCommand {
-    /// # Errors
-    /// What went wrong, for people; nothing is left under the model's name then.
     pub(crate) fn run(self) -> Result<()> {
-        ensure!(is_name(&self.name), "--name {:?}: use letters, digits, '-', '_' and '.'", self.name);
-        let out = self.models.join(&self.name);
-        ensure!(!out.exists(), "{} is there already: choose another name, or remove it", out.display());
-        let base = self.base.as_ref().map(|name| self.base_folder(name)).transpose()?;
-        // A point before its name: the server passes over what is not finished.
-        let stage = self.models.join(format!(".{}.part", self.name));
-        if stage.exists() {
-            fs::remove_dir_all(&stage).with_context(|| format!("cannot remove {}", stage.display()))?;
-        }
-        let imported = self.fill(&stage, base.as_ref()).and_then(|()| self.look(&stage, base.as_ref()));
-        if let Err(error) = imported {
-            // The error is what matters; the next import of this name begins by removing the rest.
-            let _ = fs::remove_dir_all(&stage);
-            return Err(error);
-        }
-        fs::rename(&stage, &out).with_context(|| format!("cannot make {}", out.display()))?;
-        fs::File::open(&self.models)?.sync_all()?;
-        println!("{}: ready; a server that is running knows it after a restart", out.display());
-        Ok(())
-    }
-
-    /// The base's name and folder. A base that is itself a lone UNet stands for its own base.
-    fn base_folder(&self, name: &str) -> Result<(String, PathBuf)> {
-        let folder = self.models.join(name);
-        let name = match Origin::read(&folder)? {
-            Some(Origin { base: Some(base), .. }) => base,
-            _ => name.to_owned(),
-        };
-        let folder = self.models.join(&name);
         ensure!(
-            folder.join(MODEL_INDEX).is_file(),
-            "--base {name}: {} is no model in diffusers layout; import it first",
-            folder.display()
+            is_name(&self.name),
+            "--name {:?}: use 1 to 100 letters, digits, '-', '_' or '.', not starting with '.'",
+            self.name
         );
-        Ok((name, folder))
+        let out = self.models.join(&self.name);
+        ensure!(!out.exists(), "{} already exists: choose another name, or remove it", out.display());
+        let base = self.base.as_ref().map(|name| Base::find(&self.models, name)).transpose()?;
+        // The server ignores the unfinished folder, whose name begins with a point.
+        write_folder_atomically(&out, |folder| {
+            self.import(folder, base.as_ref())?;
+            let base = base.as_ref().filter(|_| self.unet_only);
+            verify(folder, base.map(|base| base.folder.as_path()))
+        })?;
+        println!("{}: imported; a running server lists it after a restart", out.display());
+        Ok(())
     }
 
-    /// Everything that matters of the source, into the folder.
-    fn fill(&self, stage: &Path, base: Option<&(String, PathBuf)>) -> Result<()> {
+    /// Writes the parts of the source and the record of their origin into a folder.
+    fn import(&self, out: &Path, base: Option<&Base>) -> Result<()> {
         let source = Path::new(&self.source);
-        let mut origin = Origin {
-            source: self.source.clone(),
-            revision: None,
-            base: base.filter(|_| self.unet_only).map(|(name, _)| name.clone()),
-        };
-        let wanted = Wanted {
-            unet_only: self.unet_only,
-            precision: if self.variant.is_some() { Precision::Half } else { Precision::Full },
-        };
-        if source.is_file() {
-            self.only_of_repositories("a file")?;
-            self.single_file(source, stage, base)?;
-        } else if source.is_dir() {
-            self.only_of_repositories("a folder")?;
-            self.only_of_single_files()?;
-            let names = names(source, LEVELS)?;
-            gather(&names, wanted, stage, &mut |name| Ok(source.join(name)))
+        let revision =
+            if source.is_file() {
+                self.refuse_repository_flags("a file")?;
+                self.import_file(source, out, base)?;
+                None
+            } else if source.is_dir() {
+                self.refuse_repository_flags("a folder")?;
+                self.refuse_single_file_flags()?;
+                copy_model(&file_names(source, LEVELS)?, self.selection(), out, &mut |name| {
+                    Ok(source.join(name))
+                })
                 .with_context(|| source.display().to_string())?;
-        } else {
-            ensure!(
-                is_repository(&self.source),
-                "{} is no file, no folder, and no name of a repository (OWNER/NAME)",
-                self.source
-            );
-            let hub = Hub::new(&self.hub)?;
-            let snapshot = hub.snapshot(RepoType::Model, &self.source, &self.revision)?;
-            origin.revision = Some(snapshot.commit.clone());
-            if let Some(file) = &self.file {
-                ensure!(
-                    snapshot.names.contains(file),
-                    "{} has no file {file}: it has {}",
-                    self.source,
-                    snapshot
-                        .names
-                        .iter()
-                        .filter(|name| !name.contains('/'))
-                        .cloned()
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                );
-                self.single_file(&snapshot.fetch(file)?, stage, base)?;
+                None
             } else {
-                self.only_of_single_files()?;
-                gather(&snapshot.names, wanted, stage, &mut |name| snapshot.fetch(name))
-                    .with_context(|| self.source.clone())?;
-            }
+                ensure!(
+                    is_repository(&self.source),
+                    "{} is neither a file, nor a folder, nor the name of a repository (OWNER/NAME)",
+                    self.source
+                );
+                let snapshot =
+                    Hub::new(&self.hub)?.snapshot(RepoType::Model, &self.source, &self.revision)?;
+                self.import_snapshot(&snapshot, out, base)?;
+                Some(snapshot.commit)
+            };
+        let base = base.filter(|_| self.unet_only).map(|base| base.name.clone());
+        let origin = Origin { source: self.source.clone(), revision, base };
+        Ok(write_atomically(&out.join(ORIGIN), &serde_json::to_vec_pretty(&origin)?)?)
+    }
+
+    fn import_snapshot(&self, snapshot: &Snapshot, out: &Path, base: Option<&Base>) -> Result<()> {
+        let Some(file) = &self.file else {
+            self.refuse_single_file_flags()?;
+            return copy_model(&snapshot.names, self.selection(), out, &mut |name| snapshot.fetch(name))
+                .with_context(|| self.source.clone());
+        };
+        if !snapshot.names.contains(file) {
+            let top: Vec<&str> =
+                snapshot.names.iter().map(String::as_str).filter(|name| !name.contains('/')).collect();
+            bail!("{} has no file {file}; its files are {}", self.source, top.join(", "));
         }
-        write_atomically(&stage.join(ORIGIN), &serde_json::to_vec_pretty(&origin)?)?;
-        Ok(())
+        self.import_file(&snapshot.fetch(file)?, out, base)
     }
 
-    fn only_of_repositories(&self, what: &str) -> Result<()> {
-        ensure!(self.file.is_none(), "--file names a file of a repository, and {} is {what}", self.source);
-        Ok(())
-    }
-
-    fn only_of_single_files(&self) -> Result<()> {
-        for (flag, given) in [
-            ("--prediction-type", self.prediction_type.is_some()),
-            ("--ema", self.ema),
-            ("--tokenizer", self.tokenizer.is_some()),
-        ] {
-            ensure!(
-                !given,
-                "{flag} is for a checkpoint in one file: {} says it by its own files",
-                self.source
-            );
-        }
-        Ok(())
-    }
-
-    fn single_file(&self, file: &Path, stage: &Path, base: Option<&(String, PathBuf)>) -> Result<()> {
-        ensure!(self.variant.is_none(), "--variant chooses among files, and {} is one", file.display());
-        let options = Options {
+    fn import_file(&self, file: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        ensure!(
+            self.variant.is_none(),
+            "--variant selects among several files, and {} is one file",
+            file.display()
+        );
+        let options = SingleFileOptions {
             prediction: self.prediction_type.map(|prediction| match prediction {
                 PredictionType::Epsilon => Prediction::Epsilon,
                 PredictionType::VPrediction => Prediction::VPrediction,
             }),
             average: self.ema,
             unet_only: self.unet_only,
+            tokenizer: self.tokenizer.as_deref(),
+            hub: &self.hub,
         };
-        if let (Some(prediction), Some((name, folder)), true) = (options.prediction, base, self.unet_only) {
-            let bases = PartFolders::new(folder, None).schedule()?.prediction();
-            ensure!(
-                bases == prediction,
-                "--prediction-type: the base {name} says otherwise, and its word counts"
-            );
-        }
-        let single = SingleFile::open(file, options)?;
-        let plan = single.plan();
-        println!("{}: {} in one file", file.display(), plan.family.title());
-        if plan.has_average {
-            let (taken, left) = if self.ema { ("averages", "weights") } else { ("weights", "averages") };
-            println!(
-                "it has the UNet's weights and their moving averages: the {taken} are taken, the {left} left"
-            );
-        }
-        match &plan.left_out[..] {
-            [] => {}
-            [one] => println!("left out: {one}"),
-            [first, rest @ ..] => println!("left out: {first} and {} more tensors of no part", rest.len()),
-        }
-        single.write(stage, &mut |part| println!("writing {}/", part.name))?;
-        if self.unet_only {
-            return Ok(());
-        }
-        for (file, path) in self.vocabulary(base)? {
-            for folder in ["tokenizer", "tokenizer_2"].map(|name| stage.join(name)) {
-                if folder.is_dir() {
-                    fs::copy(&path, folder.join(file))
-                        .with_context(|| format!("cannot copy {}", path.display()))?;
-                }
-            }
-        }
-        Ok(())
+        import_single_file(file, &options, base, out)
     }
 
-    /// Files of CLIP's vocabulary, which single files do not have.
-    fn vocabulary(&self, base: Option<&(String, PathBuf)>) -> Result<Vec<(&'static str, PathBuf)>> {
-        let folder = self.tokenizer.clone().or_else(|| base.map(|(_, folder)| folder.join("tokenizer")));
-        if let Some(folder) = folder {
-            return Ok(VOCABULARY_FILES.map(|file| (file, folder.join(file))).to_vec());
+    fn selection(&self) -> Selection {
+        Selection {
+            unet_only: self.unet_only,
+            precision: if self.variant.is_some() { Precision::Half } else { Precision::Full },
         }
-        let fetch = || {
-            let snapshot = Hub::new(&self.hub)?.snapshot(RepoType::Model, VOCABULARY, "main")?;
-            VOCABULARY_FILES.into_iter().map(|file| Ok((file, snapshot.fetch(file)?))).collect::<Result<_>>()
-        };
-        fetch().context(
-            "a single file has no vocabulary, and the hub's cannot be had: give --tokenizer with a folder that has \
-             vocab.json and merges.txt, or --base",
-        )
     }
 
-    /// Reads everything through and tells what it found.
-    fn look(&self, stage: &Path, base: Option<&(String, PathBuf)>) -> Result<()> {
-        for (part, stem) in PARTS {
-            let folder = stage.join(part);
-            if !folder.is_dir() {
-                continue;
-            }
-            let mut bar = Progress::new(part, 100);
-            let found = verify_part(&folder, part, stem, &mut |done, all| {
-                bar.reach(100 * done / all.max(1));
-                Ok(())
-            })
-            .with_context(|| format!("{part} cannot be used"))?;
-            bar.finish();
-            println!(
-                "{part}: {} tensors, {} numbers of {}, {}",
-                found.tensors, found.numbers, found.types, found.file
-            );
-        }
-        let folders =
-            PartFolders::new(stage, base.filter(|_| self.unet_only).map(|(_, folder)| folder.as_path()));
-        check_fit(&folders)?;
-        let (defaults, _) = folders.defaults()?;
-        println!(
-            "{} x {} pixels, {}, predicts {}",
-            defaults.width,
-            defaults.height,
-            defaults.sampler,
-            match folders.schedule()?.prediction() {
-                Prediction::Epsilon => "the noise",
-                Prediction::VPrediction => "the velocity",
-            }
-        );
-        Ok(())
-    }
-}
-
-/// That the parts belong together: text widths, vocabulary.
-fn check_fit(folders: &PartFolders) -> Result<()> {
-    let file = folders.part("unet")?.join("config.json");
-    let unet = UnetConfig::read(&file)?;
-    let mut width = 0;
-    for (tower, tokenizer) in [("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")] {
-        let Ok(folder) = folders.part(tower) else { continue };
-        let config: ClipTextConfig = read(&folder.join("config.json"))?;
-        width += config.hidden_size;
-        let folder = folders.part(tokenizer)?;
-        Tokenizer::load(&folder)?;
-        let vocabulary: BTreeMap<String, usize> = read(&folder.join("vocab.json"))?;
-        let count = vocabulary.values().max().map_or(0, |last| last + 1);
+    fn refuse_repository_flags(&self, kind: &str) -> Result<()> {
         ensure!(
-            count <= config.vocab_size,
-            "{}: has {} tokens where {tower} knows {}",
-            folder.join("vocab.json").display(),
-            count,
-            config.vocab_size
+            self.file.is_none(),
+            "--file names a file of a repository, but {} is {kind}: leave it out",
+            self.source
         );
+        Ok(())
     }
-    ensure!(
-        width == unet.cross_attention_dim,
-        "{}: cross_attention_dim {} does not fit text states of width {width}: the UNet belongs to another base",
-        file.display(),
-        unet.cross_attention_dim
-    );
-    Ok(())
-}
 
-/// Refuses a folder without what a whole model needs.
-fn whole(names: &BTreeSet<String>) -> Result<()> {
-    let has = |name: &str| names.contains(name);
-    let missing: Vec<&str> = [
-        "unet/config.json",
-        "vae/config.json",
-        "text_encoder/config.json",
-        "tokenizer/vocab.json",
-        "tokenizer/merges.txt",
-        SCHEDULE,
-        MODEL_INDEX,
-    ]
-    .into_iter()
-    .filter(|name| !has(name))
-    .collect();
-    if missing.is_empty() {
-        return Ok(());
+    fn refuse_single_file_flags(&self) -> Result<()> {
+        for (flag, is_given) in [
+            ("--prediction-type", self.prediction_type.is_some()),
+            ("--ema", self.ema),
+            ("--tokenizer", self.tokenizer.is_some()),
+        ] {
+            ensure!(
+                !is_given,
+                "{flag} is only for single-file checkpoints: {} has files that decide it",
+                self.source
+            );
+        }
+        Ok(())
     }
-    if missing.len() > 5 && (has("unet/config.json") || has("config.json")) {
-        bail!("is a UNet alone: give --unet-only and --base, the name of a model that has the rest");
-    }
-    bail!("is no whole model in diffusers layout: it lacks {}", missing.join(", "))
 }

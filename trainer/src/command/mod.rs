@@ -1,4 +1,4 @@
-//! The command line, a file per subcommand.
+//! The subcommands, one per file.
 
 pub(crate) mod convert;
 pub(crate) mod doctor;
@@ -9,6 +9,6 @@ pub(crate) mod fid;
 pub(crate) mod import;
 pub(crate) mod prepare;
 pub(crate) mod replay;
-mod spec;
+mod spec_file;
 pub(crate) mod style;
 pub(crate) mod train;

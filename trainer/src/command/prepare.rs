@@ -1,8 +1,8 @@
-//! `prepare SPEC.toml`: encodes a set once, for all runs that learn from it.
+//! `prepare SPEC.toml`: encodes a data set once, for all runs that train on it.
 
-use super::spec;
+use super::spec_file::read_spec;
 use anyhow::{Context, Result, ensure};
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use clap::Args;
 use diffusion::device::DeviceName;
 use domain::prepare::{Manifest, PrepareSpec};
@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use training::data::fetched::{fetch, unless_stopped};
 use training::data::prepare::Plan;
 
-/// What to encode, and where models lie.
+/// Arguments of `prepare`.
 #[derive(Debug, Args)]
 pub(crate) struct PrepareCommand {
-    /// A TOML file with a prepare spec (see docs/data.md).
+    /// TOML file with a prepare spec (docs/data.md).
     config: PathBuf,
     #[command(flatten)]
-    models: ModelFolders,
-    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    models: LocalModels,
+    /// Device to compute on: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
     #[command(flatten)]
@@ -28,14 +28,11 @@ pub(crate) struct PrepareCommand {
 }
 
 impl PrepareCommand {
-    /// # Errors
-    /// What went wrong, for people.
     pub(crate) fn run(self) -> Result<()> {
-        let spec = spec::read(&self.config, "prepare", PrepareSpec::validate)?;
+        let spec = read_spec(&self.config, "prepare", PrepareSpec::validate)?;
         let folders = self.models.model(&spec.base).context("base")?;
         let stop = StopSignal::listen()?;
         let data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
-        let mut bar: Option<Progress> = None;
         let plan = Plan::new(
             &data,
             &spec.image,
@@ -44,26 +41,27 @@ impl PrepareCommand {
             spec.clip,
             &folders,
         )?;
-        let manifest =
-            plan.carry_out(Path::new(&spec.out), &folders, &self.device.open()?, &mut |done, of| {
-                bar.get_or_insert_with(|| Progress::new("encoding", of as u64)).reach(done as u64);
-                ensure!(!stop.received(), "stopped; the same command goes on from the last whole shard");
-                Ok(())
-            })?;
+        let out = Path::new(&spec.out);
+        let mut bar: Option<Progress> = None;
+        let manifest = plan.carry_out(out, &folders, &self.device.open()?, &mut |done, total| {
+            bar.get_or_insert_with(|| Progress::new("encoding", total as u64)).reach(done as u64);
+            ensure!(!stop.received(), "stopped; rerun the command to resume after the last complete shard");
+            Ok(())
+        })?;
         if let Some(bar) = &bar {
             bar.finish();
         }
-        describe(Path::new(&spec.out), &manifest);
+        print(out, &manifest);
         Ok(())
     }
 }
 
-fn describe(out: &Path, manifest: &Manifest) {
+fn print(out: &Path, manifest: &Manifest) {
     println!("{}: {}", out.display(), manifest.report);
     for dropped in &manifest.report.named {
         println!("  {dropped}");
     }
-    for (part, made) in &manifest.parts {
-        println!("  {part}: {} shards, key {:.12}", made.shards.len(), made.key);
+    for (name, part) in &manifest.parts {
+        println!("  {name}: {} shards, key {:.12}", part.shards.len(), part.key);
     }
 }

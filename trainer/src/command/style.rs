@@ -1,8 +1,8 @@
-//! `style SPEC.toml`: makes a set of pairs in which an image loses against its edited version.
+//! `style SPEC.toml`: makes a style set, in which each image loses against an edited version of it.
 
-use super::spec;
+use super::spec_file::read_spec;
 use anyhow::Result;
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use clap::Args;
 use datasets::listing::rows_of;
 use diffusion::device::DeviceName;
@@ -15,14 +15,14 @@ use std::path::PathBuf;
 use training::data::fetched::{fetch, unless_stopped};
 use training::style::make;
 
-/// What to make, and where models lie.
+/// Arguments of `style`.
 #[derive(Debug, Args)]
 pub(crate) struct StyleCommand {
-    /// A TOML file with a style spec (see docs/style.md).
+    /// TOML file with a style spec (docs/style.md).
     config: PathBuf,
     #[command(flatten)]
-    models: ModelFolders,
-    /// The device that computes: auto, cpu, cuda or cuda:NUMBER.
+    models: LocalModels,
+    /// Device to compute on: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
     #[command(flatten)]
@@ -30,10 +30,8 @@ pub(crate) struct StyleCommand {
 }
 
 impl StyleCommand {
-    /// # Errors
-    /// What went wrong, for people.
     pub(crate) fn run(self) -> Result<()> {
-        let mut spec = spec::read(&self.config, "style", StyleSpec::validate)?;
+        let mut spec = read_spec(&self.config, "style", StyleSpec::validate)?;
         let stop = StopSignal::listen()?;
         spec.data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let mut bar = Progress::new(spec.editor.kind(), rows_of(&spec.data).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! An evaluation job: the recipe, with images and scores as rows and reports as artifacts.
+//! Evaluation jobs: the recipe with images and scores as rows, and reports as artifacts.
 
 use super::lease::Lease;
 use super::{Outcome, Worker};
@@ -31,9 +31,9 @@ impl Worker {
             &mut store,
             &cache,
             &self.device,
-            &mut |drawn: usize, total: usize| {
+            &mut |done: usize, total: usize| {
                 let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-                lease.progress(count(drawn), count(total));
+                lease.progress(count(done), count(total));
                 if self.must_stop(lease) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             },
         )?;
@@ -41,12 +41,12 @@ impl Worker {
     }
 }
 
-/// Images and scores as rows; reports as artifacts.
+/// Stores images and scores as rows, and reports as artifacts.
 struct RowStore<'a> {
     worker: &'a Worker,
     claim: &'a Claim,
     models: Vec<ModelId>,
-    /// The rows of each model's images, one per prompt, once its images were looked up.
+    /// For each model, the rows of its images by prompt; empty until `existing` looked them up.
     images: Vec<Vec<Option<Image>>>,
 }
 
@@ -79,8 +79,9 @@ impl EvaluationStore for RowStore<'_> {
     fn put_scores(&mut self, model: usize, scores: &Scores) -> Result<()> {
         let images = &self.images[model];
         let of_metric = |(&metric, values): (&_, &Vec<Option<f64>>)| -> Vec<ImageScore> {
-            let known = images.iter().zip(values);
-            known
+            images
+                .iter()
+                .zip(values)
                 .filter_map(|(image, value)| {
                     Some(ImageScore { image_id: image.as_ref()?.id, metric, value: (*value)? })
                 })
@@ -92,7 +93,7 @@ impl EvaluationStore for RowStore<'_> {
     }
 
     fn image_file(&self, model: usize, index: usize) -> Result<PathBuf> {
-        let image = self.images[model][index].as_ref().context("an image that was drawn has no row")?;
+        let image = self.images[model][index].as_ref().context("a generated image has no row")?;
         Ok(self.worker.catalogue.artifacts.path(&image.artifact)?)
     }
 
@@ -100,7 +101,7 @@ impl EvaluationStore for RowStore<'_> {
         let artifacts = &self.worker.catalogue.artifacts;
         let key = file.artifact(self.claim.job.id);
         self.worker.runtime.block_on(artifacts.put(&key, bytes))?;
-        tracing::info!(job = %self.claim.job.id, "report: {}", artifacts.path(&key)?.display());
+        tracing::info!("report: {}", artifacts.path(&key)?.display());
         Ok(())
     }
 }

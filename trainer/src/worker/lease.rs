@@ -1,5 +1,5 @@
-//! Holding a job: a task beside the work renews the lease every third of its time, tells how far the work is, and
-//! hears whether it should stop.
+//! The lease of a claimed job. While the job runs, a task renews the lease, reports progress, and reads whether the
+//! job was cancelled.
 
 use process::ambient::now;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use store::{Claim, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
-/// A held lease.
+/// The lease of a claimed job, renewed until it is released or lost.
 pub(super) struct Lease {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -23,34 +24,34 @@ struct Shared {
     lost: AtomicBool,
 }
 
-/// Time between heartbeats: short, so that a cancelled job stops soon; far below a third of the lease.
-const BEAT: Duration = Duration::from_secs(1);
+/// Time between heartbeats. Far shorter than the lease, so that a cancelled job stops soon.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 impl Lease {
-    /// Begins to renew.
+    /// Starts to renew the lease. The task logs within the current span.
     pub(super) fn hold(runtime: &Handle, store: Store, claim: Claim, lease: Duration) -> Self {
         let shared = Arc::new(Shared::default());
-        let task = runtime.spawn(renew(store, claim, lease, shared.clone()));
+        let task = runtime.spawn(renew(store, claim, lease, shared.clone()).in_current_span());
         Self { shared, task }
     }
 
-    /// How far the work is.
+    /// Sets the progress that the next heartbeat reports.
     pub(super) fn progress(&self, done: i64, total: i64) {
         self.shared.progress.store(done, Ordering::Relaxed);
         self.shared.total.store(total, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked the job to stop.
+    /// Whether the job was cancelled.
     pub(super) fn cancel_requested(&self) -> bool {
         self.shared.cancel.load(Ordering::Relaxed)
     }
 
-    /// Whether another worker has taken over.
+    /// Whether the lease ran out and another worker may have the job.
     pub(super) fn lost(&self) -> bool {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Stops renewing; returns how far the work is, and of what.
+    /// Stops renewing; returns progress and total.
     pub(super) fn release(self) -> (i64, i64) {
         self.task.abort();
         (self.shared.progress.load(Ordering::Relaxed), self.shared.total.load(Ordering::Relaxed))
@@ -71,9 +72,9 @@ async fn renew(store: Store, claim: Claim, lease: Duration, shared: Arc<Shared>)
                 shared.lost.store(true, Ordering::Relaxed);
                 return;
             }
-            // The database may come back before the lease runs out.
-            Err(error) => tracing::warn!(job = %claim.job.id, %error, "cannot renew the lease"),
+            // The database may recover before the lease runs out.
+            Err(error) => tracing::warn!(%error, "cannot renew the lease"),
         }
-        tokio::time::sleep(BEAT).await;
+        tokio::time::sleep(HEARTBEAT).await;
     }
 }

@@ -1,14 +1,14 @@
-//! Works off the queue: claims a job, renews its lease while it runs, records what it makes, and hands it back
-//! whole when asked to stop.
+//! The worker: claims jobs from the queue, renews their leases while it runs them, and records the results. When it
+//! is asked to stop, it returns the job to the queue.
 
 mod evaluate;
 mod lease;
 mod train;
 
+use crate::storage::StorageSettings;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use catalogue::models::Catalogue;
-use catalogue::models_folder::ModelsFolder;
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::job::JobSpec;
@@ -18,46 +18,43 @@ use process::ambient::{entropy, now};
 use process::stop_signal::StopSignal;
 use std::path::PathBuf;
 use std::time::Duration;
-use store::{Artifacts, Claim, Ending, Store, StoreError};
+use store::{Claim, Ending, StoreError};
 use tokio::runtime::Runtime;
+use tracing::field::Empty;
 
-/// How to work.
+/// Arguments of `worker`.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerCommand {
-    /// The database that server and workers share.
-    #[arg(long, env = "DATABASE_URL", default_value = "sqlite://data/diff-contrast.db")]
-    database_url: String,
-    /// Folder of images and checkpoints, shared with the server.
-    #[arg(long, env = "ARTIFACTS", default_value = "data/artifacts")]
-    artifacts: PathBuf,
-    /// Folder of bundled models.
+    #[command(flatten)]
+    storage: StorageSettings,
+    /// Folder of bundled and imported models.
     #[arg(long, env = "MODELS", default_value = "models")]
     models: PathBuf,
-    /// Folder of encoded sets.
+    /// Folder of encoded sets, shared between runs.
     #[arg(long, env = "CACHE", default_value = "data/cache")]
     cache: PathBuf,
-    /// Name shown with the jobs it takes; host and process by default.
+    /// Name shown with the worker's jobs; default: host name and process id.
     #[arg(long, env = "WORKER_NAME")]
     name: Option<String>,
-    /// The device that computes: auto, cpu, cuda or cuda:NUMBER. One worker uses one; start one for each GPU.
+    /// Device to compute on: auto, cpu, cuda or cuda:NUMBER. Start one worker per GPU.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
-    /// Lets a GPU multiply matrices with fewer bits (TF32): faster, and other results on other cards.
+    /// Allow TF32 matrix products on a GPU: faster, but less precise and not the same on every GPU model.
     #[arg(long, env = "ALLOW_TF32")]
     allow_tf32: bool,
-    /// Ends when the queue is empty instead of waiting.
+    /// End when the queue is empty instead of waiting for jobs.
     #[arg(long)]
     until_empty: bool,
     #[command(flatten)]
     hub: HubSettings,
 }
 
-/// Time for which a claim holds without a heartbeat.
+/// Time without a heartbeat after which another worker may claim the job.
 const LEASE: Duration = Duration::from_secs(30);
-/// Time between looks at an empty queue.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Time between two attempts to claim a job from an empty queue.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What all jobs need.
+/// What every job needs.
 struct Worker {
     runtime: Runtime,
     catalogue: Catalogue,
@@ -67,19 +64,16 @@ struct Worker {
     stop: StopSignal,
 }
 
-/// How a job left the worker.
+/// How the work on a job ended, unless it failed.
 enum Outcome {
-    /// It is done.
     Done,
-    /// Somebody asked the job to stop.
+    /// The job was cancelled.
     Cancelled,
-    /// Somebody asked the worker to stop: the job goes back to the queue.
+    /// The worker was asked to stop or lost the lease, and the job goes back to the queue.
     Returned,
 }
 
 impl WorkerCommand {
-    /// # Errors
-    /// The database cannot be reached.
     pub(crate) fn run(self) -> Result<()> {
         let stop = StopSignal::listen()?;
         allow_reduced_precision(self.allow_tf32);
@@ -88,13 +82,8 @@ impl WorkerCommand {
             .worker_threads(1)
             .enable_all()
             .build()
-            .context("cannot start the runtime")?;
-        let store = runtime.block_on(Store::connect(&self.database_url))?;
-        let catalogue = Catalogue {
-            store,
-            artifacts: Artifacts::open(&self.artifacts)?,
-            models: ModelsFolder::new(&self.models),
-        };
+            .context("cannot start the async runtime")?;
+        let catalogue = runtime.block_on(self.storage.catalogue(&self.models))?;
         let name = self.name.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
@@ -109,7 +98,7 @@ impl WorkerCommand {
             match claimed {
                 Some(claim) => worker.work(claim)?,
                 None if self.until_empty => break,
-                None => std::thread::sleep(PAUSE),
+                None => std::thread::sleep(POLL_INTERVAL),
             }
         }
         worker.runtime.block_on(worker.catalogue.store.close());
@@ -118,20 +107,24 @@ impl WorkerCommand {
 }
 
 impl Worker {
-    /// One job, from claim to end. Only a database that does not answer ends the worker.
+    /// Runs one job and records how it ended. Every log line in between carries job, attempt and run. Fails only if
+    /// the database does not answer.
     fn work(&self, claim: Claim) -> Result<()> {
-        let job = claim.job.id;
-        tracing::info!(%job, kind = claim.job.spec.kind(), name = claim.job.spec.name(), attempt = claim.attempt, "claimed");
+        // `train` records the run's id once the run has a row.
+        let span =
+            tracing::info_span!("job", job_id = %claim.job.id, attempt = claim.attempt, run_id = Empty);
+        let _entered = span.enter();
+        tracing::info!(kind = claim.job.spec.kind(), name = claim.job.spec.name(), "claimed");
         let store = &self.catalogue.store;
         let lease = Lease::hold(self.runtime.handle(), store.clone(), claim.clone(), LEASE);
         let outcome = match &claim.job.spec {
             JobSpec::Train(spec) => self.train(&claim, spec, &lease),
             JobSpec::Evaluate(spec) => self.evaluate(&claim, spec, &lease),
         };
-        let progress = lease.release();
-        let ended = self.runtime.block_on(async {
-            // The last progress, so that a finished job reads as finished.
-            store.heartbeat(&claim, now(), LEASE, progress.0, progress.1).await?;
+        let (progress, total) = lease.release();
+        let recorded = self.runtime.block_on(async {
+            // The final progress, so that a finished job is shown as complete.
+            store.heartbeat(&claim, now(), LEASE, progress, total).await?;
             match &outcome {
                 Ok(Outcome::Done) => store.finish_job(&claim, now(), &Ending::Succeeded).await,
                 Ok(Outcome::Cancelled) => store.finish_job(&claim, now(), &Ending::Cancelled).await,
@@ -139,19 +132,19 @@ impl Worker {
                 Err(error) => store.finish_job(&claim, now(), &Ending::Failed(format!("{error:#}"))).await,
             }
         });
-        match (&outcome, ended) {
-            // Somebody else has the job: what this worker did for it no longer counts.
-            (_, Err(StoreError::LeaseLost)) => tracing::warn!(%job, "lost the lease"),
+        match (&outcome, recorded) {
+            // Another worker has the job; the database rejects what this one writes for it.
+            (_, Err(StoreError::LeaseLost)) => tracing::warn!("lost the lease"),
             (_, Err(error)) => return Err(error.into()),
-            (Err(error), Ok(())) => tracing::error!(%job, "failed: {error:#}"),
-            (Ok(Outcome::Done), Ok(())) => tracing::info!(%job, "done"),
-            (Ok(Outcome::Cancelled), Ok(())) => tracing::info!(%job, "cancelled"),
-            (Ok(Outcome::Returned), Ok(())) => tracing::info!(%job, "returned to the queue"),
+            (Err(error), Ok(())) => tracing::error!("failed: {error:#}"),
+            (Ok(Outcome::Done), Ok(())) => tracing::info!("done"),
+            (Ok(Outcome::Cancelled), Ok(())) => tracing::info!("cancelled"),
+            (Ok(Outcome::Returned), Ok(())) => tracing::info!("returned to the queue"),
         }
         Ok(())
     }
 
-    /// How a job that was interrupted ends.
+    /// The outcome of a job that was interrupted.
     fn interrupted(&self, lease: &Lease) -> Outcome {
         if lease.cancel_requested() { Outcome::Cancelled } else { Outcome::Returned }
     }

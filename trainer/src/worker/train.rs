@@ -1,4 +1,4 @@
-//! A training job: the recipe, watched by the queue.
+//! Training jobs: the recipe with metrics, samples and models recorded in the database.
 
 use super::lease::Lease;
 use super::{Outcome, Worker};
@@ -8,7 +8,7 @@ use catalogue::run_folder;
 use diffusion::pipeline::Settings;
 use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
-use domain::id::{JobId, ModelId};
+use domain::id::{JobId, ModelId, RunId};
 use domain::job::{JobSpec, JobState};
 use domain::model::Model;
 use domain::run::{MetricPoint, Run};
@@ -17,7 +17,8 @@ use image::RgbImage;
 use process::ambient::{entropy, now};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use store::{Claim, Conflict, StoreError};
+use store::{Claim, Conflict, Store, StoreError};
+use tracing::{Span, field};
 use training::checkpoint::SavedModel;
 use training::data::fetched::fetch_for;
 use training::data::votes::write_votes;
@@ -26,8 +27,8 @@ use training::recipes::run_paths::RunPaths;
 use training::recipes::samples::SAMPLE_SEED;
 use training::recipes::train::{Ending, train};
 
-/// Longest time that points of curves wait to be written: often enough to watch, seldom enough to cost nothing.
-const FLUSH: Duration = Duration::from_secs(1);
+/// Longest time for which metrics are buffered before they are written to the database.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(super) fn train(&self, claim: &Claim, spec: &TrainSpec, lease: &Lease) -> Result<Outcome> {
@@ -36,23 +37,13 @@ impl Worker {
             Some(name) => Some(self.runtime.block_on(self.catalogue.find(name)).context("reference")?.1),
             None => None,
         };
-        let id = domain::id::RunId::new(now(), entropy());
+        let id = RunId::new(now(), entropy());
         let run = self.runtime.block_on(self.catalogue.store.begin_run(claim, id))?;
+        Span::current().record("run_id", field::display(run.id));
         let key = format!("runs/{}", run.id);
-        let places = RunPaths {
-            start,
-            reference,
-            run: self.catalogue.artifacts.path(&key)?,
-            cache: self.cache.clone(),
-        };
-        if let DataSpec::Votes(votes) = &spec.data {
-            self.runtime.block_on(write_votes(&self.catalogue, votes, &places.run))?;
-        }
-        let fetched = fetch_for(&spec.data, &places.run, &self.hub, &mut || {
-            ensure!(!self.must_stop(lease), "stopped while the set was fetched");
-            Ok(())
-        });
-        let mut queue = Queue {
+        let folder = self.catalogue.artifacts.path(&key)?;
+        let paths = RunPaths { start, reference, run: folder, cache: self.cache.clone() };
+        let mut records = RunRecords {
             worker: self,
             claim,
             lease,
@@ -64,27 +55,40 @@ impl Worker {
             flushed: Instant::now(),
             last: None,
         };
-        let ending = match fetched.and_then(|()| train(spec, &places, &self.device, &mut queue)) {
-            // What was interrupted before its first step, or while its lease was taken away, has not failed.
+        let data = self.write_data(spec, &paths, lease);
+        let ending = match data.and_then(|()| train(spec, &paths, &self.device, &mut records)) {
+            // An error of a job that must stop is an interruption: for example, it came before the first step.
             Err(interruption) if self.must_stop(lease) => {
-                tracing::info!(job = %claim.job.id, "interrupted: {interruption:#}");
+                tracing::info!("interrupted: {interruption:#}");
                 return Ok(self.interrupted(lease));
             }
             other => other?,
         };
-        queue.flush(None)?;
+        records.flush(None)?;
         match ending {
             Ending::Stopped(_) => Ok(self.interrupted(lease)),
             Ending::Finished => {
-                let last = queue.last.context("a finished run has made a model")?;
-                self.ask_for_evaluation(spec, &last)?;
+                let last = records.last.context("the finished run has saved no model")?;
+                self.enqueue_evaluation(spec, &last)?;
                 Ok(Outcome::Done)
             }
         }
     }
 
-    /// Evaluates the finished model in a job of its own, if the spec says so.
-    fn ask_for_evaluation(&self, spec: &TrainSpec, model: &str) -> Result<()> {
+    /// Writes the data that are not files yet into the run's folder: votes, and the list of files fetched from the
+    /// hub.
+    fn write_data(&self, spec: &TrainSpec, paths: &RunPaths, lease: &Lease) -> Result<()> {
+        if let DataSpec::Votes(votes) = &spec.data {
+            self.runtime.block_on(write_votes(&self.catalogue, votes, &paths.run))?;
+        }
+        fetch_for(&spec.data, &paths.run, &self.hub, &mut || {
+            ensure!(!self.must_stop(lease), "stopped while the set was being fetched");
+            Ok(())
+        })
+    }
+
+    /// Enqueues the evaluation of the finished model, if the spec asks for one.
+    fn enqueue_evaluation(&self, spec: &TrainSpec, model: &str) -> Result<()> {
         if spec.evaluate_prompts == 0 {
             return Ok(());
         }
@@ -96,24 +100,25 @@ impl Worker {
     }
 }
 
-/// Records a run in the store.
-struct Queue<'a> {
+/// Records metrics, samples and models of a run as rows.
+struct RunRecords<'a> {
     worker: &'a Worker,
     claim: &'a Claim,
     lease: &'a Lease,
     spec: &'a TrainSpec,
     base: &'a Model,
     run: &'a Run,
-    /// Of the run's folder in the artifact store.
+    /// Key of the run's folder in the artifact store.
     key: String,
+    /// Metrics that are not written yet.
     points: Vec<MetricPoint>,
     flushed: Instant,
-    /// Name of the last model.
+    /// Name of the last saved model.
     last: Option<String>,
 }
 
-impl Queue<'_> {
-    /// Writes the points that wait; of step `step` if given, else of the last point's.
+impl RunRecords<'_> {
+    /// Writes the buffered metrics and the run's step: `step`, or by default that of the last metric.
     fn flush(&mut self, step: Option<i64>) -> Result<()> {
         let Some(step) = step.or_else(|| self.points.last().map(|p| p.step)) else { return Ok(()) };
         let store = &self.worker.catalogue.store;
@@ -122,10 +127,27 @@ impl Queue<'_> {
         self.flushed = Instant::now();
         Ok(())
     }
+
+    fn row_of(&self, saved: &SavedModel) -> Model {
+        let Self { spec, base, run, .. } = self;
+        let (step, steps, kind) = (saved.step, spec.steps, spec.objective.kind());
+        Model {
+            id: ModelId::new(now(), entropy()),
+            folder: run_folder::model_key(&self.key, step),
+            name: if step == steps { spec.name.clone() } else { format!("{}-step{step}", spec.name) },
+            sha256: saved.sha256.clone(),
+            base_id: Some(base.id),
+            run_id: Some(run.id),
+            step: Some(i64::from(step)),
+            objective: Some(kind.to_owned()),
+            description: format!("{kind} from {}, {step} of {steps} steps", base.name),
+            created_at: now(),
+        }
+    }
 }
 
-impl Callbacks for Queue<'_> {
-    fn encoding(&mut self, _done: usize, _of: usize) -> Result<()> {
+impl Callbacks for RunRecords<'_> {
+    fn encoding(&mut self, _: usize, _: usize) -> Result<()> {
         ensure!(!self.worker.must_stop(self.lease), "stopped while the set was being encoded");
         Ok(())
     }
@@ -145,7 +167,7 @@ impl Callbacks for Queue<'_> {
             step,
             value,
         }));
-        if self.flushed.elapsed() >= FLUSH {
+        if self.flushed.elapsed() >= FLUSH_INTERVAL {
             self.flush(Some(step))?;
         }
         Ok(if self.worker.must_stop(self.lease) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -166,17 +188,13 @@ impl Callbacks for Queue<'_> {
     fn retire(&mut self, step: u32) -> Result<bool> {
         let store = &self.worker.catalogue.store;
         self.worker.runtime.block_on(async {
-            let made = store.list_models_of_run(self.run.id).await?;
-            let Some(model) = made.into_iter().find(|m| m.step == Some(i64::from(step))) else {
-                return Ok(true); // a row went before and its files stayed
+            let models = store.list_models_of_run(self.run.id).await?;
+            let Some(model) = models.into_iter().find(|m| m.step == Some(i64::from(step))) else {
+                // An earlier attempt deleted the row and was killed before it deleted the files.
+                return Ok(true);
             };
-            let id = model.id.to_string();
-            for state in [JobState::Queued, JobState::Running] {
-                let jobs = store.list_jobs(Some(state), u32::MAX).await?;
-                if jobs.iter().flat_map(|job| job.spec.models()).any(|name| name == model.name || name == id)
-                {
-                    return Ok(false);
-                }
+            if is_named_by_a_job(store, &model).await? {
+                return Ok(false);
             }
             match store.delete_model(model.id, self.claim).await {
                 Ok(()) => Ok(true),
@@ -191,34 +209,16 @@ impl Callbacks for Queue<'_> {
         let store = &self.worker.catalogue.store;
         let runtime = &self.worker.runtime;
         self.flush(Some(step))?;
-        let known = runtime.block_on(store.list_models_of_run(self.run.id))?;
-        if let Some(model) = known.iter().find(|m| m.step == Some(step)) {
-            // A resumed run repeats steps, and makes the same weights again.
+        let existing = runtime.block_on(store.list_models_of_run(self.run.id))?;
+        if let Some(model) = existing.iter().find(|m| m.step == Some(step)) {
+            // A resumed run repeats steps and saves the same weights again.
             self.last = Some(model.name.clone());
             return Ok(());
         }
-        let last = saved.step == self.spec.steps;
-        let name = if last { self.spec.name.clone() } else { format!("{}-step{step}", self.spec.name) };
-        let mut model = Model {
-            id: ModelId::new(now(), entropy()),
-            folder: run_folder::model_key(&self.key, saved.step),
-            name,
-            sha256: saved.sha256.clone(),
-            base_id: Some(self.base.id),
-            run_id: Some(self.run.id),
-            step: Some(step),
-            objective: Some(self.spec.objective.kind().to_owned()),
-            description: format!(
-                "{} from {}, {step} of {} steps",
-                self.spec.objective.kind(),
-                self.base.name,
-                self.spec.steps
-            ),
-            created_at: now(),
-        };
+        let mut model = self.row_of(saved);
         match runtime.block_on(store.insert_model(&model, Some(self.claim))) {
             Err(StoreError::Conflict(Conflict::ModelName)) => {
-                // An earlier run has the name: the end of the run's id tells them apart.
+                // An earlier run's model has this name; the end of the run's id makes it unique.
                 let run = self.run.id.to_string();
                 model.name = format!("{}-{}", model.name, &run[run.len() - 6..]);
                 runtime.block_on(store.insert_model(&model, Some(self.claim)))?;
@@ -228,4 +228,16 @@ impl Callbacks for Queue<'_> {
         self.last = Some(model.name);
         Ok(())
     }
+}
+
+/// Whether a queued or running job names the model.
+async fn is_named_by_a_job(store: &Store, model: &Model) -> Result<bool> {
+    let id = model.id.to_string();
+    for state in [JobState::Queued, JobState::Running] {
+        let jobs = store.list_jobs(Some(state), u32::MAX).await?;
+        if jobs.iter().flat_map(|job| job.spec.models()).any(|name| name == model.name || name == id) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

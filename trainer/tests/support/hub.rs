@@ -1,4 +1,4 @@
-//! A stand-in of the hub on this machine, which answers over HTTP as the hub does.
+//! A mock of the Hugging Face hub: an HTTP server on this machine.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -8,33 +8,37 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the stand-in was asked, and how it is to behave.
+/// The mock's repositories, its log, and how it misbehaves.
 #[derive(Default)]
 pub(crate) struct Hub {
-    /// By name; sets of data as `datasets/OWNER/NAME`.
+    /// Files by path, by name of the repository. Data sets are named `datasets/OWNER/NAME`.
     pub(crate) repositories: BTreeMap<&'static str, BTreeMap<String, Vec<u8>>>,
-    /// Paths with the range that was asked.
-    pub(crate) asked: Mutex<Vec<(String, String)>>,
-    /// Break off the next large file in its middle.
+    /// The requested paths, each with the requested range.
+    pub(crate) requests: Mutex<Vec<(String, String)>>,
+    /// Closes the connection in the middle of the next large file.
     pub(crate) breaks: Mutex<bool>,
-    /// Fall silent: at a path with this word, after so many bytes of the body. The connection stays open.
-    pub(crate) silent: Mutex<Option<(&'static str, usize)>>,
+    /// Stalls in the response to a path that contains this word, after this many bytes of the body. The connection
+    /// stays open.
+    pub(crate) stalls: Mutex<Option<(&'static str, usize)>>,
+    /// The server's own address, set by `start`.
+    pub(crate) address: String,
 }
 
 /// Longer than any test waits.
-const FOR_EVER: Duration = Duration::from_secs(600);
+const STALL: Duration = Duration::from_secs(600);
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) const TOKEN: &str = "a-token";
 
 impl Hub {
-    /// Starts to answer; the address.
-    pub(crate) fn start(self) -> (Arc<Self>, String) {
+    /// Starts the server; returns it with its address.
+    pub(crate) fn start(mut self) -> (Arc<Self>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
+        self.address.clone_from(&address);
         let hub = Arc::new(self);
         let answering = Arc::clone(&hub);
-        // Ends with the process of the test.
+        // The threads end with the test's process.
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 let hub = Arc::clone(&answering);
@@ -44,7 +48,7 @@ impl Hub {
         (hub, address)
     }
 
-    /// One request; none where the connection is at its end.
+    /// Answers one request; `None` when the connection ends.
     fn answer(&self, connection: &TcpStream) -> Option<()> {
         let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
         let first = lines.next()?;
@@ -58,18 +62,18 @@ impl Hub {
                 _ => {}
             }
         }
-        self.asked.lock().expect("a lock").push((path.clone(), range.clone()));
+        self.requests.lock().expect("a lock").push((path.clone(), range.clone()));
         let (status, headers, body, end) = self.reply(&path, &range, token);
         let mut out = connection;
         let length = body.len();
-        let silent = self.silent.lock().expect("a lock").filter(|(word, _)| path.contains(word));
-        if let Some((_, 0)) = silent {
-            std::thread::sleep(FOR_EVER);
+        let stall = self.stalls.lock().expect("a lock").filter(|(word, _)| path.contains(word));
+        if let Some((_, 0)) = stall {
+            std::thread::sleep(STALL);
         }
         write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n").ok()?;
-        if let Some((_, after)) = silent.filter(|(_, after)| *after < length) {
+        if let Some((_, after)) = stall.filter(|(_, after)| *after < length) {
             out.write_all(&body[..after]).ok()?;
-            std::thread::sleep(FOR_EVER);
+            std::thread::sleep(STALL);
         }
         out.write_all(&body[..end.min(length)]).ok()?;
         if end < length {
@@ -79,7 +83,7 @@ impl Hub {
         Some(())
     }
 
-    /// Status, headers, body, and after how much of it the connection breaks.
+    /// Status, headers, body, and the number of bytes after which the connection is closed.
     fn reply(&self, path: &str, range: &str, token: bool) -> (&'static str, String, Vec<u8>, usize) {
         let nothing = |status| (status, String::new(), vec![], 0);
         if let Some(sha) = path.strip_prefix("/elsewhere/") {
@@ -107,26 +111,17 @@ impl Hub {
             let sha = format!("{:x}", Sha256::digest(bytes));
             let commit = format!("X-Repo-Commit: {COMMIT}\r\n");
             if [".safetensors", ".parquet"].iter().any(|ending| file.ends_with(ending)) {
-                // Large files lie elsewhere.
+                // The hub redirects requests for large files to a file store.
                 let headers = format!(
-                    "{commit}X-Linked-Etag: \"{sha}\"\r\nX-Linked-Size: {}\r\nLocation: /elsewhere/{sha}\r\nETag: \"x\"\r\n",
-                    bytes.len()
+                    "{commit}X-Linked-Etag: \"{sha}\"\r\nX-Linked-Size: {}\r\nLocation: {}/elsewhere/{sha}\r\nETag: \"x\"\r\n",
+                    bytes.len(),
+                    self.address
                 );
-                let absolute = headers.replace("Location: /", &format!("Location: http://{}/", self.host()));
-                return ("302 Found", absolute, vec![], 0);
+                return ("302 Found", headers, vec![], 0);
             }
             return self.part(bytes, range, format!("{commit}ETag: \"{}\"\r\n", &sha[..40]));
         }
         nothing("404 Not Found")
-    }
-
-    fn host(&self) -> String {
-        self.asked
-            .lock()
-            .expect("a lock")
-            .iter()
-            .find_map(|(path, _)| path.strip_prefix("host ").map(str::to_owned))
-            .expect("a host")
     }
 
     fn part(&self, bytes: &[u8], range: &str, headers: String) -> (&'static str, String, Vec<u8>, usize) {
@@ -141,7 +136,8 @@ impl Hub {
         ("206 Partial Content", headers, body, if breaks { whole / 2 } else { whole })
     }
 
-    pub(crate) fn asked(&self) -> Vec<(String, String)> {
-        std::mem::take(&mut *self.asked.lock().expect("a lock"))
+    /// The requests since the last call.
+    pub(crate) fn take_requests(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.requests.lock().expect("a lock"))
     }
 }

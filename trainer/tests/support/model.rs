@@ -1,11 +1,11 @@
-//! The bundled model as a row of the database.
+//! The bundled model as a row.
 
 use domain::id::ModelId;
 use domain::model::Model;
 use process::ambient::{entropy, now};
 use std::path::Path;
 
-/// Under a name.
+/// A row of this name for the bundled model.
 pub(crate) fn bundled(name: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/shapes");
     Model {

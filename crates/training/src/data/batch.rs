@@ -167,11 +167,9 @@ impl<'a> Batches<'a> {
         }
         let mut latents = latents.into_iter();
         let (winner, loser) = (latents.next().context("a micro-batch without winners")?, latents.next());
-        let clip = match self.spec.objective {
-            Objective::DiffContrast { .. } | Objective::Rpo { .. } => {
-                Some(self.set.clip_features(&picked, &captions)?)
-            }
-            _ => None,
+        let clip = match self.spec.objective.weighting() {
+            Some(_) => Some(self.set.clip_features(&picked, &captions)?),
+            None => None,
         };
         Ok(Batch {
             noise: noise.normal_tensor(winner.shape().clone(), self.device)?,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use catalogue::samplers;
 use datasets::decode::decode;
 use diffusion::config::ControlNetConfig;
@@ -42,7 +42,7 @@ impl Editor {
     ///
     /// # Errors
     /// Fails if a model, ControlNet or example image is missing, damaged or does not fit the others.
-    pub(super) fn open(spec: &EditorSpec, models: &ModelFolders, device: &Device) -> Result<Self> {
+    pub(super) fn open(spec: &EditorSpec, models: &LocalModels, device: &Device) -> Result<Self> {
         match spec {
             EditorSpec::Classical { style } => Ok(Self::Classical(match style {
                 ClassicalStyle::VanGogh => Style::VanGogh,
@@ -88,7 +88,7 @@ impl Editor {
     ///
     /// # Errors
     /// Fails if a file cannot be read.
-    pub(super) fn files(spec: &EditorSpec, models: &ModelFolders) -> Result<BTreeMap<String, String>> {
+    pub(super) fn files(spec: &EditorSpec, models: &LocalModels) -> Result<BTreeMap<String, String>> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut model = |name: &str, parts: &[&str]| -> Result<()> {
             let folders =

@@ -11,7 +11,7 @@ use crate::data::examples::Examples;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use catalogue::images::png;
-use catalogue::model_folders::ModelFolders;
+use catalogue::local_models::LocalModels;
 use datasets::pick_a_pic::{Record, Writer};
 use diffusion::noise::Noise;
 use domain::Timestamp;
@@ -44,7 +44,7 @@ struct StylePair {
 /// Fails if the folder holds another set, if a file cannot be read or written, or if `progress` stops.
 pub fn make(
     spec: &StyleSpec,
-    models: &ModelFolders,
+    models: &LocalModels,
     device: &Device,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<StyleManifest> {

@@ -1,66 +1,88 @@
-//! Names and shapes of published models (`keys/`, made by `oracles/key_lists.py` from the reference packages), and
-//! whether a file has just these.
+//! Published models: the names and shapes of their tensors (`keys/`, written by `oracles/key_lists.py` from the
+//! reference packages), and the check whether a file has exactly these.
 
-use super::{PublishedModel, first};
+use super::problems::join_first;
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use diffusion::torch_file::StoredTensor;
 use std::collections::BTreeMap;
 
-/// The lists of each model: its first line says what it is, each other names tensors of one shape.
-fn lists(model: PublishedModel) -> &'static [&'static str] {
-    match model {
-        PublishedModel::Hps => &[include_str!("keys/open-clip-vit-h-14.txt")],
-        PublishedModel::Aesthetic => &[include_str!("keys/aesthetic.txt")],
-        PublishedModel::ImageReward => &[include_str!("keys/image-reward.txt")],
-        PublishedModel::Inception => &[include_str!("keys/inception.txt")],
-        PublishedModel::Clip => &[
-            include_str!("keys/clip-vit-l-14.txt"),
-            include_str!("keys/clip-vit-h-14.txt"),
-            include_str!("keys/open-clip-vit-l-14.txt"),
-            include_str!("keys/open-clip-vit-h-14.txt"),
-        ],
-        PublishedModel::StableDiffusion => &[
-            include_str!("keys/stable-diffusion-1.txt"),
-            include_str!("keys/stable-diffusion-xl.txt"),
-            include_str!("keys/stable-diffusion-unet-1.txt"),
-            include_str!("keys/stable-diffusion-unet-xl.txt"),
-            include_str!("keys/stable-diffusion-vae.txt"),
-            include_str!("keys/stable-diffusion-vae-old.txt"),
-            include_str!("keys/stable-diffusion-text.txt"),
-            include_str!("keys/stable-diffusion-text-xl.txt"),
-        ],
-    }
+/// Models whose tensors are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PublishedModel {
+    /// HPSv2, v2.0 and v2.1.
+    Hps,
+    /// The LAION aesthetic predictor.
+    Aesthetic,
+    /// ImageReward v1.0.
+    ImageReward,
+    /// Inception v3 of pytorch-fid and torch-fidelity.
+    Inception,
+    /// CLIP ViT-L/14 and ViT-H/14, with OpenCLIP's or transformers' names. PickScore is one of them.
+    Clip,
+    /// Stable Diffusion 1.x and XL: the single file, or one part of the diffusers layout.
+    StableDiffusion,
 }
 
-/// Holds tensors to the list that they come nearest to.
-pub(super) fn check(model: PublishedModel, tensors: &[(String, StoredTensor)]) -> Result<()> {
-    let named: BTreeMap<&str, &[usize]> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape())).collect();
-    let mut nearest: Option<(KeyList, Vec<String>)> = None;
-    for text in lists(model) {
-        let list = KeyList::parse(text);
-        let differences = list.differences(&named);
-        if nearest.as_ref().is_none_or(|(_, fewest)| differences.len() < fewest.len()) {
-            nearest = Some((list, differences));
+impl PublishedModel {
+    /// The lists of the model's tensors, one for each form in which it is published. The first line of a list is its
+    /// title; each other line names tensors of one shape.
+    fn lists(self) -> &'static [&'static str] {
+        match self {
+            Self::Hps => &[include_str!("keys/open-clip-vit-h-14.txt")],
+            Self::Aesthetic => &[include_str!("keys/aesthetic.txt")],
+            Self::ImageReward => &[include_str!("keys/image-reward.txt")],
+            Self::Inception => &[include_str!("keys/inception.txt")],
+            Self::Clip => &[
+                include_str!("keys/clip-vit-l-14.txt"),
+                include_str!("keys/clip-vit-h-14.txt"),
+                include_str!("keys/open-clip-vit-l-14.txt"),
+                include_str!("keys/open-clip-vit-h-14.txt"),
+            ],
+            Self::StableDiffusion => &[
+                include_str!("keys/stable-diffusion-1.txt"),
+                include_str!("keys/stable-diffusion-xl.txt"),
+                include_str!("keys/stable-diffusion-unet-1.txt"),
+                include_str!("keys/stable-diffusion-unet-xl.txt"),
+                include_str!("keys/stable-diffusion-vae.txt"),
+                include_str!("keys/stable-diffusion-vae-old.txt"),
+                include_str!("keys/stable-diffusion-text.txt"),
+                include_str!("keys/stable-diffusion-text-xl.txt"),
+            ],
         }
     }
-    let Some((list, differences)) = nearest.filter(|(_, differences)| !differences.is_empty()) else {
-        return Ok(());
-    };
-    let hint = prefix_to_strip(&list, &named)
-        .map_or(String::new(), |prefix| format!(" (it would fit with --strip-prefix {prefix})"));
-    bail!("is not {}{hint}: {}", list.title, first(&differences))
+
+    /// Checks that the tensors are exactly those of the model. Differences are reported from the most similar list.
+    pub(super) fn check(self, tensors: &[(String, StoredTensor)]) -> Result<()> {
+        let shapes: BTreeMap<&str, &[usize]> =
+            tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape())).collect();
+        let mut nearest: Option<(KeyList, Vec<String>)> = None;
+        for text in self.lists() {
+            let list = KeyList::parse(text);
+            let differences = list.differences(&shapes);
+            if nearest.as_ref().is_none_or(|(_, fewest)| differences.len() < fewest.len()) {
+                nearest = Some((list, differences));
+            }
+        }
+        let Some((list, differences)) = nearest.filter(|(_, differences)| !differences.is_empty()) else {
+            return Ok(());
+        };
+        let hint = prefix_to_strip(&list, &shapes)
+            .map_or(String::new(), |prefix| format!(" (it is with --strip-prefix {prefix})"));
+        bail!("is not {}{hint}: {}", list.title, join_first(&differences))
+    }
 }
 
-/// What a model's file has.
+/// The tensors of a model.
 struct KeyList {
     title: &'static str,
     keys: BTreeMap<String, Key>,
-    /// Below these, anything goes.
+    /// Prefixes of names that are accepted without a check.
     free: Vec<String>,
 }
 
 struct Key {
+    /// For each dimension, the accepted sizes.
     shape: Vec<Vec<usize>>,
     optional: bool,
 }
@@ -86,25 +108,25 @@ impl KeyList {
         list
     }
 
-    /// Every tensor that is missing, extra or misshapen: those that should be there first.
-    fn differences(&self, named: &BTreeMap<&str, &[usize]>) -> Vec<String> {
+    /// Every missing tensor, then those with another shape, then additional ones.
+    fn differences(&self, shapes: &BTreeMap<&str, &[usize]>) -> Vec<String> {
         let mut missing = vec![];
-        let mut misshapen = vec![];
+        let mut wrong_shape = vec![];
         for (name, key) in &self.keys {
-            match named.get(name.as_str()) {
+            match shapes.get(name.as_str()) {
                 None if key.optional => {}
                 None => missing.push(format!("{name:?} is missing")),
                 Some(shape) if key.fits(shape) => {}
                 Some(shape) => {
-                    misshapen.push(format!("{name:?} has shape {shape:?} instead of {}", key.wanted()))
+                    wrong_shape.push(format!("{name:?} has shape {shape:?} instead of {}", key.accepted()))
                 }
             }
         }
-        let extra = named.keys().filter(|name| {
+        let additional = shapes.keys().filter(|name| {
             !self.keys.contains_key(**name) && !self.free.iter().any(|prefix| name.starts_with(prefix))
         });
-        let extra = extra.map(|name| format!("{name:?} does not belong to it"));
-        missing.into_iter().chain(misshapen).chain(extra).collect()
+        let additional = additional.map(|name| format!("{name:?} does not belong to it"));
+        missing.into_iter().chain(wrong_shape).chain(additional).collect()
     }
 }
 
@@ -114,22 +136,22 @@ impl Key {
             && shape.iter().zip(&self.shape).all(|(size, sizes)| sizes.contains(size))
     }
 
-    fn wanted(&self) -> String {
+    fn accepted(&self) -> String {
         let size = |sizes: &Vec<usize>| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ");
         format!("[{}]", self.shape.iter().map(size).collect::<Vec<_>>().join(", "))
     }
 }
 
-/// What stands before every name, if the rest is what is asked for.
-fn prefix_to_strip(list: &KeyList, named: &BTreeMap<&str, &[usize]>) -> Option<String> {
-    let (head, _) = named.keys().next()?.split_once('.')?;
+/// The prefix that all names share, if the file is the model without it.
+fn prefix_to_strip(list: &KeyList, shapes: &BTreeMap<&str, &[usize]>) -> Option<String> {
+    let (head, _) = shapes.keys().next()?.split_once('.')?;
     let prefix = format!("{head}.");
-    let stripped = named.iter().map(|(name, shape)| Some((name.strip_prefix(&prefix)?, *shape)));
+    let stripped = shapes.iter().map(|(name, shape)| Some((name.strip_prefix(&prefix)?, *shape)));
     let stripped = stripped.collect::<Option<BTreeMap<_, _>>>()?;
     list.differences(&stripped).is_empty().then_some(prefix)
 }
 
-/// `a.{0-2,5}.b` is a.0.b, a.1.b, a.2.b and a.5.b.
+/// Expands the numbers of a pattern: `a.{0-2,5}.b` is a.0.b, a.1.b, a.2.b and a.5.b.
 fn expand(pattern: &str) -> Vec<String> {
     let Some((before, rest)) = pattern.split_once('{') else { return vec![pattern.to_owned()] };
     let Some((numbers, after)) = rest.split_once('}') else { return vec![pattern.to_owned()] };
@@ -147,22 +169,21 @@ fn expand(pattern: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyList, expand, lists};
-    use crate::command::convert::PublishedModel;
+    use super::{KeyList, PublishedModel, expand};
     use clap::ValueEnum;
 
     #[test]
-    fn patterns_stand_for_every_number() {
+    fn patterns_expand_to_every_number() {
         assert_eq!(expand("a.{0-1,3}.b.{7}"), ["a.0.b.7", "a.1.b.7", "a.3.b.7"]);
         assert_eq!(expand("plain"), ["plain"]);
     }
 
-    /// Numbers of parameters as the models' authors and packages state them.
+    /// The parameter counts are those that the models' authors and packages state.
     #[test]
-    fn lists_have_as_many_parameters_as_the_models() {
+    fn lists_have_the_parameter_counts_of_the_models() {
         let mut all = vec![];
         for model in PublishedModel::value_variants() {
-            for text in lists(*model) {
+            for text in model.lists() {
                 let list = KeyList::parse(text);
                 assert!(list.keys.values().all(|key| key.shape.iter().all(|sizes| !sizes.is_empty())));
                 let required = list.keys.values().filter(|key| !key.optional);

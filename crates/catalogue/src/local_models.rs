@@ -1,4 +1,4 @@
-//! Models by name without a database: sub-folders of the models folder, paths, and runs of `train`.
+//! Models on disk, found by name without a database: sub-folders of the models folder, paths, and runs of `train`.
 
 use crate::run_folder;
 use anyhow::{Context, Result, bail};
@@ -9,37 +9,41 @@ use domain::train::TrainSpec;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of runs, each under its name, unless `train --out` names another.
+/// The folder in which `train` puts each run under its name by default.
 pub const RUNS: &str = "data/runs";
 
-/// The folders in which commands look models up.
+/// Where commands find models by name.
 #[derive(Args, Clone, Debug)]
-pub struct ModelFolders {
-    /// Folder of models by name. A model may also be a path, or a run of `train` in data/runs.
+pub struct LocalModels {
+    /// Folder of models, each in a sub-folder of its name. A model can also be given as a path, or as the name of a
+    /// run in data/runs.
     #[arg(long, default_value = "models")]
     pub models: PathBuf,
-    /// Folder of the parts that a model's own folder lacks; the base that the model names when absent.
+    /// Folder with the parts that a model's own folder lacks; default: the base that the model names.
     #[arg(long)]
     pub base_parts: Option<PathBuf>,
 }
 
-impl ModelFolders {
-    /// The folder or file of a name: for a run, the folder of its last model.
+impl LocalModels {
+    /// The folder or file of a name; for a run, the folder of its last model.
     ///
     /// # Errors
-    /// Fails if nothing has that name, or the run is not finished.
+    /// Fails if nothing has that name, or if it is a run that is not finished.
     pub fn named(&self, name: &str) -> Result<PathBuf> {
-        let places = [self.models.join(name), PathBuf::from(name), Path::new(RUNS).join(name)];
-        let place = places.into_iter().find(|place| place.exists()).with_context(|| {
-            format!("{name:?} is neither in {} nor a path nor a run in {RUNS}", self.models.display())
+        let candidates = [self.models.join(name), PathBuf::from(name), Path::new(RUNS).join(name)];
+        let found = candidates.into_iter().find(|path| path.exists()).with_context(|| {
+            format!(
+                "no model {name:?}: it is neither in {}, nor a path, nor a run in {RUNS}",
+                self.models.display()
+            )
         })?;
-        if run_folder::models(&place).is_dir() { last_model(&place) } else { Ok(place) }
+        if run_folder::models(&found).is_dir() { last_model(&found) } else { Ok(found) }
     }
 
-    /// The folders of a model and its ancestors.
+    /// The folders of a model and of its ancestors.
     ///
     /// # Errors
-    /// As for [`ModelFolders::named`], or if a file that names a base is damaged.
+    /// As for [`LocalModels::named`], or if a file that names a base is damaged.
     pub fn model(&self, name: &str) -> Result<PartFolders> {
         let folder = self.named(name)?;
         Ok(PartFolders::with_bases(&folder, self.bases(&folder)?))
@@ -63,7 +67,7 @@ impl ModelFolders {
         Ok(bases)
     }
 
-    /// The folder of the base that a folder names: in `origin.json` if it was imported, in `spec.json` if it was trained.
+    /// The base that a folder names: in `origin.json` if the model was imported, in `spec.json` if it was trained.
     fn base_of(&self, folder: &Path) -> Result<Option<PathBuf>> {
         if let Some(base) = Origin::base_of(folder)? {
             return Ok(Some(base));
@@ -73,7 +77,7 @@ impl ModelFolders {
     }
 }
 
-/// The spec that a model was trained by; `None` if it was not trained here.
+/// The spec that a model was trained with; `None` if it was not trained here.
 ///
 /// # Errors
 /// Fails if `spec.json` is damaged.
@@ -83,19 +87,21 @@ pub fn read_spec(folder: &Path) -> Result<Option<TrainSpec>> {
         return Ok(None);
     }
     let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is no spec", file.display()))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .with_context(|| format!("{} is not a train spec", file.display()))
 }
 
-/// The model that a run ended with. An earlier one is refused: what starts from it would start elsewhere once the run
-/// resumes.
+/// The last model of a finished run. An unfinished run is refused: its last model changes when the run resumes.
 fn last_model(run: &Path) -> Result<PathBuf> {
     let models = run_folder::models(run);
     let steps = run_folder::steps(run).with_context(|| format!("cannot read {}", models.display()))?;
-    let last = steps.into_iter().max().with_context(|| format!("{} holds no model yet", models.display()))?;
+    let last = steps.into_iter().max().with_context(|| format!("{} has no model yet", models.display()))?;
     let newest = run_folder::model(run, last);
     if read_spec(&newest)?.is_some_and(|spec| spec.steps != last) {
         bail!(
-            "the run is not finished: let it finish, or name one of its models, for example {}",
+            "{}: the run is not finished; finish it, or name one of its models, for example {}",
+            run.display(),
             newest.display()
         );
     }
@@ -104,12 +110,12 @@ fn last_model(run: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::ModelFolders;
+    use super::LocalModels;
     use std::fs;
     use std::path::Path;
 
-    /// A folder as `train` leaves it, made from the base of this name.
-    fn made_from(folder: &Path, base: &Path) {
+    /// A model's folder whose spec names a base.
+    fn trained_from(folder: &Path, base: &Path) {
         fs::create_dir_all(folder).expect("a folder");
         let spec = serde_json::json!({
             "name": "n", "base": base, "steps": 1, "batch_size": 1, "objective": { "kind": "sft" },
@@ -119,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn bases_end_where_they_lead_back() {
+    fn a_cycle_of_bases_ends() {
         let scratch = tempfile::tempdir().expect("a folder");
         let [own, first, second] = ["own", "first", "second"].map(|name| scratch.path().join(name));
-        made_from(&own, &own);
-        made_from(&first, &second);
-        made_from(&second, &first);
-        let folders = ModelFolders { models: scratch.path().join("models"), base_parts: None };
-        assert_eq!(folders.bases(&own).expect("a line"), [own]);
-        assert_eq!(folders.bases(&first).expect("a line"), [second, first]);
+        trained_from(&own, &own);
+        trained_from(&first, &second);
+        trained_from(&second, &first);
+        let models = LocalModels { models: scratch.path().join("models"), base_parts: None };
+        assert_eq!(models.bases(&own).expect("bases"), [own]);
+        assert_eq!(models.bases(&first).expect("bases"), [second, first]);
     }
 }

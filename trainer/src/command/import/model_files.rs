@@ -1,0 +1,147 @@
+//! The files of a model in diffusers layout that an import needs: selected among those of a folder or repository, and
+//! copied.
+
+use anyhow::{Context, Result, bail, ensure};
+use diffusion::layout::{MODEL_INDEX, PARTS, SCHEDULE};
+use diffusion::weights::Stem;
+use files::copy_atomically;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which parts and which weights to copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selection {
+    pub(super) unet_only: bool,
+    pub(super) precision: Precision,
+}
+
+/// The weights to prefer if there are several files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precision {
+    Full,
+    Half,
+}
+
+/// Files beside configs and weights that are copied if they exist.
+const OPTIONAL_FILES: [&str; 16] = [
+    MODEL_INDEX,
+    "README.md",
+    "generation_config.json",
+    SCHEDULE,
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer_2/vocab.json",
+    "tokenizer_2/merges.txt",
+    "tokenizer_2/tokenizer_config.json",
+    "tokenizer_2/special_tokens_map.json",
+    "clip/vocab.json",
+    "clip/merges.txt",
+    "clip/tokenizer_config.json",
+    "clip/preprocessor_config.json",
+];
+
+/// Files that every whole model has.
+const REQUIRED_FILES: [&str; 7] = [
+    "unet/config.json",
+    "vae/config.json",
+    "text_encoder/config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    SCHEDULE,
+    MODEL_INDEX,
+];
+
+/// The index of weights that are split into shards: each tensor's file.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Copies the selected files among `names` into a folder. `locate` returns the path of a file on this machine, which
+/// it downloads if need be.
+pub(super) fn copy_model(
+    names: &BTreeSet<String>,
+    selection: Selection,
+    out: &Path,
+    locate: &mut dyn FnMut(&str) -> Result<PathBuf>,
+) -> Result<()> {
+    let mut copy = |from: &str, to: &str| -> Result<PathBuf> {
+        let source = locate(from)?;
+        copy_atomically(&source, &out.join(to))?;
+        Ok(source)
+    };
+    if selection.unet_only {
+        // A repository of a UNet alone may have it at its top level.
+        let prefix = ["unet/", ""].into_iter().find(|prefix| names.contains(&format!("{prefix}config.json")));
+        let prefix = prefix.context("has no UNet: neither unet/config.json nor config.json exists")?;
+        copy(&format!("{prefix}config.json"), "unet/config.json")?;
+        return copy_weights(names, prefix, "unet/", Stem::NETWORK, selection.precision, &mut copy);
+    }
+    check_whole(names)?;
+    for name in OPTIONAL_FILES.into_iter().filter(|name| names.contains(*name)) {
+        copy(name, name)?;
+    }
+    for (part, stem) in PARTS.into_iter().chain([("clip", Stem::TRANSFORMER)]) {
+        let config = format!("{part}/config.json");
+        if names.contains(&config) {
+            copy(&config, &config)?;
+            let prefix = format!("{part}/");
+            copy_weights(names, &prefix, &prefix, stem, selection.precision, &mut copy)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses files that are not a whole model.
+fn check_whole(names: &BTreeSet<String>) -> Result<()> {
+    let has = |name: &str| names.contains(name);
+    let missing: Vec<&str> = REQUIRED_FILES.into_iter().filter(|name| !has(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if missing.len() > 5 && (has("unet/config.json") || has("config.json")) {
+        bail!(
+            "is a UNet alone: give --unet-only, and --base with the name of a model that has the other parts"
+        );
+    }
+    bail!("is not a whole model in diffusers layout: it lacks {}", missing.join(", "))
+}
+
+/// Copies the weights of a part: one file, or an index and its shards.
+fn copy_weights(
+    names: &BTreeSet<String>,
+    prefix: &str,
+    to: &str,
+    stem: Stem,
+    precision: Precision,
+    copy: &mut dyn FnMut(&str, &str) -> Result<PathBuf>,
+) -> Result<()> {
+    let mut candidates = stem.names();
+    if precision == Precision::Half {
+        candidates.rotate_left(Stem::FULL);
+    }
+    let Some(name) = candidates.iter().find(|name| names.contains(&format!("{prefix}{name}"))) else {
+        bail!("{prefix} has no weights: none of these files exists: {}", candidates.join(", "));
+    };
+    let path = copy(&format!("{prefix}{name}"), &format!("{to}{name}"))?;
+    if !name.ends_with(".json") {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let index: ShardIndex =
+        serde_json::from_str(&text).with_context(|| format!("{prefix}{name} is not an index of shards"))?;
+    let shards: BTreeSet<&String> = index.weight_map.values().collect();
+    for shard in shards {
+        ensure!(!shard.contains(['/', '\\']), "{prefix}{name}: the shard {shard:?} is not a file beside it");
+        ensure!(
+            names.contains(&format!("{prefix}{shard}")),
+            "{prefix}{name}: the shard {shard} does not exist"
+        );
+        copy(&format!("{prefix}{shard}"), &format!("{to}{shard}"))?;
+    }
+    Ok(())
+}
