@@ -41,7 +41,7 @@ impl Column {
         let mut chunk = Cow::Borrowed(group.column(index));
         let mut file = Arc::clone(file);
         if chunk.compression() == Compression::SNAPPY {
-            // The file decompresses the pages, so the reader is told that they are not compressed.
+            // The file decompresses the pages, so the reader must treat the column as uncompressed.
             file = Arc::new(file.decompressing());
             let plain = chunk.into_owned().into_builder().set_compression(Compression::UNCOMPRESSED);
             chunk = Cow::Owned(plain.build()?);

@@ -19,7 +19,7 @@ pub fn allowed(colour: Colour, background: Background) -> bool {
     colour.name() != background.name()
 }
 
-/// Whether this combination is held out of training: about 15% are, by SHA-256, so that nobody selects them.
+/// Whether this combination is held out of training: about 15% are, selected by SHA-256 and not by hand.
 #[must_use]
 pub fn held_out(shape: Shape, colour: Colour, background: Background) -> bool {
     let digest = Sha256::digest(format!("{shape}/{colour}/{background}"));
