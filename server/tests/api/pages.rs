@@ -125,8 +125,8 @@ async fn the_document_describes_every_route() {
     assert!(schemas.contains_key("GenerateRequest") && schemas.contains_key("TrainSpec"));
 }
 
-/// Every operation has an id of its own, every parameter and response a description, and every request body an example. Tests of `domain` check
-/// the examples of its types; those of jobs are part of the route.
+/// Every operation has an id of its own, every parameter and response a description, and every request body an example.
+/// Tests of `domain` check the examples of its types; those of jobs are part of the route.
 #[tokio::test]
 async fn the_document_has_complete_descriptions_and_examples() {
     let app = TestApp::start().await;
