@@ -111,8 +111,8 @@ fn responses(responses: &Value) -> impl IntoView + use<> {
             view! {
                 <tr>
                     <td><b class="figure">{status.clone()}</b></td>
-                    <td>{inline_markdown(response["description"].as_str().unwrap_or_default())}</td>
                     <td>{bodies}</td>
+                    <td>{inline_markdown(response["description"].as_str().unwrap_or_default())}</td>
                 </tr>
             }
         })

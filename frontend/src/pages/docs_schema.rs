@@ -113,7 +113,11 @@ pub(crate) fn values_of(schema: &Value, schemas: &Value) -> impl IntoView + use<
 
 fn words(values: &[Value]) -> impl IntoView + use<> {
     let words = values.iter().filter_map(Value::as_str);
-    words.map(|word| view! { <code>{word.to_owned()}</code> " " }).collect_view()
+    let words = words.enumerate().map(|(index, word)| {
+        let separator = if index == 0 { "" } else { ", " };
+        view! { {separator}<code>{word.to_owned()}</code> }
+    });
+    words.collect_view()
 }
 
 /// The schema that a `$ref` names, also where the `$ref` is the non-null part of an optional value.

@@ -22,7 +22,7 @@ use store::JudgedScores;
 ///
 /// Win rates of every model against every other, Elo ratings, Krippendorff's alpha between raters, and the agreement of
 /// each metric with the votes.
-#[utoipa::path(get, path = path::AGREEMENT, tag = "judging", params(QuestionQuery), responses(
+#[utoipa::path(get, path = path::AGREEMENT, tag = "judging", operation_id = "get_agreement", params(QuestionQuery), responses(
     (status = 200, description = "The models are ordered by rating, best first.", body = Agreement)))]
 pub(crate) async fn agreement(
     State(state): State<AppState>,

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::routes::file_schema::File;
 use crate::routes::list_limit::limit;
 use crate::state::AppState;
 use axum::Json;
@@ -34,7 +35,7 @@ pub(crate) struct PairsQuery {
 }
 
 /// List datasets
-#[utoipa::path(get, path = path::DATASETS, tag = "data", responses(
+#[utoipa::path(get, path = path::DATASETS, tag = "data", operation_id = "list_datasets", responses(
     (status = 200, description = "The bundled datasets, the votes, and the folders of the datasets folder.", body = Page<DatasetSummary>)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Page<DatasetSummary>>, ApiError> {
     let datasets = state.datasets.all(&state.store).await?;
@@ -46,7 +47,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Page<Data
 /// List the pairs of a dataset
 ///
 /// A request searches at most 5000 pairs. `next` is the index at which the next page starts.
-#[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data",
+#[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data", operation_id = "list_pairs",
     params(("name" = String, Path, description = "Name of the dataset."), PairsQuery), responses(
     (status = 200, description = "Pairs in the order of training, and counts of skipped rows.", body = DatasetPairs),
     (status = 404, description = "There is no such dataset.", body = ErrorBody),
@@ -72,7 +73,7 @@ pub(crate) async fn pairs(
 }
 
 /// Get a pair
-#[utoipa::path(get, path = path::DATASET_PAIR, tag = "data",
+#[utoipa::path(get, path = path::DATASET_PAIR, tag = "data", operation_id = "get_pair",
     params(
         ("name" = String, Path, description = "Name of the dataset."),
         ("index" = u64, Path, description = "Index of the pair, from 0 on."),
@@ -91,14 +92,14 @@ pub(crate) async fn one(
 }
 
 /// Get an image of a pair
-#[utoipa::path(get, path = path::DATASET_IMAGE, tag = "data",
+#[utoipa::path(get, path = path::DATASET_IMAGE, tag = "data", operation_id = "get_pair_image",
     params(
         ("name" = String, Path, description = "Name of the dataset."),
         ("index" = u64, Path, description = "Index of the pair, from 0 on."),
         ("side" = String, Path, description = "`winner` or `loser`."),
     ),
     responses(
-        (status = 200, description = "The image file.", content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"))),
+        (status = 200, description = "The image file.", content((File = "image/png"), (File = "image/jpeg"))),
         (status = 404, description = "There is no such dataset, pair or image.", body = ErrorBody),
         (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
 pub(crate) async fn image(

@@ -20,7 +20,8 @@ or the token as the password of HTTP Basic authentication with any user name.
 **Requests.** Bodies are JSON of at most 64 KiB. Unknown fields are errors, in bodies and in queries. An empty query value \
 counts as absent.
 
-**Lists** are an object with `items`, newest first. `limit` sets the most items to return.
+**Lists** are an object with `items`, newest first unless a route states another order. `limit` sets the most \
+items to return.
 
 **Errors** are JSON with a fixed `code` for programs, a `message` for people, and the `fields` at fault: \
 `{\"error\": {\"code\": \"invalid\", \"message\": \"steps: use 1 to 1000\", \"fields\": [{\"field\": \"steps\", \"message\": \"use 1 to 1000\"}]}}`.

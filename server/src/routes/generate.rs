@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::generator::{Generated, GenerationError, GenerationRequest};
+use crate::routes::file_schema::File;
 use crate::routes::models;
 use crate::state::AppState;
 use axum::Json;
@@ -37,7 +38,7 @@ const UNAVAILABLE: &str = "The model cannot be used, or the server is stopping."
 /// `Accept: application/json`, the response is JSON and can have several images.
 ///
 /// On a CPU, the same model, prompt, seed and settings give the same bytes every time.
-#[utoipa::path(get, path = path::GENERATE, tag = "generation",
+#[utoipa::path(get, path = path::GENERATE, tag = "generation", operation_id = "generate_by_query",
     params(
         ("prompt" = String, Query, description = "What the image shows."),
         ("negative_prompt" = Option<String>, Query, description = "What the image should not show."),
@@ -56,7 +57,7 @@ const UNAVAILABLE: &str = "The model cannot be used, or the server is stopping."
     ),
     responses(
         (status = 200, description = "One PNG file, or JSON with every image in base64.",
-            content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
+            content((File = "image/png"), (GenerateResponse = "application/json"))),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
         (status = 503, description = UNAVAILABLE, body = ErrorBody),
@@ -72,11 +73,11 @@ pub(crate) async fn by_query(
 /// Generate images, with a JSON body
 ///
 /// Works like the GET, with the fields in a JSON body.
-#[utoipa::path(post, path = path::GENERATE, tag = "generation",
+#[utoipa::path(post, path = path::GENERATE, tag = "generation", operation_id = "generate",
     request_body = GenerateRequest,
     responses(
         (status = 200, description = "One PNG file, or JSON with every image in base64.",
-            content((Vec<u8> = "image/png"), (GenerateResponse = "application/json"))),
+            content((File = "image/png"), (GenerateResponse = "application/json"))),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
         (status = 503, description = UNAVAILABLE, body = ErrorBody),

@@ -8,7 +8,7 @@ use axum::extract::State;
 /// Liveness
 ///
 /// Checks nothing beyond the process, and needs no access token.
-#[utoipa::path(get, path = "/livez", tag = "operation", responses(
+#[utoipa::path(get, path = "/livez", tag = "operation", operation_id = "livez", responses(
     (status = 200, description = "The process is running.", content_type = "text/plain", body = String)))]
 pub(crate) async fn live() -> &'static str {
     "live\n"
@@ -17,7 +17,7 @@ pub(crate) async fn live() -> &'static str {
 /// Readiness
 ///
 /// Checks that the database responds and that the files of the default model can be read.
-#[utoipa::path(get, path = "/readyz", tag = "operation", responses(
+#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz", responses(
     (status = 200, description = "The server can generate images.", content_type = "text/plain", body = String),
     (status = 503, description = "The database or the default model is unavailable.", body = domain::api::ErrorBody)))]
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<&'static str, ApiError> {

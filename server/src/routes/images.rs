@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
+use crate::routes::file_schema::File;
 use crate::routes::list_limit::limit;
 use crate::state::AppState;
 use axum::Json;
@@ -37,7 +38,7 @@ pub(crate) struct ImageQuery {
 }
 
 /// List images
-#[utoipa::path(get, path = path::IMAGES, tag = "generation", params(ImageQuery), responses(
+#[utoipa::path(get, path = path::IMAGES, tag = "generation", operation_id = "list_images", params(ImageQuery), responses(
     (status = 200, description = "Records of images, newest first.", body = Page<Image>),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
@@ -56,7 +57,7 @@ pub(crate) async fn list(
 }
 
 /// Get the record of an image
-#[utoipa::path(get, path = path::IMAGE, tag = "generation",
+#[utoipa::path(get, path = path::IMAGE, tag = "generation", operation_id = "get_image",
     params(("id" = Uuid, Path, description = "Id of the image.")), responses(
     (status = 200, description = "How the image was generated.", body = Image),
     (status = 404, description = "There is no such image.", body = ErrorBody)))]
@@ -65,9 +66,9 @@ pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<ImageId>) -> R
 }
 
 /// Get the file of an image
-#[utoipa::path(get, path = path::IMAGE_FILE, tag = "generation",
+#[utoipa::path(get, path = path::IMAGE_FILE, tag = "generation", operation_id = "get_image_file",
     params(("id" = Uuid, Path, description = "Id of the image.")), responses(
-    (status = 200, description = "The PNG file.", content_type = "image/png", body = Vec<u8>),
+    (status = 200, description = "The PNG file.", content_type = "image/png", body = File),
     (status = 404, description = "There is no such image.", body = ErrorBody)))]
 pub(crate) async fn file(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Response, ApiError> {
     let image = find(&state, id).await?;

@@ -29,7 +29,7 @@ pub(crate) struct JobQuery {
 }
 
 /// List jobs
-#[utoipa::path(get, path = path::JOBS, tag = "training", params(JobQuery), responses(
+#[utoipa::path(get, path = path::JOBS, tag = "training", operation_id = "list_jobs", params(JobQuery), responses(
     (status = 200, description = "Jobs, newest first.", body = Page<Job>),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
@@ -43,7 +43,7 @@ pub(crate) async fn list(
 ///
 /// Adds the job to the queue, where a worker claims it. A training job creates a run with metrics, and models. An
 /// evaluation creates images, scores and a report.
-#[utoipa::path(post, path = path::JOBS, tag = "training",
+#[utoipa::path(post, path = path::JOBS, tag = "training", operation_id = "submit_job",
     request_body(content = JobSpec, examples(
         ("train" = (summary = "Fine-tune the bundled model with Diff-contrast", value = json!({
             "kind": "train", "name": "my-first", "base": "shapes",
@@ -72,7 +72,7 @@ pub(crate) async fn submit(
 }
 
 /// Get a job
-#[utoipa::path(get, path = path::JOB, tag = "training",
+#[utoipa::path(get, path = path::JOB, tag = "training", operation_id = "get_job",
     params(("id" = Uuid, Path, description = "Id of the job.")), responses(
     (status = 200, description = "The job with its state and progress.", body = Job),
     (status = 404, description = "There is no such job.", body = ErrorBody)))]
@@ -83,7 +83,7 @@ pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<JobId>) -> Res
 /// Cancel a job
 ///
 /// A queued job is cancelled at once, a running job at its next step.
-#[utoipa::path(post, path = path::JOB_CANCEL, tag = "training",
+#[utoipa::path(post, path = path::JOB_CANCEL, tag = "training", operation_id = "cancel_job",
     params(("id" = Uuid, Path, description = "Id of the job.")), responses(
     (status = 200, description = "The job, cancelled or about to be.", body = Job),
     (status = 404, description = "There is no such job.", body = ErrorBody),
@@ -100,7 +100,7 @@ const REPORT_POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-s
 /// Get a file of an evaluation's report
 ///
 /// `report.html` is a page of its own, `report.json` has the same figures, and `scores.csv` has every score.
-#[utoipa::path(get, path = path::JOB_REPORT, tag = "training",
+#[utoipa::path(get, path = path::JOB_REPORT, tag = "training", operation_id = "get_job_report",
     params(
         ("id" = Uuid, Path, description = "Id of the evaluation job."),
         ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`."),

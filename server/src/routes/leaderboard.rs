@@ -15,7 +15,7 @@ use store::PairVotes;
 ///
 /// Models with votes come first, ordered by rating, then models with scores only. Models without votes and scores are
 /// left out.
-#[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", params(QuestionQuery), responses(
+#[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", operation_id = "get_leaderboard", params(QuestionQuery), responses(
     (status = 200, description = "The leaderboard of one question.", body = Leaderboard)))]
 pub(crate) async fn leaderboard(
     State(state): State<AppState>,

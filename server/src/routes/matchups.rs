@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::rater::Rater;
+use crate::routes::file_schema::File;
 use crate::routes::images;
 use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
@@ -19,7 +20,7 @@ use process::ambient;
 ///
 /// The images must have the same prompt and different models. The server draws at random which one is on the left. Every
 /// rater may judge the matchup.
-#[utoipa::path(post, path = path::MATCHUPS, tag = "judging",
+#[utoipa::path(post, path = path::MATCHUPS, tag = "judging", operation_id = "create_matchup",
     request_body = MatchupRequest,
     responses(
     (status = 201, description = "The matchup.", body = BlindMatchup),
@@ -40,7 +41,7 @@ pub(crate) async fn create(
 ///
 /// The same matchup until the rater has judged it. The cookie `rater` identifies the rater; a response to a request
 /// without it sets it.
-#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", params(QuestionQuery), responses(
+#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", operation_id = "get_next_matchup", params(QuestionQuery), responses(
     (status = 200, description = "The matchup, or none if the rater has judged all of them.", body = NextMatchup)))]
 pub(crate) async fn next(
     State(state): State<AppState>,
@@ -53,13 +54,13 @@ pub(crate) async fn next(
 /// Get an image of a matchup
 ///
 /// Neither the address nor the response identifies the model.
-#[utoipa::path(get, path = path::MATCHUP_SIDE, tag = "judging",
+#[utoipa::path(get, path = path::MATCHUP_SIDE, tag = "judging", operation_id = "get_matchup_image",
     params(
         ("id" = Uuid, Path, description = "Id of the matchup."),
         ("side" = String, Path, description = "`left` or `right`."),
     ),
     responses(
-        (status = 200, description = "The PNG file.", content_type = "image/png", body = Vec<u8>),
+        (status = 200, description = "The PNG file.", content_type = "image/png", body = File),
         (status = 404, description = "There is no such matchup or side.", body = ErrorBody)))]
 pub(crate) async fn side(
     State(state): State<AppState>,

@@ -3,6 +3,7 @@
 mod agreement;
 mod datasets;
 mod document;
+mod file_schema;
 mod generate;
 mod health;
 mod images;

@@ -26,7 +26,7 @@ const SAMPLES: u32 = 8;
 /// List models
 ///
 /// Folders of the models folder that cannot be used are listed last, with the reason in `problem`.
-#[utoipa::path(get, path = path::MODELS, tag = "training", params(Limit), responses(
+#[utoipa::path(get, path = path::MODELS, tag = "training", operation_id = "list_models", params(Limit), responses(
     (status = 200, description = "Models, newest first.", body = Page<ModelSummary>),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
@@ -54,7 +54,7 @@ pub(crate) async fn list(
 }
 
 /// Get a model
-#[utoipa::path(get, path = path::MODEL, tag = "training",
+#[utoipa::path(get, path = path::MODEL, tag = "training", operation_id = "get_model",
     params(("id" = Uuid, Path, description = "Id of the model.")), responses(
     (status = 200, description = "The model with images and mean scores.", body = ModelSummary),
     (status = 404, description = "There is no such model.", body = ErrorBody)))]

@@ -23,7 +23,7 @@ pub(crate) struct After {
 }
 
 /// List runs
-#[utoipa::path(get, path = path::RUNS, tag = "training", params(Limit), responses(
+#[utoipa::path(get, path = path::RUNS, tag = "training", operation_id = "list_runs", params(Limit), responses(
     (status = 200, description = "Runs, newest first.", body = Page<RunSummary>),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(
@@ -39,7 +39,7 @@ pub(crate) async fn list(
 }
 
 /// Get a run
-#[utoipa::path(get, path = path::RUN, tag = "training",
+#[utoipa::path(get, path = path::RUN, tag = "training", operation_id = "get_run",
     params(("id" = Uuid, Path, description = "Id of the run.")), responses(
     (status = 200, description = "The run with its job and models.", body = RunDetail),
     (status = 404, description = "There is no such run.", body = ErrorBody)))]
@@ -56,7 +56,7 @@ pub(crate) async fn one(
 /// Get the metrics of a run
 ///
 /// To follow a run, poll with `after` set to the last step received.
-#[utoipa::path(get, path = path::RUN_METRICS, tag = "training",
+#[utoipa::path(get, path = path::RUN_METRICS, tag = "training", operation_id = "get_run_metrics",
     params(("id" = Uuid, Path, description = "Id of the run."), After), responses(
     (status = 200, description = "Points of all metrics, in order of step.", body = RunMetrics),
     (status = 404, description = "There is no such run.", body = ErrorBody)))]
@@ -72,7 +72,7 @@ pub(crate) async fn metrics(
 }
 
 /// List the sample images of a run
-#[utoipa::path(get, path = path::RUN_SAMPLES, tag = "training",
+#[utoipa::path(get, path = path::RUN_SAMPLES, tag = "training", operation_id = "list_run_samples",
     params(("id" = Uuid, Path, description = "Id of the run.")), responses(
     (status = 200, description = "Sample images, in order of step.", body = Page<RunSample>),
     (status = 404, description = "There is no such run.", body = ErrorBody)))]

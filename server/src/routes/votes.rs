@@ -18,7 +18,7 @@ use process::ambient;
 /// Vote on a matchup
 ///
 /// The response names the models and has the next matchup. The cookie `rater` identifies the rater.
-#[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging",
+#[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging", operation_id = "vote",
     params(("id" = Uuid, Path, description = "Id of the matchup.")),
     request_body = VoteRequest, responses(
     (status = 201, description = "The vote is counted.", body = VoteResponse),
@@ -65,7 +65,7 @@ pub(crate) async fn by_form(
 }
 
 /// List votes
-#[utoipa::path(get, path = path::VOTES, tag = "judging", params(Limit), responses(
+#[utoipa::path(get, path = path::VOTES, tag = "judging", operation_id = "list_votes", params(Limit), responses(
     (status = 200, description = "Votes, newest first.", body = Page<VoteRecord>),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
 pub(crate) async fn list(

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::routes::file_schema::File;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::State;
@@ -54,6 +55,7 @@ pub(crate) struct ExportQuery {
     ties: Ties,
 }
 
+/// File format of an export.
 #[derive(Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
@@ -62,6 +64,7 @@ pub(crate) enum Format {
     Jsonl,
 }
 
+/// Whether an export has rows for ties.
 #[derive(Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ties {
@@ -73,9 +76,9 @@ pub(crate) enum Ties {
 /// Export votes as a dataset
 ///
 /// The columns are those of Pick-a-Pic, so that any trainer for Pick-a-Pic can read the file.
-#[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", params(ExportQuery), responses(
+#[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", operation_id = "export_votes", params(ExportQuery), responses(
     (status = 200, description = "The file, streamed while it is written.",
-        content((Vec<u8> = "application/vnd.apache.parquet"), (String = "application/x-ndjson")))))]
+        content((File = "application/vnd.apache.parquet"), (String = "application/x-ndjson")))))]
 pub(crate) async fn export(
     State(state): State<AppState>,
     Query(query): Query<ExportQuery>,

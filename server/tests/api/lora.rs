@@ -49,7 +49,7 @@ async fn a_request_gives_the_same_bytes_whatever_adapters_were_applied_before() 
     assert_eq!(half, generate(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
     assert_eq!(plain, generate(&app, json!([{ "model": "snow", "scale": 0.0 }])).await);
     assert_eq!(whole, generate(&app, json!([{ "model": "snow", "scale": 1.0 }])).await);
-    // The same bytes as of a server that never saw another request.
+    // A server without earlier requests gives the same bytes.
     let fresh = start(&[]).await;
     assert_eq!(half, generate(&fresh, json!([{ "model": "snow", "scale": 0.5 }])).await);
 }

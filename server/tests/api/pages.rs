@@ -3,6 +3,7 @@
 use crate::support::TestApp;
 use domain::job::JobSpec;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use store::Ending;
 
 #[tokio::test]
@@ -124,8 +125,8 @@ async fn the_document_describes_every_route() {
     assert!(schemas.contains_key("GenerateRequest") && schemas.contains_key("TrainSpec"));
 }
 
-/// Every operation, parameter and response has a description, and every request body an example. Tests of `domain` check
-/// the examples of its types; those of jobs are part of the route.
+/// Every operation has an id of its own, every parameter and response a description, and every request body an example.
+/// Tests of `domain` check the examples of its types; those of jobs are part of the route.
 #[tokio::test]
 async fn the_document_has_complete_descriptions_and_examples() {
     let app = TestApp::start().await;
@@ -133,7 +134,9 @@ async fn the_document_has_complete_descriptions_and_examples() {
     let operations = document["paths"].as_object().expect("paths").iter().flat_map(|(path, methods)| {
         methods.as_object().expect("methods").iter().map(move |(method, body)| (path, method, body))
     });
+    let mut ids = HashSet::new();
     for (path, method, operation) in operations {
+        assert!(ids.insert(&operation["operationId"]), "{method} {path}: the operation id is not unique");
         let described = |value: &Value, name: &str| {
             let text = value[name].as_str().unwrap_or_default();
             assert!(!text.is_empty(), "{method} {path} lacks a {name}: {value}");
