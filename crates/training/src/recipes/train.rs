@@ -281,5 +281,5 @@ impl Run<'_> {
 }
 
 fn is_due(step: u32, every: u32) -> bool {
-    every > 0 && step % every == 0
+    every > 0 && step.is_multiple_of(every)
 }
