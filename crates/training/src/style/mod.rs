@@ -1,5 +1,5 @@
-//! Style sets: an original image of each row of a set is the loser, its edited version the winner. Existing images are
-//! kept, so an interrupted set resumes. Every file is a pure function of the spec and the editor's weights.
+//! Style sets: for each row of a set, one original image is the loser and its edited version the winner. Existing images
+//! are kept, so an interrupted set resumes. Every file is a pure function of the spec and the editor's weights.
 //!
 //! A style set is a folder with `manifest.json`, `losers/` and `winners/` (a PNG per row of the source), `pairs.jsonl`,
 //! and `data/train-00000-of-00001.parquet` in the columns of Pick-a-Pic.

@@ -13,7 +13,7 @@ const PROMPT_SEED: u64 = 777;
 /// The styles of HPSv2's benchmark, in the order of the paper's table.
 const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
 
-/// A prompt to draw.
+/// A prompt of the evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Task {
     pub(super) prompt: String,

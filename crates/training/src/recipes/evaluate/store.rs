@@ -8,7 +8,7 @@ use image::RgbImage;
 use std::path::PathBuf;
 
 /// Images, scores and reports of an evaluation: files of a folder (`FolderStore`), or rows and artifacts of the
-/// database (the worker's). Models and prompts go by their index. An image exists completely or not at all.
+/// database (the worker's). Models and prompts are identified by their index. An image exists completely or not at all.
 pub trait EvaluationStore {
     /// Which of a model's images exist, one per prompt. Called once per model, before its images are drawn.
     ///
