@@ -182,7 +182,7 @@ mod tests {
             ("", None),
         ] {
             let mut input = serde_json::Deserializer::from_str(json);
-            let problem = deserialize::<Outer, _>(&mut input).err().expect("the input is wrong");
+            let problem = deserialize::<Outer, _>(&mut input).expect_err("the input is wrong");
             assert_eq!(problem.field.as_deref(), field, "{json}: {}", problem.message);
         }
     }

@@ -29,7 +29,9 @@ use training::data::batch::{Batch, Batches};
 use training::data::encoded::EncodedSet;
 use training::data::images::images_to_tensor;
 use training::data::prepare::Plan;
+use training::data::tensor_name::{Side, TensorName};
 use training::forward::{Forward, PassOptions};
+use training::objectives::ClipFeatures;
 use training::optim::{Gradients, Optimiser};
 use training::recipes::objective::objective;
 
@@ -106,23 +108,31 @@ fn shards_hold_the_encoders_outputs_of_each_image() {
     // One at a time and out of order; the shards were encoded four at a time.
     for (row, seed) in [(9u32, 10u64), (0, 0), (3, 4), (2, 2), (6, 7)] {
         let pair = shapes::quality::quality_pair(seed);
-        for (side, image) in [("winner", &pair.winner), ("loser", &pair.loser)] {
+        for (side, image) in [(Side::Winner, &pair.winner), (Side::Loser, &pair.loser)] {
             let images: [RgbImage; 1] = [image.to_image()];
             let posterior =
                 vae.encode(&images_to_tensor(&images, &Device::Cpu).expect("a tensor")).expect("encodes");
-            assert_close(&set.rows(&format!("{side}.mean"), &[row]).expect("rows"), &posterior.mean);
-            let log_variance = set.rows(&format!("{side}.log_variance"), &[row]).expect("rows");
-            assert_close(&log_variance, &posterior.log_variance);
+            let mean = set.rows(TensorName::Mean { side, mirrored: false }, &[row]).expect("rows");
+            assert_close(&mean, &posterior.mean);
+            let log_variance = TensorName::LogVariance { side, mirrored: false };
+            assert_close(&set.rows(log_variance, &[row]).expect("rows"), &posterior.log_variance);
         }
         let caption = set.captions_of(&[row]).expect("a caption");
         let ids = [tokenizer.encode(&pair.caption).expect("ids")];
-        assert_close(&set.rows("text", &caption).expect("text"), &text.forward(&ids).expect("states"));
+        assert_close(
+            &set.rows(TensorName::TextStates, &caption).expect("text"),
+            &text.forward(&ids).expect("states"),
+        );
     }
     let ids = [tokenizer.encode("").expect("ids")];
-    assert_close(&set.rows("text", &[0]).expect("text"), &text.forward(&ids).expect("states"));
-    let many = set.rows("winner.mean", &[7, 1, 7]).expect("rows");
-    assert_close(&many.narrow(0, 1, 1).expect("one"), &set.rows("winner.mean", &[1]).expect("rows"));
-    assert!(set.rows("winner.mean", &[10]).is_err() && set.captions_of(&[10]).is_err());
+    assert_close(
+        &set.rows(TensorName::TextStates, &[0]).expect("text"),
+        &text.forward(&ids).expect("states"),
+    );
+    let mean = TensorName::Mean { side: Side::Winner, mirrored: false };
+    let many = set.rows(mean, &[7, 1, 7]).expect("rows");
+    assert_close(&many.narrow(0, 1, 1).expect("one"), &set.rows(mean, &[1]).expect("rows"));
+    assert!(set.rows(mean, &[10]).is_err() && set.captions_of(&[10]).is_err());
 }
 
 /// Modification times of the set's files.
@@ -403,7 +413,11 @@ fn training_on_shards_equals_training_on_images() {
             timesteps,
             conditioning: vec![Conditioning { text: text.forward(&ids).expect("states"), added: None }; 2],
             examples: dealt.examples.clone(),
-            clip: Some([winner_features, loser_features, caption_features]),
+            clip: Some(ClipFeatures {
+                winner: winner_features,
+                loser: loser_features,
+                text: caption_features,
+            }),
         };
         assert_eq!(encoded.timesteps, dealt.timesteps);
         let ours = from_shards.step(&spec.objective, &schedule, &dealt);

@@ -117,6 +117,23 @@ fn spec(name: &str, data: &str) -> String {
     )
 }
 
+/// The export holds the six pairs with a winner, with the images that were judged.
+fn check_exported_pairs(folder: &str) {
+    let set = DataSpec::PickAPic(PickAPicSpec { folder: folder.to_owned(), ..PickAPicSpec::default() });
+    let pairs =
+        Pairs::open(&set).expect("opens").expect("a set").collect::<Result<Vec<_>, _>>().expect("pairs");
+    assert_eq!(pairs.len(), 6);
+    for pair in &pairs {
+        assert_eq!(pair.models, [Some("good".to_owned()), Some("bad".to_owned())]);
+        let seed =
+            (0..9).find(|&seed| shapes::quality::quality_pair(seed).caption == pair.prompt).expect("a seed");
+        assert_eq!(
+            &*pair.winner,
+            shapes::quality::quality_pair(seed).winner.to_png().expect("a PNG").as_slice()
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn training_on_votes_equals_training_on_their_export() {
     let environment = Environment::new().await;
@@ -169,19 +186,7 @@ async fn training_on_votes_equals_training_on_their_export() {
         "the run trained on other rows than were exported"
     );
     let folder = exported.to_string_lossy().into_owned();
-    let set = DataSpec::PickAPic(PickAPicSpec { folder: folder.clone(), ..PickAPicSpec::default() });
-    let pairs =
-        Pairs::open(&set).expect("opens").expect("a set").collect::<Result<Vec<_>, _>>().expect("pairs");
-    assert_eq!(pairs.len(), 6);
-    for pair in &pairs {
-        assert_eq!(pair.models, [Some("good".to_owned()), Some("bad".to_owned())]);
-        let seed =
-            (0..9).find(|&seed| shapes::quality::quality_pair(seed).caption == pair.prompt).expect("a seed");
-        assert_eq!(
-            &*pair.winner,
-            shapes::quality::quality_pair(seed).winner.to_png().expect("a PNG").as_slice()
-        );
-    }
+    check_exported_pairs(&folder);
     let config = environment.scratch.path().join("config.toml");
     let data = format!("{{ source = 'pick_a_pic', folder = '{folder}' }}");
     std::fs::write(&config, spec("on-export", &data).replace("'good'", "'shapes'")).expect("written");

@@ -11,11 +11,14 @@ use domain::dataset::Source;
 use domain::prepare::Crop;
 use std::collections::BTreeMap;
 use training::data::batch::Batch;
-use training::data::encoder::{Encoder, Encoding};
-use training::data::examples::Example;
-use training::data::images::Frame;
-use training::data::key::Part;
+use training::data::encoder::Encoder;
+use training::data::encoding::Encoding;
+use training::data::example::Example;
+use training::data::frame::Frame;
+use training::data::key::EncodedPart;
 use training::data::sets::draw;
+use training::data::tensor_name::{Side, TensorName};
+use training::objectives::ClipFeatures;
 
 /// A batch of pairs as PNG files, and the encoders that turn it into latents and features.
 pub(crate) struct PairFiles<'a> {
@@ -56,21 +59,25 @@ impl<'a> PairFiles<'a> {
             })
         });
         let examples: Vec<Example> = examples.collect::<Result<_>>()?;
-        let mut encoding = Encoding::of(&[Part::Latents, Part::Text, Part::Clip].into());
+        let mut encoding = Encoding::of(&[EncodedPart::Latents, EncodedPart::Text, EncodedPart::Clip].into());
         self.encoder.add(&mut encoding, &examples)?;
-        let tensors: BTreeMap<String, Tensor> =
+        let tensors: BTreeMap<TensorName, Tensor> =
             self.encoder.finish(encoding)?.into_values().flatten().collect();
-        let tensor = |name: &str| tensors.get(name).with_context(|| format!("the encoding lacks {name}"));
-        let captions = tensor("caption")?;
+        let tensor =
+            |name: TensorName| tensors.get(&name).with_context(|| format!("the encoding lacks {name}"));
+        let captions = tensor(TensorName::CaptionRow)?;
         let device = batch.winner.device().clone();
         let latents =
             |name| -> Result<Tensor> { Ok((tensor(name)? * self.scaling_factor)?.to_device(&device)?) };
-        batch.winner = latents("winner.mean")?;
-        batch.loser = Some(latents("loser.mean")?);
-        let states = tensor("text")?.index_select(captions, 0)?.to_device(&device)?;
+        batch.winner = latents(TensorName::Mean { side: Side::Winner, mirrored: false })?;
+        batch.loser = Some(latents(TensorName::Mean { side: Side::Loser, mirrored: false })?);
+        let states = tensor(TensorName::TextStates)?.index_select(captions, 0)?.to_device(&device)?;
         batch.conditioning.iter_mut().for_each(|side| side.text = states.clone());
-        let texts = tensor("clip.text")?.index_select(captions, 0)?;
-        batch.clip = Some([tensor("clip.winner")?.clone(), tensor("clip.loser")?.clone(), texts]);
+        batch.clip = Some(ClipFeatures {
+            winner: tensor(TensorName::ClipImage(Side::Winner))?.clone(),
+            loser: tensor(TensorName::ClipImage(Side::Loser))?.clone(),
+            text: tensor(TensorName::ClipText)?.index_select(captions, 0)?,
+        });
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use diffusion::tape::BackwardMode;
 use domain::train::{ErrorSpace, OptimizerSpec};
 use training::data::batch::Batch;
 use training::forward::{Forward, PassOptions};
+use training::objectives::ClipFeatures;
 use training::optim::{Gradients, Optimiser};
 use training::recipes::objective::objective;
 
@@ -36,7 +37,11 @@ pub(crate) fn step<'a>(
     let mut batch = Batch {
         noise: like(latents.shape(), device)?,
         loser: reference.is_some().then(|| like(latents.shape(), device)).transpose()?,
-        clip: Some([like(&features, cpu)?, like(&features, cpu)?, like(&features, cpu)?]),
+        clip: Some(ClipFeatures {
+            winner: like(&features, cpu)?,
+            loser: like(&features, cpu)?,
+            text: like(&features, cpu)?,
+        }),
         winner: latents,
         timesteps: (0..arguments.batch).map(|_| noise.below(schedule.timesteps())).collect(),
         conditioning: vec![conditioning; 1 + usize::from(reference.is_some())],

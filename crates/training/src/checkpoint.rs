@@ -1,4 +1,4 @@
-//! What a run leaves on disk: its state, from which it resumes bit for bit, and models, which generate.
+//! The files of a run: its state, from which it resumes bit for bit, and the models that it saves.
 
 use crate::optim::{LossScale, MovingAverage, Optimiser};
 use anyhow::{Context, Result, ensure};
@@ -14,17 +14,16 @@ use std::path::{Path, PathBuf};
 
 /// Everything that a step changes.
 #[derive(Debug)]
-pub struct State<'a> {
-    /// The weights.
-    pub variables: &'a Variables,
-    /// The optimiser.
-    pub optimiser: &'a mut Optimiser,
-    /// The moving average, if the run has one.
-    pub average: Option<&'a mut MovingAverage>,
-    /// The loss scale, if the run's precision needs one.
-    pub loss_scale: Option<LossScale>,
+pub(crate) struct State<'a> {
+    /// The master weights, in f32.
+    pub(crate) variables: &'a Variables,
+    pub(crate) optimiser: &'a mut Optimiser,
+    /// `None` if the spec has no `ema_decay`.
+    pub(crate) average: Option<&'a mut MovingAverage>,
+    /// `None` unless the precision is f16.
+    pub(crate) loss_scale: Option<LossScale>,
     /// Step and loss of the checkpoint with the lowest validation loss.
-    pub best: Option<(u32, f64)>,
+    pub(crate) best: Option<(u32, f64)>,
 }
 
 impl State<'_> {
@@ -32,22 +31,22 @@ impl State<'_> {
     ///
     /// # Errors
     /// Fails if the weights cannot be copied, for lack of memory for example.
-    pub fn model_weights(&self) -> Result<BTreeMap<String, Tensor>> {
+    pub(crate) fn model_weights(&self) -> Result<BTreeMap<String, Tensor>> {
         match &self.average {
             Some(average) => Ok(average.values().clone()),
             None => Ok(weights::values(self.variables, DType::F32)?),
         }
     }
 
-    /// Takes note of a checkpoint's validation loss; of equal ones the first is the best.
-    pub fn note(&mut self, step: u32, loss: f64) {
+    /// Records the validation loss of the checkpoint of `step`. The first of equal losses stays the best.
+    pub(crate) fn record_validation(&mut self, step: u32, loss: f64) {
         if loss.is_finite() && self.best.is_none_or(|(_, lowest)| loss < lowest) {
             self.best = Some((step, loss));
         }
     }
 }
 
-/// What the state belongs to. A part of the file, so that state and step can never disagree.
+/// The run and step that a state belongs to. It is stored in the state's file, so the two cannot disagree.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     spec: TrainSpec,
@@ -59,15 +58,17 @@ struct Manifest {
     best: Option<(u32, f64)>,
 }
 
+/// The file of the state.
 const STATE: &str = "state.safetensors";
+/// The tensor that holds the manifest, as JSON in bytes.
 const MANIFEST: &str = "manifest";
 
-/// Saves the state after `step` steps. One file, replaced as a whole: whenever the process dies, the file is the
-/// old state or the new one.
+/// Saves the state after `step` steps as one file, replaced atomically: after a crash it holds the old state or the
+/// new.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn save_state(folder: &Path, spec: &TrainSpec, step: u32, state: &State<'_>) -> Result<()> {
+/// Fails if the file cannot be written.
+pub(crate) fn save_state(folder: &Path, spec: &TrainSpec, step: u32, state: &State<'_>) -> Result<()> {
     let mut tensors = BTreeMap::new();
     let mut add = |prefix: &str, values: BTreeMap<String, Tensor>| {
         tensors.extend(values.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)));
@@ -87,60 +88,63 @@ pub fn save_state(folder: &Path, spec: &TrainSpec, step: u32, state: &State<'_>)
     Ok(())
 }
 
-/// Takes up the saved state of the same spec, if there is one; returns the steps done.
+/// Restores the saved state, if there is one. Returns the number of steps done.
 ///
 /// # Errors
-/// The state is damaged or belongs to another spec.
-pub fn load_state(folder: &Path, spec: &TrainSpec, state: &mut State<'_>) -> Result<u32> {
+/// Fails if the file is damaged or belongs to another spec.
+pub(crate) fn load_state(folder: &Path, spec: &TrainSpec, state: &mut State<'_>) -> Result<u32> {
     let file = folder.join(STATE);
     if !file.is_file() {
         return Ok(0);
     }
     let name = file.display();
     let tensors = candle_core::safetensors::load(&file, &Device::Cpu)
-        .with_context(|| format!("{name} is damaged: remove it to begin anew"))?;
+        .with_context(|| format!("{name} is damaged: remove it to restart the run from step 0"))?;
     let manifest: Manifest = serde_json::from_slice(
-        &tensors.get(MANIFEST).with_context(|| format!("{name} has no manifest"))?.to_vec1::<u8>()?,
+        &tensors
+            .get(MANIFEST)
+            .with_context(|| format!("{name} has no tensor {MANIFEST:?}"))?
+            .to_vec1::<u8>()?,
     )
-    .with_context(|| format!("{name} has a damaged manifest"))?;
+    .with_context(|| format!("{name}: the manifest is not valid"))?;
     ensure!(
         manifest.spec == *spec,
-        "{name} belongs to another spec: give the run another folder, or remove the file to begin anew"
+        "{name} belongs to another spec: use another folder for this run, or remove the file to restart from step 0"
     );
-    let part = |prefix: &str| -> BTreeMap<String, Tensor> {
+    let with_prefix = |prefix: &str| -> BTreeMap<String, Tensor> {
         tensors.iter().filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_owned(), t.clone()))).collect()
     };
-    let values = part("weights.");
+    let values = with_prefix("weights.");
     for (name, variable) in state.variables {
-        let value = values.get(name).with_context(|| format!("{} lacks weights.{name}", file.display()))?;
+        let value =
+            values.get(name).with_context(|| format!("{} has no tensor weights.{name}", file.display()))?;
         variable.set(&value.to_device(variable.device())?)?;
     }
-    state.optimiser.restore(&part("optimiser."))?;
+    state.optimiser.restore(&with_prefix("optimiser."))?;
     if let Some(average) = state.average.as_mut() {
-        average.restore(part("average."), manifest.average_updates);
+        average.restore(with_prefix("average."), manifest.average_updates);
     }
     state.loss_scale = manifest.loss_scale;
     state.best = manifest.best;
     Ok(manifest.step)
 }
 
-/// A model on disk.
+/// A model that a run saved.
 #[derive(Clone, Debug)]
 pub struct SavedModel {
-    /// Its folder: `unet/` or an adapter, to be read over its base.
+    /// The folder with `unet/` or an adapter; all other parts are those of its base.
     pub folder: PathBuf,
-    /// SHA-256 of its weights, in hex.
+    /// SHA-256 of the weights file, in hexadecimal.
     pub sha256: String,
-    /// Steps that made it.
+    /// Steps done when it was saved.
     pub step: u32,
 }
 
-/// Writes weights as a model: `unet/` in diffusers layout beside the spec that made it. The other parts are its
-/// base's.
+/// Writes weights as a model: `unet/` in diffusers layout, and `spec.json`.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn save_model(
+/// Fails if a file cannot be written, or if the config cannot be read.
+pub(crate) fn save_model(
     folder: &Path,
     unet_config: &Path,
     values: &BTreeMap<String, Tensor>,
@@ -157,12 +161,16 @@ pub fn save_model(
     Ok(SavedModel { folder: folder.to_owned(), sha256: sha256::of_file(&weights)?, step })
 }
 
-/// Writes an adapter as a model: the file that diffusers looks for, beside the spec that made it. All other parts are
-/// its base's.
+/// Writes an adapter as a model: the weights under the name that diffusers looks for, and `spec.json`.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn save_adapter(folder: &Path, adapter: Adapter, spec: &TrainSpec, step: u32) -> Result<SavedModel> {
+/// Fails if a file cannot be written.
+pub(crate) fn save_adapter(
+    folder: &Path,
+    adapter: Adapter,
+    spec: &TrainSpec,
+    step: u32,
+) -> Result<SavedModel> {
     let weights = folder.join(lora::WEIGHTS_FILE);
     lora::save(&BTreeMap::from([(Network::Unet, adapter)]), &weights)?;
     write_atomically(&folder.join("spec.json"), &serde_json::to_vec_pretty(spec)?)?;

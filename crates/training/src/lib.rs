@@ -1,6 +1,7 @@
-//! Training and evaluation. `recipes` holds the procedures from a spec to models and reports; everything else is what
-//! they are made of: `objectives` (losses), `forward` (denoising errors), `policy` (the trained network), `optim`
-//! (optimisers), `data` (encoded sets and batches), `checkpoint` (what a run saves), `collective` (several processes).
+//! Training and evaluation. `recipes` holds the procedures from a spec to models and reports. The other modules are
+//! their parts: `objectives` (losses), `forward` (denoising errors and the backward pass), `policy` (the trained
+//! network), `optim` (optimisers), `data` (encoded sets and micro-batches), `checkpoint` (saved states and models),
+//! `collective` (several processes that train together), `style` (style sets).
 
 pub mod checkpoint;
 pub mod collective;

@@ -1,4 +1,4 @@
-//! The network that is trained, in the precision asked for: a whole UNet, or an adapter over a frozen one.
+//! The network that is trained, in the precision of the spec: a whole UNet, or an adapter over a frozen one.
 
 use crate::checkpoint::{SavedModel, save_adapter, save_model};
 use anyhow::{Result, ensure};
@@ -13,18 +13,19 @@ use domain::train::{Precision, TrainSpec};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The trained network. Its weights are kept in f32, to which updates are made; in 16 bits it computes with copies, and under
-/// an adapter keeps the frozen weights in 16 bits alone.
+/// The trained network. The optimiser updates master weights in f32. In 16-bit precision the network computes with
+/// copies of them; under an adapter, the frozen weights exist in 16 bits only and the adapter's are masters in f32.
 #[derive(Debug)]
 pub struct Policy {
     unet: Unet,
     masters: Variables,
+    /// 16-bit copies of the masters; `None` where the network computes with the masters themselves.
     copies: Option<Variables>,
     adapted: Option<Adapted>,
     device: Device,
 }
 
-/// What an adapter is trained over.
+/// The frozen network under an adapter.
 #[derive(Debug)]
 struct Adapted {
     base: Weights,
@@ -32,14 +33,15 @@ struct Adapted {
     alpha: f64,
 }
 
-/// The type that a precision computes in on a device.
+/// The data type that a precision computes in.
 ///
 /// # Errors
-/// The device cannot.
+/// Fails for bf16 on a CPU.
 pub fn dtype_of(precision: Precision, device: &Device) -> Result<DType> {
     ensure!(
         precision != Precision::Bf16 || !device.is_cpu(),
-        "precision: bf16 is not to be had on a CPU (its matrix products and convolutions are missing): use f32, or a GPU"
+        "precision: bf16 needs a GPU, because candle has no bf16 matrix products and convolutions on the CPU; use f32, \
+         or another device"
     );
     Ok(match precision {
         Precision::F32 => DType::F32,
@@ -49,11 +51,13 @@ pub fn dtype_of(precision: Precision, device: &Device) -> Result<DType> {
 }
 
 impl Policy {
-    /// The start checkpoint's network, one drawn anew, or a new adapter over the start checkpoint's.
+    /// The policy of a spec: the start checkpoint's UNet, one with random weights (`from_nothing`), or a new adapter
+    /// over the start checkpoint's UNet (`lora`).
     ///
     /// # Errors
-    /// It cannot be read or has no layer that the spec wants to update, or the device lacks the precision.
-    pub fn open(spec: &TrainSpec, start: &PartFolders, device: &Device) -> Result<Self> {
+    /// Fails if the start checkpoint cannot be read, `lora.targets` matches no layer, or the device does not support
+    /// the precision.
+    pub(crate) fn open(spec: &TrainSpec, start: &PartFolders, device: &Device) -> Result<Self> {
         let dtype = dtype_of(spec.precision, device)?;
         if let Some(lora) = &spec.lora {
             let (unet, base) = start.unet(device)?;
@@ -62,24 +66,24 @@ impl Policy {
             return Self::adapter(lora, spec.seed, config, base, dtype, device);
         }
         let folder = start.part("unet")?;
-        let of = |parameters: Parameters| -> Result<(Unet, Variables)> {
+        let build = |parameters: Parameters| -> Result<(Unet, Variables)> {
             let unet = Unet::new(&parameters.root(), Unet::config_of(&folder)?)?;
             Ok((unet, parameters.finish()?))
         };
         let (unet, masters) = if spec.from_nothing {
-            of(Parameters::random(spec.seed, device))?
+            build(Parameters::random(spec.seed, device))?
         } else if start.adapters().is_empty() {
             Unet::load(&folder, device, true)?
         } else {
-            of(Parameters::of_tensors(start.unet(device)?.1, device).trainable())?
+            build(Parameters::of_tensors(start.unet(device)?.1, device).trainable())?
         };
         Self::whole(unet, masters, dtype, device)
     }
 
-    /// A network whose weights are all trained, in f32, to compute in this type.
+    /// A UNet that is trained completely: `masters` are its weights in f32, and it computes in `dtype`.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the 16-bit copies do not fit in memory.
     pub fn whole(unet: Unet, masters: Variables, dtype: DType, device: &Device) -> Result<Self> {
         let (adapted, device) = (None, device.clone());
         if dtype == DType::F32 {
@@ -91,10 +95,10 @@ impl Policy {
         Ok(Self { unet, masters, copies: Some(parameters.finish()?), adapted, device })
     }
 
-    /// A new adapter, in f32, over frozen weights that compute in this type.
+    /// A new adapter, in f32, over the frozen weights `base` in `dtype`.
     ///
     /// # Errors
-    /// Weights of another network, or that have no layer to update.
+    /// Fails if the weights do not match the config, or if `lora.targets` matches none of their layers.
     pub fn adapter(
         lora: &LoraSpec,
         seed: u64,
@@ -103,7 +107,7 @@ impl Policy {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        // One tensor after the other goes, so that not all are there twice.
+        // Converts and frees one tensor at a time, so that memory never holds both copies of all weights.
         let base =
             base.into_iter().map(|(name, t)| Ok((name, t.to_dtype(dtype)?))).collect::<Result<Weights>>()?;
         let (layers, alpha) = (Layers::of(&base), lora.alpha());
@@ -114,47 +118,48 @@ impl Policy {
         Ok(Self { unet, masters, copies: None, adapted, device: device.clone() })
     }
 
-    /// The frozen reference: the model that is named, or else the start checkpoint, which under an adapter takes no
-    /// memory of its own.
+    /// The frozen reference: `named` if the spec names one, else the start checkpoint. The reference of an adapter that
+    /// names none is the frozen network under it, and takes no further memory.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Fails if the model cannot be read.
     pub fn reference(&self, named: Option<&PartFolders>, start: &PartFolders) -> Result<Unet> {
         let folders = match (named, &self.adapted) {
             (None, Some(Adapted { base, .. })) => {
-                return self.over(base, &Adapter::default(), self.unet.dtype());
+                return self.build(base, &Adapter::default(), self.unet.dtype());
             }
             (named, _) => named.unwrap_or(start),
         };
         if folders.adapters().is_empty() {
             return Ok(Unet::load_frozen(&folders.part("unet")?, &self.device, self.unet.dtype())?);
         }
-        self.over(&folders.unet(&self.device)?.1, &Adapter::default(), self.unet.dtype())
+        self.build(&folders.unet(&self.device)?.1, &Adapter::default(), self.unet.dtype())
     }
 
-    /// The network that these values of what is trained make, without variables.
+    /// A frozen network in `dtype` with `values` in place of the trained weights.
     ///
     /// # Errors
-    /// Values of another network.
-    pub fn frozen(&self, values: &BTreeMap<String, Tensor>, dtype: DType) -> Result<Unet> {
+    /// Fails if names or shapes are not those of the trained weights.
+    pub(crate) fn frozen(&self, values: &BTreeMap<String, Tensor>, dtype: DType) -> Result<Unet> {
         match &self.adapted {
-            None => self.over(values, &Adapter::default(), dtype),
+            None => self.build(values, &Adapter::default(), dtype),
             Some(Adapted { base, layers, alpha }) => {
                 let adapter = Adapter::of_values(values, *alpha, layers)?.to(&self.device)?;
-                self.over(base, &adapter, dtype)
+                self.build(base, &adapter, dtype)
             }
         }
     }
 
-    fn over(&self, weights: &Weights, adapter: &Adapter, dtype: DType) -> Result<Unet> {
+    fn build(&self, weights: &Weights, adapter: &Adapter, dtype: DType) -> Result<Unet> {
         Ok(Unet::of_weights(self.unet.config().clone(), weights, adapter, dtype, &self.device)?)
     }
 
-    /// Writes values of what is trained as a model over its base. `config` is the UNet's.
+    /// Writes `values` of the trained weights as a model over its base: `unet/` with `config` as its config, or an
+    /// adapter.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn save(
+    /// Fails if a file cannot be written.
+    pub(crate) fn save(
         &self,
         folder: &Path,
         config: &Path,
@@ -170,28 +175,28 @@ impl Policy {
         }
     }
 
-    /// The network.
+    /// The network with the trained weights.
     #[must_use]
     pub fn unet(&self) -> &Unet {
         &self.unet
     }
 
-    /// The weights in f32.
+    /// The trained weights in f32, which the optimiser updates.
     #[must_use]
     pub fn masters(&self) -> &Variables {
         &self.masters
     }
 
-    /// The weights that the network computes with, and that receive gradients.
+    /// The weights that the network computes with and that receive gradients: the masters, or their 16-bit copies.
     #[must_use]
     pub fn variables(&self) -> &Variables {
         self.copies.as_ref().unwrap_or(&self.masters)
     }
 
-    /// Makes the network compute with the weights as they are now.
+    /// Copies the masters into the 16-bit copies, if there are any. Needed after each change of the masters.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if a tensor operation does.
     pub fn refresh(&self) -> Result<()> {
         for (name, copy) in self.copies.iter().flatten() {
             copy.set(&self.masters[name].as_detached_tensor().to_dtype(copy.dtype())?)?;

@@ -1,4 +1,5 @@
-//! A loss or gradient that is not finite ends the run, names the micro-batch, and leaves the last good checkpoint.
+//! A non-finite loss or gradient ends the run with an error that names the micro-batch, and keeps the last good
+//! checkpoint.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -14,7 +15,7 @@ use training::recipes::train::train;
 fn spec(objective: &str, rate: &str) -> TrainSpec {
     let text = format!(
         r#"
-        name = "broken"
+        name = "diverges"
         base = "shapes"
         steps = 6
         batch_size = 2
@@ -29,12 +30,12 @@ fn spec(objective: &str, rate: &str) -> TrainSpec {
 }
 
 #[derive(Default)]
-struct Quiet {
+struct Recorder {
     steps: u32,
     models: Vec<SavedModel>,
 }
 
-impl Callbacks for Quiet {
+impl Callbacks for Recorder {
     fn step(&mut self, step: u32, _: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         self.steps = step;
         Ok(ControlFlow::Continue(()))
@@ -48,7 +49,7 @@ impl Callbacks for Quiet {
     }
 }
 
-fn places(scratch: &Path) -> RunPaths {
+fn paths(scratch: &Path) -> RunPaths {
     RunPaths {
         start: PartFolders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes"), None),
         reference: None,
@@ -57,34 +58,36 @@ fn places(scratch: &Path) -> RunPaths {
     }
 }
 
-fn end(spec: &TrainSpec, scratch: &Path) -> (String, Quiet) {
-    let mut heard = Quiet::default();
-    let error = train(spec, &places(scratch), &Device::Cpu, &mut heard).expect_err("not finite");
-    (format!("{error:#}"), heard)
+/// Trains until the run fails. Returns the error, and what the run reported before it.
+fn failure(spec: &TrainSpec, scratch: &Path) -> (String, Recorder) {
+    let mut recorder = Recorder::default();
+    let error = train(spec, &paths(scratch), &Device::Cpu, &mut recorder).expect_err("not finite");
+    (format!("{error:#}"), recorder)
 }
 
-/// Infinity times no difference is not a number: nothing was done yet, nothing is lost.
+/// Policy and reference are equal at the start, and an infinite beta times 0 is NaN.
 #[test]
-fn at_the_first_step() {
+fn a_run_that_diverges_at_its_first_step_saves_nothing() {
     let scratch = tempfile::tempdir().expect("a folder");
-    let (error, heard) = end(&spec("{ kind = 'diffusion_dpo', beta = 1e300 }", "1e-4"), scratch.path());
+    let (error, recorder) =
+        failure(&spec("{ kind = 'diffusion_dpo', beta = 1e300 }", "1e-4"), scratch.path());
     assert!(error.contains("the loss is not finite (NaN) at step 0, micro-batch 0: examples "), "{error}");
     assert!(error.contains(" circle") || error.contains(" square") || error.contains(" on a "), "{error}");
     assert!(error.contains("nothing is lost"), "{error}");
-    assert_eq!((heard.steps, heard.models.len()), (0, 0));
+    assert_eq!((recorder.steps, recorder.models.len()), (0, 0));
 }
 
-/// A rate that throws the weights away: what the update before has broken is not saved as good.
+/// A learning rate of 1e30 makes the weights unusable in one update.
 #[test]
-fn after_an_update_that_broke_the_weights() {
+fn weights_that_an_update_made_unusable_are_not_saved() {
     let scratch = tempfile::tempdir().expect("a folder");
-    let (error, heard) = end(&spec("{ kind = 'sft' }", "1e30"), scratch.path());
-    assert!(error.contains("the update before broke the weights"), "{error}");
-    assert!(heard.models.is_empty());
-    assert!(!places(scratch.path()).run.join("state.safetensors").exists());
+    let (error, recorder) = failure(&spec("{ kind = 'sft' }", "1e30"), scratch.path());
+    assert!(error.contains("the update before it made the weights unusable"), "{error}");
+    assert!(recorder.models.is_empty());
+    assert!(!paths(scratch.path()).run.join("state.safetensors").exists());
 }
 
-/// Copies an encoded set of 24 images; the latents of one of them are no numbers in the copy.
+/// Copies an encoded set of 24 images, with NaN in place of the latents of image `damaged`.
 fn damage(set: &Path, copy: &Path, damaged: usize) {
     std::fs::create_dir_all(copy).expect("a folder");
     let mut found = 0;
@@ -94,8 +97,8 @@ fn damage(set: &Path, copy: &Path, damaged: usize) {
         if file.extension().is_some_and(|extension| extension == "safetensors") {
             let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
             let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
-            if let Some(place) = header["winner.mean"]["data_offsets"].as_array() {
-                let [from, to] = [0, 1].map(|i| place[i].as_u64().expect("an offset") as usize);
+            if let Some(offsets) = header["winner.mean"]["data_offsets"].as_array() {
+                let [from, to] = [0, 1].map(|i| offsets[i].as_u64().expect("an offset") as usize);
                 let row = (to - from) / 24;
                 let data = &mut bytes[8 + length + from..][damaged * row..][..row];
                 data.chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&f32::NAN.to_le_bytes()));
@@ -107,40 +110,40 @@ fn damage(set: &Path, copy: &Path, damaged: usize) {
     assert_eq!(found, 1, "one file holds the latents");
 }
 
-/// One damaged example in a sound run: the run ends at it, by name, and what was learnt before is saved.
+/// The run ends at the damaged example, names it, and saves the weights before it.
 #[test]
-fn at_a_damaged_example() {
+fn a_damaged_example_is_named_and_the_weights_before_it_are_saved() {
     let scratch = tempfile::tempdir().expect("a folder");
     let spec = spec("{ kind = 'sft' }", "1e-4");
-    // Encode, then damage an example that is not dealt at once.
-    let whole = TrainSpec { steps: 1, ..spec.clone() };
-    train(&whole, &places(scratch.path()), &Device::Cpu, &mut Quiet::default()).expect("trains");
-    std::fs::remove_dir_all(places(scratch.path()).run).expect("removed");
+    // Encode the set, then damage an example that the first step does not use.
+    let one_step = TrainSpec { steps: 1, ..spec.clone() };
+    train(&one_step, &paths(scratch.path()), &Device::Cpu, &mut Recorder::default()).expect("trains");
+    std::fs::remove_dir_all(paths(scratch.path()).run).expect("removed");
     let set = std::fs::read_dir(scratch.path().join("cache")).expect("a cache").next().expect("a set");
     let set = set.expect("a set").path();
     let mut steps = 0;
     for damaged in 0..24 {
         let folder = scratch.path().join(format!("damaged-{damaged}"));
         damage(&set, &folder.join("cache").join(set.file_name().expect("a name")), damaged);
-        let (error, heard) = end(&spec, &folder);
+        let (error, recorder) = failure(&spec, &folder);
         assert!(error.contains("the loss is not finite (NaN)"), "{error}");
         assert!(error.contains(&format!(" {damaged} \"")), "{damaged}: {error}");
-        steps = heard.steps;
+        steps = recorder.steps;
         if steps == 0 {
-            continue; // dealt at once: the next one then
+            continue; // The first step uses it: try the next example.
         }
-        assert!(error.contains("sound and saved in"), "{error}");
-        let model = heard.models.last().expect("a model");
+        assert!(error.contains("finite and saved in"), "{error}");
+        let model = recorder.models.last().expect("a model");
         assert_eq!(model.step, steps);
         let weights = model.folder.join("unet/diffusion_pytorch_model.safetensors");
         let weights = candle_core::safetensors::load(weights, &Device::Cpu).expect("weights");
         let finite =
             |t: &Tensor| t.abs().and_then(|t| t.sum_all()?.to_scalar::<f32>()).expect("a sum").is_finite();
         assert!(weights.values().all(finite));
-        // Taken up, it comes to the same example, and has nothing more to save.
-        let (again, heard) = end(&spec, &folder);
+        // The resumed run fails at the same example, without a step to save.
+        let (again, recorder) = failure(&spec, &folder);
         assert!(again.contains("nothing is lost"), "{again}");
-        assert_eq!(heard.steps, 0);
+        assert_eq!(recorder.steps, 0);
         break;
     }
     assert!(steps > 0);

@@ -1,9 +1,10 @@
 //! Golden curves: losses and gradient norms of short runs of the bundled model, one per objective and one with an
-//! adapter. A refactor keeps them. A change of the maths writes new ones, and its commit says why:
+//! adapter. A refactor keeps them. A change of the mathematics writes new ones, and its commit says why:
 //!
-//!     GOLDEN=write cargo test -p trainer --test golden
+//!     GOLDEN=write cargo test -p training --test golden
 //!
-//! `GOLDEN=hashes` prints the SHA-256 of each run's weights, which two builds on one machine must agree on.
+//! `GOLDEN=hashes` prints the SHA-256 of each run's weights (with `-- --nocapture`), which two builds on one machine
+//! must agree on.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -18,7 +19,8 @@ use training::recipes::callbacks::Callbacks;
 use training::recipes::run_paths::RunPaths;
 use training::recipes::train::train;
 
-/// Relative. CPUs with other vector units sum in another order: runs without AVX-512 came within a tenth of these.
+/// Relative tolerances. CPUs with other vector units sum in another order; runs without AVX-512 stayed within a tenth
+/// of these.
 const LOSS_TOLERANCE: f64 = 1e-4;
 const NORM_TOLERANCE: f64 = 2e-3;
 
@@ -76,29 +78,30 @@ impl Callbacks for Recorder {
 fn run(name: &str, objective: &str) -> Recorder {
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes");
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = RunPaths {
+    let paths = RunPaths {
         start: PartFolders::new(&bundled, None),
         reference: None,
         run: scratch.path().join("run"),
         cache: scratch.path().join("cache"),
     };
-    let mut heard = Recorder::default();
-    train(&spec(name, objective), &places, &Device::Cpu, &mut heard).expect("trains");
-    heard
+    let mut recorder = Recorder::default();
+    train(&spec(name, objective), &paths, &Device::Cpu, &mut recorder).expect("trains");
+    recorder
 }
 
-/// Every value that is farther from its golden one than the tolerance.
-fn differences(name: &str, golden: &Value, now: &[f64], tolerance: f64) -> Vec<String> {
+/// The values that differ from the golden ones by more than the tolerance.
+fn differences(name: &str, golden: &Value, values: &[f64], tolerance: f64) -> Vec<String> {
     let golden: Vec<f64> = serde_json::from_value(golden.clone()).expect("a list of numbers");
-    assert_eq!(golden.len(), now.len(), "{name}");
-    let far = golden.iter().zip(now).enumerate();
-    far.filter(|(_, (golden, now))| (*golden - *now).abs() > tolerance * golden.abs())
-        .map(|(step, (golden, now))| format!("{name}, step {}: {now}, golden {golden}", step + 1))
+    assert_eq!(golden.len(), values.len(), "{name}");
+    let steps = golden.iter().zip(values).enumerate();
+    steps
+        .filter(|(_, (golden, value))| (*golden - *value).abs() > tolerance * golden.abs())
+        .map(|(step, (golden, value))| format!("{name}, step {}: {value}, golden {golden}", step + 1))
         .collect()
 }
 
 #[test]
-fn curves_are_the_golden_ones() {
+fn curves_equal_the_golden_ones() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden_curves.json");
     let mode = std::env::var("GOLDEN").unwrap_or_default();
     let runs = RUNS.map(|(name, objective)| (name, run(name, objective)));
@@ -122,9 +125,9 @@ fn curves_are_the_golden_ones() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The tolerances tell a small change of the maths from rounding.
+/// The tolerances are small enough to notice a change of beta by 1%.
 #[test]
-fn a_change_of_one_percent_is_seen() {
+fn a_change_of_one_percent_is_detected() {
     let golden = json!([0.69, 0.68]);
     assert_eq!(differences("loss", &golden, &[0.69, 0.6868], LOSS_TOLERANCE).len(), 1);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden_curves.json");

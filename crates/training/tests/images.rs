@@ -1,4 +1,4 @@
-//! What becomes of images in training: mirrored now and then, cut, and SDXL told the truth about it.
+//! Images in training: mirroring, cropping, and the micro-conditioning of SDXL.
 
 #[path = "support/world.rs"]
 mod world;
@@ -11,6 +11,7 @@ use image::{RgbImage, imageops};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use training::data::images::images_to_tensor;
+use training::data::tensor_name::{Side, TensorName};
 use world::{World, numbers};
 
 fn root(folder: &str) -> PathBuf {
@@ -42,24 +43,28 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[test]
-fn mirrored_latents_are_those_of_the_mirrored_image() {
+fn mirrored_posteriors_are_those_of_the_mirrored_image() {
     let world = bundled("horizontal_flip = 'per_pair'");
     let (vae, _) =
         Autoencoder::load(&world.folders.part("vae").expect("a VAE"), &Device::Cpu, false).expect("a VAE");
     for row in [0u32, 7, 23] {
         let pair = shapes::set::entry(shapes::set::Set::Quality, 0, u64::from(row));
-        for (side, image) in [("winner", &pair.winner), ("loser", pair.loser.as_ref().expect("a loser"))] {
+        let loser = pair.loser.as_ref().expect("a loser");
+        for (side, image) in [(Side::Winner, &pair.winner), (Side::Loser, loser)] {
             let plain: RgbImage = image.to_image();
             let turned = imageops::flip_horizontal(&plain);
             assert_ne!(plain, turned);
             for (mirrored, image) in [(false, plain), (true, turned)] {
                 let image = images_to_tensor(&[image], &Device::Cpu).expect("a tensor");
-                let right = vae.encode(&image).expect("encodes");
+                let expected = vae.encode(&image).expect("encodes");
                 let found = world.set.posteriors(side, &[row], &[mirrored]).expect("rows");
-                for (found, right) in found.iter().zip([&right.mean, &right.log_variance]) {
-                    assert_eq!(found.dims(), right.dims());
-                    for (a, b) in numbers(found).iter().zip(numbers(right)) {
-                        assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{side} {row} {mirrored}: {a} {b}");
+                for (found, expected) in found.iter().zip([&expected.mean, &expected.log_variance]) {
+                    assert_eq!(found.dims(), expected.dims());
+                    for (a, b) in numbers(found).iter().zip(numbers(expected)) {
+                        assert!(
+                            (a - b).abs() <= 1e-5 * b.abs().max(1.0),
+                            "{side:?} {row} {mirrored}: {a} {b}"
+                        );
                     }
                 }
             }
@@ -67,14 +72,14 @@ fn mirrored_latents_are_those_of_the_mirrored_image() {
     }
 }
 
-/// Of each example dealt in some micro-batches: its number, its caption, and whether winner and loser are mirrored, which
-/// shows by the posterior whose mean is nearer.
+/// The examples of some micro-batches: number, caption, and whether winner and loser are mirrored. A side is mirrored
+/// if its latents are nearer to the mean of the mirrored image's posterior.
 fn dealt(world: &World, batches: u64) -> Vec<(u32, String, [bool; 2])> {
     let mut found = Vec::new();
     for number in 0..batches {
         let batch = world.batches().get(number).expect("a batch");
         let captions = world.set.caption_texts(&batch.examples).expect("captions");
-        let sides = [("winner", &batch.winner), ("loser", batch.loser.as_ref().expect("losers"))];
+        let sides = [(Side::Winner, &batch.winner), (Side::Loser, batch.loser.as_ref().expect("losers"))];
         for (i, (&example, caption)) in batch.examples.iter().zip(captions).enumerate() {
             let mirrored = sides.map(|(side, latents)| {
                 let latents = (latents.get(i).expect("a row") / world.vae.scaling_factor).expect("unscaled");
@@ -92,7 +97,7 @@ fn dealt(world: &World, batches: u64) -> Vec<(u32, String, [bool; 2])> {
 
 /// Three epochs of 24 pairs.
 #[test]
-fn pairs_are_mirrored_together_or_each_image_alone() {
+fn pairs_are_mirrored_together_or_each_image_independently() {
     let names_a_side = |caption: &str| caption.contains("left of") || caption.contains("right of");
     let together = dealt(&bundled("horizontal_flip = 'per_pair'"), 24);
     assert!(together.iter().any(|(_, caption, _)| names_a_side(caption)), "no caption names a side");
@@ -100,22 +105,23 @@ fn pairs_are_mirrored_together_or_each_image_alone() {
     let free = |found: &[(u32, String, [bool; 2])]| -> Vec<(u32, [bool; 2])> {
         found.iter().filter(|(_, c, _)| !names_a_side(c)).map(|(i, _, m)| (*i, *m)).collect()
     };
-    let turned = free(&together).iter().filter(|(_, [winner, _])| *winner).count() as f64;
-    let share = turned / free(&together).len() as f64;
+    let mirrored = free(&together).iter().filter(|(_, [winner, _])| *winner).count() as f64;
+    let share = mirrored / free(&together).len() as f64;
     assert!((0.3..0.7).contains(&share), "a share of {share} is mirrored");
     let changed = free(&together)
         .iter()
         .any(|(i, mirrored)| free(&together).iter().any(|(j, other)| i == j && mirrored != other));
-    assert!(changed, "every epoch draws anew");
+    assert!(changed, "all epochs draw the same");
 
-    let alone = dealt(&bundled("horizontal_flip = 'per_image'"), 24);
+    let independent = dealt(&bundled("horizontal_flip = 'per_image'"), 24);
     for mirrored in [[false, false], [false, true], [true, false], [true, true]] {
-        assert!(alone.iter().any(|(_, _, m)| *m == mirrored), "{mirrored:?} never comes");
+        assert!(independent.iter().any(|(_, _, m)| *m == mirrored), "{mirrored:?} is never drawn");
     }
-    for (_, caption, mirrored) in together.iter().chain(&alone) {
+    for (_, caption, mirrored) in together.iter().chain(&independent) {
         assert!(!names_a_side(caption) || *mirrored == [false, false], "{caption}");
     }
-    assert!(!bundled("").set.has("winner.mirrored.mean"), "nobody asked for mirrored images");
+    let mean = TensorName::Mean { side: Side::Winner, mirrored: true };
+    assert!(!bundled("").set.has(mean), "mirrored images were encoded without need");
 }
 
 /// Pairs whose winners are 100 x 133 (width x height) and whose losers are 67 x 64.
@@ -135,17 +141,18 @@ fn odd_images(captions: &[&str]) -> TempDir {
     folder
 }
 
-/// Of winners and losers, six for each example.
+/// Time ids of winners and of losers, six per example.
 fn time_ids(world: &World) -> [Vec<f32>; 2] {
     let batch = world.batches().get(0).expect("a batch");
     let of = |side: usize| numbers(&batch.conditioning[side].added.as_ref().expect("added").time_ids);
     [of(0), of(1)]
 }
 
-/// Worked by hand for 64 x 64. 100 x 133 becomes 64 x int(85.12) = 85, of which round(10.5) = 10 lie above the centre (even,
-/// as Python rounds); 67 x 64 stays, with round(1.5) = 2 on the left of the centre, and 3 - 2 = 1 when it is mirrored.
+/// Worked by hand for 64 x 64. 100 x 133 is resized to 64 x int(85.12) = 85, with round(10.5) = 10 rows (half to even,
+/// as in Python) above the crop. 67 x 64 is not resized: round(1.5) = 2 columns are left of the crop, and 3 - 2 = 1 if
+/// mirrored.
 #[test]
-fn time_ids_are_the_images_own() {
+fn time_ids_are_the_original_size_and_crop_of_each_image() {
     let images = odd_images(&["a", "b", "c"]);
     let [winners, losers] = time_ids(&sdxl(images.path(), ""));
     assert_eq!(winners, [133.0, 100.0, 10.0, 0.0, 64.0, 64.0].repeat(3));
@@ -167,12 +174,12 @@ fn time_ids_are_the_images_own() {
     for ids in winners.chunks_exact(6) {
         assert!((0.0..=21.0).contains(&ids[2]) && ids[3] == 0.0, "{ids:?}");
     }
-    assert!(winners.chunks_exact(6).any(|ids| ids[2] != winners[2]), "every row has a place of its own");
+    assert!(winners.chunks_exact(6).any(|ids| ids[2] != winners[2]), "all rows have the same crop");
     assert!(losers.chunks_exact(6).all(|ids| ids[2] == 0.0 && (0.0..=3.0).contains(&ids[3])));
 }
 
 #[test]
-fn a_word_that_names_a_side_keeps_a_image_as_it_is() {
+fn images_whose_caption_names_a_side_are_not_mirrored() {
     let captions = ["the LEFT bank", "a cat, right.", "leftovers and brightness"];
     let images = odd_images(&captions);
     let world = sdxl(images.path(), "horizontal_flip = 'per_image'");
@@ -180,7 +187,7 @@ fn a_word_that_names_a_side_keeps_a_image_as_it_is() {
 }
 
 #[test]
-fn what_is_no_choice_is_refused_with_the_choices() {
+fn an_unknown_value_is_refused_with_the_known_ones() {
     let text = |more: &str| {
         format!(
             "name = 'a'\nbase = 'b'\nsteps = 1\nbatch_size = 1\n{more}\nobjective = {{ kind = 'sft' }}\n\
@@ -193,11 +200,11 @@ fn what_is_no_choice_is_refused_with_the_choices() {
         ("micro_conditioning", &["image", "whole"]),
     ] {
         let refused = toml::from_str::<TrainSpec>(&text(&format!("{field} = 'sideways'")));
-        let problem = refused.expect_err("no choice").to_string();
+        let problem = refused.expect_err("an unknown value").to_string();
         assert!(problem.contains(field) && problem.contains("sideways"), "{problem}");
         for choice in choices {
             assert!(problem.contains(choice), "{problem}");
-            toml::from_str::<TrainSpec>(&text(&format!("{field} = '{choice}'"))).expect("a choice");
+            toml::from_str::<TrainSpec>(&text(&format!("{field} = '{choice}'"))).expect("a known value");
         }
     }
 }

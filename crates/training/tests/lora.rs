@@ -1,4 +1,4 @@
-//! Adapters: trained, resumed, opened as models, trained over.
+//! Adapters: training and resuming them, opening them as models, and training over them.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -36,7 +36,7 @@ fn spec(objective: &str, set: &str, more: &str) -> TrainSpec {
     toml::from_str(&text).expect("a spec")
 }
 
-/// Stops the run after some step, if asked; keeps what it hears.
+/// Records a run, and stops it after the step `stop_after`.
 #[derive(Default)]
 struct Recorder {
     stop_after: Option<u32>,
@@ -65,17 +65,17 @@ impl Callbacks for Recorder {
 
 fn run(spec: &TrainSpec, start: PartFolders, folder: PathBuf, stop_after: Option<u32>) -> (Ending, Recorder) {
     let cache = folder.parent().expect("the scratch folder").join("cache");
-    let places = RunPaths { start, reference: None, run: folder, cache };
-    let mut heard = Recorder { stop_after, ..Recorder::default() };
-    let ending = train(spec, &places, &Device::Cpu, &mut heard).expect("trains");
-    (ending, heard)
+    let paths = RunPaths { start, reference: None, run: folder, cache };
+    let mut recorder = Recorder { stop_after, ..Recorder::default() };
+    let ending = train(spec, &paths, &Device::Cpu, &mut recorder).expect("trains");
+    (ending, recorder)
 }
 
 fn base() -> PartFolders {
     PartFolders::new(&bundled(), None)
 }
 
-/// A stopped and resumed run ends in the very file of an undisturbed one.
+/// Checks that a stopped and resumed run saves the same file as an undisturbed one.
 fn resumes(spec: &TrainSpec) {
     let scratch = tempfile::tempdir().expect("a folder");
     let at = |name: &str| scratch.path().join(name);
@@ -85,16 +85,16 @@ fn resumes(spec: &TrainSpec) {
     let (_, second) = run(spec, base(), at("parts"), None);
     let joined: Vec<f64> = first.losses.iter().chain(&second.losses).copied().collect();
     assert_eq!(whole.losses, joined);
-    let sha = |heard: &Recorder| heard.model.as_ref().expect("a model").sha256.clone();
+    let sha = |recorder: &Recorder| recorder.model.as_ref().expect("a model").sha256.clone();
     assert_eq!(sha(&whole), sha(&second));
     if spec.objective.is_preference() {
-        assert!((whole.losses[0] - std::f64::consts::LN_2).abs() < 1e-6, "the reference is the base");
+        assert!((whole.losses[0] - std::f64::consts::LN_2).abs() < 1e-6, "the reference is not the base");
     }
-    assert!((whole.losses[4] - whole.losses[0]).abs() > 1e-9, "nothing was learnt");
+    assert!((whole.losses[4] - whole.losses[0]).abs() > 1e-9, "the loss did not change");
 }
 
 #[test]
-fn a_preference_objective_with_a_moving_average() {
+fn a_preference_run_with_a_moving_average_resumes() {
     resumes(&spec(
         "{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }",
         "winter",
@@ -103,16 +103,16 @@ fn a_preference_objective_with_a_moving_average() {
 }
 
 #[test]
-fn convolutions_under_adafactor() {
+fn adapters_of_convolutions_with_adafactor_resume() {
     let lora = "optimizer = { kind = 'adafactor' }
         lora = { rank = 2, alpha = 1.0, targets = ['conv1', 'to_q', 'ff.net.2', 'proj_in', 'downsamplers.0.conv'] }";
     resumes(&spec("{ kind = 'sft' }", "sketch", lora));
     resumes(&spec("{ kind = 'denoise' }", "images", lora));
 }
 
-/// The frozen weights in 16 bits, what is trained in 32.
+/// The frozen weights are in 16 bits, the adapter in 32.
 #[test]
-fn over_a_base_in_half_precision() {
+fn an_adapter_over_a_base_in_half_precision_resumes() {
     let half = |steps| {
         let lora =
             "precision = 'f16'\noptimizer = { kind = 'adafactor' }\nlora = { targets = ['to_q', 'conv1'] }";
@@ -128,15 +128,15 @@ fn over_a_base_in_half_precision() {
     assert!(off > 0.0 && off < 5e-3, "f16 {}, f32 {}", narrow.losses[0], wide.losses[0]);
 }
 
-/// The model over its base draws what the run's samples showed, and an adapter can be trained over it.
+/// A saved adapter over its base draws the run's sample images, and another adapter can be trained over it.
 #[test]
-fn a_model_is_an_adapter_over_its_base() {
+fn a_saved_adapter_draws_the_samples_of_its_run() {
     let more = "sample_every = 5\nsample_prompts = ['a red circle']\nlora = { rank = 2 }";
     let spec = spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "winter", more);
     let scratch = tempfile::tempdir().expect("a folder");
-    let (_, heard) = run(&spec, base(), scratch.path().join("run"), None);
-    assert_ne!(heard.samples[0], heard.samples[1]);
-    let model = heard.model.expect("a model");
+    let (_, first_run) = run(&spec, base(), scratch.path().join("run"), None);
+    assert_ne!(first_run.samples[0], first_run.samples[1]);
+    let model = first_run.model.expect("a model");
     assert!(model.folder.join(WEIGHTS_FILE).is_file() && !model.folder.join("unet").exists());
 
     let over = |folder: &Path, bases: &[PathBuf]| PartFolders::with_bases(folder, bases.to_vec());
@@ -156,32 +156,34 @@ fn a_model_is_an_adapter_over_its_base() {
             seed: training::recipes::samples::SAMPLE_SEED,
         };
         let drawn = pipeline.generate(&[prompt], &settings, &mut |_, _| ControlFlow::Continue(()));
-        drawn.expect("drawn").expect("nobody stopped it").remove(0)
+        drawn.expect("drawn").expect("not interrupted").remove(0)
     };
     let first = over(&model.folder, &[bundled()]);
     let difference = |a: &RgbImage, b: &RgbImage| {
         a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().expect("pixels")
     };
-    // Beside the weights in the run, fused here: rounded differently.
-    assert!(difference(&draw(&first), &heard.samples[1][0]) <= 3);
+    // The run computes base and adapter apart; here they are fused, which rounds differently.
+    assert!(difference(&draw(&first), &first_run.samples[1][0]) <= 3);
 
     let second = run(&spec, first.clone(), scratch.path().join("second"), None).1;
-    assert!(difference(&draw(&first), &second.samples[0][0]) <= 3, "it starts from the first adapter");
+    assert!(
+        difference(&draw(&first), &second.samples[0][0]) <= 3,
+        "the second run does not start from the first adapter"
+    );
     let second_model = second.model.expect("a model");
     let both = over(&second_model.folder, &[model.folder.clone(), bundled()]);
-    assert!(difference(&draw(&both), &second.samples[1][0]) <= 3, "both adapters are fused");
+    assert!(difference(&draw(&both), &second.samples[1][0]) <= 3, "not both adapters are fused");
     let alone = over(&second_model.folder, &[bundled()]);
     assert_ne!(draw(&alone), draw(&both));
 
-    // Whole weights may start from an adapter too.
+    // A run that trains all weights can start from an adapter too.
     let whole = TrainSpec { lora: None, steps: 2, ..spec };
     let third = run(&whole, first, scratch.path().join("third"), None).1;
     assert!(third.model.expect("a model").folder.join("unet").exists());
 }
 
-/// A spec without `lora` is as before; bad ones are told by their field.
 #[test]
-fn specs() {
+fn invalid_lora_settings_are_refused_by_their_field() {
     let bad = |lora: &str, field: &str| {
         let spec = spec("{ kind = 'denoise' }", "images", lora);
         let problems = spec.validate().expect_err(field);
@@ -193,12 +195,12 @@ fn specs() {
     bad("from_nothing = true\nlora = {}", "lora");
     let spec = spec("{ kind = 'denoise' }", "images", "lora = { targets = ['to_x'] }");
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = RunPaths {
+    let paths = RunPaths {
         start: base(),
         reference: None,
         run: scratch.path().join("run"),
         cache: scratch.path().join("cache"),
     };
-    let error = train(&spec, &places, &Device::Cpu, &mut Recorder::default()).expect_err("no such layer");
+    let error = train(&spec, &paths, &Device::Cpu, &mut Recorder::default()).expect_err("no such layer");
     assert!(format!("{error:#}").contains("lora.targets"), "{error:#}");
 }

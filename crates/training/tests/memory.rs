@@ -1,4 +1,5 @@
-//! Training in less memory changes nothing but the last digits.
+//! Training in less memory: activation checkpointing keeps every bit of the gradients, two passes all but the last
+//! digits.
 
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::Conditioning;
@@ -11,6 +12,7 @@ use domain::train::{Embedding, ErrorSpace, Objective};
 use std::path::Path;
 use training::data::batch::Batch;
 use training::forward::{Forward, PassOptions};
+use training::objectives::ClipFeatures;
 use training::optim::Gradients;
 use training::recipes::objective::objective;
 
@@ -21,20 +23,20 @@ fn folders() -> PartFolders {
     PartFolders::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/shapes"), None)
 }
 
-/// M = 3, so that shards differ in size.
+/// M = 3, so that the chunks of a micro-batch differ in size.
 fn batch(unet: &Unet, pairs: bool) -> Batch {
     let (m, config, mut noise) = (3, unet.config(), Noise::new(5));
     let mut draw = |shape: &[usize]| noise.normal_tensor(shape, &Device::Cpu).expect("noise");
     let latents = [m, config.in_channels, 8, 8];
-    let told = Conditioning { text: draw(&[m, 7, config.cross_attention_dim]), added: None };
+    let conditioning = Conditioning { text: draw(&[m, 7, config.cross_attention_dim]), added: None };
     Batch {
         winner: draw(&latents),
         loser: pairs.then(|| draw(&latents)),
         noise: draw(&latents),
         timesteps: vec![17, 500, 930],
         examples: vec![0, 1, 2],
-        conditioning: vec![told; if pairs { 2 } else { 1 }],
-        clip: Some([draw(&[m, 5]), draw(&[m, 5]), draw(&[m, 5])]),
+        conditioning: vec![conditioning; if pairs { 2 } else { 1 }],
+        clip: Some(ClipFeatures { winner: draw(&[m, 5]), loser: draw(&[m, 5]), text: draw(&[m, 5]) }),
     }
 }
 
@@ -43,14 +45,14 @@ struct Trained {
     gradients: Vec<(String, Vec<f32>)>,
 }
 
-fn train(asked: &Objective, way: PassOptions) -> Trained {
+fn train(spec: &Objective, options: PassOptions) -> Trained {
     let folder = folders().part("unet").expect("a UNet");
     let (policy, variables) = Unet::load(&folder, &Device::Cpu, true).expect("the policy");
-    let reference = asked.is_preference().then(|| other(&policy, &variables));
+    let reference = spec.is_preference().then(|| other(&policy, &variables));
     let schedule = folders().schedule().expect("a schedule");
-    let batch = batch(&policy, asked.is_preference());
-    let forward = Forward::run(&policy, reference.as_ref(), &schedule, &batch, way).expect("forward");
-    let loss = objective(asked, &schedule, &forward, &batch).expect("a loss").loss;
+    let batch = batch(&policy, spec.is_preference());
+    let forward = Forward::run(&policy, reference.as_ref(), &schedule, &batch, options).expect("forward");
+    let loss = objective(spec, &schedule, &forward, &batch).expect("a loss").loss;
     let mut gradients = Gradients::default();
     forward.backward(&loss, &variables, &mut gradients).expect("backward");
     let values = |name: &String| {
@@ -60,7 +62,7 @@ fn train(asked: &Objective, way: PassOptions) -> Trained {
     Trained { loss: loss.to_scalar().expect("a number"), gradients: variables.keys().map(values).collect() }
 }
 
-/// A reference that is not the policy, so that slopes differ from image to image.
+/// A reference that differs from the policy, so that dL/de differs from image to image.
 fn other(policy: &Unet, variables: &Variables) -> Unet {
     let tensors =
         variables.iter().map(|(name, v)| (name.clone(), (v.as_detached_tensor() * 0.9).expect("0.9")));
@@ -77,22 +79,22 @@ fn objectives() -> [Objective; 3] {
 }
 
 #[test]
-fn checkpointing_changes_no_bit() {
-    for asked in objectives() {
-        let plain = train(&asked, PLAIN);
-        let checkpointed = train(&asked, PassOptions { keep: BackwardMode::Recompute, ..PLAIN });
+fn activation_checkpointing_changes_no_bit() {
+    for spec in objectives() {
+        let plain = train(&spec, PLAIN);
+        let checkpointed = train(&spec, PassOptions { keep: BackwardMode::Recompute, ..PLAIN });
         assert_eq!(plain.loss.to_bits(), checkpointed.loss.to_bits());
-        assert!(plain.gradients == checkpointed.gradients, "{asked:?}");
+        assert!(plain.gradients == checkpointed.gradients, "{spec:?}");
     }
 }
 
 #[test]
-fn two_passes_change_the_last_digits_only() {
-    for asked in objectives() {
-        let plain = train(&asked, PLAIN);
+fn two_passes_change_only_the_last_digits() {
+    for spec in objectives() {
+        let plain = train(&spec, PLAIN);
         let two_pass = PassOptions { two_pass: true, ..PLAIN };
-        let twice = train(&asked, two_pass);
-        assert!((plain.loss - twice.loss).abs() < 1e-5, "{asked:?}: {} {}", plain.loss, twice.loss);
+        let twice = train(&spec, two_pass);
+        assert!((plain.loss - twice.loss).abs() < 1e-5, "{spec:?}: {} {}", plain.loss, twice.loss);
         let length = |values: &mut dyn Iterator<Item = f32>| {
             values.map(|v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
         };
@@ -101,25 +103,26 @@ fn two_passes_change_the_last_digits_only() {
         for ((name, plain), (_, twice)) in plain.gradients.iter().zip(&twice.gradients) {
             let off = length(&mut plain.iter().zip(twice).map(|(a, b)| a - b));
             let size = length(&mut plain.iter().copied());
-            // Terms that nearly cancel leave what rounding does to terms of the whole gradient's size: those of queries and
-            // keys where attention is nearly uniform have a millionth of its length.
+            // Terms that nearly cancel leave the rounding errors of terms as large as the whole gradient. Where
+            // attention is nearly uniform, the gradients of queries and keys have a millionth of its norm.
             all_off += off * off;
             let rounding = 1e-4 * size + 1e-7 * whole;
             assert!(
                 size > 0.0 && off < rounding,
-                "{asked:?}, {name}: off by {off:e} of {size:e}, all {whole:e}"
+                "{spec:?}, {name}: off by {off:e} of {size:e}, all {whole:e}"
             );
         }
         let all_off = all_off.sqrt() / whole;
-        assert!(all_off < 1e-5, "{asked:?}: off by {all_off:e} altogether");
-        let both = train(&asked, PassOptions { keep: BackwardMode::Recompute, ..two_pass });
-        assert!(both.gradients == twice.gradients, "{asked:?}");
+        assert!(all_off < 1e-5, "{spec:?}: off by {all_off:e} altogether");
+        let both = train(&spec, PassOptions { keep: BackwardMode::Recompute, ..two_pass });
+        assert!(both.gradients == twice.gradients, "{spec:?}");
     }
 }
 
-/// An error of v in the space of the noise counts abar_t times: worked on the tensors themselves.
+/// `error_space = "epsilon"` multiplies the error of a v-prediction by abar_t: compared with the error of the implied
+/// noise.
 #[test]
-fn errors_of_v_in_the_space_of_the_noise() {
+fn errors_of_a_v_prediction_in_the_space_of_the_noise() {
     let scratch = tempfile::tempdir().expect("a folder");
     let file = scratch.path().join("scheduler_config.json");
     let config = r#"{"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
@@ -133,13 +136,13 @@ fn errors_of_v_in_the_space_of_the_noise() {
         let forward = Forward::run(&unet, None, &schedule, &batch, PassOptions { error_space, ..PLAIN });
         forward.expect("forward").winner().to_vec1::<f32>().expect("errors")
     };
-    let (own, of_noise) = (errors(ErrorSpace::Prediction), errors(ErrorSpace::Epsilon));
+    let (of_v, of_noise) = (errors(ErrorSpace::Prediction), errors(ErrorSpace::Epsilon));
 
-    // What v says of the noise: sqrt(abar) v + sqrt(1 - abar) z_t.
+    // The noise that v implies: sqrt(abar) v + sqrt(1 - abar) z_t.
     let noised = schedule.add_noise(&batch.winner, &batch.noise, &batch.timesteps).expect("noised");
-    let told: Vec<f32> = batch.timesteps.iter().map(|&t| t as f32).collect();
-    let told = Tensor::new(told, &Device::Cpu).expect("timesteps");
-    let v = unet.forward(&noised, &told, &batch.conditioning[0].text).expect("forward");
+    let timesteps: Vec<f32> = batch.timesteps.iter().map(|&t| t as f32).collect();
+    let timesteps = Tensor::new(timesteps, &Device::Cpu).expect("timesteps");
+    let v = unet.forward(&noised, &timesteps, &batch.conditioning[0].text).expect("forward");
     for (i, &t) in batch.timesteps.iter().enumerate() {
         let abar = schedule.alpha_bar(t);
         let row = |x: &Tensor| x.get(i).and_then(|x| x.flatten_all()?.to_vec1::<f32>()).expect("a row");
@@ -148,9 +151,9 @@ fn errors_of_v_in_the_space_of_the_noise() {
             let implied = abar.sqrt() * f64::from(v[j]) + (1.0 - abar).sqrt() * f64::from(noised[j]);
             (implied - f64::from(noise[j])).powi(2)
         });
-        let worked = squares.sum::<f64>() / v.len() as f64;
-        let off = (worked - f64::from(of_noise[i])).abs() / worked;
-        assert!(off < 1e-4, "timestep {t}: {worked} by hand, {} here", of_noise[i]);
-        assert!((f64::from(of_noise[i]) / f64::from(own[i]) - abar).abs() < 1e-5);
+        let expected = squares.sum::<f64>() / v.len() as f64;
+        let off = (expected - f64::from(of_noise[i])).abs() / expected;
+        assert!(off < 1e-4, "timestep {t}: {} instead of {expected}", of_noise[i]);
+        assert!((f64::from(of_noise[i]) / f64::from(of_v[i]) - abar).abs() < 1e-5);
     }
 }

@@ -1,4 +1,4 @@
-//! A run that was stopped and resumed ends in the very weights of an undisturbed one, whatever the objective.
+//! A run that was stopped and resumed ends in the same weights, bit for bit, as an undisturbed one.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -36,15 +36,15 @@ fn spec(objective: &str, set: &str, more: &str) -> TrainSpec {
     toml::from_str(&text).expect("a spec")
 }
 
-fn places(scratch: &Path, run: &str) -> RunPaths {
-    places_of(PartFolders::new(&bundled(), None), scratch, run)
+fn paths(scratch: &Path, run: &str) -> RunPaths {
+    paths_from(PartFolders::new(&bundled(), None), scratch, run)
 }
 
-fn places_of(start: PartFolders, scratch: &Path, run: &str) -> RunPaths {
+fn paths_from(start: PartFolders, scratch: &Path, run: &str) -> RunPaths {
     RunPaths { start, reference: None, run: scratch.join(run), cache: scratch.join("cache") }
 }
 
-/// Stops the run after some step, if asked; keeps what it hears.
+/// Records a run, and stops it after the step `stop_after`.
 #[derive(Default)]
 struct Recorder {
     stop_after: Option<u32>,
@@ -52,8 +52,9 @@ struct Recorder {
     began: Vec<u32>,
     model: Option<SavedModel>,
     samples: Vec<(u32, usize)>,
-    /// Steps whose models were asked for, and may not go.
+    /// Steps of the models that rotation asked about.
     retired: Vec<u32>,
+    /// Steps of the models that must not be deleted.
     in_use: Vec<u32>,
     validation: Vec<(u32, f64)>,
 }
@@ -84,28 +85,30 @@ impl Callbacks for Recorder {
     }
 }
 
+/// Checks that a run of the bundled model that is stopped after step 2 resumes exactly.
 fn check(spec: &TrainSpec) {
     check_at(spec, 2);
 }
 
-/// Stopped after some step.
+/// As `check`, stopped after step `stop`.
 fn check_at(spec: &TrainSpec, stop: u32) {
-    check_of(&PartFolders::new(&bundled(), None), spec, stop);
+    check_model(&PartFolders::new(&bundled(), None), spec, stop);
 }
 
-fn check_of(model: &PartFolders, spec: &TrainSpec, stop: u32) {
+/// As `check_at`, of another model.
+fn check_model(model: &PartFolders, spec: &TrainSpec, stop: u32) {
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = |run: &str| places_of(model.clone(), scratch.path(), run);
+    let paths = |run: &str| paths_from(model.clone(), scratch.path(), run);
     let mut whole = Recorder::default();
-    let ending = train(spec, &places("whole"), &Device::Cpu, &mut whole).expect("trains");
+    let ending = train(spec, &paths("whole"), &Device::Cpu, &mut whole).expect("trains");
     assert_eq!(ending, Ending::Finished);
     assert!(whole.losses.iter().all(|(_, loss)| loss.is_finite()));
 
     let mut first = Recorder { stop_after: Some(stop), ..Recorder::default() };
-    let ending = train(spec, &places("parts"), &Device::Cpu, &mut first).expect("trains");
+    let ending = train(spec, &paths("parts"), &Device::Cpu, &mut first).expect("trains");
     assert_eq!(ending, Ending::Stopped(stop));
     let mut second = Recorder::default();
-    train(spec, &places("parts"), &Device::Cpu, &mut second).expect("resumes");
+    train(spec, &paths("parts"), &Device::Cpu, &mut second).expect("resumes");
     assert_eq!(second.began, [stop]);
     let joined: Vec<_> = first.losses.iter().chain(&second.losses).copied().collect();
     assert_eq!(whole.losses, joined);
@@ -116,11 +119,11 @@ fn check_of(model: &PartFolders, spec: &TrainSpec, stop: u32) {
     assert_eq!(whole.samples.is_empty(), samples == 0);
 }
 
-/// Two text encoders, pooled text and time ids; CLIP for the weights is the bundled model's.
+/// With two text encoders, pooled text and time ids. The CLIP features come from the bundled model's CLIP.
 #[test]
 fn an_sdxl_model() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
-    check_of(
+    check_model(
         &PartFolders::new(&folder, Some(&bundled())),
         &spec(
             "{ kind = 'diff_contrast', beta = 500.0, tau = 0.5 }",
@@ -143,13 +146,13 @@ fn the_other_preference_objectives() {
 }
 
 #[test]
-fn mirrored_now_and_then() {
+fn horizontal_flips_and_random_crops() {
     let more = "horizontal_flip = 'per_image'";
     check(&spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "quality", more));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/fixtures/sdxl");
     let sdxl = PartFolders::new(&folder, Some(&bundled()));
     let more = "horizontal_flip = 'per_pair'\ncrop = 'random'";
-    check_of(&sdxl, &spec("{ kind = 'sft' }", "winter", more), 3);
+    check_model(&sdxl, &spec("{ kind = 'sft' }", "winter", more), 3);
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn in_less_memory() {
 }
 
 #[test]
-fn moments_in_few_bits() {
+fn bf16_and_int8_moments() {
     for moments in ["bf16", "int8"] {
         let more = format!("optimizer = {{ kind = 'adam_w', moments = '{moments}' }}");
         check(&spec("{ kind = 'sft' }", "winter", &more));
@@ -170,34 +173,34 @@ fn moments_in_few_bits() {
 }
 
 #[test]
-fn in_half_precision() {
+fn half_precision() {
     let half = spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "winter", "precision = 'f16'");
-    // Slow on a CPU: our own kernels are f32's.
+    // Short, because f16 is slow on a CPU: our kernels are for f32.
     check_at(&TrainSpec { steps: 2, batch_size: 1, gradient_accumulation: 1, ..half }, 1);
     let bf16 = spec("{ kind = 'sft' }", "winter", "precision = 'bf16'");
     let scratch = tempfile::tempdir().expect("a folder");
-    let run = places(scratch.path(), "run");
+    let run = paths(scratch.path(), "run");
     let error = train(&bf16, &run, &Device::Cpu, &mut Recorder::default()).expect_err("no bf16");
     assert!(format!("{error:#}").contains("precision: bf16"), "{error:#}");
 }
 
-/// Of five checkpoints the two newest stay, and the best, and what somebody uses.
+/// Of five checkpoints, rotation keeps the two newest, the best and one that is in use.
 #[test]
-fn checkpoints_rotate() {
+fn checkpoint_rotation() {
     let more = "checkpoint_every = 1\nkeep_checkpoints = 2\nvalidation_examples = 3\nkeep_best = true\nema_decay = 0.5";
     let spec = spec("{ kind = 'sft' }", "winter", more);
     let scratch = tempfile::tempdir().expect("a folder");
-    let run = places(scratch.path(), "run");
-    let mut heard = Recorder { in_use: vec![2], ..Recorder::default() };
-    train(&spec, &run, &Device::Cpu, &mut heard).expect("trains");
-    let steps: Vec<u32> = heard.validation.iter().map(|(step, _)| *step).collect();
+    let run = paths(scratch.path(), "run");
+    let mut recorder = Recorder { in_use: vec![2], ..Recorder::default() };
+    train(&spec, &run, &Device::Cpu, &mut recorder).expect("trains");
+    let steps: Vec<u32> = recorder.validation.iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [1, 2, 3, 4, 5]);
-    let best = heard.validation.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a best").0;
+    let best = recorder.validation.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a best").0;
     let left: Vec<u32> = (1..=5).filter(|step| run_folder::model(&run.run, *step).is_dir()).collect();
     let kept: Vec<u32> = (1..=5).filter(|step| *step >= 4 || *step == 2 || *step == best).collect();
-    assert_eq!(left, kept, "best is {best} of {:?}", heard.validation);
-    assert!(!heard.retired.contains(&best) && !heard.retired.contains(&5));
-    // What is held out is never learnt from, and is the same for a resumed run.
+    assert_eq!(left, kept, "best is {best} of {:?}", recorder.validation);
+    assert!(!recorder.retired.contains(&best) && !recorder.retired.contains(&5));
+    // Validation does not change how the run resumes.
     check(&spec);
 }
 
@@ -207,46 +210,45 @@ fn sft_and_denoising() {
     check(&spec("{ kind = 'denoise', snr_clamp = { min = 0.5, max = 5.0 } }", "images", "ema_decay = 0.99"));
 }
 
-/// The first step of every preference objective starts at ln 2, since policy and reference are one; and samples
-/// are rendered when asked.
+/// A preference run starts at ln 2, because policy and reference are equal.
 #[test]
-fn a_run_begins_at_ln_2_and_renders_samples() {
+fn a_preference_run_starts_at_ln_2_and_draws_samples() {
     let spec = spec(
         "{ kind = 'diff_contrast', beta = 2000.0, tau = 0.1 }",
         "winter",
         "sample_every = 5\nsample_prompts = ['a red circle', 'a blue star']",
     );
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = places(scratch.path(), "run");
-    let mut heard = Recorder::default();
-    train(&spec, &places, &Device::Cpu, &mut heard).expect("trains");
-    assert!((heard.losses[0].1 - std::f64::consts::LN_2).abs() < 1e-6, "{}", heard.losses[0].1);
-    // With the same noise again the loss would fall; with fresh noise it must at least move.
-    assert!((heard.losses[4].1 - std::f64::consts::LN_2).abs() > 1e-6);
-    assert_eq!(heard.samples, [(0, 2), (5, 2)]);
+    let paths = paths(scratch.path(), "run");
+    let mut recorder = Recorder::default();
+    train(&spec, &paths, &Device::Cpu, &mut recorder).expect("trains");
+    assert!((recorder.losses[0].1 - std::f64::consts::LN_2).abs() < 1e-6, "{}", recorder.losses[0].1);
+    // The noise differs from step to step, so the loss need not fall, but it must change.
+    assert!((recorder.losses[4].1 - std::f64::consts::LN_2).abs() > 1e-6);
+    assert_eq!(recorder.samples, [(0, 2), (5, 2)]);
 }
 
-/// A state of another spec, or a damaged one, is refused by name, never silently replaced.
+/// A state of another spec, or a damaged one, is an error that names the file; it is never replaced.
 #[test]
-fn a_foreign_state_is_refused() {
+fn a_state_of_another_spec_or_a_damaged_one_is_refused() {
     let mine = spec("{ kind = 'sft' }", "winter", "");
     let scratch = tempfile::tempdir().expect("a folder");
-    let places = places(scratch.path(), "run");
+    let paths = paths(scratch.path(), "run");
     let mut first = Recorder { stop_after: Some(1), ..Recorder::default() };
-    train(&mine, &places, &Device::Cpu, &mut first).expect("trains");
+    train(&mine, &paths, &Device::Cpu, &mut first).expect("trains");
     let other = TrainSpec { seed: 12, ..mine.clone() };
-    let error = train(&other, &places, &Device::Cpu, &mut Recorder::default()).expect_err("another spec");
+    let error = train(&other, &paths, &Device::Cpu, &mut Recorder::default()).expect_err("another spec");
     assert!(format!("{error:#}").contains("belongs to another spec"), "{error:#}");
-    let file = places.run.join("state.safetensors");
+    let file = paths.run.join("state.safetensors");
     let bytes = std::fs::read(&file).expect("a state");
     std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("damaged");
-    let error = train(&mine, &places, &Device::Cpu, &mut Recorder::default()).expect_err("damaged");
+    let error = train(&mine, &paths, &Device::Cpu, &mut Recorder::default()).expect_err("damaged");
     assert!(format!("{error:#}").contains("state.safetensors"), "{error:#}");
 }
 
-/// Numbers that a careless reader of JSON gets wrong in the last bit: a run must know its own spec again.
+/// 1e-30 is a number that some JSON parsers read back with another last bit; a resumed run must recognise its own spec.
 #[test]
-fn a_spec_survives_its_manifest() {
+fn a_spec_with_small_numbers_survives_json() {
     let spec = spec("{ kind = 'sft' }", "winter", "optimizer = { kind = 'adafactor', epsilon = 1e-30 }");
     let text = serde_json::to_vec(&spec).expect("JSON");
     assert_eq!(serde_json::from_slice::<TrainSpec>(&text).expect("a spec"), spec);

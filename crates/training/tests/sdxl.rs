@@ -1,5 +1,5 @@
-//! A small model of SDXL's shape learns: every parameter of its UNet gets a gradient, and what it is told of a dropped
-//! caption is what it is told of the empty one. That it resumes is in `resume.rs`.
+//! Training a small SDXL: every parameter of its UNet receives a gradient, and a dropped caption is conditioned as the
+//! empty one. `resume.rs` tests that it resumes.
 
 #[path = "support/world.rs"]
 mod world;
@@ -20,7 +20,7 @@ use world::{World, numbers};
 
 fn world(caption_dropout: f64) -> World {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // CLIP for the weights of Diff-contrast is the bundled model's.
+    // The CLIP features for the weights of Diff-contrast come from the bundled model's CLIP.
     let bundled = root.join("../../models/shapes");
     let folders = PartFolders::new(&root.join("../diffusion/tests/fixtures/sdxl"), Some(&bundled));
     let text = format!(
@@ -38,8 +38,8 @@ fn world(caption_dropout: f64) -> World {
     World::new(folders, &text, true)
 }
 
-/// The gradients of Diff-contrast by name, and that every parameter has one; the UNet computes in `dtype`.
-fn gradients(world: &World, way: PassOptions, dtype: DType) -> BTreeMap<String, Vec<f32>> {
+/// The gradients of Diff-contrast by parameter name. The UNet computes in `dtype`.
+fn gradients(world: &World, options: PassOptions, dtype: DType) -> BTreeMap<String, Vec<f32>> {
     let folder = world.folders.part("unet").expect("a UNet");
     let load = |trainable| {
         let (config, files) = Unet::files(&folder).expect("files");
@@ -49,7 +49,7 @@ fn gradients(world: &World, way: PassOptions, dtype: DType) -> BTreeMap<String, 
     };
     let ((policy, variables), (reference, _)) = (load(true), load(false));
     let batch = world.batches().get(0).expect("a batch");
-    let forward = Forward::run(&policy, Some(&reference), &world.schedule, &batch, way).expect("forward");
+    let forward = Forward::run(&policy, Some(&reference), &world.schedule, &batch, options).expect("forward");
     let loss = objective(&world.spec.objective, &world.schedule, &forward, &batch).expect("a loss").loss;
     let mut gradients = Gradients::default();
     forward.backward(&loss, &variables, &mut gradients).expect("backward");
@@ -58,10 +58,10 @@ fn gradients(world: &World, way: PassOptions, dtype: DType) -> BTreeMap<String, 
 }
 
 #[test]
-fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
+fn every_parameter_of_the_unet_receives_a_gradient_and_the_same_in_less_memory() {
     let world = world(0.0);
-    let way = PassOptions::of(&world.spec);
-    let plain = gradients(&world, way, DType::F32);
+    let options = PassOptions::of(&world.spec);
+    let plain = gradients(&world, options, DType::F32);
     assert!(plain.contains_key("add_embedding.linear_1.weight"));
     for (name, gradient) in &plain {
         assert!(gradient.iter().any(|&g| g != 0.0), "the gradient of {name} is zero");
@@ -69,36 +69,40 @@ fn every_parameter_of_the_unet_gets_a_gradient_and_the_same_in_less_memory() {
     }
     let norm = |gradient: &[f32]| gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     let all = plain.values().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
-    let again = gradients(&world, PassOptions { keep: BackwardMode::Recompute, ..way }, DType::F32);
-    assert!(plain == again, "running blocks again changes no bit");
-    // Winners and losers pull against each other, and of what cancels, rounding is a larger share: of the last bias of a
-    // feed-forward layer 2.6e-4 in one pass, where images run side by side, and 3.7e-4 in two, where they run one by one.
-    // Neither is the truth; both have to be near to what f64 computes.
-    let right = gradients(&world, way, DType::F64);
-    let twice = gradients(&world, PassOptions { two_pass: true, ..way }, DType::F32);
-    for (name, right) in &right {
-        for (way, found) in [("one pass", &plain[name]), ("two passes", &twice[name])] {
-            let off: Vec<f32> = found.iter().zip(right).map(|(a, b)| a - b).collect();
-            let (off, size) = (norm(&off), norm(right));
-            assert!(off < 3e-4 * size + 1e-7 * all, "{way}, {name}: off by {off:e} of {size:e}, all {all:e}");
+    let checkpointed =
+        gradients(&world, PassOptions { keep: BackwardMode::Recompute, ..options }, DType::F32);
+    assert!(plain == checkpointed, "activation checkpointing changes the gradients");
+    // The terms of winners and losers nearly cancel, so rounding is a larger share of the sum: 2.6e-4 for the last bias
+    // of a feed-forward layer in one pass, where images are computed together, and 3.7e-4 in two, where they are
+    // computed one by one. So both are compared with f64 instead of each other.
+    let exact = gradients(&world, options, DType::F64);
+    let two_pass = gradients(&world, PassOptions { two_pass: true, ..options }, DType::F32);
+    for (name, exact) in &exact {
+        for (passes, found) in [("one pass", &plain[name]), ("two passes", &two_pass[name])] {
+            let off: Vec<f32> = found.iter().zip(exact).map(|(a, b)| a - b).collect();
+            let (off, size) = (norm(&off), norm(exact));
+            assert!(
+                off < 3e-4 * size + 1e-7 * all,
+                "{passes}, {name}: off by {off:e} of {size:e}, all {all:e}"
+            );
         }
     }
 }
 
 #[test]
-fn a_dropped_caption_is_the_empty_one_in_states_and_pooled_text() {
+fn a_dropped_caption_has_the_states_and_pooled_text_of_the_empty_one() {
     let kept = world(0.0);
     let dropped = world(1.0);
     let encoders = TextEncoders::open(&kept.folders, &Device::Cpu).expect("text encoders");
     let empty = encoders.encode(&["", "", ""]).expect("encodes");
-    let told = |world: &World| world.batches().get(0).expect("a batch").conditioning.swap_remove(0);
-    let Conditioning { text, added } = told(&dropped);
+    let conditioning = |world: &World| world.batches().get(0).expect("a batch").conditioning.swap_remove(0);
+    let Conditioning { text, added } = conditioning(&dropped);
     let added = added.expect("pooled text");
     assert_eq!(numbers(&text), numbers(&empty.states));
     assert_eq!(numbers(&added.pooled), numbers(empty.pooled.as_ref().expect("pooled text")));
     // Whole images of 64 x 64 pixels.
     assert_eq!(numbers(&added.time_ids), [64.0, 64.0, 0.0, 0.0, 64.0, 64.0].repeat(3));
-    let Conditioning { text, added } = told(&kept);
+    let Conditioning { text, added } = conditioning(&kept);
     assert_ne!(numbers(&text), numbers(&empty.states));
     let pooled = added.expect("pooled text").pooled;
     assert_ne!(numbers(&pooled), numbers(empty.pooled.as_ref().expect("pooled text")));

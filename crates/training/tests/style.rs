@@ -1,4 +1,4 @@
-//! Style sets: the same files whether they are made at once or by and by, by each of the editors.
+//! Style sets by each of the editors: a set that was interrupted and resumed has the same files as an undisturbed one.
 
 use candle_core::Device;
 use catalogue::local_models::LocalModels;
@@ -30,14 +30,14 @@ fn run(spec: &StyleSpec) -> anyhow::Result<StyleManifest> {
     make(spec, &models(), &Device::Cpu, &mut |_| ControlFlow::Continue(()))
 }
 
-/// Every file of a set by its path, but for the manifest, which says where it was made.
+/// The files of a set by path, without the manifest, which holds the path of the set.
 fn files(out: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for folder in ["", "losers", "winners", "data"] {
         for entry in std::fs::read_dir(out.join(folder)).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_file() && !path.ends_with("manifest.json") {
-                let name = path.strip_prefix(out).expect("below").to_string_lossy().into_owned();
+                let name = path.strip_prefix(out).expect("a path in the set").to_string_lossy().into_owned();
                 found.insert(name, std::fs::read(&path).expect("a file"));
             }
         }
@@ -50,39 +50,39 @@ fn winter() -> Value {
 }
 
 #[test]
-fn a_set_that_was_stopped_is_gone_on_with_to_the_same_files() {
+fn an_interrupted_set_resumes_to_the_same_files() {
     let scratch = tempfile::tempdir().expect("a folder");
     let whole = spec(&scratch.path().join("whole"), 12, &winter());
     let manifest = run(&whole).expect("a set");
-    let report = manifest.report.expect("whole");
+    let report = manifest.report.expect("a finished set");
     assert_eq!((report.rows, report.pairs), (12, 12));
     let interrupted = spec(&scratch.path().join("interrupted"), 12, &winter());
     for stop_after in [3, 7] {
-        let mut go_on = |done: usize| match done < stop_after {
+        let mut progress = |done: usize| match done < stop_after {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         };
-        let error = make(&interrupted, &models(), &Device::Cpu, &mut go_on).expect_err("stopped");
-        assert!(error.to_string().contains("goes on"), "{error}");
+        let error = make(&interrupted, &models(), &Device::Cpu, &mut progress).expect_err("stopped");
+        assert!(error.to_string().contains("rerun the same command"), "{error}");
         let out = Path::new(&interrupted.out);
-        assert!(!out.join("pairs.jsonl").exists(), "a set that is not whole must not look so");
-        // A kill between the two images of a pair.
+        assert!(!out.join("pairs.jsonl").exists(), "an unfinished set must not look finished");
+        // As after a kill between the two images of a pair.
         let last = out.join(format!("winners/{:07}.png", stop_after - 1));
-        std::fs::remove_file(last).expect("it was made");
+        std::fs::remove_file(last).expect("the last winner");
     }
     let kept = Path::new(&interrupted.out).join("winners/0000000.png");
     let before = std::fs::metadata(&kept).and_then(|m| m.modified()).expect("a time");
     run(&interrupted).expect("a set");
     assert_eq!(std::fs::metadata(&kept).and_then(|m| m.modified()).expect("a time"), before);
     assert_eq!(files(Path::new(&interrupted.out)), files(Path::new(&whole.out)));
-    // Whole already: nothing changes.
+    // Making a finished set again changes nothing.
     let before = files(Path::new(&whole.out));
     run(&whole).expect("a set");
     assert_eq!(files(Path::new(&whole.out)), before);
 }
 
 #[test]
-fn losers_are_picked_from_either_side_and_sets_are_read_like_any_other() {
+fn originals_are_chosen_from_both_sides_and_the_set_is_read_as_a_folder_and_as_parquet() {
     let scratch = tempfile::tempdir().expect("a folder");
     let spec = spec(scratch.path(), 24, &winter());
     run(&spec).expect("a set");
@@ -97,21 +97,21 @@ fn losers_are_picked_from_either_side_and_sets_are_read_like_any_other() {
     assert_eq!((listed.len(), rows.len()), (24, 24));
     let originals = training::data::examples::Examples::open(&spec.data).and_then(|mut e| e.take(24));
     let originals = originals.expect("the set").examples;
-    let mut picked = [0, 0];
+    let mut chosen = [0, 0];
     for ((listed, row), original) in listed.iter().zip(&rows).zip(&originals) {
         assert_eq!((&listed.prompt, &listed.winner, &listed.loser), (&row.prompt, &row.winner, &row.loser));
         assert_eq!(row.models, [Some("classical".to_owned()), Some("original".to_owned())]);
         assert_eq!(listed.prompt, original.caption);
         let loser = datasets::decode::decode(&listed.loser).expect("an image");
         let second = original.loser.as_ref().expect("a pair");
-        assert!(loser == original.winner || loser == *second, "the loser is none of the originals");
-        picked[usize::from(loser == *second)] += 1;
+        assert!(loser == original.winner || loser == *second, "the loser is not one of the originals");
+        chosen[usize::from(loser == *second)] += 1;
     }
-    assert!(picked.iter().all(|&count| count >= 4), "{picked:?}");
+    assert!(chosen.iter().all(|&count| count >= 4), "{chosen:?}");
 }
 
 #[test]
-fn another_spec_in_the_same_folder_is_refused() {
+fn a_folder_with_a_set_of_another_spec_is_refused() {
     let scratch = tempfile::tempdir().expect("a folder");
     let first = spec(scratch.path(), 2, &winter());
     run(&first).expect("a set");
@@ -147,11 +147,11 @@ fn instruct_pix2pix_edits_a_set() {
         files(&scratch.path().join("a"))["winners/0000000.png"],
         files(&scratch.path().join("c"))["winners/0000000.png"]
     );
-    // Stopped within an image: nothing half is left.
+    // Stopped within an edit: no file is written.
     let stopped = set("d", &editor);
     let error =
         make(&stopped, &models(), &Device::Cpu, &mut |_| ControlFlow::Break(())).expect_err("stopped");
-    assert!(error.to_string().contains("goes on"), "{error}");
+    assert!(error.to_string().contains("rerun the same command"), "{error}");
     let left = std::fs::read_dir(scratch.path().join("d/winners")).expect("a folder").count();
     assert_eq!(left, 0);
     let missing = json!({ "kind": "instruct_pix2pix", "model": "nowhere", "instruction": "x" });
@@ -160,7 +160,7 @@ fn instruct_pix2pix_edits_a_set() {
 }
 
 #[test]
-fn prompt_diffusion_edits_a_set_and_knows_its_example_pair() {
+fn prompt_diffusion_edits_a_set_and_refuses_another_example_pair() {
     let scratch = tempfile::tempdir().expect("a folder");
     let example = ["source.png", "target.png"].map(|name| scratch.path().join(name));
     let draw = |shift: u32| {

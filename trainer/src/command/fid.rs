@@ -9,7 +9,9 @@ use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use training::recipes::fid::{FidReport, FidSettings, Seen, Side, compare, look, open_extractor};
+use training::recipes::fid::{
+    FidReport, FidSettings, Side, SideFeatures, compare, features_of, open_extractor,
+};
 
 /// Arguments of `fid`.
 #[derive(Debug, Args)]
@@ -73,8 +75,8 @@ impl FidCommand {
         let extractor = open_extractor(&settings, &self.device.open()?)?;
         let total = a.count() + b.as_ref().map_or(0, Side::count);
         let mut progress = Progress::new("features", total as u64);
-        let mut features = |side: &Side, before: usize, extractor: &Extractor| -> Result<Seen> {
-            let features = look(side, extractor, settings.batch, &mut |done| {
+        let mut features = |side: &Side, before: usize, extractor: &Extractor| -> Result<SideFeatures> {
+            let features = features_of(side, extractor, settings.batch, &mut |done| {
                 progress.reach((before + done) as u64);
                 if stop.received() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;

@@ -1,11 +1,11 @@
-//! Sums over the GPUs of several processes by NCCL.
+//! Sums over the GPUs of several processes, by NCCL.
 
 use anyhow::{Context, Result, anyhow};
 use candle_core::cuda_backend::cudarc::nccl::{Comm, Id, ReduceOp};
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
-/// This process's place among those that sum together.
+/// NCCL's communicator of this process.
 pub(super) struct Communicator(Comm);
 
 impl std::fmt::Debug for Communicator {
@@ -14,27 +14,29 @@ impl std::fmt::Debug for Communicator {
     }
 }
 
-/// What all processes must know to find each other.
-pub(super) fn fresh_id() -> Result<Vec<u8>> {
-    let id = Id::new().map_err(|e| anyhow!("NCCL gives no id: {e:?}"))?;
+/// A new id, by which the communicators of all processes find each other.
+pub(super) fn new_id() -> Result<Vec<u8>> {
+    let id = Id::new().map_err(|e| anyhow!("NCCL cannot create an id: {e:?}"))?;
     Ok(id.internal().iter().map(|&byte| byte.cast_unsigned()).collect())
 }
 
 impl Communicator {
-    pub(super) fn new(device: &Device, rank: usize, world: usize, id: &[u8]) -> Result<Self> {
+    pub(super) fn new(device: &Device, rank: usize, world_size: usize, id: &[u8]) -> Result<Self> {
         let id: Vec<_> = id.iter().map(|&byte| byte.cast_signed()).collect();
-        let id = Id::uninit(id.try_into().ok().context("rank 0 sent no NCCL id")?);
+        let id = Id::uninit(id.try_into().ok().context("rank 0 did not send an NCCL id")?);
         let stream = device.as_cuda_device()?.cuda_stream();
-        let comm = Comm::from_rank(stream, rank, world, id)
-            .map_err(|e| anyhow!("NCCL cannot bring the {world} processes together: {e:?}"))?;
+        let comm = Comm::from_rank(stream, rank, world_size, id)
+            .map_err(|e| anyhow!("NCCL cannot connect the {world_size} processes: {e:?}"))?;
         Ok(Self(comm))
     }
 
-    /// Replaces each tensor by its sum over all processes.
+    /// Replaces each tensor (f32) by its sum over all processes.
     pub(super) fn sum(&self, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
         for (name, tensor) in tensors.iter_mut() {
             let mine = tensor.to_dtype(DType::F32)?.contiguous()?;
-            let sum = mine.apply_op1_no_bwd(&Sum(&self.0)).with_context(|| format!("summing {name}"))?;
+            let sum = mine
+                .apply_op1_no_bwd(&Sum(&self.0))
+                .with_context(|| format!("summing {name} over all processes"))?;
             *tensor = sum;
         }
         Ok(())
@@ -43,8 +45,8 @@ impl Communicator {
 
 struct Sum<'a>(&'a Comm);
 
-// SAFETY: a communicator may be used by one thread at a time, and only the thread of the run uses it.
-#[expect(unsafe_code, reason = "NCCL's handle is a pointer that may move between threads")]
+// SAFETY: NCCL allows one thread at a time to use a communicator, and only the run's thread does.
+#[expect(unsafe_code, reason = "a communicator is a pointer, which NCCL allows to move between threads")]
 unsafe impl Send for Sum<'_> {}
 // SAFETY: as above.
 #[expect(unsafe_code, reason = "as above")]
@@ -60,7 +62,7 @@ impl candle_core::CustomOp1 for Sum<'_> {
         _: &candle_core::CpuStorage,
         _: &candle_core::Layout,
     ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
-        candle_core::bail!("NCCL sums on GPUs only")
+        candle_core::bail!("NCCL: the tensor must be on a GPU")
     }
 
     fn cuda_fwd(
@@ -71,12 +73,14 @@ impl candle_core::CustomOp1 for Sum<'_> {
         use candle_core::backend::BackendStorage;
         let device = storage.device().clone();
         let Some((start, end)) = layout.contiguous_offsets() else {
-            candle_core::bail!("NCCL sums contiguous values");
+            candle_core::bail!("NCCL: the tensor must be contiguous");
         };
         let mine = storage.as_cuda_slice::<f32>()?.slice(start..end);
         let mut sum = device.alloc_zeros::<f32>(layout.shape().elem_count())?;
         self.0.all_reduce(&mine, &mut sum, &ReduceOp::Sum).map_err(|e| {
-            candle_core::Error::Msg(format!("NCCL: {e:?}: another process of this run may be gone"))
+            candle_core::Error::Msg(format!(
+                "NCCL: {e:?}: another process of this run may be lost; if so, start all of them again"
+            ))
         })?;
         Ok((candle_core::CudaStorage::wrap_cuda_slice(sum, device), layout.shape().clone()))
     }

@@ -1,7 +1,9 @@
-//! Micro-batches. Every random draw is a pure function of the run's seed, the purpose and the micro-batch's
-//! number, so that a resumed run needs no saved generator and repeats an undisturbed one.
+//! Micro-batches. Every random draw is a pure function of the run's seed, its purpose and the number of the
+//! micro-batch, so a resumed run repeats an undisturbed one without a saved generator.
 
 use super::encoded::EncodedSet;
+use super::tensor_name::Side;
+use crate::objectives::ClipFeatures;
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::Conditioning;
@@ -11,35 +13,33 @@ use diffusion::schedule::Schedule;
 use domain::train::{HorizontalFlip, MicroConditioningSpec, NoiseSharing, Objective, TrainSpec};
 use std::collections::HashSet;
 
-/// One micro-batch of M examples, on the training device.
+/// One micro-batch of M examples, on the training device except for the CLIP features.
 #[derive(Debug)]
 pub struct Batch {
-    /// Clean, scaled latents of images or winners, (M, channels, height, width).
+    /// Clean latents of the winners (or of the images of a set without pairs), times the VAE's scaling factor:
+    /// (M, channels, height, width).
     pub winner: Tensor,
-    /// Of losers.
+    /// Latents of the losers, shaped as `winner`.
     pub loser: Option<Tensor>,
-    /// Noise of each pair, shared by winner and loser, shaped as `winner`.
+    /// Gaussian noise of each example, shared by winner and loser, shaped as `winner`.
     pub noise: Tensor,
-    /// Timestep of each pair.
+    /// Timestep of each example, 0 to 999, shared by winner and loser.
     pub timesteps: Vec<usize>,
-    /// What the networks are told of each image, for each side: the pair's caption, or the empty one where that was
-    /// dropped, and by SDXL's the sizes of the side's own image.
+    /// The UNet's conditioning per side, of M images each: the encoded caption, or the empty one where it was dropped,
+    /// and for SDXL the micro-conditioning of the side's images.
     pub conditioning: Vec<Conditioning>,
-    /// Which examples of the set these are.
+    /// Numbers of the examples in the set.
     pub examples: Vec<u32>,
-    /// CLIP features, (M, width) each: of winners, losers and the undropped captions.
-    pub clip: Option<[Tensor; 3]>,
+    /// CLIP features of the pairs, with the captions before dropout; `None` for objectives without weights.
+    pub clip: Option<ClipFeatures>,
 }
 
-/// Purposes of random draws.
+/// Streams of the run's seed, one per purpose; the number of the epoch or micro-batch is added.
 const ORDER: u64 = 1 << 60;
 const DRAWS: u64 = 2 << 60;
 const HELD_OUT: u64 = 3 << 60;
 const VALIDATION: u64 = 4 << 60;
 const FLIPS: u64 = 5 << 60;
-
-/// Winners and losers of a set.
-const SIDES: [&str; 2] = ["winner", "loser"];
 
 /// Deals a set in micro-batches.
 #[derive(Debug)]
@@ -49,17 +49,20 @@ pub struct Batches<'a> {
     schedule: &'a Schedule,
     vae: &'a VaeConfig,
     device: &'a Device,
-    /// Examples to learn from.
-    learnt: Vec<u32>,
-    /// Examples held out, whole batches of them.
+    /// Examples to train on.
+    training: Vec<u32>,
+    /// Examples to validate on, a multiple of the micro-batch size.
     held_out: Vec<u32>,
-    /// The epoch whose order is at hand.
+    /// The current epoch and its order of the training examples.
     epoch: Option<(u64, Vec<usize>)>,
 }
 
 impl<'a> Batches<'a> {
+    /// Divides the set into training and held-out examples.
+    ///
     /// # Errors
-    /// The set is smaller than one batch, or lacks losers that the objective needs.
+    /// Fails if the set is smaller than one micro-batch and the held-out examples, or if a preference objective gets a
+    /// set without losers.
     pub fn new(
         set: &'a EncodedSet,
         spec: &'a TrainSpec,
@@ -69,14 +72,15 @@ impl<'a> Batches<'a> {
     ) -> Result<Self> {
         ensure!(
             set.len() >= (spec.batch_size + spec.validation_examples) as usize,
-            "data: the set has {} examples, fewer than one batch of {} beside {} to validate on",
+            "data: the set has {} examples, fewer than batch_size {} plus validation_examples {}: use a larger set, or \
+             lower these",
             set.len(),
             spec.batch_size,
             spec.validation_examples
         );
         ensure!(
             set.has_losers() || !spec.objective.is_preference(),
-            "data: objective {} needs pairs",
+            "data: objective {} needs preference pairs, and the set has images without losers",
             spec.objective.kind()
         );
         let mut held_out = Vec::new();
@@ -85,59 +89,60 @@ impl<'a> Batches<'a> {
             held_out.truncate(spec.validation_examples as usize);
         }
         let held_out: Vec<u32> = held_out.into_iter().map(|i| i as u32).collect();
-        let kept: HashSet<u32> = held_out.iter().copied().collect();
-        let learnt = (0..set.len() as u32).filter(|i| !kept.contains(i)).collect();
-        Ok(Self { set, spec, schedule, vae, device, learnt, held_out, epoch: None })
+        let excluded: HashSet<u32> = held_out.iter().copied().collect();
+        let training = (0..set.len() as u32).filter(|i| !excluded.contains(i)).collect();
+        Ok(Self { set, spec, schedule, vae, device, training, held_out, epoch: None })
     }
 
-    /// Micro-batch number `number` of the run.
+    /// Micro-batch `number` of the run, counted from 0. Each epoch shuffles the examples anew; an incomplete
+    /// micro-batch at its end is omitted.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the encoded set lacks a tensor that the run needs, or if a tensor operation fails.
     pub fn get(&mut self, number: u64) -> Result<Batch> {
         let m = self.spec.batch_size as usize;
-        let per_epoch = (self.learnt.len() / m) as u64;
+        let per_epoch = (self.training.len() / m) as u64;
         let epoch = number / per_epoch;
         if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
             self.epoch =
-                Some((epoch, Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.learnt.len())));
+                Some((epoch, Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.training.len())));
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         let first = (number % per_epoch) as usize * m;
-        let picked: Vec<u32> = order[first..first + m].iter().map(|&i| self.learnt[i]).collect();
+        let picked: Vec<u32> = order[first..first + m].iter().map(|&i| self.training[i]).collect();
         let mirrored = self.flips(&picked, Noise::stream(self.spec.seed, FLIPS + number))?;
         let noise = Noise::stream(self.spec.seed, DRAWS + number);
         self.assemble(picked, &mirrored, noise, self.spec.caption_dropout)
     }
 
-    /// The examples held out, in micro-batches that are the same whenever they are asked for, no caption dropped and no
-    /// image mirrored.
+    /// The held-out examples in micro-batches, with the same noise and timesteps at every call, without caption dropout
+    /// and mirroring.
     ///
     /// # Errors
-    /// candle's.
-    pub fn held_out(&self) -> Result<Vec<Batch>> {
+    /// As [`Batches::get`].
+    pub(crate) fn held_out(&self) -> Result<Vec<Batch>> {
         let batches = self.held_out.chunks_exact(self.spec.batch_size as usize).zip(0..);
         batches
             .map(|(picked, i)| {
-                let as_they_are = vec![false; picked.len()];
+                let unmirrored = vec![false; picked.len()];
                 let noise = Noise::stream(self.spec.seed, VALIDATION + i);
-                self.assemble(picked.to_vec(), &[as_they_are.clone(), as_they_are], noise, 0.0)
+                self.assemble(picked.to_vec(), &[unmirrored.clone(), unmirrored], noise, 0.0)
             })
             .collect()
     }
 
-    /// Names the examples of a micro-batch, for people who look for the one that broke a run.
+    /// The examples of a micro-batch with captions and timesteps, to find the one at which a run diverged.
     ///
     /// # Errors
-    /// candle's.
-    pub fn describe(&self, batch: &Batch) -> Result<String> {
+    /// Fails if the list of captions is damaged.
+    pub(crate) fn describe(&self, batch: &Batch) -> Result<String> {
         let captions = self.set.caption_texts(&batch.examples)?;
         let named = batch.examples.iter().zip(captions).zip(&batch.timesteps);
         let named = named.map(|((i, caption), t)| format!("{i} {caption:?} at timestep {t}"));
         Ok(format!("examples {}", named.collect::<Vec<_>>().join(", ")))
     }
 
-    /// `mirrored`: which winners and which losers are turned left to right.
+    /// A micro-batch of these examples. `mirrored` says for each winner and loser whether it is turned left to right.
     fn assemble(
         &self,
         picked: Vec<u32>,
@@ -152,22 +157,18 @@ impl<'a> Batches<'a> {
         let sides = if self.spec.objective.is_preference() { 2 } else { 1 };
         let text = self.set.text(&kept)?;
         let (mut latents, mut conditioning) = (Vec::new(), Vec::new());
-        for (side, mirrored) in SIDES.into_iter().zip(mirrored).take(sides) {
+        for (side, mirrored) in Side::ALL.into_iter().zip(mirrored).take(sides) {
             latents.push(self.latents(side, &picked, mirrored, &mut noise)?);
             let images = match self.spec.micro_conditioning {
-                MicroConditioningSpec::Image => self.set.images(side, &picked, mirrored)?,
-                MicroConditioningSpec::Whole => vec![self.set.whole(); picked.len()],
+                MicroConditioningSpec::Image => self.set.micro_conditioning(side, &picked, mirrored)?,
+                MicroConditioningSpec::Whole => vec![self.set.whole_image(); picked.len()],
             };
             conditioning.push(text.for_images(&images)?.to_device(self.device)?);
         }
         let mut latents = latents.into_iter();
-        let (winner, loser) = (latents.next().context("a micro-batch has winners")?, latents.next());
+        let (winner, loser) = (latents.next().context("a micro-batch without winners")?, latents.next());
         let clip = match self.spec.objective.weighting() {
-            Some(_) => Some([
-                self.set.rows("clip.winner", &picked)?,
-                self.set.rows("clip.loser", &picked)?,
-                self.set.rows("clip.text", &captions)?,
-            ]),
+            Some(_) => Some(self.set.clip_features(&picked, &captions)?),
             None => None,
         };
         Ok(Batch {
@@ -181,12 +182,12 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// Which winners and which losers are turned left to right.
+    /// Which winners and which losers are turned left to right: each with probability 1/2, pairs together if
+    /// `horizontal_flip` is `per_pair`.
     fn flips(&self, picked: &[u32], mut noise: Noise) -> Result<[Vec<bool>; 2]> {
         let flip = self.spec.horizontal_flip;
-        let as_they_are = || vec![false; picked.len()];
         if flip == HorizontalFlip::Off {
-            return Ok([as_they_are(), as_they_are()]);
+            return Ok([vec![false; picked.len()], vec![false; picked.len()]]);
         }
         let mut mirrored = [Vec::new(), Vec::new()];
         for may_be in self.set.may_be_mirrored(picked)? {
@@ -198,16 +199,16 @@ impl<'a> Batches<'a> {
         Ok(mirrored)
     }
 
-    /// A draw from the posterior, scaled.
-    fn latents(&self, side: &str, picked: &[u32], mirrored: &[bool], noise: &mut Noise) -> Result<Tensor> {
+    /// Draws from the VAE's posteriors, mean + exp(log_variance / 2) noise, times the VAE's scaling factor.
+    fn latents(&self, side: Side, picked: &[u32], mirrored: &[bool], noise: &mut Noise) -> Result<Tensor> {
         let [mean, log_variance] = self.set.posteriors(side, picked, mirrored)?;
         let draw = noise.normal_tensor(mean.shape().clone(), &Device::Cpu)?;
         let latents = (mean + ((log_variance * 0.5)?.exp()? * draw)?)?;
         Ok((latents * self.vae.scaling_factor)?.to_device(self.device)?)
     }
 
-    /// Uniform over all timesteps. Pre-training spreads a batch evenly over them (the same distribution for each
-    /// image, less variance between batches); `batch_shared` draws one for all.
+    /// M timesteps, each uniform over 0 to 999. Pre-training draws one from each of M equal intervals, which has the
+    /// same distribution for each image and less variance between micro-batches. `batch_shared` draws one for all.
     fn timesteps(&self, m: usize, noise: &mut Noise) -> Vec<usize> {
         let n = self.schedule.timesteps();
         match (&self.spec.objective, self.spec.noise) {

@@ -1,11 +1,13 @@
-//! A set as its encoders see it, read from its shards where they lie: nothing of it is ever held whole.
+//! An encoded set, read from memory-mapped shards: only the rows of a micro-batch are copied into memory.
 
-use super::encoder::{CAPTIONS, POOLED, SIDED, STATES};
-use super::images::Place;
-use super::prepare::{MANIFEST, Plan, needed, shard_name};
+use super::frame::CropPlace;
+use super::key::EncodedPart;
+use super::manifest::{self, shard_name};
+use super::prepare::Plan;
 use super::shard::{Shard, stack};
-use crate::data::key::Part;
-use anyhow::{Context, Result, bail, ensure};
+use super::tensor_name::{Side, TensorName};
+use crate::objectives::ClipFeatures;
+use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::{EncodedText, MicroConditioning};
 use diffusion::part_folders::PartFolders;
@@ -13,30 +15,30 @@ use domain::data::DataSpec;
 use domain::prepare::{DEFAULT_SHARD_SIZE, ImageSpec, Manifest};
 use std::path::Path;
 
-/// An encoded set.
+/// An encoded set. Examples are numbered across all shards, and so are captions; the empty caption is number 0.
 #[derive(Debug)]
 pub struct EncodedSet {
-    shards: Vec<Parts>,
+    shards: Vec<ShardFiles>,
     count: usize,
     has_losers: bool,
-    /// Width and height of the images, in pixels.
+    /// Width and height of the encoded images, in pixels.
     size: [u32; 2],
 }
 
-/// The files of one shard, and how many rows lie before it.
+/// The files of one shard, and the number of examples and captions in the shards before it.
 #[derive(Debug)]
-struct Parts {
+struct ShardFiles {
     files: Vec<Shard>,
     examples_before: usize,
     captions_before: usize,
 }
 
 impl EncodedSet {
-    /// The set that a spec names: one that was prepared, or one that is encoded now, once, below `cache`. `report` hears
-    /// of examples encoded, of all (0 where nobody knows).
+    /// The set of a spec: a prepared one, or one that is encoded into a folder of `cache` unless that is up to date.
+    /// `report` receives the number of rows done and their total, as far as it is known.
     ///
     /// # Errors
-    /// A set or model that cannot be read, or was prepared with other encoders or another part of each image.
+    /// Fails if the set or the model cannot be read, if a prepared set does not suit the run, or if `report` fails.
     pub fn prepare(
         spec: &DataSpec,
         image: &ImageSpec,
@@ -48,8 +50,8 @@ impl EncodedSet {
     ) -> Result<Self> {
         if let DataSpec::Prepared(prepared) = spec {
             let folder = Path::new(&prepared.folder);
-            let manifest = read_manifest(folder)?;
-            check_encoders(&manifest, image, folders, with_clip)
+            let manifest = manifest::read(folder)?;
+            manifest::check_prepared(&manifest, image, folders, with_clip)
                 .with_context(|| format!("data.folder: {}", folder.display()))?;
             return Self::open(folder, &manifest);
         }
@@ -63,39 +65,41 @@ impl EncodedSet {
     /// Opens the shards of a folder.
     ///
     /// # Errors
-    /// One is missing or damaged.
+    /// Fails if a shard is missing or damaged, or if the set has no examples.
     pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self> {
         let (mut shards, mut count, mut captions) = (Vec::new(), 0, 0);
-        let there: Vec<Part> =
-            needed(true, true).filter(|part| manifest.parts.contains_key(part.name())).collect();
+        let parts: Vec<EncodedPart> =
+            EncodedPart::needed(true, true).filter(|part| manifest.parts.contains_key(part.name())).collect();
+        let mean = TensorName::Mean { side: Side::Winner, mirrored: false };
         for (number, &examples) in manifest.examples.iter().enumerate() {
             if examples == 0 {
                 continue;
             }
-            let files = there.iter().map(|&part| Shard::open(&folder.join(shard_name(part, number))));
-            let shard = Parts {
+            let files = parts.iter().map(|&part| Shard::open(&folder.join(shard_name(part, number))));
+            let shard = ShardFiles {
                 files: files.collect::<Result<_>>()?,
                 examples_before: count,
                 captions_before: captions,
             };
-            let rows = shard.of("winner.mean")?.rows_of("winner.mean");
+            let rows = shard.with(mean)?.rows_of(mean);
             ensure!(rows == examples as usize, "shard {number} has {rows} examples instead of {examples}");
             count += rows;
-            captions += shard.of(STATES)?.rows_of(STATES);
+            captions += shard.with(TensorName::TextStates)?.rows_of(TensorName::TextStates);
             shards.push(shard);
         }
         ensure!(count > 0, "the set has no example that can be used: {}", manifest.report);
-        let has_losers = shards.iter().all(|shard| shard.of("loser.mean").is_ok());
+        let loser_mean = TensorName::Mean { side: Side::Loser, mirrored: false };
+        let has_losers = shards.iter().all(|shard| shard.with(loser_mean).is_ok());
         Ok(Self { shards, count, has_losers, size: manifest.size })
     }
 
-    /// Examples.
+    /// Number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether the set has no examples; an open set has some.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -103,195 +107,171 @@ impl EncodedSet {
 
     /// Whether every example has a loser.
     #[must_use]
-    pub fn has_losers(&self) -> bool {
+    pub(super) fn has_losers(&self) -> bool {
         self.has_losers
     }
 
-    /// Rows of a tensor: of captions' tensors (`text`, `pooled`, `clip.text`) by the rows that [`Self::captions_of`]
-    /// gives, of the others by examples.
-    ///
-    /// # Errors
-    /// The set was encoded without it.
-    pub fn rows(&self, name: &str, indices: &[u32]) -> Result<Tensor> {
-        let of_captions = matches!(name, STATES | POOLED | "clip.text");
-        self.gather(name, of_captions, indices.iter().map(|&index| (name, index)))
+    /// Whether the set has this tensor.
+    #[must_use]
+    pub fn has(&self, name: TensorName) -> bool {
+        self.shards.first().is_some_and(|shard| shard.with(name).is_ok())
     }
 
-    /// Rows of several tensors of the shape of `like`, each with the tensor that it lies in.
-    fn gather<'a>(
+    /// Rows of a tensor (f32), by the numbers of examples, or of captions ([`Self::captions_of`]).
+    ///
+    /// # Errors
+    /// Fails if there is no such row, or if the set does not have the tensor.
+    pub fn rows(&self, name: TensorName, indices: &[u32]) -> Result<Tensor> {
+        self.gather(name, indices.iter().map(|&index| (name, index)))
+    }
+
+    /// Rows of several tensors whose rows have the shape of those of `like`.
+    fn gather(
         &self,
-        like: &str,
-        of_captions: bool,
-        rows: impl ExactSizeIterator<Item = (&'a str, u32)>,
+        like: TensorName,
+        rows: impl ExactSizeIterator<Item = (TensorName, u32)>,
     ) -> Result<Tensor> {
-        let first = self.shards.first().context("the encoded set is empty")?.of(like)?;
+        let first = self.shards.first().context("the encoded set is empty")?.with(like)?;
         let (row, count) = (first.row_shape(like)?, rows.len());
         let mut values = Vec::with_capacity(count * row.iter().product::<usize>());
         for (name, index) in rows {
-            let (shard, local) = self.find(index as usize, of_captions)?;
-            shard.of(name)?.add_row(name, local, &mut values)?;
+            let (shard, local) = self.find(index as usize, name.is_per_caption())?;
+            shard.with(name)?.append_row(name, local, &mut values)?;
         }
         stack(values, count, row)
     }
 
-    /// Mean and log-variance of the posteriors of a side's images, or where asked of the same images mirrored.
+    /// Mean and log-variance of the posteriors of some images, (M, channels, height, width) each. `mirrored` says for
+    /// each image whether it is turned left to right.
     ///
     /// # Errors
-    /// There is no such example, or the set was encoded without what is asked for.
-    pub fn posteriors(&self, side: &str, indices: &[u32], mirrored: &[bool]) -> Result<[Tensor; 2]> {
-        let of = |what: &str| {
-            let (plain, turned) = (format!("{side}.{what}"), format!("{side}.mirrored.{what}"));
+    /// Fails if there is no such example, or if the set has no mirrored images or no losers.
+    pub fn posteriors(&self, side: Side, indices: &[u32], mirrored: &[bool]) -> Result<[Tensor; 2]> {
+        let of = |name: fn(Side, bool) -> TensorName| {
             let rows = indices.iter().zip(mirrored);
-            let rows = rows.map(|(&index, &mirrored)| (if mirrored { &*turned } else { &*plain }, index));
-            self.gather(&plain, false, rows)
+            self.gather(name(side, false), rows.map(|(&index, &mirrored)| (name(side, mirrored), index)))
         };
-        Ok([of("mean")?, of("log_variance")?])
+        Ok([
+            of(|side, mirrored| TensorName::Mean { side, mirrored })?,
+            of(|side, mirrored| TensorName::LogVariance { side, mirrored })?,
+        ])
     }
 
-    /// What SDXL is told of a side's images, some of them mirrored: how large each was, and what part of it this is.
+    /// SDXL's micro-conditioning of some images: original size, crop and target size. `mirrored` is as in
+    /// [`Self::posteriors`].
     ///
     /// # Errors
-    /// There is no such example, or the set was encoded without.
-    pub fn images(&self, side: &str, indices: &[u32], mirrored: &[bool]) -> Result<Vec<MicroConditioning>> {
-        let name = format!("{side}.place");
+    /// Fails if there is no such example, or if the set has no crop places.
+    pub(super) fn micro_conditioning(
+        &self,
+        side: Side,
+        indices: &[u32],
+        mirrored: &[bool],
+    ) -> Result<Vec<MicroConditioning>> {
+        let name = TensorName::CropPlace(side);
         let [width, height] = self.size;
-        let told = |(&index, &mirrored): (&u32, &bool)| {
+        let of = |(&index, &mirrored): (&u32, &bool)| {
             let (shard, local) = self.find(index as usize, false)?;
-            let numbers = shard.of(&name).and_then(|file| file.numbers(&name, local));
-            let numbers =
-                numbers.context("data: the set does not tell the images' sizes: prepare it again")?;
-            let place = Place::of_numbers(numbers);
+            let row = shard.with(name).and_then(|file| file.integers(name, local));
+            let place = CropPlace::of_row(
+                row.context("data: the set does not hold the sizes of its images: prepare it again")?,
+            );
             Ok(MicroConditioning {
                 original_size: place.original_size,
                 crop: [place.top, if mirrored { place.mirrored_left } else { place.left }],
                 target_size: [height, width],
             })
         };
-        indices.iter().zip(mirrored).map(told).collect()
+        indices.iter().zip(mirrored).map(of).collect()
     }
 
-    /// What SDXL is told of an image that is whole and of the set's size.
-    #[must_use]
-    pub fn whole(&self) -> MicroConditioning {
+    /// SDXL's micro-conditioning of an image that has the set's size and is not cropped.
+    pub(super) fn whole_image(&self) -> MicroConditioning {
         let [width, height] = self.size;
         MicroConditioning::whole(height, width)
     }
 
-    /// Whether examples may be mirrored: not where the caption would become wrong.
+    /// Whether examples may be mirrored: not if the caption names a side.
     ///
     /// # Errors
-    /// There is no such example, or the set was encoded without mirrored images.
+    /// Fails if there is no such example, or if the set has no mirrored images.
     pub fn may_be_mirrored(&self, indices: &[u32]) -> Result<Vec<bool>> {
         let may_be = |&index: &u32| {
             let (shard, local) = self.find(index as usize, false)?;
-            Ok(shard.of(SIDED)?.numbers(SIDED, local)? == [0])
+            Ok(shard.with(TensorName::NamesSide)?.integers(TensorName::NamesSide, local)? == [0])
         };
         indices.iter().map(may_be).collect()
     }
 
-    /// What the text encoders made of some captions, by their rows; row 0 is the empty caption.
+    /// Encoded captions, by the numbers of captions.
     ///
     /// # Errors
-    /// There is no such row.
-    pub fn text(&self, rows: &[u32]) -> Result<EncodedText> {
-        let pooled = self.has(POOLED).then(|| self.rows(POOLED, rows));
-        Ok(EncodedText { states: self.rows(STATES, rows)?, pooled: pooled.transpose()? })
+    /// Fails if there is no such caption.
+    pub(super) fn text(&self, captions: &[u32]) -> Result<EncodedText> {
+        let pooled = self.has(TensorName::PooledText).then(|| self.rows(TensorName::PooledText, captions));
+        Ok(EncodedText { states: self.rows(TensorName::TextStates, captions)?, pooled: pooled.transpose()? })
     }
 
-    /// Whether the encoders made such a tensor.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.shards.first().is_some_and(|shard| shard.of(name).is_ok())
-    }
-
-    /// Which row of the captions' tensors belongs to each example. Row 0 is the empty caption.
+    /// CLIP features of pairs, by the numbers of examples and of their captions.
     ///
     /// # Errors
-    /// There is no such example.
+    /// Fails if there is no such pair, or if the set has no CLIP features.
+    pub(super) fn clip_features(&self, examples: &[u32], captions: &[u32]) -> Result<ClipFeatures> {
+        Ok(ClipFeatures {
+            winner: self.rows(TensorName::ClipImage(Side::Winner), examples)?,
+            loser: self.rows(TensorName::ClipImage(Side::Loser), examples)?,
+            text: self.rows(TensorName::ClipText, captions)?,
+        })
+    }
+
+    /// The number of each example's caption.
+    ///
+    /// # Errors
+    /// Fails if there is no such example.
     pub fn captions_of(&self, indices: &[u32]) -> Result<Vec<u32>> {
-        indices
-            .iter()
-            .map(|&index| {
-                let (shard, local) = self.find(index as usize, false)?;
-                let [row] = shard.of("caption")?.numbers("caption", local)?;
-                let row = shard.captions_before + row as usize;
-                u32::try_from(row).context("too many captions")
-            })
-            .collect()
+        let number = |&index: &u32| {
+            let (shard, row) = self.caption_row(index)?;
+            u32::try_from(shard.captions_before + row).context("the set has too many captions")
+        };
+        indices.iter().map(number).collect()
     }
 
-    /// The captions of examples.
+    /// The captions of examples, as texts.
     ///
     /// # Errors
-    /// There is no such example, or a damaged list.
+    /// Fails if there is no such example, or if the list of captions is damaged.
     pub fn caption_texts(&self, indices: &[u32]) -> Result<Vec<String>> {
-        indices
-            .iter()
-            .map(|&index| {
-                let (shard, local) = self.find(index as usize, false)?;
-                let [row] = shard.of("caption")?.numbers("caption", local)?;
-                let list = shard.of(CAPTIONS)?.bytes(CAPTIONS)?;
-                let list: Vec<String> = serde_json::from_slice(list).context("the encoded set's captions")?;
-                list.get(row as usize).cloned().context("a caption is missing")
-            })
-            .collect()
-    }
-
-    /// The shard of a row, and the row's place in it.
-    fn find(&self, row: usize, of_captions: bool) -> Result<(&Parts, usize)> {
-        let before = |shard: &Parts| if of_captions { shard.captions_before } else { shard.examples_before };
-        let after = self.shards.partition_point(|shard| before(shard) <= row);
-        let shard = self.shards.get(after.wrapping_sub(1)).context("the encoded set is empty")?;
-        Ok((shard, row - before(shard)))
-    }
-}
-
-impl Parts {
-    /// The file with such a tensor.
-    fn of(&self, name: &str) -> Result<&Shard> {
-        let found = self.files.iter().find(|file| file.has(name));
-        found.with_context(|| format!("the encoded set has no {name}"))
-    }
-}
-
-/// Reads the manifest of a prepared set.
-///
-/// # Errors
-/// There is none, or it is damaged.
-pub fn read_manifest(folder: &Path) -> Result<Manifest> {
-    let file = folder.join(MANIFEST);
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}: has prepare finished there?", file.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no manifest of prepare", file.display()))
-}
-
-/// Whether a prepared set was made by the model's own encoders, of what a run wants to see of the images.
-fn check_encoders(
-    manifest: &Manifest,
-    image: &ImageSpec,
-    folders: &PartFolders,
-    with_clip: bool,
-) -> Result<()> {
-    ensure!(
-        manifest.crop == image.crop,
-        "was prepared with crop = \"{}\": set the run's crop to that, or prepare it again with image.crop = \"{}\"",
-        manifest.crop.name(),
-        image.crop.name()
-    );
-    for part in needed(image.mirrored, with_clip) {
-        let Some(made) = manifest.parts.get(part.name()) else {
-            let remedy = match part {
-                Part::Mirrored => "image.mirrored = true, or leave horizontal_flip out",
-                _ => "clip = true",
-            };
-            bail!("was prepared without {}: prepare it again with {remedy}", part.name());
+        let text = |&index: &u32| {
+            let (shard, row) = self.caption_row(index)?;
+            let list = shard.with(TensorName::Captions)?.bytes(TensorName::Captions)?;
+            let list: Vec<String> =
+                serde_json::from_slice(list).context("the encoded set's list of captions is not valid")?;
+            list.get(row).cloned().context("the encoded set's list of captions is too short")
         };
-        for (name, sha256) in part.encoder(folders)? {
-            ensure!(
-                made.encoder.get(&name) == Some(&sha256),
-                "was prepared with another {name} than the base has: prepare it again for this base"
-            );
-        }
+        indices.iter().map(text).collect()
     }
-    Ok(())
+
+    /// An example's shard, and the row of its caption in that shard.
+    fn caption_row(&self, index: u32) -> Result<(&ShardFiles, usize)> {
+        let (shard, local) = self.find(index as usize, false)?;
+        let [row] = shard.with(TensorName::CaptionRow)?.integers(TensorName::CaptionRow, local)?;
+        Ok((shard, row as usize))
+    }
+
+    /// The shard of an example or caption, and its row there.
+    fn find(&self, index: usize, is_caption: bool) -> Result<(&ShardFiles, usize)> {
+        let before =
+            |shard: &ShardFiles| if is_caption { shard.captions_before } else { shard.examples_before };
+        let after = self.shards.partition_point(|shard| before(shard) <= index);
+        let shard = self.shards.get(after.wrapping_sub(1)).context("the encoded set is empty")?;
+        Ok((shard, index - before(shard)))
+    }
+}
+
+impl ShardFiles {
+    /// The file with a tensor.
+    fn with(&self, name: TensorName) -> Result<&Shard> {
+        let found = self.files.iter().find(|file| file.has(name));
+        found.with_context(|| format!("the encoded set has no tensor {name}"))
+    }
 }

@@ -1,106 +1,80 @@
-//! The examples of a set in portions: drawn, or read from files and decoded.
+//! The examples of a set, portion by portion: drawn, or read from files and decoded.
 
+use super::example::Example;
 use super::sets;
 use anyhow::{Result, bail};
 use datasets::decode::{decode, decoded_bytes};
 use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, ShapesSet};
-use domain::dataset::{Dropped, ReadReport, Reason, Source};
-use image::RgbImage;
+use domain::dataset::{Dropped, ReadReport, Reason};
 use rayon::prelude::*;
 
-/// Images of a portion, in bytes of their pixels: what is decoded at a time, whatever their size. Far above a shard of
-/// the bundled world.
-const PORTION: u64 = 64 << 20;
+/// Size of the decoded images after which a portion ends, in bytes. It bounds the memory of large images; a shard of
+/// the bundled world is far smaller.
+const PORTION_BYTES: u64 = 64 << 20;
 
-/// A captioned image, and the worse image of the pair where there is one.
-#[derive(Clone, Debug)]
-pub struct Example {
-    /// Its place in the set, damaged rows counted.
-    pub row: u64,
-    /// What the image shows.
-    pub caption: String,
-    /// The image, or the winner of the pair.
-    pub winner: RgbImage,
-    /// The loser.
-    pub loser: Option<RgbImage>,
-    /// Where it comes from.
-    pub source: Source,
-}
-
-/// A set, from its first example on.
+/// A reader of a set's examples, in order.
 #[derive(Debug)]
-pub enum Examples {
-    /// The bundled world.
-    Drawn {
-        /// Which set.
-        set: ShapesSet,
-        /// Of the drawing.
-        seed: u64,
-        /// Examples.
-        count: u64,
-        /// The next one.
-        next: u64,
-    },
-    /// Pairs in files.
-    Read {
-        /// Those to come.
-        pairs: Box<Pairs>,
-        /// The place of the next one.
-        next: u64,
-    },
+pub struct Examples(Reader);
+
+#[derive(Debug)]
+enum Reader {
+    /// Draws the examples `next..count` of the bundled world.
+    Drawn { set: ShapesSet, seed: u64, count: u64, next: u64 },
+    /// Reads pairs from files; the next one has row `next`.
+    Files { pairs: Box<Pairs>, next: u64 },
 }
 
-/// Some examples, one after the other.
+/// Consecutive rows of a set.
 #[derive(Debug, Default)]
 pub struct Portion {
-    /// Rows that were taken, sound or not; none at the set's end.
+    /// Number of rows, dropped ones included; 0 at the end of the set.
     pub taken: usize,
-    /// Those that can be used.
+    /// The rows that can be used.
     pub examples: Vec<Example>,
     /// The others.
     pub dropped: Vec<Dropped>,
 }
 
 impl Examples {
-    /// Opens a set.
+    /// Opens a set at its first example.
     ///
     /// # Errors
-    /// There is none where the spec says, or it cannot be read here.
+    /// Fails if the files of the set cannot be read, or if the source has no images in files.
     pub fn open(spec: &DataSpec) -> Result<Self> {
         if let DataSpec::Shapes { set, count, seed } = *spec {
-            return Ok(Self::Drawn { set, seed, count: u64::from(count), next: 0 });
+            return Ok(Self(Reader::Drawn { set, seed, count: u64::from(count), next: 0 }));
         }
         match Pairs::open(spec)? {
-            Some(pairs) => Ok(Self::Read { pairs: Box::new(pairs), next: 0 }),
+            Some(pairs) => Ok(Self(Reader::Files { pairs: Box::new(pairs), next: 0 })),
             None => bail!(
-                "data.source: {} holds no images to encode; votes lie in the database: submit the run as a job, or \
-                 write them to a file with export-votes",
+                "data.source: {} has no image files to encode. Votes are in the database: submit the run as a job, or \
+                 write the votes to a file with export-votes",
                 spec.source()
             ),
         }
     }
 
-    /// The next examples, decoded in parallel: at most `count`, and fewer where their images are large.
+    /// The next rows, decoded in parallel: at most `count`, and fewer if their images are large.
     ///
     /// # Errors
-    /// The set cannot be read any further.
+    /// Fails if a file of the set cannot be read.
     pub fn take(&mut self, count: usize) -> Result<Portion> {
-        match self {
-            Self::Drawn { set, seed, count: all, next } => {
+        match &mut self.0 {
+            Reader::Drawn { set, seed, count: all, next } => {
                 let end = (*next + count as u64).min(*all);
                 let examples = sets::draw(*set, *seed, *next..end);
                 *next = end;
                 Ok(Portion { taken: examples.len(), examples, dropped: Vec::new() })
             }
-            Self::Read { pairs, next } => {
+            Reader::Files { pairs, next } => {
                 let (mut read, mut bytes) = (Vec::new(), 0);
                 for pair in pairs.by_ref().take(count) {
                     let pair = pair?;
                     bytes += decoded_bytes(&pair.winner) + decoded_bytes(&pair.loser);
                     read.push(pair);
-                    if bytes >= PORTION {
+                    if bytes >= PORTION_BYTES {
                         break;
                     }
                 }
@@ -121,19 +95,19 @@ impl Examples {
         }
     }
 
-    /// Passes over the next `count` examples and says how many there were.
+    /// Skips at most `count` rows. Returns how many there were.
     ///
     /// # Errors
-    /// The set cannot be read any further.
-    pub fn skip(&mut self, count: usize) -> Result<usize> {
-        match self {
-            Self::Drawn { count: all, next, .. } => {
+    /// Fails if a file of the set cannot be read.
+    pub(super) fn skip(&mut self, count: usize) -> Result<usize> {
+        match &mut self.0 {
+            Reader::Drawn { count: all, next, .. } => {
                 let end = (*next + count as u64).min(*all);
                 let skipped = (end - *next) as usize;
                 *next = end;
                 Ok(skipped)
             }
-            Self::Read { pairs, next } => {
+            Reader::Files { pairs, next } => {
                 let mut skipped = 0;
                 for pair in pairs.by_ref().take(count) {
                     pair?;
@@ -145,16 +119,16 @@ impl Examples {
         }
     }
 
-    /// What was read so far.
-    #[must_use]
-    pub fn report(&self) -> ReadReport {
-        match self {
-            Self::Drawn { next, .. } => ReadReport { rows: *next, pairs: *next, ..ReadReport::default() },
-            Self::Read { pairs, .. } => pairs.report().clone(),
+    /// Counts of the rows read so far. Rows with damaged images count as pairs: they are dropped after reading.
+    pub(crate) fn report(&self) -> ReadReport {
+        match &self.0 {
+            Reader::Drawn { next, .. } => ReadReport { rows: *next, pairs: *next, ..ReadReport::default() },
+            Reader::Files { pairs, .. } => pairs.report().clone(),
         }
     }
 }
 
+/// Decodes a pair.
 fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
     let image = |name: &str, bytes: &[u8]| {
         decode(bytes).map_err(|problem| Dropped {

@@ -1,5 +1,5 @@
-//! Sets of the hub as files: what a run wants of a split is fetched into the hub's cache, once, and read
-//! there as in any folder.
+//! Sets of the Hugging Face hub: the files of a split that a run needs are downloaded into the hub's cache once, and
+//! read there like those of any folder.
 
 use anyhow::{Context, Result, ensure};
 use datasets::pick_a_pic;
@@ -11,33 +11,32 @@ use process::stop_signal::StopSignal;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What a run fetched, in its own folder.
+/// The file in a run's folder that records its download.
 const FILE: &str = "fetched.json";
-/// The revision that is meant when none is named.
-const REVISION: &str = "main";
+const DEFAULT_REVISION: &str = "main";
 
-/// A set of the hub as files.
+/// A downloaded set.
 #[derive(Debug, Deserialize, Serialize)]
 struct Fetched {
-    /// The repository's commit: a run that goes on learns from the same one, whatever was pushed meanwhile.
+    /// The repository's commit. A resumed run reads the same commit, whatever was pushed in between.
     commit: String,
-    /// The files.
+    /// The downloaded files.
     data: PickAPicSpec,
 }
 
-/// What a command asks between two files: whether it was told to stop.
+/// A callback for [`fetch`] and [`fetch_for`] that stops the download after a stop signal.
 pub fn unless_stopped(stop: StopSignal) -> impl FnMut() -> Result<()> {
     move || {
-        ensure!(!stop.received(), "stopped while the set was fetched; what arrived is kept");
+        ensure!(!stop.received(), "stopped while the set was downloaded; finished files are kept");
         Ok(())
     }
 }
 
-/// A spec with the files in place of a repository, which are fetched; any other spec as it is. `between` is called
-/// before each file; its error ends the work, and what is there stays.
+/// Downloads the files of a spec that names a repository, and returns the spec of these files; any other spec is
+/// returned unchanged. `between` is called before each file; its error stops the download, and finished files stay.
 ///
 /// # Errors
-/// The repository cannot be had or holds no such set, or what `between` returns.
+/// Fails if the repository cannot be read or has no such set, or if `between` fails.
 pub fn fetch(
     data: &DataSpec,
     settings: &HubSettings,
@@ -45,17 +44,18 @@ pub fn fetch(
 ) -> Result<DataSpec> {
     match data {
         DataSpec::PickAPic(spec) if spec.hub.is_some() => {
-            let revision = spec.revision.as_deref().unwrap_or(REVISION);
-            Ok(DataSpec::PickAPic(at(spec, revision, settings, between)?.data))
+            let revision = spec.revision.as_deref().unwrap_or(DEFAULT_REVISION);
+            Ok(DataSpec::PickAPic(download(spec, revision, settings, between)?.data))
         }
         other => Ok(other.clone()),
     }
 }
 
-/// Fetches what a run learns from, where its spec names a repository. A run that goes on keeps its commit.
+/// Downloads the set of a run whose spec names a repository, and records it in the run's folder. A resumed run keeps
+/// its commit.
 ///
 /// # Errors
-/// As for [`fetch`], or the run's folder cannot be written.
+/// As [`fetch`]; also fails if the run's folder cannot be written.
 pub fn fetch_for(
     data: &DataSpec,
     run: &Path,
@@ -63,42 +63,46 @@ pub fn fetch_for(
     between: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let DataSpec::PickAPic(spec @ PickAPicSpec { hub: Some(_), .. }) = data else { return Ok(()) };
-    let known = of_run(run)?;
-    if known.as_ref().is_some_and(|known| pick_a_pic::files(&known.data).is_ok()) {
+    let earlier = read_record(run)?;
+    if earlier.as_ref().is_some_and(|earlier| pick_a_pic::files(&earlier.data).is_ok()) {
         return Ok(());
     }
-    let revision = known.as_ref().map(|known| known.commit.as_str());
-    let revision = revision.or(spec.revision.as_deref()).unwrap_or(REVISION);
-    let fetched = at(spec, revision, settings, between)?;
-    std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
+    let revision = earlier.as_ref().map(|earlier| earlier.commit.as_str());
+    let revision = revision.or(spec.revision.as_deref()).unwrap_or(DEFAULT_REVISION);
+    let fetched = download(spec, revision, settings, between)?;
+    std::fs::create_dir_all(run).with_context(|| format!("cannot create {}", run.display()))?;
     Ok(write_atomically(&run.join(FILE), &serde_json::to_vec_pretty(&fetched)?)?)
 }
 
-/// The files that were fetched for a run.
+/// The files that were downloaded for a run.
 ///
 /// # Errors
-/// None were.
+/// Fails if none were.
 pub(super) fn files_of(run: &Path) -> Result<DataSpec> {
-    let fetched = of_run(run)?.with_context(|| {
+    let fetched = read_record(run)?.with_context(|| {
         format!(
-            "data.hub: nothing was fetched into {}: begin the run with diff-contrast-trainer",
+            "data.hub: the set was not downloaded for the run in {}: start the run with diff-contrast-trainer",
             run.display()
         )
     })?;
     Ok(DataSpec::PickAPic(fetched.data))
 }
 
-fn of_run(run: &Path) -> Result<Option<Fetched>> {
+fn read_record(run: &Path) -> Result<Option<Fetched>> {
     let file = run.join(FILE);
     if !file.is_file() {
         return Ok(None);
     }
     let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let fetched = serde_json::from_slice(&text);
-    Ok(Some(fetched.with_context(|| format!("{} is damaged: remove it", file.display()))?))
+    Ok(Some(
+        fetched
+            .with_context(|| format!("{} is damaged: remove it to download the set again", file.display()))?,
+    ))
 }
 
-fn at(
+/// Downloads as many files of the split as the spec's `max_pairs` needs.
+fn download(
     spec: &PickAPicSpec,
     revision: &str,
     settings: &HubSettings,
@@ -110,18 +114,18 @@ fn at(
         pick_a_pic::files_among(snapshot.names.iter().map(String::as_str), spec).context("data.hub")?;
     let folder = snapshot.folder.join(&spec.folder).to_string_lossy().into_owned();
     let mut data = PickAPicSpec { folder, hub: None, revision: None, ..spec.clone() };
-    let mut wanted = spec.max_pairs;
+    let mut missing_pairs = spec.max_pairs;
     for (i, file) in (1..).zip(&files) {
         between()?;
         let path = snapshot.fetch(file).context("data.hub")?;
         if i == 1 {
-            // What is wrong with a whole set shows before the rest of it is fetched.
+            // A set in another format is refused before the rest of it is downloaded.
             pick_a_pic::check(&path).context("data.hub")?;
         }
-        let Some(wanted) = &mut wanted else { continue };
-        *wanted -= pairs_in(path, &PickAPicSpec { max_pairs: Some(*wanted), ..data.clone() })?;
-        if *wanted == 0 {
-            // Said in the spec, since a later run may fetch the others into the same folder.
+        let Some(missing) = &mut missing_pairs else { continue };
+        *missing -= pairs_in(path, &PickAPicSpec { max_pairs: Some(*missing), ..data.clone() })?;
+        if *missing == 0 {
+            // The limit is part of the spec, because another run may download further files into the same folder.
             data.max_files = Some(i);
             break;
         }
@@ -129,7 +133,7 @@ fn at(
     Ok(Fetched { commit: snapshot.commit, data })
 }
 
-/// Pairs that a file gives, as far as they are wanted.
+/// Number of pairs in a file, up to the spec's `max_pairs`.
 fn pairs_in(file: PathBuf, spec: &PickAPicSpec) -> Result<u32> {
     let rows = pick_a_pic::open_files(spec, vec![file])?;
     let mut pairs = Pairs::new(rows, spec.prompt_filter.as_ref(), spec.max_pairs);

@@ -1,6 +1,7 @@
-//! Images that Stable Diffusion's safety checker flags, left out of a set.
+//! Drops examples whose images Stable Diffusion's safety checker flags.
 
-use super::examples::{Example, Portion};
+use super::example::Example;
+use super::examples::Portion;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use domain::dataset::{Dropped, Reason};
@@ -11,22 +12,22 @@ use image::RgbImage;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Examples checked at a time.
-const CHUNK: usize = 16;
+/// Examples that are checked at a time.
+const BATCH: usize = 16;
 
-/// The checker of a folder, loaded when it is first needed.
+/// A safety checker, loaded when it is first used.
 #[derive(Debug)]
-pub struct ImageFilter {
+pub(super) struct ImageFilter {
     folder: PathBuf,
     device: Device,
     checker: Option<SafetyChecker>,
 }
 
-/// SHA-256 of each file that decides what the filter says, by its name.
+/// SHA-256 of each file that decides the filter's verdicts, by file name.
 ///
 /// # Errors
-/// One cannot be read.
-pub fn hashes(spec: &ImageFilterSpec) -> Result<BTreeMap<String, String>> {
+/// Fails if a file cannot be read.
+pub(super) fn hashes(spec: &ImageFilterSpec) -> Result<BTreeMap<String, String>> {
     let of = |file: PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((name, sha256::of_file(&file).context("image_filter.safety_checker")?))
@@ -35,27 +36,26 @@ pub fn hashes(spec: &ImageFilterSpec) -> Result<BTreeMap<String, String>> {
 }
 
 impl ImageFilter {
-    /// As a spec asks for.
-    #[must_use]
-    pub fn new(spec: &ImageFilterSpec, device: &Device) -> Self {
+    /// The filter of a spec.
+    pub(super) fn new(spec: &ImageFilterSpec, device: &Device) -> Self {
         Self { folder: PathBuf::from(&spec.safety_checker), device: device.clone(), checker: None }
     }
 
-    /// Moves examples with a flagged image to those that are dropped.
+    /// Moves examples with a flagged image to the portion's dropped rows.
     ///
     /// # Errors
-    /// A checker that cannot be read, or candle's.
-    pub fn sift(&mut self, portion: &mut Portion) -> Result<()> {
+    /// Fails if the checker cannot be read, or if a tensor operation fails.
+    pub(super) fn apply(&mut self, portion: &mut Portion) -> Result<()> {
         let checker = match &mut self.checker {
             Some(checker) => checker,
             none => none.insert(
                 SafetyChecker::open(&self.folder, &self.device).context("image_filter.safety_checker")?,
             ),
         };
-        let mut sound = Vec::with_capacity(portion.examples.len());
-        let mut left = std::mem::take(&mut portion.examples).into_iter();
+        let mut kept = Vec::with_capacity(portion.examples.len());
+        let mut unchecked = std::mem::take(&mut portion.examples).into_iter();
         loop {
-            let examples: Vec<Example> = left.by_ref().take(CHUNK).collect();
+            let examples: Vec<Example> = unchecked.by_ref().take(BATCH).collect();
             if examples.is_empty() {
                 break;
             }
@@ -66,7 +66,7 @@ impl ImageFilter {
                 let loser = if example.loser.is_some() { losers.next() } else { None };
                 let detail = match (winner, loser.unwrap_or(false)) {
                     (false, false) => {
-                        sound.push(example);
+                        kept.push(example);
                         continue;
                     }
                     (true, false) => "the safety checker flags the winner",
@@ -78,11 +78,12 @@ impl ImageFilter {
                 portion.dropped.push(Dropped { reason: Reason::FlaggedImage, source, rows: 1, detail });
             }
         }
-        portion.examples = sound;
+        portion.examples = kept;
         Ok(())
     }
 }
 
+/// Whether each image is flagged.
 fn flags<'a>(checker: &SafetyChecker, images: impl Iterator<Item = &'a RgbImage>) -> Result<Vec<bool>> {
     let images: Vec<RgbImage> = images.cloned().collect();
     Ok(checker.check(&images)?.iter().map(Verdict::is_unsafe).collect())

@@ -1,7 +1,7 @@
-//! Keys: SHA-256 of everything that decides what an encoder makes of a set, so that a changed model or setting makes
-//! anew what it must and nothing else.
+//! Cache keys of encoded parts: SHA-256 of everything that decides an encoder's output for a set. A changed model or
+//! setting re-encodes the parts that depend on it, and no others.
 
-use super::images::Frame;
+use super::frame::Frame;
 use anyhow::{Context, Result};
 use datasets::listing::files_of;
 use diffusion::part_folders::PartFolders;
@@ -15,24 +15,31 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Changes when the layout of shards does.
+/// Version of the layout of shards. Changes with the layout, so that older shards are encoded again.
 const FORMAT: &str = "3";
 
-/// What one encoder makes.
+/// A part of an encoded set: the output of one encoder, in shard files of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// The autoencoder's posteriors.
+pub enum EncodedPart {
+    /// Posteriors of the images, by the autoencoder.
     Latents,
-    /// Those of the same images turned left to right. A part of its own, so that runs with and without share the rest.
+    /// Posteriors of the mirrored images. Separate, so that runs with and without mirroring share the other parts.
     Mirrored,
-    /// Text states.
+    /// Hidden states and pooled text of the captions, by the text encoders.
     Text,
-    /// CLIP's features.
+    /// CLIP features of images and captions.
     Clip,
 }
 
-impl Part {
-    /// The word in manifests and names of files.
+impl EncodedPart {
+    /// The parts that a run needs.
+    pub(super) fn needed(mirrored: bool, with_clip: bool) -> impl Iterator<Item = Self> {
+        let mirrored = mirrored.then_some(Self::Mirrored);
+        let clip = with_clip.then_some(Self::Clip);
+        [Some(Self::Latents), mirrored, Some(Self::Text), clip].into_iter().flatten()
+    }
+
+    /// The name in manifests and file names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,7 +50,7 @@ impl Part {
         }
     }
 
-    /// Files of the model that decide it.
+    /// The model's files that decide the encoder's output.
     fn files(self, folders: &PartFolders) -> Result<Vec<PathBuf>> {
         let of = |part: &str, stem, names: &[&str]| -> Result<Vec<PathBuf>> {
             let folder = folders.part(part)?;
@@ -63,11 +70,11 @@ impl Part {
         })
     }
 
-    /// SHA-256 of each file of its encoder, by part and name.
+    /// SHA-256 of each file that decides the encoder's output, by `PART/FILE`.
     ///
     /// # Errors
-    /// One cannot be read.
-    pub fn encoder(self, folders: &PartFolders) -> Result<BTreeMap<String, String>> {
+    /// Fails if a file cannot be read.
+    pub(super) fn encoder(self, folders: &PartFolders) -> Result<BTreeMap<String, String>> {
         let mut hashes = BTreeMap::new();
         for file in self.files(folders)? {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -77,44 +84,39 @@ impl Part {
         Ok(hashes)
     }
 
-    /// Its key for a set that is cut into shards.
-    ///
-    /// # Errors
-    /// serde's.
-    pub fn key(self, cut: &str, frame: Frame, encoder: &BTreeMap<String, String>) -> Result<String> {
-        // Text does not depend on what is seen of images, nor does CLIP, which sees them whole.
+    /// The key of this part of the set with key `set`.
+    pub(super) fn key(self, set: &str, frame: Frame, encoder: &BTreeMap<String, String>) -> Result<String> {
+        // Neither captions nor CLIP features, which are of whole images, depend on the frame.
         let frame = match self {
             Self::Latents | Self::Mirrored => Some((frame.width, frame.height, frame.crop)),
             Self::Text | Self::Clip => None,
         };
-        sha256_of(&(FORMAT, self.name(), cut, frame, encoder))
+        sha256_of(&(FORMAT, self.name(), set, frame, encoder))
     }
 }
 
-/// Stands for a set and its division into shards. Of files it reads the names, sizes and ends: the end of a parquet
-/// file describes all that lies before.
+/// The key of a set and its division into shards. `filter` holds the SHA-256 of the image filter's files; it is empty
+/// without one. Of the set's files the key covers names, sizes and the last bytes: the end of a parquet file describes
+/// all that is before it.
 ///
 /// # Errors
-/// A file cannot be read.
-pub fn cut(data: &DataSpec, shard_size: usize) -> Result<String> {
+/// Fails if a file cannot be read.
+pub(super) fn set_key(
+    data: &DataSpec,
+    shard_size: usize,
+    filter: &BTreeMap<String, String>,
+) -> Result<String> {
     let mut files = BTreeMap::new();
     for file in files_of(data)? {
         files.insert(file.to_string_lossy().into_owned(), end_of(&file)?);
     }
-    // A set is the same wherever its folder lies.
+    // Without the folder, so that a set that was moved keeps its key.
     let names: Vec<_> = files
         .iter()
         .map(|(file, end)| (file.rsplit('/').next().unwrap_or_default().to_owned(), end))
         .collect();
-    sha256_of(&(FORMAT, without_folder(data), shard_size, names))
-}
-
-/// The same with the files of the filter that decides which of its images are left out, where there is one.
-///
-/// # Errors
-/// serde's.
-pub fn held_to(cut: String, filter: &BTreeMap<String, String>) -> Result<String> {
-    if filter.is_empty() { Ok(cut) } else { sha256_of(&(cut, filter)) }
+    let key = sha256_of(&(FORMAT, without_folder(data), shard_size, names))?;
+    if filter.is_empty() { Ok(key) } else { sha256_of(&(key, filter)) }
 }
 
 fn without_folder(data: &DataSpec) -> DataSpec {
@@ -127,9 +129,10 @@ fn without_folder(data: &DataSpec) -> DataSpec {
     data
 }
 
-/// Bytes at a file's end that stand for the file.
+/// Bytes at the end of a file that its key covers.
 const END: u64 = 64 << 10;
 
+/// The size of a file and the SHA-256 of its end.
 fn end_of(file: &Path) -> Result<(u64, String)> {
     let read = || {
         let mut open = File::open(file)?;

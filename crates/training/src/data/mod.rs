@@ -1,14 +1,21 @@
-//! What runs learn from: drawn or read, encoded once, kept in shards, dealt in batches.
+//! Training data: read or drawn, encoded once into shards, and dealt in micro-batches.
 
 pub mod batch;
 pub mod encoded;
 pub mod encoder;
+pub mod encoding;
+pub mod example;
 pub mod examples;
 pub mod fetched;
-pub mod image_filter;
+mod folder_lock;
+pub mod frame;
+mod image_filter;
 pub mod images;
 pub mod key;
+mod manifest;
 pub mod prepare;
 pub mod sets;
-pub mod shard;
+mod shard;
+mod shard_encoding;
+pub mod tensor_name;
 pub mod votes;

@@ -1,6 +1,6 @@
-//! The sets of the bundled world, as runs use them.
+//! The sets of the bundled world of shapes.
 
-use super::examples::Example;
+use super::example::Example;
 use domain::data::ShapesSet;
 use domain::dataset::Source;
 use rayon::prelude::*;
@@ -8,9 +8,9 @@ use shapes::Image;
 use shapes::set::{Set, entry};
 use std::ops::Range;
 
-/// Draws some examples of a set, in parallel. A pure function of its arguments.
+/// Draws the examples with the numbers `rows` of a set, in parallel. A pure function of its arguments.
 #[must_use]
-pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
+pub fn draw(set: ShapesSet, seed: u64, rows: Range<u64>) -> Vec<Example> {
     let set = match set {
         ShapesSet::Images => Set::Images,
         ShapesSet::Centred => Set::Centred,
@@ -19,11 +19,11 @@ pub fn draw(set: ShapesSet, seed: u64, which: Range<u64>) -> Vec<Example> {
         ShapesSet::Winter => Set::Winter,
         ShapesSet::Quality => Set::Quality,
     };
-    let draw = |index| {
-        let entry = entry(set, seed, index);
+    let draw = |row| {
+        let entry = entry(set, seed, row);
         let loser = entry.loser.as_ref().map(Image::to_image);
-        let source = Source { file: format!("seed {seed}"), row: index };
-        Example { row: index, caption: entry.caption, winner: entry.winner.to_image(), loser, source }
+        let source = Source { file: format!("seed {seed}"), row };
+        Example { row, caption: entry.caption, winner: entry.winner.to_image(), loser, source }
     };
-    which.into_par_iter().map(draw).collect()
+    rows.into_par_iter().map(draw).collect()
 }

@@ -1,5 +1,5 @@
-//! The team's votes as files, for a run to read like any other set. They are written once, when the run begins: what is
-//! voted later must not change a run that goes on.
+//! The team's votes as a file that a run reads like any other set. The file is written once, when the run starts, so
+//! that later votes do not change a resumed run.
 
 use super::fetched;
 use anyhow::{Context, Result, ensure};
@@ -12,15 +12,16 @@ use std::io;
 use std::path::Path;
 use store::Artifacts;
 
-/// The folder in a run's own, and the file in it.
+/// Folder of the votes in a run's folder.
 const FOLDER: &str = "votes";
 const FILE: &str = "votes.parquet";
 
-/// The spec of what a run reads: of votes, the files that were written for it; of a repository, those that were fetched.
+/// The spec of the files that a run reads: for votes, the file that was written for the run; for a repository, the
+/// files that were downloaded.
 ///
 /// # Errors
-/// Nobody wrote or fetched any.
-pub fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
+/// Fails if they were not written or downloaded.
+pub(crate) fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
     let votes = match data {
         DataSpec::Votes(votes) => votes,
         DataSpec::PickAPic(PickAPicSpec { hub: Some(_), .. }) => return fetched::files_of(run),
@@ -29,8 +30,8 @@ pub fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
     let folder = run.join(FOLDER);
     ensure!(
         folder.join(FILE).is_file(),
-        "data.source: votes lie in the database: submit the run as a job, or write them to a file with export-votes \
-         and train from that as pick_a_pic"
+        "data.source: votes are in the database: submit the run as a job, or write them to a file with export-votes \
+         and train on that with source = \"pick_a_pic\""
     );
     Ok(DataSpec::PickAPic(PickAPicSpec {
         folder: folder.to_string_lossy().into_owned(),
@@ -39,10 +40,10 @@ pub fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
     }))
 }
 
-/// Writes the votes that a run learns from, unless an earlier attempt has.
+/// Writes the votes that a run trains on, unless an earlier attempt of the run did.
 ///
 /// # Errors
-/// No vote says that one image is better, or a file cannot be written.
+/// Fails if no judged pair has a winner, if the database cannot be read, or if the file cannot be written.
 pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) -> Result<()> {
     let file = run.join(FOLDER).join(FILE);
     if file.is_file() {
@@ -51,22 +52,22 @@ pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) ->
     let pairs = judged_pairs(&catalogue.store.judged_votes(spec.question).await?, spec);
     ensure!(
         pairs.iter().any(|pair| !pair.is_tie()),
-        "data: none of {} judged pairs that the spec asks for has a winner: collect votes first",
+        "data: none of the {} judged pairs that match the spec has a winner: collect votes first",
         pairs.len()
     );
-    std::fs::create_dir_all(run.join(FOLDER)).with_context(|| format!("cannot make {}", run.display()))?;
+    std::fs::create_dir_all(run.join(FOLDER)).with_context(|| format!("cannot create {}", run.display()))?;
     write(&catalogue.artifacts, &pairs, &file)
 }
 
-/// Writes judged pairs with their images, of which a few are held at a time.
+/// Writes judged pairs with their images as a parquet file. Only a few images are in memory at a time.
 ///
 /// # Errors
-/// An image is gone, or the file cannot be written.
+/// Fails if an image file is missing, or if the file cannot be written.
 pub fn write(artifacts: &Artifacts, pairs: &[JudgedPair], file: &Path) -> Result<()> {
     let fetch = |image: &JudgedImage| {
         let path = artifacts.path(&image.artifact).map_err(io::Error::other)?;
-        let gone = |error| io::Error::other(format!("the image {} is gone: {error}", image.artifact));
-        std::fs::read(path).map(Bytes::from).map_err(gone)
+        let missing = |error| io::Error::other(format!("the image {} is missing: {error}", image.artifact));
+        std::fs::read(path).map(Bytes::from).map_err(missing)
     };
     write_parquet_file(file, pairs, fetch).with_context(|| format!("cannot write {}", file.display()))
 }

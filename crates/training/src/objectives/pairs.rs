@@ -1,49 +1,51 @@
-//! What the preference objectives share: errors of pairs, logits, rewards.
+//! Denoising errors of pairs, and what the preference objectives compute from them: excess errors, logits, metrics.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 use domain::run::metric;
 
-/// Denoising errors of M pairs, each (M), in f32 or f64. Those of the reference carry no gradient.
+/// Denoising errors e(k) of M pairs: four tensors of shape (M), f32 or f64. No gradient reaches the reference's.
 #[derive(Clone, Debug)]
 pub struct PairErrors {
-    /// Of the policy on winners.
+    /// e_policy(winner i).
     pub policy_winner: Tensor,
-    /// Of the policy on losers.
+    /// e_policy(loser j).
     pub policy_loser: Tensor,
-    /// Of the reference on winners.
+    /// e_reference(winner i).
     pub reference_winner: Tensor,
-    /// Of the reference on losers.
+    /// e_reference(loser j).
     pub reference_loser: Tensor,
 }
 
 impl PairErrors {
-    /// a: how much worse than the reference the policy denoises each winner, (M).
+    /// a, (M): the excess error of the policy over the reference on each winner.
     pub(super) fn a(&self) -> Result<Tensor> {
         &self.policy_winner - self.reference_winner.detach()
     }
 
-    /// b: the same for losers, (M).
+    /// b, (M): the excess error on each loser.
     pub(super) fn b(&self) -> Result<Tensor> {
         &self.policy_loser - self.reference_loser.detach()
     }
 
-    /// logit_ij = -beta/2 (a_i - b_j) for every winner i and loser j, (M, M).
+    /// logit_ij = -beta/2 (a_i - b_j), (M, M): winners in rows, losers in columns.
     pub(super) fn logits(&self, beta: f64) -> Result<Tensor> {
         self.a()?.unsqueeze(1)?.broadcast_sub(&self.b()?.unsqueeze(0)?)? * (-0.5 * beta)
     }
 
-    /// Errors, gaps and implicit rewards, by TRL's names where it has one. The implicit reward of an image is
-    /// -beta/2 times its gap, so that a pair's margin is its logit.
+    /// Mean errors, excess errors and implicit rewards, named as in TRL where it has the metric. The implicit reward of
+    /// an image is -beta/2 times its excess error, so the margin of a pair is its logit. The accuracy is the share of
+    /// pairs whose winner has the higher reward; a tie counts half.
     pub(super) fn metrics(&self, beta: f64) -> Result<Vec<(&'static str, f64)>> {
         let (a, b) = (values(&self.a()?)?, values(&self.b()?)?);
         let (mean_a, mean_b) = (mean(&a), mean(&b));
-        let right = a.iter().zip(&b).map(|(a, b)| half_if_equal(*b, *a)).sum::<f64>() / a.len().max(1) as f64;
+        let accuracy =
+            a.iter().zip(&b).map(|(a, b)| correctness(*b, *a)).sum::<f64>() / a.len().max(1) as f64;
         let error = |t: &Tensor| Ok::<_, candle_core::Error>(mean(&values(t)?));
         Ok(vec![
             (metric::REWARDS_CHOSEN, -0.5 * beta * mean_a),
             (metric::REWARDS_REJECTED, -0.5 * beta * mean_b),
             (metric::REWARDS_MARGINS, -0.5 * beta * (mean_a - mean_b)),
-            (metric::REWARDS_ACCURACIES, right),
+            (metric::REWARDS_ACCURACIES, accuracy),
             (metric::MSE_WINNER, error(&self.policy_winner)?),
             (metric::MSE_LOSER, error(&self.policy_loser)?),
             (metric::MSE_REFERENCE_WINNER, error(&self.reference_winner)?),
@@ -53,15 +55,16 @@ impl PairErrors {
         ])
     }
 
-    /// What a run with weights W also reports: accuracy weighted by W, W's mean diagonal, its rows' mean entropy.
+    /// Metrics of a run with weights W, (M, M): the accuracy over all winners and losers weighted by W, the mean of the
+    /// diagonal of W, and the mean entropy of its rows in nats.
     pub(super) fn weighted_metrics(&self, weights: &Tensor) -> Result<Vec<(&'static str, f64)>> {
         let (a, b) = (values(&self.a()?)?, values(&self.b()?)?);
         let rows = weights.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-        let (mut right, mut diagonal, mut entropy) = (0.0, 0.0, 0.0);
+        let (mut accuracy, mut diagonal, mut entropy) = (0.0, 0.0, 0.0);
         for (i, row) in rows.iter().enumerate() {
             diagonal += row[i];
             for (j, &w) in row.iter().enumerate() {
-                right += w * half_if_equal(b[j], a[i]);
+                accuracy += w * correctness(b[j], a[i]);
                 if w > 0.0 {
                     entropy -= w * w.ln();
                 }
@@ -69,15 +72,16 @@ impl PairErrors {
         }
         let m = rows.len().max(1) as f64;
         Ok(vec![
-            (metric::REWARDS_ACCURACIES_WEIGHTED, right / m),
+            (metric::REWARDS_ACCURACIES_WEIGHTED, accuracy / m),
             (metric::WEIGHT_DIAGONAL, diagonal / m),
             (metric::WEIGHT_ENTROPY, entropy / m),
         ])
     }
 }
 
-/// 1 if the loser's gap is the larger, 1/2 if they are equal, else 0.
-fn half_if_equal(loser: f64, winner: f64) -> f64 {
+/// Whether a comparison is right, given the excess errors of both images: 1 if the loser's is larger, 0.5 if they are
+/// equal (or not numbers), else 0.
+fn correctness(loser: f64, winner: f64) -> f64 {
     if loser > winner {
         1.0
     } else if loser < winner {
@@ -93,38 +97,4 @@ fn mean(values: &[f64]) -> f64 {
 
 fn values(x: &Tensor) -> Result<Vec<f64>> {
     x.to_dtype(DType::F64)?.to_vec1()
-}
-
-/// log sigmoid(x) = -log(1 + e^-x), exact to the last digits at both ends: neither overflows, and a pair that is
-/// almost certain still has a loss. Its slope is sigmoid(-x) everywhere, also at 0, where every preference run begins.
-///
-/// # Errors
-/// Not on the CPU, where the errors of a micro-batch are mixed.
-pub fn log_sigmoid(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(LogSigmoid)
-}
-
-struct LogSigmoid;
-
-impl CustomOp1 for LogSigmoid {
-    fn name(&self) -> &'static str {
-        "log-sigmoid"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let value = |x: f64| x.min(0.0) - (-x.abs()).exp().ln_1p();
-        let Some((start, end)) = layout.contiguous_offsets() else { bail!("log-sigmoid: not contiguous") };
-        let y = match x {
-            CpuStorage::F32(x) => {
-                CpuStorage::F32(x[start..end].iter().map(|&x| value(f64::from(x)) as f32).collect())
-            }
-            CpuStorage::F64(x) => CpuStorage::F64(x[start..end].iter().map(|&x| value(x)).collect()),
-            _ => bail!("log-sigmoid: neither f32 nor f64"),
-        };
-        Ok((y, layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(((x.detach().exp()? + 1.0)?.recip()? * gradient)?))
-    }
 }

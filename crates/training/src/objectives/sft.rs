@@ -1,13 +1,13 @@
 //! Supervised fine-tuning on winners.
 
-use super::Loss;
+use super::loss::Loss;
 use candle_core::{DType, Result, Tensor};
 use domain::run::metric;
 
-/// Mean of the policy's errors on winners, (M).
+/// Mean over i of e_policy(winner i); `policy_winner` has shape (M).
 ///
 /// # Errors
-/// candle's.
+/// Fails if a tensor operation does.
 pub fn sft(policy_winner: &Tensor) -> Result<Loss> {
     let loss = policy_winner.mean_all()?;
     let value = loss.to_dtype(DType::F64)?.to_scalar()?;

@@ -1,6 +1,7 @@
-//! Numbers worked by hand and the invariants that any correct implementation has.
+//! Values worked by hand, and the invariants of docs/method.md.
 
-use super::{Loss, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, log_sigmoid, rpo};
+use super::sigmoid::log_sigmoid;
+use super::{ClipFeatures, Loss, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, rpo};
 use candle_core::{DType, Device, Tensor, Var};
 use diffusion::noise::Noise;
 use domain::run::metric;
@@ -26,7 +27,7 @@ fn errors(
     }
 }
 
-/// Random errors around 0.1, and row-stochastic weights from random embeddings at this temperature.
+/// Random errors around 0.1, and weights of random features at temperature `tau`.
 fn random(m: usize, seed: u64, tau: f64) -> (PairErrors, Tensor) {
     let mut noise = Noise::new(seed);
     let mut draw = || {
@@ -40,20 +41,20 @@ fn random(m: usize, seed: u64, tau: f64) -> (PairErrors, Tensor) {
         reference_loser: draw(),
     };
     let mut embed = || noise.normal_tensor((m, 12), &CPU).expect("embedding");
-    let (winner, loser, text) = (embed(), embed(), embed());
-    (errors, contrast_weights(&winner, &loser, &text, Embedding::Concat, tau).expect("weights"))
+    let features = ClipFeatures { winner: embed(), loser: embed(), text: embed() };
+    (errors, contrast_weights(&features, Embedding::Concat, tau).expect("weights"))
 }
 
-fn value(objective: &Loss) -> f64 {
-    f64::from(objective.loss.to_scalar::<f32>().expect("scalar"))
+fn value(loss: &Loss) -> f64 {
+    f64::from(loss.loss.to_scalar::<f32>().expect("scalar"))
 }
 
 fn identity(m: usize) -> Tensor {
     Tensor::eye(m, DType::F32, &CPU).expect("identity")
 }
 
-fn metric_of(objective: &Loss, name: &str) -> f64 {
-    objective.metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).expect(name)
+fn metric_of(loss: &Loss, name: &str) -> f64 {
+    loss.metrics.iter().find(|(n, _)| *n == name).map(|(_, v)| *v).expect(name)
 }
 
 fn close(a: f64, b: f64) {
@@ -61,36 +62,36 @@ fn close(a: f64, b: f64) {
 }
 
 #[test]
-fn log_sigmoid_is_stable_and_has_the_right_slope() {
+fn log_sigmoid_has_the_expected_values_and_derivative() {
     let x = Var::from_tensor(&tensor(&[-100.0, -1.0, 0.0, 0.5, 3.0, 100.0])).expect("var");
     let y = log_sigmoid(&x).expect("log sigmoid");
-    let right = [-100.0, -1.313_261_7, -std::f64::consts::LN_2, -0.474_077, -0.048_587_35, 0.0];
-    for (y, right) in y.to_vec1::<f32>().expect("values").iter().zip(right) {
-        close(f64::from(*y), right);
+    let expected = [-100.0, -1.313_261_7, -std::f64::consts::LN_2, -0.474_077, -0.048_587_35, 0.0];
+    for (y, expected) in y.to_vec1::<f32>().expect("values").iter().zip(expected) {
+        close(f64::from(*y), expected);
     }
     let gradients = y.sum_all().and_then(|s| s.backward()).expect("backward");
     let slopes = gradients.get(&x).expect("gradient").to_vec1::<f32>().expect("values");
     // 1 - sigmoid(x)
-    for (slope, right) in slopes.iter().zip([1.0, 0.731_058_6, 0.5, 0.377_540_67, 0.047_425_87, 0.0]) {
-        close(f64::from(*slope), right);
+    for (slope, expected) in slopes.iter().zip([1.0, 0.731_058_6, 0.5, 0.377_540_67, 0.047_425_87, 0.0]) {
+        close(f64::from(*slope), expected);
     }
 }
 
-/// A pair that is all but certain still has a loss, and one that is hopelessly wrong a finite one, in f32 and f64.
+/// The loss of a large margin is not rounded to 0, and that of a large negative margin is finite, in f32 and f64.
 #[test]
-fn log_sigmoid_keeps_its_digits_at_both_ends() {
-    for (x, right) in [(40.0, -(-40f64).exp()), (-1e6, -1e6), (80.0, -(-80f64).exp())] {
+fn log_sigmoid_is_accurate_at_both_ends() {
+    for (x, expected) in [(40.0, -(-40f64).exp()), (-1e6, -1e6), (80.0, -(-80f64).exp())] {
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
             let y = log_sigmoid(&Tensor::new(&[x], &CPU).and_then(|x| x.to_dtype(dtype)).expect("tensor"));
             let y = y.and_then(|y| y.to_dtype(DType::F64)?.to_vec1::<f64>()).expect("values")[0];
-            assert!((y / right - 1.0).abs() < tolerance, "log sigmoid({x}) is {y:e} in {dtype:?}");
+            assert!((y / expected - 1.0).abs() < tolerance, "log sigmoid({x}) is {y:e} in {dtype:?}");
         }
     }
 }
 
 /// M = 2, beta = 20: a = (-0.02, 0.01), b = (0.03, -0.01); logits -10 (a_i - b_j) = ((0.5, 0.1), (0.2, -0.2)).
 #[test]
-fn worked_by_hand() {
+fn losses_and_metrics_of_a_worked_example() {
     let e = errors(&[0.08, 0.11], &[0.13, 0.09], &[0.1, 0.1], &[0.1, 0.1]);
     let softplus = |x: f64| (1.0 + (-x).exp()).ln();
     let w = Tensor::new(&[[0.75f32, 0.25], [0.4, 0.6]], &CPU).expect("weights");
@@ -103,21 +104,21 @@ fn worked_by_hand() {
     close(metric_of(&dpo, metric::REWARDS_MARGINS), 0.15);
 
     let contrast = diff_contrast(&e, &w, 20.0).expect("contrast");
-    let right = 0.75 * softplus(0.5) + 0.25 * softplus(0.1) + 0.4 * softplus(0.2) + 0.6 * softplus(-0.2);
-    close(value(&contrast), 0.5 * right);
+    let sum = 0.75 * softplus(0.5) + 0.25 * softplus(0.1) + 0.4 * softplus(0.2) + 0.6 * softplus(-0.2);
+    close(value(&contrast), 0.5 * sum);
     close(metric_of(&contrast, metric::WEIGHT_DIAGONAL), 0.675);
     close(metric_of(&contrast, metric::REWARDS_ACCURACIES_WEIGHTED), 0.5 * (1.0 + 0.4));
     let entropy = -0.5 * [0.75f64, 0.25, 0.4, 0.6].iter().map(|w| w * w.ln()).sum::<f64>();
     close(metric_of(&contrast, metric::WEIGHT_ENTROPY), entropy);
 
     let inside = rpo(&e, &w, 20.0).expect("rpo");
-    let right = [0.75 * 0.5, 0.25 * 0.1, 0.4 * 0.2, 0.6 * -0.2].iter().map(|x| softplus(*x)).sum::<f64>();
-    close(value(&inside), right / 4.0);
+    let sum = [0.75 * 0.5, 0.25 * 0.1, 0.4 * 0.2, 0.6 * -0.2].iter().map(|x| softplus(*x)).sum::<f64>();
+    close(value(&inside), sum / 4.0);
 }
 
 /// dL/da_i = beta/(2M) sum_j W_ij sigmoid(-logit_ij), dL/db_j = -beta/(2M) sum_i W_ij sigmoid(-logit_ij).
 #[test]
-fn gradients_are_the_closed_form() {
+fn gradients_equal_the_closed_form() {
     let (e, w) = random(5, 3, 0.3);
     let (winner, loser) =
         (Var::from_tensor(&e.policy_winner).expect("var"), Var::from_tensor(&e.policy_loser).expect("var"));
@@ -142,7 +143,7 @@ fn gradients_are_the_closed_form() {
 }
 
 #[test]
-fn one_pair_or_the_identity_is_dpo() {
+fn one_pair_or_identity_weights_equal_diffusion_dpo() {
     let (e, w) = random(1, 4, 0.5);
     close(
         value(&diff_contrast(&e, &w, 2000.0).expect("contrast")),
@@ -154,7 +155,7 @@ fn one_pair_or_the_identity_is_dpo() {
 }
 
 #[test]
-fn a_large_temperature_is_the_uniform_mean() {
+fn a_large_temperature_gives_the_uniform_mean() {
     let (e, w) = random(6, 6, 1e6);
     let uniform = Tensor::full(1f32 / 6.0, (6, 6), &CPU).expect("uniform");
     let a = value(&diff_contrast(&e, &w, 2000.0).expect("contrast"));
@@ -175,20 +176,20 @@ fn rows_sum_to_one_at_any_temperature() {
 }
 
 #[test]
-fn the_reference_itself_scores_ln_2_for_any_weights() {
+fn a_policy_equal_to_the_reference_has_loss_ln_2_for_any_weights() {
     let (e, w) = random(4, 8, 0.2);
     let same = PairErrors {
         reference_winner: e.policy_winner.clone(),
         reference_loser: e.policy_loser.clone(),
         ..e
     };
-    for objective in [
+    for loss in [
         diffusion_dpo(&same, 5000.0).expect("dpo"),
         diff_contrast(&same, &w, 5000.0).expect("contrast"),
         rpo(&same, &w, 5000.0).expect("rpo"),
     ] {
-        close(value(&objective), std::f64::consts::LN_2);
-        close(metric_of(&objective, metric::REWARDS_ACCURACIES), 0.5);
+        close(value(&loss), std::f64::consts::LN_2);
+        close(metric_of(&loss, metric::REWARDS_ACCURACIES), 0.5);
     }
 }
 
@@ -203,28 +204,29 @@ fn no_gradient_reaches_the_weights_or_the_reference() {
         reference_winner: reference.as_tensor().clone(),
         ..e
     };
-    for objective in
+    for loss in
         [diff_contrast(&e, &weights, 100.0).expect("contrast"), rpo(&e, &weights, 100.0).expect("rpo")]
     {
-        let gradients = objective.loss.backward().expect("backward");
+        let gradients = loss.loss.backward().expect("backward");
         assert!(gradients.get(&weights).is_none() && gradients.get(&reference).is_none());
         assert!(gradients.get(&policy).is_some());
     }
 }
 
-/// The softmax forgets constants: a constant added to a row of similarities changes nothing, and neither does
-/// scaling an embedding (the cosine forgets lengths).
+/// Softmax is invariant to a constant added to a row of similarities, and the cosine to the length of a vector.
 #[test]
-fn weights_forget_constants_and_lengths() {
+fn weights_are_invariant_to_row_constants_and_vector_lengths() {
     let (mut noise, m) = (Noise::new(10), 5);
     let mut embed = || noise.normal_tensor((m, 8), &CPU).expect("embedding");
     let (winner, loser, text) = (embed(), embed(), embed());
-    // A shared text adds the same similarity to every entry of each row under `concat`.
+    // With `Concat`, one caption for all pairs adds the same similarity to every entry of a row.
     let shared = text.narrow(0, 0, 1).and_then(|t| t.broadcast_as((m, 8))?.contiguous()).expect("shared");
-    let with_text = contrast_weights(&winner, &loser, &shared, Embedding::Concat, 0.1).expect("weights");
-    let without = contrast_weights(&winner, &loser, &shared, Embedding::ImageOnly, 0.2).expect("weights");
-    let scaled = contrast_weights(&(&winner * 7.0).expect("scaled"), &loser, &shared, Embedding::Concat, 0.1);
-    for other in [without, scaled.expect("weights")] {
+    let features = ClipFeatures { winner, loser, text: shared };
+    let with_text = contrast_weights(&features, Embedding::Concat, 0.1).expect("weights");
+    let without = contrast_weights(&features, Embedding::ImageOnly, 0.2).expect("weights");
+    let scaled = ClipFeatures { winner: (&features.winner * 7.0).expect("scaled"), ..features };
+    let scaled = contrast_weights(&scaled, Embedding::Concat, 0.1).expect("weights");
+    for other in [without, scaled] {
         let d =
             (&with_text - other).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("difference");
         assert!(d < 1e-5, "{d}");
@@ -232,7 +234,7 @@ fn weights_forget_constants_and_lengths() {
 }
 
 #[test]
-fn permuting_the_batch_permutes_everything() {
+fn permuting_the_batch_leaves_the_loss_unchanged() {
     let (e, w) = random(4, 11, 0.3);
     let order = Tensor::new(&[2u32, 0, 3, 1], &CPU).expect("order");
     let pick = |t: &Tensor| t.index_select(&order, 0).expect("permuted");
@@ -250,7 +252,7 @@ fn permuting_the_batch_permutes_everything() {
 }
 
 #[test]
-fn better_winners_lower_the_loss() {
+fn lower_errors_of_winners_lower_the_loss() {
     let (e, w) = random(4, 12, 0.3);
     let better = PairErrors { policy_winner: (&e.policy_winner - 0.001).expect("better"), ..e.clone() };
     for (a, b) in [

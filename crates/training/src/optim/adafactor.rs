@@ -1,14 +1,14 @@
-//! Adafactor (Shazeer and Stern 2018) without relative steps and without scaling by the parameter: the settings of
-//! the SDXL recipes (method.md section 2), computed as transformers' `Adafactor` does.
+//! Adafactor (Shazeer and Stern 2018) without relative steps and without scaling by the parameter, as the paper's SDXL
+//! runs use it. Computed as in `Adafactor` of transformers.
 
-use super::Gradients;
+use super::gradients::Gradients;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, DType, Device, Tensor};
 use diffusion::nn::squared_sums;
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
 
-/// What the spec of an Adafactor sets (`domain::train::OptimizerSpec`).
+/// The settings of `domain::train::OptimizerSpec::Adafactor` that the update needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) clip_threshold: f64,
@@ -18,8 +18,8 @@ pub(super) struct Settings {
     pub(super) weight_decay: f64,
 }
 
-/// The optimiser and its state: tensors by `NAME.row` and `NAME.column` of parameters with two dimensions or more,
-/// `NAME.second` of the others, `NAME.first` where a first moment is kept.
+/// Adafactor with its moments. A parameter NAME with two or more dimensions has the mean second moments of its rows and
+/// columns, `NAME.row` and `NAME.column`; any other has `NAME.second`. With beta1, each also has `NAME.first`.
 #[derive(Debug)]
 pub(super) struct Adafactor {
     settings: Settings,
@@ -50,7 +50,7 @@ impl Adafactor {
         Ok(Self { settings, step: 0, moments })
     }
 
-    /// One update at learning rate `rate`, of gradients times `scale`.
+    /// One update at learning rate `rate` with gradients times `scale`.
     pub(super) fn update(
         &mut self,
         variables: &Variables,
@@ -67,7 +67,7 @@ impl Adafactor {
             let mut update = if variable.dims().len() >= 2 {
                 let row = self.blend(&format!("{name}.row"), &square.mean(D::Minus1)?, decay)?;
                 let column = self.blend(&format!("{name}.column"), &square.mean(D::Minus2)?, decay)?;
-                // The second moments as the outer product of their means: rows over the mean row, times columns.
+                // Second moments as an outer product: (row / mean of rows) times column (Algorithm 4).
                 let row = row.broadcast_div(&row.mean_keepdim(D::Minus1)?)?.sqrt()?.unsqueeze(D::Minus1)?;
                 let column = column.sqrt()?.unsqueeze(D::Minus2)?;
                 gradient.broadcast_div(&row)?.broadcast_div(&column)?
@@ -79,7 +79,7 @@ impl Adafactor {
                 let root_mean_square = (squared_sums([&update])?[0] / update.elem_count() as f64).sqrt();
                 (update * (rate / (root_mean_square / clip_threshold).max(1.0)))?
             } else {
-                clip_there(&update, clip_threshold, rate)?
+                clip_on_device(&update, clip_threshold, rate)?
             };
             if let Some(beta1) = beta1 {
                 update = self.blend(&format!("{name}.first"), &update, beta1)?;
@@ -90,9 +90,9 @@ impl Adafactor {
         Ok(())
     }
 
-    /// Moves a moment towards a value; returns it.
+    /// moment = decay moment + (1 - decay) value. Returns the new moment.
     fn blend(&mut self, name: &str, value: &Tensor, decay: f64) -> Result<Tensor> {
-        let moment = self.moments.get_mut(name).with_context(|| format!("no moment {name}"))?;
+        let moment = self.moments.get_mut(name).with_context(|| format!("Adafactor has no moment {name}"))?;
         *moment = ((&*moment * decay)? + (value * (1.0 - decay))?)?.detach();
         Ok(moment.clone())
     }
@@ -105,19 +105,26 @@ impl Adafactor {
     }
 
     pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        let get = |name: &str| state.get(name).with_context(|| format!("the saved state lacks {name}"));
+        let get =
+            |name: &str| state.get(name).with_context(|| format!("the saved state has no tensor {name}"));
         for (name, moment) in &mut self.moments {
             let saved = get(name)?;
-            ensure!(saved.shape() == moment.shape(), "the saved {name} has another shape");
+            ensure!(
+                saved.shape() == moment.shape(),
+                "the saved tensor {name} has shape {:?} instead of {:?}",
+                saved.shape(),
+                moment.shape()
+            );
             *moment = saved.to_device(moment.device())?;
         }
-        self.step = u64::try_from(get("step")?.to_scalar::<i64>()?).context("negative step")?;
+        self.step = u64::try_from(get("step")?.to_scalar::<i64>()?)
+            .context("the saved number of updates is negative")?;
         Ok(())
     }
 }
 
-/// An update times the rate, its root mean square clipped, without waiting for its device.
-fn clip_there(update: &Tensor, threshold: f64, rate: f64) -> Result<Tensor> {
+/// The update times `rate`, its root mean square clipped to `threshold`, without waiting for the device.
+fn clip_on_device(update: &Tensor, threshold: f64, rate: f64) -> Result<Tensor> {
     let root_mean_square = update.sqr()?.mean_all()?.sqrt()?;
     let factor = ((root_mean_square / threshold)?.maximum(1.0)?.recip()? * rate)?;
     Ok(update.broadcast_mul(&factor)?)
@@ -125,14 +132,14 @@ fn clip_there(update: &Tensor, threshold: f64, rate: f64) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use super::clip_there;
+    use super::clip_on_device;
     use crate::optim::{Gradients, Optimiser};
     use candle_core::{Device, Tensor, Var};
     use diffusion::weights::Variables;
     use std::collections::HashMap;
     use std::path::Path;
 
-    /// Every weight after every one of six updates, against transformers (oracles/optimizers.py).
+    /// Compares every weight after each of six updates with transformers (oracles/optimizers.py).
     fn agrees_with_transformers(case: &str, spec: &str) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adafactor.safetensors");
         let fixture: HashMap<String, Tensor> =
@@ -147,7 +154,7 @@ mod tests {
         let mut adafactor =
             Optimiser::new(&serde_json::from_str(spec).expect("a spec"), &variables).expect("state");
         for step in 0..6 {
-            // The gradient of the sum of products with a constant is the constant.
+            // The gradient of sum(w g) with respect to w is g.
             let products = variables.iter().map(|(name, w)| {
                 let gradient = &fixture[&format!("gradient.{step}.{name}")];
                 w.mul(gradient).and_then(|t| t.sum_all()).expect("a product")
@@ -158,34 +165,34 @@ mod tests {
             gradients.add(&loss.backward().expect("backward"), &variables).expect("gradients");
             adafactor.update(&variables, &gradients, 1, 1e-2).expect("update");
             for (name, w) in &variables {
-                let right = &fixture[&format!("{case}.{step}.{name}")];
-                let difference = (w.as_tensor() - right).and_then(|d| d.abs()?.flatten_all()?.max(0));
+                let expected = &fixture[&format!("{case}.{step}.{name}")];
+                let difference = (w.as_tensor() - expected).and_then(|d| d.abs()?.flatten_all()?.max(0));
                 let difference = difference.and_then(|d| d.to_scalar::<f32>()).expect("a number");
                 assert!(difference < 2e-6, "{case}, update {step}, {name}: {difference}");
             }
         }
     }
 
-    /// Root mean squares of 5 and 0.5, clipped at 1.
+    /// Updates with root mean squares of 5 and 0.5, clipped at 1: divided by 5 and by 1.
     #[test]
     fn updates_are_clipped_on_their_device() {
-        for (update, right) in [([3f32, -4.0, 5.0, 50f32.sqrt()], 5.0), ([0.5, -0.5, 0.5, 0.5], 1.0)] {
+        for (update, divisor) in [([3f32, -4.0, 5.0, 50f32.sqrt()], 5.0), ([0.5, -0.5, 0.5, 0.5], 1.0)] {
             let update = Tensor::new(&update, &Device::Cpu).expect("tensor");
             let clipped =
-                clip_there(&update, 1.0, 0.1).and_then(|t| Ok(t.to_vec1::<f32>()?)).expect("clipped");
+                clip_on_device(&update, 1.0, 0.1).and_then(|t| Ok(t.to_vec1::<f32>()?)).expect("clipped");
             for (clipped, update) in clipped.iter().zip(update.to_vec1::<f32>().expect("values")) {
-                assert!((clipped - update * 0.1 / right).abs() < 1e-6, "{clipped} of {update}");
+                assert!((clipped - update * 0.1 / divisor).abs() < 1e-6, "{clipped} of {update}");
             }
         }
     }
 
     #[test]
-    fn without_a_first_moment() {
+    fn without_beta1_as_transformers() {
         agrees_with_transformers("plain", r#"{"kind": "adafactor", "max_grad_norm": 0}"#);
     }
 
     #[test]
-    fn with_a_first_moment() {
+    fn with_beta1_as_transformers() {
         agrees_with_transformers("momentum", r#"{"kind": "adafactor", "beta1": 0.9, "max_grad_norm": 0}"#);
     }
 }

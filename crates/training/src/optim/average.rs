@@ -1,4 +1,4 @@
-//! An exponential moving average of the weights, which generates better images than the weights themselves.
+//! An exponential moving average (EMA) of the weights. It generates better images than the weights themselves.
 
 use anyhow::{Context, Result};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
@@ -6,20 +6,20 @@ use diffusion::weights::Variables;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// The average so far.
+/// The moving average of all trained weights, in f32.
 #[derive(Debug)]
-pub struct MovingAverage {
+pub(crate) struct MovingAverage {
     decay: f64,
     updates: u64,
     values: BTreeMap<String, Tensor>,
 }
 
 impl MovingAverage {
-    /// Begins at the weights as they are.
+    /// Starts at the current weights.
     ///
     /// # Errors
-    /// candle's.
-    pub fn new(decay: f64, variables: &Variables) -> Result<Self> {
+    /// Fails if a tensor operation does.
+    pub(crate) fn new(decay: f64, variables: &Variables) -> Result<Self> {
         let values = variables
             .iter()
             .map(|(name, v)| Ok((name.clone(), v.as_detached_tensor().copy()?)))
@@ -27,11 +27,12 @@ impl MovingAverage {
         Ok(Self { decay, updates: 0, values })
     }
 
-    /// Takes in the weights. The decay warms up as (1 + n) / (10 + n), so that the start is soon forgotten.
+    /// average = d average + (1 - d) weights. In update n, d is the smaller of the decay and (1 + n) / (10 + n), so
+    /// that the start weights do not dominate a short run.
     ///
     /// # Errors
-    /// candle's.
-    pub fn update(&mut self, variables: &Variables) -> Result<()> {
+    /// Fails if a parameter is missing or a tensor operation fails.
+    pub(crate) fn update(&mut self, variables: &Variables) -> Result<()> {
         self.updates += 1;
         let n = self.updates as f64;
         let decay = self.decay.min((1.0 + n) / (10.0 + n));
@@ -47,25 +48,26 @@ impl MovingAverage {
         Ok(())
     }
 
-    /// The average by name.
+    /// The averaged weights by parameter name.
     #[must_use]
-    pub fn values(&self) -> &BTreeMap<String, Tensor> {
+    pub(crate) fn values(&self) -> &BTreeMap<String, Tensor> {
         &self.values
     }
 
-    /// How many weights it has taken in.
+    /// Number of updates so far.
     #[must_use]
-    pub fn updates(&self) -> u64 {
+    pub(crate) fn updates(&self) -> u64 {
         self.updates
     }
 
-    /// Takes up a saved average.
-    pub fn restore(&mut self, values: BTreeMap<String, Tensor>, updates: u64) {
+    /// Replaces the average by a saved one.
+    pub(crate) fn restore(&mut self, values: BTreeMap<String, Tensor>, updates: u64) {
         self.values = values;
         self.updates = updates;
     }
 }
 
+/// average = decay average + (1 - decay) weights, in place.
 struct Lerp {
     decay: f32,
 }
@@ -83,12 +85,12 @@ impl InplaceOp2 for Lerp {
         weights_layout: &Layout,
     ) -> candle_core::Result<()> {
         let (CpuStorage::F32(average), CpuStorage::F32(weights)) = (average, weights) else {
-            candle_core::bail!("averages f32 parameters");
+            candle_core::bail!("moving average: the weights must be f32");
         };
         let (Some((start, end)), Some((w_start, w_end))) =
             (average_layout.contiguous_offsets(), weights_layout.contiguous_offsets())
         else {
-            candle_core::bail!("averages contiguous parameters");
+            candle_core::bail!("moving average: the weights must be contiguous");
         };
         average[start..end]
             .par_chunks_mut(1 << 14)

@@ -1,6 +1,6 @@
-//! Gradients of all parameters, by name: summed over micro-batches, checked, measured.
+//! Gradients of all parameters, summed over micro-batches.
 
-use crate::collective::Collective;
+use crate::collective::ProcessGroup;
 use anyhow::{Context, Result, bail};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
@@ -8,34 +8,40 @@ use diffusion::nn::squared_sums;
 use diffusion::weights::Variables;
 use std::collections::BTreeMap;
 
-/// Gradients by parameter name.
+/// Gradients in f32 by parameter name, summed over micro-batches.
 #[derive(Debug, Default)]
 pub struct Gradients {
     by_name: BTreeMap<String, Tensor>,
 }
 
 impl Gradients {
-    /// Adds what a backward pass left. Every parameter must have received a gradient: candle reports a missing
-    /// one by silence, and a network trained around the hole looks healthy.
+    /// Adds the gradients of a backward pass. candle silently omits the gradient of a parameter behind an operation
+    /// without a backward pass, and the loss still falls; so a missing gradient is an error.
     ///
     /// # Errors
-    /// A parameter without a gradient, by name.
+    /// Fails if a parameter has no gradient, and names it.
     pub fn add(&mut self, store: &GradStore, variables: &Variables) -> Result<()> {
-        // Detached, or their graphs would stay alive.
+        // Detached, because a gradient otherwise keeps its graph in memory.
         let found = variables.iter().filter_map(|(name, v)| Some((name.clone(), store.get(v)?.detach())));
-        self.add_found(found.collect(), variables)
+        self.add_named(found.collect(), variables)
     }
 
-    /// As [`Gradients::add`], of gradients by name.
+    /// As [`Gradients::add`], for gradients by parameter name.
     ///
     /// # Errors
-    /// As there.
-    pub fn add_found(&mut self, mut found: BTreeMap<String, Tensor>, variables: &Variables) -> Result<()> {
+    /// Fails if a parameter has no gradient, and names it.
+    pub(crate) fn add_named(
+        &mut self,
+        mut found: BTreeMap<String, Tensor>,
+        variables: &Variables,
+    ) -> Result<()> {
         for name in variables.keys() {
             let Some(gradient) = found.remove(name) else {
-                bail!("parameter {name} received no gradient: an operation in its path has no backward");
+                bail!(
+                    "parameter {name} received no gradient: an operation between it and the loss has no backward pass"
+                );
             };
-            // Sums of many small terms need more digits than 16 bits have.
+            // Sums of many small terms lose too much precision in 16 bits.
             let gradient = gradient.to_dtype(DType::F32)?;
             match self.by_name.get_mut(name) {
                 Some(sum) => *sum = (&*sum + gradient)?,
@@ -50,24 +56,24 @@ impl Gradients {
     /// Replaces every gradient by its sum over all processes that train together.
     ///
     /// # Errors
-    /// Another process is gone.
-    pub fn sum_over(&mut self, collective: &Collective) -> Result<()> {
-        collective.sum(&mut self.by_name)
+    /// Fails if the connection to another process is lost.
+    pub(crate) fn sum_over(&mut self, group: &ProcessGroup) -> Result<()> {
+        group.sum(&mut self.by_name)
     }
 
     /// The gradient of a parameter.
     ///
     /// # Errors
-    /// It has none.
+    /// Fails if there is no gradient of this name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.by_name.get(name).with_context(|| format!("parameter {name} has no gradient"))
     }
 
-    /// The Euclidean length of all gradients together.
+    /// The Euclidean norm of all gradients together.
     ///
     /// # Errors
-    /// candle's.
-    pub fn norm(&self) -> Result<f64> {
+    /// Fails if a tensor operation does.
+    pub(crate) fn norm(&self) -> Result<f64> {
         Ok(squared_sums(self.by_name.values())?.iter().sum::<f64>().sqrt())
     }
 }

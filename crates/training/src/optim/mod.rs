@@ -1,16 +1,17 @@
-//! How weights move: gradients, optimiser, learning rate, moving average.
+//! Updating the weights: gradients, optimisers, learning rate, loss scale, moving average.
 
 mod adafactor;
 mod adamw;
 mod average;
+mod code_table;
 mod gradients;
 mod loss_scale;
 mod moments;
 mod optimiser;
 mod rate;
 
-pub use average::MovingAverage;
+pub(crate) use average::MovingAverage;
 pub use gradients::Gradients;
-pub use loss_scale::LossScale;
+pub(crate) use loss_scale::LossScale;
 pub use optimiser::Optimiser;
-pub use rate::learning_rate;
+pub(crate) use rate::learning_rate;

@@ -1,21 +1,23 @@
-//! The optimiser of a spec, and what all have in common: the mean over micro-batches and the clipping.
+//! The optimiser of a spec. Averaging over micro-batches and gradient clipping are common to all.
 
-use super::Gradients;
 use super::adafactor::{Adafactor, Settings};
 use super::adamw::AdamW;
+use super::gradients::Gradients;
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use diffusion::weights::Variables;
 use domain::train::OptimizerSpec;
 use std::collections::BTreeMap;
 
-/// Moves weights, and holds the state it needs to.
+/// An optimiser with its state.
 #[derive(Debug)]
 pub struct Optimiser {
+    /// 0: no clipping.
     max_grad_norm: f64,
     rule: Rule,
 }
 
+/// The update rule, with its moments.
 #[derive(Debug)]
 enum Rule {
     AdamW(AdamW),
@@ -23,10 +25,10 @@ enum Rule {
 }
 
 impl Optimiser {
-    /// A fresh state for these parameters.
+    /// A new optimiser with moments of zero for `variables`.
     ///
     /// # Errors
-    /// candle's.
+    /// Fails if the moments do not fit in memory.
     pub fn new(spec: &OptimizerSpec, variables: &Variables) -> Result<Self> {
         let rule = match *spec {
             OptimizerSpec::AdamW { beta1, beta2, epsilon, weight_decay, moments, .. } => {
@@ -40,11 +42,11 @@ impl Optimiser {
         Ok(Self { max_grad_norm: spec.max_grad_norm(), rule })
     }
 
-    /// One update at learning rate `rate`, of the mean of `parts` summed gradients, clipped to the largest norm.
-    /// Returns the norm before clipping.
+    /// One update at learning rate `rate`. `gradients` is the sum of `parts` micro-batches; their mean is clipped to
+    /// `max_grad_norm`. Returns the norm of the mean before clipping.
     ///
     /// # Errors
-    /// A parameter without a gradient; a norm that is not finite (nothing is changed then).
+    /// Fails if a parameter has no gradient, or if the norm is not finite; in the second case nothing is changed.
     pub fn update(
         &mut self,
         variables: &Variables,
@@ -57,12 +59,12 @@ impl Optimiser {
         Ok(norm)
     }
 
-    /// As [`Optimiser::update`], of summed gradients divided by `divisor`. Where their norm is not finite, nothing is
-    /// changed.
+    /// As [`Optimiser::update`], with gradients divided by `divisor`: the number of micro-batches times the loss scale.
+    /// If the norm is not finite, it is returned and nothing is changed.
     ///
     /// # Errors
-    /// A parameter without a gradient.
-    pub fn update_if_finite(
+    /// Fails if a parameter has no gradient.
+    pub(crate) fn update_if_finite(
         &mut self,
         variables: &Variables,
         gradients: &Gradients,
@@ -74,8 +76,8 @@ impl Optimiser {
         if !norm.is_finite() {
             return Ok(norm);
         }
-        let too_long = self.max_grad_norm > 0.0 && norm > self.max_grad_norm;
-        let scale = if too_long { mean * self.max_grad_norm / norm } else { mean };
+        let clips = self.max_grad_norm > 0.0 && norm > self.max_grad_norm;
+        let scale = if clips { mean * self.max_grad_norm / norm } else { mean };
         match &mut self.rule {
             Rule::AdamW(rule) => rule.update(variables, gradients, scale, rate)?,
             Rule::Adafactor(rule) => rule.update(variables, gradients, scale, rate)?,
@@ -83,22 +85,22 @@ impl Optimiser {
         Ok(norm)
     }
 
-    /// The state as tensors to save.
+    /// The moments and the number of updates, as tensors to save.
     ///
     /// # Errors
-    /// candle's.
-    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+    /// Fails if a tensor operation does.
+    pub(crate) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         match &self.rule {
             Rule::AdamW(rule) => rule.state(),
             Rule::Adafactor(rule) => rule.state(),
         }
     }
 
-    /// Takes up a saved state.
+    /// Restores what [`Optimiser::state`] gave.
     ///
     /// # Errors
-    /// A part of the state that is missing or has another size.
-    pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+    /// Fails if a tensor is missing or has another size.
+    pub(crate) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         match &mut self.rule {
             Rule::AdamW(rule) => rule.restore(state),
             Rule::Adafactor(rule) => rule.restore(state),
@@ -121,7 +123,7 @@ mod tests {
         gradients
     }
 
-    fn goes_on_from_its_saved_state(spec: &OptimizerSpec) {
+    fn resumes_from_its_saved_state(spec: &OptimizerSpec) {
         let start = Tensor::new(&[[30f32, 40.0], [0.0, 0.0]], &Device::Cpu).expect("tensor");
         let w = Var::from_tensor(&start).expect("var");
         let variables = Variables::from([("w".to_owned(), w.clone())]);
@@ -139,21 +141,20 @@ mod tests {
     }
 
     #[test]
-    fn adamw_goes_on_from_its_saved_state() {
-        goes_on_from_its_saved_state(&OptimizerSpec::default());
+    fn adamw_resumes_from_its_saved_state() {
+        resumes_from_its_saved_state(&OptimizerSpec::default());
     }
 
     #[test]
-    fn adafactor_goes_on_from_its_saved_state() {
+    fn adafactor_resumes_from_its_saved_state() {
         let spec =
             |more: &str| serde_json::from_str(&format!("{{\"kind\": \"adafactor\"{more}}}")).expect("a spec");
-        goes_on_from_its_saved_state(&spec(""));
-        goes_on_from_its_saved_state(&spec(", \"beta1\": 0.9"));
+        resumes_from_its_saved_state(&spec(""));
+        resumes_from_its_saved_state(&spec(", \"beta1\": 0.9"));
     }
 
-    /// A gradient that is not finite moves nothing.
     #[test]
-    fn infinite_gradients_are_refused() {
+    fn a_gradient_that_is_not_finite_is_an_error_and_changes_no_weight() {
         let start = Tensor::new(&[f32::MAX, f32::MAX], &Device::Cpu).expect("tensor");
         let w = Var::from_tensor(&start).expect("var");
         let variables = Variables::from([("w".to_owned(), w.clone())]);

@@ -1,16 +1,16 @@
-//! The learning rate over a run.
+//! The learning-rate schedule of a run.
 
 use domain::train::{LearningRateSchedule, TrainSpec};
 
-/// The rate of update `step` (the first is 0).
+/// The learning rate of update `step`, counted from 0: linear warm-up, then the schedule of the spec.
 #[must_use]
-pub fn learning_rate(spec: &TrainSpec, step: u32) -> f64 {
+pub(crate) fn learning_rate(spec: &TrainSpec, step: u32) -> f64 {
     let warmup = spec.learning_rate.warmup_steps;
     let full = spec.effective_rate();
     if step < warmup {
         return full * f64::from(step + 1) / f64::from(warmup);
     }
-    // From 0 after warm-up to 1 after the last update.
+    // 0 at the first update after warm-up, 1 after the last update.
     let progress = f64::from(step - warmup) / f64::from((spec.steps - warmup).max(1));
     match spec.learning_rate.schedule {
         LearningRateSchedule::Constant => full,

@@ -6,50 +6,33 @@ use diffusion::pipeline::Settings;
 use image::RgbImage;
 use std::ops::ControlFlow;
 
-/// Callbacks of a training run. An error from any of them ends the run. All but two default to no-ops.
+/// Callbacks of a training run. An error from any of them ends the run. All except `model` and `retire` default to
+/// no-ops.
 pub trait Callbacks {
     /// `done` of `total` examples are encoded.
-    ///
-    /// # Errors
-    /// Ends the run.
     fn encoding(&mut self, _done: usize, _total: usize) -> Result<()> {
         Ok(())
     }
 
     /// The run starts at this step: 0, or the step of its saved state.
-    ///
-    /// # Errors
-    /// Ends the run.
     fn begin(&mut self, _step: u32) -> Result<()> {
         Ok(())
     }
 
     /// A step is done. `Break` makes the run save its state and stop.
-    ///
-    /// # Errors
-    /// Ends the run.
     fn step(&mut self, _step: u32, _metrics: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
 
     /// Sample images of the weights after `step` steps, one per prompt of the spec.
-    ///
-    /// # Errors
-    /// Ends the run.
     fn samples(&mut self, _step: u32, _settings: &Settings, _images: &[RgbImage]) -> Result<()> {
         Ok(())
     }
 
     /// A model is saved.
-    ///
-    /// # Errors
-    /// Ends the run.
     fn model(&mut self, model: &SavedModel) -> Result<()>;
 
-    /// Whether rotation may delete the model of `step`: `false` while anything refers to it. On `true` the implementation
-    /// has removed its own references.
-    ///
-    /// # Errors
-    /// Ends the run.
+    /// Whether rotation may delete the model of `step`: `false` while anything refers to it. On `true` the
+    /// implementation has removed its own references.
     fn retire(&mut self, step: u32) -> Result<bool>;
 }

@@ -1,5 +1,5 @@
-//! Runs that diverge: which micro-batch gave a loss or gradient that is not finite, and whether the weights before it can
-//! be saved.
+//! Runs that diverge: which micro-batch gave a non-finite loss or gradient, and whether the weights before it can be
+//! saved.
 
 use super::callbacks::Callbacks;
 use super::networks::Networks;
@@ -10,7 +10,7 @@ use crate::optim::Gradients;
 use anyhow::{Result, anyhow};
 use domain::train::TrainSpec;
 
-/// Where a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunPosition {
     /// Updates made.
@@ -60,9 +60,9 @@ pub(super) struct Diverged<'a, 'b> {
 }
 
 impl Diverged<'_, '_> {
-    /// The error that ends the run. If the weights still give a finite loss on the micro-batch before, the fault lies with
-    /// this micro-batch, and the weights are saved. Otherwise the last update broke them, and the last checkpoint on disk
-    /// stays the last good one.
+    /// The error that ends the run. If the weights still give a finite loss on the previous step's micro-batch, this
+    /// micro-batch is the cause, and the weights are saved. Otherwise the last update is the cause, and the newest
+    /// checkpoint on disk stays the last good one.
     ///
     /// # Errors
     /// Fails if the weights cannot be examined or saved.
@@ -78,15 +78,15 @@ impl Diverged<'_, '_> {
         let problem = format!("{what} at step {step}, micro-batch {part}: {}", batches.describe(&batch)?);
         if step == first {
             return Ok(anyhow!(
-                "{problem}; no update was made since the run started or resumed: nothing is lost"
+                "{problem}; no update was made since the run started or resumed, so nothing is lost"
             ));
         }
         let before = batches.get(self.position.batch_number(step - 1, 0))?;
         let (loss, _) = self.networks.validate(self.networks.policy.unet(), &[before])?;
         if !loss.is_finite() {
             return Ok(anyhow!(
-                "{problem}; the update before broke the weights: lower learning_rate.rate. The last good checkpoint is the \
-                 newest in {} before step {step}",
+                "{problem}; the update before it made the weights unusable: lower learning_rate.rate. The last good \
+                 checkpoint is the newest in {} before step {step}",
                 self.paths.run.display()
             ));
         }
@@ -94,7 +94,7 @@ impl Diverged<'_, '_> {
         callbacks.model(&model)?;
         save_state(&self.paths.run, self.spec, step, self.state)?;
         Ok(anyhow!(
-            "{problem}; the weights before this step are sound and saved in {}",
+            "{problem}; the weights before this step are finite and saved in {}",
             model.folder.display()
         ))
     }

@@ -1,4 +1,4 @@
-//! How far two sets of images lie apart: features of both, then the distances.
+//! Distances between two sets of images: features of both sides, then FID, KID and CMMD.
 
 use crate::data::sets::draw;
 use anyhow::{Context, Result, bail, ensure};
@@ -21,36 +21,37 @@ use std::path::{Path, PathBuf};
 pub enum Side {
     /// Image files.
     Files(Vec<PathBuf>),
-    /// Images at hand.
+    /// Images in memory.
     Images(Vec<RgbImage>),
-    /// What numpy wrote of another time's images.
+    /// A `.npz` file with mean and covariance of features.
     Statistics(PathBuf),
 }
 
-/// Word before a set of the bundled world.
+/// Prefix of a set of the bundled world.
 const SHAPES: &str = "shapes:";
 
 impl Side {
-    /// Of what a command line says: a folder, a `.npz` file, or `shapes:SET:COUNT[:SEED]`, whose winners are meant.
+    /// Parses a folder of images, a `.npz` file, or `shapes:SET:COUNT[:SEED]`, which stands for the winners of the set.
+    /// `recursive` includes the folders below.
     ///
     /// # Errors
-    /// There is no such thing.
+    /// Fails if the text is none of these, or if the folder has no images.
     pub fn parse(text: &str, recursive: bool) -> Result<Self> {
         let path = Path::new(text);
         if let Some(set) = text.strip_prefix(SHAPES) {
-            return of_shapes(set).with_context(|| format!("{text:?} is no set of the bundled world"));
+            return of_shapes(set).with_context(|| format!("{text:?} is not a set of the bundled world"));
         }
         if path.extension().is_some_and(|extension| extension == "npz") {
             return Ok(Self::Statistics(path.to_owned()));
         }
         ensure!(
             path.is_dir(),
-            "{text:?} is no folder: give a folder of images, a .npz file of statistics, or {SHAPES}SET:COUNT"
+            "{text:?} is not a folder: give a folder of images, a .npz file of statistics, or {SHAPES}SET:COUNT[:SEED]"
         );
         Ok(Self::Files(images_of(path, recursive)?))
     }
 
-    /// How many images there are to be looked at.
+    /// Number of images whose features have to be computed; 0 for statistics.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -61,89 +62,91 @@ impl Side {
     }
 }
 
+/// Draws `SET:COUNT[:SEED]`.
 fn of_shapes(text: &str) -> Result<Side> {
-    let mut words = text.split(':');
+    let mut fields = text.split(':');
     let spec = serde_json::json!({
         "source": "shapes",
-        "set": words.next().unwrap_or_default(),
-        "count": words.next().context("the count is missing: shapes:SET:COUNT")?.parse::<u32>()?,
-        "seed": words.next().map_or(Ok(0), str::parse::<u64>)?,
+        "set": fields.next().unwrap_or_default(),
+        "count": fields.next().context("the count is missing: use shapes:SET:COUNT")?.parse::<u32>()?,
+        "seed": fields.next().map_or(Ok(0), str::parse::<u64>)?,
     });
-    ensure!(words.next().is_none(), "it has too many parts: shapes:SET:COUNT:SEED");
+    ensure!(fields.next().is_none(), "there are too many fields: use shapes:SET:COUNT:SEED");
     let DataSpec::Shapes { set, count, seed } = serde_json::from_value(spec)? else {
-        bail!("only sets of the bundled world are drawn: shapes:SET:COUNT:SEED");
+        bail!("use shapes:SET:COUNT:SEED");
     };
     let examples = draw(set, seed, 0..u64::from(count));
     Ok(Side::Images(examples.into_iter().map(|example| example.winner).collect()))
 }
 
-/// How to compare.
+/// The settings of a comparison.
 #[derive(Clone, Debug)]
 pub struct FidSettings {
-    /// Inception's weights; without them the CLIP's features are compared, which is not FID.
+    /// Inception's weights. Without them the features are CLIP's, and the distance is not FID.
     pub weights: Option<PathBuf>,
-    /// Whose FID.
+    /// The implementation of FID whose resizing and scaling are reproduced.
     pub mode: Mode,
-    /// Folder of a CLIP for use without weights.
+    /// Folder of the CLIP that is used without Inception's weights.
     pub clip: PathBuf,
-    /// Images at a time.
+    /// Images per batch.
     pub batch: usize,
-    /// Subsets of the kernel distance.
+    /// Number of subsets of the kernel distance.
     pub subsets: usize,
-    /// Images in a subset at most.
+    /// Largest number of images in a subset.
     pub subset_size: usize,
-    /// Of the subsets' draws.
+    /// Seed of the choice of subsets.
     pub seed: u64,
 }
 
-/// What was found, with all that is needed to find it again.
+/// The distances between two sides, and how they were computed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FidReport {
-    /// What the first distance is called. Only Inception's features make it FID.
+    /// Name of the Frechet distance: FID with Inception's features, another with CLIP's.
     pub metric: String,
-    /// What looked at the images.
+    /// The network of the features, and its file or folder.
     pub features: String,
-    /// Whose way of resizing and scaling, where it is FID.
+    /// The implementation of FID that was reproduced; `None` with CLIP's features.
     pub mode: Option<String>,
-    /// Images of each side; none of statistics, which do not say.
+    /// Number of images of each side; `None` for statistics without a count.
     pub images: [Option<usize>; 2],
     /// The Frechet distance.
     pub frechet: f64,
-    /// The kernel distance over subsets (KID where it is of Inception's features); none of statistics.
+    /// The kernel distance over subsets, KID with Inception's features; `None` if a side is statistics.
     pub kernel: Option<KernelReport>,
-    /// 1000 times the kernel distance of CMMD, on the CLIP's features.
+    /// CMMD: 1000 times the kernel distance on CLIP's features; `None` with Inception's features.
     pub cmmd: Option<f64>,
-    /// What the reader should know.
+    /// Warnings for the reader of the numbers.
     pub warnings: Vec<String>,
 }
 
 /// A kernel distance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KernelReport {
-    /// What it is called.
+    /// Name of the distance.
     pub metric: String,
     /// Mean over the subsets.
     pub mean: f64,
-    /// Their standard deviation.
+    /// Standard deviation over the subsets.
     pub deviation: f64,
-    /// How many.
+    /// Number of subsets.
     pub subsets: usize,
-    /// Images of each side in one.
+    /// Images of each side in a subset.
     pub subset_size: usize,
 }
 
-/// Statistics of a side, and its features where there are images.
+/// The features of a side and their statistics.
 #[derive(Debug)]
-pub struct Seen {
-    /// Mean and covariance.
+pub struct SideFeatures {
+    /// Mean and covariance of the features.
     pub statistics: Statistics,
+    /// `None` for a side that was read as statistics.
     features: Option<Features>,
 }
 
-/// The network that looks.
+/// Loads the network that computes the features.
 ///
 /// # Errors
-/// Its weights cannot be read.
+/// Fails if its weights cannot be read.
 pub fn open_extractor(settings: &FidSettings, device: &Device) -> Result<Extractor> {
     Ok(match &settings.weights {
         Some(file) => {
@@ -153,73 +156,59 @@ pub fn open_extractor(settings: &FidSettings, device: &Device) -> Result<Extract
         }
         None => {
             let clip = Clip::load(&settings.clip, device)
-                .context("the bundled CLIP, whose features are compared without --weights")?;
+                .context("the bundled CLIP, which computes the features without --weights")?;
             Extractor::Clip(Box::new(clip))
         }
     })
 }
 
-/// Looks at a side. `progress` hears how many images are done and can stop: then the result is `None`.
+/// Computes or reads the features of a side. `progress` receives the number of images done, and can interrupt: then the
+/// result is `None`.
 ///
 /// # Errors
-/// An image or file that cannot be read.
-pub fn look(
+/// Fails if an image or file cannot be read.
+pub fn features_of(
     side: &Side,
     extractor: &Extractor,
     batch: usize,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Result<Option<Seen>> {
+) -> Result<Option<SideFeatures>> {
     let features = match side {
         Side::Statistics(file) => {
-            return Ok(Some(Seen { statistics: read_statistics(file)?, features: None }));
+            return Ok(Some(SideFeatures { statistics: read_statistics(file)?, features: None }));
         }
         Side::Files(files) => extract(extractor, files.len(), batch, |i| open_image(&files[i]), progress)?,
         Side::Images(images) => extract(extractor, images.len(), batch, |i| Ok(images[i].clone()), progress)?,
     };
     let Some(features) = features else { return Ok(None) };
-    Ok(Some(Seen { statistics: Statistics::of(&features)?, features: Some(features) }))
+    Ok(Some(SideFeatures { statistics: Statistics::of(&features)?, features: Some(features) }))
 }
 
-/// The distances of two sides.
+/// The distances between two sides.
 ///
 /// # Errors
-/// Sides that cannot be compared.
-pub fn compare(a: &Seen, b: &Seen, extractor: &Extractor, settings: &FidSettings) -> Result<FidReport> {
+/// Fails if the sides have features of different widths, or too few images.
+pub fn compare(
+    a: &SideFeatures,
+    b: &SideFeatures,
+    extractor: &Extractor,
+    settings: &FidSettings,
+) -> Result<FidReport> {
     let inception = matches!(extractor, Extractor::Inception(..));
-    let mut warnings = Vec::new();
-    for (name, side) in [("A", a), ("B", b)] {
-        match side.statistics.count {
-            Some(count) if count < TRUSTED_COUNT => warnings.push(format!(
-                "{name} has {count} images: below {TRUSTED_COUNT} the Frechet distance is larger than it should be, and \
-                 comparable only at equal counts; trust the kernel distance rather"
-            )),
-            None => warnings.push(format!(
-                "{name} is statistics: that they are of the same features, made the same way, cannot be checked"
-            )),
-            Some(_) => {}
-        }
-    }
-    if !inception {
-        warnings.push(
-            "without --weights the bundled CLIP looked at the images: these numbers are not FID, and cannot be compared \
-             with published ones"
-                .to_owned(),
-        );
-    }
     let mut kernel = None;
-    let mut distance = None;
+    let mut cmmd_distance = None;
     if let (Some(a), Some(b)) = (&a.features, &b.features) {
         let mut noise = Noise::new(settings.seed);
-        let of = kernel_distance(a, b, settings.subsets, settings.subset_size, |n| noise.below(n))?;
+        let distance = kernel_distance(a, b, settings.subsets, settings.subset_size, |n| noise.below(n))?;
         kernel = Some(KernelReport {
             metric: if inception { "KID" } else { "kernel distance on CLIP features (not KID)" }.to_owned(),
-            mean: of.mean,
-            deviation: of.deviation,
-            subsets: of.subsets,
-            subset_size: of.subset_size,
+            mean: distance.mean,
+            deviation: distance.deviation,
+            subsets: distance.subsets,
+            subset_size: distance.subset_size,
         });
         if !inception {
-            distance = Some(cmmd(a, b)?);
+            cmmd_distance = Some(cmmd(a, b)?);
         }
     }
     Ok(FidReport {
@@ -232,27 +221,52 @@ pub fn compare(a: &Seen, b: &Seen, extractor: &Extractor, settings: &FidSettings
         images: [a.statistics.count, b.statistics.count],
         frechet: frechet_distance(&a.statistics, &b.statistics)?,
         kernel,
-        cmmd: distance,
-        warnings,
+        cmmd: cmmd_distance,
+        warnings: warnings([a, b], inception),
     })
 }
 
-/// Both sides, looked at and compared.
+/// What limits the meaning of the distances.
+fn warnings([a, b]: [&SideFeatures; 2], inception: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, side) in [("A", a), ("B", b)] {
+        match side.statistics.count {
+            Some(count) if count < TRUSTED_COUNT => warnings.push(format!(
+                "{name} has {count} images: below {TRUSTED_COUNT} the Frechet distance is biased upwards, and only \
+                 comparable at equal counts; prefer the kernel distance"
+            )),
+            None => warnings.push(format!(
+                "{name} is statistics: whether they come from the same features and preparation cannot be checked"
+            )),
+            Some(_) => {}
+        }
+    }
+    if !inception {
+        warnings.push(
+            "without --weights the features are those of the bundled CLIP: these numbers are not FID, and not comparable \
+             with published ones"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// The distances between two sides, from images to report.
 ///
 /// # Errors
-/// What cannot be read or compared, or that somebody asked to stop.
-pub fn fid(
+/// Fails if a side cannot be read or compared, or if `progress` interrupts.
+pub(super) fn fid(
     [a, b]: [&Side; 2],
     settings: &FidSettings,
     device: &Device,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<FidReport> {
     let extractor = open_extractor(settings, device)?;
-    let first = look(a, &extractor, settings.batch, progress)?;
+    let first = features_of(a, &extractor, settings.batch, progress)?;
     let before = a.count();
-    let second = look(b, &extractor, settings.batch, &mut |done| progress(before + done))?;
+    let second = features_of(b, &extractor, settings.batch, &mut |done| progress(before + done))?;
     match (first, second) {
         (Some(a), Some(b)) => compare(&a, &b, &extractor, settings),
-        _ => bail!("stopped"),
+        _ => bail!("interrupted"),
     }
 }

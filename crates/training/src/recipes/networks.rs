@@ -17,12 +17,12 @@ use domain::run::metric;
 use domain::train::{Objective, TrainSpec};
 use std::path::PathBuf;
 
-/// Policy and reference with the objective that compares them.
+/// Policy and reference, with the objective that compares them.
 #[derive(Debug)]
-pub struct Networks {
+pub(super) struct Networks {
     pub(super) policy: Policy,
     pub(super) schedule: Schedule,
-    /// Folder of the start checkpoint's UNet, whose config each saved model repeats.
+    /// Folder of the start checkpoint's UNet, whose config each saved model copies.
     unet_folder: PathBuf,
     reference: Option<Unet>,
     objective: Objective,
@@ -34,7 +34,7 @@ impl Networks {
     ///
     /// # Errors
     /// Fails if a model cannot be read.
-    pub fn open(spec: &TrainSpec, paths: &RunPaths, device: &Device) -> Result<Self> {
+    pub(super) fn open(spec: &TrainSpec, paths: &RunPaths, device: &Device) -> Result<Self> {
         let unet_folder = paths.start.part("unet")?;
         let policy = Policy::open(spec, &paths.start, device)?;
         let reference = match spec.objective.is_preference() {
@@ -45,20 +45,20 @@ impl Networks {
         Ok(Self { policy, schedule, unet_folder, reference, objective, options: PassOptions::of(spec) })
     }
 
-    /// Errors and loss of the policy on a micro-batch, to be differentiated.
+    /// Denoising errors and loss of the policy on a micro-batch, to be differentiated.
     ///
     /// # Errors
     /// Fails if a tensor operation does, for lack of memory for example.
-    pub fn run(&self, batch: &Batch) -> Result<(Forward<'_>, Loss)> {
+    pub(super) fn run(&self, batch: &Batch) -> Result<(Forward<'_>, Loss)> {
         self.run_with(self.policy.unet(), batch, self.options)
     }
 
-    /// Mean loss of `unet` in the policy's place, and its mean implicit accuracy for a preference objective, without
-    /// gradients.
+    /// Mean loss of `unet` in place of the policy, without gradients, and for a preference objective its mean implicit
+    /// accuracy.
     ///
     /// # Errors
     /// Fails if a tensor operation does, for lack of memory for example.
-    pub fn validate(&self, unet: &Unet, batches: &[Batch]) -> Result<(f64, Option<f64>)> {
+    pub(super) fn validate(&self, unet: &Unet, batches: &[Batch]) -> Result<(f64, Option<f64>)> {
         let (mut sum, mut accuracies) = (0.0, Vec::new());
         for batch in batches {
             let (_, loss) =

@@ -1,4 +1,4 @@
-//! The objective that a spec asks for, on the errors of a micro-batch.
+//! The objective of a spec, computed from the denoising errors of a micro-batch.
 
 use crate::data::batch::Batch;
 use crate::forward::Forward;
@@ -9,22 +9,23 @@ use diffusion::config::Prediction;
 use diffusion::schedule::Schedule;
 use domain::train::{Objective, SnrClamp, Weighting};
 
-/// The objective of one micro-batch, from its denoising errors.
+/// The loss of one micro-batch.
 ///
 /// # Errors
-/// The micro-batch lacks what the objective compares.
+/// Fails if a preference objective gets no losers or no reference, or if an objective with weights gets no CLIP
+/// features.
 pub fn objective(
-    asked: &Objective,
+    objective: &Objective,
     schedule: &Schedule,
     forward: &Forward<'_>,
     batch: &Batch,
 ) -> Result<Loss> {
     let weights = || -> Result<Tensor> {
-        let Weighting { tau, embedding } = asked.weighting().context("the objective has no weighting")?;
-        let [winner, loser, text] = batch.clip.as_ref().context("the batch has no CLIP embeddings")?;
-        Ok(contrast_weights(winner, loser, text, embedding, tau)?)
+        let Weighting { tau, embedding } = objective.weighting().context("the objective has no weights")?;
+        let features = batch.clip.as_ref().context("the micro-batch has no CLIP features")?;
+        Ok(contrast_weights(features, embedding, tau)?)
     };
-    Ok(match *asked {
+    Ok(match *objective {
         Objective::Denoise { snr_clamp } => {
             denoise(&forward.winner(), &timestep_weights(schedule, snr_clamp, &batch.timesteps))?
         }
@@ -35,17 +36,17 @@ pub fn objective(
     })
 }
 
-/// Weight of each timestep's error: clamp(SNR, min, max), divided by what turns it into the space of the
-/// prediction (SNR for the noise, SNR + 1 for v), and scaled so that the mean over all timesteps is 1.
+/// Weights of the errors at these timesteps: clamp(SNR, min, max) / SNR for a noise prediction and / (SNR + 1) for a
+/// v-prediction (Hang et al. 2023, Min-SNR), scaled so that the mean over all timesteps is 1.
 fn timestep_weights(schedule: &Schedule, clamp: Option<SnrClamp>, timesteps: &[usize]) -> Vec<f32> {
     let Some(SnrClamp { min, max }) = clamp else { return vec![1.0; timesteps.len()] };
     let weight = |t: usize| {
         let snr = schedule.signal_to_noise(t);
-        let space = match schedule.prediction() {
+        let divisor = match schedule.prediction() {
             Prediction::Epsilon => snr,
             Prediction::VPrediction => snr + 1.0,
         };
-        snr.clamp(min, max) / space
+        snr.clamp(min, max) / divisor
     };
     let mean = (0..schedule.timesteps()).map(weight).sum::<f64>() / schedule.timesteps() as f64;
     timesteps.iter().map(|&t| (weight(t) / mean) as f32).collect()

@@ -7,11 +7,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// Deletes the models up to `step` that are neither among the `keep` newest nor `best`, and that the callbacks retire.
-/// Later ones were made by a process that died, and will be made again.
+/// Models of later steps are left: an attempt that crashed made them, and the run will make them again.
 ///
 /// # Errors
 /// Fails if a folder cannot be read or deleted, or a callback fails.
-pub fn rotate(
+pub(super) fn rotate(
     run: &Path,
     step: u32,
     keep: u32,
@@ -23,14 +23,14 @@ pub fn rotate(
     steps.retain(|&at| at <= step);
     steps.sort_unstable_by(|a, b| b.cmp(a));
     for &old in steps.iter().skip(keep as usize).filter(|&&at| Some(at) != best) {
-        // The row goes before the files: a row without files must not exist.
+        // The callback deletes the row before the files are deleted, because a row must always have its files.
         if !callbacks.retire(old)? {
             continue;
         }
         let folder = run_folder::model(run, old);
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
+                return Err(error).with_context(|| format!("cannot delete {}", folder.display()));
             }
             _ => {}
         }

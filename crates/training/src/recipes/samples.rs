@@ -1,4 +1,4 @@
-//! Sample images of a run: the same prompts and noise at every step, so that they can be compared.
+//! Sample images of a run, from the same prompts and noise at every step, so that they can be compared.
 
 use super::callbacks::Callbacks;
 use super::run_paths::RunPaths;
@@ -36,7 +36,7 @@ impl<'a> Sampler<'a> {
             seed: SAMPLE_SEED,
         });
         let pipeline = if spec.sample_every > 0 {
-            // A placeholder: `draw` replaces the UNet before each use.
+            // A placeholder, which `draw` replaces before each use.
             let parameters = Parameters::random(0, device);
             let unet = Unet::new(&parameters.root(), policy.unet().config().clone())?;
             Some(TextToImage::with_unet(unet, &paths.start, device)?)

@@ -1,10 +1,10 @@
 //! Means of a step's metrics over its micro-batches.
 
-use crate::collective::Collective;
+use crate::collective::ProcessGroup;
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// Sums and counts by metric.
+/// Sum and count of each metric's values.
 #[derive(Default)]
 pub(super) struct StepMetrics(BTreeMap<&'static str, (f64, u32)>);
 
@@ -15,10 +15,10 @@ impl StepMetrics {
         *count += 1;
     }
 
-    /// Replaces the means of this process by those over all processes that train together.
-    pub(super) fn mean_over(&mut self, collective: &Collective) -> Result<()> {
+    /// Replaces the means of this process by the means over all processes that train together.
+    pub(super) fn mean_over(&mut self, group: &ProcessGroup) -> Result<()> {
         let mut means: Vec<f64> = self.means().into_iter().map(|(_, mean)| mean).collect();
-        collective.mean(&mut means)?;
+        group.mean(&mut means)?;
         self.0.values_mut().zip(means).for_each(|(entry, mean)| *entry = (mean, 1));
         Ok(())
     }

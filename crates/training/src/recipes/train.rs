@@ -8,7 +8,7 @@ use super::run_paths::RunPaths;
 use super::samples::Sampler;
 use super::step_metrics::StepMetrics;
 use crate::checkpoint::{State, load_state, save_state};
-use crate::collective::Collective;
+use crate::collective::ProcessGroup;
 use crate::data::batch::{Batch, Batches};
 use crate::data::encoded::EncodedSet;
 use crate::data::votes::as_files;
@@ -40,25 +40,26 @@ pub fn train(
     device: &Device,
     callbacks: &mut dyn Callbacks,
 ) -> Result<Ending> {
-    train_together(spec, paths, device, &Collective::alone(), callbacks)
+    train_together(spec, paths, device, &ProcessGroup::alone(), callbacks)
 }
 
-/// Trains as one of several processes that make each update together. They share the folders; the leader writes to them.
+/// Trains as one of several processes that make each update together. They share the folders of `paths`; rank 0 writes
+/// to them.
 ///
 /// # Errors
-/// Fails if the spec is invalid, a model cannot be read, a loss or gradient is not finite (the last good checkpoint stays
-/// on disk), another process is lost, or a callback fails.
+/// Fails if the spec is invalid, a model cannot be read, a loss or gradient is not finite (the last good checkpoint
+/// stays on disk), another process is lost, or a callback fails.
 pub fn train_together(
     spec: &TrainSpec,
     paths: &RunPaths,
     device: &Device,
-    collective: &Collective,
+    group: &ProcessGroup,
     callbacks: &mut dyn Callbacks,
 ) -> Result<Ending> {
     spec.validate()?;
-    let share = collective.share(spec.gradient_accumulation)?;
+    let share = group.share(spec.gradient_accumulation)?;
     let networks = Networks::open(spec, paths, device)?;
-    let set = encode(spec, paths, device, collective, callbacks)?;
+    let set = encode(spec, paths, device, group, callbacks)?;
     let vae = VaeConfig::read(&paths.start.part("vae")?.join("config.json"))?;
     let batches = Batches::new(&set, spec, &networks.schedule, &vae, device)?;
     let held_out = batches.held_out()?;
@@ -81,7 +82,7 @@ pub fn train_together(
     let run = Run {
         spec,
         paths,
-        collective,
+        group,
         share,
         networks: &networks,
         batches,
@@ -91,19 +92,20 @@ pub fn train_together(
         position,
         callbacks,
     };
-    run.to_the_end()
+    run.finish()
 }
 
-/// Encodes the set into the cache. The leader does; the other processes then find it there.
+/// Encodes the set into the cache. Rank 0 encodes; the other processes wait, and find the set in the cache.
 fn encode(
     spec: &TrainSpec,
     paths: &RunPaths,
     device: &Device,
-    collective: &Collective,
+    group: &ProcessGroup,
     callbacks: &mut dyn Callbacks,
 ) -> Result<EncodedSet> {
-    if !collective.leads() {
-        collective.agree(false)?;
+    // The other ranks wait here for the broadcast below.
+    if !group.leads() {
+        group.broadcast(false)?;
     }
     let set = EncodedSet::prepare(
         &as_files(&spec.data, &paths.run)?,
@@ -114,8 +116,8 @@ fn encode(
         device,
         &mut |done, total| callbacks.encoding(done, total),
     )?;
-    if collective.leads() {
-        collective.agree(true)?;
+    if group.leads() {
+        group.broadcast(true)?;
     }
     Ok(set)
 }
@@ -124,7 +126,7 @@ fn encode(
 struct Run<'a> {
     spec: &'a TrainSpec,
     paths: &'a RunPaths,
-    collective: &'a Collective,
+    group: &'a ProcessGroup,
     /// The micro-batches of each step that this process computes.
     share: Range<u32>,
     networks: &'a Networks,
@@ -138,8 +140,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(mut self) -> Result<Ending> {
-        if self.position.step == 0 && !self.spec.from_nothing && self.collective.leads() {
+    /// Trains until the last step, or until a callback stops the run.
+    fn finish(mut self) -> Result<Ending> {
+        if self.position.step == 0 && !self.spec.from_nothing && self.group.leads() {
             self.draw_samples()?;
         }
         while self.position.step < self.spec.steps {
@@ -158,8 +161,8 @@ impl Run<'_> {
     fn update(&mut self) -> Result<StepMetrics> {
         let factor = self.state.loss_scale.map_or(1.0, |scale| scale.factor());
         let (mut gradients, mut metrics) = self.gradients(factor)?;
-        gradients.sum_over(self.collective)?;
-        metrics.mean_over(self.collective)?;
+        gradients.sum_over(self.group)?;
+        metrics.mean_over(self.group)?;
 
         let masters = self.networks.policy.masters();
         let rate = learning_rate(self.spec, self.position.step);
@@ -175,11 +178,11 @@ impl Run<'_> {
             let step = self.position.step;
             tracing::warn!(
                 step,
-                "gradients overflow in f16 at a loss scale of {factor}: no update, half the scale"
+                "gradients overflow in f16 at loss scale {factor}: the update is skipped and the scale halved"
             );
         } else {
             metrics.add(metric::GRAD_NORM, norm);
-            self.state.loss_scale.iter_mut().for_each(LossScale::held);
+            self.state.loss_scale.iter_mut().for_each(LossScale::updated);
             self.networks.policy.refresh()?;
             if let Some(average) = self.state.average.as_mut() {
                 average.update(masters)?;
@@ -213,7 +216,8 @@ impl Run<'_> {
         Ok((gradients, metrics))
     }
 
-    /// Validates, reports, draws samples and saves what is due after a step. Whether the run is to stop.
+    /// Validates, reports, draws samples and saves, as far as it is due after a step. Returns whether the run is to
+    /// stop.
     fn finish_step(&mut self, mut metrics: StepMetrics) -> Result<bool> {
         let step = self.position.step;
         let due = step == self.spec.steps || is_due(step, self.spec.checkpoint_every);
@@ -221,14 +225,14 @@ impl Run<'_> {
             self.validate(&mut metrics)?;
         }
         let requested = self.callbacks.step(step, &metrics.means())?;
-        let stops = self.collective.agree(requested.is_break())?;
-        if !self.collective.leads() {
+        let stops = self.group.broadcast(requested.is_break())?;
+        if !self.group.leads() {
             return Ok(stops);
         }
         if is_due(step, self.spec.sample_every) {
             self.draw_samples()?;
         }
-        // The state comes last: a process that dies before it makes the model again and rotates again.
+        // The state is saved last: after a crash before that, the resumed run repeats the model and the rotation.
         if due {
             self.save_model()?;
         }
@@ -244,7 +248,7 @@ impl Run<'_> {
         let (loss, accuracy) = self.networks.validate(&unet, &self.held_out)?;
         metrics.add(metric::VALIDATION_LOSS, loss);
         accuracy.iter().for_each(|&value| metrics.add(metric::VALIDATION_ACCURACY, value));
-        self.state.note(self.position.step, loss);
+        self.state.record_validation(self.position.step, loss);
         Ok(())
     }
 
@@ -277,5 +281,5 @@ impl Run<'_> {
 }
 
 fn is_due(step: u32, every: u32) -> bool {
-    every > 0 && step % every == 0
+    every > 0 && step.is_multiple_of(every)
 }

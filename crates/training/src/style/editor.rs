@@ -1,8 +1,9 @@
-//! Whoever edits: the bundled world's operators, InstructPix2Pix, or Prompt Diffusion.
+//! Editors of style sets: the bundled world's operators, InstructPix2Pix, and Prompt Diffusion.
 
 use anyhow::{Context, Error, Result, ensure};
 use candle_core::Device;
 use catalogue::local_models::LocalModels;
+use catalogue::samplers;
 use datasets::decode::decode;
 use diffusion::config::ControlNetConfig;
 use diffusion::controlnet::ControlNet;
@@ -10,7 +11,9 @@ use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{
     Edit, EditSettings, HintScale, InstructPix2Pix, PromptDiffusion, Query, QuerySettings, size_for,
 };
-use domain::style::{CAPTION, ClassicalStyle, EditorSpec, HintScale as HintScaleSpec, PromptDiffusionSpec};
+use domain::style::{
+    CAPTION, ClassicalStyle, EditorSpec, HintScale as HintScaleSpec, InstructPix2PixSpec, PromptDiffusionSpec,
+};
 use files::sha256;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -20,26 +23,26 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// An open editor.
+/// An editor, ready to edit.
 #[derive(Debug)]
-pub enum Editor {
-    /// Without weights.
+pub(super) enum Editor {
+    /// An operator of the bundled world, without weights.
     Classical(Style),
-    /// By an instruction, with a negative prompt.
-    InstructPix2Pix(Box<InstructPix2Pix>, EditSettings, String, String),
-    /// As an example pair shows.
-    PromptDiffusion(Box<PromptDiffusion>, Box<PromptDiffusionSpec>, [RgbImage; 2]),
+    /// Edits by an instruction.
+    InstructPix2Pix { editor: Box<InstructPix2Pix>, settings: EditSettings, spec: Box<InstructPix2PixSpec> },
+    /// Edits as an example pair (source, target) shows.
+    PromptDiffusion { editor: Box<PromptDiffusion>, spec: Box<PromptDiffusionSpec>, example: [RgbImage; 2] },
 }
 
-/// Hears of steps done, of all, and can stop.
+/// Receives the denoising steps done and their total, and can stop.
 type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 
 impl Editor {
-    /// Opens what a spec names.
+    /// Opens the editor of a spec.
     ///
     /// # Errors
-    /// A model, ControlNet or image that is missing, damaged or does not fit.
-    pub fn open(spec: &EditorSpec, models: &LocalModels, device: &Device) -> Result<Self> {
+    /// Fails if a model, ControlNet or example image is missing, damaged or does not fit the others.
+    pub(super) fn open(spec: &EditorSpec, models: &LocalModels, device: &Device) -> Result<Self> {
         match spec {
             EditorSpec::Classical { style } => Ok(Self::Classical(match style {
                 ClassicalStyle::VanGogh => Style::VanGogh,
@@ -55,12 +58,11 @@ impl Editor {
                     guidance_scale: spec.guidance_scale,
                     image_guidance_scale: spec.image_guidance_scale,
                     sampler: match spec.sampler {
-                        Some(sampler) => sampler.as_str().parse().map_err(Error::msg)?,
+                        Some(sampler) => samplers::kind(sampler),
                         None => editor.sampler(),
                     },
                 };
-                let texts = (spec.instruction.clone(), spec.negative_prompt.clone());
-                Ok(Self::InstructPix2Pix(Box::new(editor), settings, texts.0, texts.1))
+                Ok(Self::InstructPix2Pix { editor: Box::new(editor), settings, spec: Box::new(spec.clone()) })
             }
             EditorSpec::PromptDiffusion(spec) => {
                 let example = [image(&spec.example[0])?, image(&spec.example[1])?];
@@ -76,22 +78,23 @@ impl Editor {
                 );
                 let controlnet = controlnet.context("editor.controlnet")?;
                 let editor = PromptDiffusion::new(&folders, controlnet, device).context("editor.model")?;
-                Ok(Self::PromptDiffusion(Box::new(editor), Box::new(spec.clone()), example))
+                Ok(Self::PromptDiffusion { editor: Box::new(editor), spec: Box::new(spec.clone()), example })
             }
         }
     }
 
-    /// SHA-256 of every file that decides what it makes, by the path in the spec or below the model.
+    /// SHA-256 of every file that decides the edits: `PART/FILE` of the model, `controlnet/FILE`, and `example/0` and
+    /// `example/1`.
     ///
     /// # Errors
-    /// One cannot be read.
-    pub fn files(spec: &EditorSpec, models: &LocalModels) -> Result<BTreeMap<String, String>> {
+    /// Fails if a file cannot be read.
+    pub(super) fn files(spec: &EditorSpec, models: &LocalModels) -> Result<BTreeMap<String, String>> {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut model = |name: &str, parts: &[&str]| -> Result<()> {
             let folders =
                 PartFolders::new(&models.named(name).context("editor.model")?, models.base_parts.as_deref());
             for part in parts {
-                for file in listed(&folders.part(part)?)? {
+                for file in files_in(&folders.part(part)?)? {
                     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     files.insert(format!("{part}/{name}"), file);
                 }
@@ -105,9 +108,7 @@ impl Editor {
             EditorSpec::PromptDiffusion(spec) => {
                 model(&spec.model, &parts)?;
                 let controlnet = models.named(&spec.controlnet).context("editor.controlnet")?;
-                let of_network =
-                    if controlnet.is_dir() { listed(&controlnet)? } else { vec![controlnet.clone()] };
-                for file in of_network {
+                for file in files_in(&controlnet)? {
                     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     files.insert(format!("controlnet/{name}"), file);
                 }
@@ -119,9 +120,8 @@ impl Editor {
         files.into_iter().map(|(name, file)| Ok((name, sha256::of_file(&file)?))).collect()
     }
 
-    /// What it is told of an image, for the list.
-    #[must_use]
-    pub fn told(spec: &EditorSpec, caption: &str) -> String {
+    /// The instruction for an image with this caption, as the list of pairs records it.
+    pub(super) fn instruction(spec: &EditorSpec, caption: &str) -> String {
         match spec {
             EditorSpec::Classical { style } => format!("{style:?}"),
             EditorSpec::InstructPix2Pix(spec) => spec.instruction.replace(CAPTION, caption),
@@ -129,11 +129,12 @@ impl Editor {
         }
     }
 
-    /// The loser and the winner; `None` if `progress` stopped it.
+    /// Edits an image. Returns the loser (the original, for `Classical` cropped to a square) and the winner; `None` if
+    /// `progress` stops.
     ///
     /// # Errors
-    /// An image that cannot be edited, or candle's.
-    pub fn edit(
+    /// Fails if the image cannot be edited, or if a tensor operation fails.
+    pub(super) fn edit(
         &self,
         original: &RgbImage,
         caption: &str,
@@ -142,20 +143,21 @@ impl Editor {
     ) -> Result<Option<[RgbImage; 2]>> {
         let edited = match self {
             Self::Classical(style) => {
-                let original = square(original);
-                let small = Image::from_pixels(original.clone().into_raw()).context("an image's size")?;
-                return Ok(Some([original, style.apply(&small, seed).to_image()]));
+                let original = crop_square(original);
+                let image = Image::from_pixels(original.clone().into_raw())
+                    .context("the image does not have the bundled world's size")?;
+                return Ok(Some([original, style.apply(&image, seed).to_image()]));
             }
-            Self::InstructPix2Pix(editor, settings, instruction, negative_prompt) => {
+            Self::InstructPix2Pix { editor, settings, spec } => {
                 let edit = Edit {
                     image: original.clone(),
-                    instruction: instruction.replace(CAPTION, caption),
-                    negative_prompt: negative_prompt.clone(),
+                    instruction: spec.instruction.replace(CAPTION, caption),
+                    negative_prompt: spec.negative_prompt.clone(),
                     seed,
                 };
                 editor.edit(&[edit], settings, progress)?
             }
-            Self::PromptDiffusion(editor, spec, example) => {
+            Self::PromptDiffusion { editor, spec, example } => {
                 let (width, height) = size_for(original, spec.short_side);
                 let query = Query {
                     image: original.clone(),
@@ -169,7 +171,7 @@ impl Editor {
                     height,
                     steps: spec.steps,
                     guidance_scale: spec.guidance_scale,
-                    sampler: spec.sampler.as_str().parse().map_err(Error::msg)?,
+                    sampler: samplers::kind(spec.sampler),
                     hint_scale: match spec.hint_scale {
                         HintScaleSpec::Signed => HintScale::Signed,
                         HintScaleSpec::Unit => HintScale::Unit,
@@ -182,8 +184,8 @@ impl Editor {
     }
 }
 
-/// The largest square in the middle, in the size of the bundled world's images.
-fn square(image: &RgbImage) -> RgbImage {
+/// The largest square in the middle, resized to the size of the bundled world's images.
+fn crop_square(image: &RgbImage) -> RgbImage {
     let side = SIDE as u32;
     let (width, height) = image.dimensions();
     if (width, height) == (side, side) {
@@ -200,8 +202,8 @@ fn image(file: &str) -> Result<RgbImage> {
     decode(&bytes).map_err(|problem| Error::msg(format!("editor.example: {file} {problem}")))
 }
 
-/// The files of a part's folder, or the file.
-fn listed(part: &Path) -> Result<Vec<PathBuf>> {
+/// The files of a folder, sorted, or the file itself.
+fn files_in(part: &Path) -> Result<Vec<PathBuf>> {
     if part.is_file() {
         return Ok(vec![part.to_owned()]);
     }
@@ -213,7 +215,7 @@ fn listed(part: &Path) -> Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
-    ensure!(!files.is_empty(), "{} is an empty folder", part.display());
+    ensure!(!files.is_empty(), "{} has no files", part.display());
     files.sort_unstable();
     Ok(files)
 }

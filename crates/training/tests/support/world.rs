@@ -1,4 +1,4 @@
-//! A model and a set that it learns from, as a run has them when it begins.
+//! The model, encoded set and schedule of a spec, as at the start of a run.
 
 use candle_core::{Device, Tensor};
 use diffusion::config::VaeConfig;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use training::data::batch::Batches;
 use training::data::encoded::EncodedSet;
 
-/// A model, what it learns from, and what is needed to deal batches.
+/// Everything that a run needs to deal micro-batches.
 pub(crate) struct World {
     pub(crate) folders: PartFolders,
     pub(crate) spec: TrainSpec,
@@ -20,7 +20,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Of a spec's text.
+    /// Encodes the set of `text`, a spec in TOML.
     pub(crate) fn new(folders: PartFolders, text: &str, with_clip: bool) -> Self {
         let spec: TrainSpec = toml::from_str(text).expect("a spec");
         spec.validate().expect("valid");
@@ -37,7 +37,7 @@ impl World {
     }
 
     pub(crate) fn batches(&self) -> Batches<'_> {
-        Batches::new(&self.set, &self.spec, &self.schedule, &self.vae, &Device::Cpu).expect("deals")
+        Batches::new(&self.set, &self.spec, &self.schedule, &self.vae, &Device::Cpu).expect("batches")
     }
 }
 

@@ -1,6 +1,6 @@
 //! An evaluation in a folder: `images/MODEL/INDEX.png`, `report.json`, `scores.csv`, `report.html`.
 
-use super::Contestant;
+use super::contestant::Contestant;
 use super::store::EvaluationStore;
 use anyhow::{Context, Result, ensure};
 use catalogue::images::png;
@@ -11,7 +11,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What the folder belongs to: `evaluation.json`.
+/// The spec and the models that the folder belongs to: `evaluation.json`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Manifest {
     spec: EvaluateSpec,

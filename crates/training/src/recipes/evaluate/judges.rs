@@ -1,14 +1,14 @@
-//! What images are scored by.
+//! The scorers of an evaluation: CLIP, the rule of the bundled world, and reward models.
 
 use super::prompts::Task;
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use candle_core::Device;
 use diffusion::part_folders::PartFolders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
 use evaluation::clip::Clip;
-use evaluation::preprocess::PillowImage;
-use evaluation::rewards::{Reward, RewardFiles};
+use evaluation::preprocess::PillowImage as ScoredImage;
+use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use image::RgbImage;
 use shapes::Image;
 use shapes::judge::judge;
@@ -16,30 +16,35 @@ use shapes::world::HeldOutPrompt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Scores of some images: of each metric one per image, none where the metric has nothing to say.
+/// Scores of some images: by metric, one per image, `None` where the metric does not apply.
 pub type Scores = BTreeMap<Metric, Vec<Option<f64>>>;
 
-/// Everything that judges.
+/// The scorers of an evaluation.
 #[derive(Debug)]
-pub struct Judges {
+pub(super) struct Judges {
     clip: Option<Clip>,
     rewards: Vec<(Metric, CachedReward)>,
 }
 
 impl Judges {
-    /// Those that a model brings, its CLIP, if it has one, and the bundled world's rule; and reward models, whose scores are
-    /// kept in `cache`.
+    /// Opens the CLIP of the model in `folders`, if it has one, and the reward models, whose scores are cached in the
+    /// folder `cache`.
     ///
     /// # Errors
-    /// A file that is missing or damaged.
-    pub fn of(folders: &PartFolders, rewards: &[RewardSpec], cache: &Path, device: &Device) -> Result<Self> {
+    /// Fails if a file is missing or damaged.
+    pub(super) fn open(
+        folders: &PartFolders,
+        rewards: &[RewardSpec],
+        cache: &Path,
+        device: &Device,
+    ) -> Result<Self> {
         let clip = match folders.part("clip") {
             Ok(folder) => Some(Clip::load(&folder, device)?),
             Err(_) => None,
         };
         let open = |spec: &RewardSpec| -> Result<(Metric, CachedReward)> {
-            // The two crates may not know each other: they meet in the names.
-            let kind = spec.metric.as_str().parse().map_err(Error::msg)?;
+            let kind = reward_kind(spec.metric)
+                .with_context(|| format!("rewards: {} is not a reward model", spec.metric.as_str()))?;
             let path = |path: &Option<String>| path.as_ref().map(PathBuf::from);
             let files = RewardFiles {
                 weights: PathBuf::from(&spec.weights),
@@ -54,23 +59,22 @@ impl Judges {
         Ok(Self { clip, rewards: rewards.iter().map(open).collect::<Result<_>>()? })
     }
 
-    /// What each metric's number is, for the report.
-    #[must_use]
-    pub fn statements(&self) -> BTreeMap<Metric, String> {
-        let by_clip = "cosine of image and prompt by the baseline's own CLIP, neither scaled nor clamped; not comparable \
-                       with figures by other networks";
+    /// What the numbers of each metric are, for the report.
+    pub(super) fn statements(&self) -> BTreeMap<Metric, String> {
+        let by_clip = "cosine of image and prompt by the baseline's CLIP, neither scaled nor clamped; not comparable with \
+                       the scores of other networks";
         let by_rule =
-            "1 where the image shows the asked shape and colour by the bundled world's rule, 0 elsewhere";
+            "1 if the image shows the shape and colour of the prompt by the bundled world's rule, 0 if not";
         let clip = self.clip.iter().map(|_| (Metric::ClipScore, by_clip.to_owned()));
         let rewards = self.rewards.iter().map(|(metric, cached)| (*metric, cached.reward().statement()));
         clip.chain([(Metric::ShapeAndColour, by_rule.to_owned())]).chain(rewards).collect()
     }
 
-    /// Scores images, each of its own task.
+    /// Scores images, one per task.
     ///
     /// # Errors
-    /// The networks'.
-    pub fn scores(&mut self, tasks: &[&Task], images: &[RgbImage]) -> Result<Scores> {
+    /// Fails if an image has no pixels, or if a scorer fails.
+    pub(super) fn scores(&mut self, tasks: &[&Task], images: &[RgbImage]) -> Result<Scores> {
         let mut scores = Scores::new();
         if images.is_empty() {
             return Ok(scores);
@@ -82,17 +86,17 @@ impl Judges {
         if let Some(clip) = &self.clip {
             scores.insert(Metric::ClipScore, known(clip.scores(images, &prompts)?));
         }
-        let seen = images.iter().map(|image| {
+        let scored_images = images.iter().map(|image| {
             let (width, height) = (image.width() as usize, image.height() as usize);
-            PillowImage::of_bytes(width, height, 3, image.as_raw().clone()).context("an image of no pixels")
+            ScoredImage::of_bytes(width, height, 3, image.as_raw().clone()).context("an image has no pixels")
         });
-        let seen = seen.collect::<Result<Vec<PillowImage>>>()?;
+        let scored_images = scored_images.collect::<Result<Vec<_>>>()?;
         for (metric, reward) in &mut self.rewards {
-            scores.insert(*metric, known(reward.scores(&seen, &prompts)?));
+            scores.insert(*metric, known(reward.scores(&scored_images, &prompts)?));
         }
         let rule = |(task, image): (&&Task, &RgbImage)| {
-            let right = task.held_out.as_ref().and_then(|asked| shows(asked, image))?;
-            Some(f64::from(u8::from(right)))
+            let satisfied = task.held_out.as_ref().and_then(|prompt| satisfies(image, prompt))?;
+            Some(f64::from(u8::from(satisfied)))
         };
         let rule: Vec<Option<f64>> = tasks.iter().zip(images).map(rule).collect();
         if rule.iter().any(Option::is_some) {
@@ -102,21 +106,41 @@ impl Judges {
     }
 }
 
-/// Whether an image shows the asked shape and colour; `None` if it is not of the bundled world's size.
-fn shows(asked: &HeldOutPrompt, image: &RgbImage) -> Option<bool> {
+/// The reward model of a metric; `None` for metrics that need none. `domain` and `evaluation` do not depend on each
+/// other, so their names meet here.
+fn reward_kind(metric: Metric) -> Option<RewardKind> {
+    match metric {
+        Metric::ClipScore | Metric::ShapeAndColour => None,
+        Metric::HpsV20 => Some(RewardKind::HpsV20),
+        Metric::HpsV21 => Some(RewardKind::HpsV21),
+        Metric::PickScore => Some(RewardKind::PickScore),
+        Metric::Aesthetic => Some(RewardKind::Aesthetic),
+        Metric::ClipScoreH14 => Some(RewardKind::ClipScoreH14),
+        Metric::ClipScoreL14 => Some(RewardKind::ClipScoreL14),
+        Metric::ImageReward => Some(RewardKind::ImageReward),
+    }
+}
+
+/// Whether an image shows the shape and colour of a prompt; `None` if it does not have the bundled world's size.
+fn satisfies(image: &RgbImage, prompt: &HeldOutPrompt) -> Option<bool> {
     let image = Image::from_pixels(image.as_raw().clone())?;
-    Some(judge(&image).satisfies(asked))
+    Some(judge(&image).satisfies(prompt))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::reward_kind;
     use domain::evaluate::Metric;
     use evaluation::rewards::RewardKind;
 
     #[test]
-    fn every_reward_model_of_the_contract_is_there_and_every_one_that_is_there_is_in_the_contract() {
-        let ours: Vec<&str> =
-            Metric::ALL.into_iter().filter(|metric| metric.is_reward()).map(Metric::as_str).collect();
-        assert_eq!(ours, RewardKind::ALL.map(RewardKind::as_str));
+    fn metrics_and_reward_models_use_the_same_names() {
+        for metric in Metric::ALL {
+            let kind = reward_kind(metric);
+            assert_eq!(kind.is_some(), metric.is_reward(), "{metric:?}");
+            assert!(kind.is_none_or(|kind| kind.as_str() == metric.as_str()), "{metric:?}");
+        }
+        let kinds: Vec<RewardKind> = Metric::ALL.into_iter().filter_map(reward_kind).collect();
+        assert_eq!(kinds, RewardKind::ALL);
     }
 }

@@ -1,15 +1,21 @@
-//! One evaluation, from spec to report: images of the same prompts and noise by every model, scores, comparison.
+//! One evaluation, from spec to report: images of the same prompts and noise by every model, scores, comparisons.
 //!
-//! Existing images are kept, and the report is a pure function of the images. So an evaluation that was killed resumes and
-//! ends in the same bytes as an undisturbed one.
+//! Existing images are kept, and the report is a pure function of the images. So an evaluation that was killed resumes
+//! and ends in the same bytes as an undisturbed one.
 
+mod agreement;
+mod comparison;
+mod contestant;
 mod folder;
 pub mod judges;
-pub mod page;
-pub mod prompts;
+mod page;
+mod prompts;
 pub mod report;
+mod scored;
 mod store;
+mod summary;
 
+pub use contestant::Contestant;
 pub use folder::FolderStore;
 pub use store::EvaluationStore;
 
@@ -26,27 +32,17 @@ use image::RgbImage;
 use judges::{Judges, Scores};
 use page::{page, table};
 use prompts::{Task, tasks};
-use report::{EvaluationReport, Scored};
+use report::EvaluationReport;
+use scored::Scored;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Images that are drawn and scored together.
+/// Images that are drawn and scored at a time.
 const BATCH: usize = 8;
 
-/// A model that is evaluated.
-#[derive(Clone, Debug)]
-pub struct Contestant {
-    /// The name in the report.
-    pub name: String,
-    /// SHA-256 of its weights.
-    pub sha256: String,
-    /// The folders of its parts.
-    pub folders: PartFolders,
-}
-
-/// Evaluates models, in the order of `spec.all_models()`. Scores of reward models are cached in `score_cache`. `progress`
-/// receives the number of images drawn and their total, and can interrupt: then the result is `None`, and the same call
-/// resumes later.
+/// Evaluates models, in the order of `spec.all_models()`. Scores of reward models are cached in `score_cache`.
+/// `progress` receives the number of images drawn and their total, and can interrupt: then the result is `None`, and
+/// the same call resumes later.
 ///
 /// # Errors
 /// Fails if the spec is invalid, a model or image cannot be read, or the store fails.
@@ -76,7 +72,7 @@ pub fn evaluate(
     }
 
     // One CLIP scores the images of all models: scores of different CLIPs cannot be compared.
-    let mut judges = Judges::of(&baseline.folders, &spec.rewards, score_cache, device)?;
+    let mut judges = Judges::open(&baseline.folders, &spec.rewards, score_cache, device)?;
     let mut scored = Vec::new();
     for (model, contestant) in contestants.iter().enumerate() {
         let files: Vec<PathBuf> =
@@ -90,8 +86,7 @@ pub fn evaluate(
         let (name, sha256) = (contestant.name.clone(), contestant.sha256.clone());
         scored.push(Scored { model: name, sha256, scores, fid: distance });
     }
-    let report = EvaluationReport::new(&tasks, spec.seed, &baseline.name, &scored);
-    let report = report.with_statements(judges.statements());
+    let report = EvaluationReport::new(&tasks, spec.seed, &baseline.name, &scored, judges.statements());
     write_report(&report, &tasks, &scored, store)?;
     Ok(Some(report))
 }
@@ -137,7 +132,7 @@ fn prompt(params: &GenerationParams) -> Prompt {
     Prompt { prompt: params.prompt.clone(), negative_prompt: None, seed: params.seed }
 }
 
-/// The settings of a spec, with the model's defaults for what it leaves open.
+/// The settings of a spec, with the model's defaults where it has none.
 fn settings(spec: &EvaluateSpec, defaults: &Defaults) -> Settings {
     Settings {
         width: defaults.width,
@@ -154,8 +149,8 @@ fn score(judges: &mut Judges, tasks: &[Task], files: &[PathBuf]) -> Result<Score
     for first in (0..tasks.len()).step_by(BATCH) {
         let batch: Vec<usize> = (first..(first + BATCH).min(tasks.len())).collect();
         let images = batch.iter().map(|&index| Ok(open_image(&files[index])?)).collect::<Result<Vec<_>>>()?;
-        let asked: Vec<&Task> = batch.iter().map(|&index| &tasks[index]).collect();
-        for (metric, scores) in judges.scores(&asked, &images)? {
+        let batch_tasks: Vec<&Task> = batch.iter().map(|&index| &tasks[index]).collect();
+        for (metric, scores) in judges.scores(&batch_tasks, &images)? {
             let column = all.entry(metric).or_insert_with(|| vec![None; tasks.len()]);
             batch.iter().zip(scores).for_each(|(&index, score)| column[index] = score);
         }
@@ -163,7 +158,8 @@ fn score(judges: &mut Judges, tasks: &[Task], files: &[PathBuf]) -> Result<Score
     Ok(all)
 }
 
-/// The distance of a model's images from the reference set, by the baseline's CLIP where no Inception is given.
+/// The distance of a model's images from the reference set, with the baseline's CLIP unless Inception's weights are
+/// given.
 fn distance(
     of: &FidSpec,
     files: Vec<PathBuf>,
@@ -195,7 +191,7 @@ fn write_report(
     let gallery = |model: &str, index: usize| -> Result<Vec<u8>> {
         let model = scored.iter().position(|of| of.model == model);
         let file =
-            store.image_file(model.context("the report names a model that is not evaluated")?, index)?;
+            store.image_file(model.context("the report names a model that was not evaluated")?, index)?;
         std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
     };
     let forms = [

@@ -1,7 +1,9 @@
-//! The report for people: one page with everything in it, and a table for spreadsheets.
+//! The report as an HTML page, and the scores as a CSV table.
 
+use super::comparison::{Comparison, Extreme};
 use super::prompts::Task;
-use super::report::{Comparison, EvaluationReport, Extreme, Scored};
+use super::report::EvaluationReport;
+use super::scored::Scored;
 use anyhow::{Context, Result};
 use askama::Template;
 use base64::Engine;
@@ -9,20 +11,21 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// The PNG file of a model's image of a prompt.
-pub type Gallery<'a> = &'a dyn Fn(&str, usize) -> Result<Vec<u8>>;
+/// Reads the PNG file of a model's image, by the model's name and the prompt's index.
+pub(super) type Gallery<'a> = &'a dyn Fn(&str, usize) -> Result<Vec<u8>>;
 
 #[derive(Template)]
 #[template(path = "evaluation.html")]
 struct Page<'a> {
     report: &'a EvaluationReport,
     sections: Vec<Section<'a>>,
+    /// Whether any prompt has a category.
     categories: bool,
-    /// What to bear in mind about the distances, each once.
+    /// Warnings about the distances, each once.
     warnings: BTreeSet<&'a str>,
 }
 
-/// A comparison with its images.
+/// The images of a comparison.
 struct Section<'a> {
     comparison: &'a Comparison,
     baseline: &'a str,
@@ -30,19 +33,19 @@ struct Section<'a> {
     lost: Vec<Pair<'a>>,
 }
 
-/// Two images of one prompt.
+/// Two images of one prompt, as data URLs.
 struct Pair<'a> {
     extreme: &'a Extreme,
     ours: String,
     theirs: String,
 }
 
-/// The page.
+/// The HTML page of a report, with its images inside.
 ///
 /// # Errors
-/// An image that cannot be read.
-pub fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<String> {
-    let address = |model: &str, index: usize| -> Result<String> {
+/// Fails if an image cannot be read.
+pub(super) fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<String> {
+    let data_url = |model: &str, index: usize| -> Result<String> {
         Ok(format!("data:image/png;base64,{}", STANDARD.encode(gallery(model, index)?)))
     };
     let mut sections = Vec::new();
@@ -50,8 +53,8 @@ pub fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<St
         let pairs = |extremes: &'a [Extreme]| -> Result<Vec<Pair<'a>>> {
             let mut pairs = Vec::new();
             for extreme in extremes {
-                let ours = address(&comparison.model, extreme.index)?;
-                pairs.push(Pair { extreme, ours, theirs: address(&report.baseline, extreme.index)? });
+                let ours = data_url(&comparison.model, extreme.index)?;
+                pairs.push(Pair { extreme, ours, theirs: data_url(&report.baseline, extreme.index)? });
             }
             Ok(pairs)
         };
@@ -61,12 +64,11 @@ pub fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<St
     let categories = report.comparisons.iter().any(|comparison| !comparison.categories.is_empty());
     let distances = report.models.iter().filter_map(|model| model.fid.as_ref());
     let warnings = distances.flat_map(|fid| &fid.warnings).map(String::as_str).collect();
-    Page { report, sections, categories, warnings }.render().context("the report's page")
+    Page { report, sections, categories, warnings }.render().context("cannot render the report's page")
 }
 
-/// Every score, a line each.
-#[must_use]
-pub fn table(tasks: &[Task], seed: u64, scored: &[Scored]) -> String {
+/// All scores as CSV, one line each.
+pub(super) fn table(tasks: &[Task], seed: u64, scored: &[Scored]) -> String {
     let mut text = "model,index,category,prompt,seed,metric,score\n".to_owned();
     for Scored { model, scores, .. } in scored {
         for (metric, scores) in scores {
@@ -82,7 +84,7 @@ pub fn table(tasks: &[Task], seed: u64, scored: &[Scored]) -> String {
     text
 }
 
-/// A value that may hold a comma, a quotation mark or a line's end (RFC 4180).
+/// A CSV field, quoted if it has a comma, a quotation mark or a line break (RFC 4180).
 fn cell(value: &str) -> String {
     if value.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", value.replace('"', "\"\""))
@@ -95,17 +97,19 @@ fn cell(value: &str) -> String {
 mod tests {
     use super::{cell, page};
     use crate::recipes::evaluate::prompts::Task;
-    use crate::recipes::evaluate::report::{EvaluationReport, Scored};
+    use crate::recipes::evaluate::report::EvaluationReport;
+    use crate::recipes::evaluate::scored::Scored;
     use domain::evaluate::Metric;
+    use std::collections::BTreeMap;
 
     #[test]
-    fn cells_are_quoted_where_they_must_be() {
+    fn csv_fields_are_quoted_if_needed() {
         assert_eq!(cell("plain"), "plain");
         assert_eq!(cell("a \"b\", c"), "\"a \"\"b\"\", c\"");
     }
 
     #[test]
-    fn the_page_holds_its_images_and_lets_no_prompt_be_markup() {
+    fn the_page_embeds_its_images_and_escapes_prompts() {
         let task = Task { prompt: "<b>bold</b>".to_owned(), category: "c".to_owned(), held_out: None };
         let scored = |model: &str, score| Scored {
             model: model.to_owned(),
@@ -114,7 +118,7 @@ mod tests {
             fid: None,
         };
         let models = [scored("base", 0.1), scored("tuned", 0.2)];
-        let report = EvaluationReport::new(&[task], 0, "base", &models);
+        let report = EvaluationReport::new(&[task], 0, "base", &models, BTreeMap::new());
         let page = page(&report, &|model, i| Ok(format!("{model} {i}").into_bytes())).expect("a page");
         assert_eq!(page.matches("data:image/png;base64,").count(), 2);
         assert!(page.contains("&#60;b&#62;bold") && !page.contains("<b>bold"), "{page}");

@@ -1,4 +1,4 @@
-//! The prompts of an evaluation, from wherever its spec says.
+//! The prompts of an evaluation, read or drawn as its spec says.
 
 use anyhow::{Context, Result, bail, ensure};
 use domain::evaluate::PromptSpec;
@@ -7,21 +7,20 @@ use serde::Deserialize;
 use shapes::world::{HeldOutPrompt, held_out_prompts};
 use std::path::Path;
 
-/// Seed of the choice among held-out prompts: the same for every model, so that they can be compared.
+/// Seed of the choice among held-out prompts. It is fixed, so that all evaluations use the same ones.
 const PROMPT_SEED: u64 = 777;
 
-/// HPSv2's styles, in the order of its paper's table.
+/// The styles of HPSv2's benchmark, in the order of the paper's table.
 const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
 
-/// A prompt, and what is known of it.
+/// A prompt to draw.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Task {
-    /// What to image.
-    pub prompt: String,
-    /// What kind of prompt it is; empty where nobody said.
-    pub category: String,
-    /// What the bundled world's rule needs to judge an image of it.
-    pub held_out: Option<HeldOutPrompt>,
+pub(super) struct Task {
+    pub(super) prompt: String,
+    /// Category of the prompt; empty where the source has none.
+    pub(super) category: String,
+    /// Shape and colour of the prompt, for the rule of the bundled world.
+    pub(super) held_out: Option<HeldOutPrompt>,
 }
 
 impl Task {
@@ -30,25 +29,26 @@ impl Task {
     }
 }
 
-/// Reads or draws them.
+/// Reads or draws the prompts of a spec.
 ///
 /// # Errors
-/// A file that cannot be read or is not what its source says, a prompt that is empty or too long, too many of them.
-pub fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
+/// Fails if a file cannot be read or has another format than its source, if there are no prompts or too many, or if one
+/// is empty or too long.
+pub(super) fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
     let tasks = match spec {
         PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, PROMPT_SEED)
             .into_iter()
-            .map(|asked| Task {
-                prompt: asked.caption.clone(),
-                category: asked.shape.to_string(),
-                held_out: Some(asked),
+            .map(|held_out| Task {
+                prompt: held_out.caption.clone(),
+                category: held_out.shape.to_string(),
+                held_out: Some(held_out),
             })
             .collect(),
         PromptSpec::List { prompts } => prompts.iter().map(|prompt| Task::new(prompt, "")).collect(),
         PromptSpec::HpsBenchmark { folder, per_style } => hps(Path::new(folder), *per_style)?,
         PromptSpec::Parti { file, count } => {
-            let most = count.map_or(usize::MAX, |count| count as usize);
-            parti(&read(Path::new(file))?).with_context(|| file.clone())?.into_iter().take(most).collect()
+            let limit = count.map_or(usize::MAX, |count| count as usize);
+            parti(&read(Path::new(file))?).with_context(|| file.clone())?.into_iter().take(limit).collect()
         }
         PromptSpec::Text { file } => {
             let text = read(Path::new(file))?;
@@ -61,7 +61,7 @@ pub fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
     ensure!(!tasks.is_empty(), "there are no prompts");
     ensure!(
         tasks.len() <= MAX_PROMPTS as usize,
-        "there are {} prompts: at most {MAX_PROMPTS} are taken",
+        "there are {} prompts: use at most {MAX_PROMPTS}",
         tasks.len()
     );
     for (i, task) in tasks.iter().enumerate() {
@@ -80,27 +80,24 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// A list of prompts per style, as HPSv2's data set has them.
+/// Reads HPSv2's benchmark: one JSON list of prompts per style.
 fn hps(folder: &Path, per_style: Option<u32>) -> Result<Vec<Task>> {
-    let most = per_style.map_or(usize::MAX, |count| count as usize);
+    let limit = per_style.map_or(usize::MAX, |count| count as usize);
     let mut tasks = Vec::new();
     for style in STYLES {
         let file = folder.join(format!("{style}.json"));
         let prompts: Vec<String> = serde_json::from_str(&read(&file)?)
-            .with_context(|| format!("{} is no list of prompts", file.display()))?;
-        tasks.extend(prompts.iter().take(most).map(|prompt| Task::new(prompt, style)));
+            .with_context(|| format!("{} is not a JSON list of prompts", file.display()))?;
+        tasks.extend(prompts.iter().take(limit).map(|prompt| Task::new(prompt, style)));
     }
     Ok(tasks)
 }
 
-/// Tab-separated without quoting: some prompts hold a quotation mark.
+/// Parses PartiPrompts: tab-separated, without quoting (some prompts contain quotation marks).
 fn parti(text: &str) -> Result<Vec<Task>> {
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap_or_default().split('\t').map(str::trim).collect();
-    ensure!(
-        header.starts_with(&["Prompt", "Category"]),
-        "does not begin with the columns Prompt and Category"
-    );
+    ensure!(header.starts_with(&["Prompt", "Category"]), "the first two columns are not Prompt and Category");
     lines
         .enumerate()
         .filter(|(_, line)| !line.is_empty())
@@ -122,6 +119,7 @@ struct Line {
     category: String,
 }
 
+/// Parses one JSON object per line.
 fn json_lines(text: &str) -> Result<Vec<Task>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
@@ -138,7 +136,7 @@ mod tests {
     use domain::evaluate::PromptSpec;
 
     #[test]
-    fn every_source_gives_prompts_with_categories() {
+    fn prompts_and_categories_of_every_source() {
         let folder = tempfile::tempdir().expect("a folder");
         for style in super::STYLES {
             std::fs::write(folder.path().join(format!("{style}.json")), r#"["one", "two"]"#)

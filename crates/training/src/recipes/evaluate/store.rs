@@ -7,8 +7,8 @@ use domain::image::GenerationParams;
 use image::RgbImage;
 use std::path::PathBuf;
 
-/// Images, scores and reports of an evaluation: files of a folder (`FolderStore`), or rows and artifacts of the database
-/// (the worker's). Models and prompts go by their index. An image exists completely or not at all.
+/// Images, scores and reports of an evaluation: files of a folder (`FolderStore`), or rows and artifacts of the
+/// database (the worker's). Models and prompts go by their index. An image exists completely or not at all.
 pub trait EvaluationStore {
     /// Which of a model's images exist, one per prompt. Called once per model, before its images are drawn.
     ///
