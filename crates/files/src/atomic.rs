@@ -100,10 +100,7 @@ pub fn make_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Syncs a folder, so that the names in it survive a power loss.
-///
-/// # Errors
-/// Fails if the folder cannot be opened or synced.
-pub fn sync_folder(folder: &Path) -> Result<(), Error> {
+fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::at(folder))
 }
 

@@ -102,33 +102,33 @@ impl ImportCommand {
     /// Writes the parts of the source and the record of their origin into a folder.
     fn import(&self, out: &Path, base: Option<&Base>) -> Result<()> {
         let source = Path::new(&self.source);
-        let revision =
-            if source.is_file() {
-                self.refuse_repository_flags("a file")?;
-                self.import_file(source, out, base)?;
-                None
-            } else if source.is_dir() {
-                self.refuse_repository_flags("a folder")?;
-                self.refuse_single_file_flags()?;
-                copy_model(&file_names(source, LEVELS)?, self.selection(), out, &mut |name| {
-                    Ok(source.join(name))
-                })
-                .with_context(|| source.display().to_string())?;
-                None
-            } else {
-                ensure!(
-                    is_repository(&self.source),
-                    "{} is neither a file, nor a folder, nor the name of a repository (OWNER/NAME)",
-                    self.source
-                );
-                let snapshot =
-                    Hub::new(&self.hub)?.snapshot(RepoType::Model, &self.source, &self.revision)?;
-                self.import_snapshot(&snapshot, out, base)?;
-                Some(snapshot.commit)
-            };
+        let mut revision = None;
+        if source.is_file() {
+            self.refuse_repository_flags("a file")?;
+            self.import_file(source, out, base)?;
+        } else if source.is_dir() {
+            self.refuse_repository_flags("a folder")?;
+            self.import_folder(source, out)?;
+        } else {
+            ensure!(
+                is_repository(&self.source),
+                "{} is neither a file, nor a folder, nor the name of a repository (OWNER/NAME)",
+                self.source
+            );
+            let snapshot = Hub::new(&self.hub)?.snapshot(RepoType::Model, &self.source, &self.revision)?;
+            self.import_snapshot(&snapshot, out, base)?;
+            revision = Some(snapshot.commit);
+        }
         let base = base.filter(|_| self.unet_only).map(|base| base.name.clone());
         let origin = Origin { source: self.source.clone(), revision, base };
         Ok(write_atomically(&out.join(ORIGIN), &serde_json::to_vec_pretty(&origin)?)?)
+    }
+
+    fn import_folder(&self, folder: &Path, out: &Path) -> Result<()> {
+        self.refuse_single_file_flags()?;
+        let names = file_names(folder, LEVELS)?;
+        copy_model(&names, self.selection(), out, &mut |name| Ok(folder.join(name)))
+            .with_context(|| folder.display().to_string())
     }
 
     fn import_snapshot(&self, snapshot: &Snapshot, out: &Path, base: Option<&Base>) -> Result<()> {
