@@ -2,6 +2,7 @@
 //! decided here, once: where a model's parts are, how an image is stored, how a run's folder is laid out, and which
 //! data sets exist.
 
+pub mod comparison;
 pub mod dataset;
 pub mod dataset_catalogue;
 pub mod images;
@@ -10,3 +11,4 @@ pub mod models;
 pub mod models_folder;
 pub mod run_folder;
 pub mod samplers;
+pub mod world;

@@ -9,6 +9,7 @@ use crate::pages::layout::{Head, loaded};
 use crate::pages::questions::{Questions, selected};
 use domain::api::{Leaderboard, LeaderboardRow, Rating, WinRate};
 use domain::evaluate::Metric;
+use domain::preference::Question;
 use leptos::prelude::*;
 
 #[component]
@@ -16,7 +17,9 @@ pub(crate) fn LeaderboardPage() -> impl IntoView {
     let question = selected();
     view! {
         <Head title="Leaderboard" lead="Ratings from human votes, beside automatic scores." />
-        <Questions page="/leaderboard" current=question />
+        <Questions
+            address=|question: Question| format!("/leaderboard?question={}", question.as_str()) current=question
+        />
         {loaded(api::leaderboard(question), table)}
         {loaded(api::agreement(question), agreement)}
         {definitions()}

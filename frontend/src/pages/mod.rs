@@ -3,6 +3,7 @@
 
 mod agreement;
 mod app;
+mod compare;
 mod dataset;
 mod datasets;
 mod docs;
@@ -21,4 +22,5 @@ mod runs;
 mod shell;
 
 pub use app::App;
+pub use compare::RefusedForm;
 pub use shell::shell;

@@ -6,6 +6,7 @@ use crate::components::copy_line::CopyLine;
 use crate::components::evaluations::{ReportLink, with_report};
 use crate::components::note::Empty;
 use crate::format::{moment, query, score};
+use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded, origin};
 use domain::api::{ModelSummary, Page, run_page};
 use domain::evaluate::ReportFile;
@@ -99,7 +100,10 @@ fn ways_to_generate(model: &str) -> impl IntoView + use<> {
     let curl = format!("curl -sf '{}/generate?model={model}&prompt={prompt}&seed=1' -o out.png", origin());
     view! {
         <CopyLine text=curl />
-        <p><a class="button" href=format!("/playground?model={}", query(model))>"Generate"</a></p>
+        <p class="actions">
+            <a class="button" href=format!("/playground?model={}", query(model))>"Generate"</a>
+            <a class="button" href=compare_page(model)>"Judge against …"</a>
+        </p>
     }
 }
 

@@ -4,11 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 use domain::evaluate::PromptSpec;
 use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
 use serde::Deserialize;
-use shapes::world::{HeldOutPrompt, held_out_prompts};
+use shapes::world::{EVALUATION_SEED, HeldOutPrompt, held_out_prompts};
 use std::path::Path;
-
-/// Seed of the choice among held-out prompts. It is fixed, so that all evaluations use the same ones.
-const PROMPT_SEED: u64 = 777;
 
 /// The styles of HPSv2's benchmark, in the order of the paper's table.
 const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
@@ -36,7 +33,7 @@ impl Task {
 /// is empty or too long.
 pub(super) fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
     let tasks = match spec {
-        PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, PROMPT_SEED)
+        PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, EVALUATION_SEED)
             .into_iter()
             .map(|held_out| Task {
                 prompt: held_out.caption.clone(),
