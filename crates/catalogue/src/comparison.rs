@@ -62,8 +62,7 @@ impl Catalogue {
         }
         let prompts = self.comparison_prompts(contenders, request).await?;
         let Defaults { width, height, steps, guidance_scale, sampler } = first.defaults;
-        let settings =
-            prompts.settings.unwrap_or(Settings { width, height, steps, guidance_scale, sampler });
+        let settings = prompts.settings.unwrap_or(Settings { width, height, steps, guidance_scale, sampler });
         let mut spec = EvaluateSpec::of("", prompts.spec);
         spec.models = contenders.iter().map(|contender| contender.model.name.clone()).collect();
         spec.seed = prompts.seed;

@@ -8,10 +8,10 @@ mod judging;
 pub mod path;
 mod training;
 
+pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{GenerateRequest, GenerateResponse, GeneratedImage};
-pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
     VoteRequest, VoteResponse,

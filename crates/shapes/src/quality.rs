@@ -165,7 +165,8 @@ fn degrade(image: &Image, flaw: Flaw, random: &mut Random) -> Image {
     match flaw {
         Flaw::Blurred => {
             let sigma = random.between(1.8, 3.0);
-            let blurred: [_; 3] = std::array::from_fn(|index| Grid::WORLD.blur(&channel(&levels, index), sigma));
+            let blurred: [_; 3] =
+                std::array::from_fn(|index| Grid::WORLD.blur(&channel(&levels, index), sigma));
             levels = (0..levels.len()).map(|pixel| blurred.each_ref().map(|field| field[pixel])).collect();
         }
         Flaw::Noisy => {

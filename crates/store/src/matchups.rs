@@ -227,11 +227,7 @@ impl Store {
             .into_iter()
             .map(|image| {
                 let params = GenerationParams { seed: 0, ..image.params };
-                Ok(Variant {
-                    settings: params_sha256(&params)?,
-                    seed: image.params.seed,
-                    image: image.id,
-                })
+                Ok(Variant { settings: params_sha256(&params)?, seed: image.params.seed, image: image.id })
             })
             .collect()
     }

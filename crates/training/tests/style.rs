@@ -146,7 +146,8 @@ fn bundled_operators_keep_the_size_of_photographs() {
         .expect("a spec");
         assert_eq!(run(&spec).expect("a set").report.expect("a finished set").pairs, 2);
         for (index, size) in sizes.into_iter().enumerate() {
-            let open = |side: &str| image::open(out.join(format!("{side}/000000{index}.png"))).expect("an image");
+            let open =
+                |side: &str| image::open(out.join(format!("{side}/000000{index}.png"))).expect("an image");
             let (loser, winner) = (open("losers").to_rgb8(), open("winners").to_rgb8());
             assert_eq!((loser.dimensions(), winner.dimensions()), (size, size));
             let original = image::open(photographs.join(format!("{index}.png"))).expect("an image").to_rgb8();

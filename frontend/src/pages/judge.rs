@@ -25,10 +25,10 @@ pub(crate) fn JudgePage() -> impl IntoView {
 
 fn desk(question: Question, initial: NextMatchup) -> impl IntoView {
     let models = initial.models.clone();
-    let is_waiting =
-        initial.matchup.is_none() && initial.drawing.as_ref().is_some_and(|drawing| !drawing.state.is_final());
+    let is_waiting = initial.matchup.is_none()
+        && initial.drawing.as_ref().is_some_and(|drawing| !drawing.state.is_final());
     view! {
-        <Questions address=move |question| judge_page(question, &models) current=question />
+        <Questions address=move |question: Question| judge_page(question, &models) current=question />
         {scope(&initial.models)}
         // Outside the island, whose markup must be the same in the browser.
         {is_waiting.then(|| view! { <noscript><meta http-equiv="refresh" content="5" /></noscript> })}

@@ -32,10 +32,8 @@ async fn load(question: Question) -> ApiResult<(Leaderboard, Agreement)> {
 fn content((board, agreed): (Leaderboard, Agreement)) -> impl IntoView {
     // One column per metric that at least one model has a score of.
     let has = |row: &LeaderboardRow, metric| row.scores.iter().any(|score| score.metric == metric);
-    let metrics: Vec<Metric> = Metric::ALL
-        .into_iter()
-        .filter(|&metric| board.rows.iter().any(|row| has(row, metric)))
-        .collect();
+    let metrics: Vec<Metric> =
+        Metric::ALL.into_iter().filter(|&metric| board.rows.iter().any(|row| has(row, metric))).collect();
     view! {
         {table(board, &metrics)}
         {agreement(agreed)}

@@ -92,8 +92,7 @@ async fn contenders(state: &AppState, models: Vec<Model>) -> Result<Vec<Contende
     let mut contenders = Vec::with_capacity(models.len());
     for model in models {
         let files = state.catalogue.files(&model).await?;
-        let (defaults, _) =
-            check(&files).await.map_err(|problem| ApiError::field("models", problem))?;
+        let (defaults, _) = check(&files).await.map_err(|problem| ApiError::field("models", problem))?;
         contenders.push(Contender { model, folders: files.folders(), defaults });
     }
     Ok(contenders)

@@ -28,7 +28,9 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<&'static str,
     let model = models::default_model(&state).await?.ok_or_else(|| {
         ApiError::unavailable(match &state.default_model {
             Some(name) => {
-                format!("There is no default model {name:?}. Add it to the models folder and restart the server.")
+                format!(
+                    "There is no default model {name:?}. Add it to the models folder and restart the server."
+                )
             }
             None => "There is no model. Add one to the models folder and restart the server.".to_owned(),
         })

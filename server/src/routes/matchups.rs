@@ -3,9 +3,9 @@
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::rater::Rater;
+use crate::routes::comparisons::drawing_of;
 use crate::routes::file_schema::File;
 use crate::routes::images;
-use crate::routes::comparisons::drawing_of;
 use crate::routes::question::{DeskQuery, named_models};
 use crate::state::AppState;
 use axum::Json;

@@ -73,7 +73,8 @@ async fn models_with_images_are_judged_at_once_and_only_they() {
     while let Some(id) = shown["matchup"]["id"].as_str().map(str::to_owned) {
         assert_eq!(shown["models"], json!(["tuned-dpo", "tuned-contrast"]));
         let body = json!({ "choice": "left", "models": ["tuned-dpo", "tuned-contrast"] }).to_string();
-        let vote = app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201).json();
+        let vote =
+            app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201).json();
         assert!(vote["left_model"] != "other" && vote["right_model"] != "other", "{vote}");
         shown = vote["next"].clone();
         judged += 1;
@@ -146,7 +147,8 @@ async fn a_failed_job_is_shown_with_its_error() {
     let app = TestApp::start().await;
     app.sibling("one", "sft").await;
     post(&app, json!({ "models": ["one", "tiny"], "prompts": ["a cat"] }), 202).await;
-    let claim = app.store.claim_job("test", uuid::Uuid::from_u128(5), app.now(), std::time::Duration::from_secs(60));
+    let claim =
+        app.store.claim_job("test", uuid::Uuid::from_u128(5), app.now(), std::time::Duration::from_secs(60));
     let claim = claim.await.expect("a query").expect("the job");
     let ending = store::Ending::Failed("the disk is full".to_owned());
     app.store.finish_job(&claim, app.now(), &ending).await.expect("an end");
@@ -174,7 +176,8 @@ async fn prompts_are_given_unless_the_models_belong_to_the_bundled_world() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures/model");
     copy(Path::new(fixture), &folder.path().join("models/tiny"));
-    let config = r#"{ "num_inference_steps": 5, "guidance_scale": 4.0, "sampler": "euler", "world": "shapes" }"#;
+    let config =
+        r#"{ "num_inference_steps": 5, "guidance_scale": 4.0, "sampler": "euler", "world": "shapes" }"#;
     fs::write(folder.path().join("models/tiny/generation_config.json"), config).expect("written");
     let app = TestApp::start_in(folder, &[]).await;
     app.sibling("one", "sft").await;
@@ -258,7 +261,8 @@ async fn two_clicks_lead_from_a_model_to_its_judge_page() {
     assert!(position("tiny") < position("tuned-dpo") && position("tuned-dpo") < position("fresh"), "{page}");
 
     // Without prompts to draw, the page shows why and keeps what was entered.
-    let refused = form(&app, "", "/judge/compare", "model=fresh&against=&prompts=a+dog").await.expect(422).text();
+    let refused =
+        form(&app, "", "/judge/compare", "model=fresh&against=&prompts=a+dog").await.expect(422).text();
     assert!(refused.contains("press the button of a model") && refused.contains("a dog"), "{refused}");
     let fields = "model=fresh&against=tiny&images_per_prompt=many";
     let refused = form(&app, "", "/judge/compare", fields).await.expect(422).text();

@@ -128,7 +128,8 @@ async fn two_clicks_on_the_models_page_lead_to_the_judge_page_of_two_models() {
     let (app, browser) = tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/models"), DESKTOP, false);
-        browser.click_until("#tuned-contrast a[href^='/judge/compare']", "!!document.querySelector('.compare')");
+        browser
+            .click_until("#tuned-contrast a[href^='/judge/compare']", "!!document.querySelector('.compare')");
         browser.click_until("button[value=tuned-dpo]", "!!document.querySelector('.sides')");
         let search = browser.evaluate("decodeURIComponent(location.search)");
         assert_eq!(search, "?models=tuned-contrast,tuned-dpo");

@@ -91,7 +91,11 @@ impl Flow {
         // A narrow blur for the contour, a wide one for the strokes around it.
         let spread = |part: &Field| -> Field {
             let wide = grid.blur(part, 5.0 * grid.scale);
-            grid.blur(part, 1.5 * grid.scale).into_iter().zip(wide).map(|(narrow, wide)| narrow + 2.0 * wide).collect()
+            grid.blur(part, 1.5 * grid.scale)
+                .into_iter()
+                .zip(wide)
+                .map(|(narrow, wide)| narrow + 2.0 * wide)
+                .collect()
         };
         let [cosine, sine, energy] = tensor.each_ref().map(spread);
         let edge: Field = energy.iter().map(|energy| (energy / strongest * 9.0).min(1.0)).collect();

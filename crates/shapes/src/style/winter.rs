@@ -65,7 +65,8 @@ fn caps(grid: Grid, object: &[f32], random: &mut Random) -> Field {
     let Grid { width, height, scale } = grid;
     let thickness: Vec<f32> =
         heights(grid, random, 1.6).into_iter().map(|height| 2.1 + 4.0 * height.abs()).collect();
-    let above = |x: usize, y: usize, rows: usize| if y >= rows { object[(y - rows) * width + x] } else { 0.0 };
+    let above =
+        |x: usize, y: usize, rows: usize| if y >= rows { object[(y - rows) * width + x] } else { 0.0 };
     let deepest = (8.0 * scale).ceil() as usize;
     let lying = grid.field(|x, y| {
         let of_object = object[y * width + x];
