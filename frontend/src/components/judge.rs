@@ -306,41 +306,44 @@ fn NoPair(models: Vec<String>, drawing: RwSignal<Option<Drawing>>) -> impl IntoV
     let more = format!("/judge/compare?model={}", query(models.first().map_or("", String::as_str)));
     // The progress changes with every request, the rest only with the state.
     let state = Memo::new(move |_| drawing.read().as_ref().map(|drawing| drawing.state));
-    move || match state.get() {
-        Some(JobState::Failed) => {
-            let error = drawing.get_untracked().and_then(|drawing| drawing.error).unwrap_or_default();
-            view! {
+    move || {
+        let more = more.clone();
+        match state.get() {
+            Some(JobState::Failed) => {
+                let error = drawing.get_untracked().and_then(|drawing| drawing.error).unwrap_or_default();
+                view! {
                 <Empty title="The images could not be drawn">
                     <div class="note bad"><p>{error}</p></div>
-                    <p><a href=more.clone()>"Try again"</a>", or see the job in the "<a href="/runs">"queue"</a>"."</p>
+                    <p><a href=more>"Try again"</a>", or see the job in the "<a href="/runs">"queue"</a>"."</p>
                 </Empty>
             }
             .into_any()
-        }
-        Some(state) => {
-            let text = if state == JobState::Queued {
-                "The job waits for a worker. The first pair appears here as soon as its images exist."
-            } else {
-                "The first pair appears here as soon as its images exist."
-            };
-            view! {
-                <Empty title="Images are being drawn">
-                    <p><DrawingProgress drawing /></p>
-                    <p>{text}" "<a href="/runs">"Show the queue"</a></p>
+            }
+            Some(state) => {
+                let text = if state == JobState::Queued {
+                    "The job waits for a worker. The first pair appears here as soon as its images exist."
+                } else {
+                    "The first pair appears here as soon as its images exist."
+                };
+                view! {
+                    <Empty title="Images are being drawn">
+                        <p><DrawingProgress drawing /></p>
+                        <p>{text}" "<a href="/runs">"Show the queue"</a></p>
+                    </Empty>
+                }
+                .into_any()
+            }
+            None => view! {
+                <Empty title="No pairs left to judge">
+                    <p>
+                        "You have judged every pair of these images. "
+                        <a href=more>"Draw images of more prompts"</a>", or see the "
+                        <a href="/leaderboard">"leaderboard"</a>"."
+                    </p>
                 </Empty>
             }
-            .into_any()
+            .into_any(),
         }
-        None => view! {
-            <Empty title="No pairs left to judge">
-                <p>
-                    "You have judged every pair of these images. "
-                    <a href=more.clone()>"Draw images of more prompts"</a>", or see the "
-                    <a href="/leaderboard">"leaderboard"</a>"."
-                </p>
-            </Empty>
-        }
-        .into_any(),
     }
 }
 

@@ -196,7 +196,10 @@ async fn images_of_one_model_are_judged_and_become_training_data() {
     let comparison = post(&app, json!({ "models": ["tiny"], "prompts": ["a cat"] }), 202).await;
     assert_eq!((&comparison["images"], &comparison["judge_url"]), (&json!(4), &json!("/judge?models=tiny")));
     let spec = jobs(&app).await[0]["spec"].clone();
-    assert_eq!((&spec["models"], &spec["prompts"]["prompts"]), (&json!(["tiny"]), &json!(["a cat"; 4])));
+    assert_eq!(
+        (&spec["models"], &spec["prompts"]["prompts"]),
+        (&json!(["tiny"]), &json!(["a cat", "a cat", "a cat", "a cat"]))
+    );
     images(&app, &tiny, &["a cat", "a cat"], 0).await;
 
     let cookie = rater(&app).await;
