@@ -29,10 +29,11 @@ pub(crate) fn compare_page(model: &str) -> String {
 #[component]
 pub(crate) fn ComparePage() -> impl IntoView {
     let model = use_query_map().with_untracked(|fields| fields.get("model").unwrap_or_default());
-    loaded(api::models(), move |page| content(page, &model))
+    let refused = use_context::<RefusedForm>();
+    loaded(api::models(), move |page| content(page, &model, refused))
 }
 
-fn content(page: Page<ModelSummary>, named: &str) -> AnyView {
+fn content(page: Page<ModelSummary>, named: &str, refused: Option<RefusedForm>) -> AnyView {
     let models: Vec<ModelSummary> =
         page.items.into_iter().filter(|summary| summary.problem.is_none()).collect();
     if models.is_empty() {
@@ -46,13 +47,19 @@ fn content(page: Page<ModelSummary>, named: &str) -> AnyView {
     }
     let model = models.iter().find(|summary| summary.model.name == named).cloned();
     match model {
-        Some(model) => against(model, models).into_any(),
-        None => first_model(models).into_any(),
+        Some(model) => against(model, models, refused).into_any(),
+        None => first_model(models, refused).into_any(),
     }
 }
 
+/// Why the form was refused.
+fn problem(refused: Option<&RefusedForm>) -> impl IntoView + use<> {
+    let failure = refused.map(|refused| Failure { status: 422, detail: refused.detail.clone() });
+    failure.map(|failure| view! { <FailureNote failure /> })
+}
+
 /// The choice of the first model, for a page that names none.
-fn first_model(models: Vec<ModelSummary>) -> impl IntoView {
+fn first_model(models: Vec<ModelSummary>, refused: Option<RefusedForm>) -> impl IntoView {
     let links = models
         .into_iter()
         .map(|summary| {
@@ -67,13 +74,13 @@ fn first_model(models: Vec<ModelSummary>) -> impl IntoView {
         .collect_view();
     view! {
         <Head title="Judge two models" lead="Select the first model." />
+        {problem(refused.as_ref())}
         <div class="choices">{links}</div>
     }
 }
 
 /// The choice of the second model: the base first, then all others, then the model's own images.
-fn against(model: ModelSummary, models: Vec<ModelSummary>) -> impl IntoView {
-    let refused = use_context::<RefusedForm>();
+fn against(model: ModelSummary, models: Vec<ModelSummary>, refused: Option<RefusedForm>) -> impl IntoView {
     let ModelSummary { model, base_name, .. } = model;
     let mut others: Vec<ModelSummary> =
         models.into_iter().filter(|summary| summary.model.id != model.id).collect();
@@ -99,9 +106,7 @@ fn against(model: ModelSummary, models: Vec<ModelSummary>) -> impl IntoView {
             title=format!("Judge {}", model.name)
             lead="Select what to judge it against. Raters see two images of one prompt, and not which model made which."
         />
-        {refused.clone().map(|refused| {
-            view! { <FailureNote failure=Failure { status: 422, detail: refused.detail } /> }
-        })}
+        {problem(refused.as_ref())}
         <form class="compare" method="post" action="/judge/compare">
             <input type="hidden" name="model" value=model.name.clone() />
             <fieldset class="field">
