@@ -336,7 +336,7 @@ fn NoPair(models: Vec<String>, drawing: RwSignal<Option<Drawing>>) -> impl IntoV
             None => view! {
                 <Empty title="No pairs left to judge">
                     <p>
-                        "You have judged every pair of these images. "
+                        "You have judged every pair of images that exists for these models. "
                         <a href=more>"Draw images of more prompts"</a>", or see the "
                         <a href="/leaderboard">"leaderboard"</a>"."
                     </p>
@@ -352,7 +352,9 @@ fn NoPair(models: Vec<String>, drawing: RwSignal<Option<Drawing>>) -> impl IntoV
 fn DrawingProgress(drawing: RwSignal<Option<Drawing>>) -> impl IntoView {
     let step = Signal::derive(move || drawing.read().as_ref().map_or(0, |drawing| drawing.progress));
     let steps = Signal::derive(move || drawing.read().as_ref().map_or(0, |drawing| drawing.total));
-    view! { <Progress step steps /> }
+    // A job that no worker has claimed has no total yet.
+    let has_total = Memo::new(move |_| steps.get() > 0);
+    move || has_total.get().then(|| view! { <Progress step steps /> })
 }
 
 /// Below a pair: how many images are still drawn.
