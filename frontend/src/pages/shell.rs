@@ -20,7 +20,7 @@ const PAGES: [(&str, &str, &str); 6] = [
 
 /// Marks small images, which are enlarged to sharp squares; larger ones are smoothed. `load` events do not bubble, but are
 /// captured.
-const PIXELS: &str = "addEventListener('load',e=>{const i=e.target;if(i.tagName==='IMG')i.classList.toggle('pixels',i.naturalWidth<=128)},true)";
+const PIXELS: &str = "document.addEventListener('load',e=>{const i=e.target;if(i.tagName==='IMG')i.classList.toggle('pixels',i.naturalWidth<=128)},true)";
 
 /// The document with the page that the URL selects.
 pub fn shell(options: LeptosOptions) -> impl IntoView {

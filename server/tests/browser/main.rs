@@ -92,6 +92,8 @@ async fn a_rater_votes_by_click_and_by_key() {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/judge"), PHONE, false);
         browser.wait_for(HYDRATED);
+        // The images have 8 x 8 pixels, and are not smoothed.
+        browser.wait_for("[...document.querySelectorAll('.side img')].every(e => e.matches('.pixels'))");
         browser.click_until(".side", "!!document.querySelector('.reveal')");
         if let Some(folder) = &images {
             browser.keep_image(&folder.join("judge-reveal-390-light.png"));
