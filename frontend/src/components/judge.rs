@@ -303,7 +303,7 @@ fn AllJudged(votes: i64) -> impl IntoView {
 /// nothing is left.
 #[component]
 fn NoPair(models: Vec<String>, drawing: RwSignal<Option<Drawing>>) -> impl IntoView {
-    let more = format!("/judge/compare?model={}", query(models.first().map_or("", String::as_str)));
+    let more = format!("/judge/compare?prompts=&model={}", query(models.first().map_or("", String::as_str)));
     // The progress changes with every request, the rest only with the state.
     let state = Memo::new(move |_| drawing.read().as_ref().map(|drawing| drawing.state));
     move || {

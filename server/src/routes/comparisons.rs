@@ -22,7 +22,7 @@ const RECENT_JOBS: u32 = 100;
 
 /// Judge two models, or the images of one
 ///
-/// If the models have images to compare and the request has no prompts, nothing is drawn. Otherwise one evaluation job
+/// If the models have images to compare and the request has neither prompts nor seed, nothing is drawn. Otherwise one evaluation job
 /// draws the missing images, for every model with the same prompts and seeds. A request that is repeated while the job
 /// is unfinished gets the same job. One model gets several images per prompt, which are compared with each other: votes on
 /// them rank no model, but are training data like all votes.
