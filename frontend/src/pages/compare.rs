@@ -28,12 +28,19 @@ pub(crate) fn compare_page(model: &str) -> String {
 
 #[component]
 pub(crate) fn ComparePage() -> impl IntoView {
-    let model = use_query_map().with_untracked(|fields| fields.get("model").unwrap_or_default());
+    let (model, asks_for_prompts) = use_query_map()
+        .with_untracked(|fields| (fields.get("model").unwrap_or_default(), fields.get("prompts").is_some()));
     let refused = use_context::<RefusedForm>();
-    loaded(api::models(), move |page| content(page, &model, refused))
+    loaded(api::models(), move |page| content(page, &model, refused, asks_for_prompts))
 }
 
-fn content(page: Page<ModelSummary>, named: &str, refused: Option<RefusedForm>) -> AnyView {
+/// `asks_for_prompts`: whether the fields for prompts are unfolded.
+fn content(
+    page: Page<ModelSummary>,
+    named: &str,
+    refused: Option<RefusedForm>,
+    asks_for_prompts: bool,
+) -> AnyView {
     let models: Vec<ModelSummary> =
         page.items.into_iter().filter(|summary| summary.problem.is_none()).collect();
     if models.is_empty() {
@@ -47,7 +54,7 @@ fn content(page: Page<ModelSummary>, named: &str, refused: Option<RefusedForm>) 
     }
     let model = models.iter().find(|summary| summary.model.name == named).cloned();
     match model {
-        Some(model) => against(model, models, refused).into_any(),
+        Some(model) => against(model, models, refused, asks_for_prompts).into_any(),
         None => first_model(models, refused).into_any(),
     }
 }
@@ -80,7 +87,12 @@ fn first_model(models: Vec<ModelSummary>, refused: Option<RefusedForm>) -> impl 
 }
 
 /// The choice of the second model: the base first, then all others, then the model's own images.
-fn against(model: ModelSummary, models: Vec<ModelSummary>, refused: Option<RefusedForm>) -> impl IntoView {
+fn against(
+    model: ModelSummary,
+    models: Vec<ModelSummary>,
+    refused: Option<RefusedForm>,
+    asks_for_prompts: bool,
+) -> impl IntoView {
     let ModelSummary { model, base_name, .. } = model;
     let mut others: Vec<ModelSummary> =
         models.into_iter().filter(|summary| summary.model.id != model.id).collect();
@@ -122,14 +134,14 @@ fn against(model: ModelSummary, models: Vec<ModelSummary>, refused: Option<Refus
                 </div>
                 <p class="soft">"The votes rank no model, but are training data."</p>
             </fieldset>
-            {options(refused)}
+            {options(refused, asks_for_prompts)}
         </form>
     }
 }
 
-/// The prompts and the number of images, folded away unless the form was refused.
-fn options(refused: Option<RefusedForm>) -> impl IntoView {
-    let is_open = refused.is_some();
+/// The prompts and the number of images, folded away unless the form was refused or the address asks for prompts.
+fn options(refused: Option<RefusedForm>, asks_for_prompts: bool) -> impl IntoView {
+    let is_open = asks_for_prompts || refused.is_some();
     let (prompts, images) =
         refused.map(|refused| (refused.prompts, refused.images_per_prompt)).unwrap_or_default();
     view! {

@@ -280,6 +280,12 @@ async fn two_clicks_lead_from_a_model_to_its_judge_page() {
     let reply = form(&app, "", "/judge/compare", "model=tiny&against=tiny&prompts=a+cat").await.expect(303);
     assert_eq!(reply.header("location"), "/judge?models=tiny");
     assert_eq!(jobs(&app).await.len(), 2);
+    // From a desk without pairs, the fields for prompts are unfolded.
+    for (address, is_open) in [("?model=tiny", false), ("?prompts=&model=tiny", true)] {
+        let page = app.get(&format!("/judge/compare{address}")).await.expect(200).text();
+        let tag = page.split("<details").nth(1).and_then(|rest| rest.split('>').next()).expect("the fields");
+        assert_eq!(tag.contains("open"), is_open, "{tag}");
+    }
     // Without a model the page lists all of them.
     let page = app.get("/judge/compare").await.expect(200).text();
     assert!(page.contains("/judge/compare?model=tuned-dpo"), "{page}");
