@@ -171,7 +171,9 @@ async fn a_set_is_checked_before_a_run() {
     assert_eq!((&report["rows"]["pairs"], &report["with_loser"]), (&5.into(), &5.into()));
     assert_eq!(report["sizes"], serde_json::json!([{ "width": 64, "height": 64, "images": 10 }]));
     assert!(report["cost"]["trained"].as_u64() > Some(0) && report["cost"].get("seconds").is_none());
-    assert!(checked["contact_sheet"].as_str().is_some_and(|sheet| sheet.starts_with("data:image/jpeg;base64,")));
+    assert!(
+        checked["contact_sheet"].as_str().is_some_and(|sheet| sheet.starts_with("data:image/jpeg;base64,"))
+    );
     let json = serde_json::json!({ "data": { "source": "shapes", "set": "images", "count": 3 } }).to_string();
     assert_eq!(check(&json).await.expect(200).json()["report"]["with_loser"], 0);
 
