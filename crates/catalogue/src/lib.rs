@@ -4,9 +4,15 @@
 
 pub mod dataset;
 pub mod dataset_catalogue;
+pub mod evaluation_rows;
 pub mod images;
 pub mod local_models;
+pub mod metrics_file;
 pub mod models;
 pub mod models_folder;
+pub mod pull;
+pub mod register;
 pub mod run_folder;
+pub mod run_manifest;
+pub mod run_models;
 pub mod samplers;

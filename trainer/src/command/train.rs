@@ -3,7 +3,9 @@
 mod metrics_file;
 mod terminal;
 
+use super::register::register;
 use super::spec_file::read_spec;
+use crate::storage::StorageSettings;
 use anyhow::{Context, Result};
 use catalogue::local_models::{LocalModels, RUNS};
 use clap::Args;
@@ -42,6 +44,11 @@ pub(crate) struct TrainCommand {
     membership: Membership,
     #[command(flatten)]
     hub: HubSettings,
+    /// When the run ends, finished or stopped, bring it into the database (as the command `register`).
+    #[arg(long)]
+    register: bool,
+    #[command(flatten)]
+    storage: StorageSettings,
 }
 
 impl TrainCommand {
@@ -60,6 +67,10 @@ impl TrainCommand {
             spec.effective_rate(),
             paths.run.display()
         );
+        if self.register {
+            // A wrong address is reported now, not after the run.
+            self.storage.with_catalogue(&self.models.models, async |_| Ok(()))?;
+        }
         let collective = self.membership.meet(&device)?;
         if !collective.leads() {
             return train_together(&spec, &paths, &device, &collective, &mut NoReports).map(drop);
@@ -72,6 +83,11 @@ impl TrainCommand {
             Ending::Stopped(step) => {
                 terminal.finish(&format!("stopped after step {step}; rerun the command to resume"));
             }
+        }
+        if self.register {
+            let run = paths.run.canonicalize();
+            let run = run.with_context(|| format!("cannot read {}", paths.run.display()))?;
+            register(&self.storage, &self.models, &run.to_string_lossy(), None)?;
         }
         Ok(())
     }
