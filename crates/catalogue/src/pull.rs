@@ -97,10 +97,21 @@ impl Puller<'_> {
         };
         let out = out.map_or_else(|| Path::new(RUNS).join(name), Path::to_owned);
         ensure!(out.file_name().is_some(), "--out {}: end with the new folder's name", out.display());
-        ensure!(!out.exists(), "{} already exists: name another folder with --out, or remove it", out.display());
+        ensure!(
+            !out.exists(),
+            "{} already exists: name another folder with --out, or remove it",
+            out.display()
+        );
         match found {
             Found::Run(run, _) => self.run(&run, &out, depth).await?,
-            Found::Model(model) => self.model(&model, &out, depth).await?,
+            Found::Model(model) => {
+                ensure!(
+                    !has_weights(&self.local.models.join(&model.name), &model.sha256),
+                    "{:?} is a model of the models folder: commands find it there by its name",
+                    model.name
+                );
+                self.model(&model, &out, depth).await?;
+            }
         }
         Ok(out)
     }
@@ -195,12 +206,6 @@ impl Puller<'_> {
     }
 
     async fn model(&self, model: &Model, out: &Path, depth: usize) -> Result<()> {
-        let here = self.local.models.join(&model.name);
-        ensure!(
-            !has_weights(&here, &model.sha256),
-            "{:?} is a model of the models folder: commands find it there by its name",
-            model.name
-        );
         let from = self.catalogue.folder(model)?;
         let mut renamed = Renamed::default();
         let mut origin = Origin::read(&from)?;
@@ -231,9 +236,8 @@ impl Puller<'_> {
     async fn local_name(&self, written: &str, row: &str, depth: usize) -> Result<Option<String>> {
         let model = self.catalogue.store.find_model(row).await?;
         let model = model.with_context(|| format!("the model {row:?} is no longer in the database"))?;
-        let finds = |name: &str| {
-            self.local.named(name).is_ok_and(|folder| has_weights(&folder, &model.sha256))
-        };
+        let finds =
+            |name: &str| self.local.named(name).is_ok_and(|folder| has_weights(&folder, &model.sha256));
         if finds(written) {
             return Ok(None);
         }
@@ -245,7 +249,8 @@ impl Puller<'_> {
         Ok(Some(name))
     }
 
-    /// Copies a base into the folder of its name beside `out`, unless it is there.
+    /// Copies a base into the folder of its name beside `out`, unless it is there. That may be a model of the models
+    /// folder too.
     async fn beside(&self, out: &Path, base: &Model, depth: usize) -> Result<()> {
         let folder = out.parent().unwrap_or(Path::new("")).join(&base.name);
         if has_weights(&folder, &base.sha256) {
@@ -257,9 +262,8 @@ impl Puller<'_> {
             folder.display(),
             base.name
         );
-        // Models of the models folder too: an origin finds its base only beside itself.
-        let elsewhere = Self { local: &LocalModels { models: PathBuf::new(), base_parts: None }, ..*self };
-        Box::pin(elsewhere.model(base, &folder, depth + 1)).await
+        ensure!(depth < MAX_BASES, "the bases of this model form a cycle");
+        Box::pin(self.model(base, &folder, depth + 1)).await
     }
 }
 

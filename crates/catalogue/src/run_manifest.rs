@@ -35,9 +35,11 @@ impl RunManifest {
         }
         let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let manifest = serde_json::from_slice(&bytes);
-        Ok(Some(manifest.with_context(|| {
-            format!("{} is damaged: remove it to give the run a new id", file.display())
-        })?))
+        Ok(Some(
+            manifest.with_context(|| {
+                format!("{} is damaged: remove it to give the run a new id", file.display())
+            })?,
+        ))
     }
 
     /// Writes the manifest into a run's folder.

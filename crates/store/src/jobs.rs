@@ -55,27 +55,27 @@ impl Ending {
 macro_rules! insert_ended {
     ($tx:ident, $job:expr) => {{
         let job: &domain::job::Job = $job;
-        let spec = serde_json::to_string(&job.spec).map_err(|e| {
-            domain::problem::Problems::one("spec", format!("cannot be written as JSON: {e}"))
-        })?;
+        let spec = serde_json::to_string(&job.spec)
+            .map_err(|e| domain::problem::Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
         sqlx::query(
             "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, worker, progress, total, error, \
              created_at, started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-             ON CONFLICT (id) DO NOTHING")
-            .bind(job.id.0)
-            .bind(spec)
-            .bind(job.state.as_str())
-            .bind(job.attempt)
-            .bind(job.cancel_requested)
-            .bind(&job.worker)
-            .bind(job.progress)
-            .bind(job.total)
-            .bind(&job.error)
-            .bind($crate::db::micros(job.created_at))
-            .bind(job.started_at.map($crate::db::micros))
-            .bind(job.finished_at.map($crate::db::micros))
-            .execute(&mut *$tx)
-            .await?;
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(job.id.0)
+        .bind(spec)
+        .bind(job.state.as_str())
+        .bind(job.attempt)
+        .bind(job.cancel_requested)
+        .bind(&job.worker)
+        .bind(job.progress)
+        .bind(job.total)
+        .bind(&job.error)
+        .bind($crate::db::micros(job.created_at))
+        .bind(job.started_at.map($crate::db::micros))
+        .bind(job.finished_at.map($crate::db::micros))
+        .execute(&mut *$tx)
+        .await?;
     }};
 }
 pub(crate) use insert_ended;

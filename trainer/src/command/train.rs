@@ -1,6 +1,5 @@
 //! `train CONFIG.toml`: a run without server and database.
 
-mod metrics_file;
 mod terminal;
 
 use super::register::register;

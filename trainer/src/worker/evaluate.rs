@@ -23,8 +23,7 @@ impl Worker {
             contestants.push(Contestant { name: model.name, sha256: model.sha256, folders });
             models.push(model.id);
         }
-        let rows =
-            EvaluationRows::new(self.catalogue.clone(), claim.job.id, Some(claim.clone()), models);
+        let rows = EvaluationRows::new(self.catalogue.clone(), claim.job.id, Some(claim.clone()), models);
         let mut store = RowStore { worker: self, rows };
         let cache = self.cache.join("scores");
         let report = evaluate(

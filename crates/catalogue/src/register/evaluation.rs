@@ -135,7 +135,8 @@ async fn put_model(rows: &mut EvaluationRows, index: usize, model: &EvaluatedMod
     let exists = rows.existing(index, &model.params).await?;
     let missing: Vec<usize> = (0..exists.len()).filter(|&prompt| !exists[prompt]).collect();
     for batch in missing.chunks(BATCH) {
-        let image = |&prompt: &usize| Ok((prompt, model.params[prompt].clone(), read(&model.images[prompt])?));
+        let image =
+            |&prompt: &usize| Ok((prompt, model.params[prompt].clone(), read(&model.images[prompt])?));
         let images = batch.iter().map(image).collect::<Result<Vec<_>>>()?;
         rows.put_images(index, images).await?;
     }

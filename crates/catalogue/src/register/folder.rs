@@ -14,12 +14,7 @@ use std::path::{Path, PathBuf};
 
 impl Registrar<'_> {
     /// `folder` is canonical.
-    pub(super) async fn folder(
-        &self,
-        folder: &Path,
-        name: Option<&str>,
-        depth: usize,
-    ) -> Result<Registered> {
+    pub(super) async fn folder(&self, folder: &Path, name: Option<&str>, depth: usize) -> Result<Registered> {
         let sha256 = weights_sha256(&PartFolders::new(folder, None)).context(
             "is neither a run nor a model: it has no run.json, no models/, no unet/ and no LoRA adapter",
         )?;
@@ -41,7 +36,10 @@ impl Registrar<'_> {
             self.local.models.canonicalize().is_ok_and(|models| folder.parent() == Some(&models));
         let model = if is_in_models_folder {
             // As the server does when it starts: files of the models folder are not copied.
-            ensure!(name == own_name, "--name: a model of the models folder has its folder's name, {own_name:?}");
+            ensure!(
+                name == own_name,
+                "--name: a model of the models folder has its folder's name, {own_name:?}"
+            );
             register_model(store, name, folder).await?;
             store.get_model_by_name(name).await?.context("the row was deleted")?
         } else {

@@ -193,7 +193,9 @@ impl Registrar<'_> {
                 }
                 let png = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
                 let owner = Owner::Sample(run, i64::from(*step));
-                new.push(self.catalogue.keep_image(owner, params(&settings, prompt, SAMPLE_SEED), png).await?);
+                new.push(
+                    self.catalogue.keep_image(owner, params(&settings, prompt, SAMPLE_SEED), png).await?,
+                );
             }
             if !new.is_empty() {
                 self.catalogue.store.insert_images(&new, None).await?;
