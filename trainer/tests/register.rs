@@ -354,7 +354,8 @@ async fn a_folder_is_registered_with_its_base_or_refused_with_the_reason() {
     terminal.succeed(&["register", "first"]);
 
     let spec = String::from_utf8(read(terminal.path("apart/spec.json"))).expect("text");
-    fs::write(terminal.path("apart/spec.json"), spec.replace("\"shapes\"", "\"nobody\"")).expect("written");
+    fs::write(terminal.path("apart/spec.json"), spec.replace("\"base\": \"shapes\"", "\"base\": \"nobody\""))
+        .expect("written");
     for (arguments, words) in [
         (&["register", "apart", "--name", "orphan"][..], &["\"nobody\"", "register it first"][..]),
         (&["register", "apart", "--name", "a b"], &["--name", "letters"]),

@@ -1,6 +1,6 @@
 //! An evaluation of `evaluate`: its images and scores as rows, its report as artifacts of a job that has ended.
 
-use super::{Registrar, TERMINAL, row_with};
+use super::{Registrar, TERMINAL};
 use crate::evaluation_rows::EvaluationRows;
 use anyhow::{Context, Result};
 use domain::Timestamp;
@@ -112,21 +112,12 @@ impl Registrar<'_> {
         Ok(job.id)
     }
 
-    /// The row of an evaluated model, by its name or else by its weights alone; registered if there is none.
+    /// The row of an evaluated model. A name that the spec gives to its folder is the model's.
     async fn evaluated(&self, model: &EvaluatedModel) -> Result<Model> {
-        let store = &self.catalogue.store;
-        let by_name = store.get_model_by_name(&model.name).await?;
-        if let Some(row) = by_name.filter(|row| row.sha256 == model.sha256) {
-            return Ok(row);
-        }
-        if let Some(row) = store.get_model_by_sha256(&model.sha256).await? {
-            return Ok(row);
-        }
+        let by_name = self.catalogue.store.get_model_by_name(&model.name).await?;
         let folder = self.local.named(&model.place)?;
-        // A name that the spec gives to a folder is the model's; a run keeps its own, for it may have several models.
-        let is_named = model.name != model.place && crate::run_folder::run_of(&folder).is_none();
-        let registered = self.register_folder(&folder, is_named.then_some(&*model.name), 0).await?;
-        row_with(registered, &model.sha256, &folder)
+        let name = (model.name != model.place).then_some(&*model.name);
+        self.row_of_folder(&folder, &model.sha256, by_name, name, 0).await
     }
 }
 

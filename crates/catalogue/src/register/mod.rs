@@ -14,6 +14,7 @@ use crate::local_models::LocalModels;
 use crate::models::Catalogue;
 use crate::models_folder::weights_sha256;
 use crate::run_folder;
+use crate::run_manifest::RunManifest;
 use anyhow::{Context, Result, bail, ensure};
 use diffusion::part_folders::PartFolders;
 use domain::model::Model;
@@ -81,8 +82,8 @@ impl Registrar<'_> {
         registered.with_context(|| format!("registering {}", found.display()))
     }
 
-    /// The row of a model that another one names, as base or as reference. It is the row with the weights of the local
-    /// folder; without one, the row of this name. A local folder without a row is registered.
+    /// The row of a model that another one names, as base or as reference: that of its local folder; without one, the row
+    /// of this name.
     async fn row_of(&self, named: &str, local: Option<&Path>, depth: usize) -> Result<Model> {
         let store = &self.catalogue.store;
         let by_name = store.find_model(named).await?;
@@ -95,22 +96,39 @@ impl Registrar<'_> {
             });
         };
         let sha256 = weights_sha256(&PartFolders::new(local, None))?;
+        self.row_of_folder(local, &sha256, by_name, None, depth).await
+    }
+
+    /// The row of a local folder with these weights: the row of its name, if it has the weights; that of its run and
+    /// step; or else any row with the weights. If there is none, the folder is registered, as `name`.
+    async fn row_of_folder(
+        &self,
+        folder: &Path,
+        sha256: &str,
+        by_name: Option<Model>,
+        name: Option<&str>,
+        depth: usize,
+    ) -> Result<Model> {
         if let Some(row) = by_name.filter(|row| row.sha256 == sha256) {
             return Ok(row);
         }
-        if let Some(row) = store.get_model_by_sha256(&sha256).await? {
+        let canonical = folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
+        let run = run_folder::run_of(&canonical);
+        // A run with an id has rows of its own, even if another run has the same weights.
+        let has_id = run.map(RunManifest::read).transpose()?.flatten().is_some();
+        if !has_id && let Some(row) = self.catalogue.store.get_model_by_sha256(sha256).await? {
             return Ok(row);
         }
-        let registered = Box::pin(self.register_folder(local, None, depth + 1)).await?;
-        row_with(registered, &sha256, local)
-    }
-}
-
-/// The model with these weights among those of a registered folder.
-fn row_with(registered: Registered, sha256: &str, folder: &Path) -> Result<Model> {
-    match registered.models.into_iter().rev().find(|model| model.sha256 == sha256) {
-        Some(model) => Ok(model),
-        None => bail!("the weights in {} changed while they were registered: try again", folder.display()),
+        // A run keeps its own name, for it may have several models.
+        let name = name.filter(|_| run.is_none());
+        let models = Box::pin(self.register_folder(folder, name, depth + 1)).await?.models;
+        let step = run_folder::step_of(&canonical).map(i64::from).filter(|_| run.is_some());
+        match models.into_iter().find(|model| model.sha256 == sha256 && model.step == step) {
+            Some(model) => Ok(model),
+            None => {
+                bail!("the weights in {} changed while they were registered: try again", folder.display())
+            }
+        }
     }
 }
 
