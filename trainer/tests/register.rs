@@ -350,6 +350,10 @@ async fn a_folder_is_registered_with_its_base_or_refused_with_the_reason() {
     let base = store.get_model(model.base_id.expect("a base")).await.expect("the store").expect("the base");
     assert_eq!((base.name.as_str(), model.run_id, model.objective.as_deref()), ("shapes", None, Some("sft")));
     assert!(terminal.artifacts.join(&model.folder).join(WEIGHTS).is_file());
+    // A name that is taken is reported before the run.
+    let error = terminal.refused(&["train", &terminal.config("apart", "shapes", 1), "--register"]);
+    assert!(error.contains("name: a model \"apart\""), "{error}");
+    assert!(!terminal.path("data/runs/apart/metrics.jsonl").exists());
     // It is the same model as the run's, which is registered under its own name all the same.
     terminal.succeed(&["register", "first"]);
 
@@ -420,8 +424,13 @@ async fn a_pulled_run_has_the_bytes_of_the_registered_one_and_is_used_by_name() 
 
     // A run of the worker has no run.json in its folder; a single model has no run's folder.
     let run = run_named(&store, "second").await;
-    fs::remove_file(terminal.artifacts.join(format!("runs/{}/run.json", run.id))).expect("removed");
+    let kept = terminal.artifacts.join(format!("runs/{}", run.id));
+    fs::remove_file(kept.join("run.json")).expect("removed");
     other.succeed(&["pull", &run.id.to_string(), "--out", "again"]);
+    // Its folder in the artifact store is recognised, and is not copied onto itself.
+    let before = content(&store).await;
+    other.succeed(&["register", kept.to_str().expect("a path")]);
+    assert!(before == content(&store).await, "registering a copy changes the database");
     let manifest: serde_json::Value =
         serde_json::from_slice(&read(other.path("again/run.json"))).expect("JSON");
     assert_eq!(

@@ -153,11 +153,9 @@ impl Puller<'_> {
     async fn run(&self, run: &Run, out: &Path, depth: usize) -> Result<()> {
         let store = &self.catalogue.store;
         let artifacts = self.catalogue.artifacts.path(&run_folder::key(run.id))?;
-        let mut manifest = RunManifest::read(&artifacts)?.unwrap_or_else(|| RunManifest {
-            id: run.id,
-            begun: run.created_at,
-            spec: run.spec.clone(),
-        });
+        let mut manifest = RunManifest::read(&artifacts)?
+            .filter(|of| of.id == run.id)
+            .unwrap_or_else(|| RunManifest { id: run.id, begun: run.created_at, spec: run.spec.clone() });
         let mut renamed = Renamed {
             base: self.local_name(&manifest.spec.base, &run.spec.base, depth).await.context("base")?,
             reference: None,

@@ -76,13 +76,22 @@ impl RunManifest {
         let spec = spec.with_context(|| {
             format!("{} is not a run with a known spec: it has neither run.json nor a model", run.display())
         })?;
-        Self::create(run, spec, modified(run).unwrap_or_else(ambient::now))
+        let begun = modified(run).unwrap_or_else(ambient::now);
+        // The folder of a worker's run is called by the run's id.
+        let name = run.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match name.parse() {
+            Ok(id) => Self { id, begun, spec }.written(run),
+            Err(_) => Self::create(run, spec, begun),
+        }
     }
 
     fn create(run: &Path, spec: TrainSpec, begun: Timestamp) -> Result<Self> {
-        let manifest = Self { id: RunId::new(begun, ambient::entropy()), begun, spec };
-        manifest.write(run)?;
-        Ok(manifest)
+        Self { id: RunId::new(begun, ambient::entropy()), begun, spec }.written(run)
+    }
+
+    fn written(self, run: &Path) -> Result<Self> {
+        self.write(run)?;
+        Ok(self)
     }
 }
 

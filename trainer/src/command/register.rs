@@ -5,6 +5,7 @@ use anyhow::Result;
 use catalogue::local_models::LocalModels;
 use catalogue::register::{Registered, Registrar};
 use clap::Args;
+use std::path::Path;
 
 /// Arguments of `register`.
 #[derive(Debug, Args)]
@@ -22,19 +23,20 @@ pub(crate) struct RegisterCommand {
 
 impl RegisterCommand {
     pub(crate) fn run(self) -> Result<()> {
-        register(&self.storage, &self.models, &self.run_or_model, self.name.as_deref())
+        let folder = self.models.place(&self.run_or_model)?;
+        register(&self.storage, &self.models, &folder, self.name.as_deref())
     }
 }
 
-/// Registers a run or model, and prints what is in the database afterwards.
+/// Registers the folder of a run or model, and prints what is in the database afterwards.
 pub(super) fn register(
     storage: &StorageSettings,
     models: &LocalModels,
-    run_or_model: &str,
+    folder: &Path,
     name: Option<&str>,
 ) -> Result<()> {
     let registered = storage.with_catalogue(&models.models, async |catalogue| {
-        Registrar { catalogue: &catalogue, local: models }.register(run_or_model, name).await
+        Registrar { catalogue: &catalogue, local: models }.register(folder, name).await
     })?;
     print(&registered);
     Ok(())

@@ -7,6 +7,7 @@ use super::spec_file::read_spec;
 use crate::storage::StorageSettings;
 use anyhow::{Context, Result};
 use catalogue::local_models::{LocalModels, RUNS};
+use catalogue::register::Registrar;
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::train::TrainSpec;
@@ -66,13 +67,16 @@ impl TrainCommand {
             spec.effective_rate(),
             paths.run.display()
         );
-        if self.register {
-            // A wrong address is reported now, not after the run.
-            self.storage.with_catalogue(&self.models.models, async |_| Ok(()))?;
-        }
         let collective = self.membership.meet(&device)?;
         if !collective.leads() {
             return train_together(&spec, &paths, &device, &collective, &mut NoReports).map(drop);
+        }
+        if self.register {
+            // A wrong address or a name that is taken is reported now, not after the run.
+            self.storage.with_catalogue(&self.models.models, async |catalogue| {
+                let registrar = Registrar { catalogue: &catalogue, local: &self.models };
+                registrar.check_name(&paths.run, &spec).await
+            })?;
         }
         let stop = StopSignal::listen()?;
         fetch_for(&spec.data, &paths.run, &self.hub, &mut unless_stopped(stop))?;
@@ -84,9 +88,7 @@ impl TrainCommand {
             }
         }
         if self.register {
-            let run = paths.run.canonicalize();
-            let run = run.with_context(|| format!("cannot read {}", paths.run.display()))?;
-            register(&self.storage, &self.models, &run.to_string_lossy(), None)?;
+            register(&self.storage, &self.models, &paths.run, None)?;
         }
         Ok(())
     }

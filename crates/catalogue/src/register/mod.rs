@@ -49,20 +49,20 @@ pub struct Registered {
 }
 
 impl Registrar<'_> {
-    /// Registers a run of `train` or a model: a name as [`LocalModels`] finds it, or a path. A folder within a run
-    /// stands for the run. `name`: the name of the run or model in the database; default: the run's, or the folder's.
+    /// Registers the folder of a run of `train` or of a model. The folder of a model within a run stands for the run.
+    /// `name`: the name of the run or model in the database; default: the run's, or the folder's.
     ///
     /// # Errors
-    /// Fails if there is no such folder, if it or its base is not a usable model, if a name is taken, if weights differ
-    /// from those that were registered, or if a file or row cannot be written.
-    pub async fn register(&self, given: &str, name: Option<&str>) -> Result<Registered> {
+    /// Fails if the folder or its base is not a usable model, if a name is taken, if weights differ from those that were
+    /// registered, or if a file or row cannot be written.
+    pub async fn register(&self, folder: &Path, name: Option<&str>) -> Result<Registered> {
         if let Some(name) = name {
             ensure!(
                 is_name(name),
                 "--name {name:?}: use 1 to 100 letters, digits, '-', '_' or '.', not starting with '.'"
             );
         }
-        self.register_folder(&self.local.place(given)?, name, 0).await
+        self.register_folder(folder, name, 0).await
     }
 
     /// `depth`: how many models are being registered whose base this is.

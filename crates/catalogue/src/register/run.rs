@@ -40,6 +40,27 @@ impl RunFiles<'_> {
 }
 
 impl Registrar<'_> {
+    /// Checks, before a run starts or resumes, that its models can be registered when it ends.
+    ///
+    /// # Errors
+    /// Fails if another model has the name of the run's last model, or if the database cannot be read.
+    pub async fn check_name(&self, folder: &Path, spec: &TrainSpec) -> Result<()> {
+        let store = &self.catalogue.store;
+        let manifest = RunManifest::read(folder)?.filter(|manifest| manifest.spec == *spec);
+        if let Some(manifest) = manifest
+            && store.get_run(manifest.id).await?.is_some()
+        {
+            return Ok(());
+        }
+        ensure!(
+            store.get_model_by_name(&spec.name).await?.is_none(),
+            "name: a model {:?} is in the database: choose another name, or train without --register and use the \
+             command register with --name",
+            spec.name
+        );
+        Ok(())
+    }
+
     pub(super) async fn run(&self, folder: &Path, name: Option<&str>, depth: usize) -> Result<Registered> {
         let files = RunFiles {
             folder,
@@ -155,6 +176,10 @@ impl Registrar<'_> {
     /// Copies the manifest and, of an unfinished run, what a resumed run reads.
     fn copy_resume_files(&self, files: &RunFiles<'_>) -> Result<()> {
         let to = self.catalogue.artifacts.path(&run_folder::key(files.manifest.id))?;
+        if to.canonicalize().is_ok_and(|to| to == files.folder) {
+            // The folder is the copy, or that of a worker's run.
+            return Ok(());
+        }
         files::make_folder(&to)?;
         files.manifest.write(&to)?;
         run_folder::copy_resume_files(files.folder, &to, !files.is_finished())?;
