@@ -15,7 +15,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use store::Store;
 use tempfile::TempDir;
 
@@ -36,17 +37,20 @@ impl Terminal {
         Self { folder: at("work"), url, artifacts: at("artifacts") }
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-        Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+        command
             .current_dir(&self.folder)
             .args(arguments)
             .arg("--models")
-            .arg(models)
+            .arg(models())
             .env("DATABASE_URL", &self.url)
-            .env("ARTIFACTS", &self.artifacts)
-            .output()
-            .expect("the program")
+            .env("ARTIFACTS", &self.artifacts);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program")
     }
 
     fn succeed(&self, arguments: &[&str]) -> String {
@@ -80,6 +84,10 @@ impl Terminal {
         fs::write(self.path(&file), text).expect("written");
         file
     }
+}
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -325,13 +333,24 @@ async fn a_run_that_goes_on_is_registered_again_with_what_is_new() {
     assert_eq!(store.list_samples(run.id).await.expect("samples").len(), 6);
     assert!(!state.exists());
 
-    // As after a registration that was killed between files and rows: the copies exist, the rows do not.
+    // Killed at any time and repeated, it ends with the same rows. First some copies exist, and no row.
     let fresh = Terminal { url: format!("{}2", terminal.url), ..Terminal::on_sqlite(&scratch) };
     fs::remove_dir_all(terminal.artifacts.join(format!("runs/{}/models/step-0000003", run.id)))
         .expect("removed");
+    for pause in (0..12).map(|kill| Duration::from_millis(15 * kill)) {
+        let mut process =
+            fresh.command(&["register", "part"]).stdout(Stdio::null()).spawn().expect("the program");
+        std::thread::sleep(pause);
+        process.kill().expect("killed");
+        process.wait().expect("an exit status");
+    }
     fresh.succeed(&["register", "part"]);
     let rows = fresh.store().await;
-    assert_eq!(names(&rows.list_models_of_run(run.id).await.expect("models")).len(), 4);
+    let models = rows.list_models_of_run(run.id).await.expect("models");
+    assert_eq!(names(&models), ["long-step1", "long-step2", "long-step3", "long"]);
+    assert_eq!(rows.metrics(run.id, -1).await, store.metrics(run.id, -1).await);
+    assert_eq!(rows.list_samples(run.id).await.expect("samples").len(), 6);
+    assert_eq!(rows.list_jobs(None, 10).await.expect("jobs").len(), 1);
     rows.close().await;
     store.close().await;
 }
@@ -381,7 +400,7 @@ async fn a_folder_is_registered_with_its_base_or_refused_with_the_reason() {
 async fn a_pulled_run_has_the_bytes_of_the_registered_one_and_is_used_by_name() {
     let scratch = tempfile::tempdir().expect("a folder");
     let terminal = Terminal::on_sqlite(&scratch);
-    terminal.succeed(&["train", &terminal.config("first", "shapes", 1)]);
+    terminal.succeed(&["train", &terminal.config("first", "shapes", 2)]);
     // A base that is given as a path is found on another machine by its name.
     terminal.succeed(&["train", &terminal.config("second", "data/runs/first", 1), "--register"]);
     let other = Terminal { folder: scratch.path().join("other"), ..Terminal::on_sqlite(&scratch) };
@@ -422,7 +441,13 @@ async fn a_pulled_run_has_the_bytes_of_the_registered_one_and_is_used_by_name() 
     other.succeed(&["train", &other.config("third", "second", 1)]);
     other.succeed(&["export", "second", "--out", "exported", "--unet-only"]);
 
-    // A run of the worker has no run.json in its folder; a single model has no run's folder.
+    // A model that is not a run's last is copied alone.
+    other.succeed(&["pull", "first-step1"]);
+    let weights = read(other.path("data/runs/first-step1").join(WEIGHTS));
+    assert!(weights == read(terminal.path("data/runs/first/models/step-0000001").join(WEIGHTS)));
+    assert!(other.succeed(&["register", "first-step1"]).contains("0 of 1 models are new"));
+
+    // A run of the worker has no run.json in its folder.
     let run = run_named(&store, "second").await;
     let kept = terminal.artifacts.join(format!("runs/{}", run.id));
     fs::remove_file(kept.join("run.json")).expect("removed");
@@ -438,4 +463,30 @@ async fn a_pulled_run_has_the_bytes_of_the_registered_one_and_is_used_by_name() 
         (Some(&*run.id.to_string()), &"first".into())
     );
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_alone_is_registered_and_pulled_with_the_base_that_it_is_given() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let terminal = Terminal::on_sqlite(&scratch);
+    copy(&models().join("shapes/unet"), &terminal.path("bare/unet"));
+    let error = terminal.refused(&["register", "bare"]);
+    assert!(error.contains("not a complete model"), "{error}");
+    let parts = models().join("shapes");
+    terminal.succeed(&["register", "bare", "--base-parts", parts.to_str().expect("a path")]);
+    let store = terminal.store().await;
+    let model = store.get_model_by_name("bare").await.expect("the store").expect("a row");
+    let base = store.get_model_by_name("shapes").await.expect("the store").expect("the base");
+    assert_eq!(model.base_id, Some(base.id));
+    store.close().await;
+
+    // Its origin names the base, which is put beside it.
+    terminal.succeed(&["pull", "bare", "--out", "pulled/bare"]);
+    let origin: serde_json::Value =
+        serde_json::from_slice(&read(terminal.path("pulled/bare/origin.json"))).expect("JSON");
+    assert_eq!(origin["base"], "shapes");
+    assert!(terminal.path("pulled/shapes/vae").is_dir());
+    let spec = "models = ['shapes', 'pulled=pulled/bare']\nsteps = 1\nprompts = { source = 'shapes_held_out', count = 1 }";
+    fs::write(terminal.path("spec.toml"), spec).expect("written");
+    assert!(terminal.succeed(&["evaluate", "spec.toml"]).contains("pulled against shapes"));
 }
