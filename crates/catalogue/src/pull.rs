@@ -214,7 +214,8 @@ impl Puller<'_> {
             } else if !from.join(MODEL_INDEX).is_file() {
                 // `origin.json` names a folder beside the model's.
                 self.beside(out, &base, depth).await.context("base")?;
-                origin.get_or_insert_default().base = Some(base.name);
+                let here = || Origin { source: model.name.clone(), ..Origin::default() };
+                origin.get_or_insert_with(here).base = Some(base.name);
             }
         }
         write_folder_atomically(out, |part| -> Result<()> {
