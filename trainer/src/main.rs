@@ -14,6 +14,8 @@ use crate::command::export_votes::ExportVotesCommand;
 use crate::command::fid::FidCommand;
 use crate::command::import::ImportCommand;
 use crate::command::prepare::PrepareCommand;
+use crate::command::pull::PullCommand;
+use crate::command::register::RegisterCommand;
 use crate::command::replay::ReplayCommand;
 use crate::command::style::StyleCommand;
 use crate::command::train::TrainCommand;
@@ -61,6 +63,10 @@ enum Command {
     Evaluate(EvaluateCommand),
     /// Compute the Frechet distance (FID) of two sets of images.
     Fid(FidCommand),
+    /// Bring a run or model of the terminal into the database.
+    Register(RegisterCommand),
+    /// Copy a run or model of the database into a folder for the terminal.
+    Pull(PullCommand),
     /// Run the jobs in the queue.
     Worker(WorkerCommand),
     /// Make and measure the bundled model.
@@ -93,6 +99,8 @@ fn run(command: Command) -> Result<()> {
         Command::Doctor(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Fid(command) => command.run(),
+        Command::Register(command) => command.run(),
+        Command::Pull(command) => command.run(),
         Command::Worker(command) => command.run(),
         Command::Shapes(command) => command.run(),
     }

@@ -1,6 +1,6 @@
 //! The database and the artifact store, which trainer and server share.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use catalogue::models::Catalogue;
 use catalogue::models_folder::ModelsFolder;
 use clap::Args;
@@ -32,5 +32,24 @@ impl StorageSettings {
     pub(crate) async fn catalogue(&self, models: &Path) -> Result<Catalogue> {
         let (store, artifacts) = self.open().await?;
         Ok(Catalogue { store, artifacts, models: ModelsFolder::new(models) })
+    }
+
+    /// Runs a command's work on the catalogue, in an async runtime of its own, and closes the database.
+    pub(crate) fn with_catalogue<T>(
+        &self,
+        models: &Path,
+        work: impl AsyncFnOnce(Catalogue) -> Result<T>,
+    ) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the async runtime")?;
+        runtime.block_on(async {
+            let catalogue = self.catalogue(models).await?;
+            let store = catalogue.store.clone();
+            let outcome = work(catalogue).await;
+            store.close().await;
+            outcome
+        })
     }
 }

@@ -3,13 +3,16 @@
 use crate::models::Catalogue;
 use crate::samplers;
 use anyhow::{Context, Result};
-use diffusion::pipeline::Settings;
+use diffusion::pipeline::{Defaults, Settings};
 use domain::id::{ImageId, ModelId, RunId};
 use domain::image::{GenerationParams, Image, Purpose};
 use image::{ImageFormat, RgbImage};
 use process::ambient;
 use std::io::Cursor;
 use store::ArtifactError;
+
+/// Seed of every sample image of a run.
+pub const SAMPLE_SEED: u64 = 1;
 
 /// What an image was generated for.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,18 @@ pub fn params(settings: &Settings, prompt: &str, seed: u64) -> GenerationParams 
         height: settings.height,
         sampler: samplers::name(settings.sampler),
         lora: Vec::new(),
+    }
+}
+
+/// The settings of a run's sample images: the defaults of the model that it starts from.
+#[must_use]
+pub fn sample_settings(defaults: &Defaults) -> Settings {
+    Settings {
+        width: defaults.width,
+        height: defaults.height,
+        steps: defaults.steps,
+        guidance_scale: defaults.guidance_scale,
+        sampler: defaults.sampler,
     }
 }
 

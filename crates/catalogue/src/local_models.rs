@@ -25,18 +25,26 @@ pub struct LocalModels {
 }
 
 impl LocalModels {
+    /// The folder or file of a name; for a run, the run's folder.
+    ///
+    /// # Errors
+    /// Fails if nothing has that name.
+    pub fn place(&self, name: &str) -> Result<PathBuf> {
+        let candidates = [self.models.join(name), PathBuf::from(name), Path::new(RUNS).join(name)];
+        candidates.into_iter().find(|path| path.exists()).with_context(|| {
+            format!(
+                "no model {name:?}: it is neither in {}, nor a path, nor a run in {RUNS}",
+                self.models.display()
+            )
+        })
+    }
+
     /// The folder or file of a name; for a run, the folder of its last model.
     ///
     /// # Errors
     /// Fails if nothing has that name, or if it is a run that is not finished.
     pub fn named(&self, name: &str) -> Result<PathBuf> {
-        let candidates = [self.models.join(name), PathBuf::from(name), Path::new(RUNS).join(name)];
-        let found = candidates.into_iter().find(|path| path.exists()).with_context(|| {
-            format!(
-                "no model {name:?}: it is neither in {}, nor a path, nor a run in {RUNS}",
-                self.models.display()
-            )
-        })?;
+        let found = self.place(name)?;
         if run_folder::models(&found).is_dir() { last_model(&found) } else { Ok(found) }
     }
 
@@ -82,7 +90,7 @@ impl LocalModels {
 /// # Errors
 /// Fails if `spec.json` is damaged.
 pub fn read_spec(folder: &Path) -> Result<Option<TrainSpec>> {
-    let file = folder.join("spec.json");
+    let file = folder.join(run_folder::SPEC);
     if !file.is_file() {
         return Ok(None);
     }

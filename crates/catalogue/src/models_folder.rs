@@ -40,7 +40,7 @@ impl ModelsFolder {
     pub async fn register(store: &Store, root: &Path) -> Result<Self> {
         let mut registered = HashMap::new();
         for (name, folder) in model_folders(root) {
-            let outcome = register(store, &name, &folder).await;
+            let outcome = register_model(store, &name, &folder).await;
             match &outcome {
                 Ok(_) => tracing::info!(model = name, folder = %folder.display(), "registered model"),
                 Err(problem) => tracing::warn!(model = name, folder = %folder.display(), "{problem:#}"),
@@ -101,8 +101,8 @@ fn model_folders(root: &Path) -> Vec<(String, PathBuf)> {
     folders
 }
 
-/// Inserts a row for a folder unless it has one; returns the folder's canonical path.
-async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
+/// Inserts a row for a folder of the models folder unless it has one; returns the folder's canonical path.
+pub(crate) async fn register_model(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
     ensure!(is_name(name), "the folder's name is not a model name: use letters, digits, '-', '_' and '.'");
     let folder = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
     let origin = Origin::read(&folder)?.unwrap_or_default();
@@ -148,7 +148,7 @@ async fn register(store: &Store, name: &str, folder: &Path) -> Result<PathBuf> {
 
 /// A description and the SHA-256 of the weights. Reads the configs, so that a damaged one is found here; the weights
 /// are hashed and not loaded.
-fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, String)> {
+pub(crate) fn inspect(folder: &Path, base: Option<&Path>, origin: &Origin) -> Result<(String, String)> {
     if !is_adapter(folder) {
         PartFolders::new(folder, base).defaults()?;
     }

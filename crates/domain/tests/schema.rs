@@ -85,8 +85,7 @@ fn defaults_in_the_schema_are_those_of_serde() {
     check_defaults::<PromptFilterSpec>(&json!({}));
     check_defaults::<PrepareSpec>(&json!({ "base": "shapes", "data": data, "out": "a" }));
     check_defaults::<ImageSpec>(&json!({}));
-    let prompts = json!({ "source": "shapes_held_out", "count": 1 });
-    check_defaults::<EvaluateSpec>(&json!({ "models": ["a"], "prompts": prompts }));
+    check_defaults::<EvaluateSpec>(&json!({ "models": ["a"] }));
     check_defaults::<RewardSpec>(&json!({ "metric": "pick_score", "weights": "a" }));
     check_defaults::<GenerateRequest>(&json!({ "prompt": "a" }));
     let id = "019b76da-e6fb-774b-aacc-fd1996d32f15";

@@ -81,6 +81,28 @@ pub fn copy_atomically(from: &Path, to: &Path) -> Result<(), Error> {
     write_atomically_by(to, |out| io::copy(&mut source, out).map(drop).map_err(Error::at(to)))
 }
 
+/// Copies the files of a folder and its sub-folders, each atomically. Hidden ones are left out: they are unfinished
+/// writes. Symbolic links are followed. Within [`write_folder_atomically`] the whole copy is atomic.
+///
+/// # Errors
+/// Fails if a file cannot be read or its copy cannot be written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(from).map_err(Error::at(from))? {
+        let entry = entry.map_err(Error::at(from))?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
+        if fs::metadata(&path).map_err(Error::at(&path))?.is_dir() {
+            copy_folder(&path, &to.join(name))?;
+        } else {
+            copy_atomically(&path, &to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Creates a folder and those above it, each synced into its parent.
 ///
 /// # Errors
@@ -120,7 +142,9 @@ fn temporary_name(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{copy_atomically, write_atomically, write_atomically_by, write_folder_atomically};
+    use super::{
+        copy_atomically, copy_folder, write_atomically, write_atomically_by, write_folder_atomically,
+    };
     use crate::Error;
     use std::fs;
     use std::io::{self, Write};
@@ -166,5 +190,20 @@ mod tests {
             .expect("written");
         assert_eq!(fs::read(folder.join("unet/config.json")).expect("a file"), b"copied");
         assert_eq!(fs::read_dir(scratch.path()).expect("a folder").count(), 2);
+    }
+
+    #[test]
+    fn a_folder_is_copied_without_unfinished_writes() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let [from, to] = ["from", "to"].map(|name| scratch.path().join(name));
+        for name in ["a.txt", "sub/b.txt", ".a.txt.1-0.part", ".sub.part/c.txt"] {
+            write_atomically(&from.join(name), name.as_bytes()).expect("written");
+        }
+        copy_folder(&from, &to).expect("copied");
+        assert_eq!(fs::read(to.join("sub/b.txt")).expect("a file"), b"sub/b.txt");
+        let mut names: Vec<_> =
+            fs::read_dir(&to).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a.txt", "sub"]);
     }
 }

@@ -4,7 +4,7 @@ pub mod atomic;
 pub mod sha256;
 
 pub use atomic::{
-    copy_atomically, make_folder, write_atomically, write_atomically_by, write_folder_atomically,
+    copy_atomically, copy_folder, make_folder, write_atomically, write_atomically_by, write_folder_atomically,
 };
 
 use std::io;

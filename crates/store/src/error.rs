@@ -53,6 +53,9 @@ pub enum Conflict {
     /// The rater has voted on the matchup.
     #[error("this rater has already voted on this matchup")]
     AlreadyVoted,
+    /// The run's job has not ended.
+    #[error("the job of this run has not ended: cancel it, or wait until it ends")]
+    JobNotEnded,
     /// The job has ended.
     #[error("this job has ended: submit a new one")]
     JobEnded,

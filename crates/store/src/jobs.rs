@@ -1,7 +1,7 @@
 //! The job queue. One statement claims a job: it sets worker, attempt, fencing token and lease. Every later write of
 //! that worker carries the token, so a worker whose lease expired cannot overwrite the work of its successor.
 
-use crate::db::{Store, lease_end, micros, parsed, with_db};
+use crate::db::{Store, in_transaction, lease_end, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError};
 use domain::Timestamp;
 use domain::id::{JobId, RunId};
@@ -50,6 +50,35 @@ impl Ending {
         }
     }
 }
+
+/// Inserts a job in its final state inside a transaction, unless it exists.
+macro_rules! insert_ended {
+    ($tx:ident, $job:expr) => {{
+        let job: &domain::job::Job = $job;
+        let spec = serde_json::to_string(&job.spec)
+            .map_err(|e| domain::problem::Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
+        sqlx::query(
+            "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, worker, progress, total, error, \
+             created_at, started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(job.id.0)
+        .bind(spec)
+        .bind(job.state.as_str())
+        .bind(job.attempt)
+        .bind(job.cancel_requested)
+        .bind(&job.worker)
+        .bind(job.progress)
+        .bind(job.total)
+        .bind(&job.error)
+        .bind($crate::db::micros(job.created_at))
+        .bind(job.started_at.map($crate::db::micros))
+        .bind(job.finished_at.map($crate::db::micros))
+        .execute(&mut *$tx)
+        .await?;
+    }};
+}
+pub(crate) use insert_ended;
 
 /// Returns `LeaseLost` from the enclosing function unless the claim still holds its job. The job's row stays locked
 /// until the end of the transaction, so no other worker can claim the job between this check and the writes that
@@ -151,6 +180,16 @@ impl Store {
             started_at: None,
             finished_at: None,
         })
+    }
+
+    /// Inserts a job that was done outside the queue, in its final state. No effect if a job of this id exists.
+    ///
+    /// # Errors
+    /// Fails with `Invalid` if its state is not final, or if its spec cannot be written as JSON.
+    pub async fn insert_ended_job(&self, job: &Job) -> Result<(), StoreError> {
+        require_final(job)?;
+        in_transaction!(self, tx => insert_ended!(tx, job));
+        Ok(())
     }
 
     /// Looks up a job.
@@ -300,4 +339,13 @@ impl Store {
         }
         Ok(job)
     }
+}
+
+/// Fails with `Invalid` unless the job has ended.
+pub(crate) fn require_final(job: &Job) -> Result<(), StoreError> {
+    if job.state.is_final() {
+        return Ok(());
+    }
+    let problem = format!("is {}: use succeeded, failed or cancelled", job.state);
+    Err(Problems::one("state", problem).into())
 }

@@ -116,6 +116,16 @@ impl Store {
         Ok(row.map(Model::from))
     }
 
+    /// Looks up the first model with these weights.
+    pub async fn get_model_by_sha256(&self, sha256: &str) -> Result<Option<Model>, StoreError> {
+        let row: Option<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!("WHERE sha256 = $1 ORDER BY id LIMIT 1"))
+                .bind(sha256)
+                .fetch_optional(pool)
+                .await?);
+        Ok(row.map(Model::from))
+    }
+
     /// Looks up a model by name, or else by id.
     pub async fn find_model(&self, name_or_id: &str) -> Result<Option<Model>, StoreError> {
         match (self.get_model_by_name(name_or_id).await?, name_or_id.parse()) {

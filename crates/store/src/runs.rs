@@ -1,14 +1,18 @@
 //! Runs and their curves. A run's row holds only its step; spec, state, error and times are read from its job.
 
-use crate::db::{Store, in_transaction, parsed, with_db};
-use crate::error::StoreError;
-use crate::jobs::{Claim, require_lease};
+use crate::db::{Store, in_transaction, micros, parsed, with_db};
+use crate::error::{Conflict, StoreError, missing};
+use crate::jobs::{Claim, insert_ended, require_final, require_lease};
 use domain::Timestamp;
 use domain::id::{JobId, ModelId, RunId};
-use domain::job::JobSpec;
+use domain::job::{Job, JobSpec, JobState};
 use domain::problem::Problems;
 use domain::run::{MetricPoint, Run};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
+
+/// Points in one statement: four values each, below the limits of both databases.
+const POINTS_PER_QUERY: usize = 1000;
 
 #[derive(sqlx::FromRow)]
 struct RunRow {
@@ -93,6 +97,80 @@ impl Store {
             sqlx::query_as(select_runs!("WHERE r.job_id = $1")).bind(claim.job.id.0).fetch_one(&mut *tx).await?
         });
         row.try_into()
+    }
+
+    /// Inserts a run that was made outside the queue, and its job in its final state. If the run exists, its job and
+    /// step advance to these: a run that has done as many steps, or has succeeded, stays as it is.
+    ///
+    /// # Errors
+    /// Fails with `Invalid` if it is not a training job in a final state; with `Conflict::JobNotEnded` if the run
+    /// exists and a worker may still work on it.
+    pub async fn register_run(&self, job: &Job, id: RunId, step: i64) -> Result<Run, StoreError> {
+        require_final(job)?;
+        if !matches!(job.spec, JobSpec::Train(_)) {
+            return Err(Problems::one("spec.kind", "only a training job has a run").into());
+        }
+        let row: RunRow = in_transaction!(self, tx => {
+            let existing: Option<RunRow> = sqlx::query_as(select_runs!("WHERE r.id = $1"))
+                .bind(id.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+            match existing.map(Run::try_from).transpose()? {
+                None => {
+                    insert_ended!(tx, job);
+                    sqlx::query("INSERT INTO runs (id, job_id, step) VALUES ($1, $2, $3)")
+                        .bind(id.0)
+                        .bind(job.id.0)
+                        .bind(step)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                Some(run) if !run.state.is_final() => return Err(Conflict::JobNotEnded.into()),
+                Some(run) if run.state == JobState::Succeeded => {}
+                Some(run) if step <= run.step && job.state != JobState::Succeeded => {}
+                Some(run) => {
+                    sqlx::query("UPDATE runs SET step = $2 WHERE id = $1")
+                        .bind(id.0)
+                        .bind(step)
+                        .execute(&mut *tx)
+                        .await?;
+                    // The ended job has no token, so no worker writes to it.
+                    sqlx::query(
+                        "UPDATE jobs SET state = $2, progress = $3, total = $4, error = $5, finished_at = $6 \
+                         WHERE id = $1")
+                        .bind(run.job_id.0)
+                        .bind(job.state.as_str())
+                        .bind(job.progress)
+                        .bind(job.total)
+                        .bind(&job.error)
+                        .bind(job.finished_at.map(micros))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+            }
+            sqlx::query_as(select_runs!("WHERE r.id = $1")).bind(id.0).fetch_one(&mut *tx).await?
+        });
+        row.try_into()
+    }
+
+    /// Inserts points of the curves of a run without a claim. Existing points are kept. Values that are not finite
+    /// are left out, as in [`Store::append_metrics`].
+    ///
+    /// # Errors
+    /// Fails with `Missing` if the run does not exist.
+    pub async fn add_points(&self, run: RunId, points: &[MetricPoint]) -> Result<(), StoreError> {
+        let finite: Vec<&MetricPoint> = points.iter().filter(|point| point.value.is_finite()).collect();
+        for points in finite.chunks(POINTS_PER_QUERY) {
+            with_db!(self, pool => {
+                let mut query = QueryBuilder::new("INSERT INTO metrics (run_id, name, step, value) ");
+                query.push_values(points, |mut row, point| {
+                    row.push_bind(run.0).push_bind(&point.name).push_bind(point.step).push_bind(point.value);
+                });
+                query.push(" ON CONFLICT (run_id, name, step) DO NOTHING");
+                query.build().execute(pool).await.map(drop).map_err(|e| missing(e, "run"))?;
+            });
+        }
+        Ok(())
     }
 
     /// Looks up a run.

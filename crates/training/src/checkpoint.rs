@@ -3,6 +3,7 @@
 use crate::optim::{LossScale, MovingAverage, Optimiser};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
+use catalogue::run_folder;
 use diffusion::lora::{self, Adapter, Network};
 use diffusion::unet::WEIGHTS_FILE;
 use diffusion::weights::{self, Variables, save};
@@ -58,8 +59,6 @@ struct Manifest {
     best: Option<(u32, f64)>,
 }
 
-/// The file of the state.
-const STATE: &str = "state.safetensors";
 /// The tensor that holds the manifest, as JSON in bytes.
 const MANIFEST: &str = "manifest";
 
@@ -84,7 +83,7 @@ pub(crate) fn save_state(folder: &Path, spec: &TrainSpec, step: u32, state: &Sta
     let manifest = serde_json::to_vec(&manifest)?;
     let length = manifest.len();
     tensors.insert(MANIFEST.to_owned(), Tensor::from_vec(manifest, length, &Device::Cpu)?);
-    save(&tensors, &folder.join(STATE))?;
+    save(&tensors, &folder.join(run_folder::STATE))?;
     Ok(())
 }
 
@@ -93,7 +92,7 @@ pub(crate) fn save_state(folder: &Path, spec: &TrainSpec, step: u32, state: &Sta
 /// # Errors
 /// Fails if the file is damaged or belongs to another spec.
 pub(crate) fn load_state(folder: &Path, spec: &TrainSpec, state: &mut State<'_>) -> Result<u32> {
-    let file = folder.join(STATE);
+    let file = folder.join(run_folder::STATE);
     if !file.is_file() {
         return Ok(0);
     }
@@ -157,7 +156,7 @@ pub(crate) fn save_model(
     let config =
         std::fs::read(unet_config).with_context(|| format!("cannot read {}", unet_config.display()))?;
     write_atomically(&unet.join("config.json"), &config)?;
-    write_atomically(&folder.join("spec.json"), &serde_json::to_vec_pretty(spec)?)?;
+    write_atomically(&folder.join(run_folder::SPEC), &serde_json::to_vec_pretty(spec)?)?;
     Ok(SavedModel { folder: folder.to_owned(), sha256: sha256::of_file(&weights)?, step })
 }
 
@@ -173,6 +172,6 @@ pub(crate) fn save_adapter(
 ) -> Result<SavedModel> {
     let weights = folder.join(lora::WEIGHTS_FILE);
     lora::save(&BTreeMap::from([(Network::Unet, adapter)]), &weights)?;
-    write_atomically(&folder.join("spec.json"), &serde_json::to_vec_pretty(spec)?)?;
+    write_atomically(&folder.join(run_folder::SPEC), &serde_json::to_vec_pretty(spec)?)?;
     Ok(SavedModel { folder: folder.to_owned(), sha256: sha256::of_file(&weights)?, step })
 }

@@ -153,7 +153,7 @@ fn a_saved_adapter_draws_the_samples_of_its_run() {
         let prompt = Prompt {
             prompt: "a red circle".to_owned(),
             negative_prompt: None,
-            seed: training::recipes::samples::SAMPLE_SEED,
+            seed: catalogue::images::SAMPLE_SEED,
         };
         let drawn = pipeline.generate(&[prompt], &settings, &mut |_, _| ControlFlow::Continue(()));
         drawn.expect("drawn").expect("not interrupted").remove(0)

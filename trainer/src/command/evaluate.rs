@@ -1,9 +1,11 @@
 //! `evaluate SPEC.toml`: an evaluation without server and database.
 
 use super::spec_file::read_spec;
+use crate::storage::StorageSettings;
 use anyhow::{Context, Result};
 use catalogue::local_models::LocalModels;
 use catalogue::models_folder::weights_sha256;
+use catalogue::register::{EvaluatedModel, Evaluation, Registrar};
 use clap::Args;
 use diffusion::device::DeviceName;
 use domain::evaluate::EvaluateSpec;
@@ -14,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use training::data::clip::with_clip;
 use training::recipes::evaluate::report::EvaluationReport;
-use training::recipes::evaluate::{Contestant, FolderStore, evaluate};
+use training::recipes::evaluate::{Contestant, EvaluationStore, FolderStore, evaluate};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -32,12 +34,18 @@ pub(crate) struct EvaluateCommand {
     device: DeviceName,
     #[command(flatten)]
     hub: HubSettings,
+    /// Bring the finished evaluation into the database, with its models, images and scores.
+    #[arg(long)]
+    register: bool,
+    #[command(flatten)]
+    storage: StorageSettings,
 }
 
 impl EvaluateCommand {
     pub(crate) fn run(self) -> Result<()> {
         let mut spec = read_spec(&self.config, "evaluate", EvaluateSpec::validate)?;
         let clip = spec.clip.as_deref();
+        let given: Vec<String> = spec.all_models().into_iter().map(str::to_owned).collect();
         let contestants: Vec<Contestant> =
             spec.all_models().into_iter().map(|model| self.contestant(model, clip)).collect::<Result<_>>()?;
         spec.baseline = Some(name_and_path(spec.baseline()).0.to_owned());
@@ -46,6 +54,10 @@ impl EvaluateCommand {
 
         let stem = self.config.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("data/evaluations").join(stem));
+        if self.register {
+            // A wrong address is reported now, not after the evaluation.
+            self.storage.with_catalogue(&self.models.models, async |_| Ok(()))?;
+        }
         std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
         let stop = StopSignal::listen()?;
         let mut bar: Option<Progress> = None;
@@ -63,8 +75,20 @@ impl EvaluateCommand {
             Some(report) => {
                 print(&report);
                 println!("{}", out.join("report.html").display());
+                if self.register {
+                    let models = evaluated(&given, &contestants, &store)?;
+                    self.register(&Evaluation { folder: &out, spec: &spec, models })?;
+                }
             }
         }
+        Ok(())
+    }
+
+    fn register(&self, evaluation: &Evaluation<'_>) -> Result<()> {
+        let job = self.storage.with_catalogue(&self.models.models, async |catalogue| {
+            Registrar { catalogue: &catalogue, local: &self.models }.evaluation(evaluation).await
+        })?;
+        println!("registered as evaluation {job}");
         Ok(())
     }
 
@@ -75,6 +99,27 @@ impl EvaluateCommand {
         let folders = with_clip(folders, clip, &self.models.models, &self.hub)?;
         Ok(Contestant { name: name.to_owned(), sha256, folders })
     }
+}
+
+/// What registration needs of each model.
+fn evaluated(
+    given: &[String],
+    contestants: &[Contestant],
+    store: &FolderStore,
+) -> Result<Vec<EvaluatedModel>> {
+    let models = given.iter().zip(contestants).zip(store.records()).enumerate();
+    let evaluated = models.map(|(index, ((given, contestant), record))| {
+        let images = (0..record.params.len()).map(|prompt| store.image_file(index, prompt));
+        Ok(EvaluatedModel {
+            name: contestant.name.clone(),
+            place: name_and_path(given).1.to_owned(),
+            sha256: contestant.sha256.clone(),
+            params: record.params.clone(),
+            images: images.collect::<Result<_>>()?,
+            scores: record.scores.clone(),
+        })
+    });
+    evaluated.collect()
 }
 
 /// Splits NAME=FOLDER. Reports show the name; without one, it is the model as the spec gives it.

@@ -9,6 +9,8 @@ pub(crate) mod export_votes;
 pub(crate) mod fid;
 pub(crate) mod import;
 pub(crate) mod prepare;
+pub(crate) mod pull;
+pub(crate) mod register;
 pub(crate) mod replay;
 mod spec_file;
 pub(crate) mod style;

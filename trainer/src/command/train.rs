@@ -1,11 +1,13 @@
 //! `train CONFIG.toml`: a run without server and database.
 
-mod metrics_file;
 mod terminal;
 
+use super::register::register;
 use super::spec_file::read_spec;
+use crate::storage::StorageSettings;
 use anyhow::{Context, Result};
 use catalogue::local_models::{LocalModels, RUNS};
+use catalogue::register::Registrar;
 use clap::Args;
 use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::train::TrainSpec;
@@ -43,6 +45,11 @@ pub(crate) struct TrainCommand {
     membership: Membership,
     #[command(flatten)]
     hub: HubSettings,
+    /// When the run ends, finished or stopped, bring it into the database (as the command `register`).
+    #[arg(long)]
+    register: bool,
+    #[command(flatten)]
+    storage: StorageSettings,
 }
 
 impl TrainCommand {
@@ -65,6 +72,13 @@ impl TrainCommand {
         if !collective.leads() {
             return train_together(&spec, &paths, &device, &collective, &mut NoReports).map(drop);
         }
+        if self.register {
+            // A wrong address or a name that is taken is reported now, not after the run.
+            self.storage.with_catalogue(&self.models.models, async |catalogue| {
+                let registrar = Registrar { catalogue: &catalogue, local: &self.models };
+                registrar.check_name(&paths.run, &spec).await
+            })?;
+        }
         let stop = StopSignal::listen()?;
         fetch_for(&spec.data, &paths.run, &self.hub, &mut unless_stopped(stop))?;
         let mut terminal = Terminal::new(&spec, &paths.run, stop);
@@ -73,6 +87,9 @@ impl TrainCommand {
             Ending::Stopped(step) => {
                 terminal.finish(&format!("stopped after step {step}; rerun the command to resume"));
             }
+        }
+        if self.register {
+            register(&self.storage, &self.models, &paths.run, None)?;
         }
         Ok(())
     }

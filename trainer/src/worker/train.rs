@@ -3,14 +3,15 @@
 use super::lease::Lease;
 use super::{Outcome, Worker};
 use anyhow::{Context, Result, ensure};
-use catalogue::images::{Owner, params, png};
+use catalogue::images::{Owner, SAMPLE_SEED, params, png};
 use catalogue::run_folder;
+use catalogue::run_models::model_of_run;
 use catalogue::world::belongs_to_bundled_world;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::Settings;
 use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
-use domain::id::{JobId, ModelId, RunId};
+use domain::id::{JobId, RunId};
 use domain::job::{JobSpec, JobState};
 use domain::model::Model;
 use domain::run::{MetricPoint, Run};
@@ -27,7 +28,6 @@ use training::data::fetched::fetch_for;
 use training::data::votes::write_votes;
 use training::recipes::callbacks::Callbacks;
 use training::recipes::run_paths::RunPaths;
-use training::recipes::samples::SAMPLE_SEED;
 use training::recipes::train::{Ending, train};
 
 /// Longest time for which metrics are buffered before they are written to the database.
@@ -44,8 +44,7 @@ impl Worker {
         let id = RunId::new(now(), entropy());
         let run = self.runtime.block_on(self.catalogue.store.begin_run(claim, id))?;
         Span::current().record("run_id", field::display(run.id));
-        let key = format!("runs/{}", run.id);
-        let folder = self.catalogue.artifacts.path(&key)?;
+        let folder = self.catalogue.artifacts.path(&run_folder::key(run.id))?;
         let paths = RunPaths { start, reference, run: folder, cache: self.cache.clone() };
         let mut records = RunRecords {
             worker: self,
@@ -54,7 +53,6 @@ impl Worker {
             spec,
             base: &base,
             run: &run,
-            key,
             points: Vec::new(),
             flushed: Instant::now(),
             last: None,
@@ -117,8 +115,6 @@ struct RunRecords<'a> {
     spec: &'a TrainSpec,
     base: &'a Model,
     run: &'a Run,
-    /// Key of the run's folder in the artifact store.
-    key: String,
     /// Metrics that are not written yet.
     points: Vec<MetricPoint>,
     flushed: Instant,
@@ -135,23 +131,6 @@ impl RunRecords<'_> {
         self.points.clear();
         self.flushed = Instant::now();
         Ok(())
-    }
-
-    fn row_of(&self, saved: &SavedModel) -> Model {
-        let Self { spec, base, run, .. } = self;
-        let (step, steps, kind) = (saved.step, spec.steps, spec.objective.kind());
-        Model {
-            id: ModelId::new(now(), entropy()),
-            folder: run_folder::model_key(&self.key, step),
-            name: if step == steps { spec.name.clone() } else { format!("{}-step{step}", spec.name) },
-            sha256: saved.sha256.clone(),
-            base_id: Some(base.id),
-            run_id: Some(run.id),
-            step: Some(i64::from(step)),
-            objective: Some(kind.to_owned()),
-            description: format!("{kind} from {}, {step} of {steps} steps", base.name),
-            created_at: now(),
-        }
     }
 }
 
@@ -224,7 +203,7 @@ impl Callbacks for RunRecords<'_> {
             self.last = Some(model.name.clone());
             return Ok(());
         }
-        let mut model = self.row_of(saved);
+        let mut model = model_of_run(self.spec, self.base, self.run.id, saved.step, &saved.sha256);
         match runtime.block_on(store.insert_model(&model, Some(self.claim))) {
             Err(StoreError::Conflict(Conflict::ModelName)) => {
                 // An earlier run's model has this name; the end of the run's id makes it unique.

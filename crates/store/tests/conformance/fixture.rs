@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::id::{ImageId, JobId, ModelId, RaterId, RunId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
-use domain::job::{Job, JobSpec};
+use domain::job::{Job, JobSpec, JobState};
 use domain::model::Model;
 use domain::preference::{Choice, Matchup, Question, Vote};
 use domain::run::Run;
@@ -118,6 +118,26 @@ impl Fixture {
     pub(crate) async fn enqueue(&mut self, spec: &JobSpec) -> Job {
         let now = self.tick();
         self.store.enqueue_job(JobId::new(now, self.rng.random()), spec, now).await.expect("a job")
+    }
+
+    /// A job as it is inserted after it was done outside the queue.
+    pub(crate) fn ended_job(&mut self, spec: JobSpec, state: JobState) -> Job {
+        let now = self.tick();
+        Job {
+            id: JobId::new(now, self.rng.random()),
+            spec,
+            state,
+            attempt: 1,
+            cancel_requested: false,
+            worker: Some("terminal".to_owned()),
+            progress: 4,
+            total: 100,
+            error: None,
+            run_id: None,
+            created_at: now,
+            started_at: Some(now),
+            finished_at: Some(now),
+        }
     }
 
     pub(crate) async fn claim(&mut self) -> Claim {

@@ -4,7 +4,7 @@ use crate::fixture::{Fixture, LEASE, evaluate_spec, on_both_databases, params, t
 use domain::evaluate::Metric;
 use domain::id::{JobId, RunId};
 use domain::image::Purpose;
-use domain::job::{JobSpec, JobState};
+use domain::job::{Job, JobSpec, JobState};
 use domain::run::MetricPoint;
 use rand::Rng;
 use std::collections::HashSet;
@@ -27,6 +27,7 @@ on_both_databases!(
     the_worker_of_a_running_job_sees_a_cancel_request,
     a_job_with_an_expired_lease_is_cancelled_at_once,
     an_ended_or_unknown_job_cannot_be_cancelled,
+    a_job_done_outside_the_queue_is_inserted_once_and_never_claimed,
     an_invalid_row_is_named,
 );
 
@@ -250,6 +251,23 @@ async fn an_ended_or_unknown_job_cannot_be_cancelled(mut fixture: Fixture) {
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::JobEnded))), "{refused:?}");
     let unknown = JobId::new(fixture.now, [0; 10]);
     assert_eq!(fixture.store.request_cancel(unknown, fixture.now).await.unwrap(), None);
+}
+
+async fn a_job_done_outside_the_queue_is_inserted_once_and_never_claimed(mut fixture: Fixture) {
+    let job = fixture.ended_job(evaluate_spec(), JobState::Succeeded);
+    let changed = Job { worker: Some("another".to_owned()), ..job.clone() };
+    for job in [&job, &changed] {
+        fixture.store.insert_ended_job(job).await.unwrap();
+    }
+    assert_eq!(fixture.store.get_job(job.id).await.unwrap().as_ref(), Some(&job));
+    assert_eq!(fixture.store.list_jobs(None, 10).await.unwrap(), [job]);
+    let token = fixture.token();
+    assert_eq!(fixture.store.claim_job("worker", token, fixture.now, LEASE).await.unwrap(), None);
+    for state in [JobState::Queued, JobState::Running] {
+        let job = fixture.ended_job(evaluate_spec(), state);
+        let refused = fixture.store.insert_ended_job(&job).await;
+        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
+    }
 }
 
 async fn an_invalid_row_is_named(mut fixture: Fixture) {

@@ -7,6 +7,7 @@ use store::{Conflict, StoreError};
 on_both_databases!(
     a_model_is_found_by_id_and_by_name,
     a_name_is_unique,
+    a_model_is_found_by_its_weights,
     ancestors_are_listed_nearest_first,
     models_are_listed_newest_first_and_by_run,
     a_model_in_use_is_not_deleted,
@@ -36,6 +37,18 @@ async fn a_name_is_unique(mut fixture: Fixture) {
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ModelName))), "{refused:?}");
     assert_eq!(fixture.store.get_model_by_name("same").await.unwrap(), Some(first));
     assert_eq!(fixture.store.get_model(second.id).await.unwrap(), None);
+}
+
+async fn a_model_is_found_by_its_weights(mut fixture: Fixture) {
+    let [first, twin] = [fixture.model("first").await, fixture.model("twin").await];
+    let mut other = fixture.new_model("other");
+    other.sha256 = "cd".repeat(32);
+    fixture.store.insert_model(&other, None).await.unwrap();
+    assert_eq!(first.sha256, twin.sha256);
+    let found = async |sha256: &str| fixture.store.get_model_by_sha256(sha256).await.unwrap();
+    assert_eq!(found(&first.sha256).await, Some(first));
+    assert_eq!(found(&other.sha256).await, Some(other));
+    assert_eq!(found("ef").await, None);
 }
 
 async fn ancestors_are_listed_nearest_first(mut fixture: Fixture) {

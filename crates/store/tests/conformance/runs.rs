@@ -1,12 +1,12 @@
 //! Runs and their curves: resuming, order, replaced points.
 
-use crate::fixture::{Fixture, evaluate_spec, on_both_databases};
+use crate::fixture::{Fixture, evaluate_spec, on_both_databases, train_spec};
 use domain::id::RunId;
 use domain::image::Purpose;
-use domain::job::{JobSpec, JobState};
+use domain::job::{Job, JobSpec, JobState};
 use domain::run::{MetricPoint, Run};
 use std::time::Duration;
-use store::{Ending, StoreError};
+use store::{Conflict, Ending, StoreError};
 
 on_both_databases!(
     a_run_has_the_spec_and_state_of_its_job,
@@ -18,6 +18,9 @@ on_both_databases!(
     the_latest_points_are_those_of_the_last_steps,
     a_rewound_run_loses_later_points_and_samples,
     a_run_of_another_job_is_refused,
+    a_run_made_outside_the_queue_is_registered_and_advances,
+    a_run_that_a_worker_may_hold_is_not_registered,
+    points_added_without_a_claim_keep_those_that_exist,
 );
 
 fn point(name: &str, step: i64, value: f64) -> MetricPoint {
@@ -146,4 +149,58 @@ async fn a_run_of_another_job_is_refused(mut fixture: Fixture) {
     let refused = fixture.store.rewind_run(&other, run.id, 0).await;
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
     assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), []);
+}
+
+async fn a_run_made_outside_the_queue_is_registered_and_advances(mut fixture: Fixture) {
+    let spec = JobSpec::Train(train_spec("made"));
+    let first = fixture.ended_job(spec.clone(), JobState::Cancelled);
+    let id = RunId::new(fixture.now, [3; 10]);
+    let run = fixture.store.register_run(&first, id, 4).await.unwrap();
+    assert_eq!((run.id, run.job_id, run.step, run.state), (id, first.id, 4, JobState::Cancelled));
+    assert_eq!((&*run.name, run.created_at), ("made", first.created_at));
+
+    // Repeated, it keeps its first job and changes nothing; with more steps both advance.
+    let again = fixture.ended_job(spec.clone(), JobState::Cancelled);
+    assert_eq!(fixture.store.register_run(&again, id, 4).await.unwrap(), run);
+    let end = fixture.tick();
+    let done = Job { progress: 100, finished_at: Some(end), ..fixture.ended_job(spec, JobState::Succeeded) };
+    let finished = fixture.store.register_run(&done, id, 100).await.unwrap();
+    assert_eq!((finished.job_id, finished.step, finished.state), (first.id, 100, JobState::Succeeded));
+    assert_eq!(finished.finished_at, Some(end));
+    assert_eq!(fixture.store.register_run(&again, id, 4).await.unwrap(), finished);
+    let jobs = fixture.store.list_jobs(None, 10).await.unwrap();
+    assert_eq!((jobs.len(), jobs[0].progress), (1, 100));
+
+    let other = fixture.ended_job(evaluate_spec(), JobState::Succeeded);
+    let refused = fixture.store.register_run(&other, RunId::new(fixture.now, [4; 10]), 1).await;
+    assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
+}
+
+async fn a_run_that_a_worker_may_hold_is_not_registered(mut fixture: Fixture) {
+    let (claim, run) = fixture.run().await;
+    let job = fixture.ended_job(claim.job.spec.clone(), JobState::Cancelled);
+    let refused = fixture.store.register_run(&job, run.id, 4).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::JobNotEnded))), "{refused:?}");
+    // Once its job has failed, a copy of the run that went on elsewhere succeeds it.
+    let end = fixture.tick();
+    fixture.store.finish_job(&claim, end, &Ending::Failed("lost".to_owned())).await.unwrap();
+    let run = fixture.store.register_run(&job, run.id, 4).await.unwrap();
+    assert_eq!((run.job_id, run.step, run.state, run.error), (claim.job.id, 4, JobState::Cancelled, None));
+}
+
+async fn points_added_without_a_claim_keep_those_that_exist(mut fixture: Fixture) {
+    let job = fixture.ended_job(JobSpec::Train(train_spec("made")), JobState::Succeeded);
+    let id = RunId::new(fixture.now, [3; 10]);
+    let store = &fixture.store;
+    let refused = store.add_points(id, &[point("loss", 1, 0.5)]).await;
+    assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
+    store.register_run(&job, id, 3000).await.unwrap();
+    store.add_points(id, &[]).await.unwrap();
+    store.add_points(id, &[point("loss", 1, 0.5), point("loss", 2, f64::NAN)]).await.unwrap();
+    // More than one statement holds.
+    let many: Vec<MetricPoint> = (1..=3000).map(|step| point("loss", step, 0.25)).collect();
+    store.add_points(id, &many).await.unwrap();
+    let listed = store.metrics(id, -1).await.unwrap();
+    assert_eq!(listed[0], point("loss", 1, 0.5));
+    assert_eq!(listed[1..], many[1..]);
 }

@@ -2,6 +2,7 @@
 //! read there like those of any folder.
 
 use anyhow::{Context, Result, ensure};
+use catalogue::run_folder::FETCHED;
 use datasets::pick_a_pic;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
@@ -11,8 +12,6 @@ use process::stop_signal::StopSignal;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The file in a run's folder that records its download.
-const FILE: &str = "fetched.json";
 const DEFAULT_REVISION: &str = "main";
 
 /// A downloaded set.
@@ -71,7 +70,7 @@ pub fn fetch_for(
     let revision = revision.or(spec.revision.as_deref()).unwrap_or(DEFAULT_REVISION);
     let fetched = download(spec, revision, settings, between)?;
     std::fs::create_dir_all(run).with_context(|| format!("cannot create {}", run.display()))?;
-    Ok(write_atomically(&run.join(FILE), &serde_json::to_vec_pretty(&fetched)?)?)
+    Ok(write_atomically(&run.join(FETCHED), &serde_json::to_vec_pretty(&fetched)?)?)
 }
 
 /// The files that were downloaded for a run.
@@ -89,7 +88,7 @@ pub(super) fn files_of(run: &Path) -> Result<DataSpec> {
 }
 
 fn read_record(run: &Path) -> Result<Option<Fetched>> {
-    let file = run.join(FILE);
+    let file = run.join(FETCHED);
     if !file.is_file() {
         return Ok(None);
     }

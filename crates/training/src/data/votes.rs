@@ -5,6 +5,7 @@ use super::fetched;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use catalogue::models::Catalogue;
+use catalogue::run_folder::VOTES;
 use datasets::votes::{JudgedPair, judged_pairs, write_parquet_file};
 use domain::data::{DataSpec, PickAPicSpec, VotesSpec};
 use domain::preference::JudgedImage;
@@ -12,8 +13,6 @@ use std::io;
 use std::path::Path;
 use store::Artifacts;
 
-/// Folder of the votes in a run's folder.
-const FOLDER: &str = "votes";
 const FILE: &str = "votes.parquet";
 
 /// The spec of the files that a run reads: for votes, the file that was written for the run; for a repository, the
@@ -27,7 +26,7 @@ pub(crate) fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
         DataSpec::PickAPic(PickAPicSpec { hub: Some(_), .. }) => return fetched::files_of(run),
         other => return Ok(other.clone()),
     };
-    let folder = run.join(FOLDER);
+    let folder = run.join(VOTES);
     ensure!(
         folder.join(FILE).is_file(),
         "data.source: votes are in the database: submit the run as a job, or write them to a file with export-votes \
@@ -45,7 +44,7 @@ pub(crate) fn as_files(data: &DataSpec, run: &Path) -> Result<DataSpec> {
 /// # Errors
 /// Fails if no judged pair has a winner, if the database cannot be read, or if the file cannot be written.
 pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) -> Result<()> {
-    let file = run.join(FOLDER).join(FILE);
+    let file = run.join(VOTES).join(FILE);
     if file.is_file() {
         return Ok(());
     }
@@ -55,7 +54,7 @@ pub async fn write_votes(catalogue: &Catalogue, spec: &VotesSpec, run: &Path) ->
         "data: none of the {} judged pairs that match the spec has a winner: collect votes first",
         pairs.len()
     );
-    std::fs::create_dir_all(run.join(FOLDER)).with_context(|| format!("cannot create {}", run.display()))?;
+    std::fs::create_dir_all(run.join(VOTES)).with_context(|| format!("cannot create {}", run.display()))?;
     write(&catalogue.artifacts, &pairs, &file)
 }
 

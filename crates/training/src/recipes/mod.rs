@@ -8,6 +8,6 @@ mod networks;
 pub mod objective;
 mod rotation;
 pub mod run_paths;
-pub mod samples;
+mod samples;
 mod step_metrics;
 pub mod train;

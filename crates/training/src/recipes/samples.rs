@@ -5,15 +5,13 @@ use super::run_paths::RunPaths;
 use crate::policy::Policy;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use catalogue::images::{SAMPLE_SEED, sample_settings};
+use diffusion::pipeline::{Prompt, TextToImage};
 use diffusion::unet::Unet;
 use diffusion::weights::Parameters;
 use domain::train::TrainSpec;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-
-/// Seed of every sample image.
-pub const SAMPLE_SEED: u64 = 1;
 
 /// Draws the spec's sample prompts with the policy's weights.
 pub(super) struct Sampler<'a> {
@@ -55,14 +53,7 @@ impl<'a> Sampler<'a> {
     ) -> Result<()> {
         let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
         pipeline.set_unet(self.policy.frozen(weights, DType::F32)?);
-        let defaults = *pipeline.defaults();
-        let settings = Settings {
-            width: defaults.width,
-            height: defaults.height,
-            steps: defaults.steps,
-            guidance_scale: defaults.guidance_scale,
-            sampler: defaults.sampler,
-        };
+        let settings = sample_settings(pipeline.defaults());
         let images = pipeline.generate(&self.prompts, &settings, &mut |_, _| ControlFlow::Continue(()))?;
         callbacks.samples(step, &settings, &images.context("generation was not interrupted")?)
     }

@@ -1,9 +1,10 @@
 //! Callbacks of a run in a terminal: a progress bar, and metrics and sample images in the run's folder.
 
-use super::metrics_file::MetricsFile;
 use anyhow::{Context, Result, ensure};
 use catalogue::images::png;
+use catalogue::metrics_file::MetricsFile;
 use catalogue::run_folder;
+use catalogue::run_manifest::RunManifest;
 use diffusion::pipeline::Settings;
 use domain::run::metric;
 use domain::train::TrainSpec;
@@ -17,7 +18,8 @@ use training::checkpoint::SavedModel;
 use training::recipes::callbacks::Callbacks;
 
 /// Reports of a run that a terminal shows.
-pub(super) struct Terminal {
+pub(super) struct Terminal<'a> {
+    spec: &'a TrainSpec,
     progress: Progress,
     encoding: Option<Progress>,
     images_per_step: f64,
@@ -27,9 +29,10 @@ pub(super) struct Terminal {
     stop: StopSignal,
 }
 
-impl Terminal {
-    pub(super) fn new(spec: &TrainSpec, run: &Path, stop: StopSignal) -> Self {
+impl<'a> Terminal<'a> {
+    pub(super) fn new(spec: &'a TrainSpec, run: &Path, stop: StopSignal) -> Self {
         Self {
+            spec,
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
             encoding: None,
             images_per_step: f64::from(spec.images_per_step()),
@@ -46,7 +49,7 @@ impl Terminal {
     }
 }
 
-impl Callbacks for Terminal {
+impl Callbacks for Terminal<'_> {
     fn encoding(&mut self, done: usize, total: usize) -> Result<()> {
         ensure!(
             !self.stop.received(),
@@ -65,6 +68,8 @@ impl Callbacks for Terminal {
             self.progress.note(&format!("resumes after step {step}"));
         }
         self.progress.start_at(u64::from(step));
+        // Only now is it known that a saved state belongs to this spec.
+        RunManifest::begin(&self.run, self.spec)?;
         self.metrics = Some(MetricsFile::open(&self.run, step)?);
         Ok(())
     }
@@ -82,8 +87,7 @@ impl Callbacks for Terminal {
 
     fn samples(&mut self, step: u32, _: &Settings, images: &[RgbImage]) -> Result<()> {
         for (i, image) in images.iter().enumerate() {
-            let name = format!("{i:02}-{}.png", run_folder::step_name(step));
-            write_atomically(&self.run.join("samples").join(name), &png(image)?)?;
+            write_atomically(&run_folder::sample(&self.run, i, step), &png(image)?)?;
         }
         Ok(())
     }

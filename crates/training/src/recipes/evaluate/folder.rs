@@ -1,6 +1,7 @@
 //! An evaluation in a folder: `images/MODEL/INDEX.png`, `report.json`, `scores.csv`, `report.html`.
 
 use super::contestant::Contestant;
+use super::judges::Scores;
 use super::store::EvaluationStore;
 use anyhow::{Context, Result, ensure};
 use catalogue::images::png;
@@ -23,6 +24,17 @@ struct Manifest {
 #[derive(Debug)]
 pub struct FolderStore {
     folder: PathBuf,
+    /// By model.
+    records: Vec<Record>,
+}
+
+/// How a model's images were drawn, and their scores.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The parameters of each prompt's image; empty until its images are drawn.
+    pub params: Vec<GenerationParams>,
+    /// By metric, one score per prompt; empty until the images are scored.
+    pub scores: Scores,
 }
 
 impl FolderStore {
@@ -44,7 +56,13 @@ impl FolderStore {
         } else {
             write_atomically(&file, &serde_json::to_vec_pretty(&manifest)?)?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), records: vec![Record::default(); contestants.len()] })
+    }
+
+    /// What the evaluation told about each model, in the order of the spec.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
     }
 
     fn image(&self, model: usize, index: usize) -> PathBuf {
@@ -54,6 +72,7 @@ impl FolderStore {
 
 impl EvaluationStore for FolderStore {
     fn existing(&mut self, model: usize, params: &[GenerationParams]) -> Result<Vec<bool>> {
+        params.clone_into(&mut self.records[model].params);
         Ok((0..params.len()).map(|index| self.image(model, index).is_file()).collect())
     }
 
@@ -61,6 +80,11 @@ impl EvaluationStore for FolderStore {
         for (index, _, image) in images {
             write_atomically(&self.image(model, *index), &png(image)?)?;
         }
+        Ok(())
+    }
+
+    fn put_scores(&mut self, model: usize, scores: &Scores) -> Result<()> {
+        self.records[model].scores.clone_from(scores);
         Ok(())
     }
 

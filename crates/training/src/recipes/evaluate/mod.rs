@@ -16,7 +16,7 @@ mod store;
 mod summary;
 
 pub use contestant::Contestant;
-pub use folder::FolderStore;
+pub use folder::{FolderStore, Record};
 pub use store::EvaluationStore;
 
 use crate::recipes::fid::{FidReport, FidSettings, Side, fid};

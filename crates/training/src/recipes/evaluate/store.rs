@@ -22,13 +22,11 @@ pub trait EvaluationStore {
     /// Fails if the store cannot be written.
     fn put_images(&mut self, model: usize, images: &[(usize, &GenerationParams, &RgbImage)]) -> Result<()>;
 
-    /// Keeps a model's scores, by metric one per prompt. A no-op where the report alone holds them.
+    /// Keeps a model's scores, by metric one per prompt.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
-    fn put_scores(&mut self, _model: usize, _scores: &Scores) -> Result<()> {
-        Ok(())
-    }
+    fn put_scores(&mut self, model: usize, scores: &Scores) -> Result<()>;
 
     /// The file of an image.
     ///
