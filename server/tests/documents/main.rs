@@ -2,7 +2,6 @@
 //! real programs, and the output that they show is compared. A failure names page and line.
 
 #[path = "../../../trainer/tests/support/hub.rs"]
-#[expect(dead_code, reason = "shared with the trainer's tests, which use another part of it")]
 mod hub;
 mod markdown;
 mod photos;
@@ -57,11 +56,16 @@ fn models_are_whole(scene: &mut Scene) {
         ("sd15-copy", &["unet", "vae", "text_encoder", "clip"]),
     ] {
         for part in parts {
-            assert!(scene.path("models").join(model).join(part).join("config.json").is_file(), "{model}/{part}");
+            assert!(
+                scene.path("models").join(model).join(part).join("config.json").is_file(),
+                "{model}/{part}"
+            );
         }
     }
     let requested = scene.requested();
-    for repository in ["stable-diffusion-xl-base-1.0", "clip-vit-large-patch14", "CLIP-ViT-H-14-laion2B-s32B-b79K"] {
+    for repository in
+        ["stable-diffusion-xl-base-1.0", "clip-vit-large-patch14", "CLIP-ViT-H-14-laion2B-s32B-b79K"]
+    {
         assert!(requested.iter().any(|path| path.contains(repository)), "{repository} was not requested");
     }
 }
@@ -159,7 +163,10 @@ fn deploy() {
         ("CREATE DATABASE diff_contrast_restored", &format!("CREATE DATABASE {restored}")),
         ("CREATE DATABASE diff_contrast", &format!("CREATE DATABASE {}", database.name)),
     ]);
-    scene.follow(&Page::read(&page("docs/deploy.md")), &[("3. ", both_workers_worked), ("7. ", the_copies_are_whole)]);
+    scene.follow(
+        &Page::read(&page("docs/deploy.md")),
+        &[("3. ", both_workers_worked), ("7. ", the_copies_are_whole)],
+    );
 }
 
 fn both_workers_worked(scene: &mut Scene) {
@@ -172,7 +179,9 @@ fn both_workers_worked(scene: &mut Scene) {
 /// The restored server generates with a model whose weights are in the copied artifacts, and SQLite's copy has the job.
 fn the_copies_are_whole(scene: &mut Scene) {
     let url = "http://127.0.0.1:8080/generate?prompt=a+red+circle&model=third&steps=2";
-    assert!(scene.ask(&format!("api '{url}' | wc -c")).trim().parse::<usize>().is_ok_and(|bytes| bytes > 500));
+    assert!(
+        scene.ask(&format!("api '{url}' | wc -c")).trim().parse::<usize>().is_ok_and(|bytes| bytes > 500)
+    );
     let name = scene.ask("sqlite3 backup/diff-contrast.db 'SELECT name FROM models ORDER BY name'");
     assert_eq!(name.split_whitespace().collect::<Vec<_>>(), ["first", "shapes"]);
 }
@@ -198,7 +207,8 @@ fn first_commands() {
     let training = Page::read(&page("docs/training.md"));
     let spec = training.blocks().find(|block| block.language == "toml").expect("a spec");
     std::fs::write(scene.path("CONFIG.toml"), &spec.text).expect("a file");
-    let command = training.blocks().find(|block| block.text.contains("train CONFIG.toml")).expect("a command");
+    let command =
+        training.blocks().find(|block| block.text.contains("train CONFIG.toml")).expect("a command");
     scene.run_at(command, command.text.trim_start_matches("$ "));
     assert!(scene.path("data/runs/winter/models/step-0000050/unet").is_dir());
 }
@@ -211,7 +221,11 @@ fn blocks_that_are_not_run_say_so() {
         for block in Page::parse(name, &text).blocks().filter(|block| block.kind == Kind::Shown) {
             // The line above the fence is empty.
             let above = lines.get(block.line.saturating_sub(4)).copied().unwrap_or_default();
-            assert!(above.contains("Not run by the test"), "{}: say above it that it is not run", block.place());
+            assert!(
+                above.contains("Not run by the test"),
+                "{}: say above it that it is not run",
+                block.place()
+            );
         }
     }
 }

@@ -12,8 +12,9 @@ pub(crate) struct Database {
 impl Database {
     /// A name that no database of the server has yet. The page that is followed creates it.
     pub(crate) fn absent() -> Self {
-        let server = std::env::var("TEST_POSTGRES_URL")
-            .expect("TEST_POSTGRES_URL is not set: run `cargo xtask test`, which starts a Postgres and sets it");
+        let server = std::env::var("TEST_POSTGRES_URL").expect(
+            "TEST_POSTGRES_URL is not set: run `cargo xtask test`, which starts a Postgres and sets it",
+        );
         Self { server, name: format!("documents_{}", std::process::id()) }
     }
 

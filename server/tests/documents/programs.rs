@@ -7,8 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 /// The commands whose variables `docs/deploy.md` lists: the program, and its subcommand.
-const COMMANDS: [(&str, Option<&str>); 3] =
-    [("diff-contrast-server", None), ("diff-contrast-trainer", Some("worker")), ("diff-contrast-trainer", Some("train"))];
+const COMMANDS: [(&str, Option<&str>); 3] = [
+    ("diff-contrast-server", None),
+    ("diff-contrast-trainer", Some("worker")),
+    ("diff-contrast-trainer", Some("train")),
+];
 
 /// The help of a program.
 fn help(program: &str, subcommands: &[&str]) -> String {
@@ -112,7 +115,7 @@ fn commands_in_pages_use_subcommands_and_options_that_exist() {
     let docs = std::fs::read_dir(page("docs")).expect("the pages").flatten().map(|entry| entry.path());
     pages.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     let mut helps: BTreeMap<Vec<String>, String> = BTreeMap::new();
-    let mut seen = 0;
+    let (mut seen, mut wrong) = (0, Vec::new());
     for (place, command) in pages.iter().flat_map(|page| commands(page)) {
         let program = command[0].clone();
         let is_option = |word: &&String| word.starts_with('-');
@@ -122,7 +125,8 @@ fn commands_in_pages_use_subcommands_and_options_that_exist() {
         let mut path = vec![program.clone()];
         let nested = ["data", "shapes"];
         if program == "diff-contrast-trainer" {
-            let count = if command.get(1).is_some_and(|word| nested.contains(&word.as_str())) { 2 } else { 1 };
+            let count =
+                if command.get(1).is_some_and(|word| nested.contains(&word.as_str())) { 2 } else { 1 };
             path.extend(command[1..].iter().take_while(|word| !is_option(word)).take(count).cloned());
         }
         // `...` stands for the arguments.
@@ -133,12 +137,18 @@ fn commands_in_pages_use_subcommands_and_options_that_exist() {
             let subcommands: Vec<&str> = path[1..].iter().map(String::as_str).collect();
             help(&program, &subcommands)
         });
-        assert!(text.contains("Usage: "), "{place}: there is no command {}", path.join(" "));
+        if !text.contains("Usage: ") {
+            wrong.push(format!("{place}: there is no command {}", path.join(" ")));
+        }
         for option in command.iter().filter(is_option).filter_map(|word| word.split('=').next()) {
-            let known = text.split(|c: char| c.is_whitespace() || c == ',' || c == '[').any(|word| word == option);
-            assert!(known, "{place}: {} has no option {option}", path.join(" "));
+            let known =
+                text.split(|c: char| c.is_whitespace() || c == ',' || c == '[').any(|word| word == option);
+            if !known {
+                wrong.push(format!("{place}: {} has no option {option}", path.join(" ")));
+            }
         }
         seen += 1;
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen > 30, "only {seen} commands were found");
 }

@@ -183,7 +183,10 @@ fn repositories() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
     sd15.insert("v1-5-pruned-emaonly.ckpt".to_owned(), fs::read(single).expect("a fixture"));
     BTreeMap::from([
         ("stable-diffusion-v1-5/stable-diffusion-v1-5", sd15),
-        ("stabilityai/stable-diffusion-xl-base-1.0", files(Path::new(&format!("{crates}/diffusion/tests/fixtures/sdxl")))),
+        (
+            "stabilityai/stable-diffusion-xl-base-1.0",
+            files(Path::new(&format!("{crates}/diffusion/tests/fixtures/sdxl"))),
+        ),
         ("openai/clip-vit-large-patch14", files(Path::new(&small("clip")))),
         ("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", files(Path::new(&small("open_clip")))),
         (

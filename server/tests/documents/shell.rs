@@ -31,7 +31,8 @@ impl Shell {
         for (name, _) in std::env::vars_os() {
             // Settings of the programs come from the page alone.
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("HF_") || ["DATABASE_URL", "ACCESS_TOKEN", "DEVICE"].contains(&name.as_str()) {
+            if name.starts_with("HF_") || ["DATABASE_URL", "ACCESS_TOKEN", "DEVICE"].contains(&name.as_str())
+            {
                 command.env_remove(name);
             }
         }
@@ -56,7 +57,8 @@ impl Shell {
         });
         let mut input = bash.stdin.take().expect("a pipe");
         writeln!(input, "set -eE -o pipefail").expect("bash reads");
-        writeln!(input, "trap 'echo \"${{BASH_SOURCE[0]}}:$LINENO: exit status $?\"' ERR").expect("bash reads");
+        writeln!(input, "trap 'echo \"${{BASH_SOURCE[0]}}:$LINENO: exit status $?\"' ERR")
+            .expect("bash reads");
         Self { bash, input, output, scripts: scripts.to_owned(), blocks: 0 }
     }
 
