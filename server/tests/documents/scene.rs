@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
+/// What must hold after a section.
+pub(crate) type Check = fn(&mut Scene);
+
 /// A page that is being followed.
 pub(crate) struct Scene {
     scratch: TempDir,
@@ -82,7 +85,7 @@ impl Scene {
     }
 
     /// Follows a page section by section. `checks` run after the section whose heading begins with their word.
-    pub(crate) fn follow(&mut self, page: &Page, checks: &[(&str, fn(&mut Self))]) {
+    pub(crate) fn follow(&mut self, page: &Page, checks: &[(&str, Check)]) {
         let headings: Vec<&str> = page.sections.iter().map(|section| section.heading.as_str()).collect();
         for (heading, _) in checks {
             assert!(headings.iter().any(|known| known.starts_with(heading)), "no section {heading:?}");
