@@ -71,17 +71,22 @@ fn models_are_whole(scene: &mut Scene) {
 }
 
 fn sets_are_checked(scene: &mut Scene) {
-    for set in ["pairs", "captioned", "likes"] {
+    for (set, rows, losers) in [("pairs", 8, 8), ("captioned", 6, 0), ("likes", 4, 4)] {
         let folder = scene.path("data/checks").join(set);
-        let files = std::fs::read_dir(&folder).map_or(0, Iterator::count);
-        assert!(files >= 2, "{}: a report and a contact sheet are expected", folder.display());
+        let report = json(&folder.join("report.json"));
+        assert_eq!(
+            (&report["rows"]["pairs"], &report["with_loser"]),
+            (&rows.into(), &losers.into()),
+            "{report}"
+        );
+        assert!(std::fs::read(folder.join("contact-sheet.png")).expect("a sheet").starts_with(b"\x89PNG"));
     }
 }
 
 fn sets_are_encoded(scene: &mut Scene) {
     for (set, count) in [("pairs", 8), ("captioned", 6), ("likes", 4)] {
         let manifest = json(&scene.path("data/datasets").join(set).join("manifest.json"));
-        assert_eq!(manifest["report"]["kept"], count, "{set}: {}", manifest["report"]);
+        assert_eq!(manifest["report"]["pairs"], count, "{set}: {}", manifest["report"]);
     }
 }
 
