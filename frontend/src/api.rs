@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
-        Agreement, DatasetPair, DatasetPairs, DatasetSummary, Leaderboard, ModelSummary, RunDetail,
+        Agreement, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
+        Leaderboard, ModelSummary, RunDetail,
     },
     serde_json::Value,
 };
@@ -102,6 +103,11 @@ pub(crate) async fn dataset_pairs(
     use crate::format::query;
     let address = path::DATASET_PAIRS.replace("{name}", &segment(name));
     get(&format!("{address}?from={from}&prompt={}&model={}", query(prompt), query(model))).await
+}
+
+#[cfg(feature = "ssr")]
+pub(crate) async fn check_data(spec: &str) -> ApiResult<DataCheckResponse> {
+    post(path::DATA_CHECK, &DataCheckRequest { spec: spec.to_owned() }).await
 }
 
 #[cfg(feature = "ssr")]

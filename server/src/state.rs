@@ -10,6 +10,7 @@ use domain::data::PromptFilterSpec;
 use std::path::Path;
 use std::sync::Arc;
 use store::{Artifacts, Store};
+use tokio::sync::Semaphore;
 
 /// Handles and settings shared by all requests. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct AppState {
     pub(crate) generator: Generator,
     pub(crate) catalogue: Catalogue,
     pub(crate) datasets: Arc<DatasetCatalogue>,
+    /// One permit: checks of data sets decode images on all cores.
+    pub(crate) data_checks: Arc<Semaphore>,
     pub(crate) prompt_filter: Arc<PromptFilter>,
     pub(crate) access_token: Option<Arc<str>>,
     pub(crate) default_model: Arc<str>,
@@ -48,6 +51,7 @@ impl AppState {
                 config.checker(),
             )?,
             catalogue,
+            data_checks: Arc::new(Semaphore::new(1)),
             prompt_filter: Arc::new(PromptFilter::new(&PromptFilterSpec {
                 built_in: config.prompt_filter,
                 terms: config.refused_terms.clone(),

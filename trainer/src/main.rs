@@ -6,6 +6,7 @@ mod storage;
 mod worker;
 
 use crate::command::convert::ConvertCommand;
+use crate::command::data::DataCommand;
 use crate::command::doctor::DoctorCommand;
 use crate::command::evaluate::EvaluateCommand;
 use crate::command::export::ExportCommand;
@@ -39,6 +40,9 @@ enum Command {
     Train(TrainCommand),
     /// Encode a data set once, for all runs that train on it.
     Prepare(PrepareCommand),
+    /// Check a data set.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Make a style set: pairs in which an edited image wins against its original.
     Style(StyleCommand),
     /// Export the team's votes as a data set for training.
@@ -79,6 +83,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Train(command) => command.run(),
         Command::Prepare(command) => command.run(),
+        Command::Data(command) => command.run(),
         Command::Style(command) => command.run(),
         Command::ExportVotes(command) => command.run(),
         Command::Replay(command) => command.run(),

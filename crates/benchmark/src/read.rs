@@ -16,7 +16,7 @@ pub(crate) fn step(folder: &Path) -> Step<'static> {
         for pair in Pairs::open(&spec)?.context("the set has no files")? {
             let pair = pair?;
             pairs += 1;
-            bytes += pair.winner.len() + pair.loser.len();
+            bytes += pair.bytes();
         }
         ensure!(bytes > 0, "the set has no images");
         Ok(Some(f64::from(pairs)))

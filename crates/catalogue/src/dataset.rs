@@ -1,12 +1,12 @@
 //! One data set, and its pairs as a page of a list.
 
 use bytes::Bytes;
-use datasets::listing::rows_of;
+use datasets::listing::{rows_of, spec_of_folder};
 use datasets::pair::{PreferencePair, Row};
 use datasets::rows::Pairs;
 use datasets::votes::JudgedPair;
 use domain::api::DatasetSummary;
-use domain::data::{DataSpec, FolderSpec, PickAPicSpec};
+use domain::data::{DataSpec, ShapesSet};
 use domain::dataset::{Dropped, ReadReport, Reason, Source};
 use domain::prepare::Manifest;
 use shapes::set::{Set, entry};
@@ -51,7 +51,6 @@ pub type PairPage = (Vec<(u64, PreferencePair)>, Option<u64>, ReadReport);
 impl Dataset {
     /// The set in a folder; the files in it tell its format.
     pub(crate) fn of_folder(folder: &Path) -> Self {
-        let path = folder.to_string_lossy().into_owned();
         let manifest = folder.join("manifest.json");
         if manifest.is_file() {
             let read = std::fs::read(&manifest).map_err(|error| error.to_string());
@@ -60,19 +59,7 @@ impl Dataset {
                 Err(problem) => Self::Unreadable(format!("manifest.json: {problem}")),
             };
         }
-        let has = |ending: &str| {
-            [folder.to_owned(), folder.join("data")].iter().any(|folder| {
-                let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-                entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|e| e == ending))
-            })
-        };
-        if has("parquet") {
-            Self::Files(DataSpec::PickAPic(PickAPicSpec { folder: path, ..PickAPicSpec::default() }))
-        } else if has("tar") {
-            Self::Files(DataSpec::WebDataset(FolderSpec { folder: path, ..FolderSpec::default() }))
-        } else {
-            Self::Files(DataSpec::Folder(FolderSpec { folder: path, ..FolderSpec::default() }))
-        }
+        Self::Files(spec_of_folder(folder))
     }
 
     /// The set's entry in the list of sets.
@@ -92,6 +79,8 @@ impl Dataset {
                 let what = match spec {
                     DataSpec::PickAPic(_) => "Parquet in the columns of Pick-a-Pic",
                     DataSpec::WebDataset(_) => "WebDataset shards",
+                    DataSpec::Images(_) => "Captioned images",
+                    DataSpec::Likes(_) => "Liked and disliked images",
                     _ => "A folder of pairs",
                 };
                 let problem = Pairs::open(spec).err().map(|error| error.to_string());
@@ -111,15 +100,12 @@ impl Dataset {
             Self::Shapes(set) => {
                 let pairs = (0..GENERATED_PAIRS).skip(usize::try_from(query.from).unwrap_or(usize::MAX));
                 let set = *set;
-                Ok(search(pairs.map(|index| Ok((index, generated(set, index)?))), query)?)
+                Ok(search(pairs.map(|index| Ok((index, generated(set, 0, index)?))), query)?)
             }
             Self::Files(spec) => read(spec, query, |_| false),
             Self::Prepared(manifest) => match &manifest.data {
                 DataSpec::Shapes { set, .. } => {
-                    let name = serde_json::to_value(set).map_err(|error| error.to_string())?;
-                    let set = Set::ALL.iter().find(|(_, known)| name == *known);
-                    let (set, _) = set.ok_or_else(|| "the bundled world has no such set".to_owned())?;
-                    let (pairs, next, _) = Self::Shapes(*set).pairs(query)?;
+                    let (pairs, next, _) = Self::Shapes(shapes_set(*set)).pairs(query)?;
                     Ok((pairs, next, manifest.report.clone()))
                 }
                 spec => {
@@ -182,15 +168,29 @@ fn search(
     Ok((found, None, report))
 }
 
-fn generated(set: Set, index: u64) -> Result<PreferencePair, String> {
-    let entry = entry(set, 0, index);
+/// The set of the bundled world that a spec names.
+#[must_use]
+pub fn shapes_set(set: ShapesSet) -> Set {
+    match set {
+        ShapesSet::Images => Set::Images,
+        ShapesSet::Centred => Set::Centred,
+        ShapesSet::VanGogh => Set::VanGogh,
+        ShapesSet::Sketch => Set::Sketch,
+        ShapesSet::Winter => Set::Winter,
+        ShapesSet::Quality => Set::Quality,
+    }
+}
+
+/// An entry of the bundled world as a row of files.
+pub(crate) fn generated(set: Set, seed: u64, index: u64) -> Result<PreferencePair, String> {
+    let entry = entry(set, seed, index);
     let png = |image: &shapes::Image| image.to_png().map(Bytes::from).map_err(|e| e.to_string());
     Ok(PreferencePair {
         winner: png(&entry.winner)?,
-        loser: entry.loser.as_ref().map(png).transpose()?.unwrap_or_default(),
+        loser: entry.loser.as_ref().map(png).transpose()?,
         prompt: entry.caption,
         models: [None, None],
-        source: Source { file: "seed 0".to_owned(), row: index },
+        source: Source { file: format!("seed {seed}"), row: index },
     })
 }
 
@@ -206,7 +206,7 @@ fn vote(row: usize, pair: &JudgedPair) -> Row {
     Row::Pair(PreferencePair {
         prompt: pair.prompt.clone(),
         winner: winner.artifact.clone().into(),
-        loser: loser.artifact.clone().into(),
+        loser: Some(loser.artifact.clone().into()),
         models: [Some(winner.model.clone()), Some(loser.model.clone())],
         source,
     })

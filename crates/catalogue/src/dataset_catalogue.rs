@@ -71,10 +71,10 @@ impl DatasetCatalogue {
             cache.retain(|k| k.index != *index || k.name != name);
             cache.push_back(CachedPair { name: name.to_owned(), index: *index, pair: pair.clone() });
         }
-        let mut bytes: usize = cache.iter().map(|k| k.pair.winner.len() + k.pair.loser.len()).sum();
+        let mut bytes: usize = cache.iter().map(|k| k.pair.bytes()).sum();
         while bytes > CACHE_BYTES {
             let Some(oldest) = cache.pop_front() else { break };
-            bytes -= oldest.pair.winner.len() + oldest.pair.loser.len();
+            bytes -= oldest.pair.bytes();
         }
     }
 

@@ -2,11 +2,14 @@
 //! decided here, once: where a model's parts are, how an image is stored, how a run's folder is laid out, and which
 //! data sets exist.
 
+pub mod clip;
+pub mod data_check;
 pub mod dataset;
 pub mod dataset_catalogue;
 pub mod images;
 pub mod local_models;
 pub mod models;
 pub mod models_folder;
+pub mod run_cost;
 pub mod run_folder;
 pub mod samplers;

@@ -53,6 +53,12 @@ impl ModelsFolder {
         Ok(Self { root: root.to_owned(), registered: Arc::new(registered) })
     }
 
+    /// The models folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder of the model of this name, or why it cannot be used; `None` if there is no such model.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Result<PathBuf, String>> {

@@ -18,6 +18,19 @@ pub fn step_name(step: u32) -> String {
     format!("{PREFIX}{step:07}")
 }
 
+/// The captions of the run's validation examples, one per line. Absent if it has none.
+#[must_use]
+pub fn validation_prompts(run: &Path) -> PathBuf {
+    run.join("validation_prompts.txt")
+}
+
+/// The folder of the run that saved a model; `None` if the model was not saved by a run.
+#[must_use]
+pub fn run_of(model: &Path) -> Option<&Path> {
+    let models = model.parent()?;
+    (step_of(model).is_some() && models.file_name()? == MODELS).then(|| models.parent())?
+}
+
 /// The folder of a run's model after `step` steps.
 #[must_use]
 pub fn model(run: &Path, step: u32) -> PathBuf {

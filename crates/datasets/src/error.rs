@@ -28,7 +28,9 @@ impl ReadError {
         Self::File { file: file.to_owned(), error }
     }
 
-    pub(crate) fn format(file: &Path, problem: impl Into<String>) -> Self {
+    /// An error about the content of a file or folder.
+    #[must_use]
+    pub fn format(file: &Path, problem: impl Into<String>) -> Self {
         Self::Format { file: file.to_owned(), problem: problem.into() }
     }
 }

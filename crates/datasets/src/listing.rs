@@ -1,8 +1,9 @@
 //! The files of a set and the number of its rows, without reading the rows.
 
 use crate::error::ReadError;
-use crate::{folder, pick_a_pic, webdataset};
-use domain::data::DataSpec;
+use crate::image_files::files;
+use crate::{folder, images, likes, pick_a_pic, webdataset};
+use domain::data::{DataSpec, FolderSpec, ImagesSpec, PickAPicSpec};
 use std::path::{Path, PathBuf};
 
 /// The files whose content determines a set, sorted by name; empty for sets that are not stored as files of one of this
@@ -13,9 +14,39 @@ use std::path::{Path, PathBuf};
 pub fn files_of(spec: &DataSpec) -> Result<Vec<PathBuf>, ReadError> {
     match spec {
         DataSpec::PickAPic(spec) => pick_a_pic::files(spec),
-        DataSpec::Folder(spec) => folder::files(Path::new(&spec.folder)),
+        DataSpec::Folder(spec) | DataSpec::Likes(spec) => files(Path::new(&spec.folder)),
+        DataSpec::Images(spec) => {
+            let mut all = files(Path::new(&spec.folder))?;
+            if let Some(losers) = spec.losers.as_ref().and_then(|losers| losers.folder.as_ref()) {
+                all.extend(files(Path::new(losers))?);
+            }
+            Ok(all)
+        }
         DataSpec::WebDataset(spec) => webdataset::files(Path::new(&spec.folder)),
         DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Prepared(_) => Ok(Vec::new()),
+    }
+}
+
+/// The spec of the set in a folder; the files in it tell its format.
+#[must_use]
+pub fn spec_of_folder(folder: &Path) -> DataSpec {
+    let path = folder.to_string_lossy().into_owned();
+    let has = |ending: &str| {
+        [folder.to_owned(), folder.join("data")].iter().any(|folder| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|e| e == ending))
+        })
+    };
+    if has("parquet") {
+        DataSpec::PickAPic(PickAPicSpec { folder: path, ..PickAPicSpec::default() })
+    } else if has("tar") {
+        DataSpec::WebDataset(FolderSpec { folder: path, ..FolderSpec::default() })
+    } else if likes::is_set(folder) {
+        DataSpec::Likes(FolderSpec { folder: path, ..FolderSpec::default() })
+    } else if !folder::is_set(folder) && images::layout(folder).is_some() {
+        DataSpec::Images(ImagesSpec { folder: path, ..ImagesSpec::default() })
+    } else {
+        DataSpec::Folder(FolderSpec { folder: path, ..FolderSpec::default() })
     }
 }
 
@@ -27,6 +58,8 @@ pub fn rows_of(spec: &DataSpec) -> Option<u64> {
         DataSpec::Shapes { count, .. } => (u64::from(*count), None),
         DataSpec::PickAPic(spec) => (pick_a_pic::rows(spec).ok()?, spec.max_pairs),
         DataSpec::Folder(spec) => (folder::rows(Path::new(&spec.folder)).ok()?, spec.max_pairs),
+        DataSpec::Images(spec) => (images::rows(Path::new(&spec.folder)).ok()?, spec.max_images),
+        DataSpec::Likes(spec) => (likes::rows(Path::new(&spec.folder)).ok()?, spec.max_pairs),
         DataSpec::WebDataset(_) | DataSpec::Votes(_) | DataSpec::Prepared(_) => return None,
     };
     Some(rows.min(most.map_or(u64::MAX, u64::from)))

@@ -1,21 +1,33 @@
 //! Preference pairs and rows as the readers of this crate return them.
 
+use crate::error::ReadError;
 use bytes::Bytes;
 use domain::dataset::{Dropped, Reason, Source};
 
-/// A prompt with a winner and a loser, both still encoded.
+/// The rows of a set, in order.
+pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
+
+/// A prompt with a winner and a loser, or a caption with its image; all images are still encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreferencePair {
     /// The prompt of both images.
     pub prompt: String,
     /// The preferred image: the bytes of a JPEG or PNG file.
     pub winner: Bytes,
-    /// The rejected image, likewise.
-    pub loser: Bytes,
+    /// The rejected image, likewise; none in a set of captioned images.
+    pub loser: Option<Bytes>,
     /// Names of the models that made winner and loser, if the set states them.
     pub models: [Option<String>; 2],
     /// The file and row that the pair was read from.
     pub source: Source,
+}
+
+impl PreferencePair {
+    /// Bytes of the encoded images.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.winner.len() + self.loser.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// One row of a set.
@@ -31,7 +43,7 @@ impl Row {
     /// Bytes of both encoded images.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Pair(pair) => pair.winner.len() + pair.loser.len(),
+            Self::Pair(pair) => pair.bytes(),
             Self::Dropped(_) => 0,
         }
     }

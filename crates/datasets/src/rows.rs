@@ -1,14 +1,12 @@
 //! Iterates over the pairs of a set of any source and reports the dropped rows.
 
 use crate::error::ReadError;
-use crate::pair::{PreferencePair, Row};
+use crate::pair::{PreferencePair, Row, Rows};
 use crate::prompt_filter::PromptFilter;
-use crate::{folder, pick_a_pic, webdataset};
+use crate::{folder, images, likes, pick_a_pic, webdataset};
 use domain::data::{DataSpec, PromptFilterSpec};
 use domain::dataset::{Dropped, ReadReport, Reason};
 use std::path::Path;
-
-type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
 
 /// The pairs of a set, in an order that depends only on its files. Ends after the first error.
 pub struct Pairs {
@@ -54,6 +52,14 @@ impl Pairs {
             }
             DataSpec::Folder(spec) => Some(Self::new(
                 folder::open(Path::new(&spec.folder))?,
+                spec.prompt_filter.as_ref(),
+                spec.max_pairs,
+            )),
+            DataSpec::Images(spec) => {
+                Some(Self::new(images::open(spec)?, spec.prompt_filter.as_ref(), spec.max_images))
+            }
+            DataSpec::Likes(spec) => Some(Self::new(
+                likes::open(Path::new(&spec.folder))?,
                 spec.prompt_filter.as_ref(),
                 spec.max_pairs,
             )),

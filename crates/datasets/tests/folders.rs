@@ -1,9 +1,11 @@
 //! Reading of plain folders and tar shards.
 
 use datasets::error::ReadError;
+use datasets::images::loser_name;
+use datasets::listing::{rows_of, spec_of_folder};
 use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
-use domain::data::{DataSpec, FolderSpec};
+use domain::data::{DataSpec, DrawnLosersSpec, FolderSpec, ImagesSpec};
 use domain::dataset::{ReadReport, Reason};
 use std::fs;
 use std::path::Path;
@@ -16,6 +18,10 @@ fn read(spec: &DataSpec) -> Result<(Vec<PreferencePair>, ReadReport), ReadError>
     let mut pairs = Pairs::open(spec)?.expect("a set of files");
     let read = pairs.by_ref().collect::<Result<Vec<_>, _>>()?;
     Ok((read, pairs.report().clone()))
+}
+
+fn loser(pair: &PreferencePair) -> &[u8] {
+    pair.loser.as_deref().expect("a loser")
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) {
@@ -45,7 +51,7 @@ fn a_list_with_unusable_rows_gives_the_other_pairs() {
     write(&folder, "pairs.jsonl", lines.join("\n").as_bytes());
     let (pairs, report) = read(&DataSpec::Folder(spec(&folder))).expect("readable");
     assert_eq!(pairs.iter().map(|p| p.source.row).collect::<Vec<_>>(), [0, 8]);
-    assert_eq!((&*pairs[0].winner, &*pairs[0].loser), (&b"winner"[..], &b"loser"[..]));
+    assert_eq!((&*pairs[0].winner, loser(&pairs[0])), (&b"winner"[..], &b"loser"[..]));
     assert_eq!(pairs[1].prompt, "ein Hund 🐕");
     assert_eq!(report.dropped[&Reason::MissingImage], 3);
     assert_eq!(report.dropped[&Reason::WrongType], 2);
@@ -69,7 +75,7 @@ fn the_two_folders_of_kohya_are_paired_by_file_stem() {
     write(folder, "w/4.png", b"w4");
     write(folder, "l/4.png", b"l4");
     let (pairs, report) = read(&DataSpec::Folder(spec(folder))).expect("readable");
-    let found: Vec<_> = pairs.iter().map(|p| (p.prompt.as_str(), &*p.winner, &*p.loser)).collect();
+    let found: Vec<_> = pairs.iter().map(|p| (p.prompt.as_str(), &*p.winner, loser(p))).collect();
     assert_eq!(found, [("a cat", &b"w1"[..], &b"l1"[..]), ("ein Käse", b"w2", b"l2")]);
     assert_eq!(report.dropped[&Reason::MissingImage], 1);
     assert_eq!(report.dropped[&Reason::NoPrompt], 1);
@@ -77,6 +83,148 @@ fn the_two_folders_of_kohya_are_paired_by_file_stem() {
     let nothing = tempfile::tempdir().expect("a folder");
     let problem = read(&DataSpec::Folder(spec(nothing.path()))).expect_err("nothing there").to_string();
     assert!(problem.contains("pairs.jsonl") && problem.contains("w and l"), "{problem}");
+}
+
+fn images(folder: &Path) -> ImagesSpec {
+    ImagesSpec { folder: folder.to_string_lossy().into_owned(), ..ImagesSpec::default() }
+}
+
+#[test]
+fn captioned_images_are_read_in_all_three_layouts() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let expected = [("a cat", &b"1"[..]), ("a dog, \"sitting\"", b"2")];
+    let lists: [(&str, &[(&str, &str)]); 4] = [
+        (
+            "jsonl",
+            &[(
+                "metadata.jsonl",
+                concat!(
+                    "\u{feff}{\"file_name\": \"1.png\", \"text\": \"a cat\", \"n\": 1}\n\n",
+                    "{\"file_name\": \"deep/2.jpg\", \"caption\": \"a dog, \\\"sitting\\\"\"}\n",
+                    "{\"file_name\": \"gone.png\", \"text\": \"x\"}\n{\"file_name\": \"../1.png\", \"text\": \"x\"}\n",
+                ),
+            )],
+        ),
+        (
+            "split",
+            &[
+                (
+                    "train/metadata.jsonl",
+                    concat!(
+                        "{\"file_name\": \"../1.png\", \"text\": \"x\"}\n{\"file_name\": \"/1.png\", \"text\": \"x\"}\n",
+                        "{\"file_name\": \"1.png\", \"text\": \"a cat\"}\n",
+                        "{\"file_name\": \"deep/2.jpg\", \"text\": \"a dog, \\\"sitting\\\"\"}\n",
+                    ),
+                ),
+                ("train/1.png", "1"),
+                ("train/deep/2.jpg", "2"),
+            ],
+        ),
+        (
+            "csv",
+            &[(
+                "metadata.csv",
+                concat!(
+                    "text,file_name\na cat,1.png\n\"a dog, \"\"sitting\"\"\",deep/2.jpg\nx,gone.png\nx,/etc/hostname\n",
+                ),
+            )],
+        ),
+        (
+            "sidecar",
+            &[
+                ("1.txt", "\u{feff}a cat\r\n"),
+                ("deep/2.caption", "a dog, \"sitting\""),
+                ("0.png", "no caption"),
+                ("deep/3.png", "3"),
+                ("deep/3.txt", " "),
+            ],
+        ),
+    ];
+    for (name, files) in lists {
+        let folder = scratch.path().join(name);
+        write(&folder, "1.png", b"1");
+        write(&folder, "deep/2.jpg", b"2");
+        files.iter().for_each(|(file, text)| write(&folder, file, text.as_bytes()));
+        let spec = DataSpec::Images(images(&folder));
+        assert_eq!(spec_of_folder(&folder), spec, "{name}");
+        let (pairs, report) = read(&spec).expect("readable");
+        let found: Vec<_> = pairs.iter().map(|pair| (pair.prompt.as_str(), &*pair.winner)).collect();
+        assert_eq!(found, expected, "{name}");
+        assert!(pairs.iter().all(|pair| pair.loser.is_none()));
+        assert_eq!((report.rows, report.pairs), (4, 2), "{name}: {report}");
+        assert_eq!(rows_of(&spec), Some(4), "{name}");
+    }
+}
+
+#[test]
+fn drawn_losers_belong_to_the_rows_of_the_set() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("set");
+    write(&folder, "a.png", b"a");
+    write(&folder, "c.png", b"c");
+    write(
+        &folder,
+        "metadata.jsonl",
+        concat!(
+            "{\"file_name\": \"a.png\", \"text\": \"a\"}\n{\"file_name\": \"b.png\", \"text\": \"b\"}\n",
+            "\n{\"file_name\": \"c.png\", \"text\": \"c\"}\n",
+        )
+        .as_bytes(),
+    );
+    let losers = scratch.path().join("losers");
+    for row in [0, 1, 3] {
+        write(&losers, &loser_name(row), format!("loser {row}").as_bytes());
+    }
+    let drawn =
+        DrawnLosersSpec { folder: Some(losers.to_string_lossy().into_owned()), ..DrawnLosersSpec::default() };
+    let spec = DataSpec::Images(ImagesSpec { losers: Some(drawn), ..images(&folder) });
+    assert!(spec.has_pairs());
+    let (pairs, _) = read(&spec).expect("readable");
+    let found: Vec<_> = pairs.iter().map(|pair| (&*pair.winner, loser(pair))).collect();
+    assert_eq!(found, [(&b"a"[..], &b"loser 0"[..]), (b"c", b"loser 3")]);
+}
+
+#[test]
+fn likes_and_dislikes_of_a_prompt_form_pairs() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path();
+    let mut list = String::new();
+    for (prompt, image, liked) in [
+        ("a cat", "1", true),
+        ("a dog", "2", true),
+        ("a cat", "3", false),
+        ("a cat", "4", false),
+        ("a bird", "5", false),
+        (" ", "6", true),
+        ("a cat", "7", true),
+        ("a cat", "8", false),
+    ] {
+        write(folder, &format!("{image}.png"), image.as_bytes());
+        let line = serde_json::json!({ "prompt": prompt, "image": format!("{image}.png"), "liked": liked });
+        list += &format!("{line}\n");
+    }
+    write(folder, "likes.jsonl", list.as_bytes());
+    let spec = DataSpec::Likes(spec(folder));
+    assert_eq!(spec_of_folder(folder), spec);
+    let (pairs, report) = read(&spec).expect("readable");
+    let found: Vec<_> = pairs.iter().map(|pair| (&*pair.winner, loser(pair))).collect();
+    assert_eq!(found, [(&b"1"[..], &b"3"[..]), (b"7", b"4"), (b"1", b"8")]);
+    assert!(pairs.iter().all(|pair| pair.prompt == "a cat"));
+    assert_eq!((report.dropped[&Reason::NoPartner], report.dropped[&Reason::NoPrompt]), (2, 1));
+}
+
+#[test]
+fn a_set_of_another_kind_says_which_source_reads_it() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    write(scratch.path(), "1.png", b"1");
+    write(scratch.path(), "1.txt", b"a cat");
+    let problem = read(&DataSpec::Folder(spec(scratch.path()))).expect_err("no losers").to_string();
+    assert!(problem.contains("source = \"images\""), "{problem}");
+    let empty = tempfile::tempdir().expect("a folder");
+    let problem = read(&DataSpec::Images(images(empty.path()))).expect_err("no images").to_string();
+    assert!(problem.contains("metadata.jsonl") && problem.contains(".txt"), "{problem}");
+    let problem = read(&DataSpec::Likes(spec(empty.path()))).expect_err("no list").to_string();
+    assert!(problem.contains("likes.jsonl") && problem.contains("liked"), "{problem}");
 }
 
 fn shard(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -124,7 +272,7 @@ fn tar_shards_in_both_namings_are_read_and_damage_costs_only_pairs() {
     write(scratch.path(), "1.tar", &second);
     let (mut pairs, report) = read(&DataSpec::WebDataset(spec(scratch.path()))).expect("readable");
     pairs.sort_by_key(|pair| pair.source.to_string());
-    let found: Vec<_> = pairs.iter().map(|p| (p.prompt.as_str(), &*p.winner, &*p.loser)).collect();
+    let found: Vec<_> = pairs.iter().map(|p| (p.prompt.as_str(), &*p.winner, loser(p))).collect();
     assert_eq!(found, [("a cat", &b"w1"[..], &b"l1"[..]), ("a dog", b"w2", b"l2"), ("a hen", b"1", b"0")]);
     assert_eq!(report.dropped[&Reason::MissingImage], 1);
     assert_eq!(report.dropped[&Reason::NoPrompt], 1);

@@ -7,6 +7,7 @@ use crate::unet::Unet;
 use crate::weights::Weights;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
+use std::collections::BTreeMap;
 use std::iter;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub struct PartFolders {
     folder: PathBuf,
     /// Nearest first.
     bases: Vec<PathBuf>,
+    /// Parts that are in none of the folders, by name.
+    elsewhere: BTreeMap<&'static str, PathBuf>,
 }
 
 impl PartFolders {
@@ -30,7 +33,14 @@ impl PartFolders {
     /// folders before the first UNet are fused into that UNet.
     #[must_use]
     pub fn with_bases(folder: &Path, bases: Vec<PathBuf>) -> Self {
-        Self { folder: folder.to_owned(), bases }
+        Self { folder: folder.to_owned(), bases, elsewhere: BTreeMap::new() }
+    }
+
+    /// The same model with a part of another folder, in place of its own.
+    #[must_use]
+    pub fn with_part(mut self, name: &'static str, folder: PathBuf) -> Self {
+        self.elsewhere.insert(name, folder);
+        self
     }
 
     /// The model's own folder.
@@ -44,6 +54,9 @@ impl PartFolders {
     /// # Errors
     /// Fails if none of the folders has it.
     pub fn part(&self, name: &str) -> Result<PathBuf> {
+        if let Some(folder) = self.elsewhere.get(name) {
+            return Ok(folder.clone());
+        }
         self.all().map(|folder| folder.join(name)).find(|path| path.exists()).ok_or_else(|| {
             Error::format(
                 &self.folder.join(name),

@@ -10,7 +10,9 @@ use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, 
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl};
+use tokenizers::{
+    AddedToken, Encoding, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl,
+};
 
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
@@ -135,15 +137,23 @@ impl Tokenizer {
     /// # Errors
     /// Fails if the tokenizer does, which no text is known to cause.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(text.trim(), false)
-            .map_err(|e| Error::format(Path::new("prompt"), e))?;
         let mut ids = vec![self.start];
-        ids.extend(encoding.get_ids().iter().take(self.length - 2));
+        ids.extend(self.tokens(text)?.get_ids().iter().take(self.length - 2));
         ids.push(self.end);
         ids.resize(self.length, self.pad);
         Ok(ids)
+    }
+
+    /// Whether [`Self::encode`] cuts a text.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn cuts(&self, text: &str) -> Result<bool> {
+        Ok(self.tokens(text)?.get_ids().len() > self.length - 2)
+    }
+
+    fn tokens(&self, text: &str) -> Result<Encoding> {
+        self.tokenizer.encode_fast(text.trim(), false).map_err(|e| Error::format(Path::new("prompt"), e))
     }
 
     /// The number of tokens of every encoded text, including padding.

@@ -7,7 +7,7 @@ mod judging;
 pub mod path;
 mod training;
 
-pub use data::{DatasetPair, DatasetPairs, DatasetSummary};
+pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{

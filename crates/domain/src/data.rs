@@ -1,7 +1,8 @@
 //! The sets of preference pairs that a run can train on.
 
 use crate::Timestamp;
-use crate::limits::MAX_SEED;
+use crate::image::Sampler;
+use crate::limits::{MAX_DENOISING_STEPS, MAX_GUIDANCE_SCALE, MAX_SEED};
 use crate::name::is_repository;
 use crate::preference::Question;
 use crate::problem::Problems;
@@ -30,6 +31,10 @@ pub enum DataSpec {
     PickAPic(PickAPicSpec),
     /// A folder with a list `pairs.jsonl` and its images, or with kohya's folders `w` and `l`.
     Folder(FolderSpec),
+    /// A folder of captioned images. They have no losers, unless the model to train draws them.
+    Images(ImagesSpec),
+    /// A folder with a list `likes.jsonl` of images that people liked or disliked. Images of one prompt form pairs.
+    Likes(FolderSpec),
     /// A folder of WebDataset tar shards.
     #[serde(rename = "webdataset")]
     WebDataset(FolderSpec),
@@ -115,6 +120,65 @@ pub struct FolderSpec {
     /// Drops pairs with unwanted prompts; drops none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_filter: Option<PromptFilterSpec>,
+}
+
+/// A folder of captioned images: a list `metadata.jsonl` or `metadata.csv` with `file_name` and `text`, or a `.txt` file
+/// beside each image.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImagesSpec {
+    /// The folder.
+    pub folder: String,
+    /// Stops after this many images; reads all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_images: Option<u32>,
+    /// Drops images with unwanted captions; drops none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_filter: Option<PromptFilterSpec>,
+    /// Draws a loser for each image; without it the set has no losers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub losers: Option<DrawnLosersSpec>,
+}
+
+/// Losers that the base model draws of the captions, before the run begins.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawnLosersSpec {
+    /// Seed of the first loser, 0 to 2^52 - 1; loser i has seed + i.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = 0))]
+    pub seed: u64,
+    /// Denoising steps, 1 to 1000; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// Guidance scale, 0 to 50; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_scale: Option<f64>,
+    /// The sampler; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<Sampler>,
+    /// A folder with losers that were drawn before: `0000000.png` for the first row of the set, and so on. They are drawn
+    /// into the cache when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+}
+
+impl DrawnLosersSpec {
+    fn validate(&self, p: &mut Problems) {
+        p.require(self.seed <= MAX_SEED / 2, "data.losers.seed", format!("use 0 to {}", MAX_SEED / 2));
+        p.require(
+            self.steps.is_none_or(|steps| (1..=MAX_DENOISING_STEPS).contains(&steps)),
+            "data.losers.steps",
+            format!("use 1 to {MAX_DENOISING_STEPS}"),
+        );
+        p.require(
+            self.guidance_scale.is_none_or(|scale| (0.0..=MAX_GUIDANCE_SCALE).contains(&scale)),
+            "data.losers.guidance_scale",
+            format!("use 0 to {MAX_GUIDANCE_SCALE}"),
+        );
+    }
 }
 
 /// The team's votes as a set of pairs.
@@ -276,9 +340,23 @@ impl DataSpec {
             Self::Shapes { .. } => "shapes",
             Self::PickAPic(_) => "pick_a_pic",
             Self::Folder(_) => "folder",
+            Self::Images(_) => "images",
+            Self::Likes(_) => "likes",
             Self::WebDataset(_) => "webdataset",
             Self::Votes(_) => "votes",
             Self::Prepared(_) => "prepared",
+        }
+    }
+
+    /// The folder of a set that is stored in files.
+    #[must_use]
+    pub fn folder(&self) -> Option<&str> {
+        match self {
+            Self::Shapes { .. } | Self::Votes(_) => None,
+            Self::PickAPic(spec) => Some(&spec.folder),
+            Self::Folder(spec) | Self::Likes(spec) | Self::WebDataset(spec) => Some(&spec.folder),
+            Self::Images(spec) => Some(&spec.folder),
+            Self::Prepared(spec) => Some(&spec.folder),
         }
     }
 
@@ -287,7 +365,20 @@ impl DataSpec {
     pub fn has_pairs(&self) -> bool {
         match self {
             Self::Shapes { set, .. } => set.has_pairs(),
+            Self::Images(spec) => spec.losers.is_some(),
             _ => true,
+        }
+    }
+
+    /// What to change so that the set has pairs: the field, and the remedy.
+    #[must_use]
+    pub fn remedy_without_pairs(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Images(_) => (
+                "data.losers",
+                "the set has images without losers: add data.losers, and the base draws a loser for each image",
+            ),
+            _ => ("data.set", "use van_gogh, sketch, winter or quality"),
         }
     }
 
@@ -299,9 +390,19 @@ impl DataSpec {
                 p.require(*seed <= MAX_SEED, "data.seed", format!("use 0 to {MAX_SEED}"));
             }
             Self::PickAPic(spec) => spec.validate(p),
-            Self::Folder(spec) | Self::WebDataset(spec) => {
+            Self::Folder(spec) | Self::Likes(spec) | Self::WebDataset(spec) => {
                 validate_folder(&spec.folder, p);
                 validate_pairs(spec.max_pairs, spec.prompt_filter.as_ref(), p);
+            }
+            Self::Images(spec) => {
+                validate_folder(&spec.folder, p);
+                validate_pairs(None, spec.prompt_filter.as_ref(), p);
+                p.require(
+                    spec.max_images != Some(0),
+                    "data.max_images",
+                    "use 1 or more, or remove it to read all",
+                );
+                spec.losers.iter().for_each(|losers| losers.validate(p));
             }
             Self::Votes(spec) => {
                 validate_pairs(None, spec.prompt_filter.as_ref(), p);

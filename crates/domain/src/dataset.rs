@@ -33,6 +33,8 @@ pub enum Reason {
     BadLabel,
     /// The prompt is missing, empty or not text.
     NoPrompt,
+    /// An image is liked, and no other image of its prompt is disliked, or the reverse.
+    NoPartner,
     /// An image is missing.
     MissingImage,
     /// An image cannot be decoded, or is too large to decode.
@@ -51,11 +53,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Tie,
         Self::NoLabel,
         Self::BadLabel,
         Self::NoPrompt,
+        Self::NoPartner,
         Self::MissingImage,
         Self::DamagedImage,
         Self::FlaggedImage,
@@ -73,6 +76,7 @@ impl Reason {
             Self::NoLabel => "no label",
             Self::BadLabel => "contradictory label",
             Self::NoPrompt => "no prompt",
+            Self::NoPartner => "no partner",
             Self::MissingImage => "missing image",
             Self::DamagedImage => "damaged image",
             Self::FlaggedImage => "flagged image",

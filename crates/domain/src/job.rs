@@ -60,7 +60,7 @@ impl JobSpec {
     /// Returns every field that is invalid.
     pub fn validate(&self) -> Result<(), Problems> {
         match self {
-            Self::Train(spec) => spec.validate(),
+            Self::Train(spec) => spec.validate_job(),
             Self::Evaluate(spec) => spec.validate_job(),
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod data;
+pub mod data_check;
 pub mod dataset;
 pub mod evaluate;
 pub mod id;

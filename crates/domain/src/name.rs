@@ -1,4 +1,5 @@
-//! Which texts may be names: of runs and models, which become folders, and of repositories of the hub.
+//! Which texts may be names: of runs and models, which become folders, of repositories of the hub, and of files that a
+//! job may read.
 
 use crate::limits::MAX_NAME_BYTES;
 
@@ -14,6 +15,17 @@ pub fn is_name(name: &str) -> bool {
 pub fn is_repository(name: &str) -> bool {
     matches!(name.split_once('/'), Some((owner, name)) if is_plain(owner) && is_plain(name))
 }
+
+/// Whether a path stays below the folder it is relative to. Jobs can be submitted over HTTP, so they may name only files
+/// below the worker's current folder.
+#[must_use]
+pub fn is_below_working_folder(path: &str) -> bool {
+    !path.starts_with(['/', '\\', '~']) && path.split(['/', '\\']).all(|part| part != "..")
+}
+
+/// The message about a path for which [`is_below_working_folder`] does not hold.
+pub const OUTSIDE_WORKING_FOLDER: &str =
+    "is not below the worker's folder: give a relative path without \"..\"";
 
 /// Letters, digits, `-`, `_` and `.`, at least one, the first not `.`.
 fn is_plain(part: &str) -> bool {

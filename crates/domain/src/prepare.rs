@@ -21,10 +21,10 @@ pub struct PrepareSpec {
     pub data: DataSpec,
     /// The folder to write.
     pub out: String,
-    /// Whether to compute CLIP features, which Diff-contrast and RPO need.
-    #[serde(default = "clip")]
-    #[cfg_attr(feature = "openapi", schema(default = clip))]
-    pub clip: bool,
+    /// Whether to compute CLIP features, which Diff-contrast and RPO need, and by which CLIP.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = ClipFeatures::default))]
+    pub clip: ClipFeatures,
     /// How images become tensors.
     #[serde(default, alias = "picture")]
     #[cfg_attr(feature = "openapi", schema(default = ImageSpec::default))]
@@ -38,9 +38,40 @@ pub struct PrepareSpec {
     pub shard_size: u32,
 }
 
-fn clip() -> bool {
-    true
+/// Whether a set gets CLIP features, and by which CLIP.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClipFeatures {
+    /// `true`: by the base's own CLIP. `false`: no features.
+    OfBase(bool),
+    /// By this CLIP, named as `clip` of a training spec.
+    By(String),
 }
+
+impl ClipFeatures {
+    /// Whether features are computed.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        *self != Self::OfBase(false)
+    }
+
+    /// The CLIP that is named; none stands for the base's own.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::OfBase(_) => None,
+            Self::By(name) => Some(name),
+        }
+    }
+}
+
+impl Default for ClipFeatures {
+    fn default() -> Self {
+        Self::OfBase(true)
+    }
+}
+
 fn shard_size() -> u32 {
     DEFAULT_SHARD_SIZE
 }
@@ -107,6 +138,11 @@ impl PrepareSpec {
         p.require(!self.base.trim().is_empty(), "base", "name the model whose encoders are used");
         p.require(!self.out.trim().is_empty(), "out", "name the folder to write");
         self.data.validate(&mut p);
+        p.require(
+            self.clip.name().is_none_or(|name| !name.trim().is_empty()),
+            "clip",
+            "name a folder or a repository, or use true or false",
+        );
         p.require(
             !matches!(self.data, DataSpec::Prepared(_)),
             "data.source",

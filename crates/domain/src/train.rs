@@ -19,7 +19,7 @@ pub use precision::{Moments, Precision};
 use crate::data::DataSpec;
 use crate::limits::{MAX_NAME_BYTES, MAX_PROMPT_BYTES, MAX_PROMPTS, MAX_SEED};
 use crate::lora::LoraSpec;
-use crate::name::is_name;
+use crate::name::{OUTSIDE_WORKING_FOLDER, is_below_working_folder, is_name};
 use crate::prepare::{Crop, ImageSpec};
 use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ const MAX_STEPS: u32 = 10_000_000;
 const MAX_BATCH: u32 = 4_096;
 /// Most prompts of sample images.
 const MAX_SAMPLE_PROMPTS: usize = 16;
+
+/// The CLIP that the paper's weights come from: OpenAI's ViT-L/14.
+pub const PAPER_CLIP: &str = "openai/clip-vit-large-patch14";
 
 /// A training run: what it starts from, what it learns from, what it minimises and what it saves.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -57,6 +60,12 @@ pub struct TrainSpec {
     /// Trains a LoRA adapter over the frozen base instead of all weights of the UNet; all weights when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraSpec>,
+    /// The CLIP whose similarities weigh the pairs of `diff_contrast` and `rpo`: the name of a folder in the models
+    /// folder, a folder, or a repository of the hub (OWNER/NAME), in the layout of transformers or OpenCLIP. The base's
+    /// own when absent; published Stable Diffusion models have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "openai/clip-vit-large-patch14"))]
+    pub clip: Option<String>,
     /// What is minimised.
     pub objective: Objective,
     /// The set to train on.
@@ -143,8 +152,9 @@ pub struct TrainSpec {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = json!([])))]
     pub sample_prompts: Vec<String>,
-    /// Evaluates the finished model on this many held-out prompts of the bundled world, as a job of its own; at most
-    /// 10000, 0 for none. No effect on runs of the `train` command.
+    /// Evaluates the finished model on this many prompts, as a job of its own; at most 10000, 0 for none. A model of the
+    /// bundled world gets held-out prompts of that world, any other the captions of its validation examples. No effect on
+    /// runs of the `train` command.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub evaluate_prompts: u32,
@@ -196,6 +206,18 @@ impl TrainSpec {
         p.into_result()
     }
 
+    /// As [`Self::validate`], for a job: jobs can be submitted over HTTP, so their CLIP must lie below the worker's
+    /// current folder.
+    ///
+    /// # Errors
+    /// Returns every field that is invalid.
+    pub fn validate_job(&self) -> Result<(), Problems> {
+        let mut p = self.validate().err().unwrap_or_default();
+        let inside = self.clip.as_deref().is_none_or(is_below_working_folder);
+        p.require(inside, "clip", OUTSIDE_WORKING_FOLDER);
+        p.into_result()
+    }
+
     fn validate_start(&self, p: &mut Problems) {
         p.require(
             is_name(&self.name),
@@ -224,6 +246,14 @@ impl TrainSpec {
 
     fn validate_objective(&self, p: &mut Problems) {
         self.objective.validate(p);
+        if let Some(clip) = &self.clip {
+            p.require(!clip.trim().is_empty(), "clip", "name a folder or a repository, or remove it");
+            p.require(
+                self.objective.weighting().is_some(),
+                "clip",
+                format!("has no effect on objective {}: remove clip", self.objective.kind()),
+            );
+        }
         p.require(
             self.error_space == ErrorSpace::Prediction || self.objective.is_preference(),
             "error_space",
@@ -240,14 +270,10 @@ impl TrainSpec {
                 "use at least batch_size + validation_examples: incomplete micro-batches are dropped",
             );
         }
-        p.require(
-            self.data.has_pairs() || matches!(self.objective, Objective::Denoise { .. }),
-            "data.set",
-            format!(
-                "objective {} needs pairs: use van_gogh, sketch, winter or quality",
-                self.objective.kind()
-            ),
-        );
+        if self.objective.is_preference() && !self.data.has_pairs() {
+            let (field, remedy) = self.data.remedy_without_pairs();
+            p.add(field, format!("objective {} needs pairs: {remedy}", self.objective.kind()));
+        }
     }
 
     fn validate_updates(&self, p: &mut Problems) {

@@ -9,3 +9,4 @@ pub mod preprocess;
 pub mod rewards;
 pub mod safety_checker;
 pub mod text;
+mod weights;

@@ -1,4 +1,4 @@
-//! Repositories of the Hugging Face hub, downloaded by `hf-hub` into the cache that Python's tools share. AddedConditioning here:
+//! Repositories of the Hugging Face hub, downloaded by `hf-hub` into the cache that Python's tools share. Added here:
 //! the token and offline mode from the environment, timeouts, and the check of downloads against their SHA-256.
 
 mod failure;

@@ -102,7 +102,7 @@ fn originals_are_chosen_from_both_sides_and_the_set_is_read_as_a_folder_and_as_p
         assert_eq!((&listed.prompt, &listed.winner, &listed.loser), (&row.prompt, &row.winner, &row.loser));
         assert_eq!(row.models, [Some("classical".to_owned()), Some("original".to_owned())]);
         assert_eq!(listed.prompt, original.caption);
-        let loser = datasets::decode::decode(&listed.loser).expect("an image");
+        let loser = datasets::decode::decode(listed.loser.as_deref().expect("a loser")).expect("an image");
         let second = original.loser.as_ref().expect("a pair");
         assert!(loser == original.winner || loser == *second, "the loser is not one of the originals");
         chosen[usize::from(loser == *second)] += 1;

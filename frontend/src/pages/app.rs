@@ -1,7 +1,7 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run, runs,
+    data_check, dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run, runs,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -18,6 +18,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
                 <Route path=path!("/models") view=models::Models ssr=SsrMode::Async />
                 <Route path=path!("/datasets") view=datasets::Datasets ssr=SsrMode::Async />
+                <Route path=path!("/datasets/check") view=data_check::DataCheck ssr=SsrMode::Async />
                 <Route path=path!("/datasets/:name") view=dataset::DatasetPage ssr=SsrMode::Async />
                 <Route path=path!("/datasets/:name/:index") view=pair::PairPage ssr=SsrMode::Async />
                 <Route path=path!("/playground") view=generate::Generate ssr=SsrMode::Async />

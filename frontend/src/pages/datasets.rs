@@ -13,6 +13,7 @@ pub(crate) fn Datasets() -> impl IntoView {
             title="Datasets"
             lead="Training data: the bundled shapes world, your team's votes, and the folders in the server's datasets folder."
         />
+        <p><a class="button" href="/datasets/check">"Check a dataset"</a></p>
         {loaded(api::datasets(), cards)}
     }
 }

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod app;
+mod data_check;
 mod dataset;
 mod datasets;
 mod docs;

@@ -7,7 +7,7 @@ use crate::curve::curves;
 use crate::format::{duration, moment, number};
 use crate::pages::layout::{Head, loaded};
 use domain::api::{ErrorDetail, Page, RunDetail, RunMetrics, RunSample};
-use domain::data::DataSpec;
+use domain::data::{DataSpec, PickAPicSpec};
 use domain::id::RunId;
 use domain::model::Model;
 use domain::train::TrainSpec;
@@ -97,10 +97,8 @@ fn dataset(spec: &DataSpec) -> String {
             let set = serde_json::to_value(set).ok().and_then(|v| v.as_str().map(str::to_owned));
             format!("shapes-{}, {count} examples", set.unwrap_or_default())
         }
-        DataSpec::PickAPic(of) => of.hub.clone().unwrap_or_else(|| of.folder.clone()),
-        DataSpec::Folder(of) | DataSpec::WebDataset(of) => of.folder.clone(),
-        DataSpec::Prepared(of) => of.folder.clone(),
-        DataSpec::Votes(_) => "votes".to_owned(),
+        DataSpec::PickAPic(PickAPicSpec { hub: Some(hub), .. }) => hub.clone(),
+        other => other.folder().unwrap_or_else(|| other.source()).to_owned(),
     }
 }
 

@@ -109,10 +109,11 @@ pub(crate) async fn image(
     let index = parse_index(&index)?;
     let pair = pair(&state, &name, index).await?;
     let mut bytes = match side.as_str() {
-        "winner" => pair.winner,
+        "winner" => Some(pair.winner),
         "loser" => pair.loser,
-        _ => return Err(ApiError::not_found("side of a pair")),
-    };
+        _ => None,
+    }
+    .ok_or_else(|| ApiError::not_found("image on this side of the pair"))?;
     if name == "votes" {
         // A pair of votes holds artifact keys in place of image bytes.
         let artifact = std::str::from_utf8(&bytes).map_err(ApiError::internal)?;
@@ -171,6 +172,6 @@ fn summary(name: &str, index: u64, pair: &PreferencePair) -> DatasetPair {
         source: pair.source.to_string(),
         models: pair.models.clone(),
         winner_url: url("winner"),
-        loser_url: (!pair.loser.is_empty()).then(|| url("loser")),
+        loser_url: pair.loser.is_some().then(|| url("loser")),
     }
 }

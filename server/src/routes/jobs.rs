@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use catalogue::clip::{find_clip, require_clip};
 use domain::api::{ErrorBody, JobAccepted, Page, path};
 use domain::evaluate::ReportFile;
 use domain::id::JobId;
@@ -65,6 +66,7 @@ pub(crate) async fn submit(
 ) -> Result<impl IntoResponse, ApiError> {
     spec.validate()?;
     check_names(&state, &spec).await?;
+    check_clip(&state, &spec).await?;
     let now = ambient::now();
     let job = state.store.enqueue_job(JobId::new(now, ambient::entropy()), &spec, now).await?;
     let url = path::JOB.replace("{id}", &job.id.to_string());
@@ -133,6 +135,19 @@ pub(crate) async fn report(
         (header::CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
     Ok((headers, bytes).into_response())
+}
+
+/// Checks that a run that needs a CLIP has one, as far as its base is a model here.
+async fn check_clip(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
+    let JobSpec::Train(spec) = spec else { return Ok(()) };
+    if let Some(clip) = spec.clip.as_deref().filter(|clip| is_name(clip)) {
+        find_clip(state.catalogue.models.root(), clip).map_err(|problem| ApiError::field("clip", problem))?;
+    }
+    if !is_name(&spec.base) {
+        return Ok(());
+    }
+    let (_, base) = state.catalogue.find(&spec.base).await?;
+    Ok(require_clip(spec, &base)?)
 }
 
 /// Checks that the named models exist, so that the job does not fail later. A base or reference that is not a model name

@@ -1,6 +1,7 @@
 //! The routes of the HTTP API, one file per resource. A route and its documentation are registered together.
 
 mod agreement;
+mod data_check;
 mod datasets;
 mod document;
 mod file_schema;
@@ -52,6 +53,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(votes::list))
         .routes(routes!(votes_export::export))
         .routes(routes!(datasets::list))
+        .routes(routes!(data_check::check))
         .routes(routes!(datasets::pairs))
         .routes(routes!(datasets::one))
         .routes(routes!(datasets::image))

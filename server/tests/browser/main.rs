@@ -222,7 +222,7 @@ async fn votes_cast_in_the_browser_are_exported_and_trained_on() {
         let [winner, loser] = [&vote.images[winner], &vote.images[1 - winner]];
         assert_eq!(pair.prompt, vote.prompt);
         assert_eq!(pair.models, [Some(winner.model.clone()), Some(loser.model.clone())]);
-        for (bytes, image) in [(&pair.winner, winner), (&pair.loser, loser)] {
+        for (bytes, image) in [(&pair.winner, winner), (pair.loser.as_ref().expect("a loser"), loser)] {
             let kept =
                 app.artifacts.get(&image.artifact).await.expect("the artifact store").expect("an image");
             assert!(**bytes == *kept);

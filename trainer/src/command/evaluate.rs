@@ -7,10 +7,12 @@ use catalogue::models_folder::weights_sha256;
 use clap::Args;
 use diffusion::device::DeviceName;
 use domain::evaluate::EvaluateSpec;
+use hub::HubSettings;
 use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use training::data::clip::with_clip;
 use training::recipes::evaluate::report::EvaluationReport;
 use training::recipes::evaluate::{Contestant, FolderStore, evaluate};
 
@@ -28,13 +30,16 @@ pub(crate) struct EvaluateCommand {
     /// Device to compute on: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
+    #[command(flatten)]
+    hub: HubSettings,
 }
 
 impl EvaluateCommand {
     pub(crate) fn run(self) -> Result<()> {
         let mut spec = read_spec(&self.config, "evaluate", EvaluateSpec::validate)?;
+        let clip = spec.clip.as_deref();
         let contestants: Vec<Contestant> =
-            spec.all_models().into_iter().map(|model| self.contestant(model)).collect::<Result<_>>()?;
+            spec.all_models().into_iter().map(|model| self.contestant(model, clip)).collect::<Result<_>>()?;
         spec.baseline = Some(name_and_path(spec.baseline()).0.to_owned());
         spec.models = contestants.iter().map(|contestant| contestant.name.clone()).collect();
         spec.model = String::new();
@@ -63,10 +68,12 @@ impl EvaluateCommand {
         Ok(())
     }
 
-    fn contestant(&self, model: &str) -> Result<Contestant> {
+    fn contestant(&self, model: &str, clip: Option<&str>) -> Result<Contestant> {
         let (name, path) = name_and_path(model);
         let folders = self.models.model(path).context("models")?;
-        Ok(Contestant { name: name.to_owned(), sha256: weights_sha256(&folders)?, folders })
+        let sha256 = weights_sha256(&folders)?;
+        let folders = with_clip(folders, clip, &self.models.models, &self.hub)?;
+        Ok(Contestant { name: name.to_owned(), sha256, folders })
     }
 }
 
@@ -83,6 +90,14 @@ fn print(report: &EvaluationReport) {
         }
         if let Some(fid) = &model.fid {
             println!("{}: {} {:.4}", model.model, fid.metric, fid.frechet);
+        }
+    }
+    if report.statements.is_empty() {
+        println!(
+            "no metric was measured: the report shows the images side by side. Metrics need these files:"
+        );
+        for (metric, needs) in &report.not_measured {
+            println!("  {}: {needs}", metric.label());
         }
     }
     for comparison in &report.comparisons {

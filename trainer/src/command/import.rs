@@ -7,17 +7,24 @@ mod model_files;
 mod single_file;
 mod verify;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use base::Base;
+use candle_core::Device;
+use catalogue::clip::{ClipSource, find_clip};
 use clap::{Args, ValueEnum};
 use diffusion::config::Prediction;
-use diffusion::layout::{ORIGIN, Origin};
+use diffusion::layout::{CLIP, ORIGIN, Origin};
+use diffusion::part_folders::PartFolders;
 use domain::name::{is_name, is_repository};
-use files::{write_atomically, write_folder_atomically};
+use domain::train::PAPER_CLIP;
+use evaluation::clip::Clip;
+use files::{copy_atomically, write_atomically, write_folder_atomically};
 use hub::{Hub, HubSettings, RepoType, Snapshot, file_names};
 use model_files::{Precision, Selection, copy_model};
 use single_file::{SingleFileOptions, import_single_file};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use training::data::clip::clip_files;
 use verify::verify;
 
 /// Levels of folders in which a model in diffusers layout has its files.
@@ -60,6 +67,10 @@ pub(crate) struct ImportCommand {
     /// Folder with vocab.json and merges.txt for a single file; default: the base's, otherwise the hub's.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
+    /// CLIP of the model, which Diff-contrast weighs pairs by: a folder or a repository (OWNER/NAME), in the layout of
+    /// transformers or OpenCLIP. The paper uses openai/clip-vit-large-patch14.
+    #[arg(long)]
+    clip: Option<String>,
     #[command(flatten)]
     hub: HubSettings,
 }
@@ -92,10 +103,41 @@ impl ImportCommand {
         // The server ignores the unfinished folder, whose name begins with a point.
         write_folder_atomically(&out, |folder| {
             self.import(folder, base.as_ref())?;
+            self.import_clip(folder)?;
             let base = base.as_ref().filter(|_| self.unet_only);
             verify(folder, base.map(|base| base.folder.as_path()))
         })?;
         println!("{}: imported; a running server lists it after a restart", out.display());
+        let folders = PartFolders::new(&out, base.as_ref().map(|base| base.folder.as_path()));
+        if folders.part(CLIP).is_err() {
+            println!(
+                "It has no CLIP, which the objectives diff_contrast and rpo and the CLIP score need: set clip = \
+                 \"{PAPER_CLIP}\" in their specs, or import it with --clip {PAPER_CLIP}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Copies the CLIP of `--clip` into the model's folder, and reads it.
+    fn import_clip(&self, folder: &Path) -> Result<()> {
+        let Some(name) = &self.clip else { return Ok(()) };
+        let out = folder.join(CLIP);
+        ensure!(!out.exists(), "--clip: the source has a CLIP of its own; leave the flag out");
+        let copy = |names: &BTreeSet<String>, locate: &mut dyn FnMut(&str) -> Result<PathBuf>| {
+            for (name, path) in clip_files(names, locate).with_context(|| format!("--clip {name}"))? {
+                copy_atomically(&path, &out.join(name))?;
+            }
+            anyhow::Ok(())
+        };
+        match find_clip(&self.models, name).map_err(Error::msg).context("--clip")? {
+            ClipSource::Folder(from) => copy(&file_names(&from, 1)?, &mut |name| Ok(from.join(name)))?,
+            ClipSource::Repository(name) => {
+                let snapshot = Hub::new(&self.hub)?.snapshot(RepoType::Model, &name, "main")?;
+                copy(&snapshot.names, &mut |name| snapshot.fetch(name))?;
+            }
+        }
+        Clip::load(&out, &Device::Cpu).context("--clip cannot be used")?;
+        println!("{CLIP}: {name}");
         Ok(())
     }
 

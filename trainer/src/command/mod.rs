@@ -1,6 +1,7 @@
 //! The subcommands, one per file.
 
 pub(crate) mod convert;
+pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod export;

@@ -10,6 +10,8 @@ use hub::HubSettings;
 use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::path::{Path, PathBuf};
+use training::data::clip::with_clip;
+use training::data::drawn::with_losers;
 use training::data::fetched::{fetch, unless_stopped};
 use training::data::prepare::Plan;
 
@@ -31,19 +33,27 @@ impl PrepareCommand {
     pub(crate) fn run(self) -> Result<()> {
         let spec = read_spec(&self.config, "prepare", PrepareSpec::validate)?;
         let folders = self.models.model(&spec.base).context("base")?;
+        let folders = with_clip(folders, spec.clip.name(), &self.models.models, &self.hub)?;
         let stop = StopSignal::listen()?;
         let data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
+        let (out, device) = (Path::new(&spec.out), self.device.open()?);
+        let mut drawing: Option<Progress> = None;
+        let data = with_losers(&data, &folders, out, &device, &mut |done, total| {
+            drawing.get_or_insert_with(|| Progress::new("losers", total as u64)).reach(done as u64);
+            ensure!(!stop.received(), "stopped; rerun the command to resume after the last drawn loser");
+            Ok(())
+        })?;
+        drawing.iter().for_each(Progress::finish);
         let plan = Plan::new(
             &data,
             &spec.image,
             spec.image_filter.as_ref(),
             spec.shard_size as usize,
-            spec.clip,
+            spec.clip.is_wanted(),
             &folders,
         )?;
-        let out = Path::new(&spec.out);
         let mut bar: Option<Progress> = None;
-        let manifest = plan.carry_out(out, &folders, &self.device.open()?, &mut |done, total| {
+        let manifest = plan.carry_out(out, &folders, &device, &mut |done, total| {
             bar.get_or_insert_with(|| Progress::new("encoding", total as u64)).reach(done as u64);
             ensure!(!stop.received(), "stopped; rerun the command to resume after the last complete shard");
             Ok(())

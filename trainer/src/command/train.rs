@@ -14,6 +14,7 @@ use process::stop_signal::StopSignal;
 use std::path::{Path, PathBuf};
 use terminal::{NoReports, Terminal};
 use training::collective::Membership;
+use training::data::clip::with_clip;
 use training::data::fetched::{fetch_for, unless_stopped};
 use training::recipes::run_paths::RunPaths;
 use training::recipes::train::{Ending, train_together};
@@ -78,6 +79,7 @@ impl TrainCommand {
 
     fn paths(&self, spec: &TrainSpec) -> Result<RunPaths> {
         let start = self.models.model(&spec.base).context("base")?;
+        let start = with_clip(start, spec.clip.as_deref(), &self.models.models, &self.hub)?;
         let reference = spec.reference.as_deref().map(|name| self.models.model(name).context("reference"));
         Ok(RunPaths {
             start,

@@ -11,6 +11,7 @@ use image::RgbImage;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use store::{Claim, ImageScore};
+use training::data::clip::with_clip;
 use training::recipes::evaluate::judges::Scores;
 use training::recipes::evaluate::{Contestant, EvaluationStore, evaluate};
 
@@ -20,6 +21,8 @@ impl Worker {
         let mut models = Vec::new();
         for name in spec.all_models() {
             let (model, folders) = self.runtime.block_on(self.catalogue.find(name)).context("model")?;
+            let clip = spec.clip.as_deref();
+            let folders = with_clip(folders, clip, self.catalogue.models.root(), &self.hub)?;
             contestants.push(Contestant { name: model.name, sha256: model.sha256, folders });
             models.push(model.id);
         }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use store::{Claim, Conflict, Store, StoreError};
 use tracing::{Span, field};
 use training::checkpoint::SavedModel;
+use training::data::clip::with_clip;
 use training::data::fetched::fetch_for;
 use training::data::votes::write_votes;
 use training::recipes::callbacks::Callbacks;
@@ -33,6 +34,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 impl Worker {
     pub(super) fn train(&self, claim: &Claim, spec: &TrainSpec, lease: &Lease) -> Result<Outcome> {
         let (base, start) = self.runtime.block_on(self.catalogue.find(&spec.base)).context("base")?;
+        let start = with_clip(start, spec.clip.as_deref(), self.catalogue.models.root(), &self.hub)?;
         let reference = match &spec.reference {
             Some(name) => Some(self.runtime.block_on(self.catalogue.find(name)).context("reference")?.1),
             None => None,

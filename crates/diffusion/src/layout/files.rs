@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub const MODEL_INDEX: &str = "model_index.json";
 /// The file with the noise schedule.
 pub const SCHEDULE: &str = "scheduler/scheduler_config.json";
+/// The folder of the CLIP that weighs pairs and scores images. Published Stable Diffusion models do not have it.
+pub const CLIP: &str = "clip";
 
 /// The networks of a model by folder, with the names of their weights files.
 pub const PARTS: [(&str, Stem); 4] = [

@@ -6,6 +6,6 @@ mod origin;
 mod part;
 
 pub use copy::{copy_part, write_fused_unet};
-pub use files::{MODEL_INDEX, PARTS, SCHEDULE, model_index};
+pub use files::{CLIP, MODEL_INDEX, PARTS, SCHEDULE, model_index};
 pub use origin::{ORIGIN, Origin};
 pub use part::{PartSummary, verify_part};

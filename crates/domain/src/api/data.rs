@@ -1,5 +1,6 @@
 //! Sets of preference pairs.
 
+use crate::data_check::DataReport;
 use crate::dataset::ReadReport;
 use serde::{Deserialize, Serialize};
 
@@ -48,4 +49,29 @@ pub struct DatasetPairs {
     pub next: Option<u64>,
     /// Rows read and dropped for this response.
     pub report: ReadReport,
+}
+
+/// A set to check.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataCheckRequest {
+    /// A training spec, a prepare spec, or only `data` and optionally `base`, as TOML or JSON text.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            example = "base = \"shapes\"\n[data]\nsource = \"images\"\nfolder = \"data/datasets/photos\"\n"
+        )
+    )]
+    pub spec: String,
+}
+
+/// The check of a set.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataCheckResponse {
+    /// What the set holds.
+    pub report: DataReport,
+    /// The first examples in one JPEG image, as a data URL.
+    pub contact_sheet: String,
 }

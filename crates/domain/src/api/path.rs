@@ -45,6 +45,8 @@ pub const VOTES: &str = "/api/v1/votes";
 pub const VOTES_EXPORT: &str = "/api/v1/votes/export";
 /// Lists sets of pairs.
 pub const DATASETS: &str = "/api/v1/datasets";
+/// Checks a set (POST).
+pub const DATA_CHECK: &str = "/api/v1/datasets/check";
 /// Lists pairs of a set.
 pub const DATASET_PAIRS: &str = "/api/v1/datasets/{name}/pairs";
 /// A pair of a set.

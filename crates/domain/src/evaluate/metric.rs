@@ -52,6 +52,40 @@ impl Metric {
         !matches!(self, Self::ClipScore | Self::ShapeAndColour)
     }
 
+    /// The files that it needs, and where people get them. Names are those of repositories of the Hugging Face hub.
+    #[must_use]
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::ClipScore => "clip = \"openai/clip-vit-large-patch14\", or another CLIP",
+            Self::ShapeAndColour => {
+                "prompts = { source = \"shapes_held_out\", .. } and a model of the bundled world"
+            }
+            Self::HpsV20 => {
+                "HPS_v2_compressed.pt of xswu/HPSv2, and vocab.json and merges.txt of openai/clip-vit-large-patch14"
+            }
+            Self::HpsV21 => {
+                "HPS_v2.1_compressed.pt of xswu/HPSv2, and vocab.json and merges.txt of openai/clip-vit-large-patch14"
+            }
+            Self::PickScore => {
+                "model.safetensors of yuvalkirstain/PickScore_v1, and vocab.json and merges.txt of \
+                 laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+            }
+            Self::Aesthetic => {
+                "sac+logos+ava1-l14-linearMSE.pth of the improved-aesthetic-predictor, and as backbone the weights of \
+                 openai/clip-vit-large-patch14"
+            }
+            Self::ClipScoreH14 => {
+                "open_clip_model.safetensors, vocab.json and merges.txt of laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+            }
+            Self::ClipScoreL14 => {
+                "model.safetensors, vocab.json and merges.txt of openai/clip-vit-large-patch14"
+            }
+            Self::ImageReward => {
+                "ImageReward.pt of zai-org/ImageReward, and vocab.txt of google-bert/bert-base-uncased"
+            }
+        }
+    }
+
     /// Whether it resizes images as tensors, where antialiasing is an option.
     #[must_use]
     pub fn resizes_tensors(self) -> bool {

@@ -1,7 +1,8 @@
 //! The prompts of an evaluation.
 
+use crate::data::DataSpec;
 use crate::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use serde::{Deserialize, Serialize};
 
 /// Prompts of each style of the HPSv2 benchmark.
@@ -13,6 +14,12 @@ const HPS_PROMPTS_PER_STYLE: u32 = 800;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromptSpec {
+    /// Captions of the validation examples of the first model that was trained with `validation_examples`.
+    Validation {
+        /// Uses only the first captions, 1 to 10000; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u32>,
+    },
     /// Prompts of the bundled world whose combinations of attributes never occur in training.
     ShapesHeldOut {
         /// Number of prompts, 1 to 10000.
@@ -40,6 +47,14 @@ pub enum PromptSpec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         count: Option<u32>,
     },
+    /// Captions of a data set, each once, in the order of the set.
+    Captions {
+        /// The set. Votes and repositories of the hub are refused: export or download them first.
+        data: Box<DataSpec>,
+        /// Uses only the first captions, 1 to 10000; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u32>,
+    },
     /// A text file with one prompt per line; empty lines are skipped.
     Text {
         /// The file.
@@ -52,12 +67,19 @@ pub enum PromptSpec {
     },
 }
 
+impl Default for PromptSpec {
+    fn default() -> Self {
+        Self::Validation { count: None }
+    }
+}
+
 impl PromptSpec {
     /// The file or folder that holds the prompts, and the field that names it.
     #[must_use]
     pub fn path(&self) -> Option<(&'static str, &str)> {
         match self {
-            Self::ShapesHeldOut { .. } | Self::List { .. } => None,
+            Self::Validation { .. } | Self::ShapesHeldOut { .. } | Self::List { .. } => None,
+            Self::Captions { data, .. } => data.folder().map(|folder| ("prompts.data.folder", folder)),
             Self::HpsBenchmark { folder, .. } => Some(("prompts.folder", folder)),
             Self::Parti { file, .. } | Self::Text { file } | Self::JsonLines { file } => {
                 Some(("prompts.file", file))
@@ -67,7 +89,10 @@ impl PromptSpec {
 
     pub(super) fn validate(&self, p: &mut Problems) {
         match self {
-            Self::ShapesHeldOut { count } | Self::Parti { count: Some(count), .. } => {
+            Self::ShapesHeldOut { count }
+            | Self::Parti { count: Some(count), .. }
+            | Self::Captions { count: Some(count), .. }
+            | Self::Validation { count: Some(count) } => {
                 p.require(
                     (1..=MAX_PROMPTS).contains(count),
                     "prompts.count",
@@ -96,8 +121,23 @@ impl PromptSpec {
             // Prompts in files are checked when the files are read.
             Self::HpsBenchmark { per_style: None, .. }
             | Self::Parti { count: None, .. }
+            | Self::Captions { count: None, .. }
+            | Self::Validation { count: None }
             | Self::Text { .. }
             | Self::JsonLines { .. } => {}
+        }
+        if let Self::Captions { data, .. } = self {
+            let mut problems = Problems::default();
+            data.validate(&mut problems);
+            let is_in_files = match data.as_ref() {
+                DataSpec::Votes(_) => false,
+                DataSpec::PickAPic(spec) => spec.hub.is_none(),
+                _ => true,
+            };
+            problems.require(is_in_files, "data.source", "its captions are not in files here: name a folder");
+            p.0.extend(
+                problems.0.into_iter().map(|of| Problem { field: format!("prompts.{}", of.field), ..of }),
+            );
         }
         if let Some((field, path)) = self.path() {
             p.require(!path.is_empty(), field, "name the file or folder that holds the prompts");

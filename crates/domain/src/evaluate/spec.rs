@@ -4,6 +4,7 @@ use super::metric::Metric;
 use super::prompts::PromptSpec;
 use crate::image::Sampler;
 use crate::limits::{MAX_DENOISING_STEPS, MAX_GUIDANCE_SCALE, MAX_MODELS, MAX_PROMPTS, MAX_SEED};
+use crate::name::{OUTSIDE_WORKING_FOLDER, is_below_working_folder};
 use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,19 @@ pub struct EvaluateSpec {
     /// The model that the others are compared with, one of those named; the first when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// The prompts.
+    /// The prompts; captions of a run's validation examples when absent.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = PromptSpec::default))]
     pub prompts: PromptSpec,
+    /// Images of each prompt, 1 to 16.
+    #[serde(default = "images_per_prompt", skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "openapi", schema(default = images_per_prompt))]
+    pub images_per_prompt: u32,
+    /// The CLIP of the CLIP score: the name of a folder in the models folder, a folder, or a repository of the hub
+    /// (OWNER/NAME). The baseline's own when absent; published Stable Diffusion models have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "openai/clip-vit-large-patch14"))]
+    pub clip: Option<String>,
     /// Seed of the first image's noise; image i uses seed + i, for every model the same.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = 0))]
@@ -47,6 +59,18 @@ pub struct EvaluateSpec {
     /// Images whose distance (FID) from each model's images is measured; no distance when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fid: Option<FidSpec>,
+}
+
+/// Most images of each prompt.
+const MAX_IMAGES_PER_PROMPT: u32 = 16;
+
+fn images_per_prompt() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// A reward model and its published files.
@@ -104,6 +128,8 @@ impl EvaluateSpec {
             models: Vec::new(),
             baseline: None,
             prompts,
+            images_per_prompt: 1,
+            clip: None,
             seed: 0,
             steps: None,
             guidance_scale: None,
@@ -138,6 +164,16 @@ impl EvaluateSpec {
         let mut p = Problems::default();
         self.validate_models(&mut p);
         self.prompts.validate(&mut p);
+        p.require(
+            (1..=MAX_IMAGES_PER_PROMPT).contains(&self.images_per_prompt),
+            "images_per_prompt",
+            format!("use 1 to {MAX_IMAGES_PER_PROMPT}"),
+        );
+        p.require(
+            self.clip.as_ref().is_none_or(|clip| !clip.trim().is_empty()),
+            "clip",
+            "name a folder or a repository, or remove it",
+        );
         // Image i uses seed + i, and every seed must stay below the bound.
         let max_seed = MAX_SEED - u64::from(MAX_PROMPTS);
         p.require(self.seed <= max_seed, "seed", format!("use 0 to {max_seed}"));
@@ -189,10 +225,9 @@ impl EvaluateSpec {
     /// Returns every field that is invalid, or names a file elsewhere.
     pub fn validate_job(&self) -> Result<(), Problems> {
         let mut p = self.validate().err().unwrap_or_default();
-        let inside = |path: &str| {
-            !path.starts_with(['/', '\\', '~']) && path.split(['/', '\\']).all(|part| part != "..")
-        };
-        let remedy = "is not below the worker's folder: give a relative path without \"..\"";
+        let inside = is_below_working_folder;
+        let remedy = OUTSIDE_WORKING_FOLDER;
+        p.require(self.clip.as_deref().is_none_or(inside), "clip", remedy);
         if let Some((field, path)) = self.prompts.path() {
             p.require(inside(path), field, remedy);
         }

@@ -2,9 +2,9 @@
 //! There are no activations between the layers, so the score is an affine function of the features.
 
 use super::backbone::{Backbone, image_features};
-use super::weights::Weights;
 use crate::clip::Towers;
 use crate::preprocess::{PillowImage, Preprocessing};
+use crate::weights::Weights;
 use candle_core::{Device, Tensor};
 use diffusion::Result;
 use diffusion::nn::Linear;

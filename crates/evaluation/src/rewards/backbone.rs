@@ -1,10 +1,10 @@
 //! The two CLIP models that published scorers are built on. Their settings are read from the shapes in the file, except
 //! for the number of attention heads and the activation.
 
-use super::naming::to_transformers;
-use super::weights::Weights;
+use crate::clip::naming::to_transformers;
 use crate::clip::{Towers, normalised};
 use crate::preprocess::{PillowImage, Preprocessing};
+use crate::weights::Weights;
 use candle_core::{Device, Tensor};
 use diffusion::config::ClipConfig;
 use diffusion::weights::Parameters;

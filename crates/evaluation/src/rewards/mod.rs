@@ -7,11 +7,9 @@ mod clip;
 mod distinct;
 mod image_reward;
 mod kind;
-mod naming;
 mod reward;
 #[cfg(test)]
 mod tests;
-mod weights;
 
 pub use kind::RewardKind;
 pub use reward::{Reward, RewardFiles};

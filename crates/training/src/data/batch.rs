@@ -80,7 +80,8 @@ impl<'a> Batches<'a> {
         );
         ensure!(
             set.has_losers() || !spec.objective.is_preference(),
-            "data: objective {} needs preference pairs, and the set has images without losers",
+            "data: objective {} needs preference pairs, and the set has images without losers: use objective sft, or a set of \
+             pairs",
             spec.objective.kind()
         );
         let mut held_out = Vec::new();
@@ -129,6 +130,14 @@ impl<'a> Batches<'a> {
                 self.assemble(picked.to_vec(), &[unmirrored.clone(), unmirrored], noise, 0.0)
             })
             .collect()
+    }
+
+    /// The captions of the held-out examples.
+    ///
+    /// # Errors
+    /// Fails if the list of captions is damaged.
+    pub(crate) fn held_out_captions(&self) -> Result<Vec<String>> {
+        self.set.caption_texts(&self.held_out)
     }
 
     /// The examples of a micro-batch with captions and timesteps, to find the one at which a run diverged.

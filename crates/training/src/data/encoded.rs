@@ -62,6 +62,14 @@ impl EncodedSet {
         Self::open(&folder, &manifest)
     }
 
+    /// Opens a prepared set, to read its captions.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also fails if the folder has no manifest.
+    pub fn prepared(folder: &Path) -> Result<Self> {
+        Self::open(folder, &manifest::read(folder)?)
+    }
+
     /// Opens the shards of a folder.
     ///
     /// # Errors

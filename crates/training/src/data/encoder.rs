@@ -10,6 +10,7 @@ use super::tensor_name::{Side, TensorName};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use diffusion::conditioning::EncodedText;
+use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::vae::Autoencoder;
@@ -167,7 +168,7 @@ impl<'a> Encoder<'a> {
     fn clip(&mut self) -> Result<&Clip> {
         Ok(match &mut self.clip {
             Some(clip) => clip,
-            none => none.insert(Clip::load(&self.folders.part("clip")?, self.device)?),
+            none => none.insert(Clip::load(&self.folders.part(CLIP)?, self.device)?),
         })
     }
 }

@@ -72,7 +72,7 @@ impl Examples {
                 let (mut read, mut bytes) = (Vec::new(), 0);
                 for pair in pairs.by_ref().take(count) {
                     let pair = pair?;
-                    bytes += decoded_bytes(&pair.winner) + decoded_bytes(&pair.loser);
+                    bytes += decoded_bytes(&pair.winner) + pair.loser.as_deref().map_or(0, decoded_bytes);
                     read.push(pair);
                     if bytes >= PORTION_BYTES {
                         break;
@@ -139,6 +139,6 @@ fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
         })
     };
     let winner = image("winner", &pair.winner)?;
-    let loser = image("loser", &pair.loser)?;
-    Ok(Example { row, caption: pair.prompt, winner, loser: Some(loser), source: pair.source })
+    let loser = pair.loser.as_ref().map(|loser| image("loser", loser)).transpose()?;
+    Ok(Example { row, caption: pair.prompt, winner, loser, source: pair.source })
 }

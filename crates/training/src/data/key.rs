@@ -4,10 +4,12 @@
 use super::frame::Frame;
 use anyhow::{Context, Result};
 use datasets::listing::files_of;
+use diffusion::layout::{CLIP, SCHEDULE};
 use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::weights::{PartFiles, Stem};
 use domain::data::DataSpec;
+use evaluation::clip::files::ClipFiles;
 use files::sha256;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,7 +48,7 @@ impl EncodedPart {
             Self::Latents => "latents",
             Self::Mirrored => "mirrored",
             Self::Text => "text",
-            Self::Clip => "clip",
+            Self::Clip => CLIP,
         }
     }
 
@@ -61,12 +63,7 @@ impl EncodedPart {
         Ok(match self {
             Self::Latents | Self::Mirrored => of("vae", Stem::NETWORK, &["config.json"])?,
             Self::Text => TextEncoders::files(folders)?,
-            Self::Clip => {
-                let mut files = of("clip", Stem::TRANSFORMER, &["config.json", "vocab.json", "merges.txt"])?;
-                let preprocessor = folders.part("clip")?.join("preprocessor_config.json");
-                files.extend(preprocessor.is_file().then_some(preprocessor));
-                files
-            }
+            Self::Clip => ClipFiles::locate(&folders.part(CLIP)?)?.all(),
         })
     }
 
@@ -78,7 +75,9 @@ impl EncodedPart {
         let mut hashes = BTreeMap::new();
         for file in self.files(folders)? {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let part = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+            let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+            // The folder of a CLIP that a spec names can have any name.
+            let part = if self == Self::Clip { CLIP } else { &folder };
             hashes.insert(format!("{part}/{name}"), sha256::of_file(&file)?);
         }
         Ok(hashes)
@@ -119,11 +118,34 @@ pub(super) fn set_key(
     if filter.is_empty() { Ok(key) } else { sha256_of(&(key, filter)) }
 }
 
+/// The key of a model: SHA-256 of the files of every part that decides its images.
+///
+/// # Errors
+/// Fails if a file cannot be read.
+pub(super) fn model_key(folders: &PartFolders) -> Result<String> {
+    let folder = folders.part("unet")?;
+    let mut files = vec![folder.join("config.json"), folders.part(SCHEDULE)?];
+    files.extend(PartFiles::locate(&folder, Stem::NETWORK)?.files().iter().cloned());
+    files.extend(folders.adapters());
+    let mut hashes: Vec<String> = files.iter().map(|file| sha256::of_file(file)).collect::<Result<_, _>>()?;
+    for part in [EncodedPart::Latents, EncodedPart::Text] {
+        hashes.extend(part.encoder(folders)?.into_values());
+    }
+    sha256_of(&hashes)
+}
+
 fn without_folder(data: &DataSpec) -> DataSpec {
     let mut data = data.clone();
     match &mut data {
         DataSpec::PickAPic(spec) => spec.folder.clear(),
-        DataSpec::Folder(spec) | DataSpec::WebDataset(spec) => spec.folder.clear(),
+        DataSpec::Folder(spec) | DataSpec::Likes(spec) | DataSpec::WebDataset(spec) => spec.folder.clear(),
+        DataSpec::Images(spec) => {
+            spec.folder.clear();
+            // Its files are part of the key.
+            if let Some(losers) = &mut spec.losers {
+                losers.folder = None;
+            }
+        }
         DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Prepared(_) => {}
     }
     data

@@ -1,6 +1,8 @@
 //! Training data: read or drawn, encoded once into shards, and dealt in micro-batches.
 
 pub mod batch;
+pub mod clip;
+pub mod drawn;
 pub mod encoded;
 pub mod encoder;
 pub mod encoding;

@@ -10,15 +10,21 @@ use super::step_metrics::StepMetrics;
 use crate::checkpoint::{State, load_state, save_state};
 use crate::collective::ProcessGroup;
 use crate::data::batch::{Batch, Batches};
+use crate::data::drawn::with_losers;
 use crate::data::encoded::EncodedSet;
 use crate::data::votes::as_files;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
 use anyhow::Result;
 use candle_core::Device;
+use catalogue::clip::require_clip;
+use catalogue::run_folder;
 use diffusion::config::VaeConfig;
 use domain::run::metric;
 use domain::train::TrainSpec;
+use files::write_atomically;
+use std::collections::HashSet;
 use std::ops::Range;
+use std::path::Path;
 use std::time::Instant;
 
 /// How a run ended.
@@ -57,12 +63,16 @@ pub fn train_together(
     callbacks: &mut dyn Callbacks,
 ) -> Result<Ending> {
     spec.validate()?;
+    require_clip(spec, &paths.start)?;
     let share = group.share(spec.gradient_accumulation)?;
     let networks = Networks::open(spec, paths, device)?;
     let set = encode(spec, paths, device, group, callbacks)?;
     let vae = VaeConfig::read(&paths.start.part("vae")?.join("config.json"))?;
     let batches = Batches::new(&set, spec, &networks.schedule, &vae, device)?;
     let held_out = batches.held_out()?;
+    if group.leads() && !held_out.is_empty() {
+        write_validation_prompts(&paths.run, &batches.held_out_captions()?)?;
+    }
 
     let masters = networks.policy.masters();
     let mut optimiser = Optimiser::new(&spec.optimizer, masters)?;
@@ -107,8 +117,15 @@ fn encode(
     if !group.leads() {
         group.broadcast(false)?;
     }
-    let set = EncodedSet::prepare(
+    let data = with_losers(
         &as_files(&spec.data, &paths.run)?,
+        &paths.start,
+        &paths.cache,
+        device,
+        &mut |done, total| callbacks.encoding(done, total),
+    )?;
+    let set = EncodedSet::prepare(
+        &data,
         &spec.image(),
         &paths.start,
         spec.objective.weighting().is_some(),
@@ -120,6 +137,15 @@ fn encode(
         group.broadcast(true)?;
     }
     Ok(set)
+}
+
+/// Writes the captions of the validation examples, each once: the prompts of the run's evaluation.
+fn write_validation_prompts(run: &Path, captions: &[String]) -> Result<()> {
+    let mut seen = HashSet::new();
+    let lines = captions.iter().map(|caption| caption.split_whitespace().collect::<Vec<_>>().join(" "));
+    let text: String =
+        lines.filter(|line| !line.is_empty() && seen.insert(line.clone())).map(|line| line + "\n").collect();
+    Ok(write_atomically(&run_folder::validation_prompts(run), text.as_bytes())?)
 }
 
 /// A run in progress.

@@ -6,9 +6,9 @@ mod vision;
 
 use super::aesthetic::Head;
 use super::distinct::distinct;
-use super::weights::Weights;
 use crate::preprocess::{PillowImage, Preprocessing};
 use crate::text::BertTokenizer;
+use crate::weights::Weights;
 use candle_core::{Device, Tensor};
 use diffusion::Result;
 use diffusion::weights::Parameters;

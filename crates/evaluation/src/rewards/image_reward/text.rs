@@ -1,6 +1,6 @@
 //! BLIP's text encoder (`med.py`): BERT without token types, with cross-attention to the image in every layer.
 
-use crate::rewards::weights::Weights;
+use crate::weights::Weights;
 use candle_core::Tensor;
 use diffusion::Result;
 use diffusion::nn::{Activation, AttentionShape, Embedding, FrozenLinear, LayerNorm, attention, residual};

@@ -1,6 +1,6 @@
 //! BLIP's image tower (`vit.py`): timm's vision transformer with timm's tensor names.
 
-use crate::rewards::weights::Weights;
+use crate::weights::Weights;
 use candle_core::Tensor;
 use diffusion::Result;
 use diffusion::nn::{Activation, AttentionShape, Conv2d, FrozenLinear, LayerNorm, attention, residual};

@@ -3,6 +3,7 @@
 use super::prompts::Task;
 use anyhow::{Context, Result};
 use candle_core::Device;
+use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
@@ -38,7 +39,7 @@ impl Judges {
         cache: &Path,
         device: &Device,
     ) -> Result<Self> {
-        let clip = match folders.part("clip") {
+        let clip = match folders.part(CLIP) {
             Ok(folder) => Some(Clip::load(&folder, device)?),
             Err(_) => None,
         };

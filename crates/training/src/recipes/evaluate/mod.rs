@@ -23,6 +23,7 @@ use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
 use catalogue::{images, samplers};
+use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{Defaults, Prompt, Settings, TextToImage};
 use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
@@ -34,6 +35,7 @@ use page::{page, table};
 use prompts::{Task, tasks};
 use report::EvaluationReport;
 use scored::Scored;
+use std::iter;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +57,7 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<EvaluationReport>> {
     spec.validate()?;
-    let tasks = tasks(&spec.prompts).context("prompts")?;
+    let tasks = repeated(tasks(&spec.prompts, contestants).context("prompts")?, spec.images_per_prompt);
     let baseline = spec.all_models().iter().position(|model| *model == spec.baseline());
     let baseline = baseline.and_then(|index| contestants.get(index)).with_context(|| {
         format!("baseline: {:?} is not among the models: add it, or name one of them", spec.baseline())
@@ -89,6 +91,11 @@ pub fn evaluate(
     let report = EvaluationReport::new(&tasks, spec.seed, &baseline.name, &scored, judges.statements());
     write_report(&report, &tasks, &scored, store)?;
     Ok(Some(report))
+}
+
+/// Each prompt `times` times, the images of a prompt one after the other.
+fn repeated(tasks: Vec<Task>, times: u32) -> Vec<Task> {
+    tasks.into_iter().flat_map(|task| iter::repeat_n(task, times as usize)).collect()
 }
 
 /// Draws a model's images that do not exist yet; `false` if it was interrupted.
@@ -172,7 +179,7 @@ fn distance(
     let settings = FidSettings {
         weights: of.weights.as_ref().map(PathBuf::from),
         mode: mode.map_err(Error::msg)?,
-        clip: if of.weights.is_some() { PathBuf::new() } else { baseline.part("clip")? },
+        clip: if of.weights.is_some() { PathBuf::new() } else { baseline.part(CLIP)? },
         batch: 32,
         subsets: 100,
         subset_size: 1000,
@@ -197,7 +204,7 @@ fn write_report(
     let forms = [
         (ReportFile::Figures, serde_json::to_vec_pretty(report)?),
         (ReportFile::Scores, table(tasks, report.seed, scored).into_bytes()),
-        (ReportFile::Page, page(report, &gallery)?.into_bytes()),
+        (ReportFile::Page, page(report, tasks, &gallery)?.into_bytes()),
     ];
     forms.into_iter().try_for_each(|(file, bytes)| store.put_report(file, bytes))
 }

@@ -19,11 +19,22 @@ pub(super) type Gallery<'a> = &'a dyn Fn(&str, usize) -> Result<Vec<u8>>;
 struct Page<'a> {
     report: &'a EvaluationReport,
     sections: Vec<Section<'a>>,
+    /// The first prompts with the image of every model.
+    rows: Vec<PromptRow<'a>>,
     /// Whether any prompt has a category.
     categories: bool,
     /// Warnings about the distances, each once.
     warnings: BTreeSet<&'a str>,
 }
+
+/// A prompt with one image per model, in the order of the models, as data URLs.
+struct PromptRow<'a> {
+    prompt: &'a str,
+    images: Vec<String>,
+}
+
+/// Prompts that are shown with the images of every model.
+const SIDE_BY_SIDE: usize = 12;
 
 /// The images of a comparison.
 struct Section<'a> {
@@ -44,7 +55,11 @@ struct Pair<'a> {
 ///
 /// # Errors
 /// Fails if an image cannot be read.
-pub(super) fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Result<String> {
+pub(super) fn page<'a>(
+    report: &'a EvaluationReport,
+    tasks: &'a [Task],
+    gallery: Gallery<'_>,
+) -> Result<String> {
     let data_url = |model: &str, index: usize| -> Result<String> {
         Ok(format!("data:image/png;base64,{}", STANDARD.encode(gallery(model, index)?)))
     };
@@ -61,10 +76,15 @@ pub(super) fn page<'a>(report: &'a EvaluationReport, gallery: Gallery<'_>) -> Re
         let (won, lost) = (pairs(&comparison.won_most)?, pairs(&comparison.lost_most)?);
         sections.push(Section { comparison, baseline: &report.baseline, won, lost });
     }
+    let mut rows = Vec::new();
+    for (index, task) in tasks.iter().enumerate().take(SIDE_BY_SIDE) {
+        let images = report.models.iter().map(|model| data_url(&model.model, index));
+        rows.push(PromptRow { prompt: &task.prompt, images: images.collect::<Result<_>>()? });
+    }
     let categories = report.comparisons.iter().any(|comparison| !comparison.categories.is_empty());
     let distances = report.models.iter().filter_map(|model| model.fid.as_ref());
     let warnings = distances.flat_map(|fid| &fid.warnings).map(String::as_str).collect();
-    Page { report, sections, categories, warnings }.render().context("cannot render the report's page")
+    Page { report, sections, rows, categories, warnings }.render().context("cannot render the report's page")
 }
 
 /// All scores as CSV, one line each.
@@ -103,6 +123,23 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
+    fn without_a_metric_the_page_shows_every_image_and_what_the_metrics_need() {
+        let task = Task { prompt: "a cat".to_owned(), category: String::new(), held_out: None };
+        let scored = |model: &str| Scored {
+            model: model.to_owned(),
+            sha256: "0".to_owned(),
+            scores: BTreeMap::new(),
+            fid: None,
+        };
+        let (tasks, models) = (vec![task; 20], [scored("base"), scored("tuned")]);
+        let report = EvaluationReport::new(&tasks, 0, "base", &models, BTreeMap::new());
+        assert_eq!(report.not_measured.keys().copied().collect::<Vec<_>>(), Metric::ALL);
+        let page = page(&report, &tasks, &|_, _| Ok(Vec::new())).expect("a page");
+        assert_eq!(page.matches("<img").count(), 2 * super::SIDE_BY_SIDE);
+        assert!(page.contains("HPS_v2.1_compressed.pt") && page.contains("PickScore_v1"), "{page}");
+    }
+
+    #[test]
     fn csv_fields_are_quoted_if_needed() {
         assert_eq!(cell("plain"), "plain");
         assert_eq!(cell("a \"b\", c"), "\"a \"\"b\"\", c\"");
@@ -118,9 +155,12 @@ mod tests {
             fid: None,
         };
         let models = [scored("base", 0.1), scored("tuned", 0.2)];
-        let report = EvaluationReport::new(&[task], 0, "base", &models, BTreeMap::new());
-        let page = page(&report, &|model, i| Ok(format!("{model} {i}").into_bytes())).expect("a page");
-        assert_eq!(page.matches("data:image/png;base64,").count(), 2);
+        let tasks = [task];
+        let report = EvaluationReport::new(&tasks, 0, "base", &models, BTreeMap::new());
+        let page =
+            page(&report, &tasks, &|model, i| Ok(format!("{model} {i}").into_bytes())).expect("a page");
+        // The largest win, and the prompt with the images of both models.
+        assert_eq!(page.matches("data:image/png;base64,").count(), 4);
         assert!(page.contains("&#60;b&#62;bold") && !page.contains("<b>bold"), "{page}");
         assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
     }

@@ -1,11 +1,18 @@
 //! The prompts of an evaluation, read or drawn as its spec says.
 
+use super::contestant::Contestant;
+use crate::data::encoded::EncodedSet;
+use crate::data::sets;
 use anyhow::{Context, Result, bail, ensure};
+use catalogue::run_folder;
+use datasets::rows::Pairs;
+use domain::data::DataSpec;
 use domain::evaluate::PromptSpec;
 use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
 use serde::Deserialize;
 use shapes::world::{HeldOutPrompt, held_out_prompts};
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 /// Seed of the choice among held-out prompts. It is fixed, so that all evaluations use the same ones.
 const PROMPT_SEED: u64 = 777;
@@ -34,8 +41,13 @@ impl Task {
 /// # Errors
 /// Fails if a file cannot be read or has another format than its source, if there are no prompts or too many, or if one
 /// is empty or too long.
-pub(super) fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
+pub(super) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Result<Vec<Task>> {
     let tasks = match spec {
+        PromptSpec::Validation { count } => {
+            let file = validation_prompts(models)?;
+            read(&file)?.lines().take(limit(*count)).map(|line| Task::new(line, "")).collect()
+        }
+        PromptSpec::Captions { data, count } => captions(data, limit(*count))?,
         PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, PROMPT_SEED)
             .into_iter()
             .map(|held_out| Task {
@@ -47,8 +59,8 @@ pub(super) fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
         PromptSpec::List { prompts } => prompts.iter().map(|prompt| Task::new(prompt, "")).collect(),
         PromptSpec::HpsBenchmark { folder, per_style } => hps(Path::new(folder), *per_style)?,
         PromptSpec::Parti { file, count } => {
-            let limit = count.map_or(usize::MAX, |count| count as usize);
-            parti(&read(Path::new(file))?).with_context(|| file.clone())?.into_iter().take(limit).collect()
+            let tasks = parti(&read(Path::new(file))?).with_context(|| file.clone())?;
+            tasks.into_iter().take(limit(*count)).collect()
         }
         PromptSpec::Text { file } => {
             let text = read(Path::new(file))?;
@@ -72,6 +84,58 @@ pub(super) fn tasks(spec: &PromptSpec) -> Result<Vec<Task>> {
             i + 1,
             task.prompt.len()
         );
+    }
+    Ok(tasks)
+}
+
+fn limit(count: Option<u32>) -> usize {
+    count.map_or(usize::MAX, |count| count as usize)
+}
+
+/// The prompts that the run of the first trained model wrote.
+fn validation_prompts(models: &[Contestant]) -> Result<PathBuf> {
+    let of = |model: &Contestant| run_folder::run_of(model.folders.own()).map(run_folder::validation_prompts);
+    models.iter().filter_map(of).find(|file| file.is_file()).context(
+        "no model was trained with validation_examples, whose captions are the prompts by default: name prompts, for \
+         example { source = \"text\", file = \"prompts.txt\" }",
+    )
+}
+
+/// The first different captions of a set.
+fn captions(data: &DataSpec, at_most: usize) -> Result<Vec<Task>> {
+    let mut seen = HashSet::new();
+    let mut tasks = Vec::new();
+    let mut add = |caption: &str, tasks: &mut Vec<Task>| {
+        if seen.insert(caption.trim().to_owned()) {
+            tasks.push(Task::new(caption, ""));
+        }
+        tasks.len() == at_most
+    };
+    if let Some(pairs) = Pairs::open(data)? {
+        for pair in pairs {
+            if add(&pair?.prompt, &mut tasks) {
+                break;
+            }
+        }
+        return Ok(tasks);
+    }
+    match data {
+        DataSpec::Prepared(prepared) => {
+            let set = EncodedSet::prepared(Path::new(&prepared.folder))?;
+            for index in 0..u32::try_from(set.len()).context("the set is too large")? {
+                if set.caption_texts(&[index])?.iter().any(|caption| add(caption, &mut tasks)) {
+                    break;
+                }
+            }
+        }
+        DataSpec::Shapes { set, count, seed } => {
+            for example in sets::draw(*set, *seed, 0..u64::from(*count)) {
+                if add(&example.caption, &mut tasks) {
+                    break;
+                }
+            }
+        }
+        other => bail!("data.source: the captions of {} are not in files here", other.source()),
     }
     Ok(tasks)
 }
@@ -143,8 +207,8 @@ mod tests {
                 .expect("written");
         }
         let path = folder.path().display().to_string();
-        let hps =
-            tasks(&PromptSpec::HpsBenchmark { folder: path.clone(), per_style: Some(1) }).expect("prompts");
+        let hps = tasks(&PromptSpec::HpsBenchmark { folder: path.clone(), per_style: Some(1) }, &[])
+            .expect("prompts");
         let seen: Vec<_> = hps.iter().map(|t| (t.category.as_str(), t.prompt.as_str())).collect();
         assert_eq!(seen, [("anime", "one"), ("concept-art", "one"), ("paintings", "one"), ("photo", "one")]);
 
@@ -161,7 +225,7 @@ mod tests {
 
         let file = format!("{path}/prompts.txt");
         std::fs::write(&file, "one\n\n two \n").expect("written");
-        assert_eq!(tasks(&PromptSpec::Text { file }).expect("two")[1].prompt, "two");
-        assert!(tasks(&PromptSpec::Text { file: format!("{path}/none.txt") }).is_err());
+        assert_eq!(tasks(&PromptSpec::Text { file }, &[]).expect("two")[1].prompt, "two");
+        assert!(tasks(&PromptSpec::Text { file: format!("{path}/none.txt") }, &[]).is_err());
     }
 }

@@ -28,6 +28,8 @@ pub struct EvaluationReport {
     pub agreements: Vec<Agreement>,
     /// What the numbers of each metric are: network, scale, weights.
     pub statements: BTreeMap<Metric, String>,
+    /// Metrics without a score, with the files that they need.
+    pub not_measured: BTreeMap<Metric, &'static str>,
 }
 
 impl EvaluationReport {
@@ -50,10 +52,14 @@ impl EvaluationReport {
             }
         }
         let summaries: Vec<ModelSummary> = models.iter().map(|scored| summary(tasks, scored)).collect();
-        statements.retain(|metric, _| {
+        let is_measured = |metric: &Metric| {
             summaries.iter().any(|model| model.metrics.iter().any(|found| found.metric == *metric))
-        });
+        };
+        statements.retain(|metric, _| is_measured(metric));
+        let missing = Metric::ALL.into_iter().filter(|metric| !is_measured(metric));
+        let not_measured = missing.map(|metric| (metric, metric.needs())).collect();
         Self {
+            not_measured,
             prompts: tasks.len(),
             seed,
             baseline: baseline.to_owned(),

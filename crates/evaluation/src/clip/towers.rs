@@ -1,44 +1,11 @@
-//! CLIP, which maps images and texts to vectors of one space, with transformers' weight names.
+//! CLIP's two towers, with transformers' weight names.
 
-use crate::preprocess::{CLIP_DEVIATION, CLIP_MEAN, PillowImage, Preprocessing};
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::Tensor;
 use diffusion::Result;
 use diffusion::clip::{Encoder, EncoderShape, TextTower, vector_parameter};
-use diffusion::config::{self, ClipConfig, ClipVisionConfig};
+use diffusion::config::{ClipConfig, ClipVisionConfig};
 use diffusion::nn::{Embedding, LayerNorm, Linear, conv2d};
-use diffusion::tokenizer::Tokenizer;
-use diffusion::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights};
-use image::RgbImage;
-use serde::Deserialize;
-use std::path::Path;
-
-/// A CLIP model with its tokenizer and normalisation.
-#[derive(Debug)]
-pub struct Clip {
-    towers: Towers,
-    tokenizer: Tokenizer,
-    normalisation: Normalisation,
-    device: Device,
-}
-
-/// Mean and standard deviation of each channel, by which pixels are normalised.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Normalisation {
-    pub(crate) mean: [f32; 3],
-    pub(crate) deviation: [f32; 3],
-}
-
-impl Normalisation {
-    /// Reads `preprocessor_config.json` of a folder; OpenAI's values if there is no such file.
-    pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
-        let file = folder.map(|folder| folder.join("preprocessor_config.json")).filter(|file| file.is_file());
-        let PreprocessorConfig { image_mean, image_std } = match file {
-            Some(file) => config::read(&file)?,
-            None => PreprocessorConfig { image_mean: CLIP_MEAN, image_std: CLIP_DEVIATION },
-        };
-        Ok(Self { mean: image_mean, deviation: image_std })
-    }
-}
+use diffusion::weights::{Init, Scope};
 
 /// The image tower and the text tower with their projections.
 #[derive(Debug)]
@@ -49,22 +16,6 @@ pub struct Towers {
     text_projection: Linear,
     visual_projection: Linear,
     logit_scale: Tensor,
-}
-
-/// The fields of `preprocessor_config.json` that are read.
-#[derive(Debug, Deserialize)]
-struct PreprocessorConfig {
-    #[serde(default = "clip_mean")]
-    image_mean: [f32; 3],
-    #[serde(default = "clip_deviation")]
-    image_std: [f32; 3],
-}
-
-fn clip_mean() -> [f32; 3] {
-    CLIP_MEAN
-}
-fn clip_deviation() -> [f32; 3] {
-    CLIP_DEVIATION
 }
 
 impl Towers {
@@ -175,61 +126,4 @@ impl ImageTower {
         let class = self.encoder.first_position(&self.pre_layrnorm.forward(&x)?)?;
         self.post_layernorm.forward(&class)
     }
-}
-
-impl Clip {
-    /// Reads a folder with `config.json`, weights, `vocab.json`, `merges.txt` and optionally
-    /// `preprocessor_config.json`.
-    ///
-    /// # Errors
-    /// Fails if a file is missing or damaged.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let config: ClipConfig = config::read(&folder.join("config.json"))?;
-        let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?;
-        let (towers, _) = Parameters::from_stored(stored, device, DType::F32, false)
-            .build(|scope| Towers::new(scope, config.clone()))?;
-        let tokenizer = Tokenizer::load(folder)?;
-        let normalisation = Normalisation::read(Some(folder))?;
-        Ok(Self { towers, tokenizer, normalisation, device: device.clone() })
-    }
-
-    /// Features of images, (images, shared width), scaled to unit length. Images are preprocessed as in transformers.
-    ///
-    /// # Errors
-    /// Fails if the device runs out of memory.
-    pub fn image_features(&self, images: &[RgbImage]) -> Result<Tensor> {
-        let images: Vec<PillowImage> = images.iter().cloned().map(PillowImage::from).collect();
-        let side = self.towers.image_size();
-        let Normalisation { mean, deviation } = self.normalisation;
-        let pixels =
-            Preprocessing::Transformers.normalised(&images, side, (mean, deviation), &self.device)?;
-        normalised(&self.towers.image_features(&pixels)?)
-    }
-
-    /// Features of texts, (texts, shared width), scaled to unit length.
-    ///
-    /// # Errors
-    /// Fails if the tokenizer does or the device runs out of memory.
-    pub fn text_features(&self, texts: &[&str]) -> Result<Tensor> {
-        let ids = texts.iter().map(|t| self.tokenizer.encode(t)).collect::<Result<Vec<_>>>()?;
-        normalised(&self.towers.text_features(&ids)?.1)
-    }
-
-    /// The CLIP score of each image and the text of the same index: their cosine, neither scaled nor clamped.
-    ///
-    /// # Errors
-    /// Fails if there are more or fewer images than texts, or as [`Self::text_features`].
-    pub fn scores(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>> {
-        let product = (self.image_features(images)? * self.text_features(texts)?)?;
-        Ok(product.sum(D::Minus1)?.to_vec1()?)
-    }
-}
-
-/// Scales rows to unit length.
-///
-/// # Errors
-/// Fails if `features` is not of floating point or the device runs out of memory.
-pub fn normalised(features: &Tensor) -> Result<Tensor> {
-    let length = (features.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
-    Ok(features.broadcast_div(&length)?)
 }

@@ -13,9 +13,9 @@ const USUAL_NAMES: [&str; 4] =
     ["model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin"];
 
 /// A file and its tensors by name.
-pub(super) struct Weights {
-    pub(super) file: PathBuf,
-    pub(super) tensors: BTreeMap<String, Tensor>,
+pub(crate) struct Weights {
+    pub(crate) file: PathBuf,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
 }
 
 impl Weights {
@@ -23,7 +23,7 @@ impl Weights {
     ///
     /// # Errors
     /// Fails if the file is missing or damaged, or has a tensor that is not of floating point.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let path = file_of(path)?;
         let file = WeightsFile::open(&path)?;
         let root = file.roots().into_iter().find(|root| root == USUAL_ROOT);
@@ -51,7 +51,7 @@ impl Weights {
     }
 
     /// An error about a tensor of this file.
-    pub(super) fn error(&self, tensor: &str, problem: impl Into<String>) -> Error {
+    pub(crate) fn error(&self, tensor: &str, problem: impl Into<String>) -> Error {
         Error::Tensor {
             origin: self.file.display().to_string(),
             tensor: tensor.to_owned(),
@@ -63,7 +63,7 @@ impl Weights {
     ///
     /// # Errors
     /// Fails if the tensor is missing or has another number of dimensions.
-    pub(super) fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
+    pub(crate) fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         let tensor = self.tensors.get(name).ok_or_else(|| self.error(name, "is missing"))?;
         let dims = tensor.dims();
         dims.try_into()
@@ -71,7 +71,7 @@ impl Weights {
     }
 
     /// The number of consecutive tensors `before0after`, `before1after`, and so on.
-    pub(super) fn count(&self, before: &str, after: &str) -> usize {
+    pub(crate) fn count(&self, before: &str, after: &str) -> usize {
         (0..).take_while(|i| self.tensors.contains_key(&format!("{before}{i}{after}"))).count()
     }
 }
@@ -88,7 +88,7 @@ fn file_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// SHA-256 of the weights at a path, in hexadecimal.
-pub(super) fn sha256(path: &Path) -> Result<String> {
+pub(crate) fn sha256(path: &Path) -> Result<String> {
     files::sha256::of_file(&file_of(path)?).map_err(|e| Error::File { file: e.path, source: e.source })
 }
 

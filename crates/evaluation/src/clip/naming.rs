@@ -2,7 +2,7 @@
 //! stacks the projections of queries, keys and values in one tensor, and its two projections into the shared space are
 //! transposed.
 
-use super::weights::Weights;
+use crate::weights::Weights;
 use candle_core::Tensor;
 use diffusion::{Error, Result};
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ const SIZES: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 ///
 /// # Errors
 /// Fails if the file has neither naming, or if a tensor has an impossible shape for its name.
-pub(super) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
+pub(crate) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
     if weights.tensors.contains_key("vision_model.embeddings.class_embedding") {
         return Ok((weights, Naming::Transformers));
     }
@@ -87,7 +87,7 @@ pub(super) fn to_transformers(weights: Weights) -> Result<(Weights, Naming)> {
 
 /// The naming of a file's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
+pub(crate) enum Naming {
     /// That of OpenCLIP, OpenAI and HPSv2.
     OpenClip,
     Transformers,
@@ -95,7 +95,7 @@ pub(super) enum Naming {
 
 impl Naming {
     /// Replaces the tensor's name in an error by its name in the file.
-    pub(super) fn explain(self, error: Error) -> Error {
+    pub(crate) fn explain(self, error: Error) -> Error {
         match (self, error) {
             (Self::OpenClip, Error::Tensor { origin, tensor, problem }) => {
                 Error::Tensor { origin, tensor: original(&tensor), problem }

@@ -1,0 +1,201 @@
+//! Captioned images in a folder: a list `metadata.jsonl` or `metadata.csv`, as the image folders of `datasets` have, or a
+//! caption file beside each image, as kohya's scripts read. The images are winners; their losers, if they were drawn, are
+//! in a folder of their own, numbered by row.
+
+use crate::error::ReadError;
+use crate::image_files::{add_ending, below, files, is_image, read_caption, read_image};
+use crate::json_lines::{Lines, count_lines};
+use crate::pair::{PreferencePair, Row, Rows};
+use domain::data::ImagesSpec;
+use domain::dataset::{Reason, Source};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Names of lists.
+const JSON_LIST: &str = "metadata.jsonl";
+const CSV_LIST: &str = "metadata.csv";
+/// Extensions of caption files.
+const CAPTIONS: [&str; 2] = ["txt", "caption"];
+
+/// How a folder states its captions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    JsonLines(PathBuf),
+    Csv(PathBuf),
+    /// A caption file beside each image.
+    CaptionFiles,
+}
+
+/// A line of a list. Other keys are ignored.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(alias = "image")]
+    file_name: String,
+    #[serde(alias = "caption", alias = "prompt")]
+    text: String,
+}
+
+/// The layout of a folder; `None` if it has no captions.
+pub(crate) fn layout(folder: &Path) -> Option<Layout> {
+    // `datasets` puts a split into a folder of its name.
+    for folder in [folder.to_owned(), folder.join("train")] {
+        if folder.join(JSON_LIST).is_file() {
+            return Some(Layout::JsonLines(folder.join(JSON_LIST)));
+        }
+        if folder.join(CSV_LIST).is_file() {
+            return Some(Layout::Csv(folder.join(CSV_LIST)));
+        }
+    }
+    let files = files(folder).ok()?;
+    let has_caption = |file: &PathBuf| is_image(file) && caption_of(file).is_some();
+    files.iter().any(has_caption).then_some(Layout::CaptionFiles)
+}
+
+/// Opens a folder of captioned images. With a folder of losers, row i is paired with its `i.png` there.
+///
+/// # Errors
+/// Fails if the folder has no captions or cannot be read.
+pub(crate) fn open(spec: &ImagesSpec) -> Result<Rows, ReadError> {
+    let folder = Path::new(&spec.folder);
+    let losers = spec.losers.as_ref().and_then(|losers| losers.folder.as_ref()).map(PathBuf::from);
+    let layout = checked(folder)?;
+    let captioned: Box<dyn Iterator<Item = Result<Captioned, ReadError>> + Send> = match &layout {
+        Layout::JsonLines(list) => {
+            Box::new(Lines::open(list)?.map(|line| line.map(|(line, source)| of_json(&line, source))))
+        }
+        Layout::Csv(list) => Box::new(read_csv(list)?.into_iter().map(Ok)),
+        Layout::CaptionFiles => Box::new(caption_files(folder)?.into_iter().map(Ok)),
+    };
+    let folder = match &layout {
+        Layout::JsonLines(list) | Layout::Csv(list) => list.parent().unwrap_or(folder).to_owned(),
+        Layout::CaptionFiles => folder.to_owned(),
+    };
+    let rows = captioned.map(move |image| {
+        let image = image?;
+        let loser = losers.as_ref().map(|losers| losers.join(loser_name(image.source.row)));
+        Ok(image.into_row(&folder, loser.as_deref()))
+    });
+    Ok(Box::new(rows))
+}
+
+/// The number of rows, dropped ones included.
+///
+/// # Errors
+/// Fails if the folder has no captions or cannot be read.
+pub(crate) fn rows(folder: &Path) -> Result<u64, ReadError> {
+    match checked(folder)? {
+        Layout::JsonLines(list) => count_lines(&list),
+        Layout::Csv(list) => Ok(read_csv(&list)?.len() as u64),
+        Layout::CaptionFiles => Ok(files(folder)?.iter().filter(|file| is_image(file)).count() as u64),
+    }
+}
+
+/// The file name of the loser of a row (`Source::row`) in the folder of drawn losers.
+#[must_use]
+pub fn loser_name(row: u64) -> String {
+    format!("{row:07}.png")
+}
+
+fn checked(folder: &Path) -> Result<Layout, ReadError> {
+    layout(folder).ok_or_else(|| {
+        let problem = format!(
+            "has no captioned images: add {JSON_LIST} with lines {{\"file_name\": .., \"text\": ..}}, or a .txt file \
+             with the caption beside each image"
+        );
+        ReadError::format(folder, problem)
+    })
+}
+
+/// An image with its caption, or why there is none.
+struct Captioned {
+    /// The image, relative to the list or absolute, and the caption.
+    outcome: Result<(PathBuf, String), (Reason, String)>,
+    source: Source,
+}
+
+impl Captioned {
+    fn into_row(self, folder: &Path, loser: Option<&Path>) -> Row {
+        let Self { outcome, source } = self;
+        let read = outcome.and_then(|(image, prompt)| {
+            if prompt.trim().is_empty() {
+                return Err((Reason::NoPrompt, "the caption is empty".to_owned()));
+            }
+            let image = if image.is_absolute() {
+                image
+            } else {
+                below(folder, &image.to_string_lossy()).map_err(|problem| (Reason::MissingImage, problem))?
+            };
+            let loser = loser.map(read_image).transpose()?;
+            Ok((prompt.trim().to_owned(), read_image(&image)?, loser))
+        });
+        match read {
+            Ok((prompt, winner, loser)) => {
+                Row::Pair(PreferencePair { prompt, winner, loser, models: [None, None], source })
+            }
+            Err((reason, detail)) => Row::dropped(reason, source, detail),
+        }
+    }
+}
+
+fn of_json(line: &[u8], source: Source) -> Captioned {
+    let outcome = serde_json::from_slice::<Line>(line)
+        .map_err(|error| (Reason::WrongType, error.to_string()))
+        .and_then(|line| named(line.file_name, line.text));
+    Captioned { outcome, source }
+}
+
+/// Lists name images relative to the list: an absolute path would leave the folder.
+fn named(file_name: String, text: String) -> Result<(PathBuf, String), (Reason, String)> {
+    let image = PathBuf::from(file_name);
+    if image.is_absolute() {
+        let problem = format!("{} leads out of the folder: use a path below it", image.display());
+        return Err((Reason::MissingImage, problem));
+    }
+    Ok((image, text))
+}
+
+fn read_csv(list: &Path) -> Result<Vec<Captioned>, ReadError> {
+    let unreadable = |error: csv::Error| ReadError::format(list, error.to_string());
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(list).map_err(unreadable)?;
+    let headers = reader.headers().map_err(unreadable)?.clone();
+    let column = |names: &[&str]| {
+        headers.iter().position(|header| names.contains(&header.trim_start_matches('\u{feff}').trim()))
+    };
+    let (Some(image), Some(text)) = (column(&["file_name", "image"]), column(&["text", "caption", "prompt"]))
+    else {
+        return Err(ReadError::format(list, "lacks the columns file_name and text: add a header line"));
+    };
+    let file = list.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let captioned = |(row, record): (u64, Result<csv::StringRecord, csv::Error>)| {
+        let outcome = record.map_err(|error| (Reason::WrongType, error.to_string())).and_then(|record| {
+            let cell = |at: usize| record.get(at).map(str::to_owned);
+            let missing = || (Reason::WrongType, "the line has too few columns".to_owned());
+            named(cell(image).ok_or_else(missing)?, cell(text).ok_or_else(missing)?)
+        });
+        Captioned { outcome, source: Source { file: file.clone(), row } }
+    };
+    Ok((0..).zip(reader.records()).map(captioned).collect())
+}
+
+/// Every image below a folder, with the caption file beside it.
+fn caption_files(folder: &Path) -> Result<Vec<Captioned>, ReadError> {
+    let images = files(folder)?.into_iter().filter(|file| is_image(file));
+    let captioned = |(row, image): (u64, PathBuf)| {
+        let name = image.strip_prefix(folder).unwrap_or(&image).to_string_lossy().into_owned();
+        let source = Source { file: name, row };
+        let outcome = match caption_of(&image).map(|file| read_caption(&file)) {
+            None => Err((Reason::NoPrompt, "has no .txt or .caption file of the same name".to_owned())),
+            Some(Err(problem)) => Err((Reason::NoPrompt, problem)),
+            Some(Ok(caption)) => Ok((image, caption)),
+        };
+        Captioned { outcome, source }
+    };
+    Ok((0..).zip(images).map(captioned).collect())
+}
+
+/// The caption file of an image: its name with another extension, or with one more.
+fn caption_of(image: &Path) -> Option<PathBuf> {
+    let stem = image.with_file_name(image.file_stem()?);
+    let names = CAPTIONS.iter().flat_map(|ending| [add_ending(&stem, ending), add_ending(image, ending)]);
+    names.into_iter().find(|file| file.is_file())
+}

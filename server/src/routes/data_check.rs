@@ -1,0 +1,96 @@
+//! The check of a set before a run is submitted.
+
+use crate::error::ApiError;
+use crate::extract::Body;
+use crate::state::AppState;
+use anyhow::Context;
+use axum::Json;
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use catalogue::data_check::{DataCheck, Subject, check_data, jpeg};
+use catalogue::run_cost::estimate;
+use diffusion::part_folders::PartFolders;
+use domain::api::{DataCheckRequest, DataCheckResponse, ErrorBody, path};
+use domain::data_check::DataReport;
+use domain::limits::DEFAULT_LIST_LENGTH;
+use domain::name::{OUTSIDE_WORKING_FOLDER, is_below_working_folder, is_name};
+use domain::run::metric;
+use std::time::Duration;
+
+/// Most examples that a request reads.
+const MAX_EXAMPLES: u64 = 500;
+/// Time that a request waits for another check to end.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Check a dataset
+///
+/// Reads up to 500 examples of a set and reports sizes, prompts, labels, duplicates and dropped rows, and for a training
+/// spec the memory, disk and time of the run. The set's folder must lie below the server's working folder.
+#[utoipa::path(post, path = path::DATA_CHECK, tag = "data", operation_id = "check_dataset",
+    request_body = DataCheckRequest,
+    responses(
+    (status = 200, description = "The report.", body = DataCheckResponse),
+    (status = 422, description = "The spec is not valid, or the set cannot be read.", body = ErrorBody),
+    (status = 503, description = "Another check is running.", body = ErrorBody)))]
+pub(crate) async fn check(
+    State(state): State<AppState>,
+    Body(request): Body<DataCheckRequest>,
+) -> Result<Json<DataCheckResponse>, ApiError> {
+    let unreadable = |error: anyhow::Error| ApiError::field("spec", format!("{error:#}"));
+    let subject = Subject::parse(&request.spec).map_err(unreadable)?;
+    if let Some(folder) = subject.data.folder() {
+        let inside = is_below_working_folder(folder);
+        let outside = || ApiError::field("data.folder", OUTSIDE_WORKING_FOLDER.to_owned());
+        inside.then_some(()).ok_or_else(outside)?;
+    }
+    let base = match subject.base.as_deref().filter(|base| is_name(base)) {
+        Some(base) => Some(state.catalogue.find(base).await?.1),
+        None => None,
+    };
+    let speed = match &subject.base {
+        Some(base) => latest_speed(&state, base).await?,
+        None => None,
+    };
+    // Checks decode images on all cores: one at a time.
+    let permit = tokio::time::timeout(WAIT, state.data_checks.clone().acquire_owned()).await;
+    let permit = permit
+        .map_err(|_| ApiError::unavailable("Another check is running: try again in a moment.".to_owned()))?
+        .map_err(ApiError::internal)?;
+    let checked = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        run(&subject, base.as_ref(), speed)
+    });
+    let (report, sheet) = checked.await.map_err(ApiError::internal)?.map_err(unreadable)?;
+    let contact_sheet = format!("data:image/jpeg;base64,{}", STANDARD.encode(sheet));
+    Ok(Json(DataCheckResponse { report, contact_sheet }))
+}
+
+/// The report and the contact sheet.
+fn run(
+    subject: &Subject,
+    base: Option<&PartFolders>,
+    images_per_second: Option<f64>,
+) -> anyhow::Result<(DataReport, Vec<u8>)> {
+    let DataCheck { mut report, sheet } = check_data(&subject.data, base, MAX_EXAMPLES, &mut |_| Ok(()))?;
+    if let (Some(run), Some(base)) = (&subject.run, base) {
+        let mut cost = estimate(run, base, report.rows.pairs, report.prompts.different)?;
+        cost.seconds = images_per_second.map(|speed| cost.images as f64 / speed);
+        report.cost = Some(cost);
+    }
+    Ok((report, jpeg(&sheet).context("the contact sheet cannot be encoded")?))
+}
+
+/// Images per second of the latest run from this base that has reported its speed.
+async fn latest_speed(state: &AppState, base: &str) -> Result<Option<f64>, ApiError> {
+    for run in state.store.list_runs(DEFAULT_LIST_LENGTH).await? {
+        if run.spec.base != base {
+            continue;
+        }
+        let latest = state.store.latest_metrics(run.id, &[metric::SAMPLES_PER_SECOND]).await?;
+        if let Some(point) = latest.into_iter().find(|point| point.value > 0.0) {
+            return Ok(Some(point.value));
+        }
+    }
+    Ok(None)
+}
