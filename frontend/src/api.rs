@@ -1,6 +1,7 @@
 //! Client of the HTTP API, and the only file of this crate that sends requests. On the server a call goes straight into
 //! the API's router, with the visitor's cookie and authorization; in the browser the same function is a `fetch`.
 
+use crate::format::query;
 use domain::api::{
     BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunMetrics,
     RunSample, RunSummary, VoteRequest, VoteResponse, path,
@@ -63,9 +64,9 @@ pub(crate) async fn generate(request: &GenerateRequest) -> ApiResult<GenerateRes
     post(path::GENERATE, request).await
 }
 
-/// The matchup that this rater judges next.
-pub(crate) async fn next_matchup(question: Question) -> ApiResult<NextMatchup> {
-    get(&with_question(path::MATCHUP_NEXT, question)).await
+/// The matchup that this rater judges next. `models`: names or ids, separated by commas; empty for all models.
+pub(crate) async fn next_matchup(question: Question, models: &str) -> ApiResult<NextMatchup> {
+    get(&format!("{}&models={}", with_question(path::MATCHUP_NEXT, question), query(models))).await
 }
 
 fn with_question(path: &str, question: Question) -> String {
@@ -100,7 +101,6 @@ pub(crate) async fn dataset_pairs(
     prompt: &str,
     model: &str,
 ) -> ApiResult<DatasetPairs> {
-    use crate::format::query;
     let address = path::DATASET_PAIRS.replace("{name}", &segment(name));
     get(&format!("{address}?from={from}&prompt={}&model={}", query(prompt), query(model))).await
 }
@@ -119,7 +119,7 @@ pub(crate) async fn dataset_pair(name: &str, index: u64) -> ApiResult<DatasetPai
 /// Percent-encodes a name as one path segment, in which `+` does not mean a space.
 #[cfg(feature = "ssr")]
 fn segment(name: &str) -> String {
-    crate::format::query(name).replace('+', "%20")
+    query(name).replace('+', "%20")
 }
 
 #[cfg(feature = "ssr")]

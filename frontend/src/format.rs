@@ -56,7 +56,6 @@ pub(crate) fn objective(kind: &str) -> &str {
 }
 
 /// Percent-encodes a query value; a space becomes `+`.
-#[cfg(feature = "ssr")]
 pub(crate) fn query(value: &str) -> String {
     value
         .bytes()
@@ -89,9 +88,7 @@ pub(crate) fn score(score: &ModelScore) -> String {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(feature = "ssr")]
-    use super::query;
-    use super::{number, percent};
+    use super::{number, percent, query};
 
     #[test]
     fn numbers_have_four_significant_digits() {
@@ -111,7 +108,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "ssr")]
     fn query_values_are_percent_encoded() {
         assert_eq!(query("a red & blue ö"), "a+red+%26+blue+%C3%B6");
     }

@@ -63,9 +63,9 @@ pub struct Config {
     /// nor returned.
     #[arg(long, env = "SAFETY_CHECKER")]
     pub safety_checker: Option<PathBuf>,
-    /// Model of requests that name none.
-    #[arg(long, env = "DEFAULT_MODEL", default_value = "shapes")]
-    pub default_model: String,
+    /// Model of requests that name none; by default the bundled model `shapes`, or the oldest model if that is not there.
+    #[arg(long, env = "DEFAULT_MODEL")]
+    pub default_model: Option<String>,
 }
 
 impl Config {

@@ -70,6 +70,16 @@ impl ApiError {
         &self.detail.message
     }
 
+    /// The status of the response.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The error as the client sees it; none for a server error, which is logged when it becomes a response.
+    pub(crate) fn client_error(&self) -> Option<ErrorDetail> {
+        (!self.status.is_server_error()).then(|| self.detail.clone())
+    }
+
     /// 413. `limit` is in bytes.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("The request body is larger than {} KiB.", limit / 1024);

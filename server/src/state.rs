@@ -24,7 +24,8 @@ pub struct AppState {
     pub(crate) data_checks: Arc<Semaphore>,
     pub(crate) prompt_filter: Arc<PromptFilter>,
     pub(crate) access_token: Option<Arc<str>>,
-    pub(crate) default_model: Arc<str>,
+    /// None: the one that `routes::models::default_model` chooses.
+    pub(crate) default_model: Option<Arc<str>>,
     pub(crate) largest_side: u32,
     pub(crate) site: Arc<Path>,
     pub(crate) static_files: Arc<Path>,
@@ -58,7 +59,7 @@ impl AppState {
             })),
             datasets: Arc::new(DatasetCatalogue::new(&config.datasets)),
             access_token: config.token().map(Arc::from),
-            default_model: config.default_model.as_str().into(),
+            default_model: config.default_model.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             largest_side: config.largest_side,
             site: config.site.as_path().into(),
             static_files: config.static_files.as_path().into(),

@@ -3,6 +3,7 @@
 //! data sets exist.
 
 pub mod clip;
+pub mod comparison;
 pub mod data_check;
 pub mod dataset;
 pub mod dataset_catalogue;
@@ -13,3 +14,4 @@ pub mod models_folder;
 pub mod run_cost;
 pub mod run_folder;
 pub mod samplers;
+pub mod world;

@@ -65,8 +65,8 @@ impl PartFolders {
         })
     }
 
-    /// The model's own folder, then its bases.
-    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+    /// The model's own folder, then its bases, nearest first.
+    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
         iter::once(&self.folder).chain(&self.bases)
     }
 

@@ -1,5 +1,6 @@
-//! Bodies and paths of the HTTP API, shared by the server and the pages. One file per tag of the OpenAPI document.
+//! Bodies and paths of the HTTP API, shared by the server and the pages. One file per tag of the OpenAPI document; the comparisons of the tag `judging` have their own.
 
+mod comparison;
 mod data;
 mod error;
 mod generation;
@@ -7,6 +8,7 @@ mod judging;
 pub mod path;
 mod training;
 
+pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{GenerateRequest, GenerateResponse, GeneratedImage};
@@ -20,7 +22,7 @@ pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, 
 pub use crate::evaluate::ModelScore;
 pub use crate::preference::VoteRecord;
 pub use crate::ranking::{Rating, WinRate};
-pub use path::{report_url, run_page};
+pub use path::{judge_page, report_url, run_page};
 
 use serde::{Deserialize, Serialize};
 

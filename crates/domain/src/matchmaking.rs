@@ -1,13 +1,14 @@
 //! Matchmaking: which two images a rater judges next. Pure functions; random draws are arguments.
 //!
 //! Two models are drawn first, those with the fewest votes against each other, and then a pair of their images. Two
-//! images are comparable if only the models differ: prompt, seed and all other parameters are equal.
+//! images are comparable if only the models differ: prompt, seed and all other parameters are equal. Images of one
+//! model are variants if only the seeds differ; a rater sees them if the draw is restricted to that model.
 
 use crate::id::{ImageId, ModelId};
 use crate::image::Image;
 use crate::problem::Problems;
 use crate::ranking::Tally;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// An evaluation image of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,51 @@ pub struct Candidate {
     pub params: String,
     /// Id of the image.
     pub image: ImageId,
+}
+
+/// An evaluation image of one model, to be compared with the model's other images of the same prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Key of its generation parameters besides the seed; variants have equal keys.
+    pub settings: String,
+    /// The seed.
+    pub seed: u64,
+    /// Id of the image.
+    pub image: ImageId,
+}
+
+/// The largest number of later variants that an image is compared with, so that the number of pairs is linear in the
+/// number of images, however many a prompt has.
+const LATER_VARIANTS: usize = 16;
+
+/// Every pair of images of one model that differ in the seed only. An image with the seed of an earlier one is left
+/// out: it is the same image.
+#[must_use]
+pub fn variant_pairs(variants: &[Variant]) -> Vec<(ImageId, ImageId)> {
+    let mut by_settings: BTreeMap<&str, BTreeMap<u64, ImageId>> = BTreeMap::new();
+    for variant in variants {
+        by_settings.entry(&variant.settings).or_default().entry(variant.seed).or_insert(variant.image);
+    }
+    let mut pairs = Vec::new();
+    for of_settings in by_settings.into_values() {
+        let images: Vec<ImageId> = of_settings.into_values().collect();
+        for (index, &first) in images.iter().enumerate() {
+            pairs.extend(images[index + 1..].iter().take(LATER_VARIANTS).map(|&second| (first, second)));
+        }
+    }
+    pairs
+}
+
+/// Every pair of comparable images of two models, the first model's image first.
+#[must_use]
+pub fn comparable_pairs(of_a: &[Candidate], of_b: &[Candidate]) -> Vec<(ImageId, ImageId)> {
+    let mut by_params: HashMap<&str, Vec<ImageId>> = HashMap::new();
+    for b in of_b {
+        by_params.entry(&b.params).or_default().push(b.image);
+    }
+    of_a.iter()
+        .flat_map(|a| by_params.get(a.params.as_str()).into_iter().flatten().map(|&b| (a.image, b)))
+        .collect()
 }
 
 /// The images of a new matchup.
@@ -47,26 +93,18 @@ pub fn order_pairs(
     pairs
 }
 
-/// Draws two comparable images of two models, and their sides. None if `judged` holds every comparable pair.
+/// Draws one of these pairs of images, and its sides. None if `judged` holds all of them.
 ///
 /// `judged`: the pairs of images that the rater has already judged, left and right. `draw(n)` must return a uniformly
 /// random number below n.
 #[must_use]
 pub fn draw_sides(
-    of_a: &[Candidate],
-    of_b: &[Candidate],
+    pairs: Vec<(ImageId, ImageId)>,
     judged: &HashSet<(ImageId, ImageId)>,
     mut draw: impl FnMut(usize) -> usize,
 ) -> Option<Sides> {
-    let mut by_params: HashMap<&str, Vec<ImageId>> = HashMap::new();
-    for b in of_b {
-        by_params.entry(&b.params).or_default().push(b.image);
-    }
-    let comparable = of_a
-        .iter()
-        .flat_map(|a| by_params.get(a.params.as_str()).into_iter().flatten().map(|&b| (a.image, b)));
     let open: Vec<(ImageId, ImageId)> =
-        comparable.filter(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a))).collect();
+        pairs.into_iter().filter(|&(a, b)| !judged.contains(&(a, b)) && !judged.contains(&(b, a))).collect();
     if open.is_empty() {
         return None;
     }
@@ -77,8 +115,8 @@ pub fn draw_sides(
 /// The prompt of two images that a user wants to compare.
 ///
 /// # Errors
-/// Names `image_a` or `image_b` if an image does not exist, was not made by a model, is by the same model as the
-/// other, or has another prompt.
+/// Names `image_a` or `image_b` if an image does not exist, was not made by a model, is the other image, or has another
+/// prompt.
 pub fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, Problems> {
     let mut problems = Problems::default();
     for (field, image) in [("image_a", a), ("image_b", b)] {
@@ -92,11 +130,7 @@ pub fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, Pro
             "is a sample of a run: use a generated or evaluation image",
         );
     }
-    problems.require(
-        a.model_id.is_none() || a.model_id != b.model_id,
-        "image_b",
-        "is by the same model as image_a: use one by another model",
-    );
+    problems.require(a.id != b.id, "image_b", "is the same image as image_a: use another one");
     problems.require(
         a.params.prompt == b.params.prompt,
         "image_b",
@@ -108,7 +142,10 @@ pub fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, Pro
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Sides, draw_sides, order_pairs, shared_prompt};
+    use super::{
+        Candidate, LATER_VARIANTS, Sides, Variant, comparable_pairs, draw_sides, order_pairs, shared_prompt,
+        variant_pairs,
+    };
     use crate::Timestamp;
     use crate::id::{ImageId, ModelId};
     use crate::image::{GenerationParams, Image, Purpose, Sampler};
@@ -157,7 +194,7 @@ mod tests {
         let of_b = candidates(&[("q", 12), ("q", 13), ("p", 11), ("only b", 14)]);
         let drawn = |choice: usize, side: usize| {
             let mut draws = [(3, choice), (2, side)].into_iter();
-            let drawn = draw_sides(&of_a, &of_b, &HashSet::new(), |below| {
+            let drawn = draw_sides(comparable_pairs(&of_a, &of_b), &HashSet::new(), |below| {
                 let (expected, draw) = draws.next().expect("two draws");
                 assert_eq!(below, expected);
                 draw
@@ -173,18 +210,38 @@ mod tests {
     #[test]
     fn a_pair_that_was_judged_is_not_drawn_again_whatever_its_sides_were() {
         let (of_a, of_b) = (candidates(&[("p", 1), ("q", 2)]), candidates(&[("p", 11), ("q", 12)]));
+        let pairs = comparable_pairs(&of_a, &of_b);
         let mut judged = HashSet::from([(image(1), image(11))]);
-        let drawn = draw_sides(&of_a, &of_b, &judged, |n| n - 1);
+        let drawn = draw_sides(pairs.clone(), &judged, |n| n - 1);
         assert_eq!(drawn, Some(Sides { left: image(2), right: image(12) }));
         judged.insert((image(12), image(2)));
-        assert_eq!(draw_sides(&of_a, &of_b, &judged, |n| n - 1), None);
-        assert_eq!(draw_sides(&of_a, &[], &HashSet::new(), |n| n - 1), None);
+        assert_eq!(draw_sides(pairs, &judged, |n| n - 1), None);
+        assert_eq!(draw_sides(comparable_pairs(&of_a, &[]), &HashSet::new(), |n| n - 1), None);
     }
 
     #[test]
-    fn images_of_one_prompt_by_two_models_share_it() {
-        let of = |model_id, prompt: &str| Image {
-            id: image(1),
+    fn variants_of_one_model_share_everything_but_the_seed() {
+        let variant =
+            |settings: &str, seed, n| Variant { settings: settings.to_owned(), seed, image: image(n) };
+        let variants = [
+            variant("p", 1, 1),
+            variant("q", 1, 2),
+            variant("p", 2, 3),
+            // The image of an earlier seed again.
+            variant("p", 1, 4),
+            variant("p", 3, 5),
+        ];
+        let expected = [(1, 3), (1, 5), (3, 5)].map(|(a, b)| (image(a), image(b)));
+        assert_eq!(variant_pairs(&variants), expected);
+        let many: Vec<Variant> = (0..100).map(|n| variant("p", n, u128::from(n))).collect();
+        let pairs = variant_pairs(&many);
+        assert!(pairs.len() > 84 * LATER_VARIANTS && pairs.len() < 100 * LATER_VARIANTS, "{}", pairs.len());
+    }
+
+    #[test]
+    fn two_images_of_one_prompt_share_it() {
+        let of = |id, model_id, prompt: &str| Image {
+            id: image(id),
             model_id,
             run_id: None,
             step: None,
@@ -203,16 +260,21 @@ mod tests {
             artifact: String::new(),
             created_at: Timestamp::UNIX_EPOCH,
         };
-        let (a, b) = (of(Some(model(1)), "p"), of(Some(model(2)), "p"));
+        let (a, b) = (of(1, Some(model(1)), "p"), of(2, Some(model(2)), "p"));
         assert_eq!(shared_prompt(Some(&a), Some(&b)), Ok("p".to_owned()));
+        // Two images by one model, which differ in the seed.
+        assert_eq!(shared_prompt(Some(&a), Some(&of(3, Some(model(1)), "p"))), Ok("p".to_owned()));
         let fields = |a: Option<&Image>, b: Option<&Image>| {
             let problems = shared_prompt(a, b).expect_err("not comparable");
             problems.0.into_iter().map(|problem| problem.field).collect::<Vec<_>>()
         };
         assert_eq!(fields(None, None), ["image_a", "image_b"]);
         assert_eq!(fields(Some(&a), Some(&a)), ["image_b"]);
-        assert_eq!(fields(Some(&a), Some(&of(Some(model(2)), "q"))), ["image_b"]);
-        assert_eq!(fields(Some(&of(None, "p")), Some(&b)), ["image_a"]);
-        assert_eq!(fields(Some(&of(None, "p")), Some(&of(None, "q"))), ["image_a", "image_b", "image_b"]);
+        assert_eq!(fields(Some(&a), Some(&of(2, Some(model(2)), "q"))), ["image_b"]);
+        assert_eq!(fields(Some(&of(3, None, "p")), Some(&b)), ["image_a"]);
+        assert_eq!(
+            fields(Some(&of(3, None, "p")), Some(&of(4, None, "q"))),
+            ["image_a", "image_b", "image_b"]
+        );
     }
 }

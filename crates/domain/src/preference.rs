@@ -65,7 +65,7 @@ impl FromStr for Question {
     }
 }
 
-/// Two images of one prompt by two models. Which one is on the left is decided when the matchup is made.
+/// Two images of one prompt, by two models or by one. Which one is on the left is decided when the matchup is made.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Matchup {

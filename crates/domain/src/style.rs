@@ -31,8 +31,8 @@ pub struct StyleSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EditorSpec {
-    /// The image operators of the bundled world, which need no weights. Images are cropped and scaled to 64 x 64
-    /// pixels.
+    /// The image operators of the bundled world, which need no weights. Images keep their size; strokes and flakes grow
+    /// with the shorter side.
     Classical {
         /// The operator.
         style: ClassicalStyle,

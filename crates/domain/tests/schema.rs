@@ -1,7 +1,7 @@
 //! The OpenAPI schemas agree with serde: every default is the value that an absent field takes, every optional field
 //! has a default, and every example is a valid value of its type.
 
-use domain::api::{ErrorBody, GenerateRequest, MatchupRequest, VoteRequest};
+use domain::api::{ComparisonRequest, ErrorBody, GenerateRequest, MatchupRequest, VoteRequest};
 use domain::data::{DataSpec, PromptFilterSpec};
 use domain::evaluate::{EvaluateSpec, FidSpec, PromptSpec, RewardSpec};
 use domain::job::JobSpec;
@@ -91,6 +91,7 @@ fn defaults_in_the_schema_are_those_of_serde() {
     check_defaults::<GenerateRequest>(&json!({ "prompt": "a" }));
     let id = "019b76da-e6fb-774b-aacc-fd1996d32f15";
     check_defaults::<MatchupRequest>(&json!({ "image_a": id, "image_b": id }));
+    check_defaults::<ComparisonRequest>(&json!({ "models": ["a", "b"] }));
 }
 
 /// The example of a type, which must be a value of it.
@@ -116,5 +117,6 @@ fn examples_are_valid() {
     example::<GenerateRequest>();
     example::<MatchupRequest>();
     example::<VoteRequest>();
+    example::<ComparisonRequest>();
     example::<ErrorBody>();
 }

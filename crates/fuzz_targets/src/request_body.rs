@@ -1,4 +1,4 @@
-use domain::api::{GenerateRequest, MatchupRequest, VoteRequest};
+use domain::api::{ComparisonRequest, GenerateRequest, MatchupRequest, VoteRequest};
 use domain::image::GenerationParams;
 use domain::job::JobSpec;
 use domain::prepare::PrepareSpec;
@@ -6,11 +6,12 @@ use domain::style::StyleSpec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The input is a JSON body: a generation, a job, a vote, a matchup or a spec of `prepare` or `style`.
+/// The input is a JSON body: a generation, a job, a vote, a matchup, a comparison or a spec of `prepare` or `style`.
 pub fn request_body(data: &[u8]) -> bool {
     read::<GenerateRequest>(data).is_some()
         || read::<MatchupRequest>(data).is_some()
         || read::<VoteRequest>(data).is_some()
+        || read::<ComparisonRequest>(data).is_some_and(|request| request.validate().is_ok())
         || read::<GenerationParams>(data).is_some_and(|params| params.validate(8, 1024).is_ok())
         || read::<JobSpec>(data).is_some_and(|spec| spec.validate().is_ok())
         || read::<PrepareSpec>(data).is_some_and(|spec| spec.validate().is_ok())

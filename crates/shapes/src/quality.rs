@@ -1,7 +1,7 @@
 //! The quality set: preference pairs whose winner is clean and matches the caption, and whose loser is another image of
 //! the same caption with one flaw. A share of the labels is swapped, as human labels contain errors.
 
-use crate::field::{blur, brightness, channel, mix};
+use crate::field::{Grid, brightness, channel, mix};
 use crate::image::{Image, SIDE};
 use crate::random::Random;
 use crate::world::{
@@ -165,7 +165,8 @@ fn degrade(image: &Image, flaw: Flaw, random: &mut Random) -> Image {
     match flaw {
         Flaw::Blurred => {
             let sigma = random.between(1.8, 3.0);
-            let blurred: [_; 3] = std::array::from_fn(|index| blur(&channel(&levels, index), sigma));
+            let blurred: [_; 3] =
+                std::array::from_fn(|index| Grid::WORLD.blur(&channel(&levels, index), sigma));
             levels = (0..levels.len()).map(|pixel| blurred.each_ref().map(|field| field[pixel])).collect();
         }
         Flaw::Noisy => {

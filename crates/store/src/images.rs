@@ -102,9 +102,8 @@ macro_rules! select_images {
 /// Keys in one `IN (...)`: below the limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
 
-/// Stands for everything that decides an image besides the weights.
 /// SHA-256 of all generation parameters: equal for images that differ in the model only.
-fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
+pub(crate) fn params_sha256(params: &GenerationParams) -> Result<String, StoreError> {
     let GenerationParams {
         prompt,
         negative_prompt,

@@ -2,9 +2,13 @@
 
 use crate::db::{Store, micros, parsed, with_db};
 use crate::error::{StoreError, missing};
+use crate::images::params_sha256;
 use domain::Timestamp;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId};
-use domain::matchmaking::{Candidate, draw_sides, order_pairs, shared_prompt};
+use domain::image::GenerationParams;
+use domain::matchmaking::{
+    Candidate, Sides, Variant, comparable_pairs, draw_sides, order_pairs, shared_prompt, variant_pairs,
+};
 use domain::preference::{Matchup, Question};
 use domain::ranking::Tally;
 use rand::Rng;
@@ -42,7 +46,7 @@ impl Store {
     /// Inserts a matchup of two images that every rater may judge. The sides are drawn at random.
     ///
     /// # Errors
-    /// Fails with `Invalid` if the images do not exist, have different prompts, or are not by two models.
+    /// Fails with `Invalid` if the images do not exist, have different prompts, or are the same image.
     pub async fn create_matchup<R: Rng>(
         &self,
         image_a: ImageId,
@@ -83,8 +87,9 @@ impl Store {
     }
 
     /// The next matchup of a rater: an open one drawn for the rater, else an open one that a user requested, else a
-    /// new one; none if nothing is left to judge. Matchups of other questions do not count. `only`: restricts both
-    /// models of the matchup to these, unless it is empty.
+    /// new one; none if nothing is left to judge. Matchups of other questions do not count. `only`, without
+    /// repetitions: restricts both models of the matchup to these, unless it is empty. One model alone gives matchups of
+    /// its images with each other, which are drawn in no other way.
     ///
     /// # Errors
     /// Fails with `Missing` if the rater does not exist.
@@ -109,20 +114,25 @@ impl Store {
         question: Question,
         only: &[ModelId],
     ) -> Result<Option<Matchup>, StoreError> {
-        // Matchups drawn for the rater come first, then those for every rater, each in order of creation.
+        // Matchups drawn for the rater come first, then those for every rater, each in order of creation. A rater who
+        // leaves the matchups of one model does not get the open one elsewhere; a requested one is shown to everyone.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.id, l.model_id, r.model_id \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
-             WHERE (m.rater_id = $1 OR m.rater_id IS NULL) AND m.question = $3 \
+             WHERE (m.rater_id IS NULL OR (m.rater_id = $1 AND (l.model_id = r.model_id) = $4)) AND m.question = $3 \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
              ORDER BY CASE WHEN m.rater_id IS NULL THEN 1 ELSE 0 END, m.id LIMIT $2")
             .bind(rater.0)
             .bind(if only.is_empty() { 1_i64 } else { i64::MAX })
             .bind(question.as_str())
+            .bind(only.len() == 1)
             .fetch_all(pool)
             .await?);
-        let wanted = |model: Uuid| only.is_empty() || only.contains(&ModelId(model));
-        match rows.into_iter().find(|&(_, left, right)| wanted(left) && wanted(right)) {
+        let listed = |model: Uuid| only.contains(&ModelId(model));
+        let wanted = |&(_, left, right): &(Uuid, Uuid, Uuid)| {
+            only.is_empty() || (listed(left) && listed(right) && (left == right) == (only.len() == 1))
+        };
+        match rows.into_iter().find(wanted) {
             Some((id, ..)) => self.get_matchup(MatchupId(id)).await,
             None => Ok(None),
         }
@@ -139,26 +149,54 @@ impl Store {
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
         let judged = self.judged_images(rater, question).await?;
+        let Some(Sides { left, right }) = self.draw_images(question, only, &judged, rng).await? else {
+            return Ok(None);
+        };
+        let image = self.get_image(left).await?.ok_or(StoreError::Missing("image"))?;
+        let matchup = Matchup {
+            id: MatchupId::new(now, rng.random()),
+            prompt: image.params.prompt,
+            question,
+            left,
+            right,
+            rater_id: Some(rater),
+            created_at: micros(now),
+        };
+        self.insert_matchup(&matchup).await?;
+        Ok(Some(matchup))
+    }
+
+    /// Two images that the rater has not judged, and their sides.
+    async fn draw_images<R: Rng>(
+        &self,
+        question: Question,
+        only: &[ModelId],
+        judged: &HashSet<(ImageId, ImageId)>,
+        rng: &mut R,
+    ) -> Result<Option<Sides>, StoreError> {
+        if let [model] = only {
+            let pairs = variant_pairs(&self.variants(*model).await?);
+            return Ok(draw_sides(pairs, judged, |n| rng.random_range(0..n)));
+        }
         let tallies: Vec<Tally> = self.tallies(question).await?.into_iter().map(Tally::from).collect();
         let pairs = self.comparable_models().await?;
         for (a, b) in order_pairs(pairs, only, &tallies, |pairs| pairs.shuffle(rng)) {
-            let (of_a, of_b) = (self.candidates(a).await?, self.candidates(b).await?);
-            let draw = |n| rng.random_range(0..n);
-            let Some(sides) = draw_sides(&of_a, &of_b, &judged, draw) else { continue };
-            let image = self.get_image(sides.left).await?.ok_or(StoreError::Missing("image"))?;
-            let matchup = Matchup {
-                id: MatchupId::new(now, rng.random()),
-                prompt: image.params.prompt,
-                question,
-                left: sides.left,
-                right: sides.right,
-                rater_id: Some(rater),
-                created_at: micros(now),
-            };
-            self.insert_matchup(&matchup).await?;
-            return Ok(Some(matchup));
+            let pairs = comparable_pairs(&self.candidates(a).await?, &self.candidates(b).await?);
+            if let Some(sides) = draw_sides(pairs, judged, |n| rng.random_range(0..n)) {
+                return Ok(Some(sides));
+            }
         }
         Ok(None)
+    }
+
+    /// Number of pairs of evaluation images that can be judged: of two models, or of one model's images with each
+    /// other. 0 for any other number of models.
+    pub async fn count_comparable(&self, models: &[ModelId]) -> Result<usize, StoreError> {
+        Ok(match models {
+            [model] => variant_pairs(&self.variants(*model).await?).len(),
+            [a, b] => comparable_pairs(&self.candidates(*a).await?, &self.candidates(*b).await?).len(),
+            _ => 0,
+        })
     }
 
     /// Pairs of models with comparable images, each with the smaller id first.
@@ -180,6 +218,18 @@ impl Store {
             .fetch_all(pool)
             .await?);
         Ok(rows.into_iter().map(|(params, id)| Candidate { params, image: ImageId(id) }).collect())
+    }
+
+    /// The evaluation images of a model, to be compared with each other.
+    async fn variants(&self, model: ModelId) -> Result<Vec<Variant>, StoreError> {
+        let images = self.list_evaluation_images(model, u32::MAX).await?;
+        images
+            .into_iter()
+            .map(|image| {
+                let params = GenerationParams { seed: 0, ..image.params };
+                Ok(Variant { settings: params_sha256(&params)?, seed: image.params.seed, image: image.id })
+            })
+            .collect()
     }
 
     /// Left and right images of every matchup of the question that the rater has judged.

@@ -207,7 +207,8 @@ impl Store {
         Ok(count)
     }
 
-    /// Counts the votes on a question for each pair of models.
+    /// Counts the votes on a question for each pair of models. Votes on two images of one model rank nothing and are left
+    /// out.
     pub async fn tallies(&self, question: Question) -> Result<Vec<PairVotes>, StoreError> {
         let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
             "SELECT model_a, model_b, \
@@ -219,7 +220,7 @@ impl Store {
                    CASE v.choice WHEN 'left' THEN l.model_id WHEN 'right' THEN r.model_id END AS winner \
                    FROM votes v JOIN matchups m ON m.id = v.matchup_id \
                    JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
-                   WHERE m.question = $1) AS judged \
+                   WHERE m.question = $1 AND l.model_id <> r.model_id) AS judged \
              GROUP BY model_a, model_b ORDER BY model_a, model_b")
             .bind(question.as_str())
             .fetch_all(pool)

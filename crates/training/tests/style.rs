@@ -122,6 +122,40 @@ fn a_folder_with_a_set_of_another_spec_is_refused() {
     assert_eq!(files(scratch.path()), before);
 }
 
+/// The bundled operators edit photographs of any size: originals stay as they are, and winners have their size.
+#[test]
+fn bundled_operators_keep_the_size_of_photographs() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let photographs = scratch.path().join("photographs");
+    std::fs::create_dir(&photographs).expect("a folder");
+    let sizes = [(192, 128), (90, 150)];
+    let mut list = String::new();
+    for (index, (width, height)) in sizes.into_iter().enumerate() {
+        let gradient = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 120]));
+        gradient.save(photographs.join(format!("{index}.png"))).expect("written");
+        let line = json!({ "prompt": "a photograph", "winner": format!("{index}.png") });
+        list.push_str(&format!("{line}\n"));
+    }
+    std::fs::write(photographs.join("pairs.jsonl"), list).expect("written");
+    for style in ["van_gogh", "sketch", "winter"] {
+        let out = scratch.path().join(style);
+        let spec: StyleSpec = serde_json::from_value(json!({
+            "data": { "source": "folder", "folder": photographs },
+            "editor": { "kind": "classical", "style": style }, "out": out,
+        }))
+        .expect("a spec");
+        assert_eq!(run(&spec).expect("a set").report.expect("a finished set").pairs, 2);
+        for (index, size) in sizes.into_iter().enumerate() {
+            let open =
+                |side: &str| image::open(out.join(format!("{side}/000000{index}.png"))).expect("an image");
+            let (loser, winner) = (open("losers").to_rgb8(), open("winners").to_rgb8());
+            assert_eq!((loser.dimensions(), winner.dimensions()), (size, size));
+            let original = image::open(photographs.join(format!("{index}.png"))).expect("an image").to_rgb8();
+            assert!(loser == original && winner != original, "{style}");
+        }
+    }
+}
+
 #[test]
 fn instruct_pix2pix_edits_a_set() {
     let scratch = tempfile::tempdir().expect("a folder");

@@ -115,7 +115,7 @@ pub(crate) fn PromptField(
             <span>"Prompt"</span>
             <textarea
                 name="prompt" rows="3" required
-                placeholder="a large red circle on a blue background"
+                placeholder="what the image shall show"
                 prop:value=move || prompt.get()
                 on:input=move |event| prompt.set(event_target_value(&event))
             >{initial}</textarea>

@@ -1,24 +1,33 @@
 //! Blind comparison of two images: vote, see the models, continue with the next pair.
 
-use crate::api::{self, Failure};
+use crate::api::{self, ApiResult, Failure};
 use crate::components::hydration::is_hydrated;
 use crate::components::keyboard::shortcut_key;
 use crate::components::note::{Empty, FailureNote};
-use crate::format::count;
-use domain::api::{BlindMatchup, NextMatchup, VoteRequest, VoteResponse};
+use crate::components::poll::poll;
+use crate::components::progress::Progress;
+use crate::format::{count, query};
+use domain::api::{BlindMatchup, Drawing, NextMatchup, VoteRequest, VoteResponse};
+use domain::job::JobState;
 use domain::preference::Choice;
 use leptos::ev;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos::web_sys::SubmitEvent;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// How long the models are shown before auto-advance loads the next pair.
 const REVEAL_TIME: Duration = Duration::from_millis(2500);
 
+/// How often the page asks for images while they are drawn.
+const DRAWING_PERIOD: Duration = Duration::from_millis(2000);
+
 #[derive(Clone, Copy)]
 struct JudgeState {
     current: RwSignal<NextMatchup>,
+    /// The job that draws the images of the page's models.
+    drawing: RwSignal<Option<Drawing>>,
     /// The vote that was sent for the current matchup.
     vote: RwSignal<Option<Choice>>,
     /// The response to the vote, which names the models.
@@ -31,6 +40,7 @@ struct JudgeState {
 #[island]
 pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
     let judge = JudgeState {
+        drawing: RwSignal::new(initial.drawing.clone()),
         current: RwSignal::new(initial),
         vote: RwSignal::new(None),
         revealed: RwSignal::new(None),
@@ -47,13 +57,19 @@ pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
         });
         on_cleanup(move || listener.remove());
     });
+    poll(DRAWING_PERIOD, move || judge.follow_drawing());
     let hydrated = is_hydrated();
     view! {
         <div class="judge" data-hydrated=hydrated>
-            {move || match judge.current.get().matchup {
-                Some(matchup) => view! { <Pair judge matchup /> }.into_any(),
-                None => view! { <AllJudged votes=judge.current.get().votes_cast /> }.into_any(),
+            {move || {
+                let NextMatchup { matchup, models, votes_cast, .. } = judge.current.get();
+                match matchup {
+                    Some(matchup) => view! { <Pair judge matchup models=models.join(",") /> }.into_any(),
+                    None if models.is_empty() => view! { <AllJudged votes=votes_cast /> }.into_any(),
+                    None => view! { <NoPair models drawing=judge.drawing /> }.into_any(),
+                }
             }}
+            <Remaining judge />
             {move || judge.failure.get().map(|failure| view! { <FailureNote failure /> })}
         </div>
     }
@@ -87,17 +103,39 @@ impl JudgeState {
         }
         self.vote.set(Some(choice));
         self.failure.set(None);
+        let models = self.current.get_untracked().models;
         spawn_local(async move {
-            match api::vote(&matchup, &VoteRequest { choice }).await {
+            match api::vote(&matchup, &VoteRequest { choice, models }).await {
                 Ok(response) => self.reveal(response),
                 // The vote is already counted, from another tab or a double press: continue with the next pair.
-                Err(failure) if failure.status == 409 => match api::next_matchup(matchup.question).await {
+                Err(failure) if failure.status == 409 => match self.next().await {
                     Ok(next) => self.show(next),
                     Err(failure) => self.fail(failure),
                 },
                 Err(failure) => self.fail(failure),
             }
         });
+    }
+
+    /// The next matchup of the page's question and models.
+    async fn next(self) -> ApiResult<NextMatchup> {
+        let NextMatchup { question, models, .. } = self.current.get_untracked();
+        api::next_matchup(question, &models.join(",")).await
+    }
+
+    /// Follows the job that draws images, and shows the first pair if none is shown. Breaks once no image is drawn.
+    async fn follow_drawing(self) -> ControlFlow<()> {
+        if !self.drawing.get_untracked().is_some_and(|drawing| !drawing.state.is_final()) {
+            return ControlFlow::Break(());
+        }
+        // A failed request is repeated in the next period.
+        if let Ok(next) = self.next().await {
+            self.drawing.set(next.drawing.clone());
+            if self.current.read_untracked().matchup.is_none() {
+                self.show(next);
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn reveal(self, response: VoteResponse) {
@@ -135,9 +173,9 @@ impl JudgeState {
     }
 }
 
-/// The two images of a matchup and the four choices.
+/// The two images of a matchup and the four choices. `models`: those of the page, separated by commas.
 #[component]
-fn Pair(judge: JudgeState, matchup: BlindMatchup) -> impl IntoView {
+fn Pair(judge: JudgeState, matchup: BlindMatchup, models: String) -> impl IntoView {
     let BlindMatchup { id, question, prompt, left_url, right_url } = matchup;
     let submit = move |event: SubmitEvent| {
         // The buttons vote when clicked; the form is submitted only without JavaScript.
@@ -150,6 +188,7 @@ fn Pair(judge: JudgeState, matchup: BlindMatchup) -> impl IntoView {
     view! {
         <form method="post" action="/judge/vote" on:submit=submit>
             <input type="hidden" name="matchup" value=id.to_string() />
+            <input type="hidden" name="models" value=models />
             <p class="question">
                 <span class="soft">{question.text()}</span>
                 <strong>{prompt}</strong>
@@ -190,7 +229,7 @@ fn Side(judge: JudgeState, choice: Choice, address: String) -> impl IntoView {
             aria-label=format!("Vote for the {side} image")
             on:click=move |_| judge.cast(choice)
         >
-            <img src=address alt=format!("The {side} image") width="64" height="64" />
+            <img src=address alt=format!("The {side} image") />
             {move || name().map(|name| view! { <span class="name">{name}</span> })}
         </button>
     }
@@ -215,6 +254,13 @@ fn ChoiceButton(judge: JudgeState, choice: Choice, label: &'static str, key: &'s
 fn Reveal(judge: JudgeState, response: VoteResponse) -> impl IntoView {
     let VoteResponse { choice, left_model, right_model, next, .. } = response;
     let verdict = match choice {
+        Choice::Left | Choice::Right if left_model == right_model => {
+            format!("You chose the {} image. Both are by {left_model}.", choice.as_str())
+        }
+        Choice::Tie if left_model == right_model => format!("Tie. Both images are by {left_model}."),
+        Choice::BothBad if left_model == right_model => {
+            format!("You rated both images bad. Both are by {left_model}.")
+        }
         Choice::Left => format!("You chose {left_model} over {right_model}."),
         Choice::Right => format!("You chose {right_model} over {left_model}."),
         Choice::Tie => format!("Tie between {left_model} and {right_model}."),
@@ -250,5 +296,81 @@ fn AllJudged(votes: i64) -> impl IntoView {
                 <a href="/leaderboard">"leaderboard"</a> "."
             </p>
         </Empty>
+    }
+}
+
+/// What a page that is restricted to some models shows without a pair: that images are drawn, that this failed, or that
+/// nothing is left.
+#[component]
+fn NoPair(models: Vec<String>, drawing: RwSignal<Option<Drawing>>) -> impl IntoView {
+    let more = format!("/judge/compare?prompts=&model={}", query(models.first().map_or("", String::as_str)));
+    // The progress changes with every request, the rest only with the state.
+    let state = Memo::new(move |_| drawing.read().as_ref().map(|drawing| drawing.state));
+    move || {
+        let more = more.clone();
+        match state.get() {
+            Some(JobState::Failed) => {
+                let error = drawing.get_untracked().and_then(|drawing| drawing.error).unwrap_or_default();
+                view! {
+                <Empty title="The images could not be drawn">
+                    <div class="note bad"><p>{error}</p></div>
+                    <p><a href=more>"Try again"</a>", or see the job in the "<a href="/runs">"queue"</a>"."</p>
+                </Empty>
+            }
+            .into_any()
+            }
+            Some(state) => {
+                let text = if state == JobState::Queued {
+                    "The job waits for a worker. The first pair appears here as soon as its images exist."
+                } else {
+                    "The first pair appears here as soon as its images exist."
+                };
+                view! {
+                    <Empty title="Images are being drawn">
+                        <p><DrawingProgress drawing /></p>
+                        <p>{text}" "<a href="/runs">"Show the queue"</a></p>
+                    </Empty>
+                }
+                .into_any()
+            }
+            None => view! {
+                <Empty title="No pairs left to judge">
+                    <p>
+                        "You have judged every pair of images that exists for these models. "
+                        <a href=more>"Draw images of more prompts"</a>", or see the "
+                        <a href="/leaderboard">"leaderboard"</a>"."
+                    </p>
+                </Empty>
+            }
+            .into_any(),
+        }
+    }
+}
+
+/// Images drawn and their total.
+#[component]
+fn DrawingProgress(drawing: RwSignal<Option<Drawing>>) -> impl IntoView {
+    let step = Signal::derive(move || drawing.read().as_ref().map_or(0, |drawing| drawing.progress));
+    let steps = Signal::derive(move || drawing.read().as_ref().map_or(0, |drawing| drawing.total));
+    // A job that no worker has claimed has no total yet.
+    let has_total = Memo::new(move |_| steps.get() > 0);
+    move || has_total.get().then(|| view! { <Progress step steps /> })
+}
+
+/// Below a pair: how many images are still drawn.
+#[component]
+fn Remaining(judge: JudgeState) -> impl IntoView {
+    let is_shown = Memo::new(move |_| {
+        let is_drawing = judge.drawing.read().as_ref().is_some_and(|drawing| !drawing.state.is_final());
+        is_drawing && judge.current.read().matchup.is_some()
+    });
+    move || {
+        is_shown.get().then(|| {
+            view! {
+                <p class="judge-foot soft">
+                    "More images are being drawn: "<DrawingProgress drawing=judge.drawing />" "<a href="/runs">"queue"</a>
+                </p>
+            }
+        })
     }
 }

@@ -70,7 +70,7 @@ fn image(sample: RunSample) -> impl IntoView {
     let address = image_url(sample.image_id);
     view! {
         <figure class="image">
-            <img src=address alt=sample.prompt.clone() width="64" height="64" />
+            <img src=address alt=sample.prompt.clone() />
             <figcaption>{sample.prompt.clone()}</figcaption>
         </figure>
     }

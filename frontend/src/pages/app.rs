@@ -1,7 +1,8 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    data_check, dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run, runs,
+    compare, data_check, dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run,
+    runs,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -22,6 +23,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/datasets/:name") view=dataset::DatasetPage ssr=SsrMode::Async />
                 <Route path=path!("/datasets/:name/:index") view=pair::PairPage ssr=SsrMode::Async />
                 <Route path=path!("/playground") view=generate::Generate ssr=SsrMode::Async />
+                <Route path=path!("/judge/compare") view=compare::ComparePage ssr=SsrMode::Async />
                 <Route path=path!("/judge") view=judge::JudgePage ssr=SsrMode::Async />
                 <Route path=path!("/leaderboard") view=leaderboard::LeaderboardPage ssr=SsrMode::Async />
                 <Route path=path!("/docs") view=docs::Docs ssr=SsrMode::Async />

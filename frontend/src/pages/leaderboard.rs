@@ -1,14 +1,16 @@
 //! The leaderboard: ratings from votes beside automatic scores.
 
-use crate::api;
+use crate::api::{self, ApiResult};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::note::Empty;
 use crate::format::{self, count, percent};
 use crate::pages::agreement::agreement;
+use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded};
 use crate::pages::questions::{Questions, selected};
-use domain::api::{Leaderboard, LeaderboardRow, Rating, WinRate};
+use domain::api::{Agreement, Leaderboard, LeaderboardRow, Rating, WinRate};
 use domain::evaluate::Metric;
+use domain::preference::Question;
 use leptos::prelude::*;
 
 #[component]
@@ -16,14 +18,36 @@ pub(crate) fn LeaderboardPage() -> impl IntoView {
     let question = selected();
     view! {
         <Head title="Leaderboard" lead="Ratings from human votes, beside automatic scores." />
-        <Questions page="/leaderboard" current=question />
-        {loaded(api::leaderboard(question), table)}
-        {loaded(api::agreement(question), agreement)}
-        {definitions()}
+        <Questions
+            address=|question: Question| format!("/leaderboard?question={}", question.as_str()) current=question
+        />
+        {loaded(load(question), content)}
     }
 }
 
-fn definitions() -> impl IntoView {
+async fn load(question: Question) -> ApiResult<(Leaderboard, Agreement)> {
+    Ok((api::leaderboard(question).await?, api::agreement(question).await?))
+}
+
+fn content((board, agreed): (Leaderboard, Agreement)) -> impl IntoView {
+    // One column per metric that at least one model has a score of.
+    let has = |row: &LeaderboardRow, metric| row.scores.iter().any(|score| score.metric == metric);
+    let metrics: Vec<Metric> =
+        Metric::ALL.into_iter().filter(|&metric| board.rows.iter().any(|row| has(row, metric))).collect();
+    view! {
+        {table(board, &metrics)}
+        {agreement(agreed)}
+        {definitions(&metrics)}
+    }
+}
+
+/// What the figures mean: those of every leaderboard, and the metrics of this one.
+fn definitions(metrics: &[Metric]) -> impl IntoView + use<> {
+    let of_metrics = metrics
+        .iter()
+        .filter_map(|metric| Some((metric.label(), definition(*metric)?)))
+        .map(|(term, text)| view! { <dt>{term}</dt><dd>{text}</dd> })
+        .collect_view();
     view! {
         <section class="prose" aria-labelledby="definitions">
             <h2 id="definitions">"About these numbers"</h2>
@@ -45,16 +69,26 @@ fn definitions() -> impl IntoView {
                 <dd>"Share of votes where the image that the rater preferred has the higher score. A tie on one side only counts as half."</dd>
                 <dt>"Rank correlation"</dt>
                 <dd>"Spearman correlation between the models' ratings and their mean scores: 1 is the same order. It is unreliable for few models."</dd>
-                <dt>"CLIP score"</dt>
-                <dd>"Mean cosine similarity of image and prompt under the bundled CLIP, ± half of the 95% interval. This CLIP was trained together with the base model, so treat the score as a rough guide."</dd>
-                <dt>"Shape & colour"</dt>
-                <dd>"Share of images that show the requested shape and colour, according to a rule without a network, ± half of the 95% interval."</dd>
+                {of_metrics}
             </dl>
         </section>
     }
 }
 
-fn table(board: Leaderboard) -> impl IntoView {
+/// What a metric measures, if its name does not tell.
+fn definition(metric: Metric) -> Option<&'static str> {
+    match metric {
+        Metric::ClipScore => Some(
+            "Mean cosine similarity of image and prompt under the CLIP of the evaluation, ± half of the 95% interval. The bundled CLIP was trained together with the bundled model, so treat its score as a rough guide.",
+        ),
+        Metric::ShapeAndColour => Some(
+            "Share of images that show the requested shape and colour, according to a rule without a network, ± half of the 95% interval. Only for prompts of the bundled world.",
+        ),
+        _ => None,
+    }
+}
+
+fn table(board: Leaderboard, metrics: &[Metric]) -> impl IntoView + use<> {
     if board.rows.is_empty() {
         return view! {
             <Empty title="No ranking yet">
@@ -68,21 +102,28 @@ fn table(board: Leaderboard) -> impl IntoView {
         (low.min(rating.low), high.max(rating.high))
     });
     let scale = if low < high { (low, high) } else { (900.0, 1100.0) };
-    // One column per metric that at least one model has a score of.
-    let metrics: Vec<Metric> = Metric::ALL
-        .into_iter()
-        .filter(|&metric| board.rows.iter().any(|row| row.scores.iter().any(|score| score.metric == metric)))
-        .collect();
-    let rows = board.rows.into_iter().map(|row| standing(row, scale, &metrics)).collect_view();
+    // Without any vote, the columns of votes would be empty.
+    let has_votes = board.rows.iter().any(|row| row.rating.is_some());
+    let rows =
+        board.rows.into_iter().map(|row| standing(row, has_votes.then_some(scale), metrics)).collect_view();
+    let votes = if has_votes {
+        let (votes, raters) = (board.votes, board.raters);
+        view! { <p class="soft">{count(votes, "vote", "votes")}" by "{count(raters, "rater", "raters")}</p> }
+            .into_any()
+    } else {
+        view! {
+            <p class="soft">"No votes on this question yet. "<a href="/judge/compare">"Judge two models"</a></p>
+        }
+        .into_any()
+    };
     view! {
-        <p class="soft">{count(board.votes, "vote", "votes")}" by "{count(board.raters, "rater", "raters")}</p>
+        {votes}
         <table class="cards-on-phone leaderboard">
             <thead>
                 <tr>
-                    <th class="figure">"Rank"</th>
+                    {has_votes.then(|| view! { <th class="figure">"Rank"</th> })}
                     <th>"Model"</th>
-                    <th>"Rating"</th>
-                    <th class="figure">"Win rate"</th>
+                    {has_votes.then(|| view! { <th>"Rating"</th><th class="figure">"Win rate"</th> })}
                     {metrics.iter().map(|metric| view! { <th class="figure">{metric.label()}</th> }).collect_view()}
                 </tr>
             </thead>
@@ -92,8 +133,8 @@ fn table(board: Leaderboard) -> impl IntoView {
     .into_any()
 }
 
-/// One model. `scale` is the range of ratings that the interval bars span.
-fn standing(row: LeaderboardRow, scale: (f64, f64), metrics: &[Metric]) -> impl IntoView + use<> {
+/// One model. `scale`: the range of ratings that the interval bars span; without it the columns of votes are left out.
+fn standing(row: LeaderboardRow, scale: Option<(f64, f64)>, metrics: &[Metric]) -> impl IntoView + use<> {
     let scores = metrics
         .iter()
         .map(|&metric| {
@@ -102,17 +143,34 @@ fn standing(row: LeaderboardRow, scale: (f64, f64), metrics: &[Metric]) -> impl 
             view! { <td data-label=metric.label() class="figure">{text}</td> }
         })
         .collect_view();
+    let (rank, rating, rate) = (row.rank, row.rating, row.win_rate);
+    let place = scale.map(|_| {
+        let rank = rating.map_or_else(|| "–".to_owned(), |_| rank.to_string());
+        view! { <td data-label="Rank" class="figure rank">{rank}</td> }
+    });
+    let votes = scale.map(|scale| {
+        let rating = match rating {
+            Some(rating) => interval(rating, scale).into_any(),
+            None => view! { <span class="soft">"no votes yet"</span> }.into_any(),
+        };
+        let rate = match rate {
+            Some(rate) => win_rate(rate).into_any(),
+            None => view! { "–" }.into_any(),
+        };
+        view! {
+            <td data-label="Rating">{rating}</td>
+            <td data-label="Win rate" class="figure">{rate}</td>
+        }
+    });
     view! {
         <tr>
-            <td data-label="Rank" class="figure rank">{row.rating.map_or_else(|| "–".to_owned(), |_| row.rank.to_string())}</td>
+            {place}
             <td class="lead">
                 <a href=format!("/models#{}", row.model)>{row.model.clone()}</a>
                 {row.objective.map(|kind| view! { <ObjectiveBadge kind /> })}
+                <a class="judge-link" href=compare_page(&row.model) title=format!("Judge {} against another model", row.model)>"Judge"</a>
             </td>
-            <td data-label="Rating">
-                {row.rating.map_or_else(|| view! { <span class="soft">"no votes yet"</span> }.into_any(), |rating| interval(rating, scale).into_any())}
-            </td>
-            <td data-label="Win rate" class="figure">{row.win_rate.map_or_else(|| view! { "–" }.into_any(), |rate| win_rate(rate).into_any())}</td>
+            {votes}
             {scores}
         </tr>
     }

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod app;
+mod compare;
 mod data_check;
 mod dataset;
 mod datasets;
@@ -22,4 +23,5 @@ mod runs;
 mod shell;
 
 pub use app::App;
+pub use compare::RefusedForm;
 pub use shell::shell;

@@ -6,6 +6,7 @@ use crate::components::copy_line::CopyLine;
 use crate::components::evaluations::{ReportLink, with_report};
 use crate::components::note::Empty;
 use crate::format::{moment, query, score};
+use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded, origin};
 use domain::api::{ModelSummary, Page, run_page};
 use domain::evaluate::ReportFile;
@@ -45,14 +46,14 @@ fn cards((page, jobs): (Page<ModelSummary>, Page<Job>)) -> impl IntoView {
 }
 
 fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
-    let ModelSummary { model, base_name, samples, scores, problem } = summary;
+    let ModelSummary { model, base_name, samples, prompt, scores, problem, .. } = summary;
     let usable = problem.is_none();
     // The mosaic has four columns; beyond the first row, only full rows are shown.
     let shown = if samples.len() > 4 { samples.len() / 4 * 4 } else { samples.len() };
     let images = samples
         .into_iter()
         .take(shown)
-        .map(|id| view! { <img src=image_url(id) alt="" loading="lazy" width="64" height="64" /> })
+        .map(|id| view! { <img src=image_url(id) alt="" loading="lazy" /> })
         .collect_view();
     let scores = scores
         .into_iter()
@@ -71,7 +72,7 @@ fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
                 {(!model.description.is_empty()).then(|| view! { <p>{model.description.clone()}</p> })}
                 {problem.map(|problem| view! { <div class="note bad"><p>{problem}</p></div> })}
                 <dl class="facts">{scores}{identity(&model)}{reports}</dl>
-                {usable.then(|| ways_to_generate(&model.name))}
+                {usable.then(|| ways_to_use(&model.name, prompt.as_deref()))}
             </div>
         </article>
     }
@@ -93,13 +94,16 @@ fn lineage(model: &Model, base_name: Option<String>) -> impl IntoView + use<> {
     view! { <p class="soft">{badge}{base}{run}</p> }
 }
 
-/// A command to copy, and a link to the Generate page.
-fn ways_to_generate(model: &str) -> impl IntoView + use<> {
-    let prompt = query("a large red circle on a blue background");
+/// A command to copy, with the prompt of one of the model's images, and links to the pages that use the model.
+fn ways_to_use(model: &str, prompt: Option<&str>) -> impl IntoView + use<> {
+    let prompt = query(prompt.unwrap_or("YOUR PROMPT"));
     let curl = format!("curl -sf '{}/generate?model={model}&prompt={prompt}&seed=1' -o out.png", origin());
     view! {
         <CopyLine text=curl />
-        <p><a class="button" href=format!("/playground?model={}", query(model))>"Generate"</a></p>
+        <p class="actions">
+            <a class="button" href=format!("/playground?model={}", query(model))>"Generate"</a>
+            <a class="button" href=compare_page(model)>"Judge against …"</a>
+        </p>
     }
 }
 

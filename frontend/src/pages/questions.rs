@@ -10,13 +10,15 @@ pub(super) fn selected() -> Question {
     named.and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
-/// Links to the same page for each question.
+/// Links to the same page for each question. `address` returns the address of a question.
 #[component]
-pub(super) fn Questions(page: &'static str, current: Question) -> impl IntoView {
+pub(super) fn Questions<Address>(address: Address, current: Question) -> impl IntoView
+where
+    Address: Fn(Question) -> String,
+{
     let links = Question::ALL.into_iter().map(|question| {
         let current = (question == current).then_some("page");
-        let address = format!("{page}?question={}", question.as_str());
-        view! { <a class="button" href=address aria-current=current>{question.label()}</a> }
+        view! { <a class="button" href=address(question) aria-current=current>{question.label()}</a> }
     });
     view! { <nav class="pager questions" aria-label="Questions">{links.collect_view()}</nav> }
 }

@@ -18,6 +18,10 @@ const PAGES: [(&str, &str, &str); 6] = [
     ("/leaderboard", "Leaderboard", "M4 16v-5M10 16V4M16 16V8"),
 ];
 
+/// Marks small images, which are enlarged to sharp squares; larger ones are smoothed. `load` events do not bubble, but are
+/// captured.
+const PIXELS: &str = "document.addEventListener('load',e=>{const i=e.target;if(i.tagName==='IMG')i.classList.toggle('pixels',i.naturalWidth<=128)},true)";
+
 /// The document with the page that the URL selects.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     provide_meta_context();
@@ -33,6 +37,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="color-scheme" content="light dark" />
                 <meta name="description" content="Align text-to-image models with human preferences: train, generate, judge, rank." />
                 <script inner_html=theme></script>
+                <script inner_html=PIXELS></script>
                 <link rel="icon" href="/static/icon.svg" type="image/svg+xml" />
                 <link rel="stylesheet" href="/static/style.css" />
                 <HydrationScripts options islands=true />

@@ -157,7 +157,10 @@ async fn generate(
 }
 
 async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> {
-    let name = name.unwrap_or(&state.default_model);
+    let Some(name) = name.or(state.default_model.as_deref()) else {
+        let missing = || ApiError::field("model", "there is no model yet: add one to the models folder");
+        return models::default_model(state).await?.ok_or_else(missing);
+    };
     state.store.find_model(name).await?.ok_or_else(|| {
         // The folder exists but could not be registered as a model.
         if let Some(Err(problem)) = state.catalogue.models.find(name) {

@@ -25,11 +25,15 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<&'static str,
         tracing::warn!("{error}");
         ApiError::unavailable("The database does not respond.")
     })?;
-    let name = state.default_model.as_ref();
-    let model = state.store.find_model(name).await?.ok_or_else(|| {
-        ApiError::unavailable(format!(
-            "There is no default model {name:?}. Add it to the models folder and restart the server."
-        ))
+    let model = models::default_model(&state).await?.ok_or_else(|| {
+        ApiError::unavailable(match &state.default_model {
+            Some(name) => {
+                format!(
+                    "There is no default model {name:?}. Add it to the models folder and restart the server."
+                )
+            }
+            None => "There is no model. Add one to the models folder and restart the server.".to_owned(),
+        })
     })?;
     let files = state.catalogue.files(&model).await?;
     models::check(&files).await.map_err(ApiError::unavailable)?;

@@ -9,12 +9,14 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use catalogue::clip::{find_clip, require_clip};
+use catalogue::world::{belongs_to_bundled_world, require_world};
 use domain::api::{ErrorBody, JobAccepted, Page, path};
-use domain::evaluate::ReportFile;
+use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
 use domain::name::is_name;
 use domain::problem::Problems;
+use domain::train::TrainSpec;
 use process::ambient;
 use serde::Deserialize;
 
@@ -66,7 +68,10 @@ pub(crate) async fn submit(
 ) -> Result<impl IntoResponse, ApiError> {
     spec.validate()?;
     check_names(&state, &spec).await?;
-    check_clip(&state, &spec).await?;
+    match &spec {
+        JobSpec::Train(spec) => check_base(&state, spec).await?,
+        JobSpec::Evaluate(spec) => check_prompts(&state, spec).await?,
+    }
     let now = ambient::now();
     let job = state.store.enqueue_job(JobId::new(now, ambient::entropy()), &spec, now).await?;
     let url = path::JOB.replace("{id}", &job.id.to_string());
@@ -137,9 +142,9 @@ pub(crate) async fn report(
     Ok((headers, bytes).into_response())
 }
 
-/// Checks that a run that needs a CLIP has one, as far as its base is a model here.
-async fn check_clip(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
-    let JobSpec::Train(spec) = spec else { return Ok(()) };
+/// Checks what a run needs of its base: a CLIP, and prompts to evaluate it on. A base that is not a model here is a folder
+/// on the worker, which cannot be checked.
+async fn check_base(state: &AppState, spec: &TrainSpec) -> Result<(), ApiError> {
     if let Some(clip) = spec.clip.as_deref().filter(|clip| is_name(clip)) {
         find_clip(state.catalogue.models.root(), clip).map_err(|problem| ApiError::field("clip", problem))?;
     }
@@ -147,7 +152,25 @@ async fn check_clip(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
         return Ok(());
     }
     let (_, base) = state.catalogue.find(&spec.base).await?;
-    Ok(require_clip(spec, &base)?)
+    require_clip(spec, &base)?;
+    if spec.evaluate_prompts > 0 && spec.validation_examples == 0 && !belongs_to_bundled_world(&base) {
+        let problem = format!(
+            "{:?} is not a model of the bundled world, so the captions of validation examples are the prompts: set \
+             validation_examples, or set evaluate_prompts to 0",
+            spec.base
+        );
+        return Err(ApiError::field("evaluate_prompts", problem));
+    }
+    Ok(())
+}
+
+/// Checks that the models of an evaluation can draw its prompts.
+async fn check_prompts(state: &AppState, spec: &EvaluateSpec) -> Result<(), ApiError> {
+    for name in spec.all_models() {
+        let (model, folders) = state.catalogue.find(name).await?;
+        require_world(&spec.prompts, &model.name, &folders)?;
+    }
+    Ok(())
 }
 
 /// Checks that the named models exist, so that the job does not fail later. A base or reference that is not a model name

@@ -3,22 +3,24 @@
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
 use crate::rater::Rater;
+use crate::routes::comparisons::drawing_of;
 use crate::routes::file_schema::File;
 use crate::routes::images;
-use crate::routes::question::QuestionQuery;
+use crate::routes::question::{DeskQuery, named_models};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::api::{BlindMatchup, ErrorBody, MatchupRequest, NextMatchup, path};
-use domain::id::{MatchupId, RaterId};
+use domain::id::{MatchupId, ModelId, RaterId};
+use domain::model::Model;
 use domain::preference::{Matchup, Question};
 use process::ambient;
 
 /// Create a matchup of two images
 ///
-/// The images must have the same prompt and different models. The server draws at random which one is on the left. Every
+/// The images must have the same prompt. The server draws at random which one is on the left. Every
 /// rater may judge the matchup.
 #[utoipa::path(post, path = path::MATCHUPS, tag = "judging", operation_id = "create_matchup",
     request_body = MatchupRequest,
@@ -39,16 +41,19 @@ pub(crate) async fn create(
 
 /// Get the next matchup
 ///
-/// The same matchup until the rater has judged it. The cookie `rater` identifies the rater; a response to a request
+/// The same matchup until the rater has judged it. `models` restricts it to these models, and the response then has the
+/// progress of the job that draws their images. The cookie `rater` identifies the rater; a response to a request
 /// without it sets it.
-#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", operation_id = "get_next_matchup", params(QuestionQuery), responses(
-    (status = 200, description = "The matchup, or none if the rater has judged all of them.", body = NextMatchup)))]
+#[utoipa::path(get, path = path::MATCHUP_NEXT, tag = "judging", operation_id = "get_next_matchup", params(DeskQuery), responses(
+    (status = 200, description = "The matchup, or none if the rater has judged all of them.", body = NextMatchup),
+    (status = 422, description = "A model does not exist.", body = ErrorBody)))]
 pub(crate) async fn next(
     State(state): State<AppState>,
     rater: Rater,
-    Query(QuestionQuery { question }): Query<QuestionQuery>,
+    Query(DeskQuery { question, models }): Query<DeskQuery>,
 ) -> Result<(Rater, Json<NextMatchup>), ApiError> {
-    Ok((rater, Json(next_of(&state, rater.id, question).await?)))
+    let models = named_models(&state, models.split(',')).await?;
+    Ok((rater, Json(next_of(&state, rater.id, question, &models).await?)))
 }
 
 /// Get an image of a matchup
@@ -78,17 +83,23 @@ pub(crate) async fn side(
     images::bytes(&state, &image, "private, max-age=3600").await
 }
 
-/// The next matchup of a rater, and the number of votes the rater has cast.
+/// The next matchup of a rater, of these models unless there are none, and the number of votes the rater has cast.
 pub(crate) async fn next_of(
     state: &AppState,
     rater: RaterId,
     question: Question,
+    models: &[Model],
 ) -> Result<NextMatchup, ApiError> {
     let mut generator = ambient::generator();
-    let matchup = state.store.next_matchup(rater, question, &[], ambient::now(), &mut generator).await?;
+    // Read before the images: if the job ends in between, the images of its end are found.
+    let drawing = drawing_of(state, models).await?;
+    let only: Vec<ModelId> = models.iter().map(|model| model.id).collect();
+    let matchup = state.store.next_matchup(rater, question, &only, ambient::now(), &mut generator).await?;
     Ok(NextMatchup {
         matchup: matchup.map(blind),
         question,
+        models: models.iter().map(|model| model.name.clone()).collect(),
+        drawing,
         votes_cast: state.store.count_votes(rater).await?,
     })
 }

@@ -1,6 +1,7 @@
 //! The routes of the HTTP API, one file per resource. A route and its documentation are registered together.
 
 mod agreement;
+mod comparisons;
 mod data_check;
 mod datasets;
 mod document;
@@ -27,6 +28,7 @@ use domain::api::path;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use comparisons::{CompareForm, compare};
 pub(crate) use votes::by_form as vote_by_form;
 
 /// The router of the whole API. The pages call it too, without a socket.
@@ -46,6 +48,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(images::list))
         .routes(routes!(images::one))
         .routes(routes!(images::file))
+        .routes(routes!(comparisons::create))
         .routes(routes!(matchups::create))
         .routes(routes!(matchups::next))
         .routes(routes!(matchups::side))

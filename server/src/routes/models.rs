@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use catalogue::models::{ModelError, ModelFiles};
 use catalogue::models_folder::is_adapter;
+use catalogue::world::belongs_to_bundled_world;
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
@@ -71,6 +72,21 @@ pub(crate) async fn one(
     Ok(Json(summary(&state, model, base, scores).await?))
 }
 
+/// The bundled model's name.
+const BUNDLED: &str = "shapes";
+
+/// The model of requests that name none: the one that the configuration names, or else the bundled model, or else the
+/// oldest one.
+pub(crate) async fn default_model(state: &AppState) -> Result<Option<Model>, ApiError> {
+    if let Some(name) = &state.default_model {
+        return Ok(state.store.find_model(name).await?);
+    }
+    match state.store.get_model_by_name(BUNDLED).await? {
+        Some(model) => Ok(Some(model)),
+        None => Ok(state.store.list_models(u32::MAX).await?.pop()),
+    }
+}
+
 async fn summary(
     state: &AppState,
     model: Model,
@@ -82,12 +98,13 @@ async fn summary(
         let filter = ImageFilter { model_id: Some(model.id), ..ImageFilter::default() };
         images = state.store.list_images(&filter, SAMPLES).await?;
     }
+    let prompt = images.first().map(|image| image.params.prompt.clone());
     let samples = images.into_iter().map(|image| image.id).collect();
-    let problem = match state.catalogue.files(&model).await.map_err(ApiError::from) {
-        Ok(files) => check(&files).await.err(),
-        Err(error) => Some(error.message().to_owned()),
+    let (problem, bundled_world) = match state.catalogue.files(&model).await.map_err(ApiError::from) {
+        Ok(files) => (check(&files).await.err(), belongs_to_bundled_world(&files.folders())),
+        Err(error) => (Some(error.message().to_owned()), false),
     };
-    Ok(ModelSummary { model, base_name, samples, scores, problem })
+    Ok(ModelSummary { model, base_name, samples, prompt, bundled_world, scores, problem })
 }
 
 /// Subfolders of the models folder that could not be registered, listed with the reason.
@@ -110,6 +127,8 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<M
             },
             base_name: None,
             samples: Vec::new(),
+            prompt: None,
+            bundled_world: false,
             scores: Vec::new(),
             problem: Some(problem.to_owned()),
         })

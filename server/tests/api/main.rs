@@ -1,6 +1,7 @@
 //! The whole router, called without a socket.
 
 mod bad_input;
+mod comparisons;
 mod datasets;
 mod generation;
 mod guard;

@@ -8,6 +8,7 @@ mod support;
 use chromium::Chromium;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
+use domain::job::JobState;
 use domain::preference::{Choice, Question};
 use domain::run::MetricPoint;
 use std::fs;
@@ -51,6 +52,9 @@ async fn every_page_fits_desktop_and_phone() {
         ("models", "/models".to_owned()),
         ("generate", "/playground?prompt=a+large+red+circle&seed=7".to_owned()),
         ("judge", "/judge".to_owned()),
+        ("judge-two", "/judge?models=tuned-dpo,tuned-contrast".to_owned()),
+        ("judge-none", "/judge?models=tiny".to_owned()),
+        ("compare", "/judge/compare?model=tuned-dpo".to_owned()),
         ("leaderboard", "/leaderboard".to_owned()),
         ("docs", "/docs".to_owned()),
     ];
@@ -88,6 +92,8 @@ async fn a_rater_votes_by_click_and_by_key() {
         let mut browser = Chromium::start();
         browser.open(&format!("{address}/judge"), PHONE, false);
         browser.wait_for(HYDRATED);
+        // The images have 8 x 8 pixels, and are not smoothed.
+        browser.wait_for("[...document.querySelectorAll('.side img')].every(e => e.matches('.pixels'))");
         browser.click_until(".side", "!!document.querySelector('.reveal')");
         if let Some(folder) = &images {
             browser.keep_image(&folder.join("judge-reveal-390-light.png"));
@@ -111,6 +117,61 @@ async fn a_rater_votes_by_click_and_by_key() {
     let votes: Vec<_> =
         app.store.list_votes(10).await.expect("votes").iter().map(|vote| vote.choice.as_str()).collect();
     assert_eq!(votes, ["both_bad", "tie", "left"]);
+}
+
+/// Two clicks lead from a model to the desk of two models. If their images are missing, the desk waits for them and goes on
+/// by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_clicks_on_the_models_page_lead_to_the_judge_page_of_two_models() {
+    let (address, app, _) = site().await;
+    let fresh = app.sibling("fresh", "sft").await;
+    let tiny = app.model("tiny").await;
+    let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
+    let (app, browser) = tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        browser.open(&format!("{address}/models"), DESKTOP, false);
+        browser
+            .click_until("#tuned-contrast a[href^='/judge/compare']", "!!document.querySelector('.compare')");
+        browser.click_until("button[value=tuned-dpo]", "!!document.querySelector('.sides')");
+        let search = browser.evaluate("decodeURIComponent(location.search)");
+        assert_eq!(search, "?models=tuned-contrast,tuned-dpo");
+        browser.wait_for(HYDRATED);
+        browser.click_until(".side", "!!document.querySelector('.reveal')");
+        browser.press("Enter");
+        browser.wait_for("!document.querySelector('.reveal') && !!document.querySelector('.sides')");
+
+        // Without images: a job, and a message until they are drawn.
+        browser.open(&format!("{address}/models"), PHONE, false);
+        browser.click_until("#fresh a[href^='/judge/compare']", "!!document.querySelector('.compare')");
+        browser.evaluate("document.querySelector('details.more').open = true");
+        browser.fill("textarea[name=prompts]", "a cat\na dog");
+        let waits = "!!document.querySelector('.empty') && \
+                     document.querySelector('.empty').innerText.includes('Images are being drawn')";
+        browser.click_until("button[value=tiny]", waits);
+        browser.wait_for(HYDRATED);
+        if let Some(folder) = &images {
+            browser.keep_image(&folder.join("judge-drawing-390-light.png"));
+        }
+        (app, browser)
+    })
+    .await
+    .expect("the browser");
+    let jobs = app.store.list_jobs(Some(JobState::Queued), 10).await.expect("jobs");
+    assert_eq!(jobs.iter().map(|job| job.spec.models()).collect::<Vec<_>>(), [["fresh", "tiny"]]);
+    for model in [&fresh, &tiny] {
+        app.image(model, "a cat", [30, 90, 120]).await;
+    }
+    tokio::task::spawn_blocking(move || {
+        let mut browser = browser;
+        browser.wait_for("!!document.querySelector('.sides')");
+        let shown = browser.evaluate("document.querySelector('main').innerText");
+        assert!(shown.as_str().is_some_and(|shown| shown.contains("More images are being drawn")), "{shown}");
+        assert_eq!(browser.errors(), Vec::<String>::new());
+    })
+    .await
+    .expect("the browser");
+    let votes = app.store.list_votes(10).await.expect("votes");
+    assert_eq!(votes.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,8 @@ use super::{Outcome, Worker};
 use anyhow::{Context, Result, ensure};
 use catalogue::images::{Owner, params, png};
 use catalogue::run_folder;
+use catalogue::world::belongs_to_bundled_world;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::Settings;
 use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
@@ -71,7 +73,7 @@ impl Worker {
             Ending::Stopped(_) => Ok(self.interrupted(lease)),
             Ending::Finished => {
                 let last = records.last.context("the finished run has saved no model")?;
-                self.enqueue_evaluation(spec, &last)?;
+                self.enqueue_evaluation(spec, &paths.start, &last)?;
                 Ok(Outcome::Done)
             }
         }
@@ -90,12 +92,17 @@ impl Worker {
     }
 
     /// Enqueues the evaluation of the finished model, if the spec asks for one.
-    fn enqueue_evaluation(&self, spec: &TrainSpec, model: &str) -> Result<()> {
+    fn enqueue_evaluation(&self, spec: &TrainSpec, start: &PartFolders, model: &str) -> Result<()> {
         if spec.evaluate_prompts == 0 {
             return Ok(());
         }
-        let prompts = PromptSpec::ShapesHeldOut { count: spec.evaluate_prompts };
-        let spec = JobSpec::Evaluate(EvaluateSpec::of(model, prompts));
+        let prompts = if belongs_to_bundled_world(start) {
+            PromptSpec::ShapesHeldOut { count: spec.evaluate_prompts }
+        } else {
+            PromptSpec::Validation { count: Some(spec.evaluate_prompts) }
+        };
+        let evaluation = EvaluateSpec { clip: spec.clip.clone(), ..EvaluateSpec::of(model, prompts) };
+        let spec = JobSpec::Evaluate(evaluation);
         let id = JobId::new(now(), entropy());
         self.runtime.block_on(self.catalogue.store.enqueue_job(id, &spec, now()))?;
         Ok(())

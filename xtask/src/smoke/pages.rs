@@ -12,7 +12,8 @@ pub(super) fn alive_and_ready(client: &mut Client) -> Result<String> {
 
 /// Fetches every page, the bundle, the OpenAPI document and an unknown page.
 pub(super) fn all(client: &mut Client, round: &mut Round) {
-    for path in ["/", "/runs", "/models", "/playground", "/judge", "/leaderboard", "/docs"] {
+    for path in ["/", "/runs", "/models", "/playground", "/judge", "/judge/compare", "/leaderboard", "/docs"]
+    {
         round.step(&format!("page {path}"), || {
             let page = client.get(path)?.expect(200)?;
             let kind = page.header("content-type").unwrap_or_default();

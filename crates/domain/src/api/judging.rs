@@ -1,5 +1,6 @@
 //! Matchups, votes and ratings.
 
+use super::comparison::Drawing;
 use crate::evaluate::{Metric, ModelScore};
 use crate::id::{ImageId, MatchupId, ModelId, VoteId};
 use crate::preference::{Choice, Question};
@@ -32,6 +33,13 @@ pub struct NextMatchup {
     /// The question of the request.
     #[serde(default)]
     pub question: Question,
+    /// Names of the models that the request is restricted to; empty for all models. It does not tell which of them
+    /// made which image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// The job that draws images of these models, if one is unfinished or the newest one failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawing: Option<Drawing>,
     /// Votes that the rater has cast so far.
     pub votes_cast: i64,
 }
@@ -47,7 +55,7 @@ pub struct NextMatchup {
 pub struct MatchupRequest {
     /// Id of an image.
     pub image_a: ImageId,
-    /// Id of an image of the same prompt by another model.
+    /// Id of another image of the same prompt.
     pub image_b: ImageId,
     /// The question to ask.
     #[serde(default)]
@@ -63,6 +71,9 @@ pub struct MatchupRequest {
 pub struct VoteRequest {
     /// The rater's choice.
     pub choice: Choice,
+    /// Names or ids of the models that the next matchup is restricted to; all models when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
 }
 
 /// Response to a vote: the models' names and the next matchup.

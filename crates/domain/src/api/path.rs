@@ -2,6 +2,7 @@
 
 use crate::evaluate::ReportFile;
 use crate::id::{JobId, RunId};
+use crate::preference::Question;
 
 /// Generates images (GET with a query, POST with a body).
 pub const GENERATE: &str = "/generate";
@@ -31,6 +32,8 @@ pub const IMAGES: &str = "/api/v1/images";
 pub const IMAGE: &str = "/api/v1/images/{id}";
 /// The PNG of an image.
 pub const IMAGE_FILE: &str = "/api/v1/images/{id}/file";
+/// Prepares the comparison of two models, or of one model's images (POST).
+pub const COMPARISONS: &str = "/api/v1/comparisons";
 /// Creates a matchup of two images (POST).
 pub const MATCHUPS: &str = "/api/v1/matchups";
 /// The next matchup of the requesting rater.
@@ -64,6 +67,20 @@ pub const OPENAPI: &str = "/api/openapi.json";
 #[must_use]
 pub fn report_url(job: JobId, file: ReportFile) -> String {
     JOB_REPORT.replace("{id}", &job.to_string()).replace("{file}", file.name())
+}
+
+/// URL of the Judge page for a question, restricted to these models unless there are none. The names of models need no
+/// escapes.
+#[must_use]
+pub fn judge_page(question: Question, models: &[String]) -> String {
+    let mut fields = Vec::new();
+    if question != Question::default() {
+        fields.push(format!("question={}", question.as_str()));
+    }
+    if !models.is_empty() {
+        fields.push(format!("models={}", models.join(",")));
+    }
+    if fields.is_empty() { "/judge".to_owned() } else { format!("/judge?{}", fields.join("&")) }
 }
 
 /// URL of a run's page.

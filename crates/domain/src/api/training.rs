@@ -76,6 +76,12 @@ pub struct ModelSummary {
     pub base_name: Option<String>,
     /// Some of its evaluation images.
     pub samples: Vec<ImageId>,
+    /// The prompt of the first sample.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Whether it is the bundled model or derived from it: then its images are those of the bundled world.
+    #[serde(default)]
+    pub bundled_world: bool,
     /// Its mean scores.
     pub scores: Vec<ModelScore>,
     /// Why it cannot generate, if its files cannot be read.

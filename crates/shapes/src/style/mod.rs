@@ -4,8 +4,10 @@ mod sketch;
 mod van_gogh;
 mod winter;
 
+use crate::field::Grid;
 use crate::image::Image;
 use crate::world::{Kind, Split, scene};
+use image::RgbImage;
 use sketch::sketch;
 use van_gogh::van_gogh;
 use winter::winter;
@@ -28,10 +30,32 @@ impl Style {
     /// Redraws an image in this style. The seed determines the random details, such as strokes and snowflakes.
     #[must_use]
     pub fn apply(self, image: &Image, seed: u64) -> Image {
+        Image::from_levels(&self.redraw(Grid::WORLD, &image.levels(), seed))
+    }
+
+    /// Redraws an image of any size in this style. Strokes, radii and noise grow with the shorter side, so that a large
+    /// image looks like an enlarged small one. An image of the world's size gets the bytes of [`Style::apply`]; an image
+    /// without pixels is returned as it is.
+    #[must_use]
+    pub fn apply_to(self, image: &RgbImage, seed: u64) -> RgbImage {
+        let (width, height) = image.dimensions();
+        if width == 0 || height == 0 {
+            return image.clone();
+        }
+        let levels: Vec<[f32; 3]> = image.pixels().map(|pixel| pixel.0.map(f32::from)).collect();
+        let drawn = self.redraw(Grid::of(width as usize, height as usize), &levels, seed);
+        let mut redrawn = RgbImage::new(width, height);
+        for (pixel, level) in redrawn.pixels_mut().zip(drawn) {
+            pixel.0 = level.map(|level| level.round().clamp(0.0, 255.0) as u8);
+        }
+        redrawn
+    }
+
+    fn redraw(self, grid: Grid, levels: &[[f32; 3]], seed: u64) -> Vec<[f32; 3]> {
         match self {
-            Self::VanGogh => van_gogh(image, seed),
-            Self::Sketch => sketch(image, seed),
-            Self::Winter => winter(image, seed),
+            Self::VanGogh => van_gogh(grid, levels, seed),
+            Self::Sketch => sketch(grid, levels, seed),
+            Self::Winter => winter(grid, levels, seed),
         }
     }
 }
@@ -78,9 +102,9 @@ mod tests {
         let blueness = |image: &Image| mean(image, 2) - mean(image, 0);
         for seed in 0..20 {
             let original = scene(seed, Split::Train, Kind::Single).paint();
-            let drawn = sketch(&original, seed);
+            let drawn = Style::Sketch.apply(&original, seed);
             assert!(drawn.levels().iter().all(|[red, _, blue]| (red - blue).abs() < 40.0));
-            assert!(blueness(&winter(&original, seed)) > 5.0);
+            assert!(blueness(&Style::Winter.apply(&original, seed)) > 5.0);
         }
     }
 
@@ -92,11 +116,55 @@ mod tests {
         };
         for seed in 0..10 {
             let original = scene(seed, Split::Train, Kind::Single).paint();
-            let painted = van_gogh(&original, seed);
+            let painted = Style::VanGogh.apply(&original, seed);
             assert!(roughness(&painted) > 3.0 * roughness(&original), "{}", roughness(&painted));
         }
         let night = Image::from_levels(&[[30.0; 3]; 64 * 64]);
-        let painted = van_gogh(&night, 1).levels();
+        let painted = Style::VanGogh.apply(&night, 1).levels();
         assert!(painted.iter().filter(|[red, _, blue]| blue > red).count() > 3600);
+    }
+
+    #[test]
+    fn an_image_of_the_worlds_size_gets_the_same_bytes_from_both_functions() {
+        for &style in Style::ALL {
+            let original = scene(5, Split::Train, Kind::Mixed).paint();
+            assert_eq!(style.apply_to(&original.to_image(), 7), style.apply(&original, 7).to_image());
+        }
+    }
+
+    /// The mean of each cell of an 8 x 8 raster, over the three channels.
+    fn raster(image: &RgbImage) -> Vec<f32> {
+        let (width, height) = image.dimensions();
+        let mut sums = vec![(0.0, 0.0); 64];
+        for (x, y, pixel) in image.enumerate_pixels() {
+            let cell = &mut sums[(y * 8 / height * 8 + x * 8 / width) as usize];
+            *cell = (cell.0 + pixel.0.iter().map(|&level| f32::from(level)).sum::<f32>() / 3.0, cell.1 + 1.0);
+        }
+        sums.into_iter().map(|(sum, count)| sum / count).collect()
+    }
+
+    #[test]
+    fn a_large_image_looks_like_an_enlarged_small_one() {
+        let original = scene(5, Split::Train, Kind::Single).paint().to_image();
+        for &style in Style::ALL {
+            let small = raster(&style.apply_to(&original, 7));
+            for (width, height) in [(256, 256), (192, 192)] {
+                let enlarge = image::imageops::FilterType::Triangle;
+                let large = image::imageops::resize(&original, width, height, enlarge);
+                let large = raster(&style.apply_to(&large, 7));
+                let off = small.iter().zip(&large).map(|(a, b)| (a - b).abs()).sum::<f32>() / 64.0;
+                assert!(off < 14.0, "{style:?} at {width} x {height} differs by {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn images_of_any_shape_are_redrawn() {
+        for &style in Style::ALL {
+            for (width, height) in [(96, 64), (64, 200), (1, 1), (3, 90), (33, 2), (0, 0)] {
+                let image = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 90]));
+                assert_eq!(style.apply_to(&image, 1).dimensions(), (width, height), "{style:?}");
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ mod split;
 
 pub use name::{Background, Colour, Relation, Shape, Size};
 pub(crate) use outline::{coverage, extent};
-pub use prompt::{HeldOutPrompt, PairPrompt, held_out_prompts, pair_prompts};
+pub use prompt::{EVALUATION_SEED, HeldOutPrompt, PairPrompt, held_out_prompts, pair_prompts};
 pub(crate) use scene::Content;
 pub use scene::{Kind, Object, Scene, scene};
 pub use split::{Split, allowed, held_out};

@@ -6,6 +6,9 @@ use super::scene::draw_looks;
 use super::split::{Split, allowed, held_out};
 use crate::random::Random;
 
+/// Seed of the choice among held-out prompts in evaluations. It is fixed, so that all evaluations use the same ones.
+pub const EVALUATION_SEED: u64 = 777;
+
 /// A prompt for one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldOutPrompt {

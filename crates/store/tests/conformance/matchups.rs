@@ -19,6 +19,10 @@ on_both_databases!(
     models_with_the_fewest_votes_come_first,
     only_images_of_equal_parameters_are_drawn,
     a_draw_can_be_restricted_to_models,
+    images_of_one_model_are_drawn_only_for_that_model,
+    votes_on_one_models_images_rank_nothing_and_are_training_data,
+    a_requested_matchup_of_one_model_is_shown_to_everyone,
+    comparable_pairs_are_counted,
     a_repeated_evaluation_gives_further_matchups,
     a_seeded_generator_draws_these_matchups,
 );
@@ -64,14 +68,13 @@ async fn a_requested_matchup_can_be_read(mut fixture: Fixture) {
 async fn images_that_cannot_be_compared_are_refused_with_the_field(mut fixture: Fixture) {
     let (a, b) = (fixture.model("a").await, fixture.model("b").await);
     let x = fixture.evaluation_image(&a, "p").await;
-    let same_model = fixture.evaluation_image(&a, "p").await;
     let other_prompt = fixture.evaluation_image(&b, "q").await;
     let (claim, run) = fixture.run().await;
     let mut sample = fixture.new_image(Purpose::Sample, None, "p");
     (sample.run_id, sample.step) = (Some(run.id), Some(1));
     fixture.store.insert_images(std::slice::from_ref(&sample), Some(&claim)).await.unwrap();
     let unknown = ImageId::new(fixture.now, [0; 10]);
-    for image in [x.id, same_model.id, other_prompt.id, sample.id, unknown] {
+    for image in [x.id, other_prompt.id, sample.id, unknown] {
         match request(&mut fixture, x.id, image).await {
             Err(StoreError::Invalid(problems)) => {
                 let fields: Vec<_> = problems.0.iter().map(|problem| problem.field.as_str()).collect();
@@ -192,6 +195,84 @@ async fn a_draw_can_be_restricted_to_models(mut fixture: Fixture) {
     assert_eq!(models_of(&fixture, &other).await, ["b".to_owned(), "c".to_owned()].into());
     assert_eq!(fixture.next_matchup(rater, &[a.id, b.id]).await.as_ref(), Some(&open));
     assert_eq!(fixture.next_matchup(rater, &[a.id]).await, None);
+}
+
+/// Evaluation images of a model and prompt, with these seeds.
+async fn seeds(fixture: &mut Fixture, model: &Model, prompt: &str, seeds: &[u64]) -> Vec<ImageId> {
+    let mut images = Vec::new();
+    for &seed in seeds {
+        let mut image = fixture.new_image(Purpose::Evaluation, Some(model.id), prompt);
+        image.params.seed = seed;
+        images.push(image);
+    }
+    fixture.store.insert_images(&images, None).await.unwrap();
+    images.into_iter().map(|image| image.id).collect()
+}
+
+async fn images_of_one_model_are_drawn_only_for_that_model(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    // Three images of p, one of q, and an image of p that differs in the steps too.
+    let of_p = seeds(&mut fixture, &a, "p", &[1, 2, 3]).await;
+    seeds(&mut fixture, &a, "q", &[1]).await;
+    let mut other_steps = fixture.new_image(Purpose::Evaluation, Some(a.id), "p");
+    (other_steps.params.seed, other_steps.params.steps) = (4, 7);
+    fixture.store.insert_images(&[other_steps], None).await.unwrap();
+    seeds(&mut fixture, &b, "p", &[1]).await;
+    let rater = fixture.rater().await;
+    let open = fixture.next_matchup(rater, &[a.id]).await.unwrap();
+    assert_eq!(models_of(&fixture, &open).await, ["a".to_owned()].into());
+    // The rater leaves: elsewhere the two models are compared, and the open matchup waits.
+    for only in [&[][..], &[a.id, b.id][..]] {
+        let elsewhere = fixture.next_matchup(rater, only).await.unwrap();
+        assert_eq!(models_of(&fixture, &elsewhere).await.len(), 2);
+    }
+    assert_eq!(fixture.next_matchup(rater, &[a.id]).await.as_ref(), Some(&open));
+    let mut judged = BTreeSet::new();
+    while let Some(matchup) = fixture.next_matchup(rater, &[a.id]).await {
+        assert!(images(&matchup).iter().all(|image| of_p.contains(image)) && matchup.prompt == "p");
+        assert!(judged.insert(images(&matchup)), "the same images twice");
+        fixture.vote(&matchup, rater, Choice::Left).await;
+    }
+    assert_eq!(judged.len(), 3);
+    assert_eq!(fixture.next_matchup(rater, &[b.id]).await, None);
+}
+
+async fn votes_on_one_models_images_rank_nothing_and_are_training_data(mut fixture: Fixture) {
+    let a = fixture.model("a").await;
+    seeds(&mut fixture, &a, "p", &[1, 2]).await;
+    let rater = fixture.rater().await;
+    let matchup = fixture.next_matchup(rater, &[a.id]).await.unwrap();
+    fixture.vote(&matchup, rater, Choice::Left).await;
+    assert_eq!(fixture.store.tallies(Question::Overall).await.unwrap(), []);
+    assert_eq!(fixture.store.count_raters(Question::Overall).await.unwrap(), 0);
+    let votes = fixture.store.judged_votes(Question::Overall).await.unwrap();
+    assert_eq!(votes.len(), 1);
+    assert!(votes[0].images.iter().all(|image| image.model == "a"));
+    assert_ne!(votes[0].images[0].id, votes[0].images[1].id);
+}
+
+async fn a_requested_matchup_of_one_model_is_shown_to_everyone(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    let of_a = seeds(&mut fixture, &a, "p", &[1, 2]).await;
+    assert!(matches!(request(&mut fixture, of_a[0], of_a[0]).await, Err(StoreError::Invalid(_))));
+    let requested = request(&mut fixture, of_a[0], of_a[1]).await.unwrap();
+    let rater = fixture.rater().await;
+    for only in [&[][..], &[a.id][..]] {
+        assert_eq!(fixture.next_matchup(rater, only).await.as_ref(), Some(&requested));
+    }
+    assert_eq!(fixture.next_matchup(rater, &[a.id, b.id]).await, None);
+    // Once judged, the same images are not drawn for the model.
+    fixture.vote(&requested, rater, Choice::Left).await;
+    assert_eq!(fixture.next_matchup(rater, &[a.id]).await, None);
+}
+
+async fn comparable_pairs_are_counted(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    seeds(&mut fixture, &a, "p", &[1, 2, 3]).await;
+    seeds(&mut fixture, &b, "p", &[2, 3, 4]).await;
+    for (models, pairs) in [(&[a.id][..], 3), (&[a.id, b.id][..], 2), (&[][..], 0)] {
+        assert_eq!(fixture.store.count_comparable(models).await.unwrap(), pairs);
+    }
 }
 
 async fn a_repeated_evaluation_gives_further_matchups(mut fixture: Fixture) {

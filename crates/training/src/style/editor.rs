@@ -16,9 +16,7 @@ use domain::style::{
 };
 use files::sha256;
 use image::RgbImage;
-use image::imageops::{self, FilterType};
 use shapes::style::Style;
-use shapes::{Image, SIDE};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -129,8 +127,7 @@ impl Editor {
         }
     }
 
-    /// Edits an image. Returns the loser (the original, for `Classical` cropped to a square) and the winner; `None` if
-    /// `progress` stops.
+    /// Edits an image. Returns the loser (the original) and the winner; `None` if `progress` stops.
     ///
     /// # Errors
     /// Fails if the image cannot be edited, or if a tensor operation fails.
@@ -143,10 +140,7 @@ impl Editor {
     ) -> Result<Option<[RgbImage; 2]>> {
         let edited = match self {
             Self::Classical(style) => {
-                let original = crop_square(original);
-                let image = Image::from_pixels(original.clone().into_raw())
-                    .context("the image does not have the bundled world's size")?;
-                return Ok(Some([original, style.apply(&image, seed).to_image()]));
+                return Ok(Some([original.clone(), style.apply_to(original, seed)]));
             }
             Self::InstructPix2Pix { editor, settings, spec } => {
                 let edit = Edit {
@@ -182,19 +176,6 @@ impl Editor {
         };
         Ok(edited.and_then(|mut edited| edited.pop()).map(|winner| [original.clone(), winner]))
     }
-}
-
-/// The largest square in the middle, resized to the size of the bundled world's images.
-fn crop_square(image: &RgbImage) -> RgbImage {
-    let side = SIDE as u32;
-    let (width, height) = image.dimensions();
-    if (width, height) == (side, side) {
-        return image.clone();
-    }
-    let largest = width.min(height);
-    let (x, y) = ((width - largest) / 2, (height - largest) / 2);
-    let cut = imageops::crop_imm(image, x, y, largest, largest).to_image();
-    imageops::resize(&cut, side, side, FilterType::Lanczos3)
 }
 
 fn image(file: &str) -> Result<RgbImage> {

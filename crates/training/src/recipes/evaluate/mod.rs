@@ -22,6 +22,7 @@ pub use store::EvaluationStore;
 use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
+use catalogue::world::require_world;
 use catalogue::{images, samplers};
 use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
@@ -57,6 +58,9 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<EvaluationReport>> {
     spec.validate()?;
+    for contestant in contestants {
+        require_world(&spec.prompts, &contestant.name, &contestant.folders)?;
+    }
     let tasks = repeated(tasks(&spec.prompts, contestants).context("prompts")?, spec.images_per_prompt);
     let baseline = spec.all_models().iter().position(|model| *model == spec.baseline());
     let baseline = baseline.and_then(|index| contestants.get(index)).with_context(|| {

@@ -10,12 +10,9 @@ use domain::data::DataSpec;
 use domain::evaluate::PromptSpec;
 use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
 use serde::Deserialize;
-use shapes::world::{HeldOutPrompt, held_out_prompts};
+use shapes::world::{EVALUATION_SEED, HeldOutPrompt, held_out_prompts};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-
-/// Seed of the choice among held-out prompts. It is fixed, so that all evaluations use the same ones.
-const PROMPT_SEED: u64 = 777;
 
 /// The styles of HPSv2's benchmark, in the order of the paper's table.
 const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
@@ -48,7 +45,7 @@ pub(super) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Result<Vec<Task
             read(&file)?.lines().take(limit(*count)).map(|line| Task::new(line, "")).collect()
         }
         PromptSpec::Captions { data, count } => captions(data, limit(*count))?,
-        PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, PROMPT_SEED)
+        PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, EVALUATION_SEED)
             .into_iter()
             .map(|held_out| Task {
                 prompt: held_out.caption.clone(),
