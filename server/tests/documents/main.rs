@@ -95,7 +95,8 @@ fn the_run_is_complete(scene: &mut Scene) {
     let points = read(&run.join("metrics.jsonl"));
     assert!(points.contains("validation/loss"), "{points}");
     assert!(run.join("models/step-0000100/unet").is_dir());
-    assert_eq!(std::fs::read_dir(run.join("samples")).map_or(0, Iterator::count), 2);
+    // Before the first step, after 50 and after 100.
+    assert_eq!(std::fs::read_dir(run.join("samples")).map_or(0, Iterator::count), 3);
     assert_eq!(read(&run.join("validation_prompts.txt")).lines().count(), 2);
 }
 
