@@ -31,6 +31,20 @@ fn your_own_data() {
     let address = address();
     let mut scene = Scene::new(&[("127.0.0.1:8080", &address)]);
     scene.set("ADDRESS", &address);
+    follow_your_own_data(&mut scene);
+}
+
+#[test]
+fn your_own_data_on_postgres() {
+    let (address, database) = (address(), Database::create("own"));
+    let mut scene = Scene::new(&[("127.0.0.1:8080", &address)]);
+    scene.set("ADDRESS", &address);
+    scene.set("DATABASE_URL", &database.url(&database.name));
+    follow_your_own_data(&mut scene);
+    assert!(!scene.path("data/diff-contrast.db").exists(), "a command used SQLite");
+}
+
+fn follow_your_own_data(scene: &mut Scene) {
     let page = Page::read(&page("docs/your-own-data.md"));
     scene.follow(
         &page,
@@ -141,6 +155,10 @@ fn exports_are_whole(scene: &mut Scene) {
         assert_eq!(index["_class_name"], "StableDiffusionPipeline");
         assert!(scene.path(folder).join("README.md").is_file());
     }
+    if std::env::var_os("ORACLES_PYTHON").is_some() {
+        let image = image::open(scene.path("lighthouse.png")).expect("an image by diffusers");
+        assert_eq!((image.width(), image.height()), (64, 64));
+    }
 }
 
 fn read(file: &Path) -> String {
@@ -153,7 +171,7 @@ fn json(file: &Path) -> serde_json::Value {
 
 #[test]
 fn deploy() {
-    let database = Database::absent();
+    let database = Database::absent("deploy");
     let restored = format!("{}_restored", database.name);
     let (address, rendezvous) = (address(), address());
     let mut scene = Scene::new(&[

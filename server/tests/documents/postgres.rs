@@ -11,11 +11,19 @@ pub(crate) struct Database {
 
 impl Database {
     /// A name that no database of the server has yet. The page that is followed creates it.
-    pub(crate) fn absent() -> Self {
+    pub(crate) fn absent(purpose: &str) -> Self {
         let server = std::env::var("TEST_POSTGRES_URL").expect(
             "TEST_POSTGRES_URL is not set: run `cargo xtask test`, which starts a Postgres and sets it",
         );
-        Self { server, name: format!("documents_{}", std::process::id()) }
+        Self { server, name: format!("documents_{purpose}_{}", std::process::id()) }
+    }
+
+    /// A new, empty database.
+    pub(crate) fn create(purpose: &str) -> Self {
+        let database = Self::absent(purpose);
+        let created = psql(&database.server, &format!("CREATE DATABASE {}", database.name));
+        assert!(created, "cannot create the database {}", database.name);
+        database
     }
 
     /// The URL of a database on the server.
@@ -35,11 +43,17 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         for name in [self.name.clone(), format!("{}_restored", self.name)] {
-            let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-            let dropped = Command::new("psql").args(["-qX", "-d", &self.server, "-c", &sql]).status();
-            if !dropped.is_ok_and(|status| status.success()) {
+            if !psql(&self.server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")) {
                 eprintln!("could not remove the database {name}");
             }
         }
     }
+}
+
+/// Runs a statement; whether it succeeded.
+fn psql(url: &str, sql: &str) -> bool {
+    // Notices, such as of a database that does not exist, are left out.
+    let mut command = Command::new("psql");
+    command.env("PGOPTIONS", "-c client_min_messages=warning").args(["-qX", "-d", url, "-c", sql]);
+    command.status().is_ok_and(|status| status.success())
 }
