@@ -108,8 +108,8 @@ fn checked(folder: &Path) -> Result<Layout, ReadError> {
 
 /// An image with its caption, or why there is none.
 struct Captioned {
-    /// The image, relative to the list or absolute, and the caption.
-    outcome: Result<(PathBuf, String), (Reason, String)>,
+    /// The path of the image below the set's folder, and the caption.
+    outcome: Result<(String, String), (Reason, String)>,
     source: Source,
 }
 
@@ -120,11 +120,7 @@ impl Captioned {
             if prompt.trim().is_empty() {
                 return Err((Reason::NoPrompt, "the caption is empty".to_owned()));
             }
-            let image = if image.is_absolute() {
-                image
-            } else {
-                below(folder, &image.to_string_lossy()).map_err(|problem| (Reason::MissingImage, problem))?
-            };
+            let image = below(folder, &image).map_err(|problem| (Reason::MissingImage, problem))?;
             let loser = loser.map(read_image).transpose()?;
             Ok((prompt.trim().to_owned(), read_image(&image)?, loser))
         });
@@ -140,18 +136,8 @@ impl Captioned {
 fn of_json(line: &[u8], source: Source) -> Captioned {
     let outcome = serde_json::from_slice::<Line>(line)
         .map_err(|error| (Reason::WrongType, error.to_string()))
-        .and_then(|line| named(line.file_name, line.text));
+        .map(|line| (line.file_name, line.text));
     Captioned { outcome, source }
-}
-
-/// Lists name images relative to the list: an absolute path would leave the folder.
-fn named(file_name: String, text: String) -> Result<(PathBuf, String), (Reason, String)> {
-    let image = PathBuf::from(file_name);
-    if image.is_absolute() {
-        let problem = format!("{} leads out of the folder: use a path below it", image.display());
-        return Err((Reason::MissingImage, problem));
-    }
-    Ok((image, text))
 }
 
 fn read_csv(list: &Path) -> Result<Vec<Captioned>, ReadError> {
@@ -170,7 +156,7 @@ fn read_csv(list: &Path) -> Result<Vec<Captioned>, ReadError> {
         let outcome = record.map_err(|error| (Reason::WrongType, error.to_string())).and_then(|record| {
             let cell = |at: usize| record.get(at).map(str::to_owned);
             let missing = || (Reason::WrongType, "the line has too few columns".to_owned());
-            named(cell(image).ok_or_else(missing)?, cell(text).ok_or_else(missing)?)
+            Ok((cell(image).ok_or_else(missing)?, cell(text).ok_or_else(missing)?))
         });
         Captioned { outcome, source: Source { file: file.clone(), row } }
     };
@@ -182,11 +168,11 @@ fn caption_files(folder: &Path) -> Result<Vec<Captioned>, ReadError> {
     let images = files(folder)?.into_iter().filter(|file| is_image(file));
     let captioned = |(row, image): (u64, PathBuf)| {
         let name = image.strip_prefix(folder).unwrap_or(&image).to_string_lossy().into_owned();
-        let source = Source { file: name, row };
+        let source = Source { file: name.clone(), row };
         let outcome = match caption_of(&image).map(|file| read_caption(&file)) {
             None => Err((Reason::NoPrompt, "has no .txt or .caption file of the same name".to_owned())),
             Some(Err(problem)) => Err((Reason::NoPrompt, problem)),
-            Some(Ok(caption)) => Ok((image, caption)),
+            Some(Ok(caption)) => Ok((name, caption)),
         };
         Captioned { outcome, source }
     };

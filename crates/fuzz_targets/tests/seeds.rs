@@ -124,5 +124,5 @@ fn single_file() {
 
 #[test]
 fn request_body() {
-    run("request_body", fuzz_targets::request_body, 12, 5000);
+    run("request_body", fuzz_targets::request_body, 13, 5000);
 }

@@ -133,7 +133,9 @@ fn bundled_operators_keep_the_size_of_photographs() {
     for (index, (width, height)) in sizes.into_iter().enumerate() {
         let gradient = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 120]));
         gradient.save(photographs.join(format!("{index}.png"))).expect("written");
-        let line = json!({ "prompt": "a photograph", "winner": format!("{index}.png") });
+        // The source names pairs; an original is one of the two.
+        let name = format!("{index}.png");
+        let line = json!({ "prompt": "a photograph", "winner": name, "loser": name });
         list.push_str(&format!("{line}\n"));
     }
     std::fs::write(photographs.join("pairs.jsonl"), list).expect("written");

@@ -125,7 +125,7 @@ impl JudgeState {
 
     /// Follows the job that draws images, and shows the first pair if none is shown. Breaks once no image is drawn.
     async fn follow_drawing(self) -> ControlFlow<()> {
-        if !self.drawing.get_untracked().is_some_and(|drawing| !drawing.state.is_final()) {
+        if self.drawing.get_untracked().is_none_or(|drawing| drawing.state.is_final()) {
             return ControlFlow::Break(());
         }
         // A failed request is repeated in the next period.

@@ -12,10 +12,10 @@ use leptos::prelude::*;
 /// A short training job to paste, for the model that is there: on pairs of the bundled world for a model that draws it, on a
 /// folder of pairs for any other.
 fn example_job(models: &[ModelSummary]) -> String {
-    let usable = || models.iter().filter(|summary| summary.problem.is_none());
-    // The oldest one: newer ones are its checkpoints.
-    let bundled = usable().filter(|summary| summary.bundled_world).last();
-    let base = bundled.or_else(|| usable().last()).map_or("MODEL", |summary| summary.model.name.as_str());
+    // Oldest first: newer ones are checkpoints.
+    let usable = || models.iter().rev().filter(|summary| summary.problem.is_none());
+    let bundled = usable().find(|summary| summary.bundled_world);
+    let base = bundled.or_else(|| usable().next()).map_or("MODEL", |summary| summary.model.name.as_str());
     let (data, prompt) = if bundled.is_some() {
         (r#"{"source":"shapes","set":"quality","count":512}"#, "a large red circle on a blue background")
     } else {

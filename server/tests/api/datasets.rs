@@ -156,3 +156,44 @@ async fn exported_votes_can_be_read_as_a_dataset() {
     assert_eq!(shown["items"].as_array().map(Vec::len), Some(4));
     app.get(shown["items"][0]["winner_url"].as_str().expect("an address")).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_set_is_checked_before_a_run() {
+    let app = TestApp::start().await;
+    let check = |spec: &str| {
+        let body = serde_json::json!({ "spec": spec }).to_string();
+        app.post("/api/v1/datasets/check", body)
+    };
+    let run = "name = 'a'\nbase = 'tiny'\nsteps = 10\nbatch_size = 2\nobjective = { kind = 'diffusion_dpo', beta = 500.0 }\n\
+               learning_rate = { rate = 1e-5 }\ndata = { source = 'shapes', set = 'winter', count = 5 }\n";
+    let checked = check(run).await.expect(200).json();
+    let report = &checked["report"];
+    assert_eq!((&report["rows"]["pairs"], &report["with_loser"]), (&5.into(), &5.into()));
+    assert_eq!(report["sizes"], serde_json::json!([{ "width": 64, "height": 64, "images": 10 }]));
+    assert!(report["cost"]["trained"].as_u64() > Some(0) && report["cost"].get("seconds").is_none());
+    assert!(
+        checked["contact_sheet"].as_str().is_some_and(|sheet| sheet.starts_with("data:image/jpeg;base64,"))
+    );
+    let json = serde_json::json!({ "data": { "source": "shapes", "set": "images", "count": 3 } }).to_string();
+    assert_eq!(check(&json).await.expect(200).json()["report"]["with_loser"], 0);
+
+    let folder = |folder: &str| format!("[data]\nsource = 'images'\nfolder = '{folder}'\n");
+    for outside in ["/etc", "../x", "a/../../b"] {
+        check(&folder(outside)).await.refuses(422, "data.folder");
+    }
+    for (spec, part) in [
+        (folder("nowhere"), "metadata.jsonl"),
+        ("[data]\nsource = 'votes'\n".to_owned(), "nothing to check"),
+        ("steps = ".to_owned(), "line 1"),
+        (run.replace("beta = 500.0", "beta = -1.0"), "objective.beta"),
+        (run.replace("'tiny'", "'nobody'"), "no model"),
+    ] {
+        let refusal = check(&spec).await.expect(422).json();
+        assert!(refusal.to_string().contains(part), "{part:?}: {refusal}");
+    }
+    let page = app.get("/datasets/check").await.expect(200).text();
+    assert!(page.contains("Check a dataset") && !page.contains("First examples"));
+    let query = form_urlencoded::byte_serialize(run.as_bytes()).collect::<String>();
+    let page = app.get(&format!("/datasets/check?spec={query}")).await.expect(200).text();
+    assert!(page.contains("First examples") && page.contains("5 with a loser"), "{page}");
+}

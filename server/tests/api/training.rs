@@ -24,7 +24,7 @@ async fn a_job_is_queued_and_cancelled() {
 #[tokio::test]
 async fn an_evaluation_is_queued() {
     let app = TestApp::start().await;
-    let body = |model: &str| json!({ "kind": "evaluate", "model": model, "prompts": { "source": "shapes_held_out", "count": 4 } });
+    let body = |model: &str| json!({ "kind": "evaluate", "model": model, "prompts": { "source": "list", "prompts": ["a cat", "a dog"] } });
     app.post("/api/v1/jobs", body("tiny").to_string()).await.expect(202);
     app.post("/api/v1/jobs", body("nobody").to_string()).await.refuses(422, "model");
 }
@@ -33,7 +33,7 @@ async fn an_evaluation_is_queued() {
 async fn an_evaluation_of_an_unknown_model_is_rejected_by_field() {
     let app = TestApp::start().await;
     app.sibling("tuned", "diffusion_dpo").await;
-    let body = |models: &[&str]| json!({ "kind": "evaluate", "models": models, "prompts": { "source": "shapes_held_out", "count": 4 } });
+    let body = |models: &[&str]| json!({ "kind": "evaluate", "models": models, "prompts": { "source": "list", "prompts": ["a cat", "a dog"] } });
     app.post("/api/v1/jobs", body(&["tiny", "tuned"]).to_string()).await.expect(202);
     app.post("/api/v1/jobs", body(&["tiny", "nobody"]).to_string()).await.refuses(422, "models");
 }
@@ -115,4 +115,29 @@ async fn models_are_listed_with_base_images_and_scores() {
     assert_eq!(&one, tuned);
     // A model can be named by its id.
     app.get(&format!("/generate?prompt=a&model={}", model.id)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_run_that_its_base_cannot_train_is_refused_with_the_remedy() {
+    let app = TestApp::start().await;
+    let spec = |changes: serde_json::Value| {
+        let mut spec = train_spec("mine");
+        let fields = spec.as_object_mut().expect("an object");
+        fields.extend(changes.as_object().expect("an object").clone());
+        fields.retain(|_, value| !value.is_null());
+        spec.to_string()
+    };
+    let refusal = app.post("/api/v1/jobs", spec(json!({ "clip": null }))).await.refuses(422, "clip");
+    assert!(refusal.contains("add clip = \"openai/clip-vit-large-patch14\""), "{refusal}");
+    app.post("/api/v1/jobs", spec(json!({ "clip": "nothing" }))).await.refuses(422, "clip");
+    app.post("/api/v1/jobs", spec(json!({ "clip": "../weights" }))).await.refuses(422, "clip");
+    let refusal = app.post("/api/v1/jobs", spec(json!({ "evaluate_prompts": 4 }))).await;
+    assert!(refusal.refuses(422, "evaluate_prompts").contains("set validation_examples"));
+    app.post("/api/v1/jobs", spec(json!({ "evaluate_prompts": 4, "validation_examples": 4 })))
+        .await
+        .expect(202);
+
+    let body = json!({ "kind": "evaluate", "model": "tiny", "prompts": { "source": "shapes_held_out", "count": 4 } });
+    let refusal = app.post("/api/v1/jobs", body.to_string()).await.refuses(422, "prompts.source");
+    assert!(refusal.contains("coloured shapes"), "{refusal}");
 }

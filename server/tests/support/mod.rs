@@ -67,14 +67,14 @@ impl Reply {
 
     /// Asserts an error with this status and with a message about this field.
     #[track_caller]
-    pub(crate) fn refuses(self, status: u16, field: &str) {
+    pub(crate) fn refuses(self, status: u16, field: &str) -> String {
         let reply = self.expect(status);
         let error = &reply.json()["error"];
         assert!(error["message"].as_str().is_some_and(|m| m.len() > 5), "{error}");
-        let named = error["fields"].as_array().is_some_and(|fields| {
-            fields.iter().any(|p| p["field"] == field && p["message"].as_str().is_some_and(|m| m.len() > 5))
-        });
-        assert!(named, "the error does not name {field:?}: {error}");
+        let fields = error["fields"].as_array().into_iter().flatten();
+        let message = fields.filter(|p| p["field"] == field).find_map(|p| p["message"].as_str());
+        let message = message.filter(|m| m.len() > 5).map(str::to_owned);
+        message.unwrap_or_else(|| panic!("the error does not name {field:?}: {error}"))
     }
 }
 
@@ -333,7 +333,7 @@ pub(crate) fn params(prompt: &str) -> GenerationParams {
 
 pub(crate) fn train_spec(name: &str) -> Value {
     serde_json::json!({
-        "kind": "train", "name": name, "base": "tiny",
+        "kind": "train", "name": name, "base": "tiny", "clip": "openai/clip-vit-large-patch14",
         "objective": { "kind": "diff_contrast", "beta": 2000.0, "tau": 0.1 },
         "data": { "source": "shapes", "set": "quality", "count": 64 },
         "steps": 120, "batch_size": 4, "learning_rate": { "rate": 1e-5 },
