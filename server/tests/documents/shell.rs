@@ -121,3 +121,17 @@ impl Drop for Shell {
         self.bash.wait().ok();
     }
 }
+
+#[test]
+fn a_failure_has_the_line_of_its_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shell = Shell::start(folder.path(), &folder.path().join("scripts"), &[]);
+    let printed = shell.run("page.md", 7, "kept=1\nsleep 600 &\necho one\n").expect("no failure");
+    assert!(printed.starts_with("one\n"), "{printed}");
+    let printed = shell.run("page.md", 20, "echo $kept\ntrue\nfalse\necho after\n").expect_err("a failure");
+    assert!(printed.starts_with("1\n") && printed.contains("page.md:22: exit status 1"), "{printed}");
+    assert!(!printed.contains("after"), "{printed}");
+    let began = Instant::now();
+    drop(shell);
+    assert!(began.elapsed() < GRACE, "the program in the background did not end");
+}
