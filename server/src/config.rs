@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Serves the pages and the HTTP API of Diff-contrast.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(version, about)]
+#[command(name = "diff-contrast-server", version, about)]
 pub struct Config {
     /// Address and port to listen on. An address that other machines can reach requires an access token.
     #[arg(long, env = "ADDRESS", default_value = "127.0.0.1:8080")]

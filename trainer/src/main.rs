@@ -30,7 +30,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Fine-tunes text-to-image models on human preferences, and evaluates them.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "diff-contrast-trainer", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

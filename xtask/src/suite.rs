@@ -128,6 +128,8 @@ fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) ->
     }
     if one_crate.is_none_or(|name| name == "server") {
         command.env("CHROMIUM", system::chromium()?);
+        // The commands of docs/your-own-data.md and docs/deploy.md.
+        system::programs(&["curl", "jq", "openssl", "sqlite3"], "following the documents")?;
     }
     if one_crate == Some("server") {
         // The server's tests start the trainer. Testing all crates builds it anyway.

@@ -36,6 +36,12 @@ pub(crate) fn install(packages: &[&str], purpose: &str) -> Result<()> {
     process::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
 }
 
+/// Installs the programs that are not on the path; each has the name of its package.
+pub(crate) fn programs(names: &[&str], purpose: &str) -> Result<()> {
+    let missing: Vec<&str> = names.iter().copied().filter(|name| find(name).is_none()).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing, purpose) }
+}
+
 /// The browser of the tests: `CHROMIUM`, an installed Chromium or Chrome, or else a newly installed Chromium.
 pub(crate) fn chromium() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {
