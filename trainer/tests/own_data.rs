@@ -200,7 +200,7 @@ fn data_check_reports_the_set_and_the_run() {
     scene.write("spec.toml", spec);
     let text = scene.run(&["data", "check", "spec.toml", "--measure", "--device", "cpu"]).expect("checked");
     for part in [
-        "7 pairs of 8 rows, 1 damaged image",
+        "7 examples of 8 rows, 1 damaged image",
         "5.jpg row 5",
         "4 different, 5 to 5 words",
         "trained values",

@@ -314,7 +314,7 @@ fn the_image_filter_of_a_spec_file_is_applied() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let all = spec(&filter.safety_checker);
-    assert!(all.contains("0 pairs of 5 rows, 5 flagged image"), "{all}");
+    assert!(all.contains("0 examples of 5 rows, 5 flagged image"), "{all}");
     assert!(spec(" ").contains("image_filter.safety_checker"));
 }
 

@@ -17,7 +17,7 @@ pub const RUNS: &str = "data/runs";
 pub struct LocalModels {
     /// Folder of models, each in a sub-folder of its name. A model can also be given as a path, or as the name of a
     /// run in data/runs.
-    #[arg(long, default_value = "models")]
+    #[arg(long, env = "MODELS", default_value = "models")]
     pub models: PathBuf,
     /// Folder with the parts that a model's own folder lacks; default: the base that the model names.
     #[arg(long)]

@@ -154,7 +154,7 @@ impl ReadReport {
 
 impl fmt::Display for ReadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} pairs of {} rows", self.pairs, self.rows)?;
+        write!(f, "{} examples of {} rows", self.pairs, self.rows)?;
         for (reason, count) in &self.dropped {
             write!(f, ", {count} {}", reason.label())?;
         }
