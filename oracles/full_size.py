@@ -1,7 +1,9 @@
 """Writes a Stable Diffusion of full size with random weights in diffusers layout, to measure memory and time without the published
 weights. Not a fixture: 2 GB in f16, 7 GB for SDXL.
 
-    python oracles/full_size.py FOLDER [--kind sd15|sdxl] [--pixels N]
+    python oracles/full_size.py FOLDER [--kind sd15|sdxl|clip] [--pixels N]
+
+`clip` is OpenAI's ViT-L/14 in transformers' layout, without a pipeline.
 """
 
 import argparse
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "crates" / "diffusion" / "tests" / "fixtures"
@@ -68,6 +70,18 @@ def vit_l():
     return CLIPTextModel(CLIPTextConfig(**config, projection_dim=768))
 
 
+def clip():
+    text = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
+    vision = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "patch_size": 14,
+    }
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=768))
+
+
 def vit_big_g():
     config = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32}
     return CLIPTextModelWithProjection(CLIPTextConfig(**config, projection_dim=1280, hidden_act="gelu"))
@@ -83,10 +97,14 @@ def tokenizer(folder, **settings):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kind", choices=["sd15", "sdxl"], default="sd15")
+    parser.add_argument("--kind", choices=["sd15", "sdxl", "clip"], default="sd15")
     parser.add_argument("--pixels", type=int)
     arguments = parser.parse_args()
     folder, is_sdxl = arguments.folder, arguments.kind == "sdxl"
+    if arguments.kind == "clip":
+        drawn(clip).save_pretrained(folder)
+        tokenizer(folder)
+        return
     pixels = arguments.pixels or (1024 if is_sdxl else 512)
     torch.manual_seed(0)
     parts = {

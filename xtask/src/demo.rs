@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: builds everything, starts the site and submits the demo's jobs.
 
-use crate::deployment::{self, Deployment};
+use crate::deployment::{self, Build, Deployment};
 use crate::frontend::{self, Profile};
 use crate::http::Client;
 use crate::steps::Steps;
@@ -32,9 +32,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let data = workspace.root.join("data");
     let mut steps = Steps::new();
     steps.run("frontend", || frontend::build(&workspace, Profile::Small))?;
-    steps.run("release build", || deployment::build(&workspace))?;
-    let mut demo = steps
-        .run("server", || Deployment::start(&workspace, &data, options.port, options.token.as_deref()))?;
+    steps.run("build", || deployment::build(&workspace, Build::Demo))?;
+    let mut demo = steps.run("server", || {
+        Deployment::start(&workspace, Build::Demo, &data, options.port, options.token.as_deref())
+    })?;
     steps.run("worker", || demo.start_worker(&workspace, &data))?;
     let mut pending = steps.run("jobs", || {
         let mut pending = unsubmitted(&workspace.root, &mut demo.client)?;

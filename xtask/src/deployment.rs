@@ -1,4 +1,4 @@
-//! A release server and one worker on this machine, with a shared data folder.
+//! A server and one worker on this machine, with a shared data folder.
 
 use crate::background::Background;
 use crate::http::Client;
@@ -14,35 +14,63 @@ use std::time::{Duration, Instant};
 /// How long the server may take to become ready, with a cold disk and the first migration.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// The profile that the programs are compiled with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Build {
+    /// For production and measurements.
+    Release,
+    /// Arithmetic as fast as in a release, everything else compiled quickly: the first start of the demo.
+    Demo,
+}
+
+impl Build {
+    /// The name of the profile and of its folder.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Demo => "demo",
+        }
+    }
+}
+
 /// The running programs. Dropping it stops them.
 pub(crate) struct Deployment {
     // Fields drop in this order: the worker stops first and can still report to the database and save its state.
     worker: Option<Background>,
     server: Background,
+    build: Build,
     pub(crate) client: Client,
 }
 
-/// Builds the server and the trainer in release mode.
-pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    build_with(workspace, &[])
+/// Builds the server and the trainer.
+pub(crate) fn build(workspace: &Workspace, build: Build) -> Result<()> {
+    build_with(workspace, build, &[])
 }
 
 /// The same with further packages.
-pub(crate) fn build_with(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+pub(crate) fn build_with(workspace: &Workspace, build: Build, packages: &[&str]) -> Result<()> {
     let packages = ["server", "trainer"].iter().chain(packages).flat_map(|package| ["-p", package]);
-    process::run(cargo().current_dir(&workspace.root).args(["build", "--release"]).args(packages))
+    let mut command = cargo();
+    command.current_dir(&workspace.root).args(["build", "--profile", build.profile()]).args(packages);
+    process::run(&mut command)
 }
 
 impl Deployment {
     /// Starts the server with the data folder `data` and waits until it is ready.
-    pub(crate) fn start(workspace: &Workspace, data: &Path, port: u16, token: Option<&str>) -> Result<Self> {
+    pub(crate) fn start(
+        workspace: &Workspace,
+        build: Build,
+        data: &Path,
+        port: u16,
+        token: Option<&str>,
+    ) -> Result<Self> {
         let address = format!("127.0.0.1:{port}");
         ensure!(
             std::net::TcpStream::connect(&address).is_err(),
             "{address} is in use: stop the program that listens there, or choose another port with --port"
         );
         fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
-        let mut command = program(workspace, data, "diff-contrast-server");
+        let mut command = program(workspace, build, data, "diff-contrast-server");
         command
             .env("ADDRESS", &address)
             .env("SITE", workspace.target.join("site"))
@@ -54,6 +82,7 @@ impl Deployment {
         let mut started = Self {
             worker: None,
             server: Background::start("server", &mut command, &data.join("server.log"))?,
+            build,
             client,
         };
         started.wait_until_ready()?;
@@ -62,7 +91,7 @@ impl Deployment {
 
     /// Starts the worker, which claims jobs from the server's database.
     pub(crate) fn start_worker(&mut self, workspace: &Workspace, data: &Path) -> Result<()> {
-        let mut command = program(workspace, data, "diff-contrast-trainer");
+        let mut command = program(workspace, self.build, data, "diff-contrast-trainer");
         self.worker = Some(Background::start("worker", command.arg("worker"), &data.join("worker.log"))?);
         Ok(())
     }
@@ -92,9 +121,9 @@ impl Deployment {
     }
 }
 
-/// A release program with the folders it uses in its environment.
-fn program(workspace: &Workspace, data: &Path, name: &str) -> Command {
-    let mut command = Command::new(workspace.target.join("release").join(name));
+/// A program with the folders it uses in its environment.
+fn program(workspace: &Workspace, build: Build, data: &Path, name: &str) -> Command {
+    let mut command = Command::new(workspace.target.join(build.profile()).join(name));
     command
         .current_dir(&workspace.root)
         .env("DATABASE_URL", format!("sqlite://{}", data.join("diff-contrast.db").display()))

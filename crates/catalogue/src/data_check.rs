@@ -2,7 +2,7 @@
 
 use crate::dataset::{generated, shapes_set};
 use anyhow::{Context, Result};
-use datasets::decode::decode;
+use datasets::decode::decode_pair;
 use datasets::error::ReadError;
 use datasets::pair::{PreferencePair, Row};
 use datasets::rows::Pairs;
@@ -12,7 +12,7 @@ use domain::data::DataSpec;
 use domain::data_check::{
     DataReport, LISTED, Listed, PromptLengths, RepeatedPrompt, SizeCount, WinsAndLosses,
 };
-use domain::dataset::{Dropped, Reason, Source};
+use domain::dataset::{Dropped, Source};
 use domain::prepare::PrepareSpec;
 use domain::problem::Problems;
 use domain::train::TrainSpec;
@@ -185,16 +185,7 @@ struct Decoded {
 
 impl Decoded {
     fn new(pair: PreferencePair) -> Result<Self, Dropped> {
-        let image = |name: &str, bytes: &[u8]| {
-            decode(bytes).map_err(|problem| Dropped {
-                reason: Reason::DamagedImage,
-                source: pair.source.clone(),
-                rows: 1,
-                detail: format!("the {name} {problem}"),
-            })
-        };
-        let winner = image("winner", &pair.winner)?;
-        let loser = pair.loser.as_ref().map(|loser| image("loser", loser)).transpose()?;
+        let (winner, loser) = decode_pair(&pair)?;
         let look_same = loser.as_ref().is_some_and(|loser| looks_same(&winner, loser));
         let of = |bytes: &[u8]| sha256::of_bytes(bytes);
         let sha256 = [of(&pair.winner), pair.loser.as_deref().map(of).unwrap_or_default()];

@@ -1,5 +1,7 @@
 //! Decoding of image files from untrusted sources, with bounds on dimensions and memory.
 
+use crate::pair::PreferencePair;
+use domain::dataset::{Dropped, Reason};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
@@ -41,6 +43,24 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
     image.apply_orientation(orientation);
     Ok(if image.color().has_alpha() { over_white(&image) } else { image.into_rgb8() })
+}
+
+/// Decodes winner and loser of a pair.
+///
+/// # Errors
+/// Returns the pair as a dropped row if an image cannot be decoded.
+pub fn decode_pair(pair: &PreferencePair) -> Result<(RgbImage, Option<RgbImage>), Dropped> {
+    let image = |name: &str, bytes: &[u8]| {
+        decode(bytes).map_err(|problem| Dropped {
+            reason: Reason::DamagedImage,
+            source: pair.source.clone(),
+            rows: 1,
+            detail: format!("the {name} {problem}"),
+        })
+    };
+    let winner = image("winner", &pair.winner)?;
+    let loser = pair.loser.as_ref().map(|loser| image("loser", loser)).transpose()?;
+    Ok((winner, loser))
 }
 
 /// Bytes of an image file and its decoded pixels, by the dimensions in its header, which count up to the bounds of

@@ -19,8 +19,7 @@ use training::recipes::callbacks::Callbacks;
 use training::recipes::run_paths::RunPaths;
 use training::recipes::train::train;
 
-/// Relative tolerances. CPUs with other vector units sum in another order; runs without AVX-512 stayed within a tenth
-/// of these.
+/// Relative tolerances: CPUs with other vector units sum in another order.
 const LOSS_TOLERANCE: f64 = 1e-4;
 const NORM_TOLERANCE: f64 = 2e-3;
 

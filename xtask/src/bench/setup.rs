@@ -2,7 +2,7 @@
 
 use super::options::{Options, Task};
 use super::python;
-use crate::deployment;
+use crate::deployment::{self, Build};
 use crate::steps::Steps;
 use crate::workspace::Workspace;
 use anyhow::Result;
@@ -34,7 +34,9 @@ impl Setup {
             None => {
                 // Together with what `demo` builds: built alone, its dependencies have fewer features and would be
                 // compiled again.
-                steps.run("release build", || deployment::build_with(&workspace, &["benchmark"]))?;
+                steps.run("release build", || {
+                    deployment::build_with(&workspace, Build::Release, &["benchmark"])
+                })?;
                 workspace.target.join("release/diff-contrast-benchmark")
             }
         };

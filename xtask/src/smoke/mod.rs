@@ -9,7 +9,7 @@ mod round;
 mod training;
 mod wait;
 
-use crate::deployment::{self, Deployment};
+use crate::deployment::{self, Build, Deployment};
 use crate::frontend::{self, Profile};
 use crate::http::Client;
 use crate::system;
@@ -36,10 +36,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let workspace = Workspace::find()?;
     frontend::build(&workspace, Profile::Small)?;
-    deployment::build(&workspace)?;
+    deployment::build(&workspace, Build::Release)?;
     let data = workspace.target.join(format!("smoke-{}", std::process::id()));
     let mut deployment =
-        Deployment::start(&workspace, &data, system::free_port()?, options.token.as_deref())?;
+        Deployment::start(&workspace, Build::Release, &data, system::free_port()?, options.token.as_deref())?;
     deployment.start_worker(&workspace, &data)?;
     let code = round(&mut deployment.client);
     drop(deployment);

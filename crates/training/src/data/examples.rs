@@ -3,11 +3,11 @@
 use super::example::Example;
 use super::sets;
 use anyhow::{Result, bail};
-use datasets::decode::{decode, decoded_bytes};
+use datasets::decode::{decode_pair, decoded_bytes};
 use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, ShapesSet};
-use domain::dataset::{Dropped, ReadReport, Reason};
+use domain::dataset::{Dropped, ReadReport};
 use rayon::prelude::*;
 
 /// Size of the decoded images after which a portion ends, in bytes. It bounds the memory of large images; a shard of
@@ -130,15 +130,6 @@ impl Examples {
 
 /// Decodes a pair.
 fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
-    let image = |name: &str, bytes: &[u8]| {
-        decode(bytes).map_err(|problem| Dropped {
-            reason: Reason::DamagedImage,
-            source: pair.source.clone(),
-            rows: 1,
-            detail: format!("the {name} {problem}"),
-        })
-    };
-    let winner = image("winner", &pair.winner)?;
-    let loser = pair.loser.as_ref().map(|loser| image("loser", loser)).transpose()?;
+    let (winner, loser) = decode_pair(&pair)?;
     Ok(Example { row, caption: pair.prompt, winner, loser, source: pair.source })
 }
