@@ -124,9 +124,7 @@ fn captioned_images_are_read_in_all_three_layouts() {
             "csv",
             &[(
                 "metadata.csv",
-                concat!(
-                    "text,file_name\na cat,1.png\n\"a dog, \"\"sitting\"\"\",deep/2.jpg\nx,gone.png\nx,/etc/hostname\n",
-                ),
+                "text,file_name\na cat,1.png\n\"a dog, \"\"sitting\"\"\",deep/2.jpg\nx,gone.png\nx,/etc/hostname\n",
             )],
         ),
         (

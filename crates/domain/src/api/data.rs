@@ -53,6 +53,9 @@ pub struct DatasetPairs {
 
 /// A set to check.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({
+    "spec": "base = \"shapes\"\n[data]\nsource = \"images\"\nfolder = \"data/datasets/photos\"\n"
+})))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataCheckRequest {
