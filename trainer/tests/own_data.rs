@@ -191,6 +191,49 @@ fn a_missing_clip_is_refused_with_the_line_to_add() {
 }
 
 #[test]
+fn what_cannot_be_encoded_or_evaluated_is_refused_before_the_work() {
+    let scene = Scene::new();
+    scene.write("prepare.toml", format!("base = 'small'\nout = 'prepared'\n{PHOTOS}"));
+    let refusal = scene.run(&["prepare", "prepare.toml"]).expect_err("no CLIP");
+    assert!(
+        refusal.contains("add clip = \"openai/clip-vit-large-patch14\"") && refusal.contains("clip = false"),
+        "{refusal}"
+    );
+    assert!(!scene.at("prepared").exists());
+    scene.write("prepare.toml", format!("base = 'small'\nout = 'prepared'\nclip = false\n{PHOTOS}"));
+    scene.run(&["prepare", "prepare.toml"]).expect("prepared");
+    let prepared = "data = { source = 'prepared', folder = 'prepared' }\n";
+    scene.train("sft", &format!("objective = {{ kind = 'sft' }}\n{prepared}")).expect("trained");
+    let text = scene.run(&["data", "check", "sft.toml"]).expect("the set that was prepared is checked");
+    assert!(text.contains("7 examples of 8 rows"), "{text}");
+
+    scene.write("spec.toml", format!(
+        "name = 'x'\nbase = 'small'\nsteps = 2\nbatch_size = 2\nlearning_rate = {{ rate = 1e-5 }}\n{CONTRAST}{WITH_LOSERS}"
+    ));
+    let text = scene.run(&["data", "check", "spec.toml"]).expect("checked");
+    assert!(text.contains("warning: The run would be refused: clip:"), "{text}");
+
+    for (scorer, missing) in [
+        ("clip = 'photos'", "is not a CLIP"),
+        (
+            "[[rewards]]\nmetric = 'pick_score'\nweights = 'nowhere'\nvocabulary = 'clip-small'",
+            "nowhere does not exist",
+        ),
+    ] {
+        scene.write(
+            "evaluate.toml",
+            format!(
+                "models = ['small']\nsteps = 2\nprompts = {{ source = 'list', prompts = ['a'] }}\n{scorer}\n"
+            ),
+        );
+        let refusal = scene.run(&["evaluate", "evaluate.toml"]).expect_err("no scorer");
+        assert!(refusal.contains(missing), "{refusal}");
+        assert!(!scene.at("data/evaluations/evaluate/images").exists(), "images were drawn");
+        fs::remove_dir_all(scene.at("data/evaluations")).expect("removed");
+    }
+}
+
+#[test]
 fn data_check_reports_the_set_and_the_run() {
     let scene = Scene::new();
     let spec = format!(

@@ -1,7 +1,8 @@
 //! `data check`: reads a set as training does, without encoding it, and reports what it holds.
 
-use crate::dataset::{generated, shapes_set};
-use anyhow::{Context, Result};
+use crate::clip::require_clip;
+use crate::dataset::{Dataset, generated, shapes_set};
+use anyhow::{Context, Result, bail};
 use datasets::decode::decode_pair;
 use datasets::error::ReadError;
 use datasets::pair::{PreferencePair, Row};
@@ -115,7 +116,7 @@ pub fn jpeg(sheet: &RgbImage) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a set, at most `at_most` examples of it. With a `base`, compares sizes and prompts with what it takes. `progress`
+/// Reads a set, at most `at_most` examples of it; of a prepared set, the set that was encoded. With a `base`, compares sizes and prompts with what it takes. `progress`
 /// receives the number of examples read; its error stops the check.
 ///
 /// # Errors
@@ -126,6 +127,12 @@ pub fn check_data(
     at_most: u64,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<DataCheck> {
+    if let DataSpec::Prepared(prepared) = spec {
+        return match Dataset::of_folder(Path::new(&prepared.folder)) {
+            Dataset::Prepared(manifest) => check_data(&manifest.data, base, at_most, progress),
+            _ => bail!("data.folder: {} is not a set that prepare has finished", prepared.folder),
+        };
+    }
     let mut pairs = open(spec)?;
     let training_size = base.map(|base| base.defaults()).transpose()?.map(|(of, _)| (of.width, of.height));
     let mut check = Check { training_size, ..Check::default() };
@@ -306,6 +313,15 @@ impl Check {
             longest: at(words.len().saturating_sub(1)),
             cut,
         })
+    }
+}
+
+impl Subject {
+    /// What keeps the run from starting, in sentences.
+    #[must_use]
+    pub fn obstacles(&self, base: &PartFolders) -> Vec<String> {
+        let refused = self.run.as_ref().and_then(|run| require_clip(run, base).err());
+        refused.map(|problems| format!("The run would be refused: {problems}.")).into_iter().collect()
     }
 }
 

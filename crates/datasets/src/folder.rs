@@ -2,7 +2,9 @@
 //! kohya's scripts.
 
 use crate::error::ReadError;
-use crate::image_files::{IMAGES, add_ending, below, entries, is_image, read_caption, read_image};
+use crate::image_files::{
+    IMAGES, add_ending, below, entries, is_image, read_caption, read_image, require_folder,
+};
 use crate::images;
 use crate::json_lines::{Lines, count_lines};
 use crate::pair::{PreferencePair, Row, Rows};
@@ -46,6 +48,7 @@ pub(crate) fn open(folder: &Path) -> Result<Rows, ReadError> {
             lines.map(move |line| line.map(|(line, source)| read_line(&folder, &line, source))),
         ));
     }
+    require_folder(folder)?;
     if folder.join("w").is_dir() && folder.join("l").is_dir() {
         return Ok(Box::new(read_two_folders(folder.to_owned())?));
     }

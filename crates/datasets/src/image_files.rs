@@ -33,6 +33,17 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(found)
 }
 
+/// Checks that a set's folder exists.
+///
+/// # Errors
+/// Says that it does not.
+pub(crate) fn require_folder(folder: &Path) -> Result<(), ReadError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(ReadError::format(folder, "no such folder: a relative path counts from the working folder"))
+}
+
 /// The files and folders in a folder.
 ///
 /// # Errors
@@ -88,7 +99,7 @@ pub(crate) fn read_caption(file: &Path) -> Result<String, String> {
 }
 
 fn read(file: &Path, largest: u64) -> Result<Bytes, (Reason, String)> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = file.display();
     let missing = |error: std::io::Error| (Reason::MissingImage, format!("{name}: {error}"));
     let metadata = fs::metadata(file).map_err(missing)?;
     if !metadata.is_file() {

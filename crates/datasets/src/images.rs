@@ -3,7 +3,7 @@
 //! in a folder of their own, numbered by row.
 
 use crate::error::ReadError;
-use crate::image_files::{add_ending, below, files, is_image, read_caption, read_image};
+use crate::image_files::{add_ending, below, files, is_image, read_caption, read_image, require_folder};
 use crate::json_lines::{Lines, count_lines};
 use crate::pair::{PreferencePair, Row, Rows};
 use domain::data::ImagesSpec;
@@ -97,6 +97,7 @@ pub fn loser_name(row: u64) -> String {
 }
 
 fn checked(folder: &Path) -> Result<Layout, ReadError> {
+    require_folder(folder)?;
     layout(folder).ok_or_else(|| {
         let problem = format!(
             "has no captioned images: add {JSON_LIST} with lines {{\"file_name\": .., \"text\": ..}}, or a .txt file \
@@ -149,11 +150,21 @@ fn read_csv(list: &Path) -> Result<Vec<Captioned>, ReadError> {
     };
     let (Some(image), Some(text)) = (column(&["file_name", "image"]), column(&["text", "caption", "prompt"]))
     else {
-        return Err(ReadError::format(list, "lacks the columns file_name and text: add a header line"));
+        let found = headers.iter().collect::<Vec<_>>().join(", ");
+        let problem = format!("has the columns {found:?}, and needs file_name and text, separated by commas");
+        return Err(ReadError::format(list, problem));
     };
     let file = list.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let captioned = |(row, record): (u64, Result<csv::StringRecord, csv::Error>)| {
         let outcome = record.map_err(|error| (Reason::WrongType, error.to_string())).and_then(|record| {
+            if record.len() > headers.len() {
+                let detail = format!(
+                    "has {} cells, and the header has {}: quote captions that contain commas",
+                    record.len(),
+                    headers.len()
+                );
+                return Err((Reason::WrongType, detail));
+            }
             let cell = |at: usize| record.get(at).map(str::to_owned);
             let missing = || (Reason::WrongType, "the line has too few columns".to_owned());
             Ok((cell(image).ok_or_else(missing)?, cell(text).ok_or_else(missing)?))

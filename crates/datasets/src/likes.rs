@@ -2,7 +2,7 @@
 //! image wins against a disliked one.
 
 use crate::error::ReadError;
-use crate::image_files::{below, read_image};
+use crate::image_files::{below, read_image, require_folder};
 use crate::json_lines::{Lines, count_lines};
 use crate::pair::{PreferencePair, Row, Rows};
 use domain::dataset::{Reason, Source};
@@ -43,6 +43,7 @@ pub(crate) fn is_set(folder: &Path) -> bool {
 /// # Errors
 /// Fails if the list is missing or cannot be read.
 pub(crate) fn open(folder: &Path) -> Result<Rows, ReadError> {
+    require_folder(folder)?;
     let list = folder.join(LIST);
     if !list.is_file() {
         let problem = format!(

@@ -218,6 +218,19 @@ fn a_set_of_another_kind_says_which_source_reads_it() {
     write(scratch.path(), "1.txt", b"a cat");
     let problem = read(&DataSpec::Folder(spec(scratch.path()))).expect_err("no losers").to_string();
     assert!(problem.contains("source = \"images\""), "{problem}");
+    for source in
+        [DataSpec::Images(images(Path::new("nowhere"))), DataSpec::Likes(spec(Path::new("nowhere")))]
+    {
+        let problem = read(&source).expect_err("no folder").to_string();
+        assert!(problem.contains("no such folder"), "{problem}");
+    }
+    let commas = tempfile::tempdir().expect("a folder");
+    write(commas.path(), "metadata.csv", b"file_name,text\n1.png,a cat, on a mat\n");
+    let (pairs, report) = read(&DataSpec::Images(images(commas.path()))).expect("readable");
+    assert!(
+        pairs.is_empty() && report.named[0].detail.contains("quote captions that contain commas"),
+        "{report:?}"
+    );
     let empty = tempfile::tempdir().expect("a folder");
     let problem = read(&DataSpec::Images(images(empty.path()))).expect_err("no images").to_string();
     assert!(problem.contains("metadata.jsonl") && problem.contains(".txt"), "{problem}");

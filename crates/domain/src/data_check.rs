@@ -133,3 +133,11 @@ pub struct CostEstimate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_bytes: Option<u64>,
 }
+
+/// A number of bytes for people, in GB or MB with three digits.
+#[must_use]
+pub fn size_text(bytes: u64) -> String {
+    let (value, unit) = if bytes >= 1_000_000_000 { (1e9, "GB") } else { (1e6, "MB") };
+    let value = bytes as f64 / value;
+    if value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.2} {unit}") }
+}

@@ -5,12 +5,15 @@ use crate::components::note::FailureNote;
 use crate::format::number;
 use crate::pages::layout::Head;
 use domain::api::DataCheckResponse;
-use domain::data_check::{CostEstimate, DataReport, Listed};
+use domain::data_check::{CostEstimate, DataReport, Listed, size_text};
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 
+/// Sizes of images that are listed.
+const SHOWN_SIZES: usize = 4;
+
 /// Shown in the empty form.
-const EXAMPLE: &str = "base = \"shapes\"\n\n[data]\nsource = \"images\"\nfolder = \"data/datasets/photos\"\n";
+const EXAMPLE: &str = "base = \"shapes\"\n\n[data]\nsource = \"images\"\nfolder = \"data/sets/photos\"\n";
 
 #[component]
 pub(crate) fn DataCheck() -> impl IntoView {
@@ -53,14 +56,14 @@ fn report(checked: DataCheckResponse) -> impl IntoView {
     view! {
         <section aria-labelledby="report">
             <h2 id="report">"Report"</h2>
-            {has_warnings.then(|| view! { <div class="note"><ul class="plain">{warnings}</ul></div> })}
+            {has_warnings.then(|| view! { <div class="note bad"><ul class="inside">{warnings}</ul></div> })}
             <dl class="facts">{facts(&report)}</dl>
             {dropped(&report)}
             {repeated(&report)}
         </section>
         <section aria-labelledby="sheet">
             <h2 id="sheet">"First examples"</h2>
-            <p class="soft">"Two examples per row; the winner is on the left of its loser."</p>
+            <p class="soft">"Two examples per row, in the order of the set. A loser is on the right of its winner."</p>
             <img class="sheet" src=contact_sheet alt="The first examples of the set, with winner and loser side by side" />
         </section>
     }
@@ -68,12 +71,15 @@ fn report(checked: DataCheckResponse) -> impl IntoView {
 
 fn facts(report: &DataReport) -> impl IntoView + use<> {
     let prompts = &report.prompts;
-    let sizes: Vec<String> = report
+    let mut sizes: Vec<String> = report
         .sizes
         .iter()
-        .take(4)
+        .take(SHOWN_SIZES)
         .map(|size| format!("{} of {} × {}", size.images, size.width, size.height))
         .collect();
+    if report.sizes.len() > SHOWN_SIZES {
+        sizes.push(format!("{} other sizes", report.sizes.len() - SHOWN_SIZES));
+    }
     let read = if report.is_partial { ", the set goes on" } else { "" };
     let mut facts = vec![
         ("Source", report.source.clone()),
@@ -101,11 +107,10 @@ fn facts(report: &DataReport) -> impl IntoView + use<> {
 }
 
 fn cost_facts(cost: &CostEstimate) -> Vec<(&'static str, String)> {
-    let gigabytes = |bytes: u64| format!("{} GB", number(bytes as f64 / 1e9));
     let mut facts = vec![
         ("Trained values", cost.trained.to_string()),
-        ("Memory without activations", gigabytes(cost.memory_bytes)),
-        ("Encoded set on disk", gigabytes(cost.encoded_bytes)),
+        ("Memory without activations", size_text(cost.memory_bytes)),
+        ("Encoded set on disk", size_text(cost.encoded_bytes)),
     ];
     if let Some(seconds) = cost.seconds {
         let minutes =

@@ -73,6 +73,7 @@ fn run(
     images_per_second: Option<f64>,
 ) -> anyhow::Result<(DataReport, Vec<u8>)> {
     let DataCheck { mut report, sheet } = check_data(&subject.data, base, MAX_EXAMPLES, &mut |_| Ok(()))?;
+    report.warnings.extend(base.map(|base| subject.obstacles(base)).unwrap_or_default());
     if let (Some(run), Some(base)) = (&subject.run, base) {
         let mut cost = estimate(run, base, report.rows.pairs, report.prompts.different)?;
         cost.seconds = images_per_second.map(|speed| cost.images as f64 / speed);

@@ -182,7 +182,7 @@ async fn a_set_is_checked_before_a_run() {
         check(&folder(outside)).await.refuses(422, "data.folder");
     }
     for (spec, part) in [
-        (folder("nowhere"), "metadata.jsonl"),
+        (folder("nowhere"), "no such folder"),
         ("[data]\nsource = 'votes'\n".to_owned(), "nothing to check"),
         ("steps = ".to_owned(), "line 1"),
         (run.replace("beta = 500.0", "beta = -1.0"), "objective.beta"),

@@ -107,7 +107,11 @@ impl ImportCommand {
             let base = base.as_ref().filter(|_| self.unet_only);
             verify(folder, base.map(|base| base.folder.as_path()))
         })?;
-        println!("{}: imported; a running server lists it after a restart", out.display());
+        println!(
+            "{}: imported; a running server lists it after `register {}` or a restart",
+            out.display(),
+            self.name
+        );
         let folders = PartFolders::new(&out, base.as_ref().map(|base| base.folder.as_path()));
         if folders.part(CLIP).is_err() {
             println!(

@@ -5,7 +5,9 @@ use anyhow::{Context, Result, ensure};
 use catalogue::local_models::LocalModels;
 use clap::Args;
 use diffusion::device::DeviceName;
+use diffusion::layout::CLIP;
 use domain::prepare::{Manifest, PrepareSpec};
+use domain::train::PAPER_CLIP;
 use hub::HubSettings;
 use process::progress::Progress;
 use process::stop_signal::StopSignal;
@@ -34,6 +36,12 @@ impl PrepareCommand {
         let spec = read_spec(&self.config, "prepare", PrepareSpec::validate)?;
         let folders = self.models.model(&spec.base).context("base")?;
         let folders = with_clip(folders, spec.clip.name(), &self.models.models, &self.hub)?;
+        ensure!(
+            !spec.clip.is_wanted() || folders.part(CLIP).is_ok(),
+            "clip: the base {:?} has no CLIP, and diff_contrast and rpo need its features: add clip = \"{PAPER_CLIP}\" (the \
+             paper's), or clip = false for other objectives",
+            spec.base
+        );
         let stop = StopSignal::listen()?;
         let data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let (out, device) = (Path::new(&spec.out), self.device.open()?);

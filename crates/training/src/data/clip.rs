@@ -24,7 +24,10 @@ pub fn with_clip(
     let folder = match find_clip(models, name).map_err(Error::msg).context("clip")? {
         ClipSource::Folder(folder) => folder,
         ClipSource::Repository(name) => {
-            let snapshot = Hub::new(hub)?.snapshot(RepoType::Model, &name, "main").context("clip")?;
+            let snapshot = Hub::new(hub)?.snapshot(RepoType::Model, &name, "main");
+            let snapshot = snapshot.with_context(|| {
+                format!("clip: there is no folder {name:?}, so it is a repository of the hub")
+            })?;
             clip_files(&snapshot.names, &mut |file| snapshot.fetch(file))
                 .with_context(|| format!("clip: {name}"))?;
             snapshot.folder

@@ -10,7 +10,7 @@ use clap::Args;
 use diffusion::device::DeviceName;
 use diffusion::part_folders::PartFolders;
 use domain::data::DataSpec;
-use domain::data_check::{CostEstimate, DataReport};
+use domain::data_check::{CostEstimate, DataReport, size_text};
 use domain::train::TrainSpec;
 use files::write_atomically;
 use hub::HubSettings;
@@ -48,7 +48,8 @@ impl CheckCommand {
         let text = std::fs::read_to_string(&self.config)
             .with_context(|| format!("cannot read {}", self.config.display()))?;
         let subject = Subject::parse(&text);
-        let Subject { data, base, run } = subject.with_context(|| self.config.display().to_string())?;
+        let subject = subject.with_context(|| self.config.display().to_string())?;
+        let Subject { data, base, run } = subject.clone();
         ensure!(
             run.is_some() || !self.measure,
             "--measure computes steps of a run, and {} has no objective: name a train spec",
@@ -66,6 +67,7 @@ impl CheckCommand {
         })?;
         bar.finish();
         let DataCheck { mut report, sheet } = check;
+        report.warnings.extend(base.as_ref().map(|base| subject.obstacles(base)).unwrap_or_default());
         if let (Some(run), Some(base)) = (&run, base) {
             report.cost = Some(self.cost(run, base, &data, &report)?);
         }
@@ -99,6 +101,9 @@ impl CheckCommand {
     }
 }
 
+/// Sizes of images that are printed.
+const SHOWN_SIZES: usize = 6;
+
 fn print(report: &DataReport) {
     println!(
         "{}: {}{}",
@@ -110,9 +115,14 @@ fn print(report: &DataReport) {
         println!("  {dropped}");
     }
     println!("examples with a loser: {} of {}", report.with_loser, report.rows.pairs);
-    let sizes =
-        report.sizes.iter().take(6).map(|of| format!("{} of {} x {}", of.images, of.width, of.height));
-    println!("images: {}", sizes.collect::<Vec<_>>().join(", "));
+    let sizes = report
+        .sizes
+        .iter()
+        .take(SHOWN_SIZES)
+        .map(|of| format!("{} of {} x {}", of.images, of.width, of.height));
+    let others = report.sizes.len().saturating_sub(SHOWN_SIZES);
+    let others = if others == 0 { String::new() } else { format!(", and {others} other sizes") };
+    println!("images: {}{others}", sizes.collect::<Vec<_>>().join(", "));
     let prompts = &report.prompts;
     println!(
         "prompts: {} different, {} to {} words, median {}",
@@ -133,19 +143,18 @@ fn print(report: &DataReport) {
 }
 
 fn print_cost(cost: &CostEstimate) {
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     println!(
-        "run: {} trained values, {:.2} GB of memory without activations, {:.2} GB of encoded set on disk",
+        "run: {} trained values, {} of memory without activations, {} of encoded set on disk",
         cost.trained,
-        gigabytes(cost.memory_bytes),
-        gigabytes(cost.encoded_bytes)
+        size_text(cost.memory_bytes),
+        size_text(cost.encoded_bytes)
     );
     if let (Some(seconds), Some(bytes)) = (cost.seconds, cost.measured_bytes) {
         println!(
-            "measured: {:.2} s per step, {:.0} min for all steps, {:.2} GB at most",
+            "measured: {:.2} s per step, {:.0} min for all steps, {} at most",
             seconds / f64::from(cost.steps.max(1)),
             seconds / 60.0,
-            gigabytes(bytes)
+            size_text(bytes)
         );
     }
 }

@@ -1,13 +1,14 @@
 //! The scorers of an evaluation: CLIP, the rule of the bundled world, and reward models.
 
 use super::prompts::Task;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
 use domain::evaluate::{Metric, RewardSpec};
 use evaluation::cache::CachedReward;
 use evaluation::clip::Clip;
+use evaluation::clip::files::ClipFiles;
 use evaluation::preprocess::PillowImage as ScoredImage;
 use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use image::RgbImage;
@@ -60,9 +61,26 @@ impl Judges {
         Ok(Self { clip, rewards: rewards.iter().map(open).collect::<Result<_>>()? })
     }
 
+    /// Checks that the files of all scorers exist, before hours are spent on images.
+    ///
+    /// # Errors
+    /// Names the scorer and the file that is missing.
+    pub(super) fn check_files(folders: &PartFolders, rewards: &[RewardSpec]) -> Result<()> {
+        if let Ok(folder) = folders.part(CLIP) {
+            ClipFiles::locate(&folder).context("clip")?;
+        }
+        for spec in rewards {
+            let paths = [Some(&spec.weights), spec.vocabulary.as_ref(), spec.backbone.as_ref()];
+            for path in paths.into_iter().flatten() {
+                ensure!(Path::new(path).exists(), "rewards: {}: {path} does not exist", spec.metric.as_str());
+            }
+        }
+        Ok(())
+    }
+
     /// What the numbers of each metric are, for the report.
     pub(super) fn statements(&self) -> BTreeMap<Metric, String> {
-        let by_clip = "cosine of image and prompt by the baseline's CLIP, neither scaled nor clamped; not comparable with \
+        let by_clip = "cosine of image and prompt by the CLIP that the spec names, else the baseline's own; neither scaled nor clamped; not comparable with \
                        the scores of other networks";
         let by_rule =
             "1 if the image shows the shape and colour of the prompt by the bundled world's rule, 0 if not";

@@ -67,6 +67,8 @@ pub fn evaluate(
         format!("baseline: {:?} is not among the models: add it, or name one of them", spec.baseline())
     })?;
 
+    Judges::check_files(&baseline.folders, &spec.rewards)?;
+
     let total = contestants.len() * tasks.len();
     for (model, contestant) in contestants.iter().enumerate() {
         let mut progress = |drawn: usize| progress(model * tasks.len() + drawn, total);
