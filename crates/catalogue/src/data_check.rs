@@ -370,7 +370,7 @@ fn thumbnail(image: &RgbImage) -> RgbImage {
 
 /// Examples in two columns, each with its images side by side.
 fn sheet(examples: &[Vec<RgbImage>]) -> RgbImage {
-    const GAP: u32 = 8;
+    const GAP: u32 = 24;
     let per_example = examples.iter().map(Vec::len).max().unwrap_or(0) as u32;
     let (column, row) = (per_example * SHEET_SIDE + GAP, SHEET_SIDE + GAP);
     let rows = examples.len().div_ceil(2) as u32;
