@@ -336,7 +336,7 @@ fn NoPair(models: Vec<String>, drawing: RwSignal<Option<Drawing>>) -> impl IntoV
             None => view! {
                 <Empty title="No pairs left to judge">
                     <p>
-                        "You have judged every pair of images that exists for these models. "
+                        "There is no pair of images of these models that you have not judged. "
                         <a href=more>"Draw images of more prompts"</a>", or see the "
                         <a href="/leaderboard">"leaderboard"</a>"."
                     </p>

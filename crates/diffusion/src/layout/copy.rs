@@ -1,14 +1,16 @@
 //! Copying parts of a model to another folder.
 
 use super::part::{number_of_values, open_part};
+use crate::config;
 use crate::part_folders::PartFolders;
 use crate::weights::{Stem, save_streamed};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use files::write_atomically;
+use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Copies a part: its config unchanged, and its weights to one file in `dtype` under current names, one tensor at a time.
+/// Copies a part: its config, and its weights to one file in `dtype` under current names, one tensor at a time.
 /// `report` gets the number of values that are done and their total, and may stop with an error.
 ///
 /// # Errors
@@ -22,7 +24,7 @@ pub fn copy_part(
     report: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<()> {
     let (stored, shapes) = open_part(from, part, stem)?;
-    copy_config(from, to)?;
+    copy_config(from, to, dtype)?;
     let total = number_of_values(&shapes);
     let mut done = 0;
     save_streamed(&shapes, dtype, &to.join(&stem.names()[0]), &mut |name, shape| {
@@ -40,15 +42,30 @@ pub fn copy_part(
 pub fn write_fused_unet(folders: &PartFolders, to: &Path, dtype: DType) -> Result<()> {
     let from = folders.part("unet")?;
     let (_, weights) = folders.unet(&Device::Cpu)?;
-    copy_config(&from, to)?;
+    copy_config(&from, to, dtype)?;
     let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
     save_streamed(&shapes, dtype, &to.join(&Stem::NETWORK.names()[0]), &mut |name, _| {
         Ok(weights[name].to_dtype(dtype)?)
     })
 }
 
-fn copy_config(from: &Path, to: &Path) -> Result<()> {
-    let config = from.join("config.json");
-    let bytes = std::fs::read(&config).map_err(|e| Error::file(&config, e))?;
+/// Copies a part's config. A type of weights that it states becomes the type that is written: transformers loads the
+/// weights as what their config says, and networks of different types do not work together.
+fn copy_config(from: &Path, to: &Path, dtype: DType) -> Result<()> {
+    let file = from.join("config.json");
+    let mut bytes = std::fs::read(&file).map_err(|e| Error::file(&file, e))?;
+    let mut config: Map<String, Value> = config::read(&file)?;
+    let name = if dtype == DType::F16 { "float16" } else { "float32" };
+    let mut is_other = false;
+    for key in ["dtype", "torch_dtype"] {
+        if let Some(stated) = config.get_mut(key).filter(|stated| **stated != name) {
+            *stated = name.into();
+            is_other = true;
+        }
+    }
+    if is_other {
+        bytes = serde_json::to_vec_pretty(&config)
+            .map_err(|error| Error::format(&file, format!("cannot be written: {error}")))?;
+    }
     Ok(write_atomically(&to.join("config.json"), &bytes)?)
 }
