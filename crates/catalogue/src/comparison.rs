@@ -19,18 +19,18 @@ use store::StoreError;
 /// A model whose images are judged.
 #[derive(Clone, Debug)]
 pub struct Contender {
-    /// Its row.
+    /// The model's row in the database.
     pub model: Model,
-    /// Its folders.
+    /// The folders of its parts.
     pub folders: PartFolders,
-    /// Its default settings.
+    /// The settings that it draws with by default.
     pub defaults: Defaults,
 }
 
 /// An evaluation that draws the images of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparisonPlan {
-    /// The evaluation.
+    /// The spec to enqueue.
     pub spec: EvaluateSpec,
     /// Images of it that do not exist yet, of all models together.
     pub missing: usize,
@@ -61,8 +61,8 @@ impl Catalogue {
             return Err(unequal_sizes(first, other).into());
         }
         let prompts = self.comparison_prompts(contenders, request).await?;
-        let Defaults { width, height, steps, guidance_scale, sampler } = first.defaults;
-        let settings = prompts.settings.unwrap_or(Settings { width, height, steps, guidance_scale, sampler });
+        let settings =
+            prompts.settings.unwrap_or_else(|| images::settings(&first.defaults, None, None, None));
         let mut spec = EvaluateSpec::of("", prompts.spec);
         spec.models = contenders.iter().map(|contender| contender.model.name.clone()).collect();
         spec.seed = prompts.seed;

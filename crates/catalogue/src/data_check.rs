@@ -40,23 +40,23 @@ const SHEET_SIDE: u32 = 160;
 /// Share of dropped rows above which the report warns.
 const MANY: f64 = 0.1;
 
-/// A report, and a sheet of the first examples: winners on the left, losers beside them.
+/// The outcome of a check.
 #[derive(Debug)]
 pub struct DataCheck {
-    /// The report.
+    /// What the set holds.
     pub report: DataReport,
-    /// The contact sheet.
+    /// The first examples: winners, and losers beside them.
     pub sheet: RgbImage,
 }
 
 /// A set to check, with the model and the run that it is for, as far as they are known.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The set.
+    /// The set to check.
     pub data: DataSpec,
     /// Name of the base.
     pub base: Option<String>,
-    /// The run.
+    /// The training spec, if there is one.
     pub run: Option<TrainSpec>,
 }
 
@@ -96,6 +96,13 @@ impl Subject {
         problems.into_result()?;
         Ok(Self { data, base, run: None })
     }
+
+    /// What keeps the run from starting, in sentences.
+    #[must_use]
+    pub fn obstacles(&self, base: &PartFolders) -> Vec<String> {
+        let refused = self.run.as_ref().and_then(|run| require_clip(run, base).err());
+        refused.map(|problems| format!("The run would be refused: {problems}.")).into_iter().collect()
+    }
 }
 
 /// A job's spec has a `kind`, which the file of a command does not.
@@ -116,8 +123,9 @@ pub fn jpeg(sheet: &RgbImage) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a set, at most `at_most` examples of it; of a prepared set, the set that was encoded. With a `base`, compares sizes and prompts with what it takes. `progress`
-/// receives the number of examples read; its error stops the check.
+/// Reads a set, at most `at_most` examples of it; of a prepared set, the set that was encoded. With a `base`, compares
+/// sizes and prompts with what the base takes. `progress` receives the number of examples read; its error stops the
+/// check.
 ///
 /// # Errors
 /// Fails if the set is not in files or cannot be read, or if `progress` fails.
@@ -313,15 +321,6 @@ impl Check {
             longest: at(words.len().saturating_sub(1)),
             cut,
         })
-    }
-}
-
-impl Subject {
-    /// What keeps the run from starting, in sentences.
-    #[must_use]
-    pub fn obstacles(&self, base: &PartFolders) -> Vec<String> {
-        let refused = self.run.as_ref().and_then(|run| require_clip(run, base).err());
-        refused.map(|problems| format!("The run would be refused: {problems}.")).into_iter().collect()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::samplers;
 use anyhow::{Context, Result};
 use diffusion::pipeline::{Defaults, Settings};
 use domain::id::{ImageId, ModelId, RunId};
-use domain::image::{GenerationParams, Image, Purpose};
+use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use image::{ImageFormat, RgbImage};
 use process::ambient;
 use std::io::Cursor;
@@ -65,16 +65,27 @@ pub fn params(settings: &Settings, prompt: &str, seed: u64) -> GenerationParams 
     }
 }
 
-/// The settings of a run's sample images: the defaults of the model that it starts from.
+/// The settings of a spec, with the model's defaults where it has none.
 #[must_use]
-pub fn sample_settings(defaults: &Defaults) -> Settings {
+pub fn settings(
+    defaults: &Defaults,
+    steps: Option<u32>,
+    guidance_scale: Option<f64>,
+    sampler: Option<Sampler>,
+) -> Settings {
     Settings {
         width: defaults.width,
         height: defaults.height,
-        steps: defaults.steps,
-        guidance_scale: defaults.guidance_scale,
-        sampler: defaults.sampler,
+        steps: steps.unwrap_or(defaults.steps),
+        guidance_scale: guidance_scale.unwrap_or(defaults.guidance_scale),
+        sampler: sampler.map_or(defaults.sampler, samplers::kind),
     }
+}
+
+/// The settings of a run's sample images: the defaults of the model that it starts from.
+#[must_use]
+pub fn sample_settings(defaults: &Defaults) -> Settings {
+    settings(defaults, None, None, None)
 }
 
 /// An image as a PNG file without metadata.

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// The folder in which `train` puts each run under its name by default.
 pub const RUNS: &str = "data/runs";
 
+/// Longest chain of bases that are registered or copied with a model. A longer one is a cycle.
+pub(crate) const MAX_BASES: usize = 32;
+
 /// Where commands find models by name.
 #[derive(Args, Clone, Debug)]
 pub struct LocalModels {

@@ -174,6 +174,11 @@ pub fn weights_sha256(folders: &PartFolders) -> Result<String> {
     Ok(sha256::of_files(weights.iter().map(PathBuf::as_path))?)
 }
 
+/// Whether a folder is a model with these weights.
+pub(crate) fn has_weights(folder: &Path, sha256: &str) -> bool {
+    weights_sha256(&PartFolders::new(folder, None)).is_ok_and(|found| found == sha256)
+}
+
 /// The first paragraph of the model card; empty without a card.
 fn description(folder: &Path) -> String {
     let card = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();

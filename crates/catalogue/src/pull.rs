@@ -1,14 +1,13 @@
 //! Runs and models of the database, copied into folders in which the terminal's commands find them by name. Reads and
 //! copies files on the calling thread: it is for commands, not for the server.
 
-use crate::local_models::{LocalModels, RUNS, read_spec};
+use crate::local_models::{LocalModels, MAX_BASES, RUNS, read_spec};
 use crate::models::Catalogue;
-use crate::models_folder::weights_sha256;
+use crate::models_folder::has_weights;
 use crate::run_manifest::RunManifest;
 use crate::{metrics_file, run_folder};
 use anyhow::{Context, Result, bail, ensure};
 use diffusion::layout::{MODEL_INDEX, ORIGIN, Origin};
-use diffusion::part_folders::PartFolders;
 use domain::id::RunId;
 use domain::image::Image;
 use domain::job::JobState;
@@ -18,9 +17,6 @@ use domain::train::TrainSpec;
 use files::{copy_atomically, copy_folder, write_atomically, write_folder_atomically};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-/// Longest chain of bases that are copied too. A longer one is a cycle.
-const MAX_BASES: usize = 32;
 
 /// Copies runs and models to this machine.
 #[derive(Clone, Copy, Debug)]
@@ -248,8 +244,7 @@ impl Puller<'_> {
         Ok(Some(name))
     }
 
-    /// Copies a base into the folder of its name beside `out`, unless it is there. That may be a model of the models
-    /// folder too.
+    /// Copies a base into the folder of its name beside `out`, unless that folder has its weights.
     async fn beside(&self, out: &Path, base: &Model, depth: usize) -> Result<()> {
         let folder = out.parent().unwrap_or(Path::new("")).join(&base.name);
         if has_weights(&folder, &base.sha256) {
@@ -264,8 +259,4 @@ impl Puller<'_> {
         ensure!(depth < MAX_BASES, "the bases of this model form a cycle");
         Box::pin(self.model(base, &folder, depth + 1)).await
     }
-}
-
-fn has_weights(folder: &Path, sha256: &str) -> bool {
-    weights_sha256(&PartFolders::new(folder, None)).is_ok_and(|found| found == sha256)
 }

@@ -1,6 +1,6 @@
-//! Preference pairs and captioned images in files: Pick-a-Pic's parquet, plain folders and WebDataset's tar shards. The crate reads and
-//! writes files without tensors or a database. Images stay encoded until a caller decodes them, sets are streamed, and
-//! a row that cannot be used is counted and reported instead of ending the run.
+//! Preference pairs and captioned images in files: Pick-a-Pic's parquet, plain folders and WebDataset's tar shards. The
+//! crate reads and writes files without tensors or a database. Images stay encoded until a caller decodes them, sets
+//! are streamed, and a row that cannot be used is counted and reported instead of ending the run.
 
 pub mod decode;
 pub mod error;

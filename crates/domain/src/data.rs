@@ -1,8 +1,8 @@
 //! The sets of preference pairs that a run can train on.
 
 use crate::Timestamp;
-use crate::image::Sampler;
-use crate::limits::{MAX_DENOISING_STEPS, MAX_GUIDANCE_SCALE, MAX_SEED};
+use crate::image::{Sampler, validate_sampling};
+use crate::limits::MAX_SEED;
 use crate::name::is_repository;
 use crate::preference::Question;
 use crate::problem::Problems;
@@ -168,16 +168,7 @@ pub struct DrawnLosersSpec {
 impl DrawnLosersSpec {
     fn validate(&self, p: &mut Problems) {
         p.require(self.seed <= MAX_SEED / 2, "data.losers.seed", format!("use 0 to {}", MAX_SEED / 2));
-        p.require(
-            self.steps.is_none_or(|steps| (1..=MAX_DENOISING_STEPS).contains(&steps)),
-            "data.losers.steps",
-            format!("use 1 to {MAX_DENOISING_STEPS}"),
-        );
-        p.require(
-            self.guidance_scale.is_none_or(|scale| (0.0..=MAX_GUIDANCE_SCALE).contains(&scale)),
-            "data.losers.guidance_scale",
-            format!("use 0 to {MAX_GUIDANCE_SCALE}"),
-        );
+        validate_sampling(self.steps, self.guidance_scale, "data.losers.", p);
     }
 }
 

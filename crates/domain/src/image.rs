@@ -226,6 +226,25 @@ pub struct Image {
     pub created_at: Timestamp,
 }
 
+/// Adds a problem for each optional sampling setting that is out of range. `prefix` precedes the names of the fields.
+pub(crate) fn validate_sampling(
+    steps: Option<u32>,
+    guidance_scale: Option<f64>,
+    prefix: &str,
+    p: &mut Problems,
+) {
+    p.require(
+        steps.is_none_or(|steps| (1..=MAX_DENOISING_STEPS).contains(&steps)),
+        format!("{prefix}steps"),
+        format!("use 1 to {MAX_DENOISING_STEPS}"),
+    );
+    p.require(
+        guidance_scale.is_none_or(|scale| (0.0..=MAX_GUIDANCE_SCALE).contains(&scale)),
+        format!("{prefix}guidance_scale"),
+        format!("use 0 to {MAX_GUIDANCE_SCALE}"),
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::Sampler;

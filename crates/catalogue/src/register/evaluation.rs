@@ -23,7 +23,7 @@ pub struct Evaluation<'a> {
     pub folder: &'a Path,
     /// The spec, whose models are those of `models` in the same order.
     pub spec: &'a EvaluateSpec,
-    /// The models.
+    /// The evaluated models.
     pub models: Vec<EvaluatedModel>,
 }
 
@@ -72,8 +72,7 @@ impl Manifest {
 }
 
 impl Registrar<'_> {
-    /// Registers a finished evaluation, and first those of its models that have no row. Returns the job as which it is
-    /// listed.
+    /// Registers a finished evaluation, and first those of its models that have no row. Returns its job.
     ///
     /// # Errors
     /// As [`Registrar::register`]; also fails if a file of the evaluation cannot be read.

@@ -10,9 +10,9 @@ mod run;
 
 pub use evaluation::{EvaluatedModel, Evaluation};
 
-use crate::local_models::LocalModels;
+use crate::local_models::{LocalModels, MAX_BASES};
 use crate::models::Catalogue;
-use crate::models_folder::weights_sha256;
+use crate::models_folder::{has_weights, weights_sha256};
 use crate::run_folder;
 use crate::run_manifest::RunManifest;
 use anyhow::{Context, Result, bail, ensure};
@@ -24,9 +24,6 @@ use std::path::Path;
 
 /// The worker that jobs name which were done in a terminal.
 pub const TERMINAL: &str = "terminal";
-
-/// Longest chain of bases that are registered first. A longer one is a cycle.
-const MAX_BASES: usize = 32;
 
 /// Registers folders of this machine.
 #[derive(Clone, Copy, Debug)]
@@ -135,18 +132,15 @@ impl Registrar<'_> {
 /// Copies a model's folder to its place in the artifact store, and checks the copy. A copy without a row may stay from
 /// an attempt that was killed; it is replaced if its weights differ.
 fn copy_model(from: &Path, to: &Path, sha256: &str) -> Result<()> {
-    let is_complete = |folder: &Path| {
-        weights_sha256(&PartFolders::new(folder, None)).is_ok_and(|of_copy| of_copy == sha256)
-    };
     if to.exists() {
-        if is_complete(to) {
+        if has_weights(to, sha256) {
             return Ok(());
         }
         std::fs::remove_dir_all(to).with_context(|| format!("cannot replace {}", to.display()))?;
     }
     files::write_folder_atomically(to, |part| {
         files::copy_folder(from, part)?;
-        ensure!(is_complete(part), "{} changed while it was copied: try again", from.display());
+        ensure!(has_weights(part, sha256), "{} changed while it was copied: try again", from.display());
         Ok(())
     })
 }

@@ -8,6 +8,6 @@ mod stored;
 
 pub use named_tensors::{Variables, Weights, values};
 pub use parameters::{Init, Parameters, Scope, parameter_shapes};
-pub use part_files::{PartFiles, Stem};
+pub use part_files::{PartFiles, Stem, shard_names};
 pub use save::{save, save_streamed};
 pub use stored::StoredWeights;

@@ -82,19 +82,8 @@ impl PartFiles {
 
     fn of_index(origin: PathBuf) -> Result<Self> {
         let Index { weight_map } = config::read(&origin)?;
+        let names = shards_of(&weight_map).map_err(|problem| Error::format(&origin, problem))?;
         let folder = origin.parent().unwrap_or(Path::new("."));
-        let mut names: Vec<&String> = weight_map.values().collect();
-        names.sort();
-        names.dedup();
-        if names.is_empty() {
-            return Err(Error::format(&origin, "weight_map: lists no shards"));
-        }
-        if let Some(name) =
-            names.iter().find(|name| Path::new(name.as_str()).file_name() != Some(name.as_ref()))
-        {
-            let problem = format!("weight_map: {name:?} is not a file name in the same folder");
-            return Err(Error::format(&origin, problem));
-        }
         let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         let missing: Vec<&str> = names
             .iter()
@@ -128,6 +117,31 @@ impl PartFiles {
     #[must_use]
     pub fn origin(&self) -> &Path {
         &self.origin
+    }
+}
+
+/// The names of the shards that an index lists, each once, sorted. They are in the index's folder.
+///
+/// # Errors
+/// Fails if the file is not an index, or if it lists no shard or one in another folder.
+pub fn shard_names(index: &Path) -> Result<Vec<String>> {
+    let Index { weight_map } = config::read(index)?;
+    let names = shards_of(&weight_map).map_err(|problem| Error::format(index, problem))?;
+    Ok(names.into_iter().cloned().collect())
+}
+
+fn shards_of(weight_map: &BTreeMap<String, String>) -> std::result::Result<Vec<&String>, String> {
+    let mut names: Vec<&String> = weight_map.values().collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        return Err("weight_map: lists no shards".to_owned());
+    }
+    let leaves =
+        |name: &&&String| name.contains('\\') || Path::new(name.as_str()).file_name() != Some(name.as_ref());
+    match names.iter().find(leaves) {
+        Some(name) => Err(format!("weight_map: {name:?} is not a file name in the same folder")),
+        None => Ok(names),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::metric::Metric;
 use super::prompts::PromptSpec;
-use crate::image::Sampler;
-use crate::limits::{MAX_DENOISING_STEPS, MAX_GUIDANCE_SCALE, MAX_MODELS, MAX_PROMPTS, MAX_SEED};
+use crate::image::{Sampler, validate_sampling};
+use crate::limits::{MAX_MODELS, MAX_PROMPTS, MAX_SEED};
 use crate::name::{OUTSIDE_WORKING_FOLDER, is_below_working_folder};
 use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
@@ -177,20 +177,7 @@ impl EvaluateSpec {
         // Image i uses seed + i, and every seed must stay below the bound.
         let max_seed = MAX_SEED - u64::from(MAX_PROMPTS);
         p.require(self.seed <= max_seed, "seed", format!("use 0 to {max_seed}"));
-        if let Some(steps) = self.steps {
-            p.require(
-                (1..=MAX_DENOISING_STEPS).contains(&steps),
-                "steps",
-                format!("use 1 to {MAX_DENOISING_STEPS}"),
-            );
-        }
-        if let Some(scale) = self.guidance_scale {
-            p.require(
-                (0.0..=MAX_GUIDANCE_SCALE).contains(&scale),
-                "guidance_scale",
-                format!("use 0 to {MAX_GUIDANCE_SCALE}"),
-            );
-        }
+        validate_sampling(self.steps, self.guidance_scale, "", &mut p);
         for (i, reward) in self.rewards.iter().enumerate() {
             let is_repeated = self.rewards[..i].iter().any(|other| other.metric == reward.metric);
             reward.validate(&format!("rewards.{i}"), is_repeated, &mut p);

@@ -4,10 +4,10 @@ use anyhow::{Context, Error, Result};
 use catalogue::clip::{ClipSource, find_clip};
 use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
+use diffusion::weights::shard_names;
 use evaluation::clip::files::ClipFiles;
 use hub::{Hub, HubSettings, RepoType};
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The folders of a model with the CLIP of a spec; unchanged if the spec names none.
@@ -36,12 +36,6 @@ pub fn with_clip(
     Ok(folders.with_part(CLIP, folder))
 }
 
-/// The index of weights that are split into shards.
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
-
 /// The files of a CLIP among `names`: names, and paths as `locate` returns them.
 ///
 /// # Errors
@@ -54,10 +48,7 @@ pub fn clip_files(
     for name in ClipFiles::among(names).map_err(Error::msg)? {
         let path = locate(&name)?;
         if name.contains(".index.") {
-            let text = std::fs::read_to_string(&path)?;
-            let index: ShardIndex =
-                serde_json::from_str(&text).with_context(|| format!("{name} is not an index of shards"))?;
-            for shard in index.weight_map.into_values().collect::<BTreeSet<_>>() {
+            for shard in shard_names(&path)? {
                 let path = locate(&shard)?;
                 found.push((shard, path));
             }

@@ -4,12 +4,11 @@ use super::folder_lock::lock;
 use super::key::{model_key, set_key};
 use anyhow::{Context, Result};
 use candle_core::Device;
-use catalogue::images::png;
-use catalogue::samplers;
+use catalogue::images::{png, settings};
 use datasets::images::loser_name;
 use datasets::rows::Pairs;
 use diffusion::part_folders::PartFolders;
-use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use diffusion::pipeline::{Prompt, TextToImage};
 use domain::data::{DataSpec, DrawnLosersSpec, ImagesSpec};
 use files::{sha256, write_atomically};
 use std::collections::BTreeMap;
@@ -79,7 +78,8 @@ fn draw(
             missing.push((row.source.row, row.prompt));
         }
     }
-    let settings = settings(losers, base)?;
+    let (defaults, _) = base.defaults()?;
+    let settings = settings(&defaults, losers.steps, losers.guidance_scale, losers.sampler);
     let pipeline = TextToImage::open(base, device)?;
     let mut done = total - missing.len();
     for batch in missing.chunks(BATCH) {
@@ -110,16 +110,4 @@ fn draw(
     }
     report(total, total.max(1))?;
     Ok(write_atomically(&folder.join(FINISHED), &serde_json::to_vec_pretty(losers)?)?)
-}
-
-/// The settings of a spec, with the model's defaults where it has none.
-fn settings(losers: &DrawnLosersSpec, base: &PartFolders) -> Result<Settings> {
-    let (defaults, _) = base.defaults()?;
-    Ok(Settings {
-        width: defaults.width,
-        height: defaults.height,
-        steps: losers.steps.unwrap_or(defaults.steps),
-        guidance_scale: losers.guidance_scale.unwrap_or(defaults.guidance_scale),
-        sampler: losers.sampler.map_or(defaults.sampler, samplers::kind),
-    })
 }

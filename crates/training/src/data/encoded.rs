@@ -251,12 +251,22 @@ impl EncodedSet {
     pub fn caption_texts(&self, indices: &[u32]) -> Result<Vec<String>> {
         let text = |&index: &u32| {
             let (shard, row) = self.caption_row(index)?;
-            let list = shard.with(TensorName::Captions)?.bytes(TensorName::Captions)?;
-            let list: Vec<String> =
-                serde_json::from_slice(list).context("the encoded set's list of captions is not valid")?;
+            let list = shard.captions()?;
             list.get(row).cloned().context("the encoded set's list of captions is too short")
         };
         indices.iter().map(text).collect()
+    }
+
+    /// The different captions of each shard, in the order of the examples and without the empty one.
+    ///
+    /// # Errors
+    /// Fails if a list of captions is damaged.
+    pub fn captions(&self) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.captions()?.into_iter().filter(|caption| !caption.is_empty()));
+        }
+        Ok(all)
     }
 
     /// An example's shard, and the row of its caption in that shard.
@@ -277,6 +287,12 @@ impl EncodedSet {
 }
 
 impl ShardFiles {
+    /// The shard's captions; the empty one has row 0.
+    fn captions(&self) -> Result<Vec<String>> {
+        let list = self.with(TensorName::Captions)?.bytes(TensorName::Captions)?;
+        serde_json::from_slice(list).context("the encoded set's list of captions is not valid")
+    }
+
     /// The file with a tensor.
     fn with(&self, name: TensorName) -> Result<&Shard> {
         let found = self.files.iter().find(|file| file.has(name));

@@ -3,11 +3,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use diffusion::layout::{MODEL_INDEX, PARTS, SCHEDULE};
-use diffusion::weights::Stem;
+use diffusion::weights::{Stem, shard_names};
 use files::copy_atomically;
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which parts and which weights to copy.
@@ -54,12 +52,6 @@ const REQUIRED_FILES: [&str; 7] = [
     SCHEDULE,
     MODEL_INDEX,
 ];
-
-/// The index of weights that are split into shards: each tensor's file.
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
 
 /// Copies the selected files among `names` into a folder. `locate` returns the path of a file on this machine, which
 /// it downloads if need be.
@@ -131,12 +123,8 @@ fn copy_weights(
     if !name.ends_with(".json") {
         return Ok(());
     }
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let index: ShardIndex =
-        serde_json::from_str(&text).with_context(|| format!("{prefix}{name} is not an index of shards"))?;
-    let shards: BTreeSet<&String> = index.weight_map.values().collect();
+    let shards = shard_names(&path).with_context(|| format!("{prefix}{name} is not an index of shards"))?;
     for shard in shards {
-        ensure!(!shard.contains(['/', '\\']), "{prefix}{name}: the shard {shard:?} is not a file beside it");
         ensure!(
             names.contains(&format!("{prefix}{shard}")),
             "{prefix}{name}: the shard {shard} does not exist"

@@ -80,7 +80,8 @@ impl Judges {
 
     /// What the numbers of each metric are, for the report.
     pub(super) fn statements(&self) -> BTreeMap<Metric, String> {
-        let by_clip = "cosine of image and prompt by the CLIP that the spec names, else the baseline's own; neither scaled nor clamped; not comparable with \
+        let by_clip = "cosine of image and prompt by the CLIP that the spec names, else the baseline's own; neither scaled nor \
+                       clamped; not comparable with \
                        the scores of other networks";
         let by_rule =
             "1 if the image shows the shape and colour of the prompt by the bundled world's rule, 0 if not";

@@ -22,11 +22,11 @@ pub use store::EvaluationStore;
 use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
+use catalogue::images;
 use catalogue::world::require_world;
-use catalogue::{images, samplers};
 use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
-use diffusion::pipeline::{Defaults, Prompt, Settings, TextToImage};
+use diffusion::pipeline::{Prompt, TextToImage};
 use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
 use domain::image::GenerationParams;
 use evaluation::fid::open_image;
@@ -114,7 +114,8 @@ fn draw(
     device: &Device,
     progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<bool> {
-    let settings = settings(spec, &contestant.folders.defaults()?.0);
+    let (defaults, _) = contestant.folders.defaults()?;
+    let settings = images::settings(&defaults, spec.steps, spec.guidance_scale, spec.sampler);
     let params: Vec<GenerationParams> = tasks
         .iter()
         .zip(spec.seed..)
@@ -143,17 +144,6 @@ fn draw(
 
 fn prompt(params: &GenerationParams) -> Prompt {
     Prompt { prompt: params.prompt.clone(), negative_prompt: None, seed: params.seed }
-}
-
-/// The settings of a spec, with the model's defaults where it has none.
-fn settings(spec: &EvaluateSpec, defaults: &Defaults) -> Settings {
-    Settings {
-        width: defaults.width,
-        height: defaults.height,
-        steps: spec.steps.unwrap_or(defaults.steps),
-        guidance_scale: spec.guidance_scale.unwrap_or(defaults.guidance_scale),
-        sampler: spec.sampler.map_or(defaults.sampler, samplers::kind),
-    }
 }
 
 /// Scores of all images of a model, a batch at a time.

@@ -118,9 +118,8 @@ fn captions(data: &DataSpec, at_most: usize) -> Result<Vec<Task>> {
     }
     match data {
         DataSpec::Prepared(prepared) => {
-            let set = EncodedSet::prepared(Path::new(&prepared.folder))?;
-            for index in 0..u32::try_from(set.len()).context("the set is too large")? {
-                if set.caption_texts(&[index])?.iter().any(|caption| add(caption, &mut tasks)) {
+            for caption in EncodedSet::prepared(Path::new(&prepared.folder))?.captions()? {
+                if add(&caption, &mut tasks) {
                     break;
                 }
             }
