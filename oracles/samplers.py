@@ -21,6 +21,7 @@ from diffusers.schedulers import (
     scheduling_euler_ancestral_discrete,
     scheduling_lcm,
 )
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from diffusion import FIXTURES, normal, save, write_json
 
@@ -57,6 +58,11 @@ def exact(scheduler):
     ends = config.beta_start ** (1 / root), config.beta_end ** (1 / root)
     betas = torch.linspace(*ends, config.num_train_timesteps, dtype=torch.float64) ** root
     levels = torch.cumprod(1 - betas, dim=0)
+    if config.get("rescale_betas_zero_snr"):
+        levels = torch.cumprod(1 - rescale_zero_terminal_snr(betas), dim=0)
+        # Samplers that divide by the last level have a small number there, the others 0.
+        levels[-1] = scheduler.alphas_cumprod[-1].double()
+        assert levels[-1] in (0, 2**-24)
     assert torch.allclose(levels, scheduler.alphas_cumprod.double(), rtol=2e-6)
     scheduler.alphas_cumprod = levels
     if hasattr(scheduler, "final_alpha_cumprod"):
@@ -81,20 +87,23 @@ def followed(scheduler, steps, start, outputs, fresh):
 
 
 def sequences():
-    """Rows of every sampler for several numbers of steps; the tensors of a case are named NUMBER.STEPS."""
+    """Rows of every sampler for several numbers of steps; the tensors of a case are named NUMBER.STEPS.
+
+    Those with zero terminal signal-to-noise ratio (Lin et al. 2023) are named zero.NUMBER.STEPS.
+    """
     outputs = normal(80, LONGEST + 1, *SHAPE).float()
     start = normal(81, *SHAPE).float()
     fresh = normal(84, LONGEST, *SHAPE).float()
     tensors = {"predictions": outputs, "noise": start, "fresh_noise": fresh}
-    cases = []
+    cases, zero = [], []
 
-    def case(name, made, settings, numbers_of_steps):
+    def case(name, made, settings, numbers_of_steps, cases=cases, prefix=""):
         config = SCHEDULE | settings
         written = {key: value for key, value in config.items() if value is not None}
         cases.append({"sampler": name, "config": {"_class_name": made.__name__} | written, "steps": numbers_of_steps})
         for steps in numbers_of_steps:
             rows = followed(exact(made(**config)), steps, start, outputs, fresh)
-            tensors[f"{len(cases) - 1}.{steps}"] = rows
+            tensors[f"{prefix}{len(cases) - 1}.{steps}"] = rows
 
     for name, made, settings, spacings in SAMPLERS:
         for prediction in PREDICTIONS:
@@ -103,7 +112,12 @@ def sequences():
         # The class's own spacing and prediction type, and another shape of betas.
         case(name, made, settings, [7, LONGEST])
         case(name, made, settings | {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}, [5])
+        if name != "pndm":  # Its class does not have the setting.
+            for spacing in spacings:
+                rescaled = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+                case(name, made, settings | spacing | rescaled, [1, 4, 7, 20], zero, "zero.")
     write_json(FOLDER / "cases.json", cases)
+    write_json(FOLDER / "zero_snr.json", zero)
     return tensors
 
 
@@ -131,6 +145,10 @@ def noising():
         made = DDIMScheduler(beta_schedule=shape_of_betas, beta_start=start_end[0], beta_end=start_end[1])
         tensors[f"{shape_of_betas}.noised"] = made.add_noise(clean.float(), noise.float(), timesteps)
         tensors[f"{shape_of_betas}.velocity"] = made.get_velocity(clean.float(), noise.float(), timesteps)
+    made = exact(DDIMScheduler(**SCHEDULE, rescale_betas_zero_snr=True, prediction_type="v_prediction"))
+    tensors["zero.levels"] = made.alphas_cumprod
+    tensors["zero.noised"] = made.add_noise(clean.double(), noise.double(), timesteps)
+    tensors["zero.velocity"] = made.get_velocity(clean.double(), noise.double(), timesteps)
     return tensors
 
 

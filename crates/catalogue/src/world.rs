@@ -1,5 +1,6 @@
 //! Which models draw the bundled world: only their images can be judged by its rule, and only they know its prompts.
 
+use diffusion::config;
 use diffusion::part_folders::PartFolders;
 use domain::evaluate::PromptSpec;
 use domain::problem::Problems;
@@ -34,8 +35,7 @@ pub fn require_world(prompts: &PromptSpec, name: &str, folders: &PartFolders) ->
 }
 
 fn is_marked(folder: &Path) -> bool {
-    let text = std::fs::read_to_string(folder.join(FILE)).unwrap_or_default();
-    let config: Value = serde_json::from_str(&text).unwrap_or_default();
+    let config: Value = config::read(&folder.join(FILE)).unwrap_or_default();
     config[MARK.0] == MARK.1
 }
 

@@ -37,13 +37,21 @@ impl Schedule {
             other => return Err(Error::format(file, format!("beta_schedule: {other} is not supported"))),
         };
         let mut product = 1.0;
-        let alpha_bars = betas
+        let mut alpha_bars: Vec<f64> = betas
             .into_iter()
             .map(|beta| {
                 product *= 1.0 - beta;
                 product
             })
             .collect();
+        if config.ends_without_signal() {
+            if config.prediction_type == Prediction::Epsilon {
+                let problem = "rescale_betas_zero_snr: true needs prediction_type v_prediction: the last timestep has no signal, \
+                               and the noise of latents that are nothing but noise says nothing about the image";
+                return Err(Error::format(file, problem));
+            }
+            remove_last_signal(&mut alpha_bars);
+        }
         Ok(Self { alpha_bars, prediction: config.prediction_type, config })
     }
 
@@ -67,7 +75,7 @@ impl Schedule {
         self.alpha_bars[t]
     }
 
-    /// The signal-to-noise ratio at timestep t: abar_t / (1 - abar_t).
+    /// The signal-to-noise ratio at timestep t: abar_t / (1 - abar_t); 0 at the last timestep of rescaled betas.
     #[must_use]
     pub fn signal_to_noise(&self, t: usize) -> f64 {
         self.alpha_bars[t] / (1.0 - self.alpha_bars[t])
@@ -116,5 +124,13 @@ impl Schedule {
             Tensor::from_vec(values, (timesteps.len(), 1, 1, 1), like.device())?.to_dtype(like.dtype())
         };
         Ok((column(&|a| a)?, column(&|a| 1.0 - a)?))
+    }
+}
+
+/// Shifts and scales sqrt(abar) so that it is 0 at the last timestep and unchanged at the first (Lin et al. 2023, Algorithm 1).
+fn remove_last_signal(alpha_bars: &mut [f64]) {
+    let [first, last] = [alpha_bars.first(), alpha_bars.last()].map(|abar| abar.map_or(0.0, |abar| abar.sqrt()));
+    for abar in alpha_bars {
+        *abar = ((abar.sqrt() - last) * (first / (first - last))).powi(2);
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn read_spec<T: DeserializeOwned>(
 ) -> Result<T> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let spec: T =
-        toml::from_str(&text).with_context(|| format!("{} is not a valid {kind} spec", file.display()))?;
+        toml::from_str(text.trim_start_matches('\u{feff}')).with_context(|| format!("{} is not a valid {kind} spec", file.display()))?;
     validate(&spec).with_context(|| format!("{} has invalid values", file.display()))?;
     Ok(spec)
 }

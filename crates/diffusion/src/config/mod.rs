@@ -12,7 +12,7 @@ mod vae;
 
 pub use clip::{ClipConfig, ClipTextConfig, ClipVisionConfig};
 pub use controlnet::{ControlNetConfig, HintsConfig};
-pub use read::read;
+pub use read::{read, read_text};
 pub use schedule::{Prediction, ScheduleConfig, Spacing};
 pub use unet::{PerBlock, TransformerLayers, UnetConfig};
 pub use vae::VaeConfig;

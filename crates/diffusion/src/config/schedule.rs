@@ -31,6 +31,8 @@ pub struct ScheduleConfig {
     pub beta_end: f64,
     /// How beta is interpolated: `linear` or `scaled_linear`.
     pub beta_schedule: String,
+    /// Whether the betas are rescaled so that the last timestep has no signal (Lin et al. 2023, Algorithm 1).
+    pub rescale_betas_zero_snr: Option<bool>,
     /// The quantity that the UNet predicts.
     #[serde(default)]
     pub prediction_type: Prediction,
@@ -58,6 +60,12 @@ pub struct ScheduleConfig {
 }
 
 impl ScheduleConfig {
+    /// Whether the last timestep has no signal.
+    #[must_use]
+    pub fn ends_without_signal(&self) -> bool {
+        self.rescale_betas_zero_snr == Some(true)
+    }
+
     /// Reads a `scheduler_config.json`.
     ///
     /// # Errors

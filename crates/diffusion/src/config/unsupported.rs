@@ -47,7 +47,7 @@ pub(super) const VAE: &[Unsupported] = &[
 ];
 
 /// Settings of the noise schedule. Those of samplers are in `sampler/settings.rs`.
-pub(super) const SCHEDULE: &[Unsupported] = &[("rescale_betas_zero_snr", "false"), ("trained_betas", "null")];
+pub(super) const SCHEDULE: &[Unsupported] = &[("trained_betas", "null")];
 
 /// Checks that every setting, or every element of a list, has no effect.
 ///

@@ -7,7 +7,7 @@ use super::network::Network;
 use super::tensor_name::{LayerName, PEFT_PREFIX, TensorKind, TensorName};
 use crate::nn::{Factor, LowRank};
 use crate::weights::Weights;
-use crate::{Error, Result};
+use crate::{Error, Result, config};
 use candle_core::{DType, Device, Tensor};
 use files::write_atomically;
 use safetensors::SafeTensors;
@@ -44,7 +44,7 @@ pub fn open(file: &Path, networks: &BTreeMap<Network, Layers>) -> Result<BTreeMa
         None if tensors.keys().any(|name| name.starts_with(PEFT_PREFIX)) => {
             // PEFT stores alpha only in this file. Without it, the updates would be scaled wrongly.
             let settings = file.with_file_name(metadata::PEFT_FILE);
-            Some(std::fs::read_to_string(&settings).map_err(|e| Error::file(&settings, e))?)
+            Some(config::read_text(&settings)?)
         }
         entry => entry,
     };

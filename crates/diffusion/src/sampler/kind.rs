@@ -81,10 +81,7 @@ impl SamplerKind {
             "" => Ok(Self::Ddim),
             name if karras && name == Self::Dpmpp2mKarras.class() => Ok(Self::Dpmpp2mKarras),
             name => Self::ALL.into_iter().find(|kind| kind.class() == name).ok_or_else(|| {
-                let names = Self::names();
-                format!(
-                    "_class_name: {name} is not supported; set \"sampler\" in generation_config.json to one of {names}"
-                )
+                format!("_class_name: there is no sampler for {name}: choose {}", Self::choice(config))
             }),
         }
     }

@@ -45,17 +45,38 @@ impl SamplerKind {
     /// Checks that the sampler supports a model's settings.
     ///
     /// # Errors
-    /// Returns the first setting that it does not support, with an explanation.
+    /// Returns the first setting that it does not support, with an explanation and the samplers that support all settings.
     pub fn check(self, config: &ScheduleConfig) -> Result<(), String> {
+        self.find_problem(config)
+            .map_or(Ok(()), |problem| Err(format!("{problem}: choose another sampler, {}", Self::choice(config))))
+    }
+
+    /// Names of the samplers that support a model's settings, as the end of a sentence.
+    pub(super) fn choice(config: &ScheduleConfig) -> String {
+        let fits = Self::ALL.into_iter().filter(|kind| kind.find_problem(config).is_none());
+        let names: Vec<&str> = fits.map(Self::as_str).collect();
+        if names.is_empty() {
+            return "but none supports all settings of this file".to_owned();
+        }
+        format!(
+            "one of {} (`import --sampler NAME`, or \"sampler\" in generation_config.json)",
+            names.join(", ")
+        )
+    }
+
+    /// The first setting that the sampler does not support.
+    fn find_problem(self, config: &ScheduleConfig) -> Option<String> {
         let refuse = |field: &str, value: &dyn std::fmt::Display, supported: &str| {
-            Err(format!(
-                "{field}: {value} is not supported by {self}, only {supported}: choose another sampler"
-            ))
+            Some(format!("{field}: {value} is not supported by {self}, only {supported}"))
         };
         // If absent, it is false for the class that the file names, and irrelevant for a sampler used instead of that class.
         let prk = config.skip_prk_steps.map_or(config.class_name == self.class(), |skip| !skip);
         if self == Self::Pndm && prk {
             return refuse("skip_prk_steps", &false, "true");
+        }
+        // diffusers' class does not have the setting, and would denoise with levels that the network was not trained for.
+        if self == Self::Pndm && config.ends_without_signal() {
+            return refuse("rescale_betas_zero_snr", &true, "false");
         }
         for (field, classes, supported) in SETTINGS {
             let value = config.others.get(*field).unwrap_or(&Value::Null);
@@ -67,6 +88,6 @@ impl SamplerKind {
                 return refuse(field, value, supported[0]);
             }
         }
-        Ok(())
+        None
     }
 }

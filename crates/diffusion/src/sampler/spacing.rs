@@ -66,9 +66,19 @@ pub(super) fn solver_steps(
     Ok(SolverSteps { timesteps, levels: sigmas.into_iter().map(NoiseLevel::of_sigma).collect() })
 }
 
+/// abar of the last timestep of rescaled betas, where the ratio of noise to signal is infinite: diffusers' value in the
+/// samplers that compute with that ratio.
+const SMALLEST_ALPHA_BAR: f64 = 1.0 / 16_777_216.0;
+
+/// The ratio of signal to noise at a whole timestep, never 0.
+fn signal_to_noise(schedule: &Schedule, t: usize) -> f64 {
+    let alpha_bar = schedule.alpha_bar(t);
+    if alpha_bar > 0.0 { schedule.signal_to_noise(t) } else { SMALLEST_ALPHA_BAR / (1.0 - SMALLEST_ALPHA_BAR) }
+}
+
 /// The ratio of noise to signal at a timestep, linearly interpolated between whole timesteps.
 pub(super) fn sigma_at(schedule: &Schedule, timestep: f64) -> f64 {
-    let sigma = |t: usize| (1.0 / schedule.signal_to_noise(t)).sqrt();
+    let sigma = |t: usize| (1.0 / signal_to_noise(schedule, t)).sqrt();
     let (below, fraction) = (timestep.floor() as usize, timestep.fract());
     let above = (below + 1).min(schedule.timesteps() - 1);
     sigma(below) * (1.0 - fraction) + sigma(above) * fraction
@@ -76,7 +86,7 @@ pub(super) fn sigma_at(schedule: &Schedule, timestep: f64) -> f64 {
 
 /// The timestep with the ratio `sigma` of noise to signal, interpolated linearly in log sigma between whole timesteps.
 pub(super) fn timestep_at(schedule: &Schedule, sigma: f64) -> f64 {
-    let log_sigma = |t: usize| -0.5 * schedule.signal_to_noise(t).ln();
+    let log_sigma = |t: usize| -0.5 * signal_to_noise(schedule, t).ln();
     let target = sigma.ln();
     let below = (0..schedule.timesteps() - 1).rev().find(|&t| log_sigma(t) <= target).unwrap_or(0);
     let fraction = (log_sigma(below) - target) / (log_sigma(below) - log_sigma(below + 1));

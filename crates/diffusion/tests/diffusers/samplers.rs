@@ -36,15 +36,36 @@ fn timesteps(sampler: &Sampler) -> Vec<f32> {
 /// predictions and added noise, timesteps, network inputs and latents must be the same.
 #[test]
 fn steps_equal_diffusers() {
+    let worst = follow("cases.json", "", 4 * 2 * (3 * 10 + 4) + 14 * 3);
+    for (kind, (error, place)) in SamplerKind::ALL.iter().zip(&worst) {
+        eprintln!("{kind}: the worst step off by {error:.1e}");
+        assert!((1e-9..=1e-5).contains(error), "{place}: off by {error:e}");
+    }
+}
+
+/// With zero terminal signal-to-noise ratio (`rescale_betas_zero_snr`), whose last timestep has no signal, or hardly any.
+#[test]
+fn steps_without_signal_at_the_end_equal_diffusers() {
+    let worst = follow("zero_snr.json", "zero.", 4 * (3 * 8 + 4));
+    for (kind, (error, place)) in SamplerKind::ALL.iter().zip(&worst) {
+        eprintln!("{kind}: the worst step off by {error:.1e}");
+        // diffusers computes in f32, with a ratio of noise to signal of 4096.
+        let is_tested = *kind != SamplerKind::Pndm;
+        assert!(if is_tested { (1e-9..=2e-4).contains(error) } else { *error == 0.0 }, "{place}: off by {error:e}");
+    }
+}
+
+/// Follows the sequences of a file, whose tensors' names have a prefix; the worst error of each sampler, and where it is.
+fn follow(file: &str, prefix: &str, count: usize) -> Vec<(f64, String)> {
     let expected = Expected::read("samplers");
     let row =
         |tensor: &str, i: usize| expected.get(tensor).get(i).expect("a row").contiguous().expect("a row");
     let mut worst = vec![(0.0, String::new()); SamplerKind::ALL.len()];
     let mut sequences = 0;
-    for (number, (kind, schedule, numbers_of_steps)) in cases("cases.json").into_iter().enumerate() {
+    for (number, (kind, schedule, numbers_of_steps)) in cases(file).into_iter().enumerate() {
         assert_eq!(SamplerKind::of(schedule.config()), Ok(kind));
         for steps in numbers_of_steps {
-            let name = format!("{number}.{steps}");
+            let name = format!("{prefix}{number}.{steps}");
             let theirs =
                 |i: usize, from: usize, length: usize| row(&name, i).narrow(0, from, length).expect("a row");
             let sampler = Sampler::new(kind, &schedule, steps).expect("a sampler");
@@ -74,10 +95,44 @@ fn steps_equal_diffusers() {
             assert!(after_the_last.expect_err("no step is left").to_string().contains("done"));
         }
     }
-    assert_eq!(sequences, 4 * 2 * (3 * 10 + 4) + 14 * 3);
-    for (kind, (error, place)) in SamplerKind::ALL.iter().zip(&worst) {
-        eprintln!("{kind}: the worst step off by {error:.1e}");
-        assert!((1e-9..=1e-5).contains(error), "{place}: off by {error:e}");
+    assert_eq!(sequences, count);
+    worst
+}
+
+/// The levels of rescaled betas, noisy latents and velocities, those of the last timestep, which has no signal, included.
+#[test]
+fn rescaled_betas_equal_diffusers() {
+    let expected = Expected::read("samplers");
+    let zero = schedule(json!({ "rescale_betas_zero_snr": true, "prediction_type": "v_prediction" }));
+    let levels: Vec<f64> = expected.get("zero.levels").to_vec1().expect("levels");
+    for (t, theirs) in levels.iter().enumerate() {
+        let ours = zero.alpha_bar(t);
+        assert!((ours - theirs).abs() <= 1e-9 * theirs, "{ours} instead of {theirs} at {t}");
+    }
+    assert_eq!((zero.alpha_bar(999), zero.signal_to_noise(999)), (0.0, 0.0));
+    let plain = schedule(json!({ "rescale_betas_zero_snr": false, "prediction_type": "v_prediction" }));
+    assert!((plain.alpha_bar(0) - zero.alpha_bar(0)).abs() < 1e-12);
+    let at: Vec<i64> = expected.get("noised_at").to_vec1().expect("timesteps");
+    let at: Vec<usize> = at.into_iter().map(|t| t as usize).collect();
+    let (clean, noise): (&Tensor, &Tensor) = (expected.get("clean"), expected.get("noise_added"));
+    assert_eq!(at.last(), Some(&999));
+    expected.assert_close("zero.noised", &zero.add_noise(clean, noise, &at).expect("noised"), 1e-5);
+    expected.assert_close("zero.velocity", &zero.target(clean, noise, &at).expect("target"), 1e-5);
+}
+
+/// Without signal, a predicted noise says nothing about the image; and diffusers' PNDM does not have the setting.
+#[test]
+fn what_cannot_end_without_signal_is_refused() {
+    let config = json!({
+        "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "rescale_betas_zero_snr": true
+    });
+    let config = serde_json::from_value(config).expect("a config");
+    let error = Schedule::new(config, Path::new("test")).expect_err("no signal").to_string();
+    assert!(error.contains("rescale_betas_zero_snr") && error.contains("v_prediction"), "{error}");
+    let zero = schedule(json!({ "rescale_betas_zero_snr": true, "prediction_type": "v_prediction" }));
+    let error = Sampler::new(SamplerKind::Pndm, &zero, 5).expect_err("no such setting").to_string();
+    for words in ["rescale_betas_zero_snr", "pndm", "ddim, ddpm, euler"] {
+        assert!(error.contains(words), "{error}");
     }
 }
 
@@ -192,9 +247,12 @@ fn the_scheduler_config_determines_the_sampler() {
     assert_eq!(of(json!({ "_class_name": dpm, "use_karras_sigmas": false })), Ok(SamplerKind::Dpmpp2m));
     let unknown = of(json!({ "_class_name": "HeunDiscreteScheduler" })).expect_err("an unknown class");
     assert!(
-        unknown.contains("_class_name") && unknown.contains("Heun") && unknown.contains("unipc"),
+        ["_class_name", "HeunDiscreteScheduler", "--sampler", "unipc"].iter().all(|word| unknown.contains(word)),
         "{unknown}"
     );
+    // Only samplers that support the other settings are named.
+    let unknown = of(json!({ "_class_name": "LMSDiscreteScheduler", "clip_sample": true })).expect_err("unknown");
+    assert!(unknown.contains("euler") && !unknown.contains("ddim"), "{unknown}");
     let unknown = "heun".parse::<SamplerKind>().expect_err("an unknown class");
     assert!(SamplerKind::ALL.iter().all(|kind| unknown.contains(kind.as_str())), "{unknown}");
 }

@@ -113,7 +113,9 @@ fn read(path: &Path) -> Result<String> {
         decoder.take(LARGEST_FILE).read_to_end(&mut decompressed).map_err(failed)?;
         bytes = decompressed;
     }
-    String::from_utf8(bytes).map_err(|_| bad(path, "is not UTF-8 text".to_owned()))
+    let text = String::from_utf8(bytes).map_err(|_| bad(path, "is not UTF-8 text".to_owned()))?;
+    // Some editors put a byte order mark before a text.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn parse_merges<'a>(lines: impl Iterator<Item = &'a str>, file: &Path) -> Result<Vec<(String, String)>> {

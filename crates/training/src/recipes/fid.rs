@@ -41,7 +41,7 @@ impl Side {
         if let Some(set) = text.strip_prefix(SHAPES) {
             return of_shapes(set).with_context(|| format!("{text:?} is not a set of the bundled world"));
         }
-        if path.extension().is_some_and(|extension| extension == "npz") {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
             return Ok(Self::Statistics(path.to_owned()));
         }
         ensure!(

@@ -47,7 +47,7 @@ impl CheckCommand {
     pub(crate) fn run(self) -> Result<()> {
         let text = std::fs::read_to_string(&self.config)
             .with_context(|| format!("cannot read {}", self.config.display()))?;
-        let subject = Subject::parse(&text);
+        let subject = Subject::parse(text.trim_start_matches('\u{feff}'));
         let subject = subject.with_context(|| self.config.display().to_string())?;
         let Subject { data, base, run } = subject.clone();
         ensure!(
