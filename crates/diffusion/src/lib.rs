@@ -19,6 +19,7 @@ pub mod config;
 pub mod controlnet;
 pub mod device;
 mod error;
+pub mod fit;
 pub mod gradients;
 pub mod layout;
 pub mod lora;

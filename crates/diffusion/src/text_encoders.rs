@@ -2,8 +2,9 @@
 //! them.
 
 use crate::clip::TextTower;
-use crate::conditioning::{EncodedText, TIME_IDS};
+use crate::conditioning::EncodedText;
 use crate::config::{self, UnetConfig};
+use crate::fit;
 use crate::layout::MODEL_INDEX;
 use crate::nn::Linear;
 use crate::part_folders::PartFolders;
@@ -109,35 +110,22 @@ impl TextEncoders {
         Ok(files)
     }
 
+    /// The tokenizers of a model's text encoders.
+    ///
+    /// # Errors
+    /// Fails if one is missing or damaged.
+    pub fn tokenizers(folders: &PartFolders) -> Result<Vec<Tokenizer>> {
+        let second = has_second(folders).then_some(SECOND);
+        let parts = std::iter::once(FIRST).chain(second);
+        parts.map(|[_, tokenizer]| Tokenizer::load(&folders.part(tokenizer)?)).collect()
+    }
+
     /// Checks that the encoders fit a UNet with this config.
     ///
     /// # Errors
     /// Returns what does not fit, for example for a UNet of SDXL with text encoders of SD 1.5.
     pub fn check(&self, unet: &UnetConfig) -> Result<(), String> {
-        let [width, pooled] = self.widths();
-        let encoders = if pooled == 0 { "one text encoder" } else { "two text encoders" };
-        if width != unet.cross_attention_dim {
-            return Err(format!(
-                "cross_attention_dim: is {}, but the model's {encoders} produce states of width {width}: the UNet \
-                 belongs to another kind of model and needs that as its base",
-                unet.cross_attention_dim
-            ));
-        }
-        match unet.added_widths() {
-            None if pooled == 0 => Ok(()),
-            Some((each, all)) if pooled > 0 && TIME_IDS * each + pooled == all => Ok(()),
-            None => Err(format!(
-                "addition_embed_type: is null, but the model has {encoders}: the UNet needs a base with one"
-            )),
-            Some(_) if pooled == 0 => Err(format!(
-                "addition_embed_type: text_time needs the pooled text of text_encoder_2, but the model has {encoders}"
-            )),
-            Some((each, all)) => Err(format!(
-                "projection_class_embeddings_input_dim: is {all}, but {TIME_IDS} time ids of width {each} and pooled text \
-                 of width {pooled} make {}",
-                TIME_IDS * each + pooled
-            )),
-        }
+        fit::text(unet, self.widths())
     }
 
     /// Encodes texts.
@@ -235,6 +223,9 @@ impl Encoder {
     fn new(folders: &PartFolders, [_, tokenizer]: [&str; 2], tower: TextTower) -> Result<Self> {
         let folder = folders.part(tokenizer)?;
         let tokenizer = Tokenizer::load(&folder)?;
+        tokenizer
+            .check_embeddings(tower.config().vocab_size)
+            .map_err(|problem| Error::format(&folder, problem))?;
         let positions = tower.config().max_position_embeddings;
         if tokenizer.length() > positions {
             let problem = format!(

@@ -1,23 +1,18 @@
-//! CLIP's tokenizer, built from `vocab.json` and `merges.txt` as transformers' converter does, because Stable Diffusion's
-//! repositories have no `tokenizer.json`.
+//! CLIP's tokenizer, built from `vocab.json` and `merges.txt`, or from `tokenizer.json`, as transformers' class does.
 
-use crate::{Error, Result, config};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+mod vocabulary;
+
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{
-    AddedToken, Encoding, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl,
+    Encoding, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl,
 };
-
-const START: &str = "<|startoftext|>";
-const END: &str = "<|endoftext|>";
-const CONFIG: &str = "tokenizer_config.json";
-const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+use vocabulary::Vocabulary;
 
 /// Converts texts to token ids, padded to the full length of the text tower.
 #[derive(Debug)]
@@ -33,6 +28,8 @@ pub struct Tokenizer {
     end: u32,
     pad: u32,
     length: usize,
+    /// The token with the largest id.
+    last: (u32, String),
 }
 
 /// The end of a text that a text encoder does not see, because its sequence is full.
@@ -44,60 +41,24 @@ pub struct Cut {
     pub text: String,
 }
 
-/// The fields of `tokenizer_config.json` that are used.
-#[derive(Debug, Default, Deserialize)]
-struct TokenizerConfig {
-    #[serde(default)]
-    pad_token: Option<TokenName>,
-    #[serde(default)]
-    model_max_length: Option<f64>,
-    #[serde(default)]
-    added_tokens_decoder: Option<IgnoredAny>,
-}
-
-/// The fields of `special_tokens_map.json` that are used.
-#[derive(Debug, Default, Deserialize)]
-struct SpecialTokens {
-    #[serde(default)]
-    pad_token: Option<TokenName>,
-}
-
-/// A token, as text or as an object.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum TokenName {
-    Plain(String),
-    Full { content: String },
-}
-
-/// Reads the settings in a tokenizer's folder. Both files are optional.
-fn settings(folder: &Path) -> Result<TokenizerConfig> {
-    let (config, special) = (folder.join(CONFIG), folder.join(SPECIAL_TOKENS));
-    let mut settings: TokenizerConfig =
-        if config.is_file() { config::read(&config)? } else { TokenizerConfig::default() };
-    // In old repositories, which have both files, transformers uses the padding token of special_tokens_map.json: SD 2.1 pads
-    // with `!` although its tokenizer_config.json names the end token. Newer repositories list added tokens in the config.
-    if settings.added_tokens_decoder.is_none() && special.is_file() {
-        let SpecialTokens { pad_token } = config::read(&special)?;
-        settings.pad_token = pad_token.or(settings.pad_token);
-    }
-    Ok(settings)
-}
-
 impl Tokenizer {
-    /// Loads `vocab.json`, `merges.txt` and, if present, `tokenizer_config.json` and `special_tokens_map.json` from `folder`.
+    /// Loads `vocab.json` and `merges.txt`, or `tokenizer.json`, from `folder`; and if present, `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json`, whose tokens are matched as transformers matches them.
     ///
     /// # Errors
-    /// Fails if a file is missing or damaged.
+    /// Fails if a file is missing or damaged, or two tokens have the same id.
     pub fn load(folder: &Path) -> Result<Self> {
-        let (vocab, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
         let bad = |problem: String| Error::format(folder, problem);
-        let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
+        let Vocabulary { ids, merges, added, special: [start, end, unknown, pad], length } =
+            Vocabulary::read(folder)?;
+        let last = ids.iter().max_by_key(|(_, id)| **id).map(|(token, id)| (*id, token.clone()));
+        let [start, end, pad] = [start, end, pad].map(|name| ids.get(&name).copied().unwrap_or_default());
+        let bpe = BPE::builder()
+            .vocab_and_merges(ids.into_iter().collect::<Vocab>(), merges)
             .end_of_word_suffix("</w>".to_owned())
-            .unk_token(END.to_owned())
+            .unk_token(unknown)
             .build()
-            .map_err(|e| bad(format!("vocab.json and merges.txt are not a valid tokenizer: {e}")))?;
-        let config = settings(folder)?;
+            .map_err(|e| bad(format!("vocabulary and merges (merges.txt) are not a valid tokenizer: {e}")))?;
         let mut tokenizer = TokenizerImpl::new(bpe);
         let spaces =
             Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(|e| bad(e.to_string()))?;
@@ -113,31 +74,42 @@ impl Tokenizer {
             split.into(),
             ByteLevel::new(false, true, true).into(),
         ]))));
-        let id = |name: &str| {
-            tokenizer.token_to_id(name).ok_or_else(|| bad(format!("vocab.json: token {name:?} is missing")))
-        };
-        let pad_name = match config.pad_token {
-            Some(TokenName::Plain(name) | TokenName::Full { content: name }) => name,
-            None => END.to_owned(),
-        };
-        let (start, end, pad) = (id(START)?, id(END)?, id(&pad_name)?);
         // As in transformers, a special token written out in a text is that token.
-        let special = [START, END, &pad_name].map(|name| AddedToken::from(name, true));
-        tokenizer.add_special_tokens(special).map_err(|e| bad(e.to_string()))?;
-        let length = config.model_max_length.map_or(77, |n| n as usize);
+        tokenizer.add_tokens(added).map_err(|e| bad(e.to_string()))?;
+        let length = length.map_or(77, |n| n as usize);
         if !(2..=1024).contains(&length) {
             return Err(bad(format!(
                 "tokenizer_config.json: model_max_length {length} is not between 2 and 1024"
             )));
         }
-        Ok(Self { tokenizer, start, end, pad, length })
+        Ok(Self { tokenizer, start, end, pad, length, last: last.unwrap_or_default() })
     }
 
     /// The files of `folder` that [`Tokenizer::load`] reads.
     #[must_use]
     pub fn files(folder: &Path) -> Vec<PathBuf> {
-        let files = ["vocab.json", "merges.txt", CONFIG, SPECIAL_TOKENS].map(|name| folder.join(name));
-        files.into_iter().filter(|file| file.is_file()).collect()
+        Vocabulary::files(folder)
+    }
+
+    /// One more than the largest id of a token.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.last.0 as usize + 1
+    }
+
+    /// Checks that a text encoder with `rows` embeddings has one for every token.
+    ///
+    /// # Errors
+    /// Returns the numbers, and the token with the largest id.
+    pub fn check_embeddings(&self, rows: usize) -> Result<(), String> {
+        let (count, token) = (self.tokens(), &self.last.1);
+        if count <= rows {
+            return Ok(());
+        }
+        Err(format!(
+            "the vocabulary (vocab.json and added tokens) has {count} tokens, the last of them {token:?}, but the text encoder \
+             has embeddings of {rows}: use the tokenizer of the same model"
+        ))
     }
 
     /// Encodes a text: start token, the tokens of the text (truncated to fit), end token, padding. As in transformers, bytes
@@ -147,7 +119,7 @@ impl Tokenizer {
     /// Fails if the tokenizer does, which no text is known to cause.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = vec![self.start];
-        ids.extend(self.tokens(text)?.get_ids().iter().take(self.length - 2));
+        ids.extend(self.encoding(text)?.get_ids().iter().take(self.length - 2));
         ids.push(self.end);
         ids.resize(self.length, self.pad);
         Ok(ids)
@@ -158,7 +130,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Self::encode`].
     pub fn cuts(&self, text: &str) -> Result<bool> {
-        Ok(self.tokens(text)?.get_ids().len() > self.length - 2)
+        Ok(self.encoding(text)?.get_ids().len() > self.length - 2)
     }
 
     /// What [`Self::encode`] cuts off a text; `None` if the whole text fits.
@@ -181,7 +153,7 @@ impl Tokenizer {
         Ok(Some(Cut { tokens: dropped.len(), text: text[start..].to_owned() }))
     }
 
-    fn tokens(&self, text: &str) -> Result<Encoding> {
+    fn encoding(&self, text: &str) -> Result<Encoding> {
         self.tokenizer.encode_fast(text.trim(), false).map_err(|e| Error::format(Path::new("prompt"), e))
     }
 

@@ -12,6 +12,7 @@ use batch::Batch;
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use diffusion::fit::difference;
 use diffusion::schedule::Schedule;
 use diffusion::unet::Unet;
 use diffusion::weights::{self, Parameters};
@@ -160,22 +161,4 @@ impl ReplayCommand {
         }
         Ok(schedule)
     }
-}
-
-/// The first property in which the reference's noise schedule differs from the model's.
-fn difference(reference: &Schedule, model: &Schedule) -> Option<String> {
-    if reference.prediction() != model.prediction() {
-        let (ours, theirs) = (model.prediction(), reference.prediction());
-        return Some(format!("predicts {theirs:?}, but the model predicts {ours:?}"));
-    }
-    if reference.timesteps() != model.timesteps() {
-        let (ours, theirs) = (model.timesteps(), reference.timesteps());
-        return Some(format!("has {theirs} timesteps, but the model has {ours}"));
-    }
-    let differs = |&t: &usize| (reference.alpha_bar(t) / model.alpha_bar(t) - 1.0).abs() > 1e-9;
-    let t = (0..model.timesteps()).find(differs)?;
-    let (ours, theirs) = (model.alpha_bar(t), reference.alpha_bar(t));
-    Some(format!(
-        "keeps a share {theirs} of the signal's variance at timestep {t}, but the model keeps {ours}"
-    ))
 }

@@ -39,8 +39,9 @@ impl PartFolders {
     /// configs.
     ///
     /// # Errors
-    /// Fails if a config is missing or not supported.
+    /// Fails if a config is missing or not supported, or the parts do not fit together.
     pub fn defaults(&self) -> Result<(Defaults, u32)> {
+        self.check_fit()?;
         let unet = Unet::config_of(&self.part("unet")?)?;
         let vae = VaeConfig::read(&self.part("vae")?.join("config.json"))?;
         let recommended: GenerationConfig = match self.part(GENERATION_CONFIG) {

@@ -94,3 +94,75 @@ fn a_cut_within_a_character() {
         assert!(text.ends_with(&cut.text) && cut.text.contains('\u{1f40c}'), "{cut:?}");
     }
 }
+
+/// A folder with the fixture's vocabulary and these files.
+fn with_files(files: &Value) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    for name in ["vocab.json", "merges.txt"] {
+        std::fs::copy(folder("model/tokenizer").join(name), copy.path().join(name)).expect("copy");
+    }
+    for (name, content) in files.as_object().expect("files") {
+        std::fs::write(copy.path().join(name), content.to_string()).expect("write");
+    }
+    copy
+}
+
+/// Learnt tokens, stated in each of the ways of transformers' versions and with each rule of matching.
+#[test]
+fn ids_with_learnt_tokens() {
+    let cases = json("learnt_tokens/cases.json");
+    let cases = cases.as_array().expect("cases");
+    assert_eq!(cases.len(), 9);
+    for case in cases {
+        let copy = with_files(&case["files"]);
+        let tokenizer = Tokenizer::load(copy.path()).expect("load");
+        assert_eq!(Tokenizer::files(copy.path()).len(), 2 + case["files"].as_object().expect("files").len());
+        check(&tokenizer, &case["prompts"]);
+        let tokens = tokenizer.tokens();
+        assert!((614..=615).contains(&tokens), "{tokens}");
+        tokenizer.check_embeddings(tokens).expect("as many embeddings");
+        let problem = tokenizer.check_embeddings(tokens - 1).expect_err("one embedding too few");
+        assert!(problem.contains(&tokens.to_string()) && problem.contains(&(tokens - 1).to_string()), "{problem}");
+    }
+}
+
+/// transformers 5 saves one file instead of vocabulary and merges.
+#[test]
+fn ids_of_a_tokenizer_in_one_file() {
+    let tokenizer = Tokenizer::load(&folder("learnt_tokens")).expect("load");
+    assert_eq!(Tokenizer::files(&folder("learnt_tokens")).len(), 2);
+    check(&tokenizer, &json("learnt_tokens/saved.json"));
+}
+
+#[test]
+fn added_tokens_with_ids_of_other_tokens_are_errors() {
+    for (files, words) in [
+        (r#"{"added_tokens.json": {"<cat-toy>": 320}}"#, ["added_tokens.json", "<cat-toy>", "320", "a</w>"]),
+        (r#"{"added_tokens.json": {"a</w>": 613}}"#, ["added_tokens.json", "a</w>", "613", "320"]),
+        (r#"{"added_tokens.json": {"<a>": 613, "<b>": 613}}"#, ["added_tokens.json", "<a>", "<b>", "613"]),
+        (
+            r#"{"tokenizer_config.json": {"added_tokens_decoder": {"x": {"content": "<a>"}}}}"#,
+            ["tokenizer_config.json", "added_tokens_decoder", "x", "no id"],
+        ),
+    ] {
+        let copy = with_files(&serde_json::from_str(files).expect("JSON"));
+        let error = Tokenizer::load(copy.path()).expect_err("a contradiction").to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+}
+
+/// Editors of Windows put a byte order mark before a text, and Python writes numbers that JSON does not have.
+#[test]
+fn marks_and_numbers_of_other_tools() {
+    let copy = with_files(&serde_json::json!({}));
+    let expected = Tokenizer::load(copy.path()).expect("load").encode("a red fox").expect("any text");
+    for name in ["vocab.json", "merges.txt"] {
+        let file = copy.path().join(name);
+        let text = std::fs::read_to_string(&file).expect("a text");
+        std::fs::write(&file, format!("\u{feff}{}", text.replace('\n', "\r\n"))).expect("write");
+    }
+    let config = "\u{feff}{\"model_max_length\": 77, \"theirs\": NaN, \"other\": [Infinity, -Infinity]}";
+    std::fs::write(copy.path().join("tokenizer_config.json"), config).expect("write");
+    let tokenizer = Tokenizer::load(copy.path()).expect("load");
+    assert_eq!(tokenizer.encode("a red fox").expect("any text"), expected);
+}

@@ -14,7 +14,15 @@ const OPEN_CLIP_WEIGHTS: [&str; 2] = ["open_clip_model.safetensors", "open_clip_
 /// The vocabulary, in both layouts.
 const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
 /// Files of transformers' layout that are read if they exist.
-const OPTIONAL: [&str; 3] = ["preprocessor_config.json", "tokenizer_config.json", "special_tokens_map.json"];
+const OPTIONAL: [&str; 5] = [
+    "preprocessor_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    WHOLE_TOKENIZER,
+];
+/// The file that transformers 5 writes instead of the vocabulary's two.
+const WHOLE_TOKENIZER: &str = "tokenizer.json";
 
 /// The files of a CLIP's folder that decide its features.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +54,16 @@ fn weights_among(has: &dyn Fn(&str) -> bool) -> Option<(&'static str, String)> {
 
 /// Why a folder or repository is no CLIP; `None` if it is one.
 fn problem(has: &dyn Fn(&str) -> bool) -> Option<String> {
-    if weights_among(has).is_none() {
+    let found = weights_among(has);
+    if found.is_none() {
         return Some(format!(
             "is not a CLIP: it needs {CONFIG} with {} (transformers), or {OPEN_CLIP_CONFIG} with {} (OpenCLIP)",
             Stem::TRANSFORMER.names()[0],
             OPEN_CLIP_WEIGHTS.join(" or ")
         ));
+    }
+    if found.is_some_and(|(config, _)| config == CONFIG) && has(WHOLE_TOKENIZER) {
+        return None;
     }
     let missing: Vec<&str> = VOCABULARY.into_iter().filter(|name| !has(name)).collect();
     (!missing.is_empty()).then(|| {
@@ -82,7 +94,7 @@ impl ClipFiles {
             _ => {
                 let mut files = vec![folder.join(CONFIG)];
                 files.extend(PartFiles::locate(folder, Stem::TRANSFORMER)?.files().iter().cloned());
-                files.extend(vocabulary);
+                files.extend(vocabulary.into_iter().filter(|file| file.is_file()));
                 files
                     .extend(OPTIONAL.map(|name| folder.join(name)).into_iter().filter(|file| file.is_file()));
                 Ok(Self::Transformers { files })

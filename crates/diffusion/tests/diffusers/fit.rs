@@ -1,0 +1,84 @@
+//! Parts of different families, judged by their configs alone.
+
+use crate::fixture::folder;
+use crate::loading::change_config;
+use candle_core::Device;
+use diffusion::part_folders::PartFolders;
+use diffusion::pipeline::TextToImage;
+use serde_json::{Value, json};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A folder with the configs of a fixture's parts, and no weights.
+fn configs(name: &str) -> TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    for part in ["unet", "vae", "text_encoder", "text_encoder_2", "scheduler"] {
+        let file = if part == "scheduler" { "scheduler_config.json" } else { "config.json" };
+        let from = folder(name).join(part).join(file);
+        if from.is_file() {
+            std::fs::create_dir(copy.path().join(part)).expect("create");
+            std::fs::copy(from, copy.path().join(part).join(file)).expect("copy");
+        }
+    }
+    copy
+}
+
+fn changed(name: &str, file: &str, fields: Value) -> TempDir {
+    let copy = configs(name);
+    change_config(&copy.path().join(file), fields);
+    copy
+}
+
+fn folders(folder: &Path) -> PartFolders {
+    PartFolders::new(folder, None)
+}
+
+#[test]
+fn channels_and_widths_must_fit() {
+    for name in ["model", "sd21", "sdxl"] {
+        folders(configs(name).path()).check_fit().expect(name);
+    }
+    let unet = "unet/config.json";
+    for (name, file, fields, words) in [
+        ("model", unet, json!({ "in_channels": 9 }), ["takes 9 channels: an inpainting model draws nothing from text alone", "have 4"]),
+        ("model", unet, json!({ "in_channels": 8 }), ["takes 8 channels: an editing model", "have 4"]),
+        ("model", unet, json!({ "in_channels": 5 }), ["takes 5 channels", "depth"]),
+        ("model", unet, json!({ "out_channels": 8 }), ["out_channels: gives 8", "have 4"]),
+        ("model", "vae/config.json", json!({ "latent_channels": 16 }), ["takes 4 channels", "have 16"]),
+        ("model", "text_encoder/config.json", json!({ "hidden_size": 10 }), ["cross_attention_dim", "width 10"]),
+        ("sdxl", "text_encoder_2/config.json", json!({ "projection_dim": 3 }), ["projection_class_embeddings_input_dim", "width 3"]),
+    ] {
+        let copy = changed(name, file, fields);
+        let error = folders(copy.path()).check_fit().expect_err(words[0]).to_string();
+        assert!(error.contains("unet/config.json"), "{error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{error} instead of {words:?}");
+        // What draws images asks the same, before it reads weights.
+        let error = folders(copy.path()).defaults().expect_err(words[0]).to_string();
+        assert!(error.contains(words[0]), "{error}");
+        let error = TextToImage::open(&folders(copy.path()), &Device::Cpu).expect_err(words[0]).to_string();
+        assert!(error.contains("unet"), "{error}");
+    }
+}
+
+#[test]
+fn a_reference_must_be_of_the_family_of_the_base() {
+    let base = configs("model");
+    let base = folders(base.path());
+    base.check_reference(&base).expect("itself");
+    for (file, fields, words) in [
+        ("unet/config.json", json!({ "cross_attention_dim": 20 }), ["cross_attention_dim", "20"]),
+        ("unet/config.json", json!({ "in_channels": 9 }), ["in_channels", "9"]),
+        ("scheduler/scheduler_config.json", json!({ "prediction_type": "v_prediction" }), ["VPrediction", "Epsilon"]),
+        ("scheduler/scheduler_config.json", json!({ "beta_end": 0.02 }), ["timestep", "share"]),
+    ] {
+        let other = changed("model", file, fields);
+        let error = base.check_reference(&folders(other.path())).expect_err(words[0]).to_string();
+        assert!(error.contains("reference") && error.contains(file), "{error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{error} instead of {words:?}");
+    }
+    // Where neither schedule keeps any signal at the end, they are the same.
+    let zero = json!({ "prediction_type": "v_prediction", "rescale_betas_zero_snr": true });
+    let [one, two] = [(); 2].map(|()| changed("model", "scheduler/scheduler_config.json", zero.clone()));
+    folders(one.path()).check_reference(&folders(two.path())).expect("equal");
+    assert!(base.check_reference(&folders(one.path())).is_err());
+}
