@@ -432,3 +432,228 @@ fn stalled_downloads_time_out() {
     let wrong = [("HF_HUB_DOWNLOAD_TIMEOUT", "0")];
     fail(&import, &models, &wrong, &["--hf-hub-download-timeout", "1..=3600"]);
 }
+
+/// Changes a JSON file of a repository's files.
+fn change(files: &mut BTreeMap<String, Vec<u8>>, name: &str, fields: &[(&str, Value)]) {
+    let mut config: Value = serde_json::from_slice(&files[name]).expect("JSON");
+    for (field, value) in fields {
+        config[*field] = value.clone();
+    }
+    files.insert(name.to_owned(), config.to_string().into_bytes());
+}
+
+/// A scheduler without a sampler here, or settings that its sampler does not support: the flag chooses.
+#[test]
+fn a_sampler_can_be_chosen() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let models = scratch.path().join("models");
+    fs::create_dir(&models).expect("room");
+    let file = "scheduler/scheduler_config.json";
+    for (number, (field, value, refused)) in [
+        ("_class_name", json!("HeunDiscreteScheduler"), None),
+        ("_class_name", json!("LMSDiscreteScheduler"), None),
+        ("clip_sample", json!(true), Some("ddim")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut files = repository();
+        files.remove("generation_config.json");
+        change(&mut files, file, &[("_class_name", json!("DDIMScheduler")), (field, value)]);
+        files.insert("generation_config.json".to_owned(), br#"{"guidance_scale": 3}"#.to_vec());
+        let source = scratch.path().join(format!("source {number}"));
+        write(&files, &source);
+        let (source, name) = (source.to_str().expect("a path"), format!("model-{number}"));
+        let import = ["import", source, "--name", &name];
+        fail(&import, &models, &[], &["--sampler", source, file, field, "euler"]);
+        if let Some(refused) = refused {
+            fail(&[&import[..], &["--sampler", refused]].concat(), &models, &[], &["--sampler", field, refused]);
+        }
+        fail(&[&import[..], &["--sampler", "heun"]].concat(), &models, &[], &["--sampler", "heun", "euler"]);
+        let output = succeed(&[&import[..], &["--sampler", "euler"]].concat(), &models, &[]);
+        assert!(output.contains(", euler, predicts"), "{output}");
+        let recorded = fs::read(models.join(&name).join("generation_config.json")).expect("a file");
+        let recorded: Value = serde_json::from_slice(&recorded).expect("JSON");
+        assert_eq!(recorded, json!({ "guidance_scale": 3, "sampler": "euler" }));
+    }
+}
+
+/// A schedule without signal at the last timestep is imported, and draws.
+#[test]
+fn zero_terminal_snr_is_imported() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (source, models) = (scratch.path().join("source"), scratch.path().join("models"));
+    let file = "scheduler/scheduler_config.json";
+    let zero = [
+        ("rescale_betas_zero_snr", json!(true)),
+        ("timestep_spacing", json!("trailing")),
+        ("prediction_type", json!("epsilon")),
+    ];
+    let mut files = repository();
+    change(&mut files, file, &zero);
+    write(&files, &source);
+    let import = ["import", source.to_str().expect("a path"), "--name", "zero"];
+    fs::create_dir(&models).expect("room");
+    fail(&import, &models, &[], &["rescale_betas_zero_snr", "v_prediction"]);
+    change(&mut files, file, &[("prediction_type", json!("v_prediction"))]);
+    write(&files, &source);
+    let output = succeed(&import, &models, &[]);
+    assert!(output.contains("predicts the velocity, no signal at the last timestep"), "{output}");
+    let out = scratch.path().join("out");
+    let export = ["export", "zero", "--out", out.to_str().expect("a path"), "--sample", "a red circle"];
+    succeed(&export, &models, &[]);
+    assert!(out.join("sample.png").is_file());
+}
+
+/// Learnt tokens in added_tokens.json, and a tokenizer in the one file of transformers 5, are imported and exported.
+#[test]
+fn tokenizers_are_imported_whole() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let models = scratch.path().join("models");
+    fs::create_dir(&models).expect("room");
+    let embeddings = |files: &BTreeMap<String, Vec<u8>>| -> usize {
+        let config: Value = serde_json::from_slice(&files["text_encoder/config.json"]).expect("JSON");
+        config["vocab_size"].as_u64().expect("a number") as usize
+    };
+    // A learnt token without an embedding.
+    let mut files = repository();
+    let rows = embeddings(&files);
+    files.insert("tokenizer/added_tokens.json".to_owned(), json!({ "<cat-toy>": rows }).to_string().into_bytes());
+    let source = scratch.path().join("learnt");
+    write(&files, &source);
+    let learnt = ["import", source.to_str().expect("a path"), "--name", "learnt"];
+    fail(&learnt, &models, &[], &["tokenizer", "<cat-toy>", &rows.to_string(), &(rows + 1).to_string()]);
+    // With one.
+    let name = "text_encoder/model.safetensors";
+    let old = files[name].clone();
+    let read = SafeTensors::deserialize(&old).expect("safetensors");
+    let embedding = "text_model.embeddings.token_embedding.weight";
+    let longer = |view: safetensors::tensor::TensorView<'_>| {
+        let (mut shape, mut data) = (view.shape().to_vec(), view.data().to_vec());
+        let row = data.len() / shape[0];
+        shape[0] += 1;
+        data.extend_from_within(data.len() - row..);
+        (shape, data)
+    };
+    let tensors: Vec<_> = read.tensors();
+    let changed: Vec<_> = tensors
+        .iter()
+        .map(|(tensor, view)| {
+            let (shape, data) = if tensor == embedding {
+                longer(view.clone())
+            } else {
+                (view.shape().to_vec(), view.data().to_vec())
+            };
+            (tensor.clone(), view.dtype(), shape, data)
+        })
+        .collect();
+    let views = changed.iter().map(|(tensor, dtype, shape, data)| {
+        let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).expect("a tensor");
+        (tensor.clone(), view)
+    });
+    files.insert(name.to_owned(), safetensors::serialize(views, None).expect("bytes"));
+    change(&mut files, "text_encoder/config.json", &[("vocab_size", json!(rows + 1))]);
+    write(&files, &source);
+    succeed(&learnt, &models, &[]);
+    let out = scratch.path().join("out");
+    succeed(&["export", "learnt", "--out", out.to_str().expect("a path")], &models, &[]);
+    assert!(out.join("tokenizer/added_tokens.json").is_file());
+
+    // One file instead of two. It has the learnt token.
+    for gone in ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"] {
+        files.remove(&format!("tokenizer/{gone}"));
+    }
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        let bytes = fs::read(fixture("learnt_tokens").join(name)).expect("a file");
+        files.insert(format!("tokenizer/{name}"), bytes);
+    }
+    let source = scratch.path().join("one");
+    write(&files, &source);
+    succeed(&["import", source.to_str().expect("a path"), "--name", "one"], &models, &[]);
+    assert!(models.join("one/tokenizer/tokenizer.json").is_file());
+}
+
+/// What cannot draw from text is refused with a sentence, and what is left out is named.
+#[test]
+fn unfit_parts_are_refused_and_unused_files_named() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (source, models) = (scratch.path().join("source"), scratch.path().join("models"));
+    let files = repository();
+    write(&files, &source);
+    let output = succeed(&["import", source.to_str().expect("a path"), "--name", "tiny"], &models, &[]);
+    for words in [
+        "other weights of parts",
+        "unet/diffusion_pytorch_model.bin",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "safety_checker/model.safetensors",
+    ] {
+        assert!(output.contains(words), "{words} is not in {output}");
+    }
+    let mut files = files;
+    // A byte order mark, and a number that JSON does not have.
+    let config = String::from_utf8(files["vae/config.json"].clone()).expect("text");
+    let marked = format!("\u{feff}{}", config.trim_start().replacen('{', "{\"theirs\": NaN,", 1));
+    files.insert("vae/config.json".to_owned(), marked.into_bytes());
+    change(&mut files, "text_encoder/config.json", &[("theirs", json!("x"))]);
+    let source = scratch.path().join("marked");
+    write(&files, &source);
+    succeed(&["import", source.to_str().expect("a path"), "--name", "marked"], &models, &[]);
+}
+
+/// A single file that says of itself that it predicts the velocity, and one for inpainting.
+#[test]
+fn statements_and_channels_of_a_single_file() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, tokenizer) = (scratch.path().join("models"), scratch.path().join("tokenizer"));
+    fs::create_dir(&models).expect("room");
+    small_vocabulary(&tokenizer);
+    let original = fixture("sources/sdxl.ckpt");
+    let converted = scratch.path().join("sdxl.safetensors");
+    let paths = [&original, &converted, &tokenizer].map(|path| path.to_str().expect("a path").to_owned());
+    let [original, converted, tokenizer] = paths;
+    let convert = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+        .args(["convert", &original, &converted, "--root", "state_dict"])
+        .output()
+        .expect("the program");
+    assert!(convert.status.success(), "{}", String::from_utf8_lossy(&convert.stderr));
+    let bytes = fs::read(&converted).expect("a file");
+    let read = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let marked = scratch.path().join("marked.safetensors");
+    let empty = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![0], &[]).expect("a tensor");
+    let markers = ["v_pred", "ztsnr"].map(|name| (name.to_owned(), empty.clone()));
+    let tensors = read.tensors().into_iter().chain(markers);
+    fs::write(&marked, safetensors::serialize(tensors, None).expect("bytes")).expect("room");
+    let marked = marked.to_str().expect("a path");
+    let import = ["import", marked, "--name", "marked", "--tokenizer", &tokenizer];
+    let output = succeed(&import, &models, &[]);
+    for words in ["v_pred", "ztsnr", "predicts the velocity, no signal at the last timestep", "left out, ", "betas"] {
+        assert!(output.contains(words), "{words} is not in {output}");
+    }
+    let schedule = fs::read(models.join("marked/scheduler/scheduler_config.json")).expect("a file");
+    let schedule: Value = serde_json::from_slice(&schedule).expect("JSON");
+    assert_eq!(
+        (&schedule["prediction_type"], &schedule["rescale_betas_zero_snr"], &schedule["timestep_spacing"]),
+        (&json!("v_prediction"), &json!(true), &json!("trailing"))
+    );
+    let left_out = fs::read_to_string(models.join("marked/left_out.txt")).expect("a list");
+    assert!(left_out.contains("betas") && !left_out.contains("v_pred"), "{left_out}");
+
+    let second = ["import", marked, "--name", "second", "--tokenizer", &tokenizer, "--prediction-type", "epsilon"];
+    fail(&second, &models, &[], &["ztsnr", "--prediction-type epsilon"]);
+
+    // The first convolution of an inpainting model takes the mask and the masked image as well.
+    let name = "model.diffusion_model.input_blocks.0.0.weight";
+    let first = read.tensor(name).expect("a convolution");
+    let [out, _, height, width] = first.shape()[..] else { panic!("{:?}", first.shape()) };
+    let zeros = vec![0; out * 9 * height * width * first.data().len() / first.shape().iter().product::<usize>()];
+    let wide = safetensors::tensor::TensorView::new(first.dtype(), vec![out, 9, height, width], &zeros);
+    let wide = wide.expect("a tensor");
+    let tensors = read.tensors().into_iter().map(|(tensor, view)| {
+        let view = if tensor == name { wide.clone() } else { view };
+        (tensor, view)
+    });
+    let inpainting = scratch.path().join("inpainting.safetensors");
+    fs::write(&inpainting, safetensors::serialize(tensors, None).expect("bytes")).expect("room");
+    let import = ["import", inpainting.to_str().expect("a path"), "--name", "inpaint", "--tokenizer", &tokenizer];
+    fail(&import, &models, &[], &["takes 9 channels: an inpainting model draws nothing from text alone"]);
+}

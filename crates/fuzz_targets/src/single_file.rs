@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 /// `SHAPE PREFIX SUFFIX`: the shape with commas, how many characters the name shares with the name before, and the others.
 pub fn single_file(data: &[u8]) -> bool {
     let Some((options, shapes)) = std::str::from_utf8(data).ok().and_then(parse) else { return false };
-    let Ok(plan) = plan(&shapes, options) else { return false };
+    let Ok(plan) = plan(&shapes, &BTreeMap::new(), options) else { return false };
     check(&plan, &shapes);
     true
 }

@@ -4,6 +4,7 @@
 
 mod base;
 mod model_files;
+mod sampler;
 mod single_file;
 mod verify;
 
@@ -21,6 +22,7 @@ use evaluation::clip::Clip;
 use files::{copy_atomically, write_atomically, write_folder_atomically};
 use hub::{Hub, HubSettings, RepoType, Snapshot, file_names};
 use model_files::{Precision, Selection, copy_model};
+use sampler::settle_sampler;
 use single_file::{SingleFileOptions, import_single_file};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -58,13 +60,18 @@ pub(crate) struct ImportCommand {
     /// that a single file lacks.
     #[arg(long)]
     base: Option<String>,
-    /// What the UNet of a single file predicts. Required for Stable Diffusion 2.
+    /// What the UNet of a single file predicts, whatever the file says. Required for files of Stable Diffusion 2 that do not
+    /// say it.
     #[arg(long)]
     prediction_type: Option<PredictionType>,
+    /// The model's default sampler, recorded in its generation_config.json. Required where the source names a sampler that
+    /// does not exist here, or settings that its sampler does not support.
+    #[arg(long)]
+    sampler: Option<String>,
     /// Take the exponential moving averages of the UNet's weights from a single file that has them.
     #[arg(long)]
     ema: bool,
-    /// Folder with vocab.json and merges.txt for a single file; default: the base's, otherwise the hub's.
+    /// Folder with vocab.json and merges.txt, or tokenizer.json, for a single file; default: the base's, otherwise the hub's.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// CLIP of the model, which Diff-contrast weighs pairs by: a folder or a repository (OWNER/NAME), in the layout of
@@ -104,8 +111,9 @@ impl ImportCommand {
         write_folder_atomically(&out, |folder| {
             self.import(folder, base.as_ref())?;
             self.import_clip(folder)?;
-            let base = base.as_ref().filter(|_| self.unet_only);
-            verify(folder, base.map(|base| base.folder.as_path()))
+            let base = base.as_ref().filter(|_| self.unet_only).map(|base| base.folder.as_path());
+            settle_sampler(folder, base, self.sampler.as_deref(), &self.source)?;
+            verify(folder, base)
         })?;
         println!(
             "{}: imported; a running server lists it after `register {}` or a restart",

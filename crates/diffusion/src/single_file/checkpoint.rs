@@ -1,7 +1,7 @@
 //! An open single-file checkpoint, and writing it as a folder.
 
 use super::part::Part;
-use super::plan::{Options, Plan, plan};
+use super::plan::{LeftOut, Options, Plan, plan};
 use crate::torch_file::{StoredTensor, WeightsFile};
 use crate::{Error, Result};
 use files::write_atomically;
@@ -28,12 +28,15 @@ impl SingleFile {
         let listing = file.list(file.state_dict_root())?;
         let tensors: BTreeMap<String, StoredTensor> = listing.tensors.into_iter().collect();
         let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec())).collect();
-        let plan = plan(&shapes, options).map_err(|problem| {
+        let mut plan = plan(&shapes, &file.metadata(), options).map_err(|problem| {
             // A tensor that cannot be read is not in the list and may be the one reported as missing.
             let unreadable = listing.unreadable.first();
             let hint = unreadable.map_or(String::new(), |(name, why)| format!(" (tensor {name:?} {why})"));
             Error::format(path, problem + &hint)
         })?;
+        let place = |problem: String| LeftOut { name: problem, reason: "have no name of a tensor".to_owned() };
+        plan.left_out.extend(listing.unreadable.into_iter().map(|(name, reason)| LeftOut { name, reason }));
+        plan.left_out.extend(listing.left_out.into_iter().map(place));
         Ok(Self { path: path.to_owned(), file, tensors, plan })
     }
 

@@ -5,6 +5,7 @@ use super::part::{Part, View};
 use super::planner::Planner;
 use super::prefixed_shapes::PrefixedShapes;
 use super::problem::Checked;
+use super::statements::{Choice, Decision, Metadata, decide, is_marker};
 use super::{published, text, unet, vae};
 use crate::config::Prediction;
 use serde_json::Value;
@@ -13,11 +14,23 @@ use std::collections::BTreeMap;
 /// The largest number of problems that a message lists.
 const MAX_PROBLEMS: usize = 8;
 
+/// The buffers of the noise schedule in training checkpoints.
+const SCHEDULE_BUFFERS: [&str; 8] = [
+    "alphas_cumprod",
+    "betas",
+    "log_one_minus_",
+    "logvar",
+    "lvlb_weights",
+    "posterior_",
+    "scale_factor",
+    "sqrt_",
+];
+
 /// Choices that a single file does not determine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// The quantity that the UNet predicts. Required for Stable Diffusion 2, whose files do not differ; otherwise the
-    /// default is the noise.
+    /// The quantity that the UNet predicts, whatever the file says. Required for files of Stable Diffusion 2 that do not say it;
+    /// otherwise the default is the noise.
     pub prediction: Option<Prediction>,
     /// Whether to use the moving average of the UNet's weights instead of the weights, if the file has both.
     pub average: bool,
@@ -34,20 +47,36 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// The other files of the folder: path and content.
     pub configs: Vec<(String, Value)>,
-    /// Tensors that belong to no network and are not converted.
-    pub left_out: Vec<String>,
+    /// Tensors that are not converted, by name.
+    pub left_out: Vec<LeftOut>,
+    /// The quantity that the UNet predicts; `None` if only the UNet is converted and the file does not say it.
+    pub prediction: Option<Prediction>,
+    /// Whether the last timestep of the noise schedule has no signal.
+    pub no_last_signal: bool,
+    /// For people: statements of the file that were obeyed or overruled.
+    pub notes: Vec<String>,
     /// Whether the file has the moving average of the UNet's weights in addition to the weights.
     pub has_average: bool,
 }
 
-/// Plans the conversion of a file from the names and shapes of its tensors.
+/// A tensor that is not converted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name in the file.
+    pub name: String,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// Plans the conversion of a file from the names and shapes of its tensors and the entries of its header.
 ///
 /// # Errors
-/// Fails if the family is unknown, or tensors are missing, superfluous or of another shape. The message is the rest of a
-/// sentence that begins with the file.
-pub fn plan(shapes: &BTreeMap<String, Vec<usize>>, options: Options) -> Checked<Plan> {
+/// Fails if the family is unknown, if tensors are missing, superfluous or of another shape, or if the file's statements about
+/// itself contradict each other. The message is the rest of a sentence that begins with the file.
+pub fn plan(shapes: &BTreeMap<String, Vec<usize>>, metadata: &Metadata, options: Options) -> Checked<Plan> {
     let family = find_family(shapes)?;
-    let prediction = prediction(family, options)?;
+    let choice = Choice { prediction: options.prediction, unet_only: options.unet_only };
+    let decision = decide(shapes, metadata, family, choice)?;
     let mut planner = Planner::new(shapes);
     let averages = shapes.keys().filter(|name| name.starts_with(unet::AVERAGE_PREFIX)).count();
     let has_average = averages > unet::MIN_AVERAGES;
@@ -67,14 +96,15 @@ pub fn plan(shapes: &BTreeMap<String, Vec<usize>>, options: Options) -> Checked<
         vae::plan(&mut planner, family)?;
         text::plan(&mut planner, family)?;
     }
-    finish(planner, family, prediction, has_average, options.unet_only)
+    planner.ignore(is_marker);
+    finish(planner, family, decision, has_average, options.unet_only)
 }
 
 /// Reports the problems that were found, or completes the plan.
 fn finish(
     mut planner: Planner<'_>,
     family: Family,
-    prediction: Prediction,
+    decision: Decision,
     has_average: bool,
     unet_only: bool,
 ) -> Checked<Plan> {
@@ -85,14 +115,12 @@ fn finish(
     }
     let mut left_out = vec![];
     for name in planner.shapes.keys().filter(|name| !planner.used.contains(*name)) {
-        if published::is_ignored(name) {
-            continue;
-        }
         let belongs_to_a_part = prefixes.iter().any(|prefix| name.starts_with(prefix));
-        if belongs_to_a_part && !is_replaced_by_average(&planner, name) {
+        if belongs_to_a_part && !published::is_ignored(name) && !is_replaced_by_average(&planner, name) {
             planner.problems.push(format!("tensor {name:?} is not part of {}", family.title()));
         } else {
-            left_out.push(name.clone());
+            let reason = reason(&planner, name, has_average, unet_only);
+            left_out.push(LeftOut { name: name.clone(), reason: reason.to_owned() });
         }
     }
     if !planner.problems.is_empty() {
@@ -101,8 +129,33 @@ fn finish(
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         return Err(format!("is not a complete {}: {}{more}", family.title(), planner.problems.join("; ")));
     }
-    let configs = if unet_only { vec![] } else { published::configs(family, prediction, &planner.parts) };
-    Ok(Plan { family, parts: planner.parts, configs, left_out, has_average })
+    let Decision { prediction, no_last_signal, notes } = decision;
+    let configs = if unet_only {
+        vec![]
+    } else {
+        published::configs(family, prediction.unwrap_or_default(), no_last_signal, &planner.parts)
+    };
+    Ok(Plan { family, parts: planner.parts, configs, left_out, prediction, no_last_signal, notes, has_average })
+}
+
+/// Why a tensor that no part uses is left out.
+fn reason(planner: &Planner<'_>, name: &str, has_average: bool, unet_only: bool) -> &'static str {
+    if is_replaced_by_average(planner, name) {
+        return "weights of the UNet, whose moving averages are taken";
+    }
+    if name.starts_with(unet::AVERAGE_PREFIX) {
+        return if has_average { "moving averages of the UNet's weights (--ema takes them)" } else { "moving averages" };
+    }
+    if published::is_ignored(name) {
+        return "needed by no network: indices, temperatures and parts that only training uses";
+    }
+    if SCHEDULE_BUFFERS.iter().any(|start| name.starts_with(start)) {
+        return "buffers of the noise schedule, which is that of the published model";
+    }
+    if unet_only && vae::PREFIXES.iter().chain(&text::PREFIXES).any(|prefix| name.starts_with(prefix)) {
+        return "parts that the base gives";
+    }
+    "belong to no part of the model"
 }
 
 /// Whether a weight of the UNet is not used because its moving average is.
@@ -146,16 +199,4 @@ fn find_family(shapes: &BTreeMap<String, Vec<usize>>) -> Checked<Family> {
     } else {
         Family::StableDiffusion1
     })
-}
-
-fn prediction(family: Family, options: Options) -> Checked<Prediction> {
-    match (options.prediction, family) {
-        (Some(prediction), _) => Ok(prediction),
-        (None, Family::StableDiffusion2) if !options.unet_only => Err(
-            "is of Stable Diffusion 2, whose files do not say what the UNet predicts: give --prediction-type \
-             v_prediction (2 and 2.1, 768 pixels) or epsilon (their base models, 512 pixels)"
-                .to_owned(),
-        ),
-        (None, _) => Ok(Prediction::Epsilon),
-    }
 }

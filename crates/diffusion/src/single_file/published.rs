@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const VERSION: &str = "0.35.0";
 
 /// Parts of names that occur only in other models, with the name of the model.
-pub(super) const UNSUPPORTED: [(&str, &str); 8] = [
+pub(super) const UNSUPPORTED: [(&str, &str); 10] = [
     ("joint_blocks.", "Stable Diffusion 3"),
     ("double_blocks.", "Flux"),
     ("double_layers.", "AuraFlow"),
@@ -20,6 +20,8 @@ pub(super) const UNSUPPORTED: [(&str, &str); 8] = [
     ("lora_unet_", "a LoRA, which is an adapter and not a model"),
     ("conditioner.embedders.0.model.text_projection", "the refiner of SDXL"),
     ("edm_mean", "Playground v2.5"),
+    ("edm_std", "Playground v2.5"),
+    ("edm_vpred", "a model of EDM's noise levels such as CosXL"),
     ("clip_txt_mapper.", "Stable Cascade"),
 ];
 
@@ -116,7 +118,12 @@ pub(super) fn text(open_clip: bool) -> Value {
 }
 
 /// The other files of the folder: path and content.
-pub(super) fn configs(family: Family, prediction: Prediction, parts: &[Part]) -> Vec<(String, Value)> {
+pub(super) fn configs(
+    family: Family,
+    prediction: Prediction,
+    no_last_signal: bool,
+    parts: &[Part],
+) -> Vec<(String, Value)> {
     let mut schedule = json!({
         "_diffusers_version": VERSION,
         "beta_end": 0.012,
@@ -135,10 +142,16 @@ pub(super) fn configs(family: Family, prediction: Prediction, parts: &[Part]) ->
         "trained_betas": null,
     });
     schedule["_class_name"] = json!(match family {
-        Family::StableDiffusion1 => "PNDMScheduler",
-        Family::StableDiffusion2 => "DDIMScheduler",
+        // PNDM does not have the setting of a schedule without signal at the end.
+        Family::StableDiffusion1 if !no_last_signal => "PNDMScheduler",
+        Family::StableDiffusion1 | Family::StableDiffusion2 => "DDIMScheduler",
         Family::StableDiffusionXl => "EulerDiscreteScheduler",
     });
+    if no_last_signal {
+        schedule["rescale_betas_zero_snr"] = json!(true);
+        // Leading timesteps would never reach the last one.
+        schedule["timestep_spacing"] = json!("trailing");
+    }
     let mut configs = vec![(SCHEDULE.to_owned(), schedule)];
     let tokenizer = |pad: &str| {
         json!({

@@ -7,7 +7,7 @@ use super::value::{Pickle, Value};
 use super::{archive, legacy, names, opcode, rebuild, safetensors};
 use crate::{Error, Result};
 use files::write_atomically_by;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -107,6 +107,15 @@ impl WeightsFile {
     #[must_use]
     pub fn state_dict_root(&self) -> Option<&'static str> {
         self.roots().iter().any(|root| root == STATE_DICT).then_some(STATE_DICT)
+    }
+
+    /// The text entries of a safetensors header; none for a pickle.
+    #[must_use]
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        match &self.content {
+            Content::Safetensors(_, metadata) => metadata.clone(),
+            Content::Pickle(..) => BTreeMap::new(),
+        }
     }
 
     /// The path of the file.

@@ -2,7 +2,7 @@
 
 use crate::fixture::{folder, json};
 use diffusion::config::Prediction;
-use diffusion::single_file::{Family, Options, SingleFile, View, plan};
+use diffusion::single_file::{Family, Metadata, Options, SingleFile, View, plan};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ const PUBLISHED: [(&str, Family, Option<&str>); 3] = [
 fn published_models_at_full_size() {
     for (list, family, config) in PUBLISHED {
         let (shapes, mut expected) = published(list);
-        let plan = plan(&shapes, VELOCITY).expect(list);
+        let plan = plan(&shapes, &Metadata::new(), VELOCITY).expect(list);
         assert_eq!(plan.family, family);
         let mut ours = vec![];
         for part in &plan.parts {
@@ -88,11 +88,11 @@ fn published_models_at_full_size() {
 #[test]
 fn missing_misshapen_and_superfluous_tensors_are_named() {
     let (whole, _) = published("sd1.txt");
-    plan(&whole, Options::default()).expect("complete");
+    plan(&whole, &Metadata::new(), Options::default()).expect("complete");
     let problem = |change: &dyn Fn(&mut Shapes)| {
         let mut shapes = whole.clone();
         change(&mut shapes);
-        plan(&shapes, Options::default()).expect_err("a problem")
+        plan(&shapes, &Metadata::new(), Options::default()).expect_err("a problem")
     };
     const NAME: &str = "model.diffusion_model.output_blocks.5.2.conv.weight";
     let missing = problem(&|s| drop(s.remove(NAME)));
@@ -111,19 +111,23 @@ fn missing_misshapen_and_superfluous_tensors_are_named() {
     }
     let lora = problem(&|s| drop(s.insert("lora_unet_down.weight".to_owned(), vec![1])));
     assert!(lora.contains("LoRA"), "{lora}");
-    let nothing = plan(&Shapes::new(), Options::default()).expect_err("nothing");
+    let nothing = plan(&Shapes::new(), &Metadata::new(), Options::default()).expect_err("nothing");
     assert!(nothing.contains("model.diffusion_model."), "{nothing}");
     // Tensors that belong to no part are left out.
     let mut more = whole.clone();
     more.insert("embedding_manager.strings".to_owned(), vec![4]);
-    assert_eq!(plan(&more, Options::default()).expect("a plan").left_out[0], "embedding_manager.strings");
+    let left_out = plan(&more, &Metadata::new(), Options::default()).expect("a plan").left_out;
+    let strings = left_out.iter().find(|tensor| tensor.name == "embedding_manager.strings").expect("listed");
+    assert_eq!(strings.reason, "belong to no part of the model");
+    let betas = left_out.iter().find(|tensor| tensor.name == "betas");
+    assert!(betas.is_none_or(|betas| betas.reason.contains("noise schedule")), "{betas:?}");
     let (second, _) = published("sd2.txt");
-    let unknown = plan(&second, Options::default()).expect_err("no prediction");
+    let unknown = plan(&second, &Metadata::new(), Options::default()).expect_err("no prediction");
     assert!(unknown.contains("--prediction-type"), "{unknown}");
     // A file with only the UNet, of which only the UNet is converted.
     let mut alone = second;
     alone.retain(|name, _| name.starts_with("model.diffusion_model."));
-    let plan = plan(&alone, Options { unet_only: true, ..Options::default() }).expect("a UNet");
+    let plan = plan(&alone, &Metadata::new(), Options { unet_only: true, ..Options::default() }).expect("a UNet");
     assert_eq!((plan.parts.len(), plan.family), (1, Family::StableDiffusion2));
 }
 
@@ -166,4 +170,78 @@ fn converted_checkpoints_equal_diffusers() {
             assert_eq!(schedule["prediction_type"], "v_prediction");
         }
     }
+}
+
+/// What a file of SDXL says of itself, by markers and by its header, decides what its UNet predicts.
+#[test]
+fn statements_of_a_file_are_obeyed_or_asked_about() {
+    let (plain, _) = published("sdxl.txt");
+    let marked = |markers: &[&str]| {
+        let mut shapes = plain.clone();
+        shapes.extend(markers.iter().map(|name| ((*name).to_owned(), vec![0])));
+        shapes
+    };
+    let header = |entries: &[(&str, &str)]| -> Metadata {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let chosen = |prediction| Options { prediction, ..Options::default() };
+    let (epsilon, velocity) = (Some(Prediction::Epsilon), Some(Prediction::VPrediction));
+    let decided = |markers: &[&str], entries: &[(&str, &str)], options: Options| {
+        let plan = plan(&marked(markers), &header(entries), options).expect("a plan");
+        assert!(!plan.left_out.iter().any(|tensor| markers.contains(&tensor.name.as_str())));
+        let schedule = &plan.configs.iter().find(|(name, _)| name.starts_with("scheduler/")).expect("a schedule").1;
+        assert_eq!(schedule["prediction_type"] == "v_prediction", plan.prediction == velocity);
+        assert_eq!(schedule["rescale_betas_zero_snr"] == true, plan.no_last_signal);
+        assert_eq!(schedule["timestep_spacing"] == "trailing", plan.no_last_signal);
+        (plan.prediction, plan.no_last_signal, plan.notes.join("; "))
+    };
+    const TYPE: &str = "modelspec.prediction_type";
+    const XL: (&str, &str) = ("modelspec.architecture", "stable-diffusion-xl-v1-base");
+    let none = Options::default();
+    assert_eq!(decided(&[], &[XL], none), (epsilon, false, String::new()));
+    for (markers, entries, without_signal) in [
+        (&["v_pred"][..], &[][..], false),
+        (&["v_pred", "ztsnr"], &[], true),
+        (&[], &[(TYPE, "v"), XL], false),
+        (&["ztsnr"], &[(TYPE, "v")], true),
+        (&["v_pred"], &[("ss_zero_terminal_snr", "True")], true),
+    ] {
+        let (prediction, no_last_signal, notes) = decided(markers, entries, none);
+        assert_eq!((prediction, no_last_signal), (velocity, without_signal), "{markers:?} {entries:?}");
+        assert!(markers.iter().all(|name| notes.contains(name)) && notes.contains("velocity"), "{notes}");
+    }
+    assert_eq!(decided(&[], &[(TYPE, "epsilon")], none).0, epsilon);
+    // The flag decides, and what it overrules is named.
+    let (prediction, _, notes) = decided(&["v_pred"], &[(TYPE, "v")], chosen(epsilon));
+    assert_eq!(prediction, epsilon);
+    assert!(notes.contains("--prediction-type epsilon contradicts") && notes.contains(TYPE), "{notes}");
+    let (prediction, without_signal, _) = decided(&["ztsnr"], &[], chosen(velocity));
+    assert_eq!((prediction, without_signal), (velocity, true));
+
+    let asked = |markers: &[&str], entries: &[(&str, &str)], options: Options, words: &[&str]| {
+        let problem = plan(&marked(markers), &header(entries), options).expect_err("a question");
+        for word in words.iter().chain(&["--prediction-type"]) {
+            assert!(problem.contains(word), "{word:?} is not in {problem}");
+        }
+    };
+    asked(&["v_pred"], &[(TYPE, "epsilon")], none, &["contradicts itself", "v_pred", TYPE]);
+    asked(&["ztsnr"], &[], none, &["ztsnr", "nothing says"]);
+    asked(&["ztsnr"], &[], chosen(epsilon), &["ztsnr", "contradicts"]);
+    asked(&[], &[(TYPE, "sample")], none, &[TYPE, "sample", "only epsilon and v"]);
+    asked(&[], &[("modelspec.architecture", "stable-diffusion-v1")], none, &["stable-diffusion-v1", "Stable Diffusion XL"]);
+    for marker in ["edm_mean", "edm_std", "edm_vpred.sigma_max"] {
+        let problem = plan(&marked(&[marker]), &Metadata::new(), none).expect_err("another noise schedule");
+        assert!(problem.contains("not supported") && problem.contains(&marker[..7]), "{problem}");
+    }
+
+    // Files of Stable Diffusion 2 do not differ, but some say what they are.
+    let (second, _) = published("sd2.txt");
+    for (value, expected) in [("stable-diffusion-v2-768-v", velocity), ("stable-diffusion-v2-512", epsilon)] {
+        let said = header(&[("modelspec.architecture", value)]);
+        assert_eq!(plan(&second, &said, none).expect("a plan").prediction, expected);
+    }
+    // A UNet alone takes its noise schedule from a base, with which its statements are compared.
+    let alone = Options { unet_only: true, ..none };
+    assert_eq!(plan(&plain, &Metadata::new(), alone).expect("a plan").prediction, None);
+    assert_eq!(plan(&marked(&["v_pred"]), &Metadata::new(), alone).expect("a plan").prediction, velocity);
 }

@@ -23,7 +23,7 @@ pub(super) enum Precision {
 }
 
 /// Files beside configs and weights that are copied if they exist.
-const OPTIONAL_FILES: [&str; 16] = [
+const OPTIONAL_FILES: [&str; 23] = [
     MODEL_INDEX,
     "README.md",
     "generation_config.json",
@@ -32,15 +32,25 @@ const OPTIONAL_FILES: [&str; 16] = [
     "tokenizer/merges.txt",
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
+    "tokenizer/added_tokens.json",
+    "tokenizer/tokenizer.json",
     "tokenizer_2/vocab.json",
     "tokenizer_2/merges.txt",
     "tokenizer_2/tokenizer_config.json",
     "tokenizer_2/special_tokens_map.json",
+    "tokenizer_2/added_tokens.json",
+    "tokenizer_2/tokenizer.json",
     "clip/vocab.json",
     "clip/merges.txt",
     "clip/tokenizer_config.json",
+    "clip/special_tokens_map.json",
+    "clip/added_tokens.json",
+    "clip/tokenizer.json",
     "clip/preprocessor_config.json",
 ];
+
+/// The file that can replace a tokenizer's two others.
+const WHOLE_TOKENIZER: &str = "tokenizer/tokenizer.json";
 
 /// Files that every whole model has.
 const REQUIRED_FILES: [&str; 7] = [
@@ -61,9 +71,11 @@ pub(super) fn copy_model(
     out: &Path,
     locate: &mut dyn FnMut(&str) -> Result<PathBuf>,
 ) -> Result<()> {
+    let mut copied = BTreeSet::new();
     let mut copy = |from: &str, to: &str| -> Result<PathBuf> {
         let source = locate(from)?;
         copy_atomically(&source, &out.join(to))?;
+        copied.insert(from.to_owned());
         Ok(source)
     };
     if selection.unet_only {
@@ -85,13 +97,37 @@ pub(super) fn copy_model(
             copy_weights(names, &prefix, &prefix, stem, selection.precision, &mut copy)?;
         }
     }
+    print_left_out(names.difference(&copied));
     Ok(())
+}
+
+/// Names the files that are not copied, with the reason.
+fn print_left_out<'a>(names: impl Iterator<Item = &'a String>) {
+    let (mut other_weights, mut unused) = (Vec::new(), Vec::new());
+    for name in names {
+        let is_of_part = PARTS.iter().any(|(part, _)| name.starts_with(&format!("{part}/")));
+        let is_weights = [".safetensors", ".bin", ".index.json", ".ckpt", ".msgpack", ".onnx"].iter().any(|end| {
+            let (start, rest) = name.split_at_checked(name.len().saturating_sub(end.len())).unwrap_or((name, ""));
+            !start.is_empty() && rest.eq_ignore_ascii_case(end)
+        });
+        if is_of_part && is_weights { other_weights.push(name.as_str()) } else { unused.push(name.as_str()) }
+    }
+    for (names, reason) in [
+        (other_weights, "other weights of parts whose weights were copied"),
+        (unused, "files that no part of the model uses"),
+    ] {
+        if !names.is_empty() {
+            println!("left out, {} {reason}: {}", names.len(), names.join(", "));
+        }
+    }
 }
 
 /// Refuses files that are not a whole model.
 fn check_whole(names: &BTreeSet<String>) -> Result<()> {
     let has = |name: &str| names.contains(name);
-    let missing: Vec<&str> = REQUIRED_FILES.into_iter().filter(|name| !has(name)).collect();
+    let is_replaced = |name: &str| has(WHOLE_TOKENIZER) && name.starts_with("tokenizer/");
+    let missing: Vec<&str> =
+        REQUIRED_FILES.into_iter().filter(|name| !has(name) && !is_replaced(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,12 +1,11 @@
 //! Checks that every part of an imported model can be used, and that the parts fit together.
 
-use anyhow::{Context, Result, ensure};
-use diffusion::config::{ClipTextConfig, Prediction, UnetConfig, read};
+use anyhow::{Context, Error, Result};
+use diffusion::config::{ClipTextConfig, Prediction, read};
 use diffusion::layout::{PARTS, verify_part};
 use diffusion::part_folders::PartFolders;
 use diffusion::tokenizer::Tokenizer;
 use process::progress::Progress;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Reads every tensor of every part in `folder`, and prints what was found. Parts that `folder` lacks are those of
@@ -30,46 +29,35 @@ pub(super) fn verify(folder: &Path, base: Option<&Path>) -> Result<()> {
         );
     }
     let folders = PartFolders::new(folder, base);
-    check_text_widths(&folders)?;
+    check_tokenizers(&folders)?;
     let (defaults, _) = folders.defaults()?;
+    let schedule = folders.schedule()?;
     println!(
-        "{} x {} pixels, {}, predicts {}",
+        "{} x {} pixels, {}, predicts {}{}",
         defaults.width,
         defaults.height,
         defaults.sampler,
-        match folders.schedule()?.prediction() {
+        match schedule.prediction() {
             Prediction::Epsilon => "the noise",
             Prediction::VPrediction => "the velocity",
-        }
+        },
+        if schedule.config().ends_without_signal() { ", no signal at the last timestep" } else { "" }
     );
     Ok(())
 }
 
-/// Checks that vocabulary, text encoders and UNet fit together.
-fn check_text_widths(folders: &PartFolders) -> Result<()> {
-    let file = folders.part("unet")?.join("config.json");
-    let unet = UnetConfig::read(&file)?;
-    let mut width = 0;
+/// Checks that every tokenizer fits its text encoder.
+fn check_tokenizers(folders: &PartFolders) -> Result<()> {
     for (encoder, tokenizer) in [("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")] {
         let Ok(folder) = folders.part(encoder) else { continue };
         let config: ClipTextConfig = read(&folder.join("config.json"))?;
-        width += config.hidden_size;
         let folder = folders.part(tokenizer)?;
-        Tokenizer::load(&folder)?;
-        let vocabulary: BTreeMap<String, usize> = read(&folder.join("vocab.json"))?;
-        let count = vocabulary.values().max().map_or(0, |last| last + 1);
-        ensure!(
-            count <= config.vocab_size,
-            "{}: has {count} tokens, but {encoder} has embeddings of {}: use the vocabulary of the same model",
-            folder.join("vocab.json").display(),
-            config.vocab_size
-        );
+        let tokens = Tokenizer::load(&folder)?;
+        tokens.check_embeddings(config.vocab_size).map_err(Error::msg).with_context(|| folder.display().to_string())?;
+        let unnamed = config.vocab_size.saturating_sub(tokens.tokens());
+        if unnamed > 0 {
+            println!("{encoder}: {unnamed} embeddings more than {tokenizer} has tokens; no prompt can use them");
+        }
     }
-    ensure!(
-        width == unet.cross_attention_dim,
-        "{}: cross_attention_dim is {}, but the text states have width {width}: the UNet belongs to another base",
-        file.display(),
-        unet.cross_attention_dim
-    );
     Ok(())
 }
