@@ -160,6 +160,35 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A caption of more tokens than the text encoder takes is counted, with what is lost of it.
+#[test]
+fn cut_captions_are_in_the_account() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let source = scratch.path().join("set");
+    let data = folder_set(&source, 6);
+    let folders = PartFolders::new(&bundled(), None);
+    let whole = prepare(&scratch.path().join("whole"), &data, &folders).expect("encodes");
+    assert_eq!(whole.cut, None);
+    let list = source.join("pairs.jsonl");
+    let text = std::fs::read_to_string(&list).expect("a list");
+    let long = "a red circle ".repeat(40);
+    let lines = text.lines().enumerate().map(|(i, line)| {
+        let mut row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        if i % 2 == 0 {
+            row["prompt"] = long.clone().into();
+        }
+        format!("{row}\n")
+    });
+    std::fs::write(&list, lines.collect::<String>()).expect("written");
+    let out = scratch.path().join("out");
+    let cut = prepare(&out, &data, &folders).expect("encodes").cut.expect("cut captions");
+    assert_eq!((cut.count, cut.text.as_str(), cut.tokens), (3, long.trim(), 120 - 75));
+    assert_eq!(cut.dropped, "a red circle ".repeat(15).trim());
+    // The account does not depend on which shards were encoded before.
+    std::fs::remove_file(out.join("manifest.json")).expect("a manifest");
+    assert_eq!(prepare(&out, &data, &folders).expect("encodes").cut, Some(cut));
+}
+
 #[test]
 fn a_change_invalidates_only_the_parts_that_depend_on_it() {
     let scratch = tempfile::tempdir().expect("a folder");

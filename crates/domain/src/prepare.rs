@@ -5,6 +5,7 @@ use crate::dataset::ReadReport;
 use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Pairs (or images) in a shard when the spec does not say.
 pub const DEFAULT_SHARD_SIZE: u32 = 256;
@@ -182,10 +183,40 @@ pub struct Manifest {
     /// ones.)
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, BTreeSet<u64>>,
+    /// Examples whose caption is longer than the text encoders read. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutTexts>,
     /// Examples in each shard.
     pub examples: Vec<u32>,
     /// The encoders' outputs by name: latents, latents of mirrored images, text states, CLIP features.
     pub parts: BTreeMap<String, ManifestPart>,
+}
+
+/// Texts that are longer than a model's text encoders read, and lose their end.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CutTexts {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them.
+    pub text: String,
+    /// The end of that text, which the text encoders do not see.
+    pub dropped: String,
+    /// The number of tokens of that end.
+    pub tokens: u64,
+}
+
+impl fmt::Display for CutTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, text, dropped, tokens } = self;
+        let (are, lose) = if *count == 1 { ("text is", "loses its end") } else { ("texts are", "lose their ends") };
+        write!(
+            f,
+            "{count} {are} longer than the text encoder reads, and {lose}; of {text:?} the last {tokens} tokens are not seen: \
+             {dropped:?}"
+        )
+    }
 }
 
 /// The output of one encoder.

@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Id, JobBody, Query};
 use crate::routes::list_limit::limit;
+use crate::routes::models::without_paths;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use catalogue::clip::{find_clip, require_clip};
 use catalogue::world::{belongs_to_bundled_world, require_world};
+use diffusion::part_folders::PartFolders;
 use domain::api::{ErrorBody, JobAccepted, Page, path};
 use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::id::JobId;
@@ -152,6 +154,14 @@ async fn check_base(state: &AppState, spec: &TrainSpec) -> Result<(), ApiError> 
         return Ok(());
     }
     let (_, base) = state.catalogue.find(&spec.base).await?;
+    let fits = |field: &str, name: &str, folders: &PartFolders, outcome: diffusion::Result<()>| {
+        outcome.map_err(|problem| ApiError::field(field, without_paths(&problem.to_string(), name, folders)))
+    };
+    fits("base", &spec.base, &base, base.check_fit())?;
+    if let Some(name) = spec.reference.as_deref().filter(|name| is_name(name)) {
+        let (_, reference) = state.catalogue.find(name).await?;
+        fits("reference", name, &reference, base.check_reference(&reference))?;
+    }
     require_clip(spec, &base)?;
     if spec.evaluate_prompts > 0 && spec.validation_examples == 0 && !belongs_to_bundled_world(&base) {
         let problem = format!(
@@ -169,6 +179,10 @@ async fn check_prompts(state: &AppState, spec: &EvaluateSpec) -> Result<(), ApiE
     for name in spec.all_models() {
         let (model, folders) = state.catalogue.find(name).await?;
         require_world(&spec.prompts, &model.name, &folders)?;
+        let field = if name == spec.model { "model" } else { "models" };
+        folders.check_fit().map_err(|problem| {
+            ApiError::field(field, without_paths(&problem.to_string(), name, &folders))
+        })?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use catalogue::models::{ModelError, ModelFiles};
 use catalogue::models_folder::is_adapter;
 use catalogue::world::belongs_to_bundled_world;
 use diffusion::lora::WEIGHTS_FILE;
+use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
 use domain::id::ModelId;
@@ -179,6 +180,15 @@ impl From<ModelError> for ApiError {
     }
 }
 
+/// A problem with the parts of a model, without paths of this machine.
+pub(crate) fn without_paths(problem: &str, name: &str, folders: &PartFolders) -> String {
+    let mut problem = problem.to_owned();
+    for (i, folder) in folders.all().enumerate() {
+        problem = problem.replace(&folder.display().to_string(), if i == 0 { name } else { "its base model" });
+    }
+    problem
+}
+
 /// Checks that the configs of a model can be read and that its weights exist. Returns its defaults and the number that
 /// width and height must be multiples of, or a message for the client.
 pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String> {
@@ -189,6 +199,13 @@ pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String>
         ));
     }
     let checked = files.clone();
+    if let Err(problem) = files.folders().check_fit() {
+        let name = &files.name;
+        return Err(format!(
+            "Model {name:?} draws no images: {}.",
+            without_paths(&problem.to_string(), name, &files.folders())
+        ));
+    }
     let check = move || {
         let folders = checked.folders();
         diffusion::unet::Unet::files(&folders.part("unet")?)?;

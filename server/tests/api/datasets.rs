@@ -78,6 +78,7 @@ async fn datasets_are_listed_and_their_pairs_shown() {
         image_filter: BTreeMap::new(),
         report: ReadReport::default(),
         left_out: BTreeMap::from([("pairs.jsonl".to_owned(), BTreeSet::from([0]))]),
+        cut: None,
         examples: vec![1],
         parts: BTreeMap::new(),
     };

@@ -137,6 +137,9 @@ fn print(report: &EvaluationReport) {
             println!("{}: {} {:.4}", model.model, fid.metric, fid.frechet);
         }
     }
+    if let Some(cut) = &report.cut {
+        println!("prompts: {cut}");
+    }
     if report.statements.is_empty() {
         println!(
             "no metric was measured: the report shows the images side by side. Metrics need these files:"

@@ -79,6 +79,9 @@ fn print(out: &Path, manifest: &Manifest) {
     for dropped in &manifest.report.named {
         println!("  {dropped}");
     }
+    if let Some(cut) = &manifest.cut {
+        println!("  captions: {cut}");
+    }
     for (name, part) in &manifest.parts {
         println!("  {name}: {} shards, key {:.12}", part.shards.len(), part.key);
     }

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod clip;
+pub(crate) mod cut;
 pub mod drawn;
 pub mod encoded;
 pub mod encoder;

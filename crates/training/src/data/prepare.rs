@@ -1,6 +1,7 @@
 //! Encodes a set into shards. Shards that are up to date are kept, so an encoding that was killed resumes where it
 //! stopped, and ends in the same bytes as an undisturbed one.
 
+use super::cut::cut_captions;
 use super::encoder::Encoder;
 use super::examples::Examples;
 use super::folder_lock::lock;
@@ -79,6 +80,7 @@ impl Plan {
         report: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Manifest> {
         if let Some(manifest) = manifest::up_to_date(folder, &self.parts)? {
+            warn_of_cuts(&manifest);
             return Ok(manifest);
         }
         let total = usize::try_from(rows_of(&self.data).unwrap_or(0))?;
@@ -106,8 +108,10 @@ impl Plan {
             }
         }
         report(done, done)?;
-        let manifest = self.manifest(&examples, counts, dropped)?;
+        let cut = cut_captions(folder, &counts, folders)?;
+        let manifest = Manifest { cut, ..self.manifest(&examples, counts, dropped)? };
         manifest::write(folder, &manifest)?;
+        warn_of_cuts(&manifest);
         Ok(manifest)
     }
 
@@ -129,9 +133,16 @@ impl Plan {
             image_filter: self.filter_files,
             report,
             left_out,
+            cut: None,
             examples: counts,
             parts,
         })
+    }
+}
+
+fn warn_of_cuts(manifest: &Manifest) {
+    if let Some(cut) = &manifest.cut {
+        tracing::warn!("captions: {cut}");
     }
 }
 

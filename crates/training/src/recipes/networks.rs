@@ -7,7 +7,7 @@ use crate::data::batch::Batch;
 use crate::forward::{Forward, PassOptions};
 use crate::objectives::Loss;
 use crate::policy::Policy;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::Device;
 use catalogue::run_folder;
 use diffusion::schedule::Schedule;
@@ -35,6 +35,10 @@ impl Networks {
     /// # Errors
     /// Fails if a model cannot be read.
     pub(super) fn open(spec: &TrainSpec, paths: &RunPaths, device: &Device) -> Result<Self> {
+        paths.start.check_fit().context("base")?;
+        if let Some(reference) = paths.reference.as_ref().filter(|_| spec.objective.is_preference()) {
+            paths.start.check_reference(reference).context("reference")?;
+        }
         let unet_folder = paths.start.part("unet")?;
         let policy = Policy::open(spec, &paths.start, device)?;
         let reference = match spec.objective.is_preference() {

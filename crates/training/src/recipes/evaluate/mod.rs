@@ -19,6 +19,7 @@ pub use contestant::Contestant;
 pub use folder::{FolderStore, Record};
 pub use store::EvaluationStore;
 
+use crate::data::cut::CutCounter;
 use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
@@ -29,6 +30,7 @@ use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{Prompt, TextToImage};
 use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
 use domain::image::GenerationParams;
+use domain::prepare::CutTexts;
 use evaluation::fid::open_image;
 use image::RgbImage;
 use judges::{Judges, Scores};
@@ -36,6 +38,7 @@ use page::{page, table};
 use prompts::{Task, tasks};
 use report::EvaluationReport;
 use scored::Scored;
+use std::collections::BTreeSet;
 use std::iter;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -67,6 +70,10 @@ pub fn evaluate(
         format!("baseline: {:?} is not among the models: add it, or name one of them", spec.baseline())
     })?;
 
+    let cut = cut_prompts(&tasks, contestants)?;
+    if let Some(cut) = &cut {
+        tracing::warn!("prompts: {cut}");
+    }
     Judges::check_files(&baseline.folders, &spec.rewards)?;
 
     let total = contestants.len() * tasks.len();
@@ -95,8 +102,17 @@ pub fn evaluate(
         scored.push(Scored { model: name, sha256, scores, fid: distance });
     }
     let report = EvaluationReport::new(&tasks, spec.seed, &baseline.name, &scored, judges.statements());
+    let report = EvaluationReport { cut, ..report };
     write_report(&report, &tasks, &scored, store)?;
     Ok(Some(report))
+}
+
+/// The prompts that the text encoders of a model cut.
+fn cut_prompts(tasks: &[Task], contestants: &[Contestant]) -> Result<Option<CutTexts>> {
+    let mut counter = CutCounter::of(contestants.iter().map(|contestant| &contestant.folders))?;
+    let different: BTreeSet<&str> = tasks.iter().map(|task| task.prompt.as_str()).collect();
+    different.into_iter().try_for_each(|prompt| counter.add(prompt, 1))?;
+    Ok(counter.finish())
 }
 
 /// Each prompt `times` times, the images of a prompt one after the other.

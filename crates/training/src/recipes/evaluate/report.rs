@@ -8,6 +8,7 @@ use super::scored::{Scored, pairs};
 use super::summary::{ModelSummary, summary};
 use diffusion::noise::Noise;
 use domain::evaluate::Metric;
+use domain::prepare::CutTexts;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,9 @@ pub struct EvaluationReport {
     pub statements: BTreeMap<Metric, String>,
     /// Metrics without a score, with the files that they need.
     pub not_measured: BTreeMap<Metric, &'static str>,
+    /// Prompts that are longer than the text encoders of a model read. Absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutTexts>,
 }
 
 impl EvaluationReport {
@@ -60,6 +64,7 @@ impl EvaluationReport {
         let not_measured = missing.map(|metric| (metric, metric.needs())).collect();
         Self {
             not_measured,
+            cut: None,
             prompts: tasks.len(),
             seed,
             baseline: baseline.to_owned(),
