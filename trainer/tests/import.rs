@@ -467,7 +467,12 @@ fn a_sampler_can_be_chosen() {
         let import = ["import", source, "--name", &name];
         fail(&import, &models, &[], &["--sampler", source, file, field, "euler"]);
         if let Some(refused) = refused {
-            fail(&[&import[..], &["--sampler", refused]].concat(), &models, &[], &["--sampler", field, refused]);
+            fail(
+                &[&import[..], &["--sampler", refused]].concat(),
+                &models,
+                &[],
+                &["--sampler", field, refused],
+            );
         }
         fail(&[&import[..], &["--sampler", "heun"]].concat(), &models, &[], &["--sampler", "heun", "euler"]);
         let output = succeed(&[&import[..], &["--sampler", "euler"]].concat(), &models, &[]);
@@ -518,7 +523,10 @@ fn tokenizers_are_imported_whole() {
     // A learnt token without an embedding.
     let mut files = repository();
     let rows = embeddings(&files);
-    files.insert("tokenizer/added_tokens.json".to_owned(), json!({ "<cat-toy>": rows }).to_string().into_bytes());
+    files.insert(
+        "tokenizer/added_tokens.json".to_owned(),
+        json!({ "<cat-toy>": rows }).to_string().into_bytes(),
+    );
     let source = scratch.path().join("learnt");
     write(&files, &source);
     let learnt = ["import", source.to_str().expect("a path"), "--name", "learnt"];
@@ -619,14 +627,17 @@ fn statements_and_channels_of_a_single_file() {
     let bytes = fs::read(&converted).expect("a file");
     let read = SafeTensors::deserialize(&bytes).expect("safetensors");
     let marked = scratch.path().join("marked.safetensors");
-    let empty = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![0], &[]).expect("a tensor");
+    let empty =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![0], &[]).expect("a tensor");
     let markers = ["v_pred", "ztsnr"].map(|name| (name.to_owned(), empty.clone()));
     let tensors = read.tensors().into_iter().chain(markers);
     fs::write(&marked, safetensors::serialize(tensors, None).expect("bytes")).expect("room");
     let marked = marked.to_str().expect("a path");
     let import = ["import", marked, "--name", "marked", "--tokenizer", &tokenizer];
     let output = succeed(&import, &models, &[]);
-    for words in ["v_pred", "ztsnr", "predicts the velocity, no signal at the last timestep", "left out, ", "betas"] {
+    for words in
+        ["v_pred", "ztsnr", "predicts the velocity, no signal at the last timestep", "left out, ", "betas"]
+    {
         assert!(output.contains(words), "{words} is not in {output}");
     }
     let schedule = fs::read(models.join("marked/scheduler/scheduler_config.json")).expect("a file");
@@ -638,14 +649,16 @@ fn statements_and_channels_of_a_single_file() {
     let left_out = fs::read_to_string(models.join("marked/left_out.txt")).expect("a list");
     assert!(left_out.contains("betas") && !left_out.contains("v_pred"), "{left_out}");
 
-    let second = ["import", marked, "--name", "second", "--tokenizer", &tokenizer, "--prediction-type", "epsilon"];
+    let second =
+        ["import", marked, "--name", "second", "--tokenizer", &tokenizer, "--prediction-type", "epsilon"];
     fail(&second, &models, &[], &["ztsnr", "--prediction-type epsilon"]);
 
     // The first convolution of an inpainting model takes the mask and the masked image as well.
     let name = "model.diffusion_model.input_blocks.0.0.weight";
     let first = read.tensor(name).expect("a convolution");
     let [out, _, height, width] = first.shape()[..] else { panic!("{:?}", first.shape()) };
-    let zeros = vec![0; out * 9 * height * width * first.data().len() / first.shape().iter().product::<usize>()];
+    let zeros =
+        vec![0; out * 9 * height * width * first.data().len() / first.shape().iter().product::<usize>()];
     let wide = safetensors::tensor::TensorView::new(first.dtype(), vec![out, 9, height, width], &zeros);
     let wide = wide.expect("a tensor");
     let tensors = read.tensors().into_iter().map(|(tensor, view)| {
@@ -654,6 +667,7 @@ fn statements_and_channels_of_a_single_file() {
     });
     let inpainting = scratch.path().join("inpainting.safetensors");
     fs::write(&inpainting, safetensors::serialize(tensors, None).expect("bytes")).expect("room");
-    let import = ["import", inpainting.to_str().expect("a path"), "--name", "inpaint", "--tokenizer", &tokenizer];
+    let import =
+        ["import", inpainting.to_str().expect("a path"), "--name", "inpaint", "--tokenizer", &tokenizer];
     fail(&import, &models, &[], &["takes 9 channels: an inpainting model draws nothing from text alone"]);
 }

@@ -182,11 +182,10 @@ pub(crate) fn has_weights(folder: &Path, sha256: &str) -> bool {
 /// The first paragraph of the model card; empty without a card.
 fn description(folder: &Path) -> String {
     let card = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+    let card = card.trim_start_matches('\u{feff}');
     // Hugging Face cards begin with YAML metadata between two lines of dashes.
-    let text = card
-        .strip_prefix("---\n")
-        .and_then(|rest| rest.split_once("\n---\n"))
-        .map_or(card.as_str(), |(_, text)| text);
+    let text =
+        card.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).map_or(card, |(_, text)| text);
     text.split("\n\n")
         .map(str::trim)
         .find(|paragraph| !paragraph.is_empty() && !paragraph.starts_with(['#', '!', '|', '`', '<', '-']))

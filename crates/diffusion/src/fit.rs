@@ -1,16 +1,18 @@
 //! Whether the parts of a model belong together: channels of UNet and autoencoder, widths of UNet and text encoders, and what a
-//! policy and its reference predict. Judged by the configs alone, before any weights are read.
+//! policy and its reference predict. Judged by configs, names and shapes, before any weights are read.
 
 use crate::conditioning::TIME_IDS;
 use crate::config::{self, ClipTextConfig, UnetConfig, VaeConfig};
+use crate::lora::{Layers, check_for_unet};
 use crate::part_folders::PartFolders;
 use crate::schedule::Schedule;
 use crate::unet::Unet;
+use crate::weights::parameter_shapes;
 use crate::{Error, Result};
 use std::path::PathBuf;
 
 impl PartFolders {
-    /// Checks that the model draws images from text alone, with parts that fit together.
+    /// Checks that the model draws images from text alone, with parts that fit together, its adapters included.
     ///
     /// # Errors
     /// Fails if a config cannot be read, or two parts do not fit. The message names both.
@@ -21,10 +23,16 @@ impl PartFolders {
         if let Err(problem) = channels(&unet, &vae) {
             return refuse(problem);
         }
-        match self.text_widths()? {
-            Some(widths) => text(&unet, widths).or_else(refuse),
-            None => Ok(()),
+        if let Some(Err(problem)) = self.text_widths()?.map(|widths| text(&unet, widths)) {
+            return refuse(problem);
         }
+        let adapters = self.adapters();
+        if adapters.is_empty() {
+            return Ok(());
+        }
+        let shapes = parameter_shapes(|scope| Unet::new(scope, unet).map(drop))?;
+        let layers = Layers::of_shapes(shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
+        adapters.iter().try_for_each(|file| check_for_unet(file, &layers))
     }
 
     /// Checks that `reference` can be compared with this model: its UNet takes and gives the same, and its noise schedule is the
@@ -87,7 +95,9 @@ fn channels(unet: &UnetConfig, vae: &VaeConfig) -> Result<(), String> {
             Some(5) => "an inpainting model draws nothing from text alone",
             Some(1) => "a model that takes a depth map draws nothing from text alone",
             Some(3) => "an upscaler draws nothing from text alone",
-            Some(more) if more == latents => "an editing model (InstructPix2Pix, for `style`) draws nothing from text alone",
+            Some(more) if more == latents => {
+                "an editing model (InstructPix2Pix, for `style`) draws nothing from text alone"
+            }
             _ => "the UNet and the autoencoder belong to different models",
         };
         return Err(format!(

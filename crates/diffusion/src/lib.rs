@@ -11,7 +11,7 @@
 //! | conditioning | [`tokenizer`], [`text_encoders`], [`conditioning`] |
 //! | noise schedule and sampling | [`schedule`], [`sampler`], [`pipeline`] |
 //! | adapters | [`lora`] |
-//! | files | [`part_folders`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
+//! | files | [`part_folders`], [`fit`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
 
 pub mod clip;
 pub mod conditioning;

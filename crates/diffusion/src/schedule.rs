@@ -129,7 +129,8 @@ impl Schedule {
 
 /// Shifts and scales sqrt(abar) so that it is 0 at the last timestep and unchanged at the first (Lin et al. 2023, Algorithm 1).
 fn remove_last_signal(alpha_bars: &mut [f64]) {
-    let [first, last] = [alpha_bars.first(), alpha_bars.last()].map(|abar| abar.map_or(0.0, |abar| abar.sqrt()));
+    let [first, last] =
+        [alpha_bars.first(), alpha_bars.last()].map(|abar| abar.map_or(0.0, |abar| abar.sqrt()));
     for abar in alpha_bars {
         *abar = ((abar.sqrt() - last) * (first / (first - last))).powi(2);
     }

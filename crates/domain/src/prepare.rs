@@ -210,7 +210,8 @@ pub struct CutTexts {
 impl fmt::Display for CutTexts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, text, dropped, tokens } = self;
-        let (are, lose) = if *count == 1 { ("text is", "loses its end") } else { ("texts are", "lose their ends") };
+        let (are, lose) =
+            if *count == 1 { ("text is", "loses its end") } else { ("texts are", "lose their ends") };
         write!(
             f,
             "{count} {are} longer than the text encoder reads, and {lose}; of {text:?} the last {tokens} tokens are not seen: \

@@ -180,9 +180,9 @@ async fn check_prompts(state: &AppState, spec: &EvaluateSpec) -> Result<(), ApiE
         let (model, folders) = state.catalogue.find(name).await?;
         require_world(&spec.prompts, &model.name, &folders)?;
         let field = if name == spec.model { "model" } else { "models" };
-        folders.check_fit().map_err(|problem| {
-            ApiError::field(field, without_paths(&problem.to_string(), name, &folders))
-        })?;
+        folders
+            .check_fit()
+            .map_err(|problem| ApiError::field(field, without_paths(&problem.to_string(), name, &folders)))?;
     }
     Ok(())
 }
@@ -203,11 +203,12 @@ async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
     let mut problems = Problems::default();
     for (field, name) in named {
         let known = state.store.find_model(name).await?.is_some();
-        problems.require(
-            known,
-            field,
-            format!("there is no model named {name:?}; {} lists all models", path::MODELS),
-        );
+        // A folder of this name can exist and be no model that can be used.
+        let problem = match state.catalogue.models.find(name) {
+            Some(Err(problem)) => format!("model {name:?} cannot be used: {problem}"),
+            _ => format!("there is no model named {name:?}; {} lists all models", path::MODELS),
+        };
+        problems.require(known, field, problem);
     }
     Ok(problems.into_result()?)
 }

@@ -184,7 +184,8 @@ impl From<ModelError> for ApiError {
 pub(crate) fn without_paths(problem: &str, name: &str, folders: &PartFolders) -> String {
     let mut problem = problem.to_owned();
     for (i, folder) in folders.all().enumerate() {
-        problem = problem.replace(&folder.display().to_string(), if i == 0 { name } else { "its base model" });
+        problem =
+            problem.replace(&folder.display().to_string(), if i == 0 { name } else { "its base model" });
     }
     problem
 }

@@ -1,6 +1,6 @@
 //! Jobs, runs and models.
 
-use crate::support::{TestApp, train_spec};
+use crate::support::{TestApp, copy, train_spec};
 use serde_json::json;
 use store::Ending;
 
@@ -140,4 +140,41 @@ async fn a_run_that_its_base_cannot_train_is_refused_with_the_remedy() {
     let body = json!({ "kind": "evaluate", "model": "tiny", "prompts": { "source": "shapes_held_out", "count": 4 } });
     let refusal = app.post("/api/v1/jobs", body.to_string()).await.refuses(422, "prompts.source");
     assert!(refusal.contains("coloured shapes"), "{refusal}");
+}
+
+/// An inpainting model, and a reference with another noise schedule, are refused where they are asked for, with a sentence.
+#[tokio::test]
+async fn models_whose_parts_do_not_fit_are_refused_at_submission() {
+    let app = TestApp::start().await;
+    let models = app.folder.path().join("models");
+    let change = |name: &str, file: &str, field: &str, value: serde_json::Value| {
+        copy(&models.join("tiny"), &models.join(name));
+        let file = models.join(name).join(file);
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&file).expect("a config")).expect("JSON");
+        config[field] = value;
+        std::fs::write(&file, config.to_string()).expect("room");
+    };
+    change("inpaint", "unet/config.json", "in_channels", json!(9));
+    change("velocity", "scheduler/scheduler_config.json", "prediction_type", json!("v_prediction"));
+    let app = TestApp::start_in(app.folder, &[]).await;
+    const SENTENCE: &str = "takes 9 channels: an inpainting model draws nothing from text alone";
+    let reply = app.get("/generate?prompt=a&model=inpaint").await.expect(503);
+    let message = reply.json()["error"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains(SENTENCE) && !message.contains("/tmp"), "{message}");
+    let spec = |changes: serde_json::Value| {
+        let mut spec = train_spec("mine");
+        spec.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+        spec.to_string()
+    };
+    let refusal = app.post("/api/v1/jobs", spec(json!({ "base": "inpaint" }))).await.refuses(422, "base");
+    assert!(refusal.contains(SENTENCE), "{refusal}");
+    let prompts = json!({ "source": "list", "prompts": ["a"] });
+    let evaluation = json!({ "kind": "evaluate", "model": "inpaint", "prompts": prompts });
+    let refusal = app.post("/api/v1/jobs", evaluation.to_string()).await.refuses(422, "model");
+    assert!(refusal.contains(SENTENCE), "{refusal}");
+    let refusal =
+        app.post("/api/v1/jobs", spec(json!({ "reference": "velocity" }))).await.refuses(422, "reference");
+    assert!(refusal.contains("VPrediction") && refusal.contains("Epsilon"), "{refusal}");
+    app.get("/generate?prompt=a&model=velocity").await.expect(200);
 }

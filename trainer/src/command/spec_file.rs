@@ -15,8 +15,8 @@ pub(super) fn read_spec<T: DeserializeOwned>(
     validate: impl Fn(&T) -> Result<(), Problems>,
 ) -> Result<T> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let spec: T =
-        toml::from_str(text.trim_start_matches('\u{feff}')).with_context(|| format!("{} is not a valid {kind} spec", file.display()))?;
+    let spec: T = toml::from_str(text.trim_start_matches('\u{feff}'))
+        .with_context(|| format!("{} is not a valid {kind} spec", file.display()))?;
     validate(&spec).with_context(|| format!("{} has invalid values", file.display()))?;
     Ok(spec)
 }

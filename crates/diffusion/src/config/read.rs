@@ -47,7 +47,8 @@ fn without_special_numbers(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut in_string) = (text, false);
     while let Some(next) = rest.chars().next() {
-        let word = ["NaN", "-Infinity", "Infinity"].iter().find(|word| !in_string && rest.starts_with(**word));
+        let word =
+            ["NaN", "-Infinity", "Infinity"].iter().find(|word| !in_string && rest.starts_with(**word));
         if let Some(word) = word {
             out.push_str("null");
             rest = &rest[word.len()..];

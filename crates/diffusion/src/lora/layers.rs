@@ -13,10 +13,16 @@ impl Layers {
     /// The layers of a network with these parameters. Norms (weights of one dimension) and embeddings are excluded.
     #[must_use]
     pub fn of(weights: &Weights) -> Self {
-        let layers = weights.iter().filter_map(|(name, weight)| {
+        Self::of_shapes(weights.iter().map(|(name, weight)| (name.as_str(), weight.dims())))
+    }
+
+    /// As [`Layers::of`], from the names and shapes of the parameters.
+    #[must_use]
+    pub fn of_shapes<'a>(shapes: impl Iterator<Item = (&'a str, &'a [usize])>) -> Self {
+        let layers = shapes.filter_map(|(name, shape)| {
             let layer = name.strip_suffix(".weight")?;
-            let is_layer = matches!(weight.dims().len(), 2 | 4) && !layer.ends_with("_embedding");
-            is_layer.then(|| (layer.to_owned(), weight.dims().to_vec()))
+            let is_layer = matches!(shape.len(), 2 | 4) && !layer.ends_with("_embedding");
+            is_layer.then(|| (layer.to_owned(), shape.to_vec()))
         });
         Self(layers.collect())
     }

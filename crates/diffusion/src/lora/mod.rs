@@ -6,6 +6,7 @@
 
 mod adapter;
 mod file;
+mod fit;
 mod layers;
 mod metadata;
 mod network;
@@ -14,5 +15,6 @@ mod tensor_name;
 
 pub use adapter::Adapter;
 pub use file::{WEIGHTS_FILE, open, open_for_unet, save};
+pub use fit::check_for_unet;
 pub use layers::Layers;
 pub use network::Network;

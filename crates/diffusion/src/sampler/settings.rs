@@ -47,8 +47,9 @@ impl SamplerKind {
     /// # Errors
     /// Returns the first setting that it does not support, with an explanation and the samplers that support all settings.
     pub fn check(self, config: &ScheduleConfig) -> Result<(), String> {
-        self.find_problem(config)
-            .map_or(Ok(()), |problem| Err(format!("{problem}: choose another sampler, {}", Self::choice(config))))
+        self.find_problem(config).map_or(Ok(()), |problem| {
+            Err(format!("{problem}: choose another sampler, {}", Self::choice(config)))
+        })
     }
 
     /// Names of the samplers that support a model's settings, as the end of a sentence.

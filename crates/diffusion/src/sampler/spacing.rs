@@ -73,7 +73,11 @@ const SMALLEST_ALPHA_BAR: f64 = 1.0 / 16_777_216.0;
 /// The ratio of signal to noise at a whole timestep, never 0.
 fn signal_to_noise(schedule: &Schedule, t: usize) -> f64 {
     let alpha_bar = schedule.alpha_bar(t);
-    if alpha_bar > 0.0 { schedule.signal_to_noise(t) } else { SMALLEST_ALPHA_BAR / (1.0 - SMALLEST_ALPHA_BAR) }
+    if alpha_bar > 0.0 {
+        schedule.signal_to_noise(t)
+    } else {
+        SMALLEST_ALPHA_BAR / (1.0 - SMALLEST_ALPHA_BAR)
+    }
 }
 
 /// The ratio of noise to signal at a timestep, linearly interpolated between whole timesteps.

@@ -34,7 +34,8 @@ impl SingleFile {
             let hint = unreadable.map_or(String::new(), |(name, why)| format!(" (tensor {name:?} {why})"));
             Error::format(path, problem + &hint)
         })?;
-        let place = |problem: String| LeftOut { name: problem, reason: "have no name of a tensor".to_owned() };
+        let place =
+            |problem: String| LeftOut { name: problem, reason: "have no name of a tensor".to_owned() };
         plan.left_out.extend(listing.unreadable.into_iter().map(|(name, reason)| LeftOut { name, reason }));
         plan.left_out.extend(listing.left_out.into_iter().map(place));
         Ok(Self { path: path.to_owned(), file, tensors, plan })

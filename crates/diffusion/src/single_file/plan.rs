@@ -135,7 +135,16 @@ fn finish(
     } else {
         published::configs(family, prediction.unwrap_or_default(), no_last_signal, &planner.parts)
     };
-    Ok(Plan { family, parts: planner.parts, configs, left_out, prediction, no_last_signal, notes, has_average })
+    Ok(Plan {
+        family,
+        parts: planner.parts,
+        configs,
+        left_out,
+        prediction,
+        no_last_signal,
+        notes,
+        has_average,
+    })
 }
 
 /// Why a tensor that no part uses is left out.
@@ -144,7 +153,11 @@ fn reason(planner: &Planner<'_>, name: &str, has_average: bool, unet_only: bool)
         return "weights of the UNet, whose moving averages are taken";
     }
     if name.starts_with(unet::AVERAGE_PREFIX) {
-        return if has_average { "moving averages of the UNet's weights (--ema takes them)" } else { "moving averages" };
+        return if has_average {
+            "moving averages of the UNet's weights (--ema takes them)"
+        } else {
+            "moving averages"
+        };
     }
     if published::is_ignored(name) {
         return "needed by no network: indices, temperatures and parts that only training uses";

@@ -75,7 +75,9 @@ pub(super) fn decide(
              velocity can use, and {said}: give --prediction-type v_prediction"
         ));
     }
-    notes.push(format!("{marker}: the last timestep has no signal (rescale_betas_zero_snr, trailing timesteps)"));
+    notes.push(format!(
+        "{marker}: the last timestep has no signal (rescale_betas_zero_snr, trailing timesteps)"
+    ));
     Ok(Decision { prediction, no_last_signal: true, notes })
 }
 
@@ -100,7 +102,9 @@ fn claims(
             }
             "epsilon" | "eps" | "noise" => claims.push((source, Prediction::Epsilon)),
             "" => {}
-            _ if choice.prediction.is_some() => notes.push(format!("{source} is not known: --prediction-type decides")),
+            _ if choice.prediction.is_some() => {
+                notes.push(format!("{source} is not known: --prediction-type decides"))
+            }
             _ => {
                 return Err(format!(
                     "says by {source} what its UNet predicts, but only epsilon and v are supported: if it is wrong, give \
@@ -187,10 +191,13 @@ fn check_architecture(
         Family::StableDiffusion2 => "stable-diffusion-v2",
         Family::StableDiffusionXl => "stable-diffusion-xl",
     };
-    if stated.is_empty() || (stated.starts_with(expected) && !stated.contains('/') && !stated.contains("refiner")) {
+    if stated.is_empty()
+        || (stated.starts_with(expected) && !stated.contains('/') && !stated.contains("refiner"))
+    {
         return Ok(());
     }
-    let both = format!("{ARCHITECTURE} {value:?} of the header, but its tensors are those of {}", family.title());
+    let both =
+        format!("{ARCHITECTURE} {value:?} of the header, but its tensors are those of {}", family.title());
     if choice.prediction.is_some() {
         notes.push(format!("overruled by --prediction-type: {both}"));
         return Ok(());

@@ -184,8 +184,7 @@ impl Vocabulary {
 
     /// The files of a folder that are read.
     pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
-        let tokens: &[&str] =
-            if folder.join(WHOLE).is_file() { &[WHOLE] } else { &[VOCABULARY, MERGES] };
+        let tokens: &[&str] = if folder.join(WHOLE).is_file() { &[WHOLE] } else { &[VOCABULARY, MERGES] };
         let names = tokens.iter().chain(&[CONFIG, SPECIAL_TOKENS, ADDED_TOKENS]);
         names.map(|name| folder.join(name)).filter(|file| file.is_file()).collect()
     }
@@ -200,10 +199,13 @@ fn tokens(folder: &Path) -> Result<Tokens> {
         let Whole { model, added_tokens } = config::read(&whole)?;
         let pair = |merge: Merge| match merge {
             Merge::Pair(first, second) => Some((first, second)),
-            Merge::Line(line) => line.split_once(' ').map(|(first, second)| (first.to_owned(), second.to_owned())),
+            Merge::Line(line) => {
+                line.split_once(' ').map(|(first, second)| (first.to_owned(), second.to_owned()))
+            }
         };
         let merges: Option<Vec<_>> = model.merges.into_iter().map(pair).collect();
-        let merges = merges.ok_or_else(|| Error::format(&whole, "model.merges: has an entry that is no pair of tokens"))?;
+        let merges = merges
+            .ok_or_else(|| Error::format(&whole, "model.merges: has an entry that is no pair of tokens"))?;
         return Ok((model.vocab, merges, added_tokens));
     }
     let [vocabulary, merges] = [VOCABULARY, MERGES].map(|name| folder.join(name));
@@ -232,7 +234,8 @@ fn settings(folder: &Path, stored: Vec<Details>) -> Result<(Settings, BTreeMap<u
     if let Some(tokens) = settings.added_tokens_decoder.take() {
         let listed = tokens.into_iter().map(|(id, details)| {
             let number = id.parse();
-            let problem = || Error::format(&config, format!("added_tokens_decoder: {id:?} is no id of a token"));
+            let problem =
+                || Error::format(&config, format!("added_tokens_decoder: {id:?} is no id of a token"));
             number.map(|id| (id, details)).map_err(|_| problem())
         });
         return Ok((settings, listed.collect::<Result<_>>()?, CONFIG));
@@ -245,7 +248,8 @@ fn settings(folder: &Path, stored: Vec<Details>) -> Result<(Settings, BTreeMap<u
         settings.eos_token = of.eos_token.or(settings.eos_token);
         settings.unk_token = of.unk_token.or(settings.unk_token);
         settings.pad_token = of.pad_token.or(settings.pad_token);
-        settings.additional_special_tokens = of.additional_special_tokens.or(settings.additional_special_tokens);
+        settings.additional_special_tokens =
+            of.additional_special_tokens.or(settings.additional_special_tokens);
     }
     let mut listed = BTreeMap::new();
     let mut source = WHOLE;

@@ -2,9 +2,11 @@
 
 use crate::fixture::folder;
 use crate::loading::change_config;
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
+use diffusion::lora;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::TextToImage;
+use diffusion::weights;
 use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -40,13 +42,28 @@ fn channels_and_widths_must_fit() {
     }
     let unet = "unet/config.json";
     for (name, file, fields, words) in [
-        ("model", unet, json!({ "in_channels": 9 }), ["takes 9 channels: an inpainting model draws nothing from text alone", "have 4"]),
+        (
+            "model",
+            unet,
+            json!({ "in_channels": 9 }),
+            ["takes 9 channels: an inpainting model draws nothing from text alone", "have 4"],
+        ),
         ("model", unet, json!({ "in_channels": 8 }), ["takes 8 channels: an editing model", "have 4"]),
         ("model", unet, json!({ "in_channels": 5 }), ["takes 5 channels", "depth"]),
         ("model", unet, json!({ "out_channels": 8 }), ["out_channels: gives 8", "have 4"]),
         ("model", "vae/config.json", json!({ "latent_channels": 16 }), ["takes 4 channels", "have 16"]),
-        ("model", "text_encoder/config.json", json!({ "hidden_size": 10 }), ["cross_attention_dim", "width 10"]),
-        ("sdxl", "text_encoder_2/config.json", json!({ "projection_dim": 3 }), ["projection_class_embeddings_input_dim", "width 3"]),
+        (
+            "model",
+            "text_encoder/config.json",
+            json!({ "hidden_size": 10 }),
+            ["cross_attention_dim", "width 10"],
+        ),
+        (
+            "sdxl",
+            "text_encoder_2/config.json",
+            json!({ "projection_dim": 3 }),
+            ["projection_class_embeddings_input_dim", "width 3"],
+        ),
     ] {
         let copy = changed(name, file, fields);
         let error = folders(copy.path()).check_fit().expect_err(words[0]).to_string();
@@ -68,7 +85,11 @@ fn a_reference_must_be_of_the_family_of_the_base() {
     for (file, fields, words) in [
         ("unet/config.json", json!({ "cross_attention_dim": 20 }), ["cross_attention_dim", "20"]),
         ("unet/config.json", json!({ "in_channels": 9 }), ["in_channels", "9"]),
-        ("scheduler/scheduler_config.json", json!({ "prediction_type": "v_prediction" }), ["VPrediction", "Epsilon"]),
+        (
+            "scheduler/scheduler_config.json",
+            json!({ "prediction_type": "v_prediction" }),
+            ["VPrediction", "Epsilon"],
+        ),
         ("scheduler/scheduler_config.json", json!({ "beta_end": 0.02 }), ["timestep", "share"]),
     ] {
         let other = changed("model", file, fields);
@@ -81,4 +102,37 @@ fn a_reference_must_be_of_the_family_of_the_base() {
     let [one, two] = [(); 2].map(|()| changed("model", "scheduler/scheduler_config.json", zero.clone()));
     folders(one.path()).check_reference(&folders(two.path())).expect("equal");
     assert!(base.check_reference(&folders(one.path())).is_err());
+}
+
+/// An adapter of another model, below which the base's folder lies.
+#[test]
+fn adapters_must_fit_the_base() {
+    let base = configs("model");
+    let adapter = |values: &[(&str, [usize; 2])]| {
+        let copy = tempfile::tempdir().expect("a folder");
+        let tensors = values.iter().map(|(name, shape)| {
+            let zeros = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu).expect("zeros");
+            ((*name).to_owned(), zeros)
+        });
+        weights::save(&tensors.collect(), &copy.path().join(lora::WEIGHTS_FILE)).expect("save");
+        copy
+    };
+    let fits = |values: &[(&str, [usize; 2])]| {
+        PartFolders::new(adapter(values).path(), Some(base.path()))
+            .check_fit()
+            .map_err(|error| error.to_string())
+    };
+    const DOWN: &str = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight";
+    const UP: &str = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_B.weight";
+    assert_eq!(fits(&[(DOWN, [2, 12]), (UP, [8, 2])]), Ok(()));
+    let wide = fits(&[(DOWN, [2, 768]), (UP, [8, 2])]).expect_err("another text width");
+    assert!(wide.contains(DOWN) && wide.contains("[2, 768]") && wide.contains("[2, 12]"), "{wide}");
+    let tall = fits(&[(DOWN, [2, 12]), (UP, [320, 2])]).expect_err("other channels");
+    assert!(tall.contains(UP) && tall.contains("[320, 2]") && tall.contains("[8, 2]"), "{tall}");
+    let elsewhere =
+        fits(&[("unet.down_blocks.7.resnets.0.conv1.lora_A.weight", [2, 12])]).expect_err("no layer");
+    assert!(
+        elsewhere.contains("down_blocks.7") && elsewhere.contains("another kind of model"),
+        "{elsewhere}"
+    );
 }

@@ -51,7 +51,10 @@ fn steps_without_signal_at_the_end_equal_diffusers() {
         eprintln!("{kind}: the worst step off by {error:.1e}");
         // diffusers computes in f32, with a ratio of noise to signal of 4096.
         let is_tested = *kind != SamplerKind::Pndm;
-        assert!(if is_tested { (1e-9..=2e-4).contains(error) } else { *error == 0.0 }, "{place}: off by {error:e}");
+        assert!(
+            if is_tested { (1e-9..=2e-4).contains(error) } else { *error == 0.0 },
+            "{place}: off by {error:e}"
+        );
     }
 }
 
@@ -247,11 +250,14 @@ fn the_scheduler_config_determines_the_sampler() {
     assert_eq!(of(json!({ "_class_name": dpm, "use_karras_sigmas": false })), Ok(SamplerKind::Dpmpp2m));
     let unknown = of(json!({ "_class_name": "HeunDiscreteScheduler" })).expect_err("an unknown class");
     assert!(
-        ["_class_name", "HeunDiscreteScheduler", "--sampler", "unipc"].iter().all(|word| unknown.contains(word)),
+        ["_class_name", "HeunDiscreteScheduler", "--sampler", "unipc"]
+            .iter()
+            .all(|word| unknown.contains(word)),
         "{unknown}"
     );
     // Only samplers that support the other settings are named.
-    let unknown = of(json!({ "_class_name": "LMSDiscreteScheduler", "clip_sample": true })).expect_err("unknown");
+    let unknown =
+        of(json!({ "_class_name": "LMSDiscreteScheduler", "clip_sample": true })).expect_err("unknown");
     assert!(unknown.contains("euler") && !unknown.contains("ddim"), "{unknown}");
     let unknown = "heun".parse::<SamplerKind>().expect_err("an unknown class");
     assert!(SamplerKind::ALL.iter().all(|kind| unknown.contains(kind.as_str())), "{unknown}");

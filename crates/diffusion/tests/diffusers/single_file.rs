@@ -127,7 +127,8 @@ fn missing_misshapen_and_superfluous_tensors_are_named() {
     // A file with only the UNet, of which only the UNet is converted.
     let mut alone = second;
     alone.retain(|name, _| name.starts_with("model.diffusion_model."));
-    let plan = plan(&alone, &Metadata::new(), Options { unet_only: true, ..Options::default() }).expect("a UNet");
+    let plan =
+        plan(&alone, &Metadata::new(), Options { unet_only: true, ..Options::default() }).expect("a UNet");
     assert_eq!((plan.parts.len(), plan.family), (1, Family::StableDiffusion2));
 }
 
@@ -189,7 +190,8 @@ fn statements_of_a_file_are_obeyed_or_asked_about() {
     let decided = |markers: &[&str], entries: &[(&str, &str)], options: Options| {
         let plan = plan(&marked(markers), &header(entries), options).expect("a plan");
         assert!(!plan.left_out.iter().any(|tensor| markers.contains(&tensor.name.as_str())));
-        let schedule = &plan.configs.iter().find(|(name, _)| name.starts_with("scheduler/")).expect("a schedule").1;
+        let schedule =
+            &plan.configs.iter().find(|(name, _)| name.starts_with("scheduler/")).expect("a schedule").1;
         assert_eq!(schedule["prediction_type"] == "v_prediction", plan.prediction == velocity);
         assert_eq!(schedule["rescale_betas_zero_snr"] == true, plan.no_last_signal);
         assert_eq!(schedule["timestep_spacing"] == "trailing", plan.no_last_signal);
@@ -228,7 +230,12 @@ fn statements_of_a_file_are_obeyed_or_asked_about() {
     asked(&["ztsnr"], &[], none, &["ztsnr", "nothing says"]);
     asked(&["ztsnr"], &[], chosen(epsilon), &["ztsnr", "contradicts"]);
     asked(&[], &[(TYPE, "sample")], none, &[TYPE, "sample", "only epsilon and v"]);
-    asked(&[], &[("modelspec.architecture", "stable-diffusion-v1")], none, &["stable-diffusion-v1", "Stable Diffusion XL"]);
+    asked(
+        &[],
+        &[("modelspec.architecture", "stable-diffusion-v1")],
+        none,
+        &["stable-diffusion-v1", "Stable Diffusion XL"],
+    );
     for marker in ["edm_mean", "edm_std", "edm_vpred.sigma_max"] {
         let problem = plan(&marked(&[marker]), &Metadata::new(), none).expect_err("another noise schedule");
         assert!(problem.contains("not supported") && problem.contains(&marker[..7]), "{problem}");

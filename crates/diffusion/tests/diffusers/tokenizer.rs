@@ -122,7 +122,10 @@ fn ids_with_learnt_tokens() {
         assert!((614..=615).contains(&tokens), "{tokens}");
         tokenizer.check_embeddings(tokens).expect("as many embeddings");
         let problem = tokenizer.check_embeddings(tokens - 1).expect_err("one embedding too few");
-        assert!(problem.contains(&tokens.to_string()) && problem.contains(&(tokens - 1).to_string()), "{problem}");
+        assert!(
+            problem.contains(&tokens.to_string()) && problem.contains(&(tokens - 1).to_string()),
+            "{problem}"
+        );
     }
 }
 

@@ -26,7 +26,10 @@ pub fn images_of(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, FidErro
                 if recursive {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known))) {
+            } else if path
+                .extension()
+                .is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+            {
                 files.push(path);
             }
         }

@@ -36,8 +36,10 @@ impl CutCounter {
     /// # Errors
     /// Fails if a tokenizer does.
     pub(crate) fn add(&mut self, text: &str, times: u64) -> Result<()> {
-        let cuts = self.tokenizers.iter().map(|tokenizer| tokenizer.cut(text)).collect::<Result<Vec<_>, _>>()?;
-        let Some(Cut { tokens, text: dropped }) = cuts.into_iter().flatten().max_by_key(|cut| cut.tokens) else {
+        let cuts =
+            self.tokenizers.iter().map(|tokenizer| tokenizer.cut(text)).collect::<Result<Vec<_>, _>>()?;
+        let Some(Cut { tokens, text: dropped }) = cuts.into_iter().flatten().max_by_key(|cut| cut.tokens)
+        else {
             return Ok(());
         };
         let first = || CutTexts { count: 0, text: text.to_owned(), dropped, tokens: tokens as u64 };

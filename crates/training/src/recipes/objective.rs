@@ -51,3 +51,30 @@ fn timestep_weights(schedule: &Schedule, clamp: Option<SnrClamp>, timesteps: &[u
     let mean = (0..schedule.timesteps()).map(weight).sum::<f64>() / schedule.timesteps() as f64;
     timesteps.iter().map(|&t| (weight(t) / mean) as f32).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::timestep_weights;
+    use diffusion::schedule::Schedule;
+    use domain::train::SnrClamp;
+    use std::path::Path;
+
+    /// At zero signal-to-noise ratio the weight is the clamp's lower end, and all weights are finite with mean 1.
+    #[test]
+    fn weights_are_finite_where_there_is_no_signal() {
+        let text = r#"{"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+            "prediction_type": "v_prediction", "rescale_betas_zero_snr": true}"#;
+        let config = serde_json::from_str(text).expect("a config");
+        let schedule = Schedule::new(config, Path::new("test")).expect("a schedule");
+        let all: Vec<usize> = (0..schedule.timesteps()).collect();
+        let weights = timestep_weights(&schedule, Some(SnrClamp { min: 0.5, max: 5.0 }), &all);
+        assert!(weights.iter().all(|weight| weight.is_finite() && *weight > 0.0));
+        let mean = weights.iter().map(|weight| f64::from(*weight)).sum::<f64>() / weights.len() as f64;
+        assert!((mean - 1.0).abs() < 1e-6, "{mean}");
+        // Before scaling: clamp(snr) / (snr + 1) = 0.5 at the end and, where snr is 1 or more and less than 5, snr / (snr + 1).
+        let t = (0..1000).rev().find(|&t| schedule.signal_to_noise(t) >= 1.0).expect("a timestep");
+        let snr = schedule.signal_to_noise(t);
+        let ratio = f64::from(weights[999]) / f64::from(weights[t]);
+        assert!((ratio - 0.5 / (snr / (snr + 1.0))).abs() < 1e-5, "{ratio}");
+    }
+}

@@ -106,10 +106,12 @@ fn print_left_out<'a>(names: impl Iterator<Item = &'a String>) {
     let (mut other_weights, mut unused) = (Vec::new(), Vec::new());
     for name in names {
         let is_of_part = PARTS.iter().any(|(part, _)| name.starts_with(&format!("{part}/")));
-        let is_weights = [".safetensors", ".bin", ".index.json", ".ckpt", ".msgpack", ".onnx"].iter().any(|end| {
-            let (start, rest) = name.split_at_checked(name.len().saturating_sub(end.len())).unwrap_or((name, ""));
-            !start.is_empty() && rest.eq_ignore_ascii_case(end)
-        });
+        let is_weights =
+            [".safetensors", ".bin", ".index.json", ".ckpt", ".msgpack", ".onnx"].iter().any(|end| {
+                let (start, rest) =
+                    name.split_at_checked(name.len().saturating_sub(end.len())).unwrap_or((name, ""));
+                !start.is_empty() && rest.eq_ignore_ascii_case(end)
+            });
         if is_of_part && is_weights { other_weights.push(name.as_str()) } else { unused.push(name.as_str()) }
     }
     for (names, reason) in [

@@ -53,10 +53,15 @@ fn check_tokenizers(folders: &PartFolders) -> Result<()> {
         let config: ClipTextConfig = read(&folder.join("config.json"))?;
         let folder = folders.part(tokenizer)?;
         let tokens = Tokenizer::load(&folder)?;
-        tokens.check_embeddings(config.vocab_size).map_err(Error::msg).with_context(|| folder.display().to_string())?;
+        tokens
+            .check_embeddings(config.vocab_size)
+            .map_err(Error::msg)
+            .with_context(|| folder.display().to_string())?;
         let unnamed = config.vocab_size.saturating_sub(tokens.tokens());
         if unnamed > 0 {
-            println!("{encoder}: {unnamed} embeddings more than {tokenizer} has tokens; no prompt can use them");
+            println!(
+                "{encoder}: {unnamed} embeddings more than {tokenizer} has tokens; no prompt can use them"
+            );
         }
     }
     Ok(())
