@@ -27,10 +27,10 @@ pub fn copy_part(
     copy_config(from, to, dtype)?;
     let total = number_of_values(&shapes);
     let mut done = 0;
-    save_streamed(&shapes, dtype, &to.join(&stem.names()[0]), &mut |name, shape| {
+    save_streamed(&shapes, dtype, &to.join(stem.written()), &mut |name, shape| {
         done += shape.iter().product::<usize>() as u64;
         report(done, total)?;
-        stored.read(name, shape, dtype)
+        stored.read(name, shape, DType::F32)
     })
 }
 
@@ -44,8 +44,8 @@ pub fn write_fused_unet(folders: &PartFolders, to: &Path, dtype: DType) -> Resul
     let (_, weights) = folders.unet(&Device::Cpu)?;
     copy_config(&from, to, dtype)?;
     let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
-    save_streamed(&shapes, dtype, &to.join(&Stem::NETWORK.names()[0]), &mut |name, _| {
-        Ok(weights[name].to_dtype(dtype)?)
+    save_streamed(&shapes, dtype, &to.join(Stem::NETWORK.written()), &mut |name, _| {
+        Ok(weights[name].clone())
     })
 }
 

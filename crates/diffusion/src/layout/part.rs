@@ -4,8 +4,8 @@ use crate::clip::TextTower;
 use crate::config::{self, ClipTextConfig, VaeConfig};
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
-use crate::weights::{PartFiles, Stem, StoredWeights, parameter_shapes};
-use crate::{Error, Result};
+use crate::Result;
+use crate::weights::{PartFiles, Stem, StoredWeights, parameter_shapes, refuse_not_finite};
 use candle_core::DType;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -45,13 +45,7 @@ pub fn verify_part(
     let total = number_of_values(&shapes);
     let (mut done, mut types) = (0, BTreeMap::new());
     for (name, shape) in &shapes {
-        let values = stored.read(name, shape, DType::F32)?.flatten_all()?;
-        // In f64, the sum of squares of finite f32 values is finite.
-        let sum = values.sqr()?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
-        if !sum.is_finite() {
-            let problem = "has values that are not finite: copy or download it again";
-            return Err(Error::tensor(stored.origin(), name, problem));
-        }
+        refuse_not_finite(stored.origin(), name, &stored.read(name, shape, DType::F32)?)?;
         if let Some((_, tensor)) = stored.get(name) {
             *types.entry(format!("{:?}", tensor.dtype())).or_insert(0) += 1;
         }

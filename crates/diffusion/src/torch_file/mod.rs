@@ -13,8 +13,10 @@
 //! | `rebuild`, `tensor` | the position of each tensor's values in the file |
 //! | `names` | the dotted path of each tensor |
 //! | `safetensors` | safetensors files |
+//! | `floats`, `load` | values in `f32` |
 
 mod archive;
+mod floats;
 mod input;
 mod legacy;
 mod load;
@@ -33,5 +35,6 @@ mod weights_file;
 mod zip;
 
 pub use ::safetensors::Dtype;
+pub use floats::type_problem;
 pub use tensor::StoredTensor;
 pub use weights_file::{Listing, STATE_DICT, WeightsFile};

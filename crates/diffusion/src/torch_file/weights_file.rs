@@ -43,6 +43,28 @@ pub struct Listing {
     pub left_out: Vec<String>,
 }
 
+/// The ends of the names of tensors with which ComfyUI scales 8-bit weights, and the marker of such a file.
+const SCALES: [&str; 5] = [".scale_weight", ".scale_input", ".weight_scale", ".input_scale", "scaled_fp8"];
+
+impl Listing {
+    /// Refuses weights that are products of 8-bit numbers and scales: read without the scales, they would be wrong.
+    ///
+    /// # Errors
+    /// Names the first tensor of scales.
+    pub fn refuse_scaled(&self, file: &Path) -> Result<()> {
+        let is_scale = |name: &&String| SCALES.iter().any(|end| name.ends_with(end));
+        match self.tensors.iter().map(|(name, _)| name).find(is_scale) {
+            None => Ok(()),
+            Some(name) => Err(Error::tensor(
+                file.display(),
+                name,
+                "scales 8-bit weights (ComfyUI's scaled fp8), which is not supported: take the version of the file in F16 or \
+                 BF16",
+            )),
+        }
+    }
+}
+
 impl WeightsFile {
     /// Opens a file and reads everything but the tensors' values.
     ///
