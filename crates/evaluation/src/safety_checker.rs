@@ -8,7 +8,7 @@ use candle_core::{D, DType, Device, Tensor};
 use diffusion::config::{self, ClipVisionConfig};
 use diffusion::nn::Linear;
 use diffusion::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights};
-use diffusion::{Error, Result};
+use diffusion::Result;
 use image::RgbImage;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -253,6 +253,7 @@ fn api_error(error: GenerationError) -> ApiError {
         }
         GenerationError::Model(problem) => ApiError::unavailable(problem),
         GenerationError::Setting { field, problem } => ApiError::field(field, problem),
+        GenerationError::NotFinite(problem) => ApiError::not_finite(problem),
         GenerationError::Failed(_) => ApiError::internal(error),
     }
 }

@@ -15,12 +15,13 @@ use clap::{Args, ValueEnum};
 use diffusion::config::Prediction;
 use diffusion::layout::{CLIP, ORIGIN, Origin};
 use diffusion::part_folders::PartFolders;
+use diffusion::weights::Variant;
 use domain::name::{is_name, is_repository};
 use domain::train::PAPER_CLIP;
 use evaluation::clip::Clip;
 use files::{copy_atomically, write_atomically, write_folder_atomically};
 use hub::{Hub, HubSettings, RepoType, Snapshot, file_names};
-use model_files::{Precision, Selection, copy_model};
+use model_files::{Selection, copy_model};
 use single_file::{SingleFileOptions, import_single_file};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,9 +49,9 @@ pub(crate) struct ImportCommand {
     /// A file of the repository that is a single-file checkpoint.
     #[arg(long)]
     file: Option<String>,
-    /// Prefer weights in half precision where the source has them.
+    /// Prefer weights in this half precision where the source has them.
     #[arg(long)]
-    variant: Option<Variant>,
+    variant: Option<Half>,
     /// Import only the UNet; all other parts are the base's.
     #[arg(long, requires = "base")]
     unet_only: bool,
@@ -76,9 +77,11 @@ pub(crate) struct ImportCommand {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Variant {
-    /// Half precision.
+enum Half {
+    /// F16.
     Fp16,
+    /// BF16.
+    Bf16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -213,7 +216,11 @@ impl ImportCommand {
     fn selection(&self) -> Selection {
         Selection {
             unet_only: self.unet_only,
-            precision: if self.variant.is_some() { Precision::Half } else { Precision::Full },
+            variant: match self.variant {
+                None => Variant::Full,
+                Some(Half::Fp16) => Variant::Fp16,
+                Some(Half::Bf16) => Variant::Bf16,
+            },
         }
     }
 

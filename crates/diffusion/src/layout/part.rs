@@ -1,7 +1,8 @@
 //! The weights of a part, checked against its config.
 
 use crate::clip::TextTower;
-use crate::config::{self, ClipTextConfig, VaeConfig};
+use crate::config::{self, VaeConfig};
+use crate::text_tower;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
 use crate::Result;
@@ -10,9 +11,6 @@ use candle_core::DType;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// The projection of the second text tower's pooled state.
-const PROJECTION: &str = "text_projection.weight";
 
 /// Names and shapes of tensors.
 pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
@@ -83,13 +81,6 @@ pub(super) fn open_part(folder: &Path, part: &str, stem: Stem) -> Result<(Stored
 
 /// The shapes that a text tower's config describes, including the projection if the tower has one.
 fn text_tower_shapes(folder: &Path) -> Result<Shapes> {
-    let file = folder.join("config.json");
-    let config: ClipTextConfig = config::read(&file)?;
-    let class: Value = config::read(&file)?;
-    let projection = vec![config.projection_dim, config.hidden_size];
-    let mut shapes = parameter_shapes(|scope| TextTower::new(scope, config).map(drop))?;
-    if class["architectures"][0] == "CLIPTextModelWithProjection" {
-        shapes.entry(PROJECTION.to_owned()).or_insert(projection);
-    }
-    Ok(shapes)
+    let class: Value = config::read(&folder.join("config.json"))?;
+    text_tower::shapes(folder, class["architectures"][0] == "CLIPTextModelWithProjection")
 }

@@ -131,6 +131,15 @@ impl WeightsFile {
         self.roots().iter().any(|root| root == STATE_DICT).then_some(STATE_DICT)
     }
 
+    /// The text of an entry in the header of a safetensors file.
+    #[must_use]
+    pub fn metadata(&self, entry: &str) -> Option<&str> {
+        match &self.content {
+            Content::Safetensors(_, metadata) => metadata.get(entry).map(String::as_str),
+            Content::Pickle(..) => None,
+        }
+    }
+
     /// The path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path

@@ -86,6 +86,17 @@ impl StoredWeights {
         self.fail_if_any(self.unreadable.clone().into_iter().collect())
     }
 
+    /// Checks that all tensors are of types that weights may have.
+    ///
+    /// # Errors
+    /// Names the tensors that are not.
+    pub fn check_types(&self) -> Result<()> {
+        let used = self.tensors.iter().filter(|(name, _)| !is_ignored(name));
+        let problem =
+            |(name, (_, tensor)): (&String, &(usize, StoredTensor))| Some((name.clone(), type_problem(tensor.dtype())?));
+        self.fail_if_any(used.filter_map(problem).collect())
+    }
+
     /// The names and shapes of all tensors.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, (_, tensor))| (name.as_str(), tensor.shape()))
