@@ -103,6 +103,15 @@ impl PartFolders {
         Ok(files)
     }
 
+    /// Checks that the model's adapters can be read and fit its networks, by its configs alone.
+    ///
+    /// # Errors
+    /// Names the file and the tensor.
+    pub fn check_adapters(&self) -> Result<()> {
+        let layers = self.layers()?;
+        self.adapters().iter().try_for_each(|file| lora::open(file, &layers).map(drop))
+    }
+
     /// The layers of the model's networks that adapters can update, read from the configs.
     fn layers(&self) -> Result<BTreeMap<Network, Layers>> {
         let mut networks = BTreeMap::new();

@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Id, JobBody, Query};
 use crate::routes::list_limit::limit;
+use crate::routes::models::unknown;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -189,11 +190,7 @@ async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
     let mut problems = Problems::default();
     for (field, name) in named {
         let known = state.store.find_model(name).await?.is_some();
-        problems.require(
-            known,
-            field,
-            format!("there is no model named {name:?}; {} lists all models", path::MODELS),
-        );
+        problems.require(known, field, unknown(state, name));
     }
     Ok(problems.into_result()?)
 }

@@ -1,16 +1,19 @@
-//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint or a repository of the
-//! Hugging Face hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name.
+//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint, a LoRA adapter or a repository of
+//! the Hugging Face hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name.
 //! See docs/models.md.
 
+mod adapter;
 mod base;
 mod model_files;
 mod single_file;
 mod verify;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use adapter::import_adapter;
 use base::Base;
 use candle_core::Device;
 use catalogue::clip::{ClipSource, find_clip};
+use catalogue::models_folder::is_adapter;
 use clap::{Args, ValueEnum};
 use diffusion::config::Prediction;
 use diffusion::layout::{CLIP, ORIGIN, Origin};
@@ -34,8 +37,8 @@ const LEVELS: usize = 2;
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportCommand {
-    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), or a repository of the Hugging
-    /// Face hub as OWNER/NAME.
+    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), a LoRA adapter, or a repository of
+    /// the Hugging Face hub as OWNER/NAME.
     source: String,
     /// Name of the imported model: letters, digits, `-`, `_`, `.`.
     #[arg(long)]
@@ -55,8 +58,8 @@ pub(crate) struct ImportCommand {
     /// Import only the UNet; all other parts are the base's.
     #[arg(long, requires = "base")]
     unet_only: bool,
-    /// Name of the model in the same folder of models that has the parts that a UNet alone lacks, or the vocabulary
-    /// that a single file lacks.
+    /// Name of the model in the same folder of models that has the parts that a UNet alone or an adapter lacks, or the
+    /// vocabulary that a single file lacks.
     #[arg(long)]
     base: Option<String>,
     /// What the UNet of a single file predicts. Required for Stable Diffusion 2.
@@ -106,6 +109,10 @@ impl ImportCommand {
         // The server ignores the unfinished folder, whose name begins with a point.
         write_folder_atomically(&out, |folder| {
             self.import(folder, base.as_ref())?;
+            if is_adapter(folder) {
+                ensure!(self.clip.is_none(), "--clip is for models, and {} is an adapter: leave it out", self.source);
+                return Ok(());
+            }
             self.import_clip(folder)?;
             let base = base.as_ref().filter(|_| self.unet_only);
             verify(folder, base.map(|base| base.folder.as_path()))
@@ -115,6 +122,10 @@ impl ImportCommand {
             out.display(),
             self.name
         );
+        if is_adapter(&out) {
+            println!("It is a LoRA adapter: name it in `lora` of a request, as {:?}", self.name);
+            return Ok(());
+        }
         let folders = PartFolders::new(&out, base.as_ref().map(|base| base.folder.as_path()));
         if folders.part(CLIP).is_err() {
             println!(
@@ -157,7 +168,7 @@ impl ImportCommand {
             self.import_file(source, out, base)?;
         } else if source.is_dir() {
             self.refuse_repository_flags("a folder")?;
-            self.import_folder(source, out)?;
+            self.import_folder(source, out, base)?;
         } else {
             ensure!(
                 is_repository(&self.source),
@@ -168,12 +179,15 @@ impl ImportCommand {
             self.import_snapshot(&snapshot, out, base)?;
             revision = Some(snapshot.commit);
         }
-        let base = base.filter(|_| self.unet_only).map(|base| base.name.clone());
+        let base = base.filter(|_| self.unet_only || is_adapter(out)).map(|base| base.name.clone());
         let origin = Origin { source: self.source.clone(), revision, base };
         Ok(write_atomically(&out.join(ORIGIN), &serde_json::to_vec_pretty(&origin)?)?)
     }
 
-    fn import_folder(&self, folder: &Path, out: &Path) -> Result<()> {
+    fn import_folder(&self, folder: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        if let Some(file) = adapter::in_folder(folder) {
+            return self.import_adapter(&file, out, base);
+        }
         self.refuse_single_file_flags()?;
         let names = file_names(folder, LEVELS)?;
         copy_model(&names, self.selection(), out, &mut |name| Ok(folder.join(name)))
@@ -181,6 +195,10 @@ impl ImportCommand {
     }
 
     fn import_snapshot(&self, snapshot: &Snapshot, out: &Path, base: Option<&Base>) -> Result<()> {
+        let adapter = adapter::in_repository(&snapshot.names).filter(|_| self.file.is_none());
+        if let Some(file) = adapter {
+            return self.import_adapter(&snapshot.fetch(file)?, out, base);
+        }
         let Some(file) = &self.file else {
             self.refuse_single_file_flags()?;
             return copy_model(&snapshot.names, self.selection(), out, &mut |name| snapshot.fetch(name))
@@ -194,7 +212,19 @@ impl ImportCommand {
         self.import_file(&snapshot.fetch(file)?, out, base)
     }
 
+    /// Writes an adapter, for which no flag decides anything.
+    fn import_adapter(&self, file: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        self.refuse_single_file_flags()?;
+        for (flag, is_given) in [("--variant", self.variant.is_some()), ("--unet-only", self.unet_only)] {
+            ensure!(!is_given, "{flag} is for models, and {} is an adapter: leave it out", file.display());
+        }
+        import_adapter(file, base, out)
+    }
+
     fn import_file(&self, file: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        if adapter::is_adapter(file) {
+            return self.import_adapter(file, out, base);
+        }
         ensure!(
             self.variant.is_none(),
             "--variant selects among several files, and {} is one file",

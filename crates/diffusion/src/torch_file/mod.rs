@@ -10,12 +10,14 @@
 //! | `archive`, `zip` | the format of torch since 1.6: a zip archive |
 //! | `legacy` | the format of torch before 1.6 |
 //! | `input`, `opcode`, `machine`, `pickle`, `pickle_text`, `value` | pickles, as plain data |
+//! | `calls` | the calls that unpickling would make |
 //! | `rebuild`, `tensor` | the position of each tensor's values in the file |
 //! | `names` | the dotted path of each tensor |
 //! | `safetensors` | safetensors files |
 //! | `floats`, `load` | values in `f32` |
 
 mod archive;
+mod calls;
 mod floats;
 mod input;
 mod legacy;

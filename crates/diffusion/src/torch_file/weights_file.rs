@@ -4,7 +4,7 @@ use super::problem::Checked;
 use super::source::Source;
 use super::tensor::StoredTensor;
 use super::value::{Pickle, Value};
-use super::{archive, legacy, names, opcode, rebuild, safetensors};
+use super::{archive, calls, legacy, names, opcode, rebuild, safetensors};
 use crate::{Error, Result};
 use files::write_atomically_by;
 use std::collections::HashSet;
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 /// The key under which training frameworks store the weights in a pickle.
 pub const STATE_DICT: &str = "state_dict";
 
+/// The largest number of calls that an error lists.
+const MAX_CALLS: usize = 8;
 /// The name of a tensor that is the only content of a file.
 const ONLY_TENSOR: &str = "tensor";
 
@@ -69,12 +71,52 @@ impl WeightsFile {
     /// Opens a file and reads everything but the tensors' values.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, is truncated, or has another format.
+    /// Fails if the file cannot be read, is truncated, or has another format, or if unpickling it would call a function that
+    /// weights do not need.
     pub fn open(path: &Path) -> Result<Self> {
+        let file = Self::open_skipping_calls(path)?;
+        file.refuse_calls()?;
+        Ok(file)
+    }
+
+    /// As [`WeightsFile::open`], leaving out what an unknown call would make. Nothing is called.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, is truncated, or has another format.
+    pub fn open_skipping_calls(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::file(path, e))?;
         let source = Source::open(file).map_err(|e| Error::file(path, e))?;
         let content = read(&source).map_err(|problem| Error::format(path, problem))?;
         Ok(Self { path: path.to_owned(), source, content })
+    }
+
+    /// Refuses a pickle that would call an unknown function, and names it, with the place of its result if that is known.
+    fn refuse_calls(&self) -> Result<()> {
+        let Content::Pickle(pickle, _) = &self.content else { return Ok(()) };
+        let mut names = calls::unknown_calls(pickle);
+        names.extend(pickle.other_calls.iter().cloned());
+        if names.is_empty() {
+            return Ok(());
+        }
+        let places = names::find(pickle, pickle.top, ONLY_TENSOR).map(|found| found.calls).unwrap_or_default();
+        let more = names.len().saturating_sub(MAX_CALLS);
+        let mut texts: Vec<String> = vec![];
+        for name in names.iter().take(MAX_CALLS) {
+            let place = places.iter().find(|(_, called)| called == name);
+            let place = place.map_or(String::new(), |(path, _)| format!(" (to make {path:.100?})"));
+            texts.push(format!("{name:.100?}{place}"));
+        }
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
+        Err(Error::format(
+            &self.path,
+            format!(
+                "would call {} when it is unpickled, which weights do not need: the file may be malicious. `convert IN OUT \
+                 --skip-calls` copies its other tensors and calls nothing",
+                texts.join(", ")
+            ),
+        ))
     }
 
     /// Lists the tensors below `root`, a dotted path, or all tensors.
