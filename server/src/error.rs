@@ -123,6 +123,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
+    /// 500: a model computes values that are not finite, which no retry changes.
+    pub(crate) fn not_finite(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "not_finite", message)
+    }
+
     /// 500. The cause is logged.
     pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let message = "Internal server error. Retry; if it persists, send the operator the `x-request-id` header of \

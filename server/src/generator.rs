@@ -7,7 +7,7 @@ use candle_core::Device;
 use catalogue::images::png;
 use catalogue::models::ModelFiles;
 use diffusion::device::DeviceName;
-use diffusion::lora::Adapter;
+use diffusion::lora::Adapters;
 use diffusion::pipeline::{Prompt, Settings, TextToImage};
 use evaluation::safety_checker::SafetyChecker;
 use std::collections::VecDeque;
@@ -78,11 +78,30 @@ pub(crate) enum GenerationError {
     /// The model cannot generate with this setting.
     #[error("{field}: {problem}")]
     Setting { field: &'static str, problem: String },
+    /// The images would not be finite numbers.
+    #[error("{0}")]
+    NotFinite(String),
     #[error("generating: {0}")]
     Failed(String),
 }
 
 impl GenerationError {
+    /// The error of a pipeline with this model and these adapters.
+    fn of(error: diffusion::Error, model: &str, adapters: &[AppliedAdapter]) -> Self {
+        match error {
+            diffusion::Error::Setting { field, problem } => Self::Setting { field, problem },
+            error @ diffusion::Error::NotFinite { .. } => {
+                let adapters: Vec<String> = adapters.iter().map(|of| format!("{:?}", of.name)).collect();
+                let with = match &adapters[..] {
+                    [] => String::new(),
+                    names => format!(" with the adapters {}", names.join(", ")),
+                };
+                Self::NotFinite(format!("Model {model:?}{with} gave no image: {error}."))
+            }
+            error => Self::failed(&error),
+        }
+    }
+
     fn failed(error: &impl ToString) -> Self {
         Self::Failed(error.to_string())
     }
@@ -234,12 +253,7 @@ impl GeneratorThread {
             let images = model
                 .pipeline
                 .generate(prompts, settings, &mut on_step)
-                .map_err(|error| match error {
-                    diffusion::Error::Setting { field, problem } => {
-                        GenerationError::Setting { field, problem }
-                    }
-                    error => GenerationError::failed(&error),
-                })?
+                .map_err(|error| GenerationError::of(error, &model.files.name, adapters))?
                 .ok_or(GenerationError::Stopping)?;
             let verdicts = self.checker.as_ref().map(|checker| checker.check(&images)).transpose();
             let verdicts = verdicts.map_err(|error| GenerationError::failed(&error))?;
@@ -288,7 +302,7 @@ struct LoadedModel {
     /// The adapters that are fused into the weights now.
     applied: Vec<AppliedAdapter>,
     /// Adapters that were read, least recently used first.
-    adapters: Vec<(AppliedAdapter, Adapter)>,
+    adapters: Vec<(AppliedAdapter, Adapters)>,
 }
 
 impl LoadedModel {
@@ -312,14 +326,17 @@ impl LoadedModel {
         }
         let excess = self.adapters.len().saturating_sub(CACHED_ADAPTERS.max(wanted.len()));
         self.adapters.drain(..excess);
-        let adapters: Vec<(&Adapter, f64)> = wanted
+        let adapters: Vec<(&Adapters, f64)> = wanted
             .iter()
             .filter_map(|wanted| {
                 let (_, adapter) = self.adapters.iter().find(|(known, _)| known.sha256 == wanted.sha256)?;
                 Some((adapter, wanted.scale))
             })
             .collect();
-        self.pipeline.apply_adapters(&adapters).map_err(|error| GenerationError::failed(&error))?;
+        // After an error no adapters are applied.
+        self.applied.clear();
+        let applied = self.pipeline.apply_adapters(&adapters);
+        applied.map_err(|error| GenerationError::of(error, &self.files.name, wanted))?;
         self.applied = wanted.to_vec();
         Ok(())
     }

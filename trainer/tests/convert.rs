@@ -58,7 +58,7 @@ fn aesthetic() -> Tensors {
 fn a_torch_file_becomes_safetensors() {
     let scratch = tempfile::tempdir().expect("a folder");
     let out = scratch.path().join("new/out.safetensors");
-    for name in ["types_legacy", "types_turned_zip", "views_zip", "checkpoint_4_zip", "malice_legacy"] {
+    for name in ["types_legacy", "types_turned_zip", "views_zip", "checkpoint_4_zip"] {
         let (stdout, stderr, ok) = convert(&[&fixture(&format!("{name}.pt")), &out]);
         assert!(ok && stdout.is_empty(), "{stderr}");
         let expected = std::fs::read(fixture(&format!("{name}.safetensors"))).expect("a fixture");
@@ -68,6 +68,36 @@ fn a_torch_file_becomes_safetensors() {
     assert!(ok, "{stderr}");
     assert_eq!(names(&out).len(), 9);
     assert!(names(&out).contains(&"body.1.running_mean".to_owned()));
+}
+
+/// A file that would call something when unpickled is refused by the name of what it would call. A flag skips the call.
+#[test]
+fn calls_are_refused_and_skipped_on_request() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let out = scratch.path().join("out.safetensors");
+    let calls = |name: &str| fixture("../torch_calls").join(name);
+    for (file, words) in [
+        (fixture("malice_legacy.pt"), ["posix.system", "payload"]),
+        (fixture("malice_zip.pt"), ["posix.system", "payload"]),
+        (calls("eval_2.pt"), ["__builtin__.eval", "conv.weight"]),
+        (calls("getattr_4.pt"), ["builtins.getattr", "act"]),
+        (calls("own_rebuild_4.pt"), ["__main__.rebuild_packed", "conv.weight"]),
+    ] {
+        for arguments in [&[&file as &dyn AsRef<std::ffi::OsStr>, &out][..], &[&file, &"--list"]] {
+            let (_, stderr, ok) = convert(arguments);
+            assert!(!ok && !out.exists(), "{stderr}");
+            assert!(words.iter().all(|word| stderr.contains(word)) && stderr.contains("--skip-calls"), "{stderr}");
+        }
+        let (_, stderr, ok) = convert(&[&file, &out, &"--skip-calls"]);
+        assert!(ok && stderr.contains("left out: ") && words.iter().all(|word| stderr.contains(word)), "{stderr}");
+        assert_eq!(names(&out), ["weight"]);
+        std::fs::remove_file(&out).expect("removed");
+    }
+    let (_, stderr, ok) = convert(&[&fixture("malice_legacy.pt"), &out, &"--skip-calls"]);
+    assert!(ok, "{stderr}");
+    let expected = std::fs::read(fixture("malice_legacy.safetensors")).expect("a fixture");
+    assert!(std::fs::read(&out).expect("the output") == expected);
+    assert!(!Path::new("torch_file_was_executed").exists());
 }
 
 #[test]

@@ -4,7 +4,8 @@
 mod hub;
 
 use hub::{COMMIT, Hub, TOKEN};
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -670,4 +671,183 @@ fn statements_and_channels_of_a_single_file() {
     let import =
         ["import", inpainting.to_str().expect("a path"), "--name", "inpaint", "--tokenizer", &tokenizer];
     fail(&import, &models, &[], &["takes 9 channels: an inpainting model draws nothing from text alone"]);
+}
+
+/// Rewrites the tensors of a safetensors file: type, shape and bytes by name.
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+fn change_tensors(from: &Path, to: &Path, change: impl FnOnce(&mut Tensors)) {
+    let bytes = fs::read(from).expect("a file");
+    let read = SafeTensors::deserialize(&bytes).expect("safetensors").tensors().into_iter();
+    let mut tensors: Tensors =
+        read.map(|(name, t)| (name, (t.dtype(), t.shape().to_vec(), t.data().to_vec()))).collect();
+    change(&mut tensors);
+    let views = tensors
+        .iter()
+        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes")));
+    fs::create_dir_all(to.parent().expect("a folder")).expect("room");
+    fs::write(to, safetensors::serialize(views, None).expect("tensors")).expect("room");
+}
+
+const ADAPTER: &str = "pytorch_lora_weights.safetensors";
+
+/// An adapter of any name, in the naming of kohya's scripts or of diffusers, as a file or alone in a folder, becomes the file
+/// that the server reads.
+#[test]
+fn an_adapter_is_imported_under_a_name() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, downloads) = (scratch.path().join("models"), scratch.path().join("downloads"));
+    write(&repository(), &models.join("tiny"));
+    for writer in ["kohya", "diffusers"] {
+        let file = downloads.join(writer).join("My Style v1.0 (SD1.5).safetensors");
+        change_tensors(&fixture("lora_text_sd15").join(writer).with_extension("safetensors"), &file, |_| {});
+        for (source, name) in [(file.as_path(), writer.to_owned()), (file.parent().expect("a folder"), format!("{writer}-folder"))] {
+            let source = source.to_str().expect("a path");
+            let output = succeed(&["import", source, "--name", &name], &models, &[]);
+            for words in ["unet: an adapter of", "text_encoder: an adapter of", "`lora` of a request"] {
+                assert!(output.contains(words), "{output}");
+            }
+            let made = models.join(&name);
+            assert!(fs::read(made.join(ADAPTER)).expect("an adapter") == fs::read(&file).expect("the source"));
+            assert!(fs::read_to_string(made.join("origin.json")).expect("an origin").contains("My Style") || name.ends_with("folder"));
+        }
+    }
+    let kohya = downloads.join("kohya/My Style v1.0 (SD1.5).safetensors");
+    let import = ["import", kohya.to_str().expect("a path"), "--name"];
+    // Over a base, it is checked against it, and can be exported with it.
+    succeed(&[&import[..], &["over", "--base", "tiny"]].concat(), &models, &[]);
+    let out = scratch.path().join("out");
+    succeed(&["export", "over", "--out", out.to_str().expect("a path")], &models, &[]);
+    for part in ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"] {
+        let values = |folder: &Path| candle_core::safetensors::load(folder.join(part), &candle_core::Device::Cpu).expect("weights");
+        let (fused, base) = (values(&out), values(&models.join("tiny")));
+        let changed = fused.iter().filter(|(name, tensor)| {
+            let base = base[*name].to_dtype(candle_core::DType::F32);
+            let difference = base.and_then(|base| (*tensor - base)?.abs()?.sum_all()?.to_scalar::<f32>());
+            difference.expect("numbers") > 0.0
+        });
+        assert!(changed.count() > 3, "{part} has no update");
+    }
+    let other = fixture("lora_text_sdxl/kohya.safetensors");
+    let other = ["import", other.to_str().expect("a path"), "--name", "no", "--base", "tiny"];
+    fail(&other, &models, &[], &["does not fit the base tiny", "lora_te"]);
+    for flag in [&["--unet-only", "--base", "tiny"][..], &["--ema"], &["--variant", "fp16"], &["--clip", "x"]] {
+        fail(&[&import[..], &["no"], flag].concat(), &models, &[], &[flag[0]]);
+    }
+    // Damaged, incomplete, or of another kind.
+    let bad = scratch.path().join("bad.safetensors");
+    let import = ["import", bad.to_str().expect("a path"), "--name", "bad"];
+    let name = "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight";
+    change_tensors(&kohya, &bad, |tensors| {
+        let (dtype, _, data) = tensors.get_mut(name).expect(name);
+        assert_eq!(*dtype, Dtype::F16);
+        data[..2].copy_from_slice(&0x7e00_u16.to_le_bytes());
+    });
+    fail(&import, &models, &[], &[name, "not finite"]);
+    change_tensors(&kohya, &bad, |tensors| drop(tensors.remove(name)));
+    fail(&import, &models, &[], &["lora_te_text_model_encoder_layers_0_mlp_fc1.", "no matching lora_B (up)"]);
+    change_tensors(&kohya, &bad, |tensors| {
+        tensors.insert(name.replace("lora_up.weight", "dora_scale"), (Dtype::F32, vec![1], vec![0; 4]));
+    });
+    fail(&import, &models, &[], &["dora_scale", "DoRA"]);
+}
+
+/// PEFT stores the strength in a file of its own, which is copied too.
+#[test]
+fn an_adapter_of_peft_needs_its_settings() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, folder) = (scratch.path().join("models"), scratch.path().join("peft"));
+    fs::create_dir(&models).expect("room");
+    change_tensors(&fixture("lora_attention/diffusers.safetensors"), &folder.join("adapter_model.safetensors"), |tensors| {
+        *tensors = std::mem::take(tensors)
+            .into_iter()
+            .map(|(name, t)| {
+                let name = name.replace("unet.", "base_model.model.");
+                (name.replace("lora.down", "lora_A").replace("lora.up", "lora_B"), t)
+            })
+            .collect();
+    });
+    let import = ["import", folder.to_str().expect("a path"), "--name", "peft"];
+    fail(&import, &models, &[], &["adapter_config.json"]);
+    fs::write(folder.join("adapter_config.json"), r#"{ "r": 3, "lora_alpha": 6 }"#).expect("room");
+    succeed(&import, &models, &[]);
+    assert!(models.join("peft").join(ADAPTER).is_file() && models.join("peft/adapter_config.json").is_file());
+}
+
+/// Types that are not read are refused before a part is written; 8-bit floats are read.
+#[test]
+fn the_types_of_a_single_file_are_checked_before_it_is_split() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, tokenizer) = (scratch.path().join("models"), scratch.path().join("tokenizer"));
+    fs::create_dir(&models).expect("room");
+    small_vocabulary(&tokenizer);
+    let (whole, file) = (scratch.path().join("whole.safetensors"), scratch.path().join("file.safetensors"));
+    let converted = [fixture("sources/sd1.ckpt"), whole.clone()];
+    let [from, to] = converted.each_ref().map(|path| path.to_str().expect("a path"));
+    let output = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"))
+        .args(["convert", from, to, "--root", "state_dict"])
+        .output()
+        .expect("the program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let import = ["import", file.to_str().expect("a path"), "--name", "x", "--tokenizer", tokenizer.to_str().expect("a path")];
+    for (prefix, dtype) in [("model.diffusion_model.", Dtype::I8), ("first_stage_model.", Dtype::U8), ("cond_stage_model.", Dtype::I64)] {
+        let mut changed = String::new();
+        change_tensors(&whole, &file, |tensors| {
+            let is_weight = |name: &str| name.starts_with(prefix) && name.ends_with(".weight");
+            let (name, tensor) = tensors.iter_mut().find(|(name, _)| is_weight(name)).expect(prefix);
+            changed.clone_from(name);
+            let count = tensor.1.iter().product::<usize>();
+            *tensor = (dtype, tensor.1.clone(), vec![1; count * dtype.bitsize() / 8]);
+        });
+        fail(&import, &models, &[], &["file.safetensors", &changed, &dtype.to_string()]);
+        let (stdout, _, _) = run(&import, &models, &[]);
+        assert!(!stdout.contains("writing"), "{stdout}");
+    }
+    change_tensors(&whole, &file, |tensors| {
+        for (name, (dtype, shape, data)) in tensors.iter_mut() {
+            if name.starts_with("model.diffusion_model.") {
+                let count = shape.iter().product::<usize>();
+                (*dtype, *data) = (Dtype::F8_E4M3, (0..count).map(|i| (i * 37 % 0x38) as u8).collect());
+            }
+        }
+    });
+    let output = succeed(&import, &models, &[]);
+    assert!(output.contains("of F8_E4M3"), "{output}");
+    let out = scratch.path().join("out");
+    succeed(&["export", "x", "--out", out.to_str().expect("a path"), "--sample", "a star"], &models, &[]);
+    assert!(out.join("sample.png").is_file());
+    change_tensors(&file, &file, |tensors| {
+        let scale = (Dtype::F32, vec![], vec![0; 4]);
+        tensors.insert("model.diffusion_model.input_blocks.0.0.scale_weight".to_owned(), scale);
+    });
+    let again = [&import[..3], &["y"], &import[4..]].concat();
+    fail(&again, &models, &[], &["input_blocks.0.0.scale_weight", "scaled fp8"]);
+}
+
+/// The types of a folder are checked before any file is copied.
+#[test]
+fn the_types_of_a_folder_are_checked_before_it_is_copied() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (models, source) = (scratch.path().join("models"), scratch.path().join("source"));
+    fs::create_dir(&models).expect("room");
+    write(&repository(), &source);
+    let vae = source.join("vae/diffusion_pytorch_model.safetensors");
+    change_tensors(&vae, &vae, |tensors| {
+        let (dtype, shape, data) = tensors.get_mut("decoder.conv_in.weight").expect("a weight");
+        (*dtype, *data) = (Dtype::I8, vec![1; shape.iter().product()]);
+    });
+    let import = ["import", source.to_str().expect("a path"), "--name", "x"];
+    fail(&import, &models, &[], &["vae/diffusion_pytorch_model.safetensors", "decoder.conv_in.weight", "I8"]);
+    // Weights in bf16 alone are found, and preferred on request.
+    write(&repository(), &source);
+    let named = |part: &str| source.join(format!("unet/diffusion_pytorch_model{part}.safetensors"));
+    fs::rename(named(""), named(".bf16")).expect("renamed");
+    fs::remove_file(source.join("unet/diffusion_pytorch_model.bin")).expect("removed");
+    succeed(&import, &models, &[]);
+    assert!(models.join("x/unet/diffusion_pytorch_model.bf16.safetensors").is_file());
+    fs::copy(named(".bf16"), named("")).expect("copied");
+    for (name, flags, file) in [("full", &[][..], ""), ("half", &["--variant", "bf16"], ".bf16")] {
+        succeed(&[&["import", source.to_str().expect("a path"), "--name", name][..], flags].concat(), &models, &[]);
+        assert!(models.join(name).join("unet").join(named(file).file_name().expect("a name")).is_file(), "{name}");
+    }
 }

@@ -47,7 +47,11 @@ impl ModelsFolder {
             }
             registered.insert(name, outcome.map_err(|problem| format!("{problem:#}")));
         }
-        if registered.is_empty() {
+        for (name, problem) in unused(root) {
+            tracing::warn!(name, "{problem}");
+            registered.insert(name, Err(problem));
+        }
+        if !registered.values().any(Result::is_ok) {
             tracing::warn!(folder = %root.display(), "no bundled model: no sub-folder is in diffusers layout");
         }
         Ok(Self { root: root.to_owned(), registered: Arc::new(registered) })
@@ -69,7 +73,20 @@ impl ModelsFolder {
         is_model(&folder).then_some(Ok(folder))
     }
 
-    /// Sub-folders that could not be registered, with the reason.
+    /// Why what has this name in the models folder is no model that can be used; `None` if there is nothing of this name.
+    #[must_use]
+    pub fn problem(&self, name: &str) -> Option<String> {
+        match self.registered.get(name) {
+            Some(found) => found.as_ref().err().cloned(),
+            // What was added since the server started.
+            None => unused(&self.root)
+                .into_iter()
+                .find(|(found, _)| found == name || Path::new(found).file_stem().is_some_and(|stem| stem == name))
+                .map(|(_, problem)| problem),
+        }
+    }
+
+    /// Sub-folders and files that could not be registered, with the reason.
     pub fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
         self.registered
             .iter()
@@ -85,6 +102,50 @@ pub fn is_adapter(folder: &Path) -> bool {
 
 fn is_model(folder: &Path) -> bool {
     Origin::is_model(folder) || folder.join(WEIGHTS_FILE).is_file()
+}
+
+/// Endings of files of weights.
+const WEIGHTS: [&str; 5] = ["safetensors", "ckpt", "bin", "pt", "pth"];
+
+fn is_weights(file: &Path) -> bool {
+    let ending = file.extension().unwrap_or_default().to_ascii_lowercase();
+    WEIGHTS.iter().any(|known| ending == *known) && file.is_file()
+}
+
+/// Files of weights in the models folder, and sub-folders with some, that are no models, by name and with the remedy.
+fn unused(root: &Path) -> Vec<(String, String)> {
+    let entries = |folder: &Path| {
+        let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut paths: Vec<PathBuf> = paths.filter(|path| !is_hidden(path)).collect();
+        paths.sort();
+        paths
+    };
+    let mut unused = Vec::new();
+    for path in entries(root) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // A folder with a config is a single network, such as the CLIP of a spec.
+        let is_used = |folder: &Path| {
+            is_model(folder) || ["config.json", "open_clip_config.json"].iter().any(|name| folder.join(name).is_file())
+        };
+        let inside = match path.is_dir() {
+            true if is_used(&path) => vec![],
+            true => entries(&path),
+            false => vec![path.clone()],
+        };
+        if let Some(file) = inside.into_iter().find(|file| is_weights(file)) {
+            let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+            let problem = format!(
+                "{shown:?} in the models folder is not used: import it under a name of its own, with \
+                 `diff-contrast-trainer import {shown:?} --name NAME`"
+            );
+            unused.push((name, problem));
+        }
+    }
+    unused
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Sub-folders that are models, with their names; whole models come first, because others name them as their base.

@@ -183,22 +183,8 @@ impl TextTower {
         parameters.build(|scope| Self::new(scope, config.clone()))
     }
 
-    /// As [`TextTower::load_in`]; also loads the projection of pooled states (`text_projection`) that `text_encoder_2/` of
-    /// SDXL has.
-    ///
-    /// # Errors
-    /// As [`TextTower::load`].
-    pub fn load_with_projection(folder: &Path, device: &Device, dtype: DType) -> Result<(Self, Linear)> {
-        let (parameters, config) = Self::open(folder, device, dtype)?;
-        let (built, _) = parameters.build(|root| {
-            let projection = root.at("text_projection");
-            let projection = Linear::without_bias(&projection, config.hidden_size, config.projection_dim)?;
-            Ok((Self::new(root, config.clone())?, projection))
-        })?;
-        Ok(built)
-    }
-
-    fn open(folder: &Path, device: &Device, dtype: DType) -> Result<(Parameters, ClipTextConfig)> {
+    /// The parameters in `folder`, and the config.
+    pub(crate) fn open(folder: &Path, device: &Device, dtype: DType) -> Result<(Parameters, ClipTextConfig)> {
         let config: ClipTextConfig = config::read(&folder.join("config.json"))?;
         let stored = Self::rename(StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?)?;
         Ok((Parameters::from_stored(stored, device, dtype, false), config))

@@ -49,6 +49,15 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The model computed values that are not finite.
+    #[error(
+        "the model gave values that are not finite, in the {what}: its weights, or those of an adapter, are damaged or too \
+         large; use an earlier checkpoint, a smaller scale of the adapter, or another model"
+    )]
+    NotFinite {
+        /// What the values are.
+        what: &'static str,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | operations and layers | [`nn`], [`gradients`], [`tape`], [`device`], [`noise`] |
 //! | networks | [`unet`], [`vae`], [`clip`], [`controlnet`], [`config`] |
-//! | conditioning | [`tokenizer`], [`text_encoders`], [`conditioning`] |
+//! | conditioning | [`tokenizer`], [`text_tower`], [`text_encoders`], [`conditioning`] |
 //! | noise schedule and sampling | [`schedule`], [`sampler`], [`pipeline`] |
 //! | adapters | [`lora`] |
 //! | files | [`part_folders`], [`fit`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod single_file;
 pub mod tape;
 pub mod text_encoders;
+pub mod text_tower;
 pub mod tokenizer;
 pub mod torch_file;
 pub mod unet;

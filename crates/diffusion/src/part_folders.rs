@@ -1,10 +1,11 @@
 //! The folders that hold the parts of a model: its own, and those of the models it is derived from.
 
 use crate::layout::SCHEDULE;
-use crate::lora::{self, Adapter};
+use crate::lora::{self, Adapter, Layers, Network};
 use crate::schedule::Schedule;
+use crate::text_tower::{self, AdaptableTower};
 use crate::unet::Unet;
-use crate::weights::Weights;
+use crate::weights::{Weights, parameter_shapes};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use std::collections::BTreeMap;
@@ -88,10 +89,51 @@ impl PartFolders {
         files
     }
 
+    /// As [`PartFolders::adapters`], only those that update this network.
+    ///
+    /// # Errors
+    /// Fails if a file is damaged.
+    pub fn adapters_of(&self, network: Network) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for file in self.adapters() {
+            if lora::networks_of(&file)?.contains(&network) {
+                files.push(file);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Checks that the model's adapters can be read and fit its networks, by its configs alone.
+    ///
+    /// # Errors
+    /// Names the file and the tensor.
+    pub fn check_adapters(&self) -> Result<()> {
+        let layers = self.layers()?;
+        self.adapters().iter().try_for_each(|file| lora::open(file, &layers).map(drop))
+    }
+
+    /// The layers of the model's networks that adapters can update, read from the configs.
+    fn layers(&self) -> Result<BTreeMap<Network, Layers>> {
+        let mut networks = BTreeMap::new();
+        for network in Network::ALL {
+            let Ok(folder) = self.part(network.as_str()) else { continue };
+            let shapes = match network {
+                Network::Unet => {
+                    let config = Unet::config_of(&folder)?;
+                    parameter_shapes(|scope| Unet::new(scope, config).map(drop))?
+                }
+                encoder => text_tower::shapes(&folder, encoder == Network::TextEncoder2)?,
+            };
+            let shapes = shapes.iter().map(|(name, shape)| (name.as_str(), &shape[..]));
+            networks.insert(network, Layers::of_shapes(shapes));
+        }
+        Ok(networks)
+    }
+
     /// Loads the UNet, frozen and with the model's adapters fused into it, and its parameters by name.
     ///
     /// # Errors
-    /// Fails if the UNet or an adapter is missing or damaged, or an adapter does not fit the UNet.
+    /// Fails if the UNet or an adapter is missing or damaged, or an adapter does not fit the model.
     pub fn unet(&self, device: &Device) -> Result<(Unet, Weights)> {
         let folder = self.part("unet")?;
         let (unet, mut weights) = Unet::load_with_weights(&folder, device)?;
@@ -99,11 +141,35 @@ impl PartFolders {
         if files.is_empty() {
             return Ok((unet, weights));
         }
+        let layers = self.layers()?;
         for file in files {
-            lora::open_for_unet(&file, &weights)?.to(device)?.fuse(1.0, &mut weights)?;
+            if let Some(adapter) = lora::open(&file, &layers)?.get(&Network::Unet) {
+                adapter.to(device)?.fuse(1.0, &mut weights)?;
+            }
         }
         let config = unet.config().clone();
         drop(unet);
         Ok((Unet::of_weights(config, &weights, &Adapter::default(), DType::F32, device)?, weights))
+    }
+
+    /// Loads the text encoder in the folder `part`, with the model's adapters fused into it, computing in `dtype`.
+    ///
+    /// # Errors
+    /// As [`PartFolders::unet`].
+    pub fn text_tower(&self, part: &str, device: &Device, dtype: DType) -> Result<AdaptableTower> {
+        let network = Network::of_part(part).unwrap_or(Network::TextEncoder);
+        let has_projection = network == Network::TextEncoder2;
+        let mut tower = AdaptableTower::load(&self.part(part)?, has_projection, device, dtype)?;
+        let files = self.adapters_of(network)?;
+        if files.is_empty() {
+            return Ok(tower);
+        }
+        let layers = self.layers()?;
+        for file in files {
+            if let Some(adapter) = lora::open(&file, &layers)?.get(&network) {
+                tower.fuse(&adapter.to(device)?)?;
+            }
+        }
+        Ok(tower)
     }
 }

@@ -1,18 +1,19 @@
 //! Encoding texts into UNet conditioning. SD 1.5 and 2.1 have one text encoder, SDXL has two; callers need not distinguish
 //! them.
 
-use crate::clip::TextTower;
-use crate::conditioning::EncodedText;
+use crate::conditioning::{EncodedText, TIME_IDS};
 use crate::config::{self, UnetConfig};
 use crate::fit;
 use crate::layout::MODEL_INDEX;
-use crate::nn::Linear;
+use crate::lora::{Adapter, Adapters, Layers, Network};
 use crate::part_folders::PartFolders;
+use crate::text_tower::AdaptableTower;
 use crate::tokenizer::{Cut, Tokenizer};
 use crate::weights::{PartFiles, Stem};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A model's text encoders and their tokenizers.
@@ -30,13 +31,13 @@ enum Encoders {
     /// SD 1.5 and 2.1: uses the states after the final norm.
     One(Box<Encoder>),
     /// SDXL: uses the concatenated penultimate states of both, and the projected pooled state of the second.
-    Two(Box<(Encoder, Encoder, Linear)>),
+    Two(Box<[Encoder; 2]>),
 }
 
 #[derive(Debug)]
 struct Encoder {
     tokenizer: Tokenizer,
-    tower: TextTower,
+    tower: AdaptableTower,
 }
 
 /// The encoding of a missing text, such as an absent negative prompt.
@@ -59,6 +60,9 @@ const FIRST: [&str; 2] = ["text_encoder", "tokenizer"];
 /// The folders of the second text encoder and its tokenizer.
 const SECOND: [&str; 2] = ["text_encoder_2", "tokenizer_2"];
 
+/// The networks of the text encoders with their folders.
+const NETWORKS: [(Network, [&str; 2]); 2] = [(Network::TextEncoder, FIRST), (Network::TextEncoder2, SECOND)];
+
 impl TextEncoders {
     /// Loads `text_encoder` and `tokenizer`, and `text_encoder_2` and `tokenizer_2` if present.
     ///
@@ -73,22 +77,43 @@ impl TextEncoders {
     /// # Errors
     /// As [`TextEncoders::open`].
     pub fn open_in(folders: &PartFolders, device: &Device, dtype: DType) -> Result<Self> {
-        let (tower, _) = TextTower::load_in(&folders.part(FIRST[0])?, device, dtype)?;
-        let first = Encoder::new(folders, FIRST, tower)?;
+        let first = Encoder::new(folders, FIRST, folders.text_tower(FIRST[0], device, dtype)?)?;
         let tokens = first.tokenizer.length();
         let (encoders, missing_text) = if has_second(folders) {
-            let folder = folders.part(SECOND[0])?;
-            let (tower, projection) = TextTower::load_with_projection(&folder, device, dtype)?;
-            let second = Encoder::new(folders, SECOND, tower)?;
+            let second = Encoder::new(folders, SECOND, folders.text_tower(SECOND[0], device, dtype)?)?;
             second.check_length(tokens, folders)?;
             // The default is diffusers' for models with two text encoders.
             let zeros = model_index(folders)?.force_zeros_for_empty_prompt.unwrap_or(true);
             let missing_text = if zeros { MissingText::Zeros } else { MissingText::Empty };
-            (Encoders::Two(Box::new((first, second, projection))), missing_text)
+            (Encoders::Two(Box::new([first, second])), missing_text)
         } else {
             (Encoders::One(Box::new(first)), MissingText::Empty)
         };
         Ok(Self { encoders, tokens, missing_text, device: device.clone(), dtype })
+    }
+
+    /// The layers that adapters can update, by network.
+    #[must_use]
+    pub fn layers(&self) -> BTreeMap<Network, Layers> {
+        let encoders = self.encoders.all().iter();
+        let networks = NETWORKS.into_iter().map(|(network, _)| network);
+        networks.zip(encoders.map(|encoder| Layers::of(encoder.tower.weights()))).collect()
+    }
+
+    /// Fuses the updates that adapters have for the encoders, each with its scale, in place of those applied before, as
+    /// [`AdaptableTower::apply`] does.
+    ///
+    /// # Errors
+    /// Fails if an adapter does not fit.
+    pub fn apply_adapters(&mut self, adapters: &[(&Adapters, f64)]) -> Result<()> {
+        for ((network, _), encoder) in NETWORKS.into_iter().zip(self.encoders.all_mut()) {
+            let own: Vec<(&Adapter, f64)> = adapters
+                .iter()
+                .filter_map(|(adapters, scale)| Some((adapters.get(&network)?, *scale)))
+                .collect();
+            encoder.tower.apply(&own)?;
+        }
+        Ok(())
     }
 
     /// The files that determine the encoding of texts.
@@ -106,6 +131,13 @@ impl TextEncoders {
             files.push(encoder.join("config.json"));
             files.extend(PartFiles::locate(&encoder, Stem::TRANSFORMER)?.files().iter().cloned());
             files.extend(Tokenizer::files(&folders.part(tokenizer)?));
+        }
+        for (network, _) in NETWORKS.into_iter().filter(|(_, [part, _])| folders.part(part).is_ok()) {
+            for file in folders.adapters_of(network)? {
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
         }
         Ok(files)
     }
@@ -135,17 +167,17 @@ impl TextEncoders {
     pub fn encode(&self, texts: &[&str]) -> Result<EncodedText> {
         match &self.encoders {
             Encoders::One(encoder) => {
-                Ok(EncodedText { states: encoder.tower.forward(&encoder.ids(texts)?)?, pooled: None })
+                Ok(EncodedText { states: encoder.tower.tower().forward(&encoder.ids(texts)?)?, pooled: None })
             }
             Encoders::Two(both) => {
-                let (first, second, projection) = &**both;
-                let states = first.tower.penultimate(&first.ids(texts)?)?;
-                let ids = second.ids(texts)?;
-                let penultimate = second.tower.penultimate(&ids)?;
-                let pooled = second.tower.pool(&second.tower.finish(&penultimate)?, &ids)?;
+                let [first, second] = &**both;
+                let states = first.tower.tower().penultimate(&first.ids(texts)?)?;
+                let (ids, tower) = (second.ids(texts)?, second.tower.tower());
+                let penultimate = tower.penultimate(&ids)?;
+                let pooled = tower.pool(&tower.finish(&penultimate)?, &ids)?;
                 Ok(EncodedText {
                     states: Tensor::cat(&[states, penultimate], 2)?,
-                    pooled: Some(projection.forward(&pooled)?),
+                    pooled: Some(second.tower.project(&pooled)?),
                 })
             }
         }
@@ -209,24 +241,39 @@ impl TextEncoders {
     /// The widths of the states and of pooled text; 0 if there is no pooled text.
     fn widths(&self) -> [usize; 2] {
         match &self.encoders {
-            Encoders::One(encoder) => [encoder.tower.config().hidden_size, 0],
+            Encoders::One(encoder) => [encoder.tower.tower().config().hidden_size, 0],
             Encoders::Two(both) => {
-                let (first, second, _) = &**both;
-                let (first, second) = (first.tower.config(), second.tower.config());
+                let [first, second] = both.each_ref().map(|encoder| encoder.tower.tower().config());
                 [first.hidden_size + second.hidden_size, second.projection_dim]
             }
         }
     }
 }
 
+impl Encoders {
+    fn all(&self) -> &[Encoder] {
+        match self {
+            Self::One(encoder) => std::slice::from_ref(encoder),
+            Self::Two(both) => &both[..],
+        }
+    }
+
+    fn all_mut(&mut self) -> &mut [Encoder] {
+        match self {
+            Self::One(encoder) => std::slice::from_mut(encoder),
+            Self::Two(both) => &mut both[..],
+        }
+    }
+}
+
 impl Encoder {
-    fn new(folders: &PartFolders, [_, tokenizer]: [&str; 2], tower: TextTower) -> Result<Self> {
+    fn new(folders: &PartFolders, [_, tokenizer]: [&str; 2], tower: AdaptableTower) -> Result<Self> {
         let folder = folders.part(tokenizer)?;
         let tokenizer = Tokenizer::load(&folder)?;
         tokenizer
-            .check_embeddings(tower.config().vocab_size)
+            .check_embeddings(tower.tower().config().vocab_size)
             .map_err(|problem| Error::format(&folder, problem))?;
-        let positions = tower.config().max_position_embeddings;
+        let positions = tower.tower().config().max_position_embeddings;
         if tokenizer.length() > positions {
             let problem = format!(
                 "model_max_length {} exceeds the text tower's {positions} positions",

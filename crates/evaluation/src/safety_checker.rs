@@ -7,8 +7,8 @@ use crate::preprocess::{PillowImage, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
 use diffusion::config::{self, ClipVisionConfig};
 use diffusion::nn::Linear;
-use diffusion::weights::{Init, Parameters, Scope};
-use diffusion::{Error, Result};
+use diffusion::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights};
+use diffusion::Result;
 use image::RgbImage;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,6 @@ mod tests;
 /// Added to every later score once an image shows a concept of special care.
 const ADJUSTMENT: f32 = 0.01;
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 /// Concepts of the published checker.
 const CONCEPTS: usize = 17;
@@ -74,14 +73,17 @@ struct CheckerConfig {
 
 impl SafetyChecker {
     /// The files of a checker that determine its scores.
-    #[must_use]
-    pub fn files(folder: &Path) -> Vec<PathBuf> {
-        let mut files = vec![folder.join(CONFIG), folder.join(WEIGHTS)];
+    ///
+    /// # Errors
+    /// Fails if the folder has no weights.
+    pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = vec![folder.join(CONFIG)];
+        files.extend(PartFiles::locate(folder, Stem::TRANSFORMER)?.files().iter().cloned());
         files.extend(feature_extractor(folder).map(|folder| folder.join(PREPROCESSOR)));
-        files
+        Ok(files)
     }
 
-    /// Reads the folder of a checker (`config.json`, `model.safetensors`). The normalisation of images is read from
+    /// Reads the folder of a checker (`config.json` and weights). The normalisation of images is read from
     /// `preprocessor_config.json` in the folder itself or in the folder `feature_extractor` beside it; without such a
     /// file it is OpenAI's.
     ///
@@ -89,13 +91,9 @@ impl SafetyChecker {
     /// Fails if a file cannot be read, or if a tensor is missing, unknown or has another shape.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
         let config: CheckerConfig = config::read(&folder.join(CONFIG))?;
-        let weights = folder.join(WEIGHTS);
-        if !weights.is_file() {
-            let problem = "is missing: add the weights of the safety checker".to_owned();
-            return Err(Error::Format { file: weights, problem });
-        }
         let normalisation = Normalisation::read(feature_extractor(folder).as_deref())?;
-        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
+        let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::TRANSFORMER)?)?;
+        let parameters = Parameters::from_stored(stored, device, DType::F32, false);
         let checker = Self::new(&parameters.root(), config, normalisation, device)?;
         parameters.finish()?;
         Ok(checker)

@@ -166,11 +166,7 @@ async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> 
         if let Some(Err(problem)) = state.catalogue.models.find(name) {
             return ApiError::unavailable(format!("Model {name:?} cannot be used: {problem}."));
         }
-        let shown: String = name.chars().take(100).collect();
-        ApiError::field(
-            "model",
-            format!("there is no model named {shown:?}; {} lists all models", path::MODELS),
-        )
+        ApiError::field("model", models::unknown(state, name))
     })
 }
 
@@ -253,6 +249,7 @@ fn api_error(error: GenerationError) -> ApiError {
         }
         GenerationError::Model(problem) => ApiError::unavailable(problem),
         GenerationError::Setting { field, problem } => ApiError::field(field, problem),
+        GenerationError::NotFinite(problem) => ApiError::not_finite(problem),
         GenerationError::Failed(_) => ApiError::internal(error),
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Id, JobBody, Query};
 use crate::routes::list_limit::limit;
-use crate::routes::models::without_paths;
+use crate::routes::models::{unknown, without_paths};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -203,12 +203,7 @@ async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
     let mut problems = Problems::default();
     for (field, name) in named {
         let known = state.store.find_model(name).await?.is_some();
-        // A folder of this name can exist and be no model that can be used.
-        let problem = match state.catalogue.models.find(name) {
-            Some(Err(problem)) => format!("model {name:?} cannot be used: {problem}"),
-            _ => format!("there is no model named {name:?}; {} lists all models", path::MODELS),
-        };
-        problems.require(known, field, problem);
+        problems.require(known, field, unknown(state, name));
     }
     Ok(problems.into_result()?)
 }

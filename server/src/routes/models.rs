@@ -145,10 +145,8 @@ pub(crate) async fn adapters(
     let (mut applied, mut named) = (Vec::new(), Vec::new());
     for (i, LoraUse { model: name, scale, sha256 }) in requested.iter().enumerate() {
         let error = |field: &str, problem: String| ApiError::field(&format!("lora[{i}].{field}"), problem);
-        let model = state.store.find_model(name).await?.ok_or_else(|| {
-            let shown: String = name.chars().take(100).collect();
-            error("model", format!("there is no model named {shown:?}; {} lists all models", path::MODELS))
-        })?;
+        let model = state.store.find_model(name).await?;
+        let model = model.ok_or_else(|| error("model", unknown(state, name)))?;
         let file = state.catalogue.folder(&model)?.join(WEIGHTS_FILE);
         if !file.is_file() {
             let problem = format!("{:?} is not a LoRA adapter; name it in `model`", model.name);
@@ -162,6 +160,15 @@ pub(crate) async fn adapters(
         applied.push(AppliedAdapter { sha256: model.sha256, name: model.name, file, scale: *scale });
     }
     Ok((applied, named))
+}
+
+/// The message for a name that no model has, with what else of this name is in the models folder.
+pub(crate) fn unknown(state: &AppState, name: &str) -> String {
+    let shown: String = name.chars().take(100).collect();
+    match state.catalogue.models.problem(name) {
+        Some(problem) => format!("no model {shown:?} can be used: {problem}"),
+        None => format!("there is no model named {shown:?}; {} lists all models", path::MODELS),
+    }
 }
 
 impl From<ModelError> for ApiError {

@@ -1,8 +1,8 @@
 //! The `question` and `models` of judging routes.
 
 use crate::error::ApiError;
+use crate::routes::models::unknown;
 use crate::state::AppState;
-use domain::api::path;
 use domain::limits::MAX_MODELS;
 use domain::model::Model;
 use domain::preference::Question;
@@ -45,11 +45,7 @@ pub(crate) async fn named_models<'a>(
             return Err(ApiError::field("models", format!("name at most {MAX_MODELS} models")));
         }
         let model = state.store.find_model(name).await?.ok_or_else(|| {
-            let shown: String = name.chars().take(100).collect();
-            ApiError::field(
-                "models",
-                format!("there is no model named {shown:?}; {} lists all models", path::MODELS),
-            )
+            ApiError::field("models", unknown(state, name))
         })?;
         if models.iter().all(|known| known.id != model.id) {
             models.push(model);

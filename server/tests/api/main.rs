@@ -12,3 +12,4 @@ mod pages;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;
+mod weights;

@@ -34,6 +34,10 @@ pub(crate) struct ConvertCommand {
     /// A published model that the file must be: exactly its tensors, each with its shape.
     #[arg(long = "for", value_name = "MODEL")]
     model: Option<PublishedModel>,
+    /// Read a torch file that would call unknown functions when it is unpickled. Nothing is called; what they would make
+    /// is left out.
+    #[arg(long)]
+    skip_calls: bool,
     /// Print name, type and shape of each tensor, separated by tabs, with the names of the output.
     #[arg(long)]
     list: bool,
@@ -41,7 +45,8 @@ pub(crate) struct ConvertCommand {
 
 impl ConvertCommand {
     pub(crate) fn run(self) -> Result<()> {
-        let file = WeightsFile::open(&self.r#in)?;
+        let open = if self.skip_calls { WeightsFile::open_skipping_calls } else { WeightsFile::open };
+        let file = open(&self.r#in)?;
         let roots = file.roots();
         let known_root =
             (self.model.is_some() && roots.iter().any(|root| root == USUAL_ROOT)).then_some(USUAL_ROOT);

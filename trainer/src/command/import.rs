@@ -1,7 +1,8 @@
-//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint or a repository of the
-//! Hugging Face hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name.
+//! `import SOURCE --name NAME`: makes a model out of a folder, a single-file checkpoint, a LoRA adapter or a repository of
+//! the Hugging Face hub, whole or as a UNet over a base. Every part is verified before the model's folder gets its name.
 //! See docs/models.md.
 
+mod adapter;
 mod base;
 mod model_files;
 mod sampler;
@@ -9,19 +10,22 @@ mod single_file;
 mod verify;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use adapter::import_adapter;
 use base::Base;
 use candle_core::Device;
 use catalogue::clip::{ClipSource, find_clip};
+use catalogue::models_folder::is_adapter;
 use clap::{Args, ValueEnum};
 use diffusion::config::Prediction;
 use diffusion::layout::{CLIP, ORIGIN, Origin};
 use diffusion::part_folders::PartFolders;
+use diffusion::weights::Variant;
 use domain::name::{is_name, is_repository};
 use domain::train::PAPER_CLIP;
 use evaluation::clip::Clip;
 use files::{copy_atomically, write_atomically, write_folder_atomically};
 use hub::{Hub, HubSettings, RepoType, Snapshot, file_names};
-use model_files::{Precision, Selection, copy_model};
+use model_files::{Selection, copy_model};
 use sampler::settle_sampler;
 use single_file::{SingleFileOptions, import_single_file};
 use std::collections::BTreeSet;
@@ -35,8 +39,8 @@ const LEVELS: usize = 2;
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportCommand {
-    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), or a repository of the Hugging
-    /// Face hub as OWNER/NAME.
+    /// A folder in diffusers layout, a single-file checkpoint (.safetensors, .ckpt), a LoRA adapter, or a repository of
+    /// the Hugging Face hub as OWNER/NAME.
     source: String,
     /// Name of the imported model: letters, digits, `-`, `_`, `.`.
     #[arg(long)]
@@ -50,14 +54,14 @@ pub(crate) struct ImportCommand {
     /// A file of the repository that is a single-file checkpoint.
     #[arg(long)]
     file: Option<String>,
-    /// Prefer weights in half precision where the source has them.
+    /// Prefer weights in this half precision where the source has them.
     #[arg(long)]
-    variant: Option<Variant>,
+    variant: Option<Half>,
     /// Import only the UNet; all other parts are the base's.
     #[arg(long, requires = "base")]
     unet_only: bool,
-    /// Name of the model in the same folder of models that has the parts that a UNet alone lacks, or the vocabulary
-    /// that a single file lacks.
+    /// Name of the model in the same folder of models that has the parts that a UNet alone or an adapter lacks, or the
+    /// vocabulary that a single file lacks.
     #[arg(long)]
     base: Option<String>,
     /// What the UNet of a single file predicts, whatever the file says. Required for files of Stable Diffusion 2 that do not
@@ -83,9 +87,11 @@ pub(crate) struct ImportCommand {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Variant {
-    /// Half precision.
+enum Half {
+    /// F16.
     Fp16,
+    /// BF16.
+    Bf16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -110,6 +116,10 @@ impl ImportCommand {
         // The server ignores the unfinished folder, whose name begins with a point.
         write_folder_atomically(&out, |folder| {
             self.import(folder, base.as_ref())?;
+            if is_adapter(folder) {
+                ensure!(self.clip.is_none(), "--clip is for models, and {} is an adapter: leave it out", self.source);
+                return Ok(());
+            }
             self.import_clip(folder)?;
             let base = base.as_ref().filter(|_| self.unet_only).map(|base| base.folder.as_path());
             settle_sampler(folder, base, self.sampler.as_deref(), &self.source)?;
@@ -120,6 +130,10 @@ impl ImportCommand {
             out.display(),
             self.name
         );
+        if is_adapter(&out) {
+            println!("It is a LoRA adapter: name it in `lora` of a request, as {:?}", self.name);
+            return Ok(());
+        }
         let folders = PartFolders::new(&out, base.as_ref().map(|base| base.folder.as_path()));
         if folders.part(CLIP).is_err() {
             println!(
@@ -162,7 +176,7 @@ impl ImportCommand {
             self.import_file(source, out, base)?;
         } else if source.is_dir() {
             self.refuse_repository_flags("a folder")?;
-            self.import_folder(source, out)?;
+            self.import_folder(source, out, base)?;
         } else {
             ensure!(
                 is_repository(&self.source),
@@ -173,12 +187,15 @@ impl ImportCommand {
             self.import_snapshot(&snapshot, out, base)?;
             revision = Some(snapshot.commit);
         }
-        let base = base.filter(|_| self.unet_only).map(|base| base.name.clone());
+        let base = base.filter(|_| self.unet_only || is_adapter(out)).map(|base| base.name.clone());
         let origin = Origin { source: self.source.clone(), revision, base };
         Ok(write_atomically(&out.join(ORIGIN), &serde_json::to_vec_pretty(&origin)?)?)
     }
 
-    fn import_folder(&self, folder: &Path, out: &Path) -> Result<()> {
+    fn import_folder(&self, folder: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        if let Some(file) = adapter::in_folder(folder) {
+            return self.import_adapter(&file, out, base);
+        }
         self.refuse_single_file_flags()?;
         let names = file_names(folder, LEVELS)?;
         copy_model(&names, self.selection(), out, &mut |name| Ok(folder.join(name)))
@@ -186,6 +203,10 @@ impl ImportCommand {
     }
 
     fn import_snapshot(&self, snapshot: &Snapshot, out: &Path, base: Option<&Base>) -> Result<()> {
+        let adapter = adapter::in_repository(&snapshot.names).filter(|_| self.file.is_none());
+        if let Some(file) = adapter {
+            return self.import_adapter(&snapshot.fetch(file)?, out, base);
+        }
         let Some(file) = &self.file else {
             self.refuse_single_file_flags()?;
             return copy_model(&snapshot.names, self.selection(), out, &mut |name| snapshot.fetch(name))
@@ -199,7 +220,19 @@ impl ImportCommand {
         self.import_file(&snapshot.fetch(file)?, out, base)
     }
 
+    /// Writes an adapter, for which no flag decides anything.
+    fn import_adapter(&self, file: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        self.refuse_single_file_flags()?;
+        for (flag, is_given) in [("--variant", self.variant.is_some()), ("--unet-only", self.unet_only)] {
+            ensure!(!is_given, "{flag} is for models, and {} is an adapter: leave it out", file.display());
+        }
+        import_adapter(file, base, out)
+    }
+
     fn import_file(&self, file: &Path, out: &Path, base: Option<&Base>) -> Result<()> {
+        if adapter::is_adapter(file) {
+            return self.import_adapter(file, out, base);
+        }
         ensure!(
             self.variant.is_none(),
             "--variant selects among several files, and {} is one file",
@@ -221,7 +254,11 @@ impl ImportCommand {
     fn selection(&self) -> Selection {
         Selection {
             unet_only: self.unet_only,
-            precision: if self.variant.is_some() { Precision::Half } else { Precision::Full },
+            variant: match self.variant {
+                None => Variant::Full,
+                Some(Half::Fp16) => Variant::Fp16,
+                Some(Half::Bf16) => Variant::Bf16,
+            },
         }
     }
 

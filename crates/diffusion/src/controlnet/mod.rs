@@ -8,8 +8,8 @@ mod original;
 use crate::config::{ControlNetConfig, UnetConfig};
 use crate::nn::{Activation, Conv2d};
 use crate::tape::{BackwardMode, Tape};
-use crate::unet::{DownBlock, MidBlock, Residuals, TimeEmbedding, WEIGHTS_FILE};
-use crate::weights::{Parameters, Scope};
+use crate::unet::{DownBlock, MidBlock, Residuals, TimeEmbedding};
+use crate::weights::{Parameters, PartFiles, Scope, Stem, StoredWeights};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use hint::HintEncoder;
@@ -74,11 +74,8 @@ impl ControlNet {
     /// Fails if a file cannot be read, a setting is not supported, or a tensor is missing, superfluous or of another shape.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let config = ControlNetConfig::read(&folder.join("config.json"))?;
-        let weights = folder.join(WEIGHTS_FILE);
-        if !weights.is_file() {
-            return Err(Error::format(&weights, "is missing: the folder needs the ControlNet's weights"));
-        }
-        let parameters = Parameters::open(&weights, device, DType::F32, false)?;
+        let stored = StoredWeights::open(&PartFiles::locate(folder, Stem::NETWORK)?)?;
+        let parameters = Parameters::from_stored(stored, device, DType::F32, false);
         let network = Self::new(&parameters.root(), config)?;
         parameters.finish()?;
         Ok(network)

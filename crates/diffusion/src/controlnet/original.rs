@@ -4,7 +4,7 @@ use crate::config::ControlNetConfig;
 use crate::torch_file::WeightsFile;
 use crate::unet::original_names::diffusers_residual_layer;
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ const PREFIX: &str = "control_model.";
 pub(super) fn read(path: &Path, config: &ControlNetConfig) -> Result<BTreeMap<String, Tensor>> {
     let file = WeightsFile::open(path)?;
     let listing = file.list(file.state_dict_root())?;
+    listing.refuse_scaled(path)?;
     let bad = |tensor: &str, problem: String| Error::format(path, format!("tensor {tensor:?} {problem}"));
     let unreadable = listing.unreadable.iter().find(|(name, _)| name.starts_with(PREFIX));
     if let Some((name, problem)) = unreadable {
@@ -25,7 +26,7 @@ pub(super) fn read(path: &Path, config: &ControlNetConfig) -> Result<BTreeMap<St
         let Some(old) = name.strip_prefix(PREFIX) else { continue };
         let new = new_name(old, config)
             .ok_or_else(|| bad(name, "is not a tensor of this ControlNet".to_owned()))?;
-        tensors.insert(new, file.load_tensor(name, stored)?);
+        tensors.insert(new, file.load_tensor(name, stored, DType::F32)?);
     }
     if tensors.is_empty() {
         let problem =

@@ -2,6 +2,7 @@
 
 use super::part::{number_of_values, open_part};
 use crate::config;
+use crate::lora::Network;
 use crate::part_folders::PartFolders;
 use crate::weights::{Stem, save_streamed};
 use crate::{Error, Result};
@@ -27,26 +28,30 @@ pub fn copy_part(
     copy_config(from, to, dtype)?;
     let total = number_of_values(&shapes);
     let mut done = 0;
-    save_streamed(&shapes, dtype, &to.join(&stem.names()[0]), &mut |name, shape| {
+    save_streamed(&shapes, dtype, &to.join(stem.written()), &mut |name, shape| {
         done += shape.iter().product::<usize>() as u64;
         report(done, total)?;
-        stored.read(name, shape, dtype)
+        stored.read(name, shape, DType::F32)
     })
 }
 
-/// Writes the UNet of a model, as [`copy_part`] does, with the model's adapters fused into it. The whole UNet is in memory
+/// Writes a network of a model, as [`copy_part`] does, with the model's adapters fused into it. The whole network is in memory
 /// meanwhile.
 ///
 /// # Errors
-/// Fails if the UNet or an adapter is damaged, they do not fit together, or the UNet cannot be written.
-pub fn write_fused_unet(folders: &PartFolders, to: &Path, dtype: DType) -> Result<()> {
-    let from = folders.part("unet")?;
-    let (_, weights) = folders.unet(&Device::Cpu)?;
+/// Fails if the network or an adapter is damaged, they do not fit together, or the network cannot be written.
+pub fn write_fused(folders: &PartFolders, network: Network, to: &Path, dtype: DType) -> Result<()> {
+    let from = folders.part(network.as_str())?;
+    let (weights, stem) = match network {
+        Network::Unet => (folders.unet(&Device::Cpu)?.1, Stem::NETWORK),
+        encoder => {
+            let tower = folders.text_tower(encoder.as_str(), &Device::Cpu, DType::F32)?;
+            (tower.weights().clone(), Stem::TRANSFORMER)
+        }
+    };
     copy_config(&from, to, dtype)?;
     let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
-    save_streamed(&shapes, dtype, &to.join(&Stem::NETWORK.names()[0]), &mut |name, _| {
-        Ok(weights[name].to_dtype(dtype)?)
-    })
+    save_streamed(&shapes, dtype, &to.join(stem.written()), &mut |name, _| Ok(weights[name].clone()))
 }
 
 /// Copies a part's config. A type of weights that it states becomes the type that is written: transformers loads the

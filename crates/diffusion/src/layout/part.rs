@@ -1,18 +1,16 @@
 //! The weights of a part, checked against its config.
 
 use crate::clip::TextTower;
-use crate::config::{self, ClipTextConfig, VaeConfig};
+use crate::config::{self, VaeConfig};
+use crate::text_tower;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
-use crate::weights::{PartFiles, Stem, StoredWeights, parameter_shapes};
-use crate::{Error, Result};
+use crate::Result;
+use crate::weights::{PartFiles, Stem, StoredWeights, parameter_shapes, refuse_not_finite};
 use candle_core::DType;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// The projection of the second text tower's pooled state.
-const PROJECTION: &str = "text_projection.weight";
 
 /// Names and shapes of tensors.
 pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
@@ -45,13 +43,7 @@ pub fn verify_part(
     let total = number_of_values(&shapes);
     let (mut done, mut types) = (0, BTreeMap::new());
     for (name, shape) in &shapes {
-        let values = stored.read(name, shape, DType::F32)?.flatten_all()?;
-        // In f64, the sum of squares of finite f32 values is finite.
-        let sum = values.sqr()?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
-        if !sum.is_finite() {
-            let problem = "has values that are not finite: copy or download it again";
-            return Err(Error::tensor(stored.origin(), name, problem));
-        }
+        refuse_not_finite(stored.origin(), name, &stored.read(name, shape, DType::F32)?)?;
         if let Some((_, tensor)) = stored.get(name) {
             *types.entry(format!("{:?}", tensor.dtype())).or_insert(0) += 1;
         }
@@ -89,13 +81,6 @@ pub(super) fn open_part(folder: &Path, part: &str, stem: Stem) -> Result<(Stored
 
 /// The shapes that a text tower's config describes, including the projection if the tower has one.
 fn text_tower_shapes(folder: &Path) -> Result<Shapes> {
-    let file = folder.join("config.json");
-    let config: ClipTextConfig = config::read(&file)?;
-    let class: Value = config::read(&file)?;
-    let projection = vec![config.projection_dim, config.hidden_size];
-    let mut shapes = parameter_shapes(|scope| TextTower::new(scope, config).map(drop))?;
-    if class["architectures"][0] == "CLIPTextModelWithProjection" {
-        shapes.entry(PROJECTION.to_owned()).or_insert(projection);
-    }
-    Ok(shapes)
+    let class: Value = config::read(&folder.join("config.json"))?;
+    text_tower::shapes(folder, class["architectures"][0] == "CLIPTextModelWithProjection")
 }

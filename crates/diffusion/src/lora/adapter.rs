@@ -3,7 +3,7 @@
 use super::layers::Layers;
 use crate::nn::{Factor, LowRank};
 use crate::noise::Noise;
-use crate::weights::{Variables, Weights};
+use crate::weights::{Variables, Weights, is_finite};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ impl Adapter {
     /// change.
     ///
     /// # Errors
-    /// Fails if an updated layer is not in `weights`.
+    /// Fails if an updated layer is not in `weights`, or a sum is not finite.
     pub fn fuse(&self, scale: f64, weights: &mut Weights) -> Result<()> {
         for (layer, update) in &self.layers {
             let weight = weights
@@ -116,7 +116,17 @@ impl Adapter {
                 .ok_or_else(|| bad(layer, "is not a layer of the network"))?;
             let difference = update.difference(scale)?.to_device(weight.device())?;
             let sum = (weight.detach().to_dtype(difference.dtype())? + difference)?;
-            *weight = sum.to_dtype(weight.dtype())?;
+            let sum = sum.to_dtype(weight.dtype())?;
+            if !is_finite(&sum)? {
+                return Err(Error::setting(
+                    "lora",
+                    format!(
+                        "{layer}.weight is not finite after adding {scale} times its update: use a smaller scale, or another \
+                         adapter"
+                    ),
+                ));
+            }
+            *weight = sum;
         }
         Ok(())
     }

@@ -6,13 +6,16 @@ use super::metadata::{self, Settings};
 use super::network::Network;
 use super::tensor_name::{LayerName, PEFT_PREFIX, TensorKind, TensorName};
 use crate::nn::{Factor, LowRank};
-use crate::weights::Weights;
+use crate::torch_file::{Dtype, StoredTensor, WeightsFile, type_problem};
+use crate::weights::refuse_not_finite;
 use crate::{Error, Result, config};
 use candle_core::{DType, Device, Tensor};
 use files::write_atomically;
-use safetensors::SafeTensors;
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// The updates of an adapter file, by network.
+pub type Adapters = BTreeMap<Network, Adapter>;
 
 /// The file name under which diffusers looks for an adapter.
 pub const WEIGHTS_FILE: &str = "pytorch_lora_weights.safetensors";
@@ -27,28 +30,22 @@ struct LayerTensors {
     first_name: String,
 }
 
-/// Reads an adapter file for the networks of a model.
+/// Reads an adapter file for the networks of a model, all of which must be in `networks`.
 ///
 /// # Errors
-/// Fails if the file is not a complete safetensors file, or a tensor is unknown, missing, of another shape, or of a network
-/// that is not in `networks`.
-pub fn open(file: &Path, networks: &BTreeMap<Network, Layers>) -> Result<BTreeMap<Network, Adapter>> {
-    let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
-    let damaged = |e: &dyn std::fmt::Display| {
-        Error::format(file, format!("is not a complete safetensors file ({e}): copy it again"))
-    };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
-    let entry = header.metadata().as_ref().and_then(|entries| entries.get(metadata::ENTRY)).cloned();
-    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| damaged(&e))?;
-    let entry = match entry {
-        None if tensors.keys().any(|name| name.starts_with(PEFT_PREFIX)) => {
+/// Fails if the file is damaged, or a tensor is unknown, missing, of another shape or type, not finite, or of a network that
+/// is not in `networks`.
+pub fn open(file: &Path, networks: &BTreeMap<Network, Layers>) -> Result<Adapters> {
+    let stored = Stored::open(file)?;
+    let entry = match stored.file.metadata(metadata::ENTRY) {
+        None if stored.tensors.keys().any(|name| name.starts_with(PEFT_PREFIX)) => {
             // PEFT stores alpha only in this file. Without it, the updates would be scaled wrongly.
             let settings = file.with_file_name(metadata::PEFT_FILE);
             Some(config::read_text(&settings)?)
         }
-        entry => entry,
+        entry => entry.map(str::to_owned),
     };
-    let found = group_by_layer(file, tensors, networks)?;
+    let found = stored.group_by_layer(networks)?;
     if found.is_empty() {
         return Err(Error::format(file, "has no LoRA tensors"));
     }
@@ -66,60 +63,170 @@ pub fn open(file: &Path, networks: &BTreeMap<Network, Layers>) -> Result<BTreeMa
     Ok(adapters.into_iter().map(|(network, updates)| (network, Adapter::new(updates))).collect())
 }
 
-/// Reads the part of an adapter file that updates a UNet with these parameters.
+/// The networks that an adapter file updates, by the names of its tensors.
+///
+/// # Errors
+/// Fails if the file is damaged, or a tensor is unknown.
+pub fn networks_of(file: &Path) -> Result<BTreeSet<Network>> {
+    let stored = Stored::open(file)?;
+    let network = |name: &String| stored.parse(name).map(|name| name.network);
+    stored.tensors.keys().map(network).collect()
+}
+
+/// Checks an adapter file as [`open`] does, without a model: whether its layers exist and fit is not known. Returns how many
+/// layers of each network it updates.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_for_unet(file: &Path, weights: &Weights) -> Result<Adapter> {
-    let networks = BTreeMap::from([(Network::Unet, Layers::of(weights))]);
-    Ok(open(file, &networks)?.remove(&Network::Unet).unwrap_or_default())
-}
-
-/// Assigns the tensors of a file to the layers of the networks.
-fn group_by_layer<'a>(
-    file: &Path,
-    tensors: HashMap<String, Tensor>,
-    networks: &'a BTreeMap<Network, Layers>,
-) -> Result<BTreeMap<(Network, &'a str), LayerTensors>> {
-    let flat_names: HashMap<Network, HashMap<String, &str>> =
-        networks.iter().map(|(&network, layers)| (network, layers.flat_names())).collect();
-    let mut found: BTreeMap<(Network, &str), LayerTensors> = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let bad = |problem: String| Error::tensor(file.display(), &name, problem);
-        let TensorName { network, layer, kind } = TensorName::parse(&name).map_err(bad)?;
-        let layers = networks
-            .get(&network)
-            .ok_or_else(|| bad(format!("updates {network}, but adapters are only applied to the UNet")))?;
-        let layer = match &layer {
-            LayerName::Dotted(layer) => layers.names().find(|known| known == layer),
-            LayerName::Flat(layer) => flat_names[&network].get(layer).copied(),
-        };
-        let layer = layer.ok_or_else(|| {
-            bad(format!(
-                "updates no layer of this model's {network}: the adapter is for another kind of model"
-            ))
-        })?;
-        let found = found.entry((network, layer)).or_default();
-        if found.first_name.is_empty() {
-            found.first_name.clone_from(&name);
-        }
-        let is_duplicate = match kind {
-            TensorKind::Factor(factor) => {
-                let value = (name.clone(), tensor.to_dtype(DType::F32)?);
-                let slot = if factor == Factor::Down { &mut found.down } else { &mut found.up };
-                slot.replace(value).is_some()
-            }
-            TensorKind::Alpha => {
-                let alpha = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-                let &[alpha] = &alpha[..] else { return Err(bad("is not a single number".to_owned())) };
-                found.alpha.replace(alpha).is_some()
-            }
-        };
-        if is_duplicate {
-            return Err(bad(format!("updates {layer}, which another tensor updates too")));
+pub fn verify(file: &Path) -> Result<BTreeMap<Network, usize>> {
+    let stored = Stored::open(file)?;
+    let mut factors: BTreeMap<(Network, String), [Vec<usize>; 2]> = BTreeMap::new();
+    for (name, tensor) in &stored.tensors {
+        let TensorName { network, layer: LayerName::Dotted(layer) | LayerName::Flat(layer), kind } =
+            stored.parse(name)?;
+        let [down, up] = factors.entry((network, layer)).or_default();
+        match kind {
+            TensorKind::Factor(Factor::Down) => *down = tensor.shape().to_vec(),
+            TensorKind::Factor(Factor::Up) => *up = tensor.shape().to_vec(),
+            TensorKind::Alpha => {}
         }
     }
-    Ok(found)
+    let mut layers: BTreeMap<Network, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+    for ((network, layer), [down, up]) in factors {
+        // The weight that the factors would fit.
+        let mut weight = if matches!(down.len(), 2 | 4) { down } else { vec![0, 0] };
+        weight[0] = up.first().copied().unwrap_or_default();
+        layers.entry(network).or_default().insert(layer, weight);
+    }
+    let networks = layers.into_iter().map(|(network, layers)| (network, Layers::named(layers))).collect();
+    let adapters = open(file, &networks)?;
+    Ok(adapters.into_iter().map(|(network, adapter)| (network, adapter.layers().len())).collect())
+}
+
+/// Whether a file has tensors of an adapter, of any kind and under any of the names that are known.
+///
+/// # Errors
+/// Fails if the file is damaged.
+pub fn is_adapter(file: &WeightsFile) -> Result<bool> {
+    let listing = file.list(file.state_dict_root())?;
+    let is_factor =
+        |name: &str| TensorName::parse(name).is_ok_and(|name| matches!(name.kind, TensorKind::Factor(_)));
+    Ok(listing.tensors.iter().any(|(name, _)| is_factor(name)))
+}
+
+/// The settings file that PEFT writes beside an adapter and that [`open`] needs, if the names are PEFT's own.
+///
+/// # Errors
+/// Fails if the file is damaged.
+pub fn settings_file(file: &Path) -> Result<Option<PathBuf>> {
+    let is_needed = Stored::open(file)?.tensors.keys().any(|name| name.starts_with(PEFT_PREFIX));
+    Ok(is_needed.then(|| file.with_file_name(metadata::PEFT_FILE)))
+}
+
+/// An open adapter file.
+struct Stored<'a> {
+    path: &'a Path,
+    file: WeightsFile,
+    tensors: BTreeMap<String, StoredTensor>,
+}
+
+impl<'a> Stored<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = WeightsFile::open(path)?;
+        let listing = file.list(file.state_dict_root())?;
+        if let Some((name, problem)) = listing.unreadable.first() {
+            return Err(Error::tensor(path.display(), name, problem));
+        }
+        listing.refuse_scaled(path)?;
+        Ok(Self { path, file, tensors: listing.tensors.into_iter().collect() })
+    }
+
+    fn bad(&self, name: &str, problem: impl ToString) -> Error {
+        Error::tensor(self.path.display(), name, problem)
+    }
+
+    fn parse(&self, name: &str) -> Result<TensorName> {
+        TensorName::parse(name).map_err(|problem| self.bad(name, problem))
+    }
+
+    /// Assigns the tensors to the layers of the networks.
+    fn group_by_layer<'b>(
+        &self,
+        networks: &'b BTreeMap<Network, Layers>,
+    ) -> Result<BTreeMap<(Network, &'b str), LayerTensors>> {
+        let flat_names: HashMap<Network, HashMap<String, &str>> =
+            networks.iter().map(|(&network, layers)| (network, layers.flat_names())).collect();
+        let mut found: BTreeMap<(Network, &str), LayerTensors> = BTreeMap::new();
+        for (name, tensor) in &self.tensors {
+            let TensorName { network, layer, kind } = self.parse(name)?;
+            let layers = networks
+                .get(&network)
+                .ok_or_else(|| self.bad(name, format!("updates {network}, which this model does not have")))?;
+            let layer = match &layer {
+                LayerName::Dotted(layer) => layers.find(layer),
+                LayerName::Flat(layer) => flat_names[&network].get(layer).copied(),
+            };
+            let layer = layer.ok_or_else(|| {
+                let problem = format!(
+                    "updates no layer of this model's {network}: the adapter is for another kind of model"
+                );
+                self.bad(name, problem)
+            })?;
+            let found = found.entry((network, layer)).or_default();
+            if found.first_name.is_empty() {
+                found.first_name.clone_from(name);
+            }
+            let is_duplicate = match kind {
+                TensorKind::Factor(factor) => {
+                    let value = (name.clone(), self.factor(name, tensor)?);
+                    let slot = if factor == Factor::Down { &mut found.down } else { &mut found.up };
+                    slot.replace(value).is_some()
+                }
+                TensorKind::Alpha => found.alpha.replace(self.alpha(name, tensor)?).is_some(),
+            };
+            if is_duplicate {
+                return Err(self.bad(name, format!("updates {layer}, which another tensor updates too")));
+            }
+        }
+        Ok(found)
+    }
+
+    fn factor(&self, name: &str, tensor: &StoredTensor) -> Result<Tensor> {
+        let value = self.file.load_tensor(name, tensor, DType::F32)?;
+        refuse_not_finite(&self.path.display().to_string(), name, &value)?;
+        Ok(value)
+    }
+
+    /// The value of an alpha. Unlike a weight, it may be an integer.
+    fn alpha(&self, name: &str, tensor: &StoredTensor) -> Result<f64> {
+        if tensor.shape().iter().product::<usize>() != 1 {
+            return Err(self.bad(name, "is not a single number"));
+        }
+        let alpha = if type_problem(tensor.dtype()).is_none() {
+            self.file.load_tensor(name, tensor, DType::F64)?.flatten_all()?.to_vec1::<f64>()?[0]
+        } else {
+            let mut bytes = vec![];
+            self.file.read(tensor, &mut |portion| {
+                bytes.extend_from_slice(portion);
+                Ok(())
+            })?;
+            integer(tensor.dtype(), &bytes)
+                .ok_or_else(|| self.bad(name, type_problem(tensor.dtype()).unwrap_or_default()))?
+        };
+        if alpha.is_finite() { Ok(alpha) } else { Err(self.bad(name, format!("is {alpha}, which is not finite"))) }
+    }
+}
+
+/// The number in these little-endian bytes of an integer type; `None` for other types.
+fn integer(dtype: Dtype, bytes: &[u8]) -> Option<f64> {
+    Some(match dtype {
+        Dtype::I64 => i64::from_le_bytes(bytes.try_into().ok()?) as f64,
+        Dtype::I32 => i32::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::I16 => i16::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::I8 => i8::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::U8 => u8::from_le_bytes(bytes.try_into().ok()?).into(),
+        _ => return None,
+    })
 }
 
 impl LayerTensors {
@@ -144,7 +251,7 @@ impl LayerTensors {
 ///
 /// # Errors
 /// Fails if the file cannot be written.
-pub fn save(adapters: &BTreeMap<Network, Adapter>, file: &Path) -> Result<()> {
+pub fn save(adapters: &Adapters, file: &Path) -> Result<()> {
     let mut tensors = Vec::new();
     for (network, adapter) in adapters {
         for (layer, update) in adapter.layers() {

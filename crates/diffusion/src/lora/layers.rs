@@ -16,15 +16,25 @@ impl Layers {
         Self::of_shapes(weights.iter().map(|(name, weight)| (name.as_str(), weight.dims())))
     }
 
-    /// As [`Layers::of`], from the names and shapes of the parameters.
-    #[must_use]
-    pub fn of_shapes<'a>(shapes: impl Iterator<Item = (&'a str, &'a [usize])>) -> Self {
-        let layers = shapes.filter_map(|(name, shape)| {
+    /// As [`Layers::of`], for parameters with these names and shapes.
+    pub fn of_shapes<'a>(shapes: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Self {
+        let layers = shapes.into_iter().filter_map(|(name, shape)| {
             let layer = name.strip_suffix(".weight")?;
             let is_layer = matches!(shape.len(), 2 | 4) && !layer.ends_with("_embedding");
             is_layer.then(|| (layer.to_owned(), shape.to_vec()))
         });
         Self(layers.collect())
+    }
+
+    /// Layers with these names and shapes of weights.
+    pub(super) fn named(layers: BTreeMap<String, Vec<usize>>) -> Self {
+        Self(layers)
+    }
+
+    /// The layer of this name. A text tower's layer may lack the prefix that transformers omits since version 5.6.
+    pub(super) fn find(&self, name: &str) -> Option<&str> {
+        let known = |name: &str| self.0.get_key_value(name).map(|(layer, _)| layer.as_str());
+        known(name).or_else(|| known(&format!("text_model.{name}")))
     }
 
     /// The shape of a layer's weight.

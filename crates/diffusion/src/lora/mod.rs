@@ -14,7 +14,7 @@ mod original;
 mod tensor_name;
 
 pub use adapter::Adapter;
-pub use file::{WEIGHTS_FILE, open, open_for_unet, save};
+pub use file::{Adapters, WEIGHTS_FILE, is_adapter, networks_of, open, save, settings_file, verify};
 pub use fit::check_for_unet;
 pub use layers::Layers;
 pub use network::Network;

@@ -14,7 +14,14 @@ pub enum Network {
 }
 
 impl Network {
-    pub(super) const ALL: [Self; 3] = [Self::Unet, Self::TextEncoder, Self::TextEncoder2];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Unet, Self::TextEncoder, Self::TextEncoder2];
+
+    /// The network in a model's folder of this name.
+    #[must_use]
+    pub fn of_part(part: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|network| network.as_str() == part)
+    }
 
     /// The name of the network's folder, which is also the prefix of its tensors.
     #[must_use]

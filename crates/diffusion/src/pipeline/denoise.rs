@@ -1,8 +1,9 @@
 //! The denoising loop that all pipelines share.
 
-use crate::Result;
 use crate::noise::Noise;
 use crate::sampler::Sampler;
+use crate::weights::is_finite;
+use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use std::ops::ControlFlow;
 
@@ -13,7 +14,7 @@ pub(super) const STEP_NOISE: u64 = 1;
 pub(super) type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 
 /// Denoises `noise`. `predict` returns the network's prediction for its input latents and the timestep. Returns `None` if
-/// `progress` stopped the loop.
+/// `progress` stopped the loop. Latents that are not finite are an error.
 pub(super) fn denoise(
     sampler: &Sampler,
     noise: &Tensor,
@@ -26,6 +27,10 @@ pub(super) fn denoise(
     for (i, t) in sampler.timesteps().enumerate() {
         let prediction = predict(&denoising.model_input()?, t)?;
         denoising.advance(&prediction, &mut *step_noise)?;
+        // Not at every step, because a GPU has to wait for the answer.
+        if (i == 0 || i + 1 == total) && !is_finite(denoising.latents())? {
+            return Err(Error::NotFinite { what: "latents" });
+        }
         if progress(i + 1, total).is_break() {
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! Conversion between images and tensors.
 
+use crate::weights::is_finite;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
@@ -40,9 +41,13 @@ pub(super) fn to_tensor<'a>(
 /// Converts a tensor (batch, 3, height, width) with values from -1 to 1 to 8-bit images. Values outside are clamped.
 ///
 /// # Errors
-/// Fails if the tensor has another shape.
+/// Fails if the tensor has another shape or values that are not finite.
 pub fn to_images(images: &Tensor) -> Result<Vec<RgbImage>> {
     let (batch, _, height, width) = images.dims4()?;
+    // The conversion to bytes would make black pixels of NaN.
+    if !is_finite(images)? {
+        return Err(Error::NotFinite { what: "decoded image" });
+    }
     let bytes = ((images.to_dtype(DType::F32)?.clamp(-1.0, 1.0)? + 1.0)? * 127.5)?;
     let bytes = bytes.round()?.to_dtype(DType::U8)?.permute((0, 2, 3, 1))?.contiguous()?;
     (0..batch)

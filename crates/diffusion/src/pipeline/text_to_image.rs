@@ -26,7 +26,7 @@ pub struct TextToImage {
     /// The UNet's parameters without the adapters of a request; `None` for a UNet that was not loaded from a folder.
     pub(super) weights: Option<Weights>,
     vae: Autoencoder,
-    text_encoders: TextEncoders,
+    pub(super) text_encoders: TextEncoders,
     schedule: Schedule,
     defaults: Defaults,
     size_multiple: u32,

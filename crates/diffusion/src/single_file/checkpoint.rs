@@ -2,7 +2,7 @@
 
 use super::part::Part;
 use super::plan::{LeftOut, Options, Plan, plan};
-use crate::torch_file::{StoredTensor, WeightsFile};
+use crate::torch_file::{StoredTensor, WeightsFile, type_problem};
 use crate::{Error, Result};
 use files::write_atomically;
 use serde_json::Value;
@@ -22,13 +22,15 @@ impl SingleFile {
     /// Opens a safetensors or torch file and plans its conversion.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, its family is unknown, or tensors are missing, superfluous or of another shape.
+    /// Fails if the file cannot be read, its family is unknown, or tensors are missing, superfluous, or of another
+    /// shape or type.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         let file = WeightsFile::open(path)?;
         let listing = file.list(file.state_dict_root())?;
+        listing.refuse_scaled(path)?;
         let tensors: BTreeMap<String, StoredTensor> = listing.tensors.into_iter().collect();
         let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec())).collect();
-        let mut plan = plan(&shapes, &file.metadata(), options).map_err(|problem| {
+        let mut plan = plan(&shapes, &file.all_metadata(), options).map_err(|problem| {
             // A tensor that cannot be read is not in the list and may be the one reported as missing.
             let unreadable = listing.unreadable.first();
             let hint = unreadable.map_or(String::new(), |(name, why)| format!(" (tensor {name:?} {why})"));
@@ -38,6 +40,12 @@ impl SingleFile {
             |problem: String| LeftOut { name: problem, reason: "have no name of a tensor".to_owned() };
         plan.left_out.extend(listing.unreadable.into_iter().map(|(name, reason)| LeftOut { name, reason }));
         plan.left_out.extend(listing.left_out.into_iter().map(place));
+        for renamed in plan.parts.iter().flat_map(|part| &part.tensors) {
+            let dtype = tensors.get(&renamed.old).map(StoredTensor::dtype);
+            if let Some(problem) = dtype.and_then(type_problem) {
+                return Err(Error::tensor(path.display(), &renamed.old, problem));
+            }
+        }
         Ok(Self { path: path.to_owned(), file, tensors, plan })
     }
 

@@ -20,7 +20,7 @@ impl Part {
     #[must_use]
     pub fn weights_file(&self) -> String {
         let stem = if self.name.starts_with("text_encoder") { Stem::TRANSFORMER } else { Stem::NETWORK };
-        stem.names()[0].clone()
+        stem.written()
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) const UNSUPPORTED: [(&str, &str); 10] = [
     ("double_blocks.", "Flux"),
     ("double_layers.", "AuraFlow"),
     ("control_model.", "a ControlNet"),
-    ("lora_unet_", "a LoRA, which is an adapter and not a model"),
+    ("lora_unet_", "an adapter of a kind that is not LoRA"),
     ("conditioner.embedders.0.model.text_projection", "the refiner of SDXL"),
     ("edm_mean", "Playground v2.5"),
     ("edm_std", "Playground v2.5"),

@@ -2,6 +2,7 @@
 //! of the format, the writer's system, the object, the keys of the storages), then each storage in the order of the keys, as
 //! the number of elements and the elements, little-endian.
 
+use super::calls::unknown_calls;
 use super::input::Input;
 use super::pickle;
 use super::problem::Checked;
@@ -26,9 +27,10 @@ pub(super) fn read(source: &Source) -> Checked<(Pickle, Storages)> {
     if version.integer(version.top) != Some(PROTOCOL) {
         return Err("is a torch file of an unknown version".to_owned());
     }
-    pickle::read(&mut input)?;
-    let object = pickle::read(&mut input)?;
+    let system = pickle::read(&mut input)?;
+    let mut object = pickle::read(&mut input)?;
     let keys = pickle::read(&mut input)?;
+    object.other_calls = [&first, &version, &system, &keys].into_iter().flat_map(unknown_calls).collect();
     let position = input.position();
     let storages = Storages { extents: storages(source, &object, &keys, position)?, big_endian: false };
     Ok((object, storages))

@@ -8,6 +8,10 @@ const MAX_VALUES: usize = 4_000_000;
 /// The largest number of bytes in all strings together.
 const MAX_TEXT: usize = 256 << 20;
 
+/// Functions that create an instance of the class that is their first argument.
+const HELPERS: [&str; 4] =
+    ["copy_reg._reconstructor", "copyreg._reconstructor", "copy_reg.__newobj__", "copyreg.__newobj__"];
+
 const NONE: Id = Id(0);
 const FALSE: Id = Id(1);
 const TRUE: Id = Id(2);
@@ -57,7 +61,7 @@ impl Machine {
 
     /// The finished pickle with `top` as its object.
     pub(super) fn finish(self, top: Id) -> Pickle {
-        Pickle { values: self.values, top }
+        Pickle { values: self.values, top, other_calls: vec![] }
     }
 
     pub(super) fn get(&self, id: Id) -> &Value {
@@ -222,22 +226,23 @@ impl Machine {
         Ok(())
     }
 
-    /// Pushes the object that a class or function would create from `arguments`. Nothing is called. Dict classes become
-    /// dicts.
-    pub(super) fn create(&mut self, mut class: Id, arguments: Id) -> Result<(), Problem> {
+    /// Pushes the object that a class or function would create from `arguments`, by a call or as an instance that is not
+    /// initialised. Nothing is called. Dict classes become dicts.
+    pub(super) fn create(&mut self, mut class: Id, arguments: Id, mut is_call: bool) -> Result<(), Problem> {
         let Value::Tuple(given) = self.get(arguments) else {
             return invalid("creates an object from arguments that are not a tuple");
         };
         // Protocols 0 and 1 create every object with a helper function that gets the class.
-        if ["copy_reg._reconstructor", "copyreg._reconstructor"].contains(&self.global(class))
+        if HELPERS.contains(&self.global(class))
             && let Some(&first) = given.first()
         {
             class = first;
+            is_call = false;
         }
         if !["collections.OrderedDict", "collections.defaultdict", "builtins.dict", "__builtin__.dict"]
             .contains(&self.global(class))
         {
-            let object = Object { class, arguments, state: None, items: vec![], entries: vec![] };
+            let object = Object { class, arguments, state: None, items: vec![], entries: vec![], is_call };
             return self.push(Value::Object(Box::new(object)));
         }
         // Python 2 passes the entries of an OrderedDict as a list of pairs.

@@ -10,11 +10,15 @@
 //! | `archive`, `zip` | the format of torch since 1.6: a zip archive |
 //! | `legacy` | the format of torch before 1.6 |
 //! | `input`, `opcode`, `machine`, `pickle`, `pickle_text`, `value` | pickles, as plain data |
+//! | `calls` | the calls that unpickling would make |
 //! | `rebuild`, `tensor` | the position of each tensor's values in the file |
 //! | `names` | the dotted path of each tensor |
 //! | `safetensors` | safetensors files |
+//! | `floats`, `load` | values in `f32` |
 
 mod archive;
+mod calls;
+mod floats;
 mod input;
 mod legacy;
 mod load;
@@ -33,5 +37,6 @@ mod weights_file;
 mod zip;
 
 pub use ::safetensors::Dtype;
+pub use floats::type_problem;
 pub use tensor::StoredTensor;
 pub use weights_file::{Listing, STATE_DICT, WeightsFile};

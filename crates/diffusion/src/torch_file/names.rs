@@ -1,5 +1,6 @@
 //! The tensors below a root in a pickle's object, by their dotted paths.
 
+use super::calls::unknown_call;
 use super::problem::Checked;
 use super::rebuild;
 use super::value::{Id, Object, Pickle, Value};
@@ -24,6 +25,8 @@ pub(super) struct Found {
     pub(super) tensors: Vec<(String, Id)>,
     /// The places of tensors without a name, with the reason.
     pub(super) left_out: Vec<String>,
+    /// The places of values that an unknown call would make, with what would be called.
+    pub(super) calls: Vec<(String, String)>,
 }
 
 /// Finds the value at a dotted path. Keys may contain dots.
@@ -62,7 +65,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
         found.tensors.push((own_name.to_owned(), root));
         return Ok(found);
     }
-    let holders = holders(pickle);
+    let holders = holders(pickle, true);
     let mut text = 0;
     let mut path = String::new();
     // The containers on the current path: id, remaining children in reverse order, and length of the path.
@@ -72,6 +75,12 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
         Some(mut children) => {
             children.reverse();
             Some(children)
+        }
+        None if unknown_call(pickle, id).is_some() => {
+            let name = unknown_call(pickle, id).unwrap_or_default();
+            found.left_out.push(format!("{path}: is made by calling {name}, which is not done"));
+            found.calls.push((path.to_owned(), name.to_owned()));
+            None
         }
         None => {
             let kind = pickle.kind(id);
@@ -128,7 +137,7 @@ pub(super) fn find(pickle: &Pickle, root: Id, own_name: &str) -> Checked<Found> 
 
 /// The top-level keys below which there are tensors.
 pub(super) fn roots(pickle: &Pickle) -> Vec<String> {
-    let holders = holders(pickle);
+    let holders = holders(pickle, false);
     let children = children(pickle, pickle.top).unwrap_or_default();
     children
         .into_iter()
@@ -222,10 +231,14 @@ fn network(pickle: &Pickle, object: &Object) -> Option<Children> {
     Some(children)
 }
 
-/// The values that are tensors or arrays or contain some, found by following references backwards from these.
-fn holders(pickle: &Pickle) -> Holders {
+/// The values that are tensors or arrays, with `calls` also results of unknown calls, or contain some, found by following
+/// references backwards from these.
+fn holders(pickle: &Pickle, calls: bool) -> Holders {
     let ids = || (0..pickle.values.len() as u32).map(Id);
-    let mut holders = Holders(ids().map(|id| is_tensor(pickle, id) || is_array(pickle, id)).collect());
+    let is_named = |id: Id| {
+        is_tensor(pickle, id) || is_array(pickle, id) || (calls && unknown_call(pickle, id).is_some())
+    };
+    let mut holders = Holders(ids().map(is_named).collect());
     let mut fresh: Vec<Id> = ids().filter(|id| holders.contains(*id)).collect();
     // Pairs of child and parent, sorted by child, which takes less memory than a map.
     let mut links: Vec<(u32, u32)> = vec![];

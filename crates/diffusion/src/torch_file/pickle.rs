@@ -273,11 +273,11 @@ fn object<R: BufRead>(code: u8, machine: &mut Machine, input: &mut Input<R>) -> 
         }
         opcode::REDUCE | opcode::NEWOBJ => {
             let (arguments, class) = (machine.pop()?, machine.pop()?);
-            machine.create(class, arguments)?;
+            machine.create(class, arguments, code == opcode::REDUCE)?;
         }
         opcode::NEWOBJ_EX => {
             let (_keyword_arguments, arguments, class) = (machine.pop()?, machine.pop()?, machine.pop()?);
-            machine.create(class, arguments)?;
+            machine.create(class, arguments, false)?;
         }
         opcode::INST => {
             let name = global_name(input)?;
@@ -314,9 +314,11 @@ fn object<R: BufRead>(code: u8, machine: &mut Machine, input: &mut Input<R>) -> 
 
 /// Creates an object from arguments that are not yet a tuple.
 fn create_from(class: Id, arguments: Vec<Id>, machine: &mut Machine) -> Result<(), Problem> {
+    // Without arguments, Python does not call the class.
+    let is_call = !arguments.is_empty();
     machine.push(Value::Tuple(arguments))?;
     let arguments = machine.pop()?;
-    machine.create(class, arguments)
+    machine.create(class, arguments, is_call)
 }
 
 /// Reads the name of a class: module and name, in a line each.

@@ -3,7 +3,10 @@
 use super::problem::Checked;
 use super::source::{Extent, Source};
 use super::tensor::StoredTensor;
+use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata as Header, TensorInfo};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The limit of the format.
@@ -26,12 +29,19 @@ pub(super) fn read(source: &Source) -> Checked<(Vec<(String, StoredTensor)>, Met
     let head = source.read(0, 8)?;
     let length = u64::from_le_bytes(head.try_into().map_err(|_| damaged(&"too short"))?);
     let bytes = source.read(0, 8 + length)?;
-    // Parsed directly, because the crate's own functions need the data of the tensors in memory.
     let text = std::str::from_utf8(&bytes[8..]).map_err(|e| damaged(&e))?;
-    let header: Header = serde_json::from_str(text).map_err(|e| damaged(&e))?;
+    let (header, metadata) = parse(text)?;
     let begin = 8 + length;
-    if begin + header.data_len() as u64 != source.length() {
-        return Err(damaged(&"the length differs from that in the header"));
+    let end = begin.saturating_add(header.data_len() as u64);
+    if end > source.length() {
+        return Err(damaged(&format!("it has {} of {end} bytes", source.length())));
+    }
+    if end < source.length() {
+        return Err(format!(
+            "has {} bytes behind its last tensor, which safetensors does not allow: if the file is otherwise right, cut \
+             them off with `truncate -s {end} FILE`",
+            source.length() - end
+        ));
     }
     let whole = Extent::stored(begin, header.data_len() as u64);
     let mut tensors = vec![];
@@ -51,8 +61,40 @@ pub(super) fn read(source: &Source) -> Checked<(Vec<(String, StoredTensor)>, Met
             .map_err(|problem| format!("tensor {name:?} {problem}"))?;
         tensors.push((name, tensor));
     }
-    let metadata = header.metadata().iter().flatten();
-    Ok((tensors, metadata.map(|(key, value)| (key.clone(), value.clone())).collect()))
+    Ok((tensors, metadata))
+}
+
+/// Parses the text of a header. Unlike the safetensors library, this accepts metadata that is not text, since nothing depends
+/// on it, and names the tensor of an invalid entry.
+fn parse(text: &str) -> Checked<(Header, Metadata)> {
+    let invalid = |e: &dyn std::fmt::Display| {
+        format!("has an invalid safetensors header ({e}): copy or download the file again, or write it again with safetensors")
+    };
+    let mut entries: Map<String, Value> = serde_json::from_str(text).map_err(|e| invalid(&e))?;
+    let metadata = match entries.remove("__metadata__") {
+        None | Some(Value::Null) => Metadata::new(),
+        Some(Value::Object(entries)) => entries.into_iter().map(|(key, value)| (key, text_of(value))).collect(),
+        Some(_) => return Err(invalid(&"__metadata__ is not an object")),
+    };
+    let mut tensors: Vec<(String, TensorInfo)> = Vec::with_capacity(entries.len());
+    for (name, entry) in entries {
+        if let Some(dtype) = entry.get("dtype").filter(|dtype| Dtype::deserialize(*dtype).is_err()) {
+            return Err(format!(
+                "tensor {name:?} has type {dtype}, which is unknown: take a version of the file in F32, F16 or BF16"
+            ));
+        }
+        let info = TensorInfo::deserialize(entry).map_err(|e| invalid(&format!("tensor {name:?}: {e}")))?;
+        tensors.push((name, info));
+    }
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    Ok((Header::new(None, tensors).map_err(|e| invalid(&e))?, metadata))
+}
+
+fn text_of(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
 }
 
 /// The header for these tensors, and the order in which their values follow: as in the safetensors library, the widest types

@@ -38,6 +38,8 @@ pub(super) struct Object {
     pub(super) state: Option<Id>,
     pub(super) items: Vec<Id>,
     pub(super) entries: Vec<(Id, Id)>,
+    /// Whether unpickling would call `class`. Otherwise it would create an instance without initialising it.
+    pub(super) is_call: bool,
 }
 
 /// The values of a pickle.
@@ -45,6 +47,8 @@ pub(super) struct Object {
 pub(super) struct Pickle {
     pub(super) values: Vec<Value>,
     pub(super) top: Id,
+    /// What the other pickles of the file would call.
+    pub(super) other_calls: Vec<String>,
 }
 
 impl Pickle {

@@ -4,7 +4,7 @@ use super::problem::Checked;
 use super::source::Source;
 use super::tensor::StoredTensor;
 use super::value::{Pickle, Value};
-use super::{archive, legacy, names, opcode, rebuild, safetensors};
+use super::{archive, calls, legacy, names, opcode, rebuild, safetensors};
 use crate::{Error, Result};
 use files::write_atomically_by;
 use std::collections::{BTreeMap, HashSet};
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 /// The key under which training frameworks store the weights in a pickle.
 pub const STATE_DICT: &str = "state_dict";
 
+/// The largest number of calls that an error lists.
+const MAX_CALLS: usize = 8;
 /// The name of a tensor that is the only content of a file.
 const ONLY_TENSOR: &str = "tensor";
 
@@ -43,16 +45,78 @@ pub struct Listing {
     pub left_out: Vec<String>,
 }
 
+/// The ends of the names of tensors with which ComfyUI scales 8-bit weights, and the marker of such a file.
+const SCALES: [&str; 5] = [".scale_weight", ".scale_input", ".weight_scale", ".input_scale", "scaled_fp8"];
+
+impl Listing {
+    /// Refuses weights that are products of 8-bit numbers and scales: read without the scales, they would be wrong.
+    ///
+    /// # Errors
+    /// Names the first tensor of scales.
+    pub fn refuse_scaled(&self, file: &Path) -> Result<()> {
+        let is_scale = |name: &&String| SCALES.iter().any(|end| name.ends_with(end));
+        match self.tensors.iter().map(|(name, _)| name).find(is_scale) {
+            None => Ok(()),
+            Some(name) => Err(Error::tensor(
+                file.display(),
+                name,
+                "scales 8-bit weights (ComfyUI's scaled fp8), which is not supported: take the version of the file in F16 or \
+                 BF16",
+            )),
+        }
+    }
+}
+
 impl WeightsFile {
     /// Opens a file and reads everything but the tensors' values.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, is truncated, or has another format.
+    /// Fails if the file cannot be read, is truncated, or has another format, or if unpickling it would call a function that
+    /// weights do not need.
     pub fn open(path: &Path) -> Result<Self> {
+        let file = Self::open_skipping_calls(path)?;
+        file.refuse_calls()?;
+        Ok(file)
+    }
+
+    /// As [`WeightsFile::open`], leaving out what an unknown call would make. Nothing is called.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, is truncated, or has another format.
+    pub fn open_skipping_calls(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::file(path, e))?;
         let source = Source::open(file).map_err(|e| Error::file(path, e))?;
         let content = read(&source).map_err(|problem| Error::format(path, problem))?;
         Ok(Self { path: path.to_owned(), source, content })
+    }
+
+    /// Refuses a pickle that would call an unknown function, and names it, with the place of its result if that is known.
+    fn refuse_calls(&self) -> Result<()> {
+        let Content::Pickle(pickle, _) = &self.content else { return Ok(()) };
+        let mut names = calls::unknown_calls(pickle);
+        names.extend(pickle.other_calls.iter().cloned());
+        if names.is_empty() {
+            return Ok(());
+        }
+        let places = names::find(pickle, pickle.top, ONLY_TENSOR).map(|found| found.calls).unwrap_or_default();
+        let more = names.len().saturating_sub(MAX_CALLS);
+        let mut texts: Vec<String> = vec![];
+        for name in names.iter().take(MAX_CALLS) {
+            let place = places.iter().find(|(_, called)| called == name);
+            let place = place.map_or(String::new(), |(path, _)| format!(" (to make {path:.100?})"));
+            texts.push(format!("{name:.100?}{place}"));
+        }
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
+        Err(Error::format(
+            &self.path,
+            format!(
+                "would call {} when it is unpickled, which weights do not need: the file may be malicious. `convert IN OUT \
+                 --skip-calls` copies its other tensors and calls nothing",
+                texts.join(", ")
+            ),
+        ))
     }
 
     /// Lists the tensors below `root`, a dotted path, or all tensors.
@@ -109,9 +173,18 @@ impl WeightsFile {
         self.roots().iter().any(|root| root == STATE_DICT).then_some(STATE_DICT)
     }
 
+    /// The text of an entry in the header of a safetensors file.
+    #[must_use]
+    pub fn metadata(&self, entry: &str) -> Option<&str> {
+        match &self.content {
+            Content::Safetensors(_, metadata) => metadata.get(entry).map(String::as_str),
+            Content::Pickle(..) => None,
+        }
+    }
+
     /// The text entries of a safetensors header; none for a pickle.
     #[must_use]
-    pub fn metadata(&self) -> BTreeMap<String, String> {
+    pub fn all_metadata(&self) -> BTreeMap<String, String> {
         match &self.content {
             Content::Safetensors(_, metadata) => metadata.clone(),
             Content::Pickle(..) => BTreeMap::new(),
@@ -144,10 +217,7 @@ impl WeightsFile {
         let problem = |problem: String| Error::format(&self.path, problem);
         check_names(tensors).map_err(problem)?;
         self.check_size(tensors).map_err(problem)?;
-        let mut metadata = match &self.content {
-            Content::Safetensors(_, metadata) => metadata.clone(),
-            Content::Pickle(..) => safetensors::Metadata::new(),
-        };
+        let mut metadata = self.all_metadata();
         // transformers refuses files without this entry.
         metadata.entry("format".to_owned()).or_insert_with(|| "pt".to_owned());
         let (header, order) = safetensors::header(tensors, &metadata).map_err(problem)?;

@@ -119,8 +119,8 @@ impl Unet {
     pub fn load_with_weights(folder: &Path, device: &Device) -> Result<(Self, Weights)> {
         let (config, files) = Self::files(folder)?;
         let parameters = Parameters::from_stored(StoredWeights::open(&files)?, device, DType::F32, false);
-        let unet = Self::new(&parameters.root(), config)?;
-        Ok((unet, parameters.finish_with_weights()?.1))
+        let (unet, _, weights) = parameters.build_with_weights(|scope| Self::new(scope, config.clone()))?;
+        Ok((unet, weights))
     }
 
     /// Builds a frozen network from parameters in memory, computing in `dtype`, with the updates of an adapter.

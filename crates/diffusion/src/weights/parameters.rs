@@ -134,11 +134,24 @@ impl Parameters {
     /// # Errors
     /// Fails if parameters are missing, unused or of another shape.
     pub fn build<N>(self, network: impl Fn(&Scope<'_>) -> Result<N>) -> Result<(N, Variables)> {
+        let (built, variables, _) = self.build_with_weights(network)?;
+        Ok((built, variables))
+    }
+
+    /// As [`Parameters::build`]; also returns every parameter by name. They share their memory with the network.
+    ///
+    /// # Errors
+    /// As [`Parameters::build`].
+    pub fn build_with_weights<N>(
+        self,
+        network: impl Fn(&Scope<'_>) -> Result<N>,
+    ) -> Result<(N, Variables, Weights)> {
         if let Source::Files(stored) = &self.source {
             stored.check(&parameter_shapes(|scope| network(scope).map(drop))?)?;
         }
         let built = network(&self.root())?;
-        Ok((built, self.finish()?))
+        let (variables, weights) = self.finish_with_weights()?;
+        Ok((built, variables, weights))
     }
 
     /// Ends the construction of a network. Returns its variables, if the parameters are trainable.

@@ -19,25 +19,62 @@ impl Stem {
     /// transformers' models.
     pub const TRANSFORMER: Self = Self { safetensors: "model", pickle: "pytorch_model" };
 
-    /// The accepted file names, best first: full precision before half, safetensors before pickles, one file before shards.
-    /// Shards are represented by their index.
+    /// OpenCLIP's models.
+    pub const OPEN_CLIP: Self = Self { safetensors: "open_clip_model", pickle: "open_clip_pytorch_model" };
+
+    /// The accepted file names, best first: full precision before F16 before BF16, safetensors before pickles, one file before
+    /// shards. Shards are represented by their index.
     #[must_use]
-    pub fn names(self) -> [String; 8] {
-        let Self { safetensors, pickle } = self;
-        [
-            format!("{safetensors}.safetensors"),
-            format!("{safetensors}.safetensors.index.json"),
-            format!("{pickle}.bin"),
-            format!("{pickle}.bin.index.json"),
-            format!("{safetensors}.fp16.safetensors"),
-            format!("{safetensors}.safetensors.index.fp16.json"),
-            format!("{pickle}.fp16.bin"),
-            format!("{pickle}.bin.index.fp16.json"),
-        ]
+    pub fn names(self) -> Vec<String> {
+        self.names_preferring(Variant::Full)
     }
 
-    /// The number of [`Stem::names`] in full precision; the rest are in half precision.
-    pub const FULL: usize = 4;
+    /// As [`Stem::names`], with the names of `variant` first.
+    #[must_use]
+    pub fn names_preferring(self, variant: Variant) -> Vec<String> {
+        let Self { safetensors, pickle } = self;
+        let others = Variant::ALL.into_iter().filter(|other| *other != variant);
+        let names = |variant: Variant| {
+            let part = variant.part();
+            [
+                format!("{safetensors}{part}.safetensors"),
+                format!("{safetensors}.safetensors.index{part}.json"),
+                format!("{pickle}{part}.bin"),
+                format!("{pickle}.bin.index{part}.json"),
+            ]
+        };
+        std::iter::once(variant).chain(others).flat_map(names).collect()
+    }
+
+    /// The name of the file that is written: one safetensors file in full precision.
+    #[must_use]
+    pub fn written(self) -> String {
+        format!("{}.safetensors", self.safetensors)
+    }
+}
+
+/// A precision in which a part's weights can be published beside others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// The name without an addition, usually F32.
+    Full,
+    /// F16.
+    Fp16,
+    /// BF16.
+    Bf16,
+}
+
+impl Variant {
+    const ALL: [Self; 3] = [Self::Full, Self::Fp16, Self::Bf16];
+
+    /// The part of file names that says it.
+    fn part(self) -> &'static str {
+        match self {
+            Self::Full => "",
+            Self::Fp16 => ".fp16",
+            Self::Bf16 => ".bf16",
+        }
+    }
 }
 
 /// The weights files of a part: one file, or the shards that an index lists.
@@ -63,14 +100,30 @@ impl PartFiles {
     /// # Errors
     /// Fails if the folder has none, or if an index cannot be read or a shard is missing.
     pub fn locate(folder: &Path, stem: Stem) -> Result<Self> {
-        let names = stem.names();
+        Self::first_of(folder, &stem.names())
+    }
+
+    /// Finds the first of the files in `folder`, of which some may be indices.
+    ///
+    /// # Errors
+    /// As [`PartFiles::locate`].
+    pub fn first_of(folder: &Path, names: &[String]) -> Result<Self> {
         let Some(origin) = names.iter().map(|name| folder.join(name)).find(|file| file.is_file()) else {
-            return Err(Error::format(&folder.join(&names[0]), missing_problem(folder, &names)));
+            let first = names.first().map_or("", String::as_str);
+            return Err(Error::format(&folder.join(first), missing_problem(folder, names)));
         };
+        Self::at(&origin)
+    }
+
+    /// A file, or the shards of an index (`.json`).
+    ///
+    /// # Errors
+    /// Fails if an index cannot be read or a shard is missing.
+    pub fn at(origin: &Path) -> Result<Self> {
         if origin.extension().is_some_and(|ending| ending == "json") {
-            Self::of_index(origin)
+            Self::of_index(origin.to_owned())
         } else {
-            Ok(Self::one(&origin))
+            Ok(Self::one(origin))
         }
     }
 
@@ -146,7 +199,7 @@ fn shards_of(weight_map: &BTreeMap<String, String>) -> std::result::Result<Vec<&
 }
 
 /// The problem of a folder without weights.
-fn missing_problem(folder: &Path, names: &[String; 8]) -> String {
+fn missing_problem(folder: &Path, names: &[String]) -> String {
     let mut others: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()

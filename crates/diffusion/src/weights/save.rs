@@ -1,5 +1,6 @@
 //! Writing weights as safetensors files that diffusers reads.
 
+use super::finite::is_finite;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use files::{write_atomically, write_atomically_by};
@@ -27,7 +28,8 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, file: &Path) -> Result<()> {
 /// it is written.
 ///
 /// # Errors
-/// Fails if the file cannot be written, `dtype` is neither `F32` nor `F16`, or `tensor` fails or returns another shape.
+/// Fails if the file cannot be written, `dtype` is neither `F32` nor `F16`, `tensor` fails or returns another
+/// shape, or a value is not finite in `dtype`.
 pub fn save_streamed(
     shapes: &BTreeMap<String, Vec<usize>>,
     dtype: DType,
@@ -47,7 +49,12 @@ pub fn save_streamed(
         write(out, &(header.len() as u64).to_le_bytes())?;
         write(out, &header)?;
         for (name, shape) in shapes {
-            let bytes = little_endian_bytes(&tensor(name, shape)?, dtype)?;
+            let values = tensor(name, shape)?;
+            let written = values.to_dtype(dtype)?;
+            if !is_finite(&written)? {
+                return Err(not_finite(file, name, &values, dtype_name)?);
+            }
+            let bytes = little_endian_bytes(&written)?;
             if bytes.len() != width * shape.iter().product::<usize>() {
                 return Err(Error::format(file, format!("tensor {name:?} would not have shape {shape:?}")));
             }
@@ -73,10 +80,20 @@ fn header(shapes: &BTreeMap<String, Vec<usize>>, dtype_name: &str, width: usize)
     header
 }
 
-/// The values of a tensor as `F16` or else `F32`.
-fn little_endian_bytes(tensor: &Tensor, dtype: DType) -> Result<Vec<u8>> {
-    let values = tensor.to_dtype(dtype)?.flatten_all()?;
-    Ok(match dtype {
+/// The error for a tensor that is not finite in the type that is written.
+fn not_finite(file: &Path, name: &str, values: &Tensor, dtype_name: &str) -> Result<Error> {
+    let problem = if is_finite(values)? {
+        format!("has values that {dtype_name} cannot hold: write the weights in F32")
+    } else {
+        "has values that are not finite (NaN or infinite): the model or an adapter of it is damaged".to_owned()
+    };
+    Ok(Error::tensor(file.display(), name, problem))
+}
+
+/// The values of a tensor of type `F16` or `F32`.
+fn little_endian_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let values = tensor.flatten_all()?;
+    Ok(match values.dtype() {
         DType::F16 => values.to_vec1::<f16>()?.into_iter().flat_map(f16::to_le_bytes).collect(),
         _ => values.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect(),
     })

@@ -2,10 +2,9 @@
 //! construction.
 
 use super::part_files::PartFiles;
-use crate::torch_file::{Dtype, STATE_DICT, StoredTensor, WeightsFile};
+use crate::torch_file::{StoredTensor, WeightsFile, type_problem};
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
-use half::{bf16, f16};
+use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 
 /// The largest number of problems that an error lists.
@@ -32,8 +31,8 @@ impl StoredWeights {
             Self { origin, files: vec![], tensors: BTreeMap::new(), unreadable: BTreeMap::new() };
         for (i, path) in part.files().iter().enumerate() {
             let file = WeightsFile::open(path)?;
-            let root = (file.roots() == [STATE_DICT]).then_some(STATE_DICT);
-            let listing = file.list(root)?;
+            let listing = file.list(file.state_dict_root())?;
+            listing.refuse_scaled(path)?;
             stored.unreadable.extend(listing.unreadable);
             for (name, tensor) in listing.tensors {
                 if let Some((before, _)) = stored.tensors.insert(name.clone(), (i, tensor)) {
@@ -79,6 +78,25 @@ impl StoredWeights {
         &self.origin
     }
 
+    /// Fails if there is a tensor that cannot be read, for a network whose tensors no config lists.
+    ///
+    /// # Errors
+    /// Names the tensors.
+    pub fn refuse_unreadable(&self) -> Result<()> {
+        self.fail_if_any(self.unreadable.clone().into_iter().collect())
+    }
+
+    /// Checks that all tensors are of types that weights may have.
+    ///
+    /// # Errors
+    /// Names the tensors that are not.
+    pub fn check_types(&self) -> Result<()> {
+        let used = self.tensors.iter().filter(|(name, _)| !is_ignored(name));
+        let problem =
+            |(name, (_, tensor)): (&String, &(usize, StoredTensor))| Some((name.clone(), type_problem(tensor.dtype())?));
+        self.fail_if_any(used.filter_map(problem).collect())
+    }
+
     /// The names and shapes of all tensors.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, (_, tensor))| (name.as_str(), tensor.shape()))
@@ -90,16 +108,18 @@ impl StoredWeights {
         self.tensors.get(name).map(|(file, tensor)| (&self.files[*file], tensor))
     }
 
-    /// Checks that the files have exactly the tensors that a network needs.
+    /// Checks that the files have exactly the tensors that a network needs, in types that weights may have.
     ///
     /// # Errors
-    /// Fails if tensors are missing, superfluous or of another shape, and lists several of them.
+    /// Fails if tensors are missing, superfluous, or of another shape or type, and lists several of them.
     pub fn check(&self, needed: &BTreeMap<String, Vec<usize>>) -> Result<()> {
         let mut problems = vec![];
         for (name, shape) in needed {
             if let Some((_, tensor)) = self.tensors.get(name) {
                 if tensor.shape() != shape {
                     problems.push((name.clone(), shape_problem(tensor.shape(), shape)));
+                } else if let Some(problem) = type_problem(tensor.dtype()) {
+                    problems.push((name.clone(), problem));
                 }
             } else {
                 let reason = self.unreadable.get(name).map_or("is missing", String::as_str);
@@ -133,23 +153,7 @@ impl StoredWeights {
         if tensor.shape() != shape {
             return Err(bad(&shape_problem(tensor.shape(), shape)));
         }
-        let widen = widen(tensor.dtype()).ok_or_else(|| {
-            bad(&format!("has type {}: weights must be F64, F32, F16 or BF16", tensor.dtype()))
-        })?;
-        if (tensor.dtype(), dtype) == (Dtype::F64, DType::F64) {
-            let mut values: Vec<f64> = Vec::with_capacity(shape.iter().product());
-            file.read(tensor, &mut |bytes| {
-                values.extend(bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)));
-                Ok(())
-            })?;
-            return Ok(Tensor::from_vec(values, shape, &Device::Cpu)?);
-        }
-        let mut values: Vec<f32> = Vec::with_capacity(shape.iter().product());
-        file.read(tensor, &mut |bytes| {
-            widen(bytes, &mut values);
-            Ok(())
-        })?;
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?)
+        file.load_tensor(name, tensor, dtype)
     }
 }
 
@@ -164,22 +168,4 @@ pub(super) fn shape_problem(found: &[usize], needed: &[usize]) -> String {
 /// Whether a tensor is not a parameter: old files have a constant index of positions.
 pub(super) fn is_ignored(name: &str) -> bool {
     name.ends_with("position_ids")
-}
-
-/// Appends values, converted to `f32`.
-type Widen = fn(&[u8], &mut Vec<f32>);
-
-/// The conversion of a type to `f32`, which is exact except for `f64`; `None` for types that weights do not have.
-fn widen(dtype: Dtype) -> Option<Widen> {
-    Some(match dtype {
-        Dtype::F32 => |bytes, values| extend(bytes, values, f32::from_le_bytes),
-        Dtype::F64 => |bytes, values| extend(bytes, values, |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => |bytes, values| extend(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => |bytes, values| extend(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
-        _ => return None,
-    })
-}
-
-fn extend<const N: usize>(bytes: &[u8], values: &mut Vec<f32>, value: impl Fn([u8; N]) -> f32) {
-    values.extend(bytes.as_chunks::<N>().0.iter().map(|&bytes| value(bytes)));
 }

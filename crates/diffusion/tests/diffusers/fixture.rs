@@ -3,8 +3,10 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use diffusion::weights::Variables;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// The folder of a fixture.
@@ -85,4 +87,28 @@ fn norm(t: &Tensor) -> f64 {
 
 fn wide(t: &Tensor) -> Tensor {
     t.detach().to_dtype(DType::F64).expect("numbers")
+}
+
+/// A tensor of any type in a safetensors file.
+#[derive(Clone, Debug)]
+pub(crate) struct RawTensor {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<u8>,
+}
+
+/// The tensors of a safetensors file.
+pub(crate) fn raw(file: &Path) -> BTreeMap<String, RawTensor> {
+    let bytes = std::fs::read(file).expect("a file");
+    let tensors = SafeTensors::deserialize(&bytes).expect("safetensors").tensors().into_iter();
+    let raw = |t: TensorView<'_>| RawTensor { dtype: t.dtype(), shape: t.shape().to_vec(), data: t.data().to_vec() };
+    tensors.map(|(name, tensor)| (name, raw(tensor))).collect()
+}
+
+/// Writes tensors to a safetensors file.
+pub(crate) fn write_raw(tensors: &BTreeMap<String, RawTensor>, file: &Path) {
+    let views = tensors.iter().map(|(name, t)| {
+        (name, TensorView::new(t.dtype, t.shape.clone(), &t.data).expect("bytes for the shape"))
+    });
+    std::fs::write(file, safetensors::serialize(views, None).expect("tensors")).expect("written");
 }

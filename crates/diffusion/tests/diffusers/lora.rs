@@ -226,7 +226,7 @@ fn wrong_tensors_are_errors_that_name_them() {
             layer,
             "lora_A (down)",
         ),
-        (insert(text, &[3, 8]), text, "text_encoder"),
+        (insert(text, &[3, 8]), text, "updates text_encoder, which this model does not have"),
         (insert(elsewhere, &[8, 3]), elsewhere, "no layer"),
         (insert(&format!("unet.{layer}.lora_A.weight"), &[3, 8]), layer, "another tensor"),
         (insert(&format!("unet.{layer}.lora_magnitude_vector"), &[8]), "magnitude", "DoRA"),

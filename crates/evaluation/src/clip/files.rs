@@ -58,7 +58,7 @@ fn problem(has: &dyn Fn(&str) -> bool) -> Option<String> {
     if found.is_none() {
         return Some(format!(
             "is not a CLIP: it needs {CONFIG} with {} (transformers), or {OPEN_CLIP_CONFIG} with {} (OpenCLIP)",
-            Stem::TRANSFORMER.names()[0],
+            Stem::TRANSFORMER.written(),
             OPEN_CLIP_WEIGHTS.join(" or ")
         ));
     }

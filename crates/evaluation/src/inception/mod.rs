@@ -41,7 +41,13 @@ impl Inception {
     /// # Errors
     /// Fails if the file cannot be read, or if a tensor is missing, unknown or has another shape.
     pub fn load(file: &Path, device: &Device) -> Result<Self> {
-        let tensors = WeightsFile::open(file)?.load(None)?;
+        // The classifier, the auxiliary classifier of training, and counts of training steps do not affect features.
+        let unused = |name: &str| {
+            name.starts_with("fc.")
+                || name.starts_with("AuxLogits.")
+                || name.ends_with(".num_batches_tracked")
+        };
+        let tensors = WeightsFile::open(file)?.load(None, |name| !unused(name))?;
         let named = |e| match e {
             Error::Tensor { tensor, problem, .. } => {
                 Error::Tensor { origin: file.display().to_string(), tensor, problem }
@@ -53,13 +59,6 @@ impl Inception {
 
     /// Builds the network from tensors with torchvision's names.
     fn from_tensors(tensors: BTreeMap<String, Tensor>, device: &Device) -> Result<Self> {
-        // The classifier, the auxiliary classifier of training, and counts of training steps do not affect features.
-        let unused = |name: &str| {
-            name.starts_with("fc.")
-                || name.starts_with("AuxLogits.")
-                || name.ends_with(".num_batches_tracked")
-        };
-        let tensors = tensors.into_iter().filter(|(name, _)| !unused(name)).collect();
         let parameters = Parameters::of_tensors(tensors, device);
         let root = parameters.root();
         let inception = Self {

@@ -78,7 +78,12 @@ impl EncodedPart {
             let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
             // The folder of a CLIP that a spec names can have any name.
             let part = if self == Self::Clip { CLIP } else { &folder };
-            hashes.insert(format!("{part}/{name}"), sha256::of_file(&file)?);
+            let mut key = format!("{part}/{name}");
+            // Stacked adapters may be in folders of one name.
+            while hashes.contains_key(&key) {
+                key.push('+');
+            }
+            hashes.insert(key, sha256::of_file(&file)?);
         }
         Ok(hashes)
     }

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use candle_core::DType;
 use diffusion::config;
-use diffusion::layout::{PARTS, copy_part, write_fused_unet};
+use diffusion::layout::{PARTS, copy_part, write_fused};
+use diffusion::lora::Network;
 use diffusion::part_folders::PartFolders;
 use process::progress::Progress;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use std::path::Path;
 pub(super) type PartConfigs = BTreeMap<&'static str, Value>;
 
 /// Writes config and weights of every part, or of the UNet alone, in the layout of diffusers. Adapters are fused into
-/// the UNet.
+/// the networks that they update.
 pub(super) fn write_parts(
     folders: &PartFolders,
     out: &Path,
@@ -33,8 +34,9 @@ pub(super) fn write_parts(
             Err(error) => return Err(error.into()),
         };
         let to = out.join(part);
-        if part == "unet" && !folders.adapters().is_empty() {
-            write_fused_unet(folders, &to, dtype).context("the UNet cannot be exported with its adapters")?;
+        if let Some(network) = fused_network(folders, part)? {
+            write_fused(folders, network, &to, dtype)
+                .with_context(|| format!("{part} cannot be exported with its adapters"))?;
         } else {
             let mut bar = Progress::new(part, 100);
             copy_part(&from, &to, part, stem, dtype, &mut |done, total| {
@@ -47,4 +49,11 @@ pub(super) fn write_parts(
         configs.insert(part, config::read(&to.join("config.json"))?);
     }
     Ok(configs)
+}
+
+/// The network of a part into which adapters are fused. The UNet's is read with every adapter, so that each is checked.
+fn fused_network(folders: &PartFolders, part: &str) -> Result<Option<Network>> {
+    let Some(network) = Network::of_part(part) else { return Ok(None) };
+    let files = if network == Network::Unet { folders.adapters() } else { folders.adapters_of(network)? };
+    Ok((!files.is_empty()).then_some(network))
 }

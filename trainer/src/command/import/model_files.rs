@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use diffusion::layout::{MODEL_INDEX, PARTS, SCHEDULE};
-use diffusion::weights::{Stem, shard_names};
+use diffusion::weights::{PartFiles, Stem, StoredWeights, Variant, shard_names};
 use files::copy_atomically;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Selection {
     pub(super) unet_only: bool,
-    pub(super) precision: Precision,
-}
-
-/// The weights to prefer if there are several files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Precision {
-    Full,
-    Half,
+    /// The weights to prefer if there are several files.
+    pub(super) variant: Variant,
 }
 
 /// Files beside configs and weights that are copied if they exist.
@@ -64,40 +58,22 @@ const REQUIRED_FILES: [&str; 7] = [
 ];
 
 /// Copies the selected files among `names` into a folder. `locate` returns the path of a file on this machine, which
-/// it downloads if need be.
+/// it downloads if need be. Nothing is copied before all files are found and their weights have types that are read.
 pub(super) fn copy_model(
     names: &BTreeSet<String>,
     selection: Selection,
     out: &Path,
     locate: &mut dyn FnMut(&str) -> Result<PathBuf>,
 ) -> Result<()> {
-    let mut copied = BTreeSet::new();
-    let mut copy = |from: &str, to: &str| -> Result<PathBuf> {
-        let source = locate(from)?;
+    let mut files = SelectedFiles { names, variant: selection.variant, locate, found: vec![], copied: BTreeSet::new() };
+    files.select(selection.unet_only)?;
+    for (source, to) in files.found {
         copy_atomically(&source, &out.join(to))?;
-        copied.insert(from.to_owned());
-        Ok(source)
-    };
-    if selection.unet_only {
-        // A repository of a UNet alone may have it at its top level.
-        let prefix = ["unet/", ""].into_iter().find(|prefix| names.contains(&format!("{prefix}config.json")));
-        let prefix = prefix.context("has no UNet: neither unet/config.json nor config.json exists")?;
-        copy(&format!("{prefix}config.json"), "unet/config.json")?;
-        return copy_weights(names, prefix, "unet/", Stem::NETWORK, selection.precision, &mut copy);
     }
-    check_whole(names)?;
-    for name in OPTIONAL_FILES.into_iter().filter(|name| names.contains(*name)) {
-        copy(name, name)?;
+    // Of a repository, an import of the UNet alone passes over whole parts on purpose.
+    if !selection.unet_only {
+        print_left_out(names.difference(&files.copied));
     }
-    for (part, stem) in PARTS.into_iter().chain([("clip", Stem::TRANSFORMER)]) {
-        let config = format!("{part}/config.json");
-        if names.contains(&config) {
-            copy(&config, &config)?;
-            let prefix = format!("{part}/");
-            copy_weights(names, &prefix, &prefix, stem, selection.precision, &mut copy)?;
-        }
-    }
-    print_left_out(names.difference(&copied));
     Ok(())
 }
 
@@ -124,6 +100,78 @@ fn print_left_out<'a>(names: impl Iterator<Item = &'a String>) {
     }
 }
 
+/// The files to copy.
+struct SelectedFiles<'a> {
+    names: &'a BTreeSet<String>,
+    variant: Variant,
+    locate: &'a mut dyn FnMut(&str) -> Result<PathBuf>,
+    /// Where each is, and its path in the new folder.
+    found: Vec<(PathBuf, String)>,
+    /// Their names in the source.
+    copied: BTreeSet<String>,
+}
+
+impl SelectedFiles<'_> {
+    fn select(&mut self, unet_only: bool) -> Result<()> {
+        let names = self.names;
+        if unet_only {
+            // A repository of a UNet alone may have it at its top level.
+            let prefix =
+                ["unet/", ""].into_iter().find(|prefix| names.contains(&format!("{prefix}config.json")));
+            let prefix = prefix.context("has no UNet: neither unet/config.json nor config.json exists")?;
+            self.add(&format!("{prefix}config.json"), "unet/config.json")?;
+            return self.add_weights(prefix, "unet/", Stem::NETWORK);
+        }
+        check_whole(names)?;
+        for name in OPTIONAL_FILES.into_iter().filter(|name| names.contains(*name)) {
+            self.add(name, name)?;
+        }
+        for (part, stem) in PARTS.into_iter().chain([("clip", Stem::TRANSFORMER)]) {
+            let config = format!("{part}/config.json");
+            if names.contains(&config) {
+                self.add(&config, &config)?;
+                let prefix = format!("{part}/");
+                self.add_weights(&prefix, &prefix, stem)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, from: &str, to: &str) -> Result<PathBuf> {
+        let source = (self.locate)(from)?;
+        self.found.push((source.clone(), to.to_owned()));
+        self.copied.insert(from.to_owned());
+        Ok(source)
+    }
+
+    /// Adds the weights of a part: one file, or an index and its shards.
+    fn add_weights(&mut self, prefix: &str, to: &str, stem: Stem) -> Result<()> {
+        let candidates = stem.names_preferring(self.variant);
+        let Some(name) = candidates.iter().find(|name| self.names.contains(&format!("{prefix}{name}"))) else {
+            bail!("{prefix} has no weights: none of these files exists: {}", candidates.join(", "));
+        };
+        let path = self.add(&format!("{prefix}{name}"), &format!("{to}{name}"))?;
+        if !name.ends_with(".json") {
+            return check_types(&path);
+        }
+        let shards =
+            shard_names(&path).with_context(|| format!("{prefix}{name} is not an index of shards"))?;
+        for shard in shards {
+            ensure!(
+                self.names.contains(&format!("{prefix}{shard}")),
+                "{prefix}{name}: the shard {shard} does not exist"
+            );
+            check_types(&self.add(&format!("{prefix}{shard}"), &format!("{to}{shard}"))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a file of weights that are not of types that are read.
+fn check_types(file: &Path) -> Result<()> {
+    StoredWeights::open(&PartFiles::one(file))?.check_types().map_err(Into::into)
+}
+
 /// Refuses files that are not a whole model.
 fn check_whole(names: &BTreeSet<String>) -> Result<()> {
     let has = |name: &str| names.contains(name);
@@ -139,35 +187,4 @@ fn check_whole(names: &BTreeSet<String>) -> Result<()> {
         );
     }
     bail!("is not a whole model in diffusers layout: it lacks {}", missing.join(", "))
-}
-
-/// Copies the weights of a part: one file, or an index and its shards.
-fn copy_weights(
-    names: &BTreeSet<String>,
-    prefix: &str,
-    to: &str,
-    stem: Stem,
-    precision: Precision,
-    copy: &mut dyn FnMut(&str, &str) -> Result<PathBuf>,
-) -> Result<()> {
-    let mut candidates = stem.names();
-    if precision == Precision::Half {
-        candidates.rotate_left(Stem::FULL);
-    }
-    let Some(name) = candidates.iter().find(|name| names.contains(&format!("{prefix}{name}"))) else {
-        bail!("{prefix} has no weights: none of these files exists: {}", candidates.join(", "));
-    };
-    let path = copy(&format!("{prefix}{name}"), &format!("{to}{name}"))?;
-    if !name.ends_with(".json") {
-        return Ok(());
-    }
-    let shards = shard_names(&path).with_context(|| format!("{prefix}{name} is not an index of shards"))?;
-    for shard in shards {
-        ensure!(
-            names.contains(&format!("{prefix}{shard}")),
-            "{prefix}{name}: the shard {shard} does not exist"
-        );
-        copy(&format!("{prefix}{shard}"), &format!("{to}{shard}"))?;
-    }
-    Ok(())
 }
