@@ -79,6 +79,9 @@ fn print(out: &Path, manifest: &Manifest) {
     for dropped in &manifest.report.named {
         println!("  {dropped}");
     }
+    for left_out in &manifest.report.left_out {
+        println!("  {left_out}");
+    }
     for (name, part) in &manifest.parts {
         println!("  {name}: {} shards, key {:.12}", part.shards.len(), part.key);
     }
