@@ -28,25 +28,12 @@ const FORMATS: [ImageFormat; 7] = [
 /// # Errors
 /// Says what is wrong with the file: another format, damaged or incomplete data, or an image beyond the bounds.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    let Some(format) = format_of(bytes) else {
-        return Err(match foreign(bytes) {
-            Some(what) => format!("is {what}"),
-            None => "is not an image file".to_owned(),
-        });
-    };
+    let format = checked_format(bytes)?;
     // The decoder fills missing parts of a JPEG with grey and reports no error.
     if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err("is an incomplete JPEG file: its end marker is missing".to_owned());
     }
-    let damaged = |error: ImageError| format!("is a damaged {} file: {error}", name_of(format));
-    // The header alone, so that an image beyond the bounds is refused before anything of its size is allocated.
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let (width, height) = reader.into_dimensions().map_err(damaged)?;
-    if width == 0 || height == 0 || width > LONGEST_SIDE || height > LONGEST_SIDE {
-        return Err(format!(
-            "has {width} x {height} pixels, and a side may have 1 to {LONGEST_SIDE}: scale it down"
-        ));
-    }
+    let damaged = |error: ImageError| damaged(format, &error);
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
@@ -66,16 +53,35 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(if image.color().has_alpha() { over_white(&image) } else { image.into_rgb8() })
 }
 
-/// The media type of an image file that browsers show; `None` for other files.
-#[must_use]
-pub fn media_type(bytes: &[u8]) -> Option<&'static str> {
+/// The media type of an image file within the bounds of [`decode`], if browsers show its format.
+///
+/// # Errors
+/// Says what is wrong with the file: another format, a damaged header, or an image beyond the bounds.
+pub fn media_type(bytes: &[u8]) -> Result<Option<&'static str>, String> {
     let shown = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
-    format_of(bytes).filter(|format| shown.contains(format)).map(|format| format.to_mime_type())
+    let format = checked_format(bytes)?;
+    Ok(shown.contains(&format).then(|| format.to_mime_type()))
 }
 
-/// The format that the content of a file tells, if it is one of [`FORMATS`].
-fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
-    image::guess_format(bytes).ok().filter(|format| FORMATS.contains(format))
+/// The format that the content of a file tells. Reads the header alone, so that an image beyond the bounds is refused before
+/// anything of its size is allocated.
+fn checked_format(bytes: &[u8]) -> Result<ImageFormat, String> {
+    let format = image::guess_format(bytes).ok().filter(|format| FORMATS.contains(format));
+    let Some(format) = format else {
+        return Err(format!("is {}", foreign(bytes).unwrap_or("not an image file")));
+    };
+    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let (width, height) = reader.into_dimensions().map_err(|error| damaged(format, &error))?;
+    if width == 0 || height == 0 || width > LONGEST_SIDE || height > LONGEST_SIDE {
+        return Err(format!(
+            "has {width} x {height} pixels, and a side may have 1 to {LONGEST_SIDE}: scale it down"
+        ));
+    }
+    Ok(format)
+}
+
+fn damaged(format: ImageFormat, error: &ImageError) -> String {
+    format!("is a damaged {} file: {error}", name_of(format))
 }
 
 fn name_of(format: ImageFormat) -> &'static str {
@@ -296,7 +302,8 @@ mod tests {
                     );
                 }
             }
-            assert_eq!(media_type(&whole).is_some(), !matches!(format, ImageFormat::Tiff | ImageFormat::Pnm));
+            let shown = media_type(&whole).expect("an image");
+            assert_eq!(shown.is_some(), !matches!(format, ImageFormat::Tiff | ImageFormat::Pnm));
         }
     }
 

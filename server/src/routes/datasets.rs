@@ -123,13 +123,12 @@ pub(crate) async fn image(
         bytes = state.artifacts.get(artifact).await?.map(Bytes::from).unwrap_or_default();
     }
     // Other files of a dataset are not sent to a browser; images that it does not show are converted.
-    let kind = match media_type(&bytes) {
+    let unfit =
+        |problem: String| ApiError::not_found(format!("image on this side of the pair: it {problem}"));
+    let kind = match media_type(&bytes).map_err(unfit)? {
         Some(kind) => kind,
         None => {
-            let image = blocking(move || decode(&bytes)).await?;
-            let image = image.map_err(|problem| {
-                ApiError::not_found(format!("image on this side of the pair: it {problem}"))
-            })?;
+            let image = blocking(move || decode(&bytes)).await?.map_err(unfit)?;
             bytes = blocking(move || png(&image)).await?.map_err(ApiError::internal)?.into();
             "image/png"
         }

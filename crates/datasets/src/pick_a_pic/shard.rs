@@ -106,8 +106,10 @@ impl Shard {
                 }
                 Ok(ControlFlow::Break(())) => return Ok(()),
                 Err(GroupError::PageTooLarge(problem)) => {
-                    let problem =
-                        format!("row group {group} has {problem}: write the file with smaller row groups");
+                    let problem = format!(
+                        "row group {} has {problem}: write the file with smaller row groups",
+                        group + 1
+                    );
                     return Err(ReadError::format(&self.path, problem));
                 }
                 Err(GroupError::WrongType(problem)) => (Reason::WrongType, problem),
