@@ -131,6 +131,32 @@ def change(schema, name, kind):
     return schema.set(schema.get_field_index(name), pyarrow.field(name, kind))
 
 
+def write_compressions():
+    """Three rows by each codec, with pages of both versions; "brotli" is not read."""
+    for codec in ["gzip", "lz4", "brotli"]:
+        for version in ["1.0", "2.0"]:
+            rows = [row(80), row(81, **SECOND), row(82)]
+            write(f"{codec}/part-{version[0]}.parquet", [table(rows)], compression=codec, data_page_version=version)
+
+
+def write_labels():
+    """Labels as true and false (with has_label as a number), and as numbers of other widths."""
+    flags = change(change(change(SCHEMA, "label_0", pyarrow.bool_()), "label_1", pyarrow.bool_()), "has_label", pyarrow.int8())
+    rows = [row(90), row(91, **SECOND), row(92, label_1=1.0), row(93, label_0=0.0), row(94, has_label=False)]
+    rows = [dict(r, label_0=bool(r["label_0"]), label_1=bool(r["label_1"]), has_label=int(r["has_label"])) for r in rows]
+    write("labels_bool/train.parquet", [table(rows, flags)], flags)
+    small = change(change(SCHEMA, "label_0", pyarrow.uint8()), "label_1", pyarrow.int8())
+    rows = [dict(r, label_0=int(r["label_0"]), label_1=int(r["label_1"])) for r in [row(95), row(96, **SECOND)]]
+    write("labels_int/train.parquet", [table(rows, small)], small)
+
+
+def write_splits():
+    """Files of two splits, and the layout of the hub's own conversion."""
+    for split in ["train", "validation"]:
+        write(f"splits/pickapic_{split}_0.parquet", [table([row(97)])])
+        write(f"converted/default/{split}/0000.parquet", [table([row(98)])])
+
+
 def main():
     shutil.rmtree(ROOT, ignore_errors=True)
     rows = [r for r, _ in ROWS]
@@ -180,6 +206,10 @@ def main():
     # A few kilobytes that decompress to 320 megabytes.
     bomb = dict(row(70), jpg_0=bytes(320 << 20))
     write("bomb/train.parquet", [table([bomb])], compression="zstd", compression_level=19, use_dictionary=False, write_statistics=False)
+
+    write_compressions()
+    write_labels()
+    write_splits()
 
     expected = {
         "train-00000": [{"row": i, "what": what, "caption": r["caption"]} for i, (r, what) in enumerate(ROWS)],

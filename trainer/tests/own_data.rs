@@ -87,6 +87,7 @@ impl Scene {
             .current_dir(self.folder.path())
             .env("HF_HUB_OFFLINE", "1")
             .env("HF_HOME", self.at("hub"))
+            .env("RUST_BACKTRACE", "1")
             .output()
             .expect("the program");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -95,6 +96,10 @@ impl Scene {
         }
         let error = text(&output.stderr);
         assert!(!error.contains("panicked"), "{error}");
+        assert!(
+            !error.contains('\u{1b}') && !error.contains("backtrace") && !error.contains("   0: "),
+            "{error}"
+        );
         Err(error)
     }
 
@@ -244,7 +249,7 @@ fn data_check_reports_the_set_and_the_run() {
     let text = scene.run(&["data", "check", "spec.toml", "--measure", "--device", "cpu"]).expect("checked");
     for part in [
         "7 examples of 8 rows, 1 damaged image",
-        "5.jpg row 5",
+        "5.jpg row 6",
         "4 different, 5 to 5 words",
         "trained values",
         "s per step",
@@ -287,7 +292,99 @@ fn data_check_reports_the_set_and_the_run() {
     scene.write("empty/pairs.jsonl", "{}\n");
     scene.write("empty.toml", "[data]\nsource = 'folder'\nfolder = 'empty'\n");
     let problem = scene.run(&["data", "check", "empty.toml"]).expect_err("nothing usable");
-    assert!(problem.contains("no example that can be used") && problem.contains("wrong type"), "{problem}");
+    assert!(
+        problem.contains("no example that can be used")
+            && problem.contains("pairs.jsonl row 1: no prompt: has no prompt"),
+        "{problem}"
+    );
+    scene.write("drawn.toml", format!("base = 'small'\n{WITH_LOSERS}"));
+    let text = scene.run(&["data", "check", "drawn.toml"]).expect("checked");
+    assert!(text.contains("examples with a loser: 7 of 7 (the base draws them before the run)"), "{text}");
+}
+
+/// What a person reads of a failure is one message in plain words, and nothing is left behind.
+#[test]
+fn a_failed_run_says_why_and_leaves_no_folder() {
+    let scene = Scene::new();
+    let sft = "objective = { kind = 'sft' }\n";
+    let problem = scene
+        .train("none", &format!("{sft}data = {{ source = 'images', folder = 'nowhere' }}\n"))
+        .expect_err("no set");
+    assert!(problem.contains("no such folder"), "{problem}");
+    assert!(!scene.at("data/runs/none").exists(), "an empty folder is left");
+    for (field, plain) in [
+        ("seed = 'x'", "expected a whole number from 0 on"),
+        ("caption_dropout = [1]", "expected a number"),
+        ("data = 5", "expected a table"),
+        ("lora = 5", "expected a table"),
+    ] {
+        let problem = scene.train("typed", &format!("{sft}{field}\n")).expect_err(field);
+        assert!(problem.contains(plain), "{field}: {problem}");
+        assert!(!problem.contains("struct") && !problem.contains("enum"), "{field}: {problem}");
+    }
+}
+
+/// Sets without a usable row: the account names file, column and reason.
+#[test]
+fn a_set_without_pairs_says_why() {
+    let scene = Scene::new();
+    let fixtures = format!("{FIXTURES}/datasets/tests/fixtures/pick_a_pic");
+    for (folder, reasons) in [
+        ("brotli", ["0 examples of 6 rows, 6 unreadable", "is compressed with brotli, which is not read"]),
+        ("wrong_type", ["1 examples of 4 rows, 3 wrong type", "column label_0 holds text or bytes"]),
+    ] {
+        scene.write(
+            "prepare.toml",
+            format!("base = 'small'\nout = 'out'\nclip = false\ndata = {{ source = 'pick_a_pic', folder = '{fixtures}/{folder}' }}\n"),
+        );
+        let told = scene.run(&["prepare", "prepare.toml"]).unwrap_or_else(|problem| problem);
+        assert!(reasons.iter().all(|reason| told.contains(reason)), "{folder}: {told}");
+    }
+    for i in 0..2 {
+        scene.write(&format!("heic/w/{i}.HEIC"), b"\0\0\0\x1Cftypheic\0\0\0\0");
+        scene.write(&format!("heic/l/{i}.png"), fs::read(scene.at("photos/0.png")).expect("an image"));
+        scene.write(&format!("heic/w/{i}.txt"), "a cat");
+    }
+    scene.write(
+        "heic.toml",
+        "base = 'small'\nout = 'out'\nclip = false\ndata = { source = 'folder', folder = 'heic' }\n",
+    );
+    let problem = scene.run(&["prepare", "heic.toml"]).expect_err("nothing usable");
+    assert!(
+        problem.contains("0 examples of 2 rows, 2 damaged image") && problem.contains("HEIC"),
+        "{problem}"
+    );
+}
+
+/// Images of all formats, whatever wrote their captions, give the states of the same captions.
+#[test]
+fn a_set_of_other_systems_is_prepared_whole() {
+    let scene = Scene::new();
+    let formats = [
+        (image::ImageFormat::WebP, "webp"),
+        (image::ImageFormat::Gif, "GIF"),
+        (image::ImageFormat::Png, "PNG"),
+        (image::ImageFormat::Bmp, "bmp"),
+    ];
+    for (i, (format, ending)) in formats.into_iter().enumerate() {
+        for side in ["w", "l"] {
+            let image = image::RgbImage::from_pixel(16, 16, image::Rgb([40 * i as u8, 90, 10]));
+            let mut bytes = std::io::Cursor::new(Vec::new());
+            image.write_to(&mut bytes, format).expect("encoded");
+            scene.write(&format!("set/{side}/{i}.{ending}"), bytes.into_inner());
+            scene.write(&format!("set/{side}/._{i}.{ending}"), b"attributes");
+        }
+        scene.write(&format!("set/w/{i}.TXT"), format!("\u{feff}a red circle {i}\r\n"));
+    }
+    scene.write(
+        "set.toml",
+        "base = 'small'\nout = 'out'\nclip = false\ndata = { source = 'folder', folder = 'set' }\n",
+    );
+    let text = scene.run(&["prepare", "set.toml"]).expect("prepared");
+    assert!(text.contains("4 examples of 4 rows, 8 files left out"), "{text}");
+    let bytes = fs::read(scene.at("out/text-00000.safetensors")).expect("a shard");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains(r#"["","a red circle 0","a red circle 1""#) && !text.contains('\u{feff}'));
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn shards_hold_the_encoders_outputs_of_each_image() {
     assert_eq!(manifest.examples, [3, 4, 3]);
     assert_eq!((manifest.report.rows, manifest.report.pairs), (11, 10));
     let damaged = manifest.report.named[0].to_string();
-    assert!(damaged.starts_with("pairs.jsonl row 3: damaged image: the loser"), "{damaged}");
+    assert!(damaged.starts_with("pairs.jsonl row 4: damaged image: the loser"), "{damaged}");
     assert_eq!(manifest.left_out, BTreeMap::from([("pairs.jsonl".to_owned(), BTreeSet::from([3]))]));
 
     let set = EncodedSet::open(&out, &manifest).expect("opens");

@@ -2,18 +2,19 @@
 
 use crate::clip::require_clip;
 use crate::dataset::{Dataset, generated, shapes_set};
-use anyhow::{Context, Result, bail};
-use datasets::decode::decode_pair;
+use anyhow::{Context, Error, Result, bail};
+use datasets::decode::{decode_pair, decoded_bytes};
 use datasets::error::ReadError;
 use datasets::pair::{PreferencePair, Row};
 use datasets::rows::Pairs;
 use diffusion::part_folders::PartFolders;
 use diffusion::tokenizer::Tokenizer;
-use domain::data::DataSpec;
+use domain::data::{DataSpec, ImagesSpec};
 use domain::data_check::{
     DataReport, LISTED, Listed, PromptLengths, RepeatedPrompt, SizeCount, WinsAndLosses,
 };
 use domain::dataset::{Dropped, Source};
+use domain::plain_words::in_plain_words;
 use domain::prepare::PrepareSpec;
 use domain::problem::Problems;
 use domain::train::TrainSpec;
@@ -28,8 +29,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-/// Rows that are decoded at a time.
+/// Rows that are decoded at a time, and bytes of their images after which a portion ends: of large images, one pair.
 const PORTION: usize = 32;
+const PORTION_BYTES: u64 = 64 << 20;
 /// Side of the images that are compared, in pixels.
 const COMPARED: u32 = 16;
 /// Largest mean difference of levels (0 to 255) of images that look the same: 1%.
@@ -75,10 +77,11 @@ impl Subject {
     /// # Errors
     /// Fails if the text is none of these, or if a value is not accepted.
     pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim_start_matches('\u{feff}');
         let table: Value = if text.trim_start().starts_with('{') {
             serde_json::from_str(text)?
         } else {
-            toml::from_str(text)?
+            toml::from_str(text).map_err(|error| Error::msg(in_plain_words(error.to_string().trim_end())))?
         };
         if table.get("objective").is_some() {
             let run: TrainSpec = read(table).context("not a valid train spec")?;
@@ -110,7 +113,7 @@ fn read<T: DeserializeOwned>(mut table: Value) -> Result<T> {
     if let Some(fields) = table.as_object_mut() {
         fields.remove("kind");
     }
-    Ok(serde_json::from_value(table)?)
+    serde_json::from_value(table).map_err(|error| Error::msg(in_plain_words(&error.to_string())))
 }
 
 /// A sheet as a JPEG file.
@@ -143,12 +146,22 @@ pub fn check_data(
     }
     let mut pairs = open(spec)?;
     let training_size = base.map(|base| base.defaults()).transpose()?.map(|(of, _)| (of.width, of.height));
-    let mut check = Check { training_size, ..Check::default() };
+    let draws_losers =
+        matches!(spec, DataSpec::Images(ImagesSpec { losers: Some(of), .. }) if of.folder.is_none());
+    let mut check = Check { training_size, draws_losers, ..Check::default() };
     let mut damaged = Vec::new();
     let mut read = 0;
     loop {
         let left = usize::try_from(at_most - read).unwrap_or(usize::MAX);
-        let portion = pairs.by_ref().take(PORTION.min(left)).collect::<Result<Vec<_>, _>>()?;
+        let (mut portion, mut bytes) = (Vec::new(), 0);
+        for pair in pairs.by_ref().take(PORTION.min(left)) {
+            let pair = pair?;
+            bytes += decoded_bytes(&pair.winner) + pair.loser.as_deref().map_or(0, decoded_bytes);
+            portion.push(pair);
+            if bytes >= PORTION_BYTES {
+                break;
+            }
+        }
         if portion.is_empty() {
             break;
         }
@@ -225,6 +238,7 @@ fn looks_same(a: &RgbImage, b: &RgbImage) -> bool {
 #[derive(Default)]
 struct Check {
     training_size: Option<(u32, u32)>,
+    draws_losers: bool,
     with_loser: u64,
     enlarged: u64,
     sizes: BTreeMap<(u32, u32), u64>,
@@ -241,7 +255,7 @@ struct Check {
 impl Check {
     fn add(&mut self, example: &Decoded) {
         let source: &Source = &example.pair.source;
-        self.with_loser += u64::from(example.loser.is_some());
+        self.with_loser += u64::from(example.loser.is_some() || self.draws_losers);
         for image in example.images() {
             let (width, height) = image.dimensions();
             *self.sizes.entry((width, height)).or_default() += 1;
@@ -286,6 +300,7 @@ impl Check {
         repeated.truncate(LISTED);
         Ok(DataReport {
             with_loser: self.with_loser,
+            draws_losers: self.draws_losers,
             sizes,
             enlarged: self.training_size.map(|_| self.enlarged),
             prompts: self.prompt_lengths(base)?,
@@ -329,7 +344,7 @@ fn warnings(report: &DataReport) -> Vec<String> {
     let mut warnings = Vec::new();
     let DataReport { rows, .. } = report;
     if rows.pairs == 0 {
-        warnings.push(format!("No row can be used: {rows}."));
+        warnings.push(format!("No row can be used: {}.", rows.explained()));
         return warnings;
     }
     let dropped = rows.rows.saturating_sub(rows.pairs);

@@ -1,6 +1,6 @@
 //! Models as rows and folders: from a name or id to the folder of every part.
 
-use crate::models_folder::ModelsFolder;
+use crate::models_folder::{ModelsFolder, name_in_models_folder};
 use diffusion::part_folders::PartFolders;
 use domain::id::ModelId;
 use domain::model::Model;
@@ -91,8 +91,8 @@ impl Catalogue {
         Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: self.folder(model)?, bases })
     }
 
-    /// The model's own folder. A model without a run is in the models folder, wherever that is now: the path in its
-    /// row may be that of another checkout. A trained model is in the artifact store.
+    /// The model's own folder. A model without a run is in the models folder, wherever that is now. A trained model is in
+    /// the artifact store.
     ///
     /// # Errors
     /// Fails if the folder in the models folder cannot be used, or if the row's folder is not an artifact key.
@@ -101,6 +101,11 @@ impl Catalogue {
             && let Some(found) = self.models.find(&model.name)
         {
             return found.map_err(|problem| ModelError::Unusable { name: model.name.clone(), problem });
+        }
+        if let Some(name) = name_in_models_folder(&model.folder) {
+            let root = self.models.root().display();
+            let problem = format!("the models folder {root} has no model {name:?}: copy or import it there");
+            return Err(ModelError::Unusable { name: model.name.clone(), problem });
         }
         let folder = Path::new(&model.folder);
         if folder.is_absolute() { Ok(folder.to_owned()) } else { Ok(self.artifacts.path(&model.folder)?) }

@@ -16,6 +16,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::Store;
 
+/// What precedes the name of a folder of the models folder in the row of a model. The folder itself has another path on
+/// another machine, or once it was moved.
+const IN_MODELS_FOLDER: &str = "models:";
+
+/// The name of the folder in the models folder that a row names; `None` if the row's folder is elsewhere.
+pub(crate) fn name_in_models_folder(folder: &str) -> Option<&str> {
+    folder.strip_prefix(IN_MODELS_FOLDER).filter(|name| is_name(name))
+}
+
 /// The models folder, and what registration found in it. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct ModelsFolder {
@@ -185,13 +194,17 @@ pub(crate) async fn register_model(store: &Store, name: &str, folder: &Path) -> 
             &row.sha256[..12.min(row.sha256.len())],
             &sha256[..12]
         );
+        // Rows of earlier versions hold the path that the folder had on one machine.
+        if row.run_id.is_none() && Path::new(&row.folder).is_absolute() {
+            store.move_model(row.id, &format!("{IN_MODELS_FOLDER}{name}")).await?;
+        }
         return Ok(folder);
     }
     let now = ambient::now();
     let model = Model {
         id: ModelId::new(now, ambient::entropy()),
         name: name.to_owned(),
-        folder: folder.display().to_string(),
+        folder: format!("{IN_MODELS_FOLDER}{name}"),
         sha256,
         base_id: base.map(|base| base.id),
         run_id: None,

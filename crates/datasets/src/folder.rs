@@ -3,28 +3,18 @@
 
 use crate::error::ReadError;
 use crate::image_files::{
-    IMAGES, add_ending, below, entries, is_image, read_caption, read_image, require_folder,
+    CAPTION_KEYS, IMAGES, Siblings, below, entries, is_caption, is_image, litter, read_caption, read_image,
+    require_folder,
 };
 use crate::images;
 use crate::json_lines::{Lines, count_lines};
-use crate::pair::{PreferencePair, Row, Rows};
+use crate::json_row::{JsonRow, Unusable};
+use crate::pair::{FileLeftOut, PreferencePair, Row, Rows};
 use domain::dataset::{Reason, Source};
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Name of the list of pairs.
 const LIST: &str = "pairs.jsonl";
-
-/// A line of the list. Other keys are ignored.
-#[derive(Deserialize)]
-struct Line {
-    #[serde(alias = "caption", alias = "text")]
-    prompt: String,
-    #[serde(alias = "chosen")]
-    winner: String,
-    #[serde(alias = "rejected")]
-    loser: String,
-}
 
 /// Whether a folder has one of the two layouts.
 pub(crate) fn is_set(folder: &Path) -> bool {
@@ -34,8 +24,8 @@ pub(crate) fn is_set(folder: &Path) -> bool {
 /// Opens a folder in either layout:
 ///
 /// - `pairs.jsonl`: one JSON object per line with `prompt`, and with `winner` and `loser` as paths below the folder.
-/// - `w` and `l`: winners and losers with the same file stem, and the prompt in a `.txt` file of that stem in `w`, in
-///   `l` or beside them.
+/// - `w` and `l`: winners and losers with the same file stem, and the prompt in a file `.txt`, `.caption` or `.json` of
+///   that stem in `w`, in `l` or beside them.
 ///
 /// # Errors
 /// Fails if the folder has neither layout or cannot be read.
@@ -73,44 +63,73 @@ pub(crate) fn rows(folder: &Path) -> Result<u64, ReadError> {
 }
 
 fn read_line(folder: &Path, line: &[u8], source: Source) -> Row {
-    let line: Line = match serde_json::from_slice(line) {
-        Ok(line) => line,
-        Err(error) => return Row::dropped(Reason::WrongType, source, error.to_string()),
+    let read = || -> Result<(String, [PathBuf; 2]), Unusable> {
+        let row = JsonRow::parse(line)?;
+        let prompt = row.text(&CAPTION_KEYS, Reason::NoPrompt)?.to_owned();
+        let image = |names: &[&str]| {
+            let name = row.text(names, Reason::MissingImage)?;
+            below(folder, name).map_err(|problem| (Reason::MissingImage, problem))
+        };
+        Ok((prompt, [image(&["winner", "chosen"])?, image(&["loser", "rejected"])?]))
     };
-    let images = below(folder, &line.winner)
-        .and_then(|winner| Ok([winner, below(folder, &line.loser)?]))
-        .map_err(|problem| (Reason::MissingImage, problem));
-    pair(line.prompt, images, source)
+    match read() {
+        Ok((prompt, images)) => pair(prompt, Ok(images), source),
+        Err((reason, detail)) => Row::dropped(reason, source, detail),
+    }
 }
 
+/// The rows of the folders `w` and `l`: an image of `w` each. Before them, the files that are none.
 fn read_two_folders(
     folder: PathBuf,
 ) -> Result<impl Iterator<Item = Result<Row, ReadError>> + Send + use<>, ReadError> {
-    let mut winners: Vec<PathBuf> = entries(&folder.join("w"))?;
-    winners.retain(|file| is_image(file));
-    winners.sort_unstable();
-    Ok(winners.into_iter().enumerate().map(move |(row, winner)| {
+    let [mut in_w, mut in_l] = [entries(&folder.join("w"))?, entries(&folder.join("l"))?];
+    in_w.sort_unstable();
+    in_l.sort_unstable();
+    let beside = entries(&folder)?;
+    let siblings = Siblings::of(in_w.iter().chain(&in_l).chain(&beside));
+    let left_out: Vec<Row> = in_w
+        .iter()
+        .chain(&in_l)
+        .filter_map(|file| {
+            let reason = no_part(&folder, file, &siblings)?;
+            Some(Row::LeftOut(FileLeftOut::new(&folder, file, reason)))
+        })
+        .collect();
+    let winners: Vec<PathBuf> = in_w.into_iter().filter(|file| is_image(file)).collect();
+    let rows = winners.into_iter().enumerate().map(move |(row, winner)| {
         let name = winner.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let source = Source { file: format!("w/{name}"), row: row as u64 };
-        let stem = PathBuf::from(winner.file_stem().unwrap_or_default());
-        let text = ["w", "l", ""]
-            .iter()
-            .map(|side| add_ending(&folder.join(side).join(&stem), "txt"))
-            .find(|file| file.is_file());
-        let Some(text) = text else {
-            return Ok(Row::dropped(Reason::NoPrompt, source, "has no .txt file of the same name"));
+        let of_side = |side: &str| folder.join(side).join(&name);
+        let Some(text) = ["w", "l", ""].iter().find_map(|side| siblings.caption(&of_side(side))) else {
+            return Row::dropped(Reason::NoPrompt, source, "has no .txt file of the same name");
         };
-        let prompt = match read_caption(&text) {
+        let prompt = match read_caption(text) {
             Ok(prompt) => prompt,
-            Err(problem) => return Ok(Row::dropped(Reason::NoPrompt, source, problem)),
+            Err(problem) => return Row::dropped(Reason::NoPrompt, source, problem),
         };
-        let loser = IMAGES
-            .iter()
-            .map(|ending| add_ending(&folder.join("l").join(&stem), ending))
-            .find(|file| file.is_file())
-            .ok_or_else(|| (Reason::MissingImage, "has no image of the same name in l".to_owned()));
-        Ok(pair(prompt, loser.map(|loser| [winner, loser]), source))
-    }))
+        let loser = siblings.find(&of_side("l").with_extension(""), &IMAGES).map(Path::to_owned);
+        let loser =
+            loser.ok_or_else(|| (Reason::MissingImage, "has no image of the same name in l".to_owned()));
+        pair(prompt, loser.map(|loser| [winner, loser]), source)
+    });
+    Ok(left_out.into_iter().chain(rows).map(Ok))
+}
+
+/// Why a file or folder in `w` or `l` is no part of the set; `None` if it is one.
+fn no_part(folder: &Path, file: &Path, siblings: &Siblings) -> Option<&'static str> {
+    if let Some(reason) = litter(file) {
+        return Some(reason);
+    }
+    if file.is_dir() {
+        return Some("it is a folder in w or l, where only files are read");
+    }
+    if is_image(file) {
+        let name = file.file_name().unwrap_or_default();
+        let is_loser = file.parent() == Some(&folder.join("l"));
+        let winner = siblings.find(&folder.join("w").join(name).with_extension(""), &IMAGES);
+        return (is_loser && winner.is_none()).then_some("there is no image of the same name in w");
+    }
+    (!is_caption(file)).then_some("it is neither an image nor a caption by its ending")
 }
 
 fn pair(prompt: String, images: Result<[PathBuf; 2], (Reason, String)>, source: Source) -> Row {

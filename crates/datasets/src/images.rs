@@ -3,19 +3,24 @@
 //! in a folder of their own, numbered by row.
 
 use crate::error::ReadError;
-use crate::image_files::{add_ending, below, files, is_image, read_caption, read_image, require_folder};
+use crate::image_files::{
+    Siblings, below, files, is_caption, is_image, litter, read_caption, read_image, require_folder,
+};
 use crate::json_lines::{Lines, count_lines};
-use crate::pair::{PreferencePair, Row, Rows};
+use crate::json_row::JsonRow;
+use crate::pair::{FileLeftOut, PreferencePair, Row, Rows};
+use crate::splits;
 use domain::data::ImagesSpec;
 use domain::dataset::{Reason, Source};
-use serde::Deserialize;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Names of lists.
 const JSON_LIST: &str = "metadata.jsonl";
 const CSV_LIST: &str = "metadata.csv";
-/// Extensions of caption files.
-const CAPTIONS: [&str; 2] = ["txt", "caption"];
+/// Keys of the image and of the caption in a list.
+const IMAGE_KEYS: [&str; 2] = ["file_name", "image"];
+const TEXT_KEYS: [&str; 3] = ["text", "caption", "prompt"];
 
 /// How a folder states its captions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +29,6 @@ pub(crate) enum Layout {
     Csv(PathBuf),
     /// A caption file beside each image.
     CaptionFiles,
-}
-
-/// A line of a list. Other keys are ignored.
-#[derive(Deserialize)]
-struct Line {
-    #[serde(alias = "image")]
-    file_name: String,
-    #[serde(alias = "caption", alias = "prompt")]
-    text: String,
 }
 
 /// The layout of a folder; `None` if it has no captions.
@@ -47,7 +43,8 @@ pub(crate) fn layout(folder: &Path) -> Option<Layout> {
         }
     }
     let files = files(folder).ok()?;
-    let has_caption = |file: &PathBuf| is_image(file) && caption_of(file).is_some();
+    let siblings = Siblings::of(&files);
+    let has_caption = |file: &PathBuf| is_image(file) && siblings.caption(file).is_some();
     files.iter().any(has_caption).then_some(Layout::CaptionFiles)
 }
 
@@ -59,12 +56,17 @@ pub(crate) fn open(spec: &ImagesSpec) -> Result<Rows, ReadError> {
     let folder = Path::new(&spec.folder);
     let losers = spec.losers.as_ref().and_then(|losers| losers.folder.as_ref()).map(PathBuf::from);
     let layout = checked(folder)?;
+    let mut left_out = Vec::new();
     let captioned: Box<dyn Iterator<Item = Result<Captioned, ReadError>> + Send> = match &layout {
         Layout::JsonLines(list) => {
             Box::new(Lines::open(list)?.map(|line| line.map(|(line, source)| of_json(&line, source))))
         }
         Layout::Csv(list) => Box::new(read_csv(list)?.into_iter().map(Ok)),
-        Layout::CaptionFiles => Box::new(caption_files(folder)?.into_iter().map(Ok)),
+        Layout::CaptionFiles => {
+            let (captioned, others) = caption_files(folder)?;
+            left_out = others;
+            Box::new(captioned.into_iter().map(Ok))
+        }
     };
     let folder = match &layout {
         Layout::JsonLines(list) | Layout::Csv(list) => list.parent().unwrap_or(folder).to_owned(),
@@ -75,7 +77,7 @@ pub(crate) fn open(spec: &ImagesSpec) -> Result<Rows, ReadError> {
         let loser = losers.as_ref().map(|losers| losers.join(loser_name(image.source.row)));
         Ok(image.into_row(&folder, loser.as_deref()))
     });
-    Ok(Box::new(rows))
+    Ok(Box::new(left_out.into_iter().map(Ok).chain(rows)))
 }
 
 /// The number of rows, dropped ones included.
@@ -86,7 +88,11 @@ pub(crate) fn rows(folder: &Path) -> Result<u64, ReadError> {
     match checked(folder)? {
         Layout::JsonLines(list) => count_lines(&list),
         Layout::Csv(list) => Ok(read_csv(&list)?.len() as u64),
-        Layout::CaptionFiles => Ok(files(folder)?.iter().filter(|file| is_image(file)).count() as u64),
+        Layout::CaptionFiles => {
+            let files = files(folder)?;
+            let (read, _) = by_split(folder, &files);
+            Ok(read.into_iter().filter(|file| is_image(file)).count() as u64)
+        }
     }
 }
 
@@ -135,9 +141,10 @@ impl Captioned {
 }
 
 fn of_json(line: &[u8], source: Source) -> Captioned {
-    let outcome = serde_json::from_slice::<Line>(line)
-        .map_err(|error| (Reason::WrongType, error.to_string()))
-        .map(|line| (line.file_name, line.text));
+    let outcome = JsonRow::parse(line).and_then(|row| {
+        let image = row.text(&IMAGE_KEYS, Reason::MissingImage)?;
+        Ok((image.to_owned(), row.text(&TEXT_KEYS, Reason::NoPrompt)?.to_owned()))
+    });
     Captioned { outcome, source }
 }
 
@@ -145,11 +152,11 @@ fn read_csv(list: &Path) -> Result<Vec<Captioned>, ReadError> {
     let unreadable = |error: csv::Error| ReadError::format(list, error.to_string());
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(list).map_err(unreadable)?;
     let headers = reader.headers().map_err(unreadable)?.clone();
-    let column = |names: &[&str]| {
-        headers.iter().position(|header| names.contains(&header.trim_start_matches('\u{feff}').trim()))
-    };
-    let (Some(image), Some(text)) = (column(&["file_name", "image"]), column(&["text", "caption", "prompt"]))
-    else {
+    let plain: Vec<&str> =
+        headers.iter().map(|header| header.trim_start_matches('\u{feff}').trim()).collect();
+    let column =
+        |names: &[&str]| names.iter().find_map(|name| plain.iter().position(|header| header == name));
+    let (Some(image), Some(text)) = (column(&IMAGE_KEYS), column(&TEXT_KEYS)) else {
         let found = headers.iter().collect::<Vec<_>>().join(", ");
         let problem = format!("has the columns {found:?}, and needs file_name and text, separated by commas");
         return Err(ReadError::format(list, problem));
@@ -174,25 +181,55 @@ fn read_csv(list: &Path) -> Result<Vec<Captioned>, ReadError> {
     Ok((0..).zip(reader.records()).map(captioned).collect())
 }
 
-/// Every image below a folder, with the caption file beside it.
-fn caption_files(folder: &Path) -> Result<Vec<Captioned>, ReadError> {
-    let images = files(folder)?.into_iter().filter(|file| is_image(file));
-    let captioned = |(row, image): (u64, PathBuf)| {
-        let name = image.strip_prefix(folder).unwrap_or(&image).to_string_lossy().into_owned();
-        let source = Source { file: name.clone(), row };
-        let outcome = match caption_of(&image).map(|file| read_caption(&file)) {
+/// Every image below a folder with the caption file beside it, and the files that are neither.
+fn caption_files(folder: &Path) -> Result<(Vec<Captioned>, Vec<Row>), ReadError> {
+    let files = files(folder)?;
+    let (read, of_others) = by_split(folder, &files);
+    let siblings = Siblings::of(read.iter().copied());
+    let (mut captioned, mut used) = (Vec::new(), HashSet::new());
+    for image in read.iter().filter(|file| is_image(file)) {
+        let name = image.strip_prefix(folder).unwrap_or(image).to_string_lossy().into_owned();
+        let source = Source { file: name.clone(), row: captioned.len() as u64 };
+        let caption = siblings.caption(image);
+        used.extend(caption);
+        let outcome = match caption.map(read_caption) {
             None => Err((Reason::NoPrompt, "has no .txt or .caption file of the same name".to_owned())),
             Some(Err(problem)) => Err((Reason::NoPrompt, problem)),
             Some(Ok(caption)) => Ok((name, caption)),
         };
-        Captioned { outcome, source }
-    };
-    Ok((0..).zip(images).map(captioned).collect())
+        captioned.push(Captioned { outcome, source });
+    }
+    let left_out = |file: &Path, reason: &str| Row::LeftOut(FileLeftOut::new(folder, file, reason));
+    let unused = read.iter().filter(|file| !is_image(file) && !used.contains(file.as_path()));
+    let unused = unused.map(|file| {
+        let reason = match litter(file) {
+            Some(reason) => reason,
+            None if is_caption(file) => "there is no image of the same name, or it has another caption file",
+            None => "it is neither an image nor a caption by its ending",
+        };
+        left_out(file, reason)
+    });
+    let of_others =
+        of_others.iter().map(|(file, split)| left_out(file, &format!("it is of the split {split}")));
+    let left_out = unused.chain(of_others).collect();
+    Ok((captioned, left_out))
 }
 
-/// The caption file of an image: its name with another extension, or with one more.
-fn caption_of(image: &Path) -> Option<PathBuf> {
-    let stem = image.with_file_name(image.file_stem()?);
-    let names = CAPTIONS.iter().flat_map(|ending| [add_ending(&stem, ending), add_ending(image, ending)]);
-    names.into_iter().find(|file| file.is_file())
+/// The files of the folder `train`, and those of the folders of other splits beside it with their split; all files if there
+/// is no such folder.
+fn by_split<'a>(folder: &Path, files: &'a [PathBuf]) -> (Vec<&'a PathBuf>, Vec<(&'a PathBuf, &'static str)>) {
+    let split_of = |file: &PathBuf| {
+        let mut parts = file.strip_prefix(folder).ok()?.iter();
+        let (first, _) = (parts.next()?, parts.next()?);
+        splits::named(&first.to_string_lossy())
+    };
+    let has_training = files.iter().any(|file| is_image(file) && split_of(file) == Some(splits::DEFAULT));
+    let (mut read, mut of_others) = (Vec::new(), Vec::new());
+    for file in files {
+        match split_of(file).filter(|split| has_training && *split != splits::DEFAULT) {
+            Some(split) => of_others.push((file, split)),
+            None => read.push(file),
+        }
+    }
+    (read, of_others)
 }

@@ -1,6 +1,7 @@
 //! Lists with one JSON object per line, read line by line within bounds.
 
 use crate::error::ReadError;
+use crate::text::{BYTE_ORDER_MARK, is_utf_16};
 use domain::dataset::Source;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -8,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 /// Longest accepted line, in bytes.
 const LONGEST_LINE: u64 = 1 << 20;
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The lines of a list with their positions. Empty lines are counted and left out.
 #[derive(Debug)]
@@ -41,12 +41,15 @@ impl Iterator for Lines {
             let row = self.next;
             if line.len() as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
                 let problem =
-                    format!("row {row} exceeds {LONGEST_LINE} bytes: write one JSON object per line");
+                    format!("row {} exceeds {LONGEST_LINE} bytes: write one JSON object per line", row + 1);
                 return Some(Err(ReadError::format(&self.path, problem)));
             }
             self.next += 1;
             if row == 0 && line.starts_with(BYTE_ORDER_MARK) {
                 line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if row == 0 && is_utf_16(&line) {
+                return Some(Err(ReadError::format(&self.path, "is UTF-16: save it as UTF-8")));
             }
             if !line.trim_ascii().is_empty() {
                 let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();

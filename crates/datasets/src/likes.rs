@@ -2,27 +2,16 @@
 //! image wins against a disliked one.
 
 use crate::error::ReadError;
-use crate::image_files::{below, read_image, require_folder};
+use crate::image_files::{CAPTION_KEYS, below, read_image, require_folder};
 use crate::json_lines::{Lines, count_lines};
+use crate::json_row::JsonRow;
 use crate::pair::{PreferencePair, Row, Rows};
 use domain::dataset::{Reason, Source};
-use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Name of the list.
 const LIST: &str = "likes.jsonl";
-
-/// A line of the list. Other keys are ignored.
-#[derive(Deserialize)]
-struct Line {
-    #[serde(alias = "caption", alias = "text")]
-    prompt: String,
-    #[serde(alias = "file_name")]
-    image: String,
-    #[serde(alias = "label")]
-    liked: bool,
-}
 
 /// The images of one prompt, in the order of the list.
 #[derive(Default)]
@@ -56,10 +45,11 @@ pub(crate) fn open(folder: &Path) -> Result<Rows, ReadError> {
     let mut rows = Vec::new();
     for line in Lines::open(&list)? {
         let (line, source) = line?;
-        let line = serde_json::from_slice::<Line>(&line).map_err(|e| (Reason::WrongType, e.to_string()));
-        let line = line.and_then(|line| {
-            let image = below(folder, &line.image).map_err(|problem| (Reason::MissingImage, problem))?;
-            Ok((line.prompt.trim().to_owned(), image, line.liked))
+        let line = JsonRow::parse(&line).and_then(|row| {
+            let prompt = row.text(&CAPTION_KEYS, Reason::NoPrompt)?.trim().to_owned();
+            let image = row.text(&["image", "file_name"], Reason::MissingImage)?;
+            let image = below(folder, image).map_err(|problem| (Reason::MissingImage, problem))?;
+            Ok((prompt, image, row.flag(&["liked", "label"], Reason::NoLabel)?))
         });
         match line {
             Err((reason, detail)) => rows.push(Row::dropped(reason, source, detail)),

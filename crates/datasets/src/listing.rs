@@ -1,7 +1,7 @@
 //! The files of a set and the number of its rows, without reading the rows.
 
 use crate::error::ReadError;
-use crate::image_files::files;
+use crate::image_files::{ending, files, litter};
 use crate::{folder, images, likes, pick_a_pic, webdataset};
 use domain::data::{DataSpec, FolderSpec, ImagesSpec, PickAPicSpec};
 use std::path::{Path, PathBuf};
@@ -31,22 +31,30 @@ pub fn files_of(spec: &DataSpec) -> Result<Vec<PathBuf>, ReadError> {
 #[must_use]
 pub fn spec_of_folder(folder: &Path) -> DataSpec {
     let path = folder.to_string_lossy().into_owned();
-    let has = |ending: &str| {
-        [folder.to_owned(), folder.join("data")].iter().any(|folder| {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|e| e == ending))
-        })
+    let all = files(folder).unwrap_or_default();
+    let near = [folder.to_owned(), folder.join("data")];
+    let has = |wanted: &str, deep: bool| {
+        let is_near = |file: &PathBuf| near.iter().any(|folder| file.parent() == Some(folder));
+        all.iter().any(|file| ending(file) == wanted && litter(file).is_none() && (deep || is_near(file)))
     };
-    if has("parquet") {
-        DataSpec::PickAPic(PickAPicSpec { folder: path, ..PickAPicSpec::default() })
-    } else if has("tar") {
-        DataSpec::WebDataset(FolderSpec { folder: path, ..FolderSpec::default() })
+    let parquet = || DataSpec::PickAPic(PickAPicSpec { folder: path.clone(), ..PickAPicSpec::default() });
+    let plain = || FolderSpec { folder: path.clone(), ..FolderSpec::default() };
+    if has("parquet", false) {
+        parquet()
+    } else if has("tar", false) {
+        DataSpec::WebDataset(plain())
     } else if likes::is_set(folder) {
-        DataSpec::Likes(FolderSpec { folder: path, ..FolderSpec::default() })
-    } else if !folder::is_set(folder) && images::layout(folder).is_some() {
+        DataSpec::Likes(plain())
+    } else if folder::is_set(folder) {
+        DataSpec::Folder(plain())
+    } else if images::layout(folder).is_some() {
         DataSpec::Images(ImagesSpec { folder: path, ..ImagesSpec::default() })
+    } else if has("parquet", true) {
+        parquet()
+    } else if has("tar", true) {
+        DataSpec::WebDataset(plain())
     } else {
-        DataSpec::Folder(FolderSpec { folder: path, ..FolderSpec::default() })
+        DataSpec::Folder(plain())
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::ReadError;
 use bytes::Bytes;
 use domain::dataset::{Dropped, Reason, Source};
+use std::path::Path;
 
 /// The rows of a set, in order.
 pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
@@ -12,7 +13,7 @@ pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, ReadError>> + Send>;
 pub struct PreferencePair {
     /// The prompt of both images.
     pub prompt: String,
-    /// The preferred image: the bytes of a JPEG or PNG file.
+    /// The preferred image: the bytes of an image file ([`crate::decode::decode`]).
     pub winner: Bytes,
     /// The rejected image, likewise; none in a set of captioned images.
     pub loser: Option<Bytes>,
@@ -37,6 +38,24 @@ pub enum Row {
     Pair(PreferencePair),
     /// One or several rows that are no usable pair, with the reason.
     Dropped(Dropped),
+    /// A file that is not part of the set, with the reason.
+    LeftOut(FileLeftOut),
+}
+
+/// A file that is not part of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileLeftOut {
+    /// The file, relative to the set's folder.
+    pub file: String,
+    /// Why it was left out, for people.
+    pub reason: String,
+}
+
+impl FileLeftOut {
+    pub(crate) fn new(folder: &Path, file: &Path, reason: impl Into<String>) -> Self {
+        let file = file.strip_prefix(folder).unwrap_or(file).to_string_lossy().into_owned();
+        Self { file, reason: reason.into() }
+    }
 }
 
 impl Row {
@@ -44,7 +63,7 @@ impl Row {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Pair(pair) => pair.bytes(),
-            Self::Dropped(_) => 0,
+            Self::Dropped(_) | Self::LeftOut(_) => 0,
         }
     }
 

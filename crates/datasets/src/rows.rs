@@ -1,7 +1,7 @@
 //! Iterates over the pairs of a set of any source and reports the dropped rows.
 
 use crate::error::ReadError;
-use crate::pair::{PreferencePair, Row, Rows};
+use crate::pair::{FileLeftOut, PreferencePair, Row, Rows};
 use crate::prompt_filter::PromptFilter;
 use crate::{folder, images, likes, pick_a_pic, webdataset};
 use domain::data::{DataSpec, PromptFilterSpec};
@@ -83,6 +83,10 @@ impl Pairs {
             Row::Pair(pair) => pair,
             Row::Dropped(dropped) => {
                 self.report.count_dropped(dropped);
+                return None;
+            }
+            Row::LeftOut(FileLeftOut { file, reason }) => {
+                self.report.leave_out(&file, &reason);
                 return None;
             }
         };

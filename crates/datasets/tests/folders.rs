@@ -1,5 +1,6 @@
 //! Reading of plain folders and tar shards.
 
+use datasets::decode::decode_pair;
 use datasets::error::ReadError;
 use datasets::images::loser_name;
 use datasets::listing::{rows_of, spec_of_folder};
@@ -7,7 +8,9 @@ use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, DrawnLosersSpec, FolderSpec, ImagesSpec};
 use domain::dataset::{ReadReport, Reason};
+use image::{ImageFormat, Rgb, RgbImage};
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 fn spec(folder: &Path) -> FolderSpec {
@@ -54,7 +57,8 @@ fn a_list_with_unusable_rows_gives_the_other_pairs() {
     assert_eq!((&*pairs[0].winner, loser(&pairs[0])), (&b"winner"[..], &b"loser"[..]));
     assert_eq!(pairs[1].prompt, "ein Hund 🐕");
     assert_eq!(report.dropped[&Reason::MissingImage], 3);
-    assert_eq!(report.dropped[&Reason::WrongType], 2);
+    assert_eq!(report.dropped[&Reason::WrongType], 1);
+    assert_eq!(report.dropped[&Reason::Unreadable], 1);
     assert_eq!(report.dropped[&Reason::NoPrompt], 1);
     let escape = &report.named[0];
     assert!(escape.detail.contains("leads out of the folder") && escape.source.row == 2, "{escape}");
@@ -152,6 +156,224 @@ fn captioned_images_are_read_in_all_three_layouts() {
         assert_eq!((report.rows, report.pairs), (4, 2), "{name}: {report}");
         assert_eq!(rows_of(&spec), Some(4), "{name}");
     }
+}
+
+fn image(format: ImageFormat, level: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let image = RgbImage::from_pixel(8, 8, Rgb([level, 100, 200]));
+    image.write_to(&mut Cursor::new(&mut bytes), format).expect("encoded");
+    bytes
+}
+
+/// Every source, with every format that is decoded and endings in any case; formats that are not are rows with a reason.
+#[test]
+fn images_of_every_format_are_rows_of_every_source() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let formats = [
+        ("png", image(ImageFormat::Png, 0)),
+        ("JPG", image(ImageFormat::Jpeg, 0)),
+        ("webp", image(ImageFormat::WebP, 0)),
+        ("GIF", image(ImageFormat::Gif, 0)),
+        ("bmp", image(ImageFormat::Bmp, 0)),
+        ("Tiff", image(ImageFormat::Tiff, 0)),
+        ("ppm", image(ImageFormat::Pnm, 0)),
+        ("avif", b"\0\0\0\x1Cftypavif\0\0\0\0".to_vec()),
+    ];
+    let [two, listed, captioned, tar, liked] =
+        ["two", "listed", "captioned", "tar", "liked"].map(|name| scratch.path().join(name));
+    let (mut pairs, mut likes, mut members) = (String::new(), String::new(), Vec::new());
+    for (i, (ending, bytes)) in formats.iter().enumerate() {
+        let name = format!("{i}.{ending}");
+        for folder in ["w", "l"] {
+            write(&two, &format!("{folder}/{name}"), bytes);
+        }
+        write(&two, &format!("w/{i}.TXT"), b"a cat\r\n");
+        for folder in [&listed, &captioned, &liked] {
+            write(folder, &name, bytes);
+        }
+        pairs += &format!("{{\"prompt\": \"a cat\", \"winner\": \"{name}\", \"loser\": \"{name}\"}}\r\n");
+        likes += &format!("{{\"prompt\": \"{i}\", \"image\": \"{name}\", \"liked\": 1}}\n");
+        likes += &format!("{{\"prompt\": \"{i}\", \"image\": \"{name}\", \"liked\": \"False\"}}\n");
+        write(&captioned, &format!("{i}.json"), br#"{"score": NaN, "caption": "a cat"}"#);
+        members.push((format!("{i}.winner.{ending}"), bytes.clone()));
+        members.push((format!("{i}.loser.{ending}"), bytes.clone()));
+        members.push((format!("{i}.txt"), b"\xEF\xBB\xBFa cat".to_vec()));
+    }
+    write(&listed, "pairs.jsonl", pairs.as_bytes());
+    write(&liked, "likes.jsonl", likes.as_bytes());
+    let members: Vec<_> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    write(&tar, "0.tar", &shard(&members));
+    for source in [
+        DataSpec::Folder(spec(&two)),
+        DataSpec::Folder(spec(&listed)),
+        DataSpec::Images(images(&captioned)),
+        DataSpec::WebDataset(spec(&tar)),
+        DataSpec::Likes(spec(&liked)),
+    ] {
+        let (pairs, report) = read(&source).expect("readable");
+        assert_eq!((pairs.len(), report.rows, report.left_out.len()), (8, 8, 0), "{source:?}: {report:?}");
+        let decoded: Vec<_> = pairs.iter().map(decode_pair).collect();
+        for (pair, decoded) in pairs.iter().zip(&decoded).filter(|(_, decoded)| decoded.is_err()) {
+            let dropped = decoded.as_ref().expect_err("not decoded");
+            assert!(pair.winner.starts_with(b"\0\0\0\x1Cftypavif"), "{source:?}: {dropped}");
+            assert!(dropped.to_string().contains("is an AVIF file, which is not read"), "{dropped}");
+        }
+        assert_eq!(decoded.iter().filter(|decoded| decoded.is_ok()).count(), 7, "{source:?}");
+        assert!(!pairs.iter().any(|pair| pair.prompt.contains(['\u{feff}', '\r'])), "{source:?}");
+    }
+}
+
+/// A byte order mark at the beginning of every text that is read.
+#[test]
+fn byte_order_marks_are_no_part_of_a_text() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let [two, listed, captioned, liked, table, tar] =
+        ["two", "listed", "captioned", "liked", "table", "tar"].map(|name| scratch.path().join(name));
+    for (folder, name) in
+        [(&two, "w/a.png"), (&two, "l/a.png"), (&listed, "a.png"), (&captioned, "a.png"), (&liked, "a.png")]
+    {
+        write(folder, name, b"image");
+    }
+    write(&table, "a.png", b"image");
+    write(&two, "w/a.txt", "\u{feff}a red circle".as_bytes());
+    let wide: Vec<u8> = "\u{feff}a red circle".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    write(&captioned, "a.txt", &wide);
+    let list = |line: &str| format!("\u{feff}{line}\r\n").into_bytes();
+    write(
+        &listed,
+        "pairs.jsonl",
+        &list(r#"{"prompt": "a red circle", "winner": "a.png", "loser": "a.png"}"#),
+    );
+    let likes = r#"{"prompt": "a red circle", "image": "a.png", "liked": true}
+        {"prompt": "a red circle", "image": "a.png", "liked": 0}"#;
+    write(&liked, "likes.jsonl", &list(&likes.replace("\n", "\r\n").replace("        {", "{")));
+    write(&table, "metadata.csv", &list("file_name,text\r\na.png,a red circle"));
+    let sample = [
+        ("1.winner.png", &b"w"[..]),
+        ("1.loser.png", b"l"),
+        ("1.json", b"\xEF\xBB\xBF{\"text\": \"a red circle\", \"aesthetic\": -Infinity}"),
+    ];
+    write(&tar, "0.tar", &shard(&sample));
+    for source in [
+        DataSpec::Folder(spec(&two)),
+        DataSpec::Folder(spec(&listed)),
+        DataSpec::Images(images(&captioned)),
+        DataSpec::Images(images(&table)),
+        DataSpec::Likes(spec(&liked)),
+        DataSpec::WebDataset(spec(&tar)),
+    ] {
+        let (pairs, report) = read(&source).expect("readable");
+        let prompts: Vec<_> = pairs.iter().map(|pair| pair.prompt.as_str()).collect();
+        assert_eq!((prompts, report.rows), (vec!["a red circle"], 1), "{source:?}: {report:?}");
+    }
+    write(
+        &listed,
+        "pairs.jsonl",
+        &"\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+    );
+    let problem = read(&DataSpec::Folder(spec(&listed))).expect_err("another encoding").to_string();
+    assert!(problem.contains("UTF-16: save it as UTF-8"), "{problem}");
+}
+
+/// What a zip of another system adds, and files that belong to nothing, stand in the account and are no rows.
+#[test]
+fn files_that_are_no_part_of_a_set_are_named() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let [two, captioned, tar] = ["two", "captioned", "tar"].map(|name| scratch.path().join(name));
+    for folder in ["w", "l"] {
+        write(&two, &format!("{folder}/1.png"), b"image");
+        write(&two, &format!("{folder}/._1.png"), b"attributes");
+        write(&two, &format!("{folder}/Thumbs.db"), b"settings");
+    }
+    write(&two, "w/1.txt", b"a cat");
+    write(&two, "w/notes.docx", b"notes");
+    write(&two, "l/2.png", b"alone");
+    let (pairs, report) = read(&DataSpec::Folder(spec(&two))).expect("readable");
+    assert_eq!((pairs.len(), report.rows), (1, 1), "{report:?}");
+    let told = report.left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for expected in [
+        "2 files (first: w/._1.png): left out: macOS",
+        "2 files (first: w/Thumbs.db): left out: Windows",
+        "w/notes.docx: left out: it is neither an image nor a caption",
+        "l/2.png: left out: there is no image of the same name in w",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    assert_eq!(report.to_string(), "1 examples of 1 rows, 6 files left out");
+
+    for name in ["1.PNG", "__MACOSX/._1.PNG", ".DS_Store", "deep/._x.png", "2.zip"] {
+        write(&captioned, name, b"image");
+    }
+    write(&captioned, "1.TXT", b"a cat\r\n");
+    write(&captioned, "README.txt", b"about the set");
+    let set = DataSpec::Images(images(&captioned));
+    let (pairs, report) = read(&set).expect("readable");
+    assert_eq!((pairs[0].prompt.as_str(), report.rows, rows_of(&set)), ("a cat", 1, Some(1)), "{report:?}");
+    assert_eq!(report.left_out.iter().map(|of| of.files).sum::<u64>(), 5, "{report:?}");
+    assert!(report.explained().contains("README.txt: left out: there is no image"), "{}", report.explained());
+
+    let members = [
+        ("__MACOSX/set/._0001.winner.jpg", &b"attributes"[..]),
+        ("set/0001.winner.jpg", b"w"),
+        ("set/0001.loser.jpg", b"l"),
+        ("set/0001.txt", b"a cat"),
+        ("set/LICENSE", b"free"),
+    ];
+    write(&tar, "train-0000.tar", &shard(&members));
+    write(&tar, "val-0000.tar", &shard(&members));
+    write(&tar, "train-0001.tar.gz", b"packed");
+    let (pairs, report) = read(&DataSpec::WebDataset(spec(&tar))).expect("readable");
+    assert_eq!((pairs.len(), report.rows), (1, 1), "{report:?}");
+    let told = report.left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for expected in [
+        "val-0000.tar: left out: it is of the split validation",
+        "train-0001.tar.gz: left out: it is a compressed archive: unpack it to .tar",
+        "train-0000.tar/__MACOSX/set/._0001.winner.jpg: left out: macOS",
+        "train-0000.tar/set/LICENSE: left out: its name has no ending",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn captioned_images_of_another_split_are_left_out() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    for split in ["train", "val"] {
+        write(scratch.path(), &format!("{split}/1.png"), b"image");
+        write(scratch.path(), &format!("{split}/1.txt"), split.as_bytes());
+    }
+    let set = DataSpec::Images(images(scratch.path()));
+    let (pairs, report) = read(&set).expect("readable");
+    assert_eq!((pairs[0].prompt.as_str(), report.rows, rows_of(&set)), ("train", 1, Some(1)));
+    assert_eq!(
+        report.left_out[0].to_string(),
+        "2 files (first: val/1.png): left out: it is of the split validation"
+    );
+}
+
+/// Keys of other tools may hold anything; a key that is missing is told from one of the wrong type.
+#[test]
+fn rows_of_lists_are_dropped_for_what_is_wrong_with_them() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    write(scratch.path(), "a.png", b"image");
+    let lines = [
+        r#"{"prompt": "a cat", "caption": "both", "winner": "a.png", "loser": "a.png", "score": NaN, "p": [-Infinity]}"#,
+        r#"{"tag": "no prompt", "winner": "a.png", "loser": "a.png"}"#,
+        r#"{"prompt": "a cat", "winner": "a.png"}"#,
+        r#"{"prompt": ["a cat"], "winner": "a.png", "loser": "a.png"}"#,
+    ];
+    write(scratch.path(), "pairs.jsonl", lines.join("\r\n").as_bytes());
+    let (pairs, report) = read(&DataSpec::Folder(spec(scratch.path()))).expect("readable");
+    assert_eq!((pairs.len(), pairs[0].prompt.as_str()), (1, "a cat"));
+    let told: Vec<String> = report.named.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "pairs.jsonl row 2: no prompt: has no prompt or caption or text",
+            "pairs.jsonl row 3: missing image: has no loser or rejected",
+            "pairs.jsonl row 4: wrong type: prompt is a list, and must be text",
+        ]
+    );
 }
 
 #[test]

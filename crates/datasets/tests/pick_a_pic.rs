@@ -3,6 +3,7 @@
 
 use datasets::decode::decode;
 use datasets::error::ReadError;
+use datasets::listing::spec_of_folder;
 use datasets::pair::PreferencePair;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec, PromptFilterSpec};
@@ -86,7 +87,7 @@ fn every_row_has_the_outcome_of_the_rule() {
     }
     let damaged = report.named.iter().find(|d| d.reason == Reason::DamagedImage).expect("one");
     let text = damaged.to_string();
-    assert!(text.starts_with("data/train-0000") && text.contains("row 6"), "{text}");
+    assert!(text.starts_with("data/train-0000") && text.contains("row 7"), "{text}");
 }
 
 /// The rows 0 and 1 of the fixture differ only in their labels.
@@ -145,7 +146,59 @@ fn a_column_of_the_wrong_type_drops_only_the_rows_of_its_file() {
     assert_eq!(pairs.len(), 1);
     assert_eq!(report.dropped, BTreeMap::from([(Reason::WrongType, 3)]));
     let text = report.named[0].to_string();
-    assert!(text.contains("train-00001-of-00002.parquet row 0") && text.contains("label_0"), "{text}");
+    assert!(text.contains("train-00001-of-00002.parquet row 1"), "{text}");
+    assert!(text.contains("column label_0 holds text or bytes: the numbers 0, 0.5 and 1"), "{text}");
+}
+
+/// Codecs beside Snappy and Zstandard, with pages of both versions.
+#[test]
+fn gzip_and_lz4_are_read_and_brotli_is_named() {
+    for codec in ["gzip", "lz4"] {
+        let (pairs, report) = read(spec(&fixture(codec))).expect("readable");
+        let prompts: Vec<&str> = pairs.iter().map(|pair| pair.prompt.as_str()).collect();
+        let expected = ["prompt 80", "prompt 80", "prompt 81", "prompt 81", "prompt 82", "prompt 82"];
+        assert_eq!((prompts, report.rows), (expected.to_vec(), 6), "{codec}: {report}");
+        assert_eq!(pairs[2].models[0].as_deref(), Some("dreamlike-art/dreamlike-photoreal-2.0"));
+    }
+    let (pairs, report) = read(spec(&fixture("brotli"))).expect("readable");
+    assert!(pairs.is_empty());
+    assert_eq!(report.dropped, BTreeMap::from([(Reason::Unreadable, 6)]));
+    let account = report.explained();
+    assert!(
+        account.starts_with(
+            "0 examples of 6 rows, 6 unreadable (part-1.parquet row 1: unreadable: column caption"
+        ) && account.contains("brotli, which is not read: write the file with zstd or snappy"),
+        "{account}"
+    );
+}
+
+#[test]
+fn labels_may_be_true_and_false_or_whole_numbers() {
+    let (pairs, report) = read(spec(&fixture("labels_bool"))).expect("readable");
+    let winners: Vec<_> = pairs.iter().map(|pair| pair.models[0].as_deref().expect("a model")).collect();
+    assert!(winners[0].starts_with("stabilityai") && winners[1].starts_with("dreamlike"), "{winners:?}");
+    assert_eq!(report.dropped, BTreeMap::from([(Reason::BadLabel, 2), (Reason::NoLabel, 1)]));
+    let (pairs, _) = read(spec(&fixture("labels_int"))).expect("readable");
+    assert_eq!(pairs.len(), 2);
+}
+
+#[test]
+fn files_of_another_split_are_left_out_by_name() {
+    for (folder, read_from, left_out) in [
+        ("splits", "pickapic_train_0.parquet", "pickapic_validation_0.parquet"),
+        ("converted", "default/train/0000.parquet", "default/validation/0000.parquet"),
+    ] {
+        let (pairs, report) = read(spec(&fixture(folder))).expect("readable");
+        assert_eq!(pairs.iter().map(|pair| pair.source.file.as_str()).collect::<Vec<_>>(), [read_from]);
+        let told = report.left_out.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(told, [format!("{left_out}: left out: it is of the split validation")]);
+        assert_eq!(report.to_string(), "1 examples of 1 rows, 1 file left out");
+    }
+    let validation = PickAPicSpec { split: Some("validation".to_owned()), ..spec(&fixture("splits")) };
+    let (pairs, _) = read(validation).expect("readable");
+    assert_eq!(pairs[0].source.file, "pickapic_validation_0.parquet");
+    let found = spec_of_folder(&fixture("converted"));
+    assert_eq!(found, DataSpec::PickAPic(spec(&fixture("converted"))));
 }
 
 #[test]

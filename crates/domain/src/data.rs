@@ -77,8 +77,8 @@ impl ShapesSet {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PickAPicSpec {
-    /// The folder with the parquet files, or with a folder `data` that holds them. With `hub`, a folder of the
-    /// repository; the repository's root or its `data` when absent.
+    /// The folder with the parquet files, in itself, in a folder `data` or in subfolders such as `default/train`. With `hub`,
+    /// a folder of the repository; the repository's root when absent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
     /// A data set repository of the hub, OWNER/NAME. Its files are downloaded once, into the hub's cache.
@@ -87,8 +87,8 @@ pub struct PickAPicSpec {
     /// Branch, tag or commit of the repository; `main` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Reads only files whose names start with this split, for example `validation_unique`. When absent: `train`, or
-    /// all files if there is no such split.
+    /// Reads only files whose names or folders name this split, for example `validation_unique`. When absent: `train`, or
+    /// all files if none names a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
     /// Reads only this many files, in the order of their names; all when absent. Of a repository only these are
@@ -282,7 +282,7 @@ impl PickAPicSpec {
         p.require(
             self.split.as_deref().is_none_or(is_split),
             "data.split",
-            "use the start of the files' names, for example train or validation_unique",
+            "use a word of the files' names, for example train or validation_unique",
         );
         p.require(
             self.only_models.iter().all(|word| !word.trim().is_empty()),
@@ -349,6 +349,19 @@ impl DataSpec {
             Self::Images(spec) => Some(&spec.folder),
             Self::Prepared(spec) => Some(&spec.folder),
         }
+    }
+
+    /// The folders of this machine that the set names: fields, and paths.
+    #[must_use]
+    pub fn folders(&self) -> Vec<(&'static str, &str)> {
+        // With a repository, the folder is one of the repository.
+        let is_local = !matches!(self, Self::PickAPic(PickAPicSpec { hub: Some(_), .. }));
+        let mut folders: Vec<_> =
+            self.folder().filter(|_| is_local).map(|folder| ("data.folder", folder)).into_iter().collect();
+        if let Self::Images(ImagesSpec { losers: Some(losers), .. }) = self {
+            folders.extend(losers.folder.as_deref().map(|folder| ("data.losers.folder", folder)));
+        }
+        folders
     }
 
     /// Whether every example has a loser. True for a prepared set, which is checked when it is opened.

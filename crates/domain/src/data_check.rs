@@ -19,6 +19,9 @@ pub struct DataReport {
     pub is_partial: bool,
     /// Examples with a loser. The others can only be trained on by `denoise` and `sft`.
     pub with_loser: u64,
+    /// Whether the base draws the losers before the run. The check does not see these images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draws_losers: bool,
     /// Images by width and height.
     pub sizes: Vec<SizeCount>,
     /// Images smaller than the training size, which are enlarged. Absent without a base.

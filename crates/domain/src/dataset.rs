@@ -10,13 +10,13 @@ use std::fmt;
 pub struct Source {
     /// The file, relative to the set's folder.
     pub file: String,
-    /// The row of the file (the line of a list), counted from 0.
+    /// The row of the file (the line of a list), counted from 0. [`fmt::Display`] counts from 1, as people do.
     pub row: u64,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} row {}", self.file, self.row)
+        write!(f, "{} row {}", self.file, self.row.saturating_add(1))
     }
 }
 
@@ -111,6 +111,27 @@ impl fmt::Display for Dropped {
 /// How many drops of each reason a report lists in detail; the others are only counted.
 pub const LISTED_PER_REASON: usize = 25;
 
+/// Files that are no part of a set, for one reason: a copy of attributes by macOS, files of another split, ...
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Why they were left out, for people.
+    pub reason: String,
+    /// Number of files.
+    pub files: u64,
+    /// The first of them, relative to the set's folder.
+    pub first: String,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.files {
+            1 => write!(f, "{}: left out: {}", self.first, self.reason),
+            files => write!(f, "{files} files (first: {}): left out: {}", self.first, self.reason),
+        }
+    }
+}
+
 /// How many rows of a set were read, gave pairs and were dropped.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +144,9 @@ pub struct ReadReport {
     pub dropped: BTreeMap<Reason, u64>,
     /// Details of the first 25 drops of each reason.
     pub named: Vec<Dropped>,
+    /// Files that are not part of the set, by reason. They are not rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 impl ReadReport {
@@ -144,6 +168,31 @@ impl ReadReport {
         self.list(dropped);
     }
 
+    /// Counts a file that is not part of the set.
+    pub fn leave_out(&mut self, file: &str, reason: &str) {
+        match self.left_out.iter_mut().find(|of| of.reason == reason) {
+            Some(of) => of.files += 1,
+            None => {
+                let (reason, first) = (reason.to_owned(), file.to_owned());
+                self.left_out.push(LeftOut { reason, files: 1, first });
+            }
+        }
+    }
+
+    /// The account with the first detail of each reason: what a person needs to know about a set without pairs.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let mut seen = Vec::new();
+        let firsts = self.named.iter().filter(|dropped| {
+            let is_first = !seen.contains(&dropped.reason);
+            seen.push(dropped.reason);
+            is_first
+        });
+        let details = firsts.map(ToString::to_string).chain(self.left_out.iter().map(ToString::to_string));
+        let details = details.collect::<Vec<_>>().join("; ");
+        if details.is_empty() { self.to_string() } else { format!("{self} ({details})") }
+    }
+
     fn list(&mut self, dropped: Dropped) {
         *self.dropped.entry(dropped.reason).or_default() += dropped.rows;
         if self.named.iter().filter(|listed| listed.reason == dropped.reason).count() < LISTED_PER_REASON {
@@ -158,6 +207,10 @@ impl fmt::Display for ReadReport {
         for (reason, count) in &self.dropped {
             write!(f, ", {count} {}", reason.label())?;
         }
-        Ok(())
+        match self.left_out.iter().map(|of| of.files).sum() {
+            0 => Ok(()),
+            1 => f.write_str(", 1 file left out"),
+            files => write!(f, ", {files} files left out"),
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod lora;
 pub mod matchmaking;
 pub mod model;
 pub mod name;
+pub mod plain_words;
 pub mod preference;
 pub mod prepare;
 pub mod problem;

@@ -13,8 +13,9 @@ pub struct Model {
     pub id: ModelId,
     /// Its unique name.
     pub name: String,
-    /// Its folder in diffusers layout, with at least `unet/` or a LoRA adapter: an absolute path, or a path in the
-    /// artifact store.
+    /// Its folder in diffusers layout, with at least `unet/` or a LoRA adapter: `models:NAME` in the models folder, wherever
+    /// a program has that, or a path in the artifact store. Rows of earlier versions have an absolute path until a server
+    /// starts with the folder.
     pub folder: String,
     /// SHA-256 of the UNet's weights file or of the adapter, in hex.
     pub sha256: String,

@@ -206,8 +206,8 @@ impl TrainSpec {
         p.into_result()
     }
 
-    /// As [`Self::validate`], for a job: jobs can be submitted over HTTP, so their CLIP must lie below the worker's
-    /// current folder.
+    /// As [`Self::validate`], for a job: jobs can be submitted over HTTP, so their base and reference are models of the
+    /// database, and their CLIP and set lie below the worker's current folder.
     ///
     /// # Errors
     /// Returns every field that is invalid.
@@ -215,6 +215,13 @@ impl TrainSpec {
         let mut p = self.validate().err().unwrap_or_default();
         let inside = self.clip.as_deref().is_none_or(is_below_working_folder);
         p.require(inside, "clip", OUTSIDE_WORKING_FOLDER);
+        for (field, name) in [("base", Some(&self.base)), ("reference", self.reference.as_ref())] {
+            let remedy = "is not a model's name: a job takes a model of the database, which import and register put there";
+            p.require(name.is_none_or(|name| is_name(name) || name.trim().is_empty()), field, remedy);
+        }
+        for (field, folder) in self.data.folders() {
+            p.require(is_below_working_folder(folder), field, OUTSIDE_WORKING_FOLDER);
+        }
         p.into_result()
     }
 

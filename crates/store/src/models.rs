@@ -82,6 +82,13 @@ impl Store {
         Ok(())
     }
 
+    /// Changes where a model's folder is. No effect if the model does not exist.
+    pub async fn move_model(&self, id: ModelId, folder: &str) -> Result<(), StoreError> {
+        with_db!(self, pool =>
+            sqlx::query("UPDATE models SET folder = $2 WHERE id = $1").bind(id.0).bind(folder).execute(pool).await?);
+        Ok(())
+    }
+
     /// Deletes a model that no image, vote or other model refers to. The caller deletes its files afterwards. No
     /// effect if the model does not exist.
     ///

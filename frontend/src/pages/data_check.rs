@@ -130,12 +130,13 @@ fn count(listed: &Listed) -> String {
 /// Rows that cannot be used, with the reason of each; nothing if all can.
 fn dropped(report: &DataReport) -> Option<impl IntoView + use<>> {
     let named = report.rows.named.iter().map(|of| view! { <li>{of.to_string()}</li> }).collect_view();
+    let left_out = report.rows.left_out.iter().map(|of| view! { <li>{of.to_string()}</li> }).collect_view();
     let summary = format!("Dropped rows: {}", report.rows);
-    (!report.rows.named.is_empty()).then(|| {
+    (!report.rows.named.is_empty() || !report.rows.left_out.is_empty()).then(|| {
         view! {
             <details class="more" open>
                 <summary>{summary}</summary>
-                <ul>{named}</ul>
+                <ul>{named}{left_out}</ul>
             </details>
         }
     })

@@ -89,7 +89,7 @@ fn card(dataset: &str, pair: DatasetPair) -> impl IntoView + use<> {
 
 /// How many rows were skipped for which reason; nothing if none were.
 fn skipped_rows(report: ReadReport) -> Option<impl IntoView> {
-    if report.dropped.is_empty() {
+    if report.dropped.is_empty() && report.left_out.is_empty() {
         return None;
     }
     let counts = report
@@ -98,6 +98,7 @@ fn skipped_rows(report: ReadReport) -> Option<impl IntoView> {
         .map(|(reason, rows)| view! { <div><dt>{reason.label()}</dt><dd>{*rows}</dd></div> })
         .collect_view();
     let named = report.named.iter().map(|dropped| view! { <li>{dropped.to_string()}</li> }).collect_view();
+    let left_out = report.left_out.iter().map(|of| view! { <li>{of.to_string()}</li> }).collect_view();
     let summary = format!("{} of the {} rows read so far are usable pairs.", report.pairs, report.rows);
     Some(view! {
         <section aria-labelledby="skipped">
@@ -106,7 +107,7 @@ fn skipped_rows(report: ReadReport) -> Option<impl IntoView> {
             <dl class="facts">{counts}</dl>
             <details class="more">
                 <summary>{format!("Show rows (the first {LISTED_PER_REASON} per reason)")}</summary>
-                <ul>{named}</ul>
+                <ul>{named}{left_out}</ul>
             </details>
         </section>
     })

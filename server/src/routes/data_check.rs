@@ -39,9 +39,9 @@ pub(crate) async fn check(
 ) -> Result<Json<DataCheckResponse>, ApiError> {
     let unreadable = |error: anyhow::Error| ApiError::field("spec", format!("{error:#}"));
     let subject = Subject::parse(&request.spec).map_err(unreadable)?;
-    if let Some(folder) = subject.data.folder() {
+    for (field, folder) in subject.data.folders() {
         let inside = is_below_working_folder(folder);
-        let outside = || ApiError::field("data.folder", OUTSIDE_WORKING_FOLDER.to_owned());
+        let outside = || ApiError::field(field, OUTSIDE_WORKING_FOLDER.to_owned());
         inside.then_some(()).ok_or_else(outside)?;
     }
     let base = match subject.base.as_deref().filter(|base| is_name(base)) {

@@ -11,6 +11,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use catalogue::dataset::{Dataset, PairPage, PairQuery};
+use catalogue::images::png;
+use datasets::decode::{decode, media_type};
 use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;
@@ -99,7 +101,8 @@ pub(crate) async fn one(
         ("side" = String, Path, description = "`winner` or `loser`."),
     ),
     responses(
-        (status = 200, description = "The image file.", content((File = "image/png"), (File = "image/jpeg"))),
+        (status = 200, description = "The image file.", 
+            content((File = "image/png"), (File = "image/jpeg"), (File = "image/webp"), (File = "image/gif"), (File = "image/bmp"))),
         (status = 404, description = "There is no such dataset, pair or image.", body = ErrorBody),
         (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
 pub(crate) async fn image(
@@ -119,11 +122,16 @@ pub(crate) async fn image(
         let artifact = std::str::from_utf8(&bytes).map_err(ApiError::internal)?;
         bytes = state.artifacts.get(artifact).await?.map(Bytes::from).unwrap_or_default();
     }
-    // Other files of a dataset are not sent to a browser.
-    let kind = match &bytes[..] {
-        [0x89, b'P', b'N', b'G', ..] => "image/png",
-        [0xFF, 0xD8, 0xFF, ..] => "image/jpeg",
-        _ => return Err(ApiError::not_found("PNG or JPEG image on this side of the pair")),
+    // Other files of a dataset are not sent to a browser; images that it does not show are converted.
+    let unfit =
+        |problem: String| ApiError::not_found(format!("image on this side of the pair: it {problem}"));
+    let kind = match media_type(&bytes).map_err(unfit)? {
+        Some(kind) => kind,
+        None => {
+            let image = blocking(move || decode(&bytes)).await?.map_err(unfit)?;
+            bytes = blocking(move || png(&image)).await?.map_err(ApiError::internal)?.into();
+            "image/png"
+        }
     };
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "private, max-age=60")];
     Ok((headers, bytes).into_response())

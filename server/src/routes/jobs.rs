@@ -11,8 +11,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use catalogue::clip::{find_clip, require_clip};
 use catalogue::world::{belongs_to_bundled_world, require_world};
+use datasets::votes::{JudgedPair, judged_pairs};
 use diffusion::part_folders::PartFolders;
 use domain::api::{ErrorBody, JobAccepted, Page, path};
+use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::id::JobId;
 use domain::job::{Job, JobSpec, JobState};
@@ -144,14 +146,20 @@ pub(crate) async fn report(
     Ok((headers, bytes).into_response())
 }
 
-/// Checks what a run needs of its base: a CLIP, and prompts to evaluate it on. A base that is not a model here is a folder
-/// on the worker, which cannot be checked.
+/// Checks what a run needs of its base and of the votes: a CLIP, prompts to evaluate it on, and a pair with a winner.
 async fn check_base(state: &AppState, spec: &TrainSpec) -> Result<(), ApiError> {
     if let Some(clip) = spec.clip.as_deref().filter(|clip| is_name(clip)) {
         find_clip(state.catalogue.models.root(), clip).map_err(|problem| ApiError::field("clip", problem))?;
     }
-    if !is_name(&spec.base) {
-        return Ok(());
+    if let DataSpec::Votes(votes) = &spec.data {
+        let pairs = judged_pairs(&state.store.judged_votes(votes.question).await?, votes);
+        if pairs.iter().all(JudgedPair::is_tie) {
+            let problem = format!(
+                "none of the {} judged pairs that match has a winner: collect votes first",
+                pairs.len()
+            );
+            return Err(ApiError::field("data", problem));
+        }
     }
     let (_, base) = state.catalogue.find(&spec.base).await?;
     let fits = |field: &str, name: &str, folders: &PartFolders, outcome: diffusion::Result<()>| {
@@ -187,13 +195,12 @@ async fn check_prompts(state: &AppState, spec: &EvaluateSpec) -> Result<(), ApiE
     Ok(())
 }
 
-/// Checks that the named models exist, so that the job does not fail later. A base or reference that is not a model name
-/// is a folder on the worker, which cannot be checked here.
+/// Checks that the named models exist, so that the job does not fail later.
 async fn check_names(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
     let named: Vec<(&str, &str)> = match spec {
         JobSpec::Train(spec) => [("base", Some(&spec.base)), ("reference", spec.reference.as_ref())]
             .into_iter()
-            .filter_map(|(field, name)| name.filter(|name| is_name(name)).map(|name| (field, name.as_str())))
+            .filter_map(|(field, name)| Some((field, name?.as_str())))
             .collect(),
         JobSpec::Evaluate(spec) => {
             let field = |name: &str| if name == spec.model { "model" } else { "models" };

@@ -99,8 +99,37 @@ async fn datasets_are_listed_and_their_pairs_shown() {
     let page = app.get("/datasets/mine?prompt=red").await.expect(200).text();
     assert!(page.contains("a red &lt;b&gt;hen&lt;/b&gt;") && page.contains("missing image"), "{page}");
     let page = app.get("/datasets/mine/1").await.expect(200).text();
-    assert!(page.contains("pairs.jsonl row 2") && page.contains("/pairs/1/loser"), "{page}");
+    assert!(page.contains("pairs.jsonl row 3") && page.contains("/pairs/1/loser"), "{page}");
     app.get("/datasets/none").await.expect(404);
+}
+
+/// Browsers show WebP and GIF; TIFF is converted, and what is no image is not sent.
+#[tokio::test]
+async fn images_of_every_format_are_shown() {
+    let app = TestApp::start().await;
+    let folder = app.folder.path().join("datasets/formats");
+    fs::create_dir_all(&folder).expect("made");
+    let pixels = image::RgbImage::from_pixel(9, 7, image::Rgb([200, 30, 10]));
+    let mut lines = String::new();
+    for (ending, format) in [
+        ("webp", image::ImageFormat::WebP),
+        ("gif", image::ImageFormat::Gif),
+        ("tif", image::ImageFormat::Tiff),
+    ] {
+        pixels.save_with_format(folder.join(format!("a.{ending}")), format).expect("saved");
+        lines += &format!("{{\"prompt\": \"a\", \"winner\": \"a.{ending}\", \"loser\": \"page.html\"}}\n");
+    }
+    fs::write(folder.join("pairs.jsonl"), lines).expect("written");
+    fs::write(folder.join("page.html"), "<!doctype html><script>alert(1)</script>").expect("written");
+    for (index, kind) in ["image/webp", "image/gif", "image/png"].into_iter().enumerate() {
+        let address = format!("/api/v1/datasets/formats/pairs/{index}");
+        let image = app.get(&format!("{address}/winner")).await.expect(200);
+        assert_eq!(image.header("content-type"), kind);
+        let shown = image::load_from_memory(&image.bytes).expect("an image").to_rgb8();
+        assert_eq!(shown.dimensions(), (9, 7));
+        let refusal = app.get(&format!("{address}/loser")).await.expect(404).text();
+        assert!(refusal.contains("a web page"), "{refusal}");
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,55 @@ async fn a_job_is_queued_and_cancelled() {
     app.post("/api/v1/jobs/0199c5a8-7d3e-7f00-8000-0123456789ab/cancel", "").await.expect(404);
 }
 
+/// What a worker must refuse is refused on submission, with the field.
+#[tokio::test]
+async fn a_job_names_models_of_the_database_and_folders_of_the_worker() {
+    let app = TestApp::start().await;
+    let with = |pointer: &str, value: serde_json::Value| {
+        let mut spec = train_spec("confined");
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        spec.pointer_mut(parent).expect("a table")[key] = value;
+        spec.to_string()
+    };
+    for path in ["/etc", "../models/tiny", "models/tiny", "~/sd15", "runs\\x"] {
+        app.post("/api/v1/jobs", with("/base", path.into())).await.refuses(422, "base");
+        app.post("/api/v1/jobs", with("/reference", path.into())).await.refuses(422, "reference");
+    }
+    for path in ["/etc", "../sets", "sets/../../x", "~/sets"] {
+        for source in ["folder", "images", "likes", "webdataset", "pick_a_pic", "prepared"] {
+            let data = json!({ "source": source, "folder": path });
+            app.post("/api/v1/jobs", with("/data", data)).await.refuses(422, "data.folder");
+        }
+        let losers = json!({ "source": "images", "folder": "photos", "losers": { "folder": path } });
+        app.post("/api/v1/jobs", with("/data", losers.clone())).await.refuses(422, "data.losers.folder");
+        let captions = json!({ "kind": "evaluate", "model": "tiny", "prompts": { "source": "captions", "data": losers } });
+        app.post("/api/v1/jobs", captions.to_string()).await.refuses(422, "prompts.data.losers.folder");
+    }
+    app.post("/api/v1/jobs", with("/data", json!({ "source": "votes" }))).await.refuses(422, "data");
+    let inside = json!({ "source": "folder", "folder": "sets/mine" });
+    app.post("/api/v1/jobs", with("/data", inside)).await.expect(202);
+}
+
+/// The row of a model of the models folder holds no path: it is found wherever the folder is.
+#[tokio::test]
+async fn the_models_folder_may_be_moved() {
+    let app = TestApp::start().await;
+    let model = app.model("tiny").await;
+    assert_eq!(model.folder, "models:tiny");
+    let query = "/generate?prompt=a&seed=1&steps=1";
+    let image = app.get(query).await.expect(200).bytes;
+    let TestApp { router, store, folder, .. } = app;
+    drop(router);
+    // A row of an earlier version, written by a checkout that is gone.
+    store.move_model(model.id, "/gone/checkout/models/tiny").await.expect("moved");
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(folder.path().join("models"), &elsewhere).expect("moved");
+    let arguments = ["--models", elsewhere.to_str().expect("UTF-8")].map(str::to_owned);
+    let app = TestApp::start_in(folder, &[&arguments[0], &arguments[1]]).await;
+    assert_eq!(app.model("tiny").await, model);
+    assert!(app.get(query).await.expect(200).bytes == image, "another image");
+}
+
 #[tokio::test]
 async fn an_evaluation_is_queued() {
     let app = TestApp::start().await;

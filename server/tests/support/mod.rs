@@ -310,8 +310,11 @@ pub(crate) fn config(folder: &Path, arguments: &[&str]) -> Config {
     .map(str::to_owned)
     .into();
     let given = arguments.iter().map(|&argument| argument.to_owned());
-    if arguments.contains(&"--access-token") {
-        all.drain(1..3);
+    // A flag may be given once.
+    for flag in arguments.iter().filter(|argument| argument.starts_with("--")) {
+        if let Some(at) = all.iter().position(|of| of == flag) {
+            all.drain(at..at + 2);
+        }
     }
     all.extend(given);
     Config::parse_from(all)

@@ -82,6 +82,9 @@ fn print(out: &Path, manifest: &Manifest) {
     if let Some(cut) = &manifest.cut {
         println!("  captions: {cut}");
     }
+    for left_out in &manifest.report.left_out {
+        println!("  {left_out}");
+    }
     for (name, part) in &manifest.parts {
         println!("  {name}: {} shards, key {:.12}", part.shards.len(), part.key);
     }

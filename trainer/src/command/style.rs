@@ -45,6 +45,9 @@ impl StyleCommand {
             for dropped in &report.named {
                 println!("  {dropped}");
             }
+            for left_out in &report.left_out {
+                println!("  {left_out}");
+            }
         }
         Ok(())
     }

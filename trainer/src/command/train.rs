@@ -6,6 +6,7 @@ use super::register::register;
 use super::spec_file::read_spec;
 use crate::storage::StorageSettings;
 use anyhow::{Context, Result};
+use candle_core::Device;
 use catalogue::local_models::{LocalModels, RUNS};
 use catalogue::register::Registrar;
 use clap::Args;
@@ -58,6 +59,15 @@ impl TrainCommand {
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
         let paths = self.paths(&spec)?;
+        let outcome = self.train(&spec, &paths, &device);
+        if outcome.is_err() {
+            // Fails for a folder that holds anything, which is then kept.
+            drop(std::fs::remove_dir(&paths.run));
+        }
+        outcome
+    }
+
+    fn train(&self, spec: &TrainSpec, paths: &RunPaths, device: &Device) -> Result<()> {
         std::fs::create_dir_all(&paths.run)
             .with_context(|| format!("cannot create {}", paths.run.display()))?;
         println!(
@@ -68,21 +78,21 @@ impl TrainCommand {
             spec.effective_rate(),
             paths.run.display()
         );
-        let collective = self.membership.meet(&device)?;
+        let collective = self.membership.meet(device)?;
         if !collective.leads() {
-            return train_together(&spec, &paths, &device, &collective, &mut NoReports).map(drop);
+            return train_together(spec, paths, device, &collective, &mut NoReports).map(drop);
         }
         if self.register {
             // A wrong address or a name that is taken is reported now, not after the run.
             self.storage.with_catalogue(&self.models.models, async |catalogue| {
                 let registrar = Registrar { catalogue: &catalogue, local: &self.models };
-                registrar.check_name(&paths.run, &spec).await
+                registrar.check_name(&paths.run, spec).await
             })?;
         }
         let stop = StopSignal::listen()?;
         fetch_for(&spec.data, &paths.run, &self.hub, &mut unless_stopped(stop))?;
-        let mut terminal = Terminal::new(&spec, &paths.run, stop);
-        match train_together(&spec, &paths, &device, &collective, &mut terminal)? {
+        let mut terminal = Terminal::new(spec, &paths.run, stop);
+        match train_together(spec, paths, device, &collective, &mut terminal)? {
             Ending::Finished => terminal.finish("finished"),
             Ending::Stopped(step) => {
                 terminal.finish(&format!("stopped after step {step}; rerun the command to resume"));

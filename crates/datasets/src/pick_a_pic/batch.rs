@@ -5,16 +5,16 @@ use super::label::{Label, label};
 use crate::pair::{PreferencePair, Row};
 use bytes::Bytes;
 use domain::dataset::{Reason, Source};
-use parquet::basic::Type;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use std::panic::resume_unwind;
 
 /// A column that holds another type of values.
 #[derive(Debug, thiserror::Error)]
-#[error("column {column} has the wrong type: {expected} is expected")]
+#[error("column {column} holds {found}: {expected} are expected")]
 pub(super) struct WrongType {
     column: &'static str,
-    expected: Type,
+    found: &'static str,
+    expected: &'static str,
 }
 
 /// The open columns of a row group. Optional columns may be absent.
@@ -115,26 +115,51 @@ fn images(
 fn bytes(column: &mut Column, name: &'static str, count: usize) -> ParquetResult<Vec<Option<Bytes>>> {
     match column.read(count)? {
         Values::Bytes(values) => exactly(name, values, count),
-        _ => wrong_type(name, Type::BYTE_ARRAY),
+        other => wrong_type(name, &other, "bytes"),
     }
 }
 
+/// Numbers; true counts as 1 and false as 0.
 fn numbers(column: &mut Column, name: &'static str, count: usize) -> ParquetResult<Vec<Option<f64>>> {
     match column.read(count)? {
         Values::Numbers(values) => exactly(name, values, count),
-        _ => wrong_type(name, Type::DOUBLE),
+        Values::Flags(flags) => {
+            let numbers = flags.into_iter().map(|flag| flag.map(|flag| f64::from(u8::from(flag))));
+            exactly(name, numbers.collect(), count)
+        }
+        other => wrong_type(name, &other, "the numbers 0, 0.5 and 1, or true and false,"),
     }
 }
 
+/// True and false; 1 counts as true and 0 as false.
 fn flags(column: &mut Column, name: &'static str, count: usize) -> ParquetResult<Vec<Option<bool>>> {
-    match column.read(count)? {
-        Values::Flags(values) => exactly(name, values, count),
-        _ => wrong_type(name, Type::BOOLEAN),
+    let values = column.read(count)?;
+    let flags = match &values {
+        Values::Flags(flags) => Some(flags.clone()),
+        Values::Numbers(numbers) => {
+            let of = |number: &Option<f64>| match number {
+                None => Some(None),
+                Some(number) => {
+                    [0.0f64, 1.0].iter().position(|n| n.total_cmp(number).is_eq()).map(|at| Some(at == 1))
+                }
+            };
+            numbers.iter().map(of).collect()
+        }
+        Values::Bytes(_) => None,
+    };
+    match flags {
+        Some(flags) => exactly(name, flags, count),
+        None => wrong_type(name, &values, "true and false, or 1 and 0,"),
     }
 }
 
-fn wrong_type<T>(column: &'static str, expected: Type) -> ParquetResult<T> {
-    Err(ParquetError::External(Box::new(WrongType { column, expected })))
+fn wrong_type<T>(column: &'static str, values: &Values, expected: &'static str) -> ParquetResult<T> {
+    let found = match values {
+        Values::Bytes(_) => "text or bytes",
+        Values::Numbers(_) => "numbers",
+        Values::Flags(_) => "true and false",
+    };
+    Err(ParquetError::External(Box::new(WrongType { column, found, expected })))
 }
 
 /// Fails if a column ended before `count` values.

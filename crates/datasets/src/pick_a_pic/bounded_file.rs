@@ -1,10 +1,10 @@
-//! A parquet file whose page sizes are checked before memory is allocated for them. It also decompresses Snappy pages
-//! while reading, so that a page of images is never held twice: the parquet crate would hold the compressed bytes
-//! beside the others.
+//! A parquet file whose page sizes are checked before memory is allocated for them. It also decompresses pages of some
+//! codecs itself: Snappy and gzip while reading, so that a page of images is never held twice (the parquet crate would hold
+//! the compressed bytes beside the others), and gzip and LZ4 because the parquet crate would not bound what they expand to.
 
+use super::page_codec::PageCodec;
 use super::page_header::{LARGEST_PAGE, PageLayout, PageTooLarge};
 use super::page_memory::PageMemory;
-use super::snappy;
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
@@ -27,8 +27,9 @@ pub(super) struct BoundedFile {
     file: Arc<File>,
     length: u64,
     memory: Arc<PageMemory>,
-    /// For a file that decompresses pages: layouts of the pages whose headers were read, by the offset of the page.
-    layouts: Option<Layouts>,
+    /// For a file that decompresses pages: their codec, and layouts of the pages whose headers were read, by the offset of
+    /// the page.
+    layouts: Option<(PageCodec, Layouts)>,
 }
 
 type Layouts = Arc<Mutex<HashMap<u64, PageLayout>>>;
@@ -39,18 +40,24 @@ impl BoundedFile {
         Ok(Self { file: Arc::new(file), length, memory: Arc::default(), layouts: None })
     }
 
-    /// The same file for a column compressed by Snappy: returns its pages decompressed. Checksums of pages are of the
+    /// The same file for a column compressed by `codec`: returns its pages decompressed. Checksums of pages are of the
     /// compressed bytes; the parquet crate is built without the feature that verifies them.
-    pub(super) fn decompressing(&self) -> Self {
+    pub(super) fn decompressing(&self, codec: PageCodec) -> Self {
         Self {
             file: Arc::clone(&self.file),
             length: self.length,
             memory: Arc::clone(&self.memory),
-            layouts: Some(Layouts::default()),
+            layouts: Some((codec, Layouts::default())),
         }
     }
 
-    fn decompress(&self, start: u64, length: usize, layout: PageLayout) -> io::Result<Bytes> {
+    fn decompress(
+        &self,
+        start: u64,
+        length: usize,
+        codec: PageCodec,
+        layout: PageLayout,
+    ) -> io::Result<Bytes> {
         if layout.plain > length as u64 || layout.plain > layout.size || layout.size > LARGEST_PAGE {
             return Err(io::Error::other("a page header contradicts itself"));
         }
@@ -61,7 +68,7 @@ impl BoundedFile {
         compressed.read_exact(&mut page.bytes[..plain])?;
         // A page without values has no compressed bytes.
         if plain < size {
-            snappy::decompress(&mut compressed, &mut page.bytes[plain..])?;
+            codec.decompress(&mut compressed, &mut page.bytes[plain..])?;
         }
         Ok(Bytes::from_owner(page))
     }
@@ -78,7 +85,8 @@ impl ChunkReader for BoundedFile {
 
     /// The parquet crate calls this for page headers only.
     fn get_read(&self, start: u64) -> Result<HeaderReader> {
-        let (file, layouts) = (Arc::clone(&self.file), self.layouts.clone());
+        let layouts = self.layouts.as_ref().map(|(_, layouts)| Arc::clone(layouts));
+        let file = Arc::clone(&self.file);
         Ok(HeaderReader { file, layouts, start, bytes: None, at: 0 })
     }
 
@@ -86,12 +94,12 @@ impl ChunkReader for BoundedFile {
         if length as u64 > LARGEST_PAGE {
             return Err(ParquetError::External(Box::new(PageTooLarge(length as u64))));
         }
-        let layout = self
-            .layouts
-            .as_ref()
-            .and_then(|layouts| layouts.lock().unwrap_or_else(PoisonError::into_inner).remove(&start));
+        let layout = self.layouts.as_ref().and_then(|(codec, layouts)| {
+            let layout = layouts.lock().unwrap_or_else(PoisonError::into_inner).remove(&start);
+            Some((*codec, layout?))
+        });
         match layout {
-            Some(layout) if layout.compressed => Ok(self.decompress(start, length, layout)?),
+            Some((codec, layout)) if layout.compressed => Ok(self.decompress(start, length, codec, layout)?),
             _ => {
                 let mut page = self.memory.take(length);
                 self.file.read_exact_at(&mut page.bytes, start)?;

@@ -1,8 +1,9 @@
 //! Reads one column of a row group as optional values.
 
 use super::bounded_file::BoundedFile;
+use super::page_codec::PageCodec;
 use bytes::Bytes;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Type};
 use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType};
@@ -39,16 +40,33 @@ pub(super) fn find(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
 impl Column {
     pub(super) fn open(file: &Arc<BoundedFile>, group: &RowGroupMetaData, index: usize) -> Result<Self> {
         let mut chunk = Cow::Borrowed(group.column(index));
-        let mut file = Arc::clone(file);
-        if chunk.compression() == Compression::SNAPPY {
-            // The file decompresses the pages, so the reader must treat the column as uncompressed.
-            file = Arc::new(file.decompressing());
-            let plain = chunk.into_owned().into_builder().set_compression(Compression::UNCOMPRESSED);
-            chunk = Cow::Owned(plain.build()?);
-        }
         let description: ColumnDescPtr = chunk.column_descr_ptr();
+        let refused = |problem: String| {
+            let name = description.path().string();
+            Err(ParquetError::General(format!("column {name} {problem}")))
+        };
+        let mut file = Arc::clone(file);
+        match (PageCodec::of(chunk.compression()), chunk.compression()) {
+            (Some(codec), _) => {
+                // The file decompresses the pages, so the reader must treat the column as uncompressed.
+                file = Arc::new(file.decompressing(codec));
+                let plain = chunk.into_owned().into_builder().set_compression(Compression::UNCOMPRESSED);
+                chunk = Cow::Owned(plain.build()?);
+            }
+            (None, Compression::UNCOMPRESSED | Compression::ZSTD(_)) => {}
+            (None, other) => {
+                let name = format!("{other:?}").split('(').next().unwrap_or_default().to_lowercase();
+                return refused(format!(
+                    "is compressed with {name}, which is not read: write the file with zstd or snappy"
+                ));
+            }
+        }
         if description.max_rep_level() > 0 {
-            return Err(ParquetError::General("the column is a list".to_owned()));
+            return refused("is a list, and must hold one value per row".to_owned());
+        }
+        let kind = description.physical_type();
+        if matches!(kind, Type::INT96 | Type::FIXED_LEN_BYTE_ARRAY) {
+            return refused(format!("has the type {kind}, which no column of Pick-a-Pic has"));
         }
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
         let pages: Box<dyn PageReader> = Box::new(SerializedPageReader::new(file, &chunk, rows, None)?);

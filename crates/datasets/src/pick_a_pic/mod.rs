@@ -7,23 +7,26 @@ mod batch;
 mod bounded_file;
 mod column;
 pub(crate) mod label;
+mod page_codec;
 mod page_header;
 mod page_memory;
 mod shard;
 pub mod snappy;
-mod split;
 mod thrift;
 mod write;
 
 pub use write::{Record, Writer};
 
 use crate::error::ReadError;
-use crate::pair::Row;
+use crate::pair::{Row, Rows};
 use crate::parallel_reader::{MAX_READERS, ParallelReader, READ_AHEAD_BYTES};
+use crate::splits::{self, Chosen};
 use domain::data::PickAPicSpec;
 use shard::Shard;
 use std::path::{Path, PathBuf};
 
+/// Extension of the files.
+const EXTENSION: &str = "parquet";
 /// Memory for reading, in bytes. It decides how many files are read in parallel; one file is always read.
 const MEMORY: u64 = 400 << 20;
 
@@ -32,11 +35,16 @@ const MEMORY: u64 = 400 << 20;
 /// # Errors
 /// Fails if the folder cannot be listed or has no such files, or if the spec names a hub repository.
 pub fn files(spec: &PickAPicSpec) -> Result<Vec<PathBuf>, ReadError> {
+    Ok(chosen(spec)?.files)
+}
+
+fn chosen(spec: &PickAPicSpec) -> Result<Chosen, ReadError> {
     if let Some(hub) = &spec.hub {
         let problem = "is a hub repository, which only diff-contrast-trainer downloads: use the folder of a downloaded set";
         return Err(ReadError::format(Path::new(hub), problem));
     }
-    Ok(at_most(split::find(Path::new(&spec.folder), spec.split.as_deref())?, spec))
+    let Chosen { files, left_out } = splits::find(Path::new(&spec.folder), EXTENSION, spec.split.as_deref())?;
+    Ok(Chosen { files: at_most(files, spec), left_out })
 }
 
 /// The first `max_files` files of a spec.
@@ -54,11 +62,11 @@ pub fn files_among<'a>(
     spec: &PickAPicSpec,
 ) -> Result<Vec<String>, ReadError> {
     let names: Vec<&Path> = names.into_iter().map(Path::new).collect();
-    let found = split::among(Path::new(&spec.folder), &names, spec.split.as_deref());
+    let found = splits::among(Path::new(&spec.folder), EXTENSION, &names, spec.split.as_deref());
     let repository = spec.hub.as_deref().unwrap_or_default();
     let found =
         found.map_err(|problem| ReadError::format(&Path::new(repository).join(&spec.folder), problem))?;
-    Ok(at_most(found, spec).iter().map(|file| file.to_string_lossy().into_owned()).collect())
+    Ok(at_most(found.files, spec).iter().map(|file| file.to_string_lossy().into_owned()).collect())
 }
 
 /// Checks that a file has the columns of Pick-a-Pic.
@@ -82,8 +90,10 @@ pub(crate) fn rows(spec: &PickAPicSpec) -> Result<u64, ReadError> {
 ///
 /// # Errors
 /// Fails if there are no files, or if the first one lacks a column.
-pub(crate) fn open(spec: &PickAPicSpec) -> Result<ParallelReader, ReadError> {
-    start(spec, files(spec)?)
+pub(crate) fn open(spec: &PickAPicSpec) -> Result<Rows, ReadError> {
+    let Chosen { files, left_out } = chosen(spec)?;
+    let left_out = left_out.into_iter().map(|file| Ok(Row::LeftOut(file)));
+    Ok(Box::new(left_out.chain(start(spec, files)?)))
 }
 
 /// Opens the given files of a spec and returns their rows.

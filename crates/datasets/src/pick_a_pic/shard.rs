@@ -3,6 +3,7 @@
 use super::batch::{OpenColumns, WrongType};
 use super::bounded_file::BoundedFile;
 use super::column::{Column, find};
+use super::page_codec::PageCodec;
 use super::page_header::{LARGEST_PAGE, PageTooLarge};
 use crate::error::ReadError;
 use crate::pair::Row;
@@ -105,8 +106,10 @@ impl Shard {
                 }
                 Ok(ControlFlow::Break(())) => return Ok(()),
                 Err(GroupError::PageTooLarge(problem)) => {
-                    let problem =
-                        format!("row group {group} has {problem}: write the file with smaller row groups");
+                    let problem = format!(
+                        "row group {} has {problem}: write the file with smaller row groups",
+                        group + 1
+                    );
                     return Err(ReadError::format(&self.path, problem));
                 }
                 Err(GroupError::WrongType(problem)) => (Reason::WrongType, problem),
@@ -171,7 +174,10 @@ impl Shard {
 
 /// Whether the compressed bytes of a column's pages are never held beside the decompressed ones.
 fn is_streamed(chunk: &ColumnChunkMetaData) -> bool {
-    matches!(chunk.compression(), Compression::SNAPPY | Compression::UNCOMPRESSED)
+    match PageCodec::of(chunk.compression()) {
+        Some(codec) => codec.is_streamed(),
+        None => chunk.compression() == Compression::UNCOMPRESSED,
+    }
 }
 
 /// The number of rows of a group; 0 if the file states a negative one.

@@ -218,6 +218,12 @@ impl EvaluateSpec {
         if let Some((field, path)) = self.prompts.path() {
             p.require(inside(path), field, remedy);
         }
+        if let PromptSpec::Captions { data, .. } = &self.prompts {
+            let losers = data.folders().into_iter().filter(|(field, _)| *field != "data.folder");
+            for (field, folder) in losers {
+                p.require(inside(folder), format!("prompts.{field}"), remedy);
+            }
+        }
         for (i, reward) in self.rewards.iter().enumerate() {
             let paths = [Some(&reward.weights), reward.vocabulary.as_ref(), reward.backbone.as_ref()];
             let all_inside = paths.into_iter().flatten().all(|path| inside(path));

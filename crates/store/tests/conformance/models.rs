@@ -2,11 +2,13 @@
 
 use crate::fixture::{Fixture, on_both_databases};
 use domain::id::ModelId;
+use domain::model::Model;
 use store::{Conflict, StoreError};
 
 on_both_databases!(
     a_model_is_found_by_id_and_by_name,
     a_name_is_unique,
+    a_model_is_moved,
     a_model_is_found_by_its_weights,
     ancestors_are_listed_nearest_first,
     models_are_listed_newest_first_and_by_run,
@@ -28,6 +30,14 @@ async fn a_model_is_found_by_id_and_by_name(mut fixture: Fixture) {
     assert_eq!(store.find_model(&model.id.to_string()).await.unwrap().as_ref(), Some(&model));
     assert_eq!(store.find_model("TUNED").await.unwrap(), None);
     assert_eq!(store.find_model(&run.id.to_string()).await.unwrap(), None);
+}
+
+async fn a_model_is_moved(mut fixture: Fixture) {
+    let [moved, other] = [fixture.model("moved").await, fixture.model("other").await];
+    fixture.store.move_model(moved.id, "models:moved").await.unwrap();
+    let found = fixture.store.get_model(moved.id).await.unwrap().expect("a row");
+    assert_eq!(found, Model { folder: "models:moved".to_owned(), ..moved });
+    assert_eq!(fixture.store.get_model(other.id).await.unwrap(), Some(other));
 }
 
 async fn a_name_is_unique(mut fixture: Fixture) {

@@ -95,7 +95,7 @@ impl EncodedSet {
             captions += shard.with(TensorName::TextStates)?.rows_of(TensorName::TextStates);
             shards.push(shard);
         }
-        ensure!(count > 0, "the set has no example that can be used: {}", manifest.report);
+        ensure!(count > 0, "the set has no example that can be used: {}", manifest.report.explained());
         let loser_mean = TensorName::Mean { side: Side::Loser, mirrored: false };
         let has_losers = shards.iter().all(|shard| shard.with(loser_mean).is_ok());
         Ok(Self { shards, count, has_losers, size: manifest.size })

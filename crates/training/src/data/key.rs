@@ -17,8 +17,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Version of the layout of shards. Changes with the layout, so that older shards are encoded again.
-const FORMAT: &str = "3";
+/// Version of the layout of shards and of the rules by which rows are read and numbered. Changes with them, so that older
+/// shards are encoded again.
+const FORMAT: &str = "4";
 
 /// A part of an encoded set: the output of one encoder, in shard files of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -123,7 +123,7 @@ impl Plan {
             left_out.entry(dropped.source.file.clone()).or_default().insert(dropped.source.row);
             report.drop_pair(dropped);
         }
-        ensure!(report.pairs > 0, "the set has no example that can be used: {report}");
+        ensure!(report.pairs > 0, "the set has no example that can be used: {}", report.explained());
         let parts = self.parts.into_iter().map(|(part, made)| (part.name().to_owned(), made)).collect();
         let Frame { width, height, crop } = self.frame;
         Ok(Manifest {

@@ -69,7 +69,8 @@ pub fn make(
                 let original = choose_original(example, spec.seed, row);
                 let mut within_row = |_: usize, _: usize| progress(row);
                 let edited = editor.edit(&original, &pair.caption, pair.edit_seed, &mut within_row);
-                let edited = edited.with_context(|| format!("row {row} of the set cannot be edited"))?;
+                let edited =
+                    edited.with_context(|| format!("row {} of the set cannot be edited", row + 1))?;
                 let Some([loser, winner]) = edited else { bail!(STOPPED) };
                 let [loser_file, winner_file] = image_files(out, row);
                 write_atomically(&loser_file, &png(&loser)?)?;

@@ -77,7 +77,11 @@ impl CheckCommand {
         write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
         write_atomically(&out.join("contact-sheet.png"), &png(&sheet)?)?;
         println!("{}", out.join("contact-sheet.png").display());
-        ensure!(report.rows.pairs > 0, "the set has no example that can be used: {}", report.rows);
+        ensure!(
+            report.rows.pairs > 0,
+            "the set has no example that can be used: {}",
+            report.rows.explained()
+        );
         Ok(())
     }
 
@@ -114,7 +118,11 @@ fn print(report: &DataReport) {
     for dropped in &report.rows.named {
         println!("  {dropped}");
     }
-    println!("examples with a loser: {} of {}", report.with_loser, report.rows.pairs);
+    for left_out in &report.rows.left_out {
+        println!("  {left_out}");
+    }
+    let drawn = if report.draws_losers { " (the base draws them before the run)" } else { "" };
+    println!("examples with a loser: {} of {}{drawn}", report.with_loser, report.rows.pairs);
     let sizes = report
         .sizes
         .iter()

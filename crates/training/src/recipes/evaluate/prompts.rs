@@ -3,13 +3,15 @@
 use super::contestant::Contestant;
 use crate::data::encoded::EncodedSet;
 use crate::data::sets;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use catalogue::run_folder;
+use datasets::json_row::JsonRow;
 use datasets::rows::Pairs;
+use datasets::text::decode_text;
 use domain::data::DataSpec;
+use domain::dataset::Reason;
 use domain::evaluate::PromptSpec;
 use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
-use serde::Deserialize;
 use shapes::world::{EVALUATION_SEED, HeldOutPrompt, held_out_prompts};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -137,7 +139,8 @@ fn captions(data: &DataSpec, at_most: usize) -> Result<Vec<Task>> {
 }
 
 fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    decode_text(&bytes).map_err(|problem| Error::msg(format!("{} {problem}", file.display())))
 }
 
 /// Reads HPSv2's benchmark: one JSON list of prompts per style.
@@ -171,23 +174,31 @@ fn parti(text: &str) -> Result<Vec<Task>> {
         .collect()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    prompt: String,
-    #[serde(default)]
-    category: String,
-}
+/// Lines that an error names.
+const NAMED_LINES: usize = 5;
 
-/// Parses one JSON object per line.
+/// Parses one JSON object per line: the prompt, and optionally a category. Other keys are ignored.
 fn json_lines(text: &str) -> Result<Vec<Task>> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(i, line)| {
-            let line: Line = serde_json::from_str(line).with_context(|| format!("line {}", i + 1))?;
-            Ok(Task::new(&line.prompt, &line.category))
-        })
-        .collect()
+    let (mut tasks, mut unusable) = (Vec::new(), Vec::new());
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let read = JsonRow::parse(line.as_bytes()).and_then(|row| {
+            let prompt = row.text(&["prompt", "caption", "text"], Reason::NoPrompt)?;
+            let category = match row.get(&["category"]) {
+                Some(_) => row.text(&["category"], Reason::WrongType)?,
+                None => "",
+            };
+            Ok(Task::new(prompt, category))
+        });
+        match read {
+            Ok(task) => tasks.push(task),
+            Err((_, problem)) => unusable.push(format!("line {} {problem}", i + 1)),
+        }
+    }
+    let others = unusable.len().saturating_sub(NAMED_LINES);
+    let more = if others == 0 { String::new() } else { format!(", and {others} more") };
+    unusable.truncate(NAMED_LINES);
+    ensure!(unusable.is_empty(), "{}{more}: remove or complete these lines", unusable.join("; "));
+    Ok(tasks)
 }
 
 #[cfg(test)]
@@ -217,7 +228,28 @@ mod tests {
         let lines =
             json_lines("{\"prompt\": \"x\", \"category\": \"c\"}\n\n{\"prompt\": \"y\"}\n").expect("two");
         assert_eq!((lines[0].category.as_str(), lines[1].category.as_str()), ("c", ""));
-        assert!(format!("{:#}", json_lines("{\"text\": \"x\"}").expect_err("no prompt")).contains("line 1"));
+        let further =
+            "{\"tag\": \"single_object\", \"include\": [{\"count\": NaN}], \"prompt\": \"a bench\"}";
+        assert_eq!(json_lines(further).expect("one")[0].prompt, "a bench");
+        let missing = "{\"tag\": 1}\n{\"prompt\": \"x\"}\n\n{\"prompt\": 5}\n";
+        let problem = format!("{:#}", json_lines(missing).expect_err("no prompt"));
+        assert_eq!(
+            problem,
+            "line 1 has no prompt or caption or text; line 4 prompt is a number, and must be text: remove or complete \
+             these lines"
+        );
+
+        let file = format!("{path}/marked.jsonl");
+        std::fs::write(&file, "\u{feff}{\"prompt\": \"one\"}\r\n").expect("written");
+        assert_eq!(tasks(&PromptSpec::JsonLines { file }, &[]).expect("one")[0].prompt, "one");
+        let file = format!("{path}/marked.tsv");
+        std::fs::write(&file, "\u{feff}Prompt\tCategory\r\none\tArts\r\n").expect("written");
+        assert_eq!(tasks(&PromptSpec::Parti { file, count: None }, &[]).expect("one")[0].category, "Arts");
+        let file = format!("{path}/marked.txt");
+        std::fs::write(&file, "\u{feff}a red circle\r\na blue square\r\n").expect("written");
+        let marked = tasks(&PromptSpec::Text { file }, &[]).expect("two");
+        let prompts: Vec<&str> = marked.iter().map(|task| task.prompt.as_str()).collect();
+        assert_eq!(prompts, ["a red circle", "a blue square"]);
 
         let file = format!("{path}/prompts.txt");
         std::fs::write(&file, "one\n\n two \n").expect("written");
