@@ -8,9 +8,9 @@ use domain::api::{ErrorBody, ErrorDetail};
 use domain::problem::{Problem, Problems};
 use std::error::Error;
 use std::fmt::Display;
-use store::{ArtifactError, StoreError};
+use store::{ArtifactError, StoreError, Unavailable};
 
-/// `Retry-After` of a full queue, in seconds.
+/// `Retry-After` of a full queue and of other causes that pass, in seconds.
 const RETRY_AFTER: u32 = 2;
 
 /// An error response.
@@ -118,6 +118,12 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
     }
 
+    /// 503 for a cause that passes, with `Retry-After`. `message` says what is wrong; when to retry is added.
+    pub(crate) fn try_later(message: &str) -> Self {
+        let message = format!("{message} Retry in {RETRY_AFTER} seconds.");
+        Self { retry_after: Some(RETRY_AFTER), ..Self::unavailable(message) }
+    }
+
     /// 503.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
@@ -177,11 +183,20 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Missing(what) => Self::not_found(what),
             StoreError::Invalid(problems) => Self::invalid(problems),
+            StoreError::NoAnswer(_) | StoreError::Database(_) => match error.unavailable() {
+                Some(Unavailable::Busy) => {
+                    let message = "The database is busy: something else holds a lock, or all connections are in use.";
+                    Self { source: Some(error.into()), ..Self::try_later(message) }
+                }
+                Some(Unavailable::Down) => {
+                    Self { source: Some(error.into()), ..Self::try_later("The database does not respond.") }
+                }
+                None => Self::internal(error),
+            },
             StoreError::LeaseLost
             | StoreError::Inconsistent { .. }
             | StoreError::Address(_)
-            | StoreError::Migrate(_)
-            | StoreError::Database(_) => Self::internal(error),
+            | StoreError::Migrate(_) => Self::internal(error),
         }
     }
 }

@@ -9,7 +9,7 @@ use datasets::prompt_filter::PromptFilter;
 use domain::data::PromptFilterSpec;
 use std::path::Path;
 use std::sync::Arc;
-use store::{Artifacts, Store};
+use store::{Artifacts, Store, Waits};
 use tokio::sync::Semaphore;
 
 /// Handles and settings shared by all requests. Cheap to clone.
@@ -37,7 +37,7 @@ impl AppState {
     /// # Errors
     /// Fails if the database, a folder, the device or the safety checker cannot be opened.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let store = Store::connect(&config.database_url).await?;
+        let store = Store::open(&config.database_url, Waits::REQUESTS).await?;
         let artifacts = Artifacts::open(&config.artifacts)?;
         let models = ModelsFolder::register(&store, &config.models).await?;
         let catalogue = Catalogue { store: store.clone(), artifacts: artifacts.clone(), models };
