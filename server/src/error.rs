@@ -118,10 +118,15 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
     }
 
-    /// 503 for a cause that passes, with `Retry-After`. `message` says what is wrong; when to retry is added.
-    pub(crate) fn try_later(message: &str) -> Self {
-        let message = format!("{message} Retry in {RETRY_AFTER} seconds.");
-        Self { retry_after: Some(RETRY_AFTER), ..Self::unavailable(message) }
+    /// 503 for a cause that passes, with `Retry-After` in seconds. `message` says what is wrong; when to retry is added.
+    pub(crate) fn try_later(message: &str, seconds: u32) -> Self {
+        let message = format!("{message} Retry in {seconds} seconds.");
+        Self { retry_after: Some(seconds), ..Self::unavailable(message) }
+    }
+
+    /// 503: other requests of the same kind take all that the server spends on them.
+    pub(crate) fn occupied(message: &str) -> Self {
+        Self::try_later(message, RETRY_AFTER)
     }
 
     /// 503.
@@ -183,16 +188,16 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Missing(what) => Self::not_found(what),
             StoreError::Invalid(problems) => Self::invalid(problems),
-            StoreError::NoAnswer(_) | StoreError::Database(_) => match error.unavailable() {
-                Some(Unavailable::Busy) => {
-                    let message = "The database is busy: something else holds a lock, or all connections are in use.";
-                    Self { source: Some(error.into()), ..Self::try_later(message) }
-                }
-                Some(Unavailable::Down) => {
-                    Self { source: Some(error.into()), ..Self::try_later("The database does not respond.") }
-                }
-                None => Self::internal(error),
-            },
+            StoreError::NoAnswer(_) | StoreError::Database(_) => {
+                let message = match error.unavailable() {
+                    Some(Unavailable::Locked) => "Another program holds a lock of the database.",
+                    Some(Unavailable::Unreachable) => {
+                        "The database does not respond, or all connections to it are in use."
+                    }
+                    None => return Self::internal(error),
+                };
+                Self { source: Some(error.into()), ..Self::try_later(message, RETRY_AFTER) }
+            }
             StoreError::LeaseLost
             | StoreError::Inconsistent { .. }
             | StoreError::Address(_)

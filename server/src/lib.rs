@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod extract;
 mod generator;
+mod image_work;
 mod rater;
 mod request_span;
 mod routes;

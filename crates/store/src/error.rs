@@ -49,10 +49,10 @@ pub enum StoreError {
 /// Why the database cannot run a query now. A later attempt may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// Another process holds a lock, or no connection became free in time.
-    Busy,
-    /// It cannot be reached, is starting or is shutting down.
-    Down,
+    /// Another process holds a lock.
+    Locked,
+    /// It does not answer, or all connections to it are in use.
+    Unreachable,
 }
 
 impl StoreError {
@@ -60,7 +60,7 @@ impl StoreError {
     #[must_use]
     pub fn unavailable(&self) -> Option<Unavailable> {
         match self {
-            Self::NoAnswer(_) => Some(Unavailable::Down),
+            Self::NoAnswer(_) => Some(Unavailable::Unreachable),
             Self::Database(error) => unavailable(error),
             _ => None,
         }
@@ -69,22 +69,22 @@ impl StoreError {
 
 fn unavailable(error: &sqlx::Error) -> Option<Unavailable> {
     match error {
-        // Also what a server that is down looks like: a connection to it is retried until the time is over.
-        sqlx::Error::PoolTimedOut => Some(Unavailable::Busy),
-        sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Some(Unavailable::Down),
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::Io(_)
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Some(Unavailable::Unreachable),
         sqlx::Error::Database(error) => {
             let code = error.code()?;
             if error.try_downcast_ref::<SqliteError>().is_some() {
                 // SQLITE_BUSY and SQLITE_LOCKED; the low byte of an extended code is the code.
                 let code: i32 = code.parse().ok()?;
-                return matches!(code & 0xff, 5 | 6).then_some(Unavailable::Busy);
+                return matches!(code & 0xff, 5 | 6).then_some(Unavailable::Locked);
             }
             // Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
             match &*code {
-                "55P03" | "40P01" | "40001" | "57014" => Some(Unavailable::Busy),
-                "57P01" | "57P02" | "57P03" => Some(Unavailable::Down),
-                code if code.starts_with("53") => Some(Unavailable::Busy),
-                code if code.starts_with("08") => Some(Unavailable::Down),
+                "55P03" | "40P01" | "40001" | "57014" => Some(Unavailable::Locked),
+                "57P01" | "57P02" | "57P03" => Some(Unavailable::Unreachable),
+                code if code.starts_with("53") || code.starts_with("08") => Some(Unavailable::Unreachable),
                 _ => None,
             }
         }

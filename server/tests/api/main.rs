@@ -2,13 +2,19 @@
 
 mod bad_input;
 mod comparisons;
+mod database;
 mod datasets;
 mod generation;
 mod guard;
 mod judging;
+mod load;
 mod logging;
 mod lora;
 mod pages;
+#[path = "../documents/postgres.rs"]
+mod postgres;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;

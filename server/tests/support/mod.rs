@@ -310,8 +310,11 @@ pub(crate) fn config(folder: &Path, arguments: &[&str]) -> Config {
     .map(str::to_owned)
     .into();
     let given = arguments.iter().map(|&argument| argument.to_owned());
-    if arguments.contains(&"--access-token") {
-        all.drain(1..3);
+    // A later value does not replace an earlier one.
+    for option in ["--access-token", "--database-url"] {
+        if let Some(at) = all.iter().position(|known| known == option && arguments.contains(&option)) {
+            all.drain(at..at + 2);
+        }
     }
     all.extend(given);
     Config::parse_from(all)
