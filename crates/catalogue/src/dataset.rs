@@ -267,3 +267,57 @@ fn vote(row: usize, pair: &JudgedPair) -> Row {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ABANDONED, Dataset, PairQuery};
+    use datasets::listing::spec_of_folder;
+    use shapes::set::{Set, caption};
+    use std::cell::Cell;
+
+    /// Reads with `wanted` true for the first `pairs` questions; returns the result and the number of questions.
+    fn abandoned_after(dataset: &Dataset, query: &PairQuery, pairs: u32) -> (Result<usize, String>, u32) {
+        let asked = Cell::new(0);
+        let wanted = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= pairs
+        };
+        let found = dataset.pairs(query, &wanted).map(|(found, ..)| found.len());
+        (found, asked.get())
+    }
+
+    #[test]
+    fn reading_stops_once_nobody_waits() {
+        let all = PairQuery { at_most: 500, ..PairQuery::default() };
+        let drawn = abandoned_after(&Dataset::Shapes(Set::VanGogh), &all, 3);
+        assert_eq!(drawn, (Err(ABANDONED.to_owned()), 4));
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = shapes::set::entry(Set::Images, 0, 0).winner.to_png().expect("a PNG");
+        std::fs::write(folder.path().join("a.png"), image).expect("written");
+        let line = serde_json::json!({ "prompt": "a", "winner": "a.png", "loser": "a.png" }).to_string();
+        std::fs::write(folder.path().join("pairs.jsonl"), format!("{line}\n").repeat(20)).expect("written");
+        let files = Dataset::Files(spec_of_folder(folder.path()));
+        assert_eq!(abandoned_after(&files, &all, u32::MAX).0, Ok(20));
+        assert_eq!(abandoned_after(&files, &all, 3), (Err(ABANDONED.to_owned()), 4));
+        // Also while it passes over the pairs before the page.
+        let last = PairQuery { from: 19, ..all };
+        assert_eq!(abandoned_after(&files, &last, 3), (Err(ABANDONED.to_owned()), 4));
+    }
+
+    #[test]
+    fn a_page_of_the_bundled_world_has_the_pairs_whose_captions_match() {
+        let set = Dataset::Shapes(Set::Quality);
+        let query = PairQuery { from: 5, at_most: 3, prompt: Some("RED".to_owned()), model: None };
+        let (found, next, report) = set.pairs(&query, &|| true).expect("a page");
+        let expected: Vec<u64> =
+            (5..1000).filter(|&index| caption(Set::Quality, 0, index).contains("red")).collect();
+        assert_eq!(found.iter().map(|(index, _)| *index).collect::<Vec<_>>(), expected[..3]);
+        assert_eq!(next, Some(expected[2] + 1));
+        assert_eq!(report.rows, expected[2] - 4);
+        let entry = shapes::set::entry(Set::Quality, 0, expected[0]);
+        assert_eq!((&found[0].1.prompt, &found[0].1.winner[..]), (&entry.caption, &entry.winner.to_png().expect("a PNG")[..]));
+        let far = PairQuery { from: 2000, at_most: 3, ..PairQuery::default() };
+        assert_eq!(set.pairs(&far, &|| true).map(|(found, next, _)| (found.len(), next)), Ok((0, None)));
+    }
+}

@@ -12,6 +12,7 @@ mod logging;
 mod lora;
 mod pages;
 #[path = "../documents/postgres.rs"]
+#[expect(dead_code, reason = "shared with the test of the documents, which uses another part of it")]
 mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
