@@ -65,6 +65,23 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", message)
     }
 
+    /// A request whose head cannot be parsed. The status is hyper's.
+    pub(crate) fn unparsable(status: StatusCode) -> Self {
+        let message = match status {
+            StatusCode::URI_TOO_LONG => "The address is too long. Send a prompt in the body of a POST.",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "The headers are too large. Send at most 100 headers, and at most 64 KiB."
+            }
+            _ => "The request line or a header cannot be parsed. Percent-encode the address as UTF-8.",
+        };
+        Self::new(status, "invalid", message)
+    }
+
+    /// The body of the response.
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error: self.detail.clone() }
+    }
+
     /// The message that the client gets.
     pub(crate) fn message(&self) -> &str {
         &self.detail.message
@@ -116,6 +133,12 @@ impl ApiError {
     pub(crate) fn cross_site() -> Self {
         let message = "Requests from pages of other sites are not allowed. Open this site directly.";
         Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
+    }
+
+    /// 503: the server stops before the request is answered.
+    pub(crate) fn stopping() -> Self {
+        let error = Self::unavailable("The server is stopping. Retry once it has restarted.");
+        Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
     /// 503.

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::generator::Generator;
+use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
 use catalogue::models::Catalogue;
 use catalogue::models_folder::ModelsFolder;
@@ -18,6 +19,7 @@ pub struct AppState {
     pub(crate) store: Store,
     pub(crate) artifacts: Artifacts,
     pub(crate) generator: Generator,
+    pub(crate) stopping: Stopping,
     pub(crate) catalogue: Catalogue,
     pub(crate) datasets: Arc<DatasetCatalogue>,
     /// One permit: checks of data sets decode images on all cores.
@@ -51,6 +53,7 @@ impl AppState {
                 config.batch_size.map(|size| size as usize),
                 config.checker(),
             )?,
+            stopping: Stopping::new(),
             catalogue,
             data_checks: Arc::new(Semaphore::new(1)),
             prompt_filter: Arc::new(PromptFilter::new(&PromptFilterSpec {
@@ -64,6 +67,12 @@ impl AppState {
             site: config.site.as_path().into(),
             static_files: config.static_files.as_path().into(),
         })
+    }
+
+    /// Stops the generator, and answers every request that is still unanswered with a 503.
+    pub fn abandon_requests(&self) {
+        self.generator.stop();
+        self.stopping.begin();
     }
 
     /// Stops the generator, which rejects its queue, and closes the database.
