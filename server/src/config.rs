@@ -40,6 +40,10 @@ pub struct Config {
     /// Generation requests that may be queued or running; further ones get status 429.
     #[arg(long, env = "QUEUE_SIZE", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub queue_size: u32,
+    /// Connections that may be open. When all are taken, the one that has kept the server waiting longest is closed. By
+    /// default as many as the limit of open files (`ulimit -n`) allows, at most 16384.
+    #[arg(long, env = "MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
     /// Models kept in memory. The least recently used one is unloaded first.
     #[arg(long, env = "LOADED_MODELS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub loaded_models: u32,

@@ -65,6 +65,23 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", message)
     }
 
+    /// A request whose head cannot be parsed. The status is hyper's.
+    pub(crate) fn unparsable(status: StatusCode) -> Self {
+        let message = match status {
+            StatusCode::URI_TOO_LONG => "The address is too long. Send a prompt in the body of a POST.",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "The headers are too large. Send at most 100 headers, and at most 64 KiB."
+            }
+            _ => "The request line or a header cannot be parsed. Percent-encode the address as UTF-8.",
+        };
+        Self::new(status, "invalid", message)
+    }
+
+    /// The body of the response.
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error: self.detail.clone() }
+    }
+
     /// The message that the client gets.
     pub(crate) fn message(&self) -> &str {
         &self.detail.message
@@ -127,6 +144,12 @@ impl ApiError {
     /// 503: other requests of the same kind take all that the server spends on them.
     pub(crate) fn occupied(message: &str) -> Self {
         Self::try_later(message, RETRY_AFTER)
+    }
+
+    /// 503: the server stops before the request is answered.
+    pub(crate) fn stopping() -> Self {
+        let error = Self::unavailable("The server is stopping. Retry once it has restarted.");
+        Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
     /// 503.

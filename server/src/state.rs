@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::generator::Generator;
 use crate::image_work::ImageWork;
+use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
 use catalogue::models::Catalogue;
 use catalogue::models_folder::ModelsFolder;
@@ -24,6 +25,7 @@ pub struct AppState {
     pub(crate) store: Store,
     pub(crate) artifacts: Artifacts,
     pub(crate) generator: Generator,
+    pub(crate) stopping: Stopping,
     pub(crate) catalogue: Catalogue,
     pub(crate) datasets: Arc<DatasetCatalogue>,
     /// One at a time: checks of data sets decode images on all cores.
@@ -69,6 +71,7 @@ impl AppState {
             store,
             artifacts,
             generator,
+            stopping: Stopping::new(),
             catalogue,
             data_checks: ImageWork::new(1, "Another check is running."),
             browsing: ImageWork::new(2, "Other requests are reading or drawing images of data sets."),
@@ -87,6 +90,12 @@ impl AppState {
             site: config.site.as_path().into(),
             static_files: config.static_files.as_path().into(),
         })
+    }
+
+    /// Stops the generator, and answers every request that is still unanswered with a 503.
+    pub fn abandon_requests(&self) {
+        self.generator.stop();
+        self.stopping.begin();
     }
 
     /// Stops the generator, which rejects its queue, and closes the database.

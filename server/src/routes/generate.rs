@@ -293,9 +293,7 @@ fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
 fn api_error(error: GenerationError) -> ApiError {
     match error {
         GenerationError::QueueFull => ApiError::queue_full(),
-        GenerationError::Stopping => {
-            ApiError::unavailable("The server is stopping. Retry once it has restarted.")
-        }
+        GenerationError::Stopping => ApiError::stopping(),
         GenerationError::Ended => ApiError::unavailable("The generator has ended. Restart the server."),
         GenerationError::Model(problem) => ApiError::unavailable(problem),
         GenerationError::Setting { field, problem } => ApiError::field(field, problem),

@@ -208,7 +208,7 @@ async fn check_clients(app: &TestApp, people: &People, killed: &[(Instant, Insta
         assert_eq!(row, (vote.matchup.clone(), vote.choice), "{}", vote.id);
     }
     let more = counted.len() - seen.votes.len();
-    assert!(more <= seen.unclear_votes, "{more} votes were not confirmed, {} are unclear", seen.unclear_votes);
+    assert!(more <= seen.unclear_votes, "{more} votes were counted and not confirmed, {} are unclear", seen.unclear_votes);
     for (id, bytes) in &seen.images {
         let file = client::send(people.site.address, &format!("/api/v1/images/{id}/file"), "", None);
         let client::Outcome::Answered(file) = file else { panic!("no image {id}") };

@@ -25,6 +25,15 @@ pub(crate) struct Cut {
     pub(crate) ended: Instant,
 }
 
+/// Why a request has no answer that its sender wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum NoReply {
+    /// Nothing listened.
+    NotSent,
+    /// It may have had its effect.
+    Unclear,
+}
+
 /// What clients have seen.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -32,7 +41,7 @@ pub(crate) struct Seen {
     /// Images that were returned, with their ids.
     pub(crate) images: Vec<(String, Vec<u8>)>,
     pub(crate) cuts: Vec<Cut>,
-    /// Votes whose response was lost: they may be counted or not.
+    /// Votes without a confirmation: they may be counted or not.
     pub(crate) unclear_votes: usize,
     /// Answers by status.
     pub(crate) statuses: std::collections::BTreeMap<u16, usize>,
@@ -53,9 +62,15 @@ impl People {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// The answer to a request, if there is one. A status that is neither among `fine` nor a refusal for want of capacity
-    /// is recorded as wrong.
-    pub(crate) fn ask(&self, path: &str, cookie: &str, body: Option<&str>, fine: &[u16]) -> Option<Reply> {
+    /// The answer to a request. A status that is neither among `fine` nor a refusal for want of capacity is recorded as
+    /// wrong.
+    pub(crate) fn ask(
+        &self,
+        path: &str,
+        cookie: &str,
+        body: Option<&str>,
+        fine: &[u16],
+    ) -> Result<Reply, NoReply> {
         let began = Instant::now();
         let outcome = send(self.site.address, path, cookie, body);
         let mut seen = self.seen.lock().expect("a lock");
@@ -63,7 +78,7 @@ impl People {
             Outcome::Answered(reply) => {
                 *seen.statuses.entry(reply.status).or_default() += 1;
                 if fine.contains(&reply.status) {
-                    return Some(reply);
+                    return Ok(reply);
                 }
                 if ![429, 503].contains(&reply.status) {
                     let body = String::from_utf8_lossy(&reply.body);
@@ -76,19 +91,20 @@ impl People {
             Outcome::Refused => {
                 drop(seen);
                 std::thread::sleep(Duration::from_millis(5));
+                return Err(NoReply::NotSent);
             }
         }
-        None
+        Err(NoReply::Unclear)
     }
 
     /// Votes until the end, as one rater after the other.
     pub(crate) fn vote(&self, seed: u64) {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let mut cookie = String::new();
-        // A matchup whose vote got no answer: the vote may have been counted, and is sent again.
+        // A matchup whose vote was not confirmed. It may have been counted; if not, the matchup is the next one again.
         let mut unclear = None;
         while self.goes_on() {
-            let Some(next) = self.ask("/api/v1/matchups/next", &cookie, None, &[200]) else { continue };
+            let Ok(next) = self.ask("/api/v1/matchups/next", &cookie, None, &[200]) else { continue };
             if let Some(set) = next.header("set-cookie").and_then(|set| set.split(';').next()) {
                 set.clone_into(&mut cookie);
             }
@@ -102,14 +118,14 @@ impl People {
             let body = json!({ "choice": choice }).to_string();
             let lost = unclear.take().is_some_and(|lost: String| lost == matchup);
             let fine: &[u16] = if lost { &[201, 409] } else { &[201] };
-            let before = self.seen.lock().expect("a lock").cuts.len();
-            let Some(reply) = self.ask(&path, &cookie, Some(&body), fine) else {
-                let mut seen = self.seen.lock().expect("a lock");
-                if seen.cuts.len() > before && seen.cuts.iter().any(|cut| cut.path == path) {
-                    seen.unclear_votes += 1;
+            let reply = match self.ask(&path, &cookie, Some(&body), fine) {
+                Ok(reply) => reply,
+                Err(NoReply::NotSent) => continue,
+                Err(NoReply::Unclear) => {
+                    self.seen.lock().expect("a lock").unclear_votes += 1;
                     unclear = Some(matchup);
+                    continue;
                 }
-                continue;
             };
             if reply.status == 201 {
                 let id = reply.json()["vote_id"].as_str().expect("an id").to_owned();
@@ -125,7 +141,7 @@ impl People {
             let (steps, side) = (rng.random_range(1..80), 8 << rng.random_range(0..4));
             let seed: u32 = rng.random();
             let path = format!("/generate?prompt=a+cat&steps={steps}&width={side}&height={side}&seed={seed}");
-            if let Some(reply) = self.ask(&path, "", None, &[200]) {
+            if let Ok(reply) = self.ask(&path, "", None, &[200]) {
                 let id = reply.header("x-image-id").expect("an id").to_owned();
                 self.seen.lock().expect("a lock").images.push((id, reply.body));
             }
