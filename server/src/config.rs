@@ -40,6 +40,10 @@ pub struct Config {
     /// Generation requests that may be queued or running; further ones get status 429.
     #[arg(long, env = "QUEUE_SIZE", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub queue_size: u32,
+    /// Connections that may be open. When all are taken, the one that has kept the server waiting longest is closed. By
+    /// default as many as the limit of open files (`ulimit -n`) allows, at most 16384.
+    #[arg(long, env = "MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
     /// Models kept in memory. The least recently used one is unloaded first.
     #[arg(long, env = "LOADED_MODELS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub loaded_models: u32,
@@ -53,6 +57,16 @@ pub struct Config {
     /// Largest width and height of an image, in pixels.
     #[arg(long, env = "LARGEST_SIDE", default_value_t = 1024)]
     pub largest_side: u32,
+    /// Largest request: images x width x height x steps, in millions (megapixel-steps); 32 on a CPU and 512 on a GPU when
+    /// absent.
+    #[arg(long, env = "LARGEST_REQUEST", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub largest_request: Option<u32>,
+    /// Seconds after which a generation request is given up, the time in the queue included. It gets status 503.
+    #[arg(long, env = "GENERATION_TIMEOUT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub generation_timeout: u32,
+    /// Seconds without a finished denoising step or loaded model after which /readyz reports a generator with work as stuck.
+    #[arg(long, env = "GENERATOR_STALL", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub generator_stall: u32,
     /// Reject prompts that contain a word of the built-in list (sexual content and gore).
     #[arg(long, env = "PROMPT_FILTER")]
     pub prompt_filter: bool,

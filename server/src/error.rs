@@ -8,9 +8,9 @@ use domain::api::{ErrorBody, ErrorDetail};
 use domain::problem::{Problem, Problems};
 use std::error::Error;
 use std::fmt::Display;
-use store::{ArtifactError, StoreError};
+use store::{ArtifactError, StoreError, Unavailable};
 
-/// `Retry-After` of a full queue, in seconds.
+/// `Retry-After` of a full queue and of other causes that pass, in seconds.
 const RETRY_AFTER: u32 = 2;
 
 /// An error response.
@@ -65,6 +65,23 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", message)
     }
 
+    /// A request whose head cannot be parsed. The status is hyper's.
+    pub(crate) fn unparsable(status: StatusCode) -> Self {
+        let message = match status {
+            StatusCode::URI_TOO_LONG => "The address is too long. Send a prompt in the body of a POST.",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "The headers are too large. Send at most 100 headers, and at most 64 KiB."
+            }
+            _ => "The request line or a header cannot be parsed. Percent-encode the address as UTF-8.",
+        };
+        Self::new(status, "invalid", message)
+    }
+
+    /// The body of the response.
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error: self.detail.clone() }
+    }
+
     /// The message that the client gets.
     pub(crate) fn message(&self) -> &str {
         &self.detail.message
@@ -116,6 +133,23 @@ impl ApiError {
     pub(crate) fn cross_site() -> Self {
         let message = "Requests from pages of other sites are not allowed. Open this site directly.";
         Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
+    }
+
+    /// 503 for a cause that passes, with `Retry-After` in seconds. `message` says what is wrong; when to retry is added.
+    pub(crate) fn try_later(message: &str, seconds: u32) -> Self {
+        let message = format!("{message} Retry in {seconds} seconds.");
+        Self { retry_after: Some(seconds), ..Self::unavailable(message) }
+    }
+
+    /// 503: other requests of the same kind take all that the server spends on them.
+    pub(crate) fn occupied(message: &str) -> Self {
+        Self::try_later(message, RETRY_AFTER)
+    }
+
+    /// 503: the server stops before the request is answered.
+    pub(crate) fn stopping() -> Self {
+        let error = Self::unavailable("The server is stopping. Retry once it has restarted.");
+        Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
     /// 503.
@@ -182,11 +216,20 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Missing(what) => Self::not_found(what),
             StoreError::Invalid(problems) => Self::invalid(problems),
+            StoreError::NoAnswer(_) | StoreError::Database(_) => {
+                let message = match error.unavailable() {
+                    Some(Unavailable::Locked) => "Another program holds a lock of the database.",
+                    Some(Unavailable::Unreachable) => {
+                        "The database does not respond, or all connections to it are in use."
+                    }
+                    None => return Self::internal(error),
+                };
+                Self { source: Some(error.into()), ..Self::try_later(message, RETRY_AFTER) }
+            }
             StoreError::LeaseLost
             | StoreError::Inconsistent { .. }
             | StoreError::Address(_)
-            | StoreError::Migrate(_)
-            | StoreError::Database(_) => Self::internal(error),
+            | StoreError::Migrate(_) => Self::internal(error),
         }
     }
 }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use domain::evaluate::EvaluateSpec;
 use domain::job::JobSpec;
+use domain::problem::Problems;
 use domain::train::TrainSpec;
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let value = deserialize(&mut json).map_err(Unreadable::into_error)?;
         json.end()
             .map_err(|e| ApiError::malformed(format!("The body has text after its JSON value: {e}"), None))?;
+        let texts: Value = serde_json::from_slice(&bytes)
+            .map_err(|e| ApiError::malformed(format!("The body cannot be read: {e}"), None))?;
+        let mut problems = Problems::default();
+        refuse_control_characters("", &texts, &mut problems);
+        problems.into_result()?;
         Ok(Self(value))
     }
 }
@@ -60,6 +66,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let query = parts.uri.query().unwrap_or_default();
         let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|e| ApiError::malformed(format!("The query cannot be parsed: {e}"), None))?;
+        refuse_control_characters_in(&pairs)?;
         pairs.retain(|(field, value)| !value.is_empty() || field == "prompt");
         let query = serde_urlencoded::to_string(&pairs).map_err(ApiError::internal)?;
         let query = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
@@ -95,6 +102,55 @@ pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(BODY_LIMIT),
         _ => ApiError::malformed("The request body ended early. Send all of it.", None),
     })
+}
+
+/// The fields of a form.
+pub(crate) fn form(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
+    let fields: Vec<_> = form_urlencoded::parse(body).into_owned().collect();
+    refuse_control_characters_in(&fields)?;
+    Ok(fields)
+}
+
+/// Adds a problem for every text of a JSON value that contains a control character other than a tab or a line break. No
+/// field means anything by one, Postgres cannot store NUL, and the others change what a terminal shows of a log.
+fn refuse_control_characters(path: &str, value: &Value, problems: &mut Problems) {
+    match value {
+        Value::String(text) => check_text(path, text, problems),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                refuse_control_characters(&format!("{path}[{i}]"), item, problems);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                refuse_control_characters(&path, value, problems);
+            }
+            for name in fields.keys() {
+                check_text(if path.is_empty() { "names of fields" } else { path }, name, problems);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The same for the fields of a query or form.
+fn refuse_control_characters_in(fields: &[(String, String)]) -> Result<(), ApiError> {
+    let mut problems = Problems::default();
+    for (name, value) in fields {
+        check_text(name, value, &mut problems);
+        check_text("names of fields", name, &mut problems);
+    }
+    Ok(problems.into_result()?)
+}
+
+fn check_text(field: &str, text: &str, problems: &mut Problems) {
+    let refused = |c: &char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r');
+    if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| refused(c)) {
+        let problem = format!("character {} is the control character U+{:04X}: remove it", at + 1, u32::from(c));
+        problems.add(field, problem);
+    }
 }
 
 /// Input that cannot be deserialized, and where.

@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 
@@ -72,6 +72,8 @@ pub(crate) enum GenerationError {
     QueueFull,
     #[error("the server is stopping")]
     Stopping,
+    #[error("the thread that generates has ended")]
+    Ended,
     /// The model's files are missing, damaged or of another kind.
     #[error("{0}")]
     Model(String),
@@ -123,12 +125,34 @@ impl QueuedRequest {
     }
 }
 
+/// When the thread last finished a part of its work: loading a model, a denoising step, a batch. None while it has no
+/// work.
+#[derive(Clone, Debug, Default)]
+struct Pulse(Arc<Mutex<Option<Instant>>>);
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn rest(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Time since the last beat, unless the thread has no work.
+    fn silence(&self) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|beat| beat.elapsed())
+    }
+}
+
 /// A handle on the thread, which ends when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Generator {
     permits: Arc<Semaphore>,
     queue: mpsc::Sender<QueuedRequest>,
     stopping: Arc<AtomicBool>,
+    pulse: Pulse,
+    is_cpu: bool,
 }
 
 impl Generator {
@@ -150,7 +174,9 @@ impl Generator {
         let checker = checker
             .map(|folder| SafetyChecker::open(folder, &device).context("SAFETY_CHECKER"))
             .transpose()?;
-        let default_size = if device.is_cpu() { CPU_BATCH_SIZE } else { GPU_BATCH_SIZE };
+        let is_cpu = device.is_cpu();
+        let default_size = if is_cpu { CPU_BATCH_SIZE } else { GPU_BATCH_SIZE };
+        let pulse = Pulse::default();
         let mut thread = GeneratorThread {
             incoming,
             waiting: VecDeque::new(),
@@ -158,9 +184,30 @@ impl Generator {
             batch_size: batch_size.unwrap_or(default_size),
             checker,
             stopping: Arc::clone(&stopping),
+            pulse: pulse.clone(),
         };
         std::thread::Builder::new().name("generator".into()).spawn(move || thread.run())?;
-        Ok(Self { permits: Arc::new(Semaphore::new(queue_size)), queue, stopping })
+        Ok(Self { permits: Arc::new(Semaphore::new(queue_size)), queue, stopping, pulse, is_cpu })
+    }
+
+    /// Whether images are generated on a CPU.
+    pub(crate) fn is_cpu(&self) -> bool {
+        self.is_cpu
+    }
+
+    /// Why requests get no images now; none if the thread waits for requests or works on one. A thread that has finished
+    /// no part of its work for `longest` counts as stuck.
+    pub(crate) fn problem(&self, longest: Duration) -> Option<String> {
+        if self.queue.is_closed() {
+            return Some("The generator has ended. Restart the server.".to_owned());
+        }
+        let silence = self.pulse.silence().filter(|silence| *silence > longest)?;
+        Some(format!(
+            "The generator has not finished a step for {} seconds (GENERATOR_STALL is {}). Restart the server if that does \
+             not change.",
+            silence.as_secs(),
+            longest.as_secs()
+        ))
     }
 
     /// Generates the images of a request. Dropping the future cancels it.
@@ -172,8 +219,13 @@ impl Generator {
         let (reply, generated) = oneshot::channel();
         let queued = QueuedRequest { request, reply, span: Span::current(), _permit: permit };
         // The channel has as many slots as there are permits, so it is not full.
-        self.queue.try_send(queued).map_err(|_| GenerationError::Stopping)?;
-        generated.await.unwrap_or(Err(GenerationError::Stopping))
+        self.queue.try_send(queued).map_err(|_| self.gone())?;
+        generated.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Why the thread takes no request.
+    fn gone(&self) -> GenerationError {
+        if self.stopping.load(Ordering::Relaxed) { GenerationError::Stopping } else { GenerationError::Ended }
     }
 
     /// Stops the running batch before its next step and rejects the queue.
@@ -191,12 +243,14 @@ struct GeneratorThread {
     batch_size: usize,
     checker: Option<SafetyChecker>,
     stopping: Arc<AtomicBool>,
+    pulse: Pulse,
 }
 
 impl GeneratorThread {
     fn run(&mut self) {
         while let Some(batch) = self.next_batch() {
             let began = Instant::now();
+            self.pulse.beat();
             let outcome = if self.stopping.load(Ordering::Relaxed) {
                 Err(GenerationError::Stopping)
             } else {
@@ -205,6 +259,7 @@ impl GeneratorThread {
                 catch_unwind(generate).unwrap_or_else(|_| Err(GenerationError::Failed("panicked".into())))
             };
             reply(batch, outcome, began.elapsed().as_secs_f64());
+            self.pulse.rest();
         }
     }
 
@@ -243,13 +298,18 @@ impl GeneratorThread {
         let prompts: Vec<Prompt> = batch.iter().flat_map(|queued| queued.request.prompts.clone()).collect();
         let model = self.models.load(model)?;
         model.apply_adapters(adapters)?;
-        let stopping = &self.stopping;
+        let (stopping, pulse) = (&self.stopping, &self.pulse);
+        let wanted = || !stopping.load(Ordering::Relaxed) && batch.iter().any(QueuedRequest::has_client);
         let mut on_step = |_, _| {
-            let wanted = !stopping.load(Ordering::Relaxed) && batch.iter().any(QueuedRequest::has_client);
-            if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            pulse.beat();
+            if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let mut files = Vec::with_capacity(prompts.len());
         for prompts in prompts.chunks(self.batch_size) {
+            pulse.beat();
+            if !wanted() {
+                return Err(GenerationError::Stopping);
+            }
             let images = model
                 .pipeline
                 .generate(prompts, settings, &mut on_step)
@@ -375,5 +435,106 @@ fn reply(batch: Vec<QueuedRequest>, outcome: Result<Vec<Option<Vec<u8>>>, Genera
         };
         // The client may have disconnected in the meantime.
         drop(reply.send(generated));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GenerationError, GenerationRequest, Generator};
+    use catalogue::models::ModelFiles;
+    use diffusion::device::DeviceName;
+    use diffusion::pipeline::{Prompt, Settings};
+    use diffusion::sampler::SamplerKind;
+    use domain::id::ModelId;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+    use uuid::Uuid;
+
+    const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures/model");
+    const LONGEST: Duration = Duration::from_millis(500);
+
+    fn request(folder: PathBuf) -> GenerationRequest {
+        let prompt = Prompt { prompt: "a cat".to_owned(), negative_prompt: None, seed: 1 };
+        GenerationRequest {
+            model: ModelFiles { id: ModelId(Uuid::nil()), name: "tiny".to_owned(), folder, bases: Vec::new() },
+            adapters: Vec::new(),
+            prompts: vec![prompt],
+            settings: Settings {
+                width: 8,
+                height: 8,
+                steps: 2,
+                guidance_scale: 1.0,
+                sampler: SamplerKind::Ddim,
+            },
+        }
+    }
+
+    /// Copies a folder recursively.
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("the fixture").flatten() {
+            let target = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &target);
+            } else {
+                std::fs::copy(entry.path(), target).expect("a copy");
+            }
+        }
+    }
+
+    async fn wait_until(what: &str, ready: impl Fn() -> bool) -> Duration {
+        let began = Instant::now();
+        while !ready() {
+            assert!(began.elapsed() < Duration::from_secs(60), "timed out waiting until {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        began.elapsed()
+    }
+
+    /// The thread blocks in the read of a named pipe that nobody writes to, as on a network file system that has gone.
+    #[tokio::test]
+    async fn a_stuck_thread_is_noticed_and_recovers() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let stuck = scratch.path().join("stuck");
+        copy(Path::new(MODEL), &stuck);
+        let pipe = stuck.join("vae/config.json");
+        let text = std::fs::read(&pipe).expect("a config");
+        std::fs::remove_file(&pipe).expect("removed");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+
+        let generator = Generator::start(DeviceName::Cpu, 4, 1, None, None).expect("a generator");
+        let whole = || generator.generate(request(MODEL.into()));
+        assert_eq!(whole().await.expect("an image").images.len(), 1);
+        tokio::time::sleep(2 * LONGEST).await;
+        assert_eq!(generator.problem(LONGEST), None, "idle");
+
+        let waiting = {
+            let (generator, request) = (generator.clone(), request(stuck));
+            tokio::spawn(async move { generator.generate(request).await })
+        };
+        let noticed = wait_until("it is noticed", || generator.problem(LONGEST).is_some()).await;
+        assert!(noticed >= LONGEST && noticed < 10 * LONGEST, "{noticed:?}");
+        let problem = generator.problem(LONGEST).expect("a problem");
+        assert!(problem.contains("GENERATOR_STALL"), "{problem}");
+        tokio::task::spawn_blocking(move || std::fs::write(pipe, text)).await.expect("ends").expect("written");
+        assert_eq!(waiting.await.expect("ends").expect("an image").images.len(), 1);
+        wait_until("it recovers", || generator.problem(LONGEST).is_none()).await;
+        assert_eq!(whole().await.expect("an image").images.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_has_ended_is_noticed() {
+        let mut generator = Generator::start(DeviceName::Cpu, 4, 1, None, None).expect("a generator");
+        // The thread ends with its last handle; this one then has the closed end of another channel.
+        let (closed, receiver) = tokio::sync::mpsc::channel(4);
+        drop(receiver);
+        generator.queue = closed;
+        assert!(generator.problem(LONGEST).is_some_and(|problem| problem.contains("Restart")));
+        let refused = generator.generate(request(MODEL.into())).await;
+        assert!(matches!(refused, Err(GenerationError::Ended)), "{refused:?}");
+        generator.stop();
+        let refused = generator.generate(request(MODEL.into())).await;
+        assert!(matches!(refused, Err(GenerationError::Stopping)), "{refused:?}");
     }
 }

@@ -2,16 +2,20 @@
 
 mod auth;
 mod config;
+mod connections;
 mod error;
 mod extract;
 mod generator;
+mod image_work;
 mod rater;
 mod request_span;
 mod routes;
 mod site;
 mod state;
+mod stopping;
 
 pub use config::Config;
+pub use connections::{Connections, default_connections};
 pub use error::ApiError;
 pub use state::AppState;
 
@@ -35,6 +39,7 @@ pub fn app(state: AppState) -> Router {
     site::site(&state, api.clone())
         .merge(api)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(state.clone(), stopping::answer))
         .layer(middleware::from_fn(auth::refuse_cross_site))
         .layer(middleware::from_fn_with_state(state, auth::require_token))
         .layer(CatchPanicLayer::custom(panicked))

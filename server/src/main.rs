@@ -2,20 +2,26 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use server::{AppState, Config, app};
+use server::{AppState, Config, Connections, app, default_connections};
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
-/// How long running requests may take to finish once the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long running requests may take to finish once the server stops. Together with `LAST_ANSWERS` and `CLOSING` it is
+/// less than the ten seconds after which container runtimes kill.
+const GRACE: Duration = Duration::from_secs(6);
+/// Time to send a 503 to the requests that did not finish.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Time to close the database.
+const CLOSING: Duration = Duration::from_secs(1);
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,tower_http=info"));
     tracing_subscriber::fmt()
@@ -23,7 +29,7 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match serve().await {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Printed here, because an error returned from main is printed in its debug form.
@@ -33,42 +39,50 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve() -> Result<()> {
+fn run() -> Result<()> {
     let config = Config::parse();
     config.validate()?;
-    let state = AppState::open(&config).await?;
+    let runtime = Runtime::new().context("starting the runtime")?;
+    let ended = runtime.block_on(serve(&config));
+    // Does not wait for work whose requests are answered.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let mut stop = pin!(stop_signal()?);
+    let state = tokio::select! {
+        state = AppState::open(config) => state?,
+        () = stop.as_mut() => return Ok(()),
+    };
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
-    let (stop, stopping) = watch::channel(false);
-    let stopped = async move {
-        let mut stopping = stopping;
-        // An error means that the sender was dropped, which happens only after it has sent.
-        drop(stopping.wait_for(|stop| *stop).await);
-    };
-    let serving = axum::serve(listener, app(state.clone())).with_graceful_shutdown(stopped);
-    let mut serving = tokio::spawn(serving.into_future());
-    tokio::select! {
-        ended = &mut serving => ended??,
-        signal = stop_signal() => {
-            signal?;
-            tracing::info!("stopping");
-            stop.send_replace(true);
-            if tokio::time::timeout(GRACE, serving).await.is_err() {
-                tracing::warn!("stopped with unfinished requests after {} s", GRACE.as_secs());
-            }
+    let most = config.max_connections.map_or_else(default_connections, |most| most as usize);
+    let mut connections = Connections::serve(listener, app(state.clone()), most);
+    stop.await;
+    tracing::info!("stopping");
+    connections.stop();
+    if timeout(GRACE, connections.ended()).await.is_err() {
+        state.abandon_requests();
+        if timeout(LAST_ANSWERS, connections.ended()).await.is_err() {
+            tracing::warn!("stopped with open connections");
         }
     }
-    state.close().await;
+    if timeout(CLOSING, state.close()).await.is_err() {
+        tracing::warn!("stopped before the database was closed");
+    }
     Ok(())
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn stop_signal() -> Result<()> {
+/// Completes at SIGINT or SIGTERM. They are caught from the call on, also while nothing awaits them.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -252,3 +252,67 @@ async fn an_evaluation_of_several_models_writes_a_report_into_the_artifacts() {
     let statement = report["statements"]["clip_score"].as_str().expect("a definition of the metric");
     assert!(statement.contains("cosine") && statement.contains("baseline"), "{statement}");
 }
+
+/// A worker that was suspended for longer than its lease wakes up while its successor trains, and writes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_job_leaves_the_files_of_its_successor_alone() {
+    let environment = Environment::new().await;
+    let spec = TrainSpec { checkpoint_every: 1, sample_every: 0, evaluate_prompts: 0, ..spec("fenced", 60) };
+    let job = environment.enqueue(&JobSpec::Train(spec)).await;
+    let signal = |worker: &Child, name: &str| {
+        let sent = Command::new("kill").args([name, &worker.id().to_string()]).status().expect("kill");
+        assert!(sent.success(), "{name}");
+    };
+    let mut first = environment
+        .worker_command(&["--lease", "3", "--name", "first"])
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the worker starts");
+    environment.wait_for(job, "the first worker has saved", |job| job.progress > 2).await;
+    signal(&first, "-STOP");
+    let before = environment.store.get_job(job).await.expect("the store").expect("the job").progress;
+    let mut second = environment.worker(&["--lease", "300", "--name", "second"]);
+    environment
+        .wait_for(job, "the second worker is ahead", |job| {
+            job.worker.as_deref() == Some("second") && job.progress > before + 3
+        })
+        .await;
+    signal(&second, "-STOP");
+    let run = environment.store.list_runs(1).await.expect("runs").remove(0).id;
+    let folder = environment.scratch.path().join("artifacts/runs").join(run.to_string());
+    let files = || {
+        let mut files = Vec::new();
+        let mut folders = vec![folder.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+                if entry.file_type().expect("a type").is_dir() {
+                    folders.push(entry.path());
+                } else if !entry.file_name().to_string_lossy().starts_with('.') {
+                    let changed = entry.metadata().expect("metadata").modified().expect("a time");
+                    files.push((entry.path(), changed));
+                }
+            }
+        }
+        files.sort();
+        files
+    };
+    let of_the_second = files();
+    assert!(of_the_second.len() > 5, "{of_the_second:?}");
+    // The second worker stands still, so whatever changes now is the first worker's. It holds its claim by its lease.
+    signal(&first, "-CONT");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    signal(&first, "-TERM");
+    let first = tokio::task::spawn_blocking(move || {
+        let mut log = String::new();
+        std::io::Read::read_to_string(first.stderr.as_mut().expect("a pipe"), &mut log).expect("text");
+        (first.wait().expect("the worker ends"), log)
+    });
+    let (status, log) = first.await.expect("ends");
+    assert!(status.success() && log.contains("lost the lease"), "{status}: {log}");
+    assert_eq!(files(), of_the_second, "the first worker has written");
+    signal(&second, "-CONT");
+    environment.store.request_cancel(job, now()).await.expect("cancelled");
+    signal(&second, "-TERM");
+    assert!(second.wait().expect("the worker ends").success());
+}

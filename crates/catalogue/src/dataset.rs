@@ -9,13 +9,17 @@ use domain::api::DatasetSummary;
 use domain::data::{DataSpec, ShapesSet};
 use domain::dataset::{Dropped, ReadReport, Reason, Source};
 use domain::prepare::Manifest;
-use shapes::set::{Set, entry};
+use shapes::set::{Set, caption, entry};
 use std::path::Path;
 
 /// Pairs listed of a set that is generated on request.
 const GENERATED_PAIRS: u64 = 1000;
 /// The largest number of pairs that are read for one page.
 const MAX_READ: u64 = 5000;
+/// The largest number of bytes of images that are read for one page: pairs of files are read with their images.
+const MAX_READ_BYTES: usize = 1 << 30;
+/// What a reader returns once nobody waits for its result.
+const ABANDONED: &str = "nobody waits for these pairs any more";
 
 /// A data set that can be browsed.
 #[derive(Clone, Debug)]
@@ -91,81 +95,133 @@ impl Dataset {
         DatasetSummary { name: name.to_owned(), description, rows, problem }
     }
 
-    /// Pairs in the order of the set. Reads files and blocks: call it on a thread for blocking work.
+    /// Pairs in the order of the set. Reads files and blocks: call it on a thread for blocking work. `wanted` is asked
+    /// before each pair whether someone still waits for the result.
     ///
     /// # Errors
-    /// Fails with the reason if the set cannot be read.
-    pub fn pairs(&self, query: &PairQuery) -> Result<PairPage, String> {
+    /// Fails with the reason if the set cannot be read, or if nobody waits.
+    pub fn pairs(&self, query: &PairQuery, wanted: &dyn Fn() -> bool) -> Result<PairPage, String> {
         match self {
-            Self::Shapes(set) => {
-                let pairs = (0..GENERATED_PAIRS).skip(usize::try_from(query.from).unwrap_or(usize::MAX));
-                let set = *set;
-                Ok(search(pairs.map(|index| Ok((index, generated(set, 0, index)?))), query)?)
-            }
-            Self::Files(spec) => read(spec, query, |_| false),
+            Self::Shapes(set) => generated_pairs(*set, query, wanted),
+            Self::Files(spec) => read(spec, query, wanted, |_| false),
             Self::Prepared(manifest) => match &manifest.data {
                 DataSpec::Shapes { set, .. } => {
-                    let (pairs, next, _) = Self::Shapes(shapes_set(*set)).pairs(query)?;
+                    let (pairs, next, _) = Self::Shapes(shapes_set(*set)).pairs(query, wanted)?;
                     Ok((pairs, next, manifest.report.clone()))
                 }
                 spec => {
                     let left_out = |source: &Source| {
                         manifest.left_out.get(&source.file).is_some_and(|rows| rows.contains(&source.row))
                     };
-                    let (pairs, next, _) = read(spec, query, left_out)?;
+                    let (pairs, next, _) = read(spec, query, wanted, left_out)?;
                     Ok((pairs, next, manifest.report.clone()))
                 }
             },
             Self::Votes(pairs) => {
                 let rows: Vec<_> = pairs.iter().enumerate().map(|(row, pair)| Ok(vote(row, pair))).collect();
-                collect(Pairs::new(rows.into_iter(), None, None), query, |_| false)
+                collect(Pairs::new(rows.into_iter(), None, None), query, wanted, |_| false)
             }
             Self::Unreadable(problem) => Err(problem.clone()),
         }
     }
 }
 
-fn read(spec: &DataSpec, query: &PairQuery, left_out: impl Fn(&Source) -> bool) -> Result<PairPage, String> {
+fn read(
+    spec: &DataSpec,
+    query: &PairQuery,
+    wanted: &dyn Fn() -> bool,
+    left_out: impl Fn(&Source) -> bool,
+) -> Result<PairPage, String> {
     match Pairs::open(spec).map_err(|error| error.to_string())? {
-        Some(pairs) => collect(pairs, query, left_out),
+        Some(pairs) => collect(pairs, query, wanted, left_out),
         None => Err(format!("the images of {} are not in files here", spec.source())),
     }
+}
+
+/// What a page has of the pairs that are read one after the other.
+struct Search<'a> {
+    query: &'a PairQuery,
+    wanted: &'a dyn Fn() -> bool,
+    /// In lower case.
+    text: String,
+    /// In lower case.
+    model: String,
+    found: Vec<(u64, PreferencePair)>,
+    report: ReadReport,
+    bytes: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(query: &'a PairQuery, wanted: &'a dyn Fn() -> bool) -> Self {
+        let text = query.prompt.as_deref().unwrap_or_default().to_lowercase();
+        let model = query.model.as_deref().unwrap_or_default().to_lowercase();
+        Self { query, wanted, text, model, found: Vec::new(), report: ReadReport::default(), bytes: 0 }
+    }
+
+    /// Fails if nobody waits for the page.
+    fn go_on(&self) -> Result<(), String> {
+        if (self.wanted)() { Ok(()) } else { Err(ABANDONED.to_owned()) }
+    }
+
+    /// Whether the page ends before the next pair.
+    fn is_full(&self) -> bool {
+        let read = self.report.rows == MAX_READ || self.bytes > MAX_READ_BYTES;
+        self.found.len() == self.query.at_most || read
+    }
+
+    /// Whether a pair is one that the query asks for.
+    fn matches(&self, prompt: &str, models: &[Option<String>; 2]) -> bool {
+        let by =
+            |name: &Option<String>| name.as_deref().is_some_and(|n| n.to_lowercase().contains(&self.model));
+        prompt.to_lowercase().contains(&self.text) && (self.model.is_empty() || models.iter().any(by))
+    }
+}
+
+/// One page of a set of the bundled world. Captions are searched, and the found pairs alone are drawn.
+fn generated_pairs(set: Set, query: &PairQuery, wanted: &dyn Fn() -> bool) -> Result<PairPage, String> {
+    let mut search = Search::new(query, wanted);
+    for index in query.from..GENERATED_PAIRS {
+        search.go_on()?;
+        if search.is_full() {
+            return Ok((search.found, Some(index), search.report));
+        }
+        search.report.count_pair();
+        if search.matches(&caption(set, 0, index), &[None, None]) {
+            search.found.push((index, generated(set, 0, index)?));
+        }
+    }
+    Ok((search.found, None, search.report))
 }
 
 /// One page of pairs. Indices count all pairs of the source, also those that were left out.
 fn collect(
     mut pairs: Pairs,
     query: &PairQuery,
+    wanted: &dyn Fn() -> bool,
     left_out: impl Fn(&Source) -> bool,
 ) -> Result<PairPage, String> {
-    let indexed = (0u64..).zip(pairs.by_ref());
-    let after = indexed.skip(usize::try_from(query.from).unwrap_or(usize::MAX));
-    let after = after.filter(|(_, pair)| !pair.as_ref().is_ok_and(|pair| left_out(&pair.source)));
-    let (found, next, _) =
-        search(after.map(|(index, pair)| Ok((index, pair.map_err(|e| e.to_string())?))), query)?;
-    Ok((found, next, pairs.report().clone()))
-}
-
-fn search(
-    pairs: impl Iterator<Item = Result<(u64, PreferencePair), String>>,
-    query: &PairQuery,
-) -> Result<PairPage, String> {
-    let text = query.prompt.as_deref().unwrap_or_default().to_lowercase();
-    let model = query.model.as_deref().unwrap_or_default().to_lowercase();
-    let mut report = ReadReport::default();
-    let mut found = Vec::new();
-    for pair in pairs {
-        let (index, pair) = pair?;
-        if found.len() == query.at_most || report.rows == MAX_READ {
-            return Ok((found, Some(index), report));
+    let mut search = Search::new(query, wanted);
+    let mut next = None;
+    for (index, pair) in (0u64..).zip(pairs.by_ref()) {
+        search.go_on()?;
+        if index < query.from {
+            continue;
         }
-        report.count_pair();
-        let by = |name: &Option<String>| name.as_deref().is_some_and(|n| n.to_lowercase().contains(&model));
-        if pair.prompt.to_lowercase().contains(&text) && (model.is_empty() || pair.models.iter().any(by)) {
-            found.push((index, pair));
+        let pair = pair.map_err(|error| error.to_string())?;
+        if left_out(&pair.source) {
+            continue;
+        }
+        if search.is_full() {
+            next = Some(index);
+            break;
+        }
+        search.report.count_pair();
+        search.bytes += pair.bytes();
+        if search.matches(&pair.prompt, &pair.models) {
+            search.found.push((index, pair));
         }
     }
-    Ok((found, None, report))
+    Ok((search.found, next, pairs.report().clone()))
 }
 
 /// The set of the bundled world that a spec names.
@@ -210,4 +266,58 @@ fn vote(row: usize, pair: &JudgedPair) -> Row {
         models: [Some(winner.model.clone()), Some(loser.model.clone())],
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ABANDONED, Dataset, PairQuery};
+    use datasets::listing::spec_of_folder;
+    use shapes::set::{Set, caption};
+    use std::cell::Cell;
+
+    /// Reads with `wanted` true for the first `pairs` questions; returns the result and the number of questions.
+    fn abandoned_after(dataset: &Dataset, query: &PairQuery, pairs: u32) -> (Result<usize, String>, u32) {
+        let asked = Cell::new(0);
+        let wanted = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= pairs
+        };
+        let found = dataset.pairs(query, &wanted).map(|(found, ..)| found.len());
+        (found, asked.get())
+    }
+
+    #[test]
+    fn reading_stops_once_nobody_waits() {
+        let all = PairQuery { at_most: 500, ..PairQuery::default() };
+        let drawn = abandoned_after(&Dataset::Shapes(Set::VanGogh), &all, 3);
+        assert_eq!(drawn, (Err(ABANDONED.to_owned()), 4));
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = shapes::set::entry(Set::Images, 0, 0).winner.to_png().expect("a PNG");
+        std::fs::write(folder.path().join("a.png"), image).expect("written");
+        let line = serde_json::json!({ "prompt": "a", "winner": "a.png", "loser": "a.png" }).to_string();
+        std::fs::write(folder.path().join("pairs.jsonl"), format!("{line}\n").repeat(20)).expect("written");
+        let files = Dataset::Files(spec_of_folder(folder.path()));
+        assert_eq!(abandoned_after(&files, &all, u32::MAX).0, Ok(20));
+        assert_eq!(abandoned_after(&files, &all, 3), (Err(ABANDONED.to_owned()), 4));
+        // Also while it passes over the pairs before the page.
+        let last = PairQuery { from: 19, ..all };
+        assert_eq!(abandoned_after(&files, &last, 3), (Err(ABANDONED.to_owned()), 4));
+    }
+
+    #[test]
+    fn a_page_of_the_bundled_world_has_the_pairs_whose_captions_match() {
+        let set = Dataset::Shapes(Set::Quality);
+        let query = PairQuery { from: 5, at_most: 3, prompt: Some("RED".to_owned()), model: None };
+        let (found, next, report) = set.pairs(&query, &|| true).expect("a page");
+        let expected: Vec<u64> =
+            (5..1000).filter(|&index| caption(Set::Quality, 0, index).contains("red")).collect();
+        assert_eq!(found.iter().map(|(index, _)| *index).collect::<Vec<_>>(), expected[..3]);
+        assert_eq!(next, Some(expected[2] + 1));
+        assert_eq!(report.rows, expected[2] - 4);
+        let entry = shapes::set::entry(Set::Quality, 0, expected[0]);
+        assert_eq!((&found[0].1.prompt, &found[0].1.winner[..]), (&entry.caption, &entry.winner.to_png().expect("a PNG")[..]));
+        let far = PairQuery { from: 2000, at_most: 3, ..PairQuery::default() };
+        assert_eq!(set.pairs(&far, &|| true).map(|(found, next, _)| (found.len(), next)), Ok((0, None)));
+    }
 }

@@ -51,7 +51,7 @@ const STRIDE: u64 = 1_000_003;
 /// Generates entry `index` of a set; different seeds give different entries.
 #[must_use]
 pub fn entry(set: Set, seed: u64, index: u64) -> Entry {
-    let seed = seed.wrapping_mul(STRIDE).wrapping_add(index);
+    let seed = scene_seed(seed, index);
     match set {
         Set::Images => unpaired(seed, Kind::Mixed),
         Set::Centred => unpaired(seed, Kind::Centred),
@@ -65,6 +65,17 @@ pub fn entry(set: Set, seed: u64, index: u64) -> Entry {
     }
 }
 
+/// The caption of entry `index` of a set, as in [`entry`]. No image is drawn.
+#[must_use]
+pub fn caption(set: Set, seed: u64, index: u64) -> String {
+    let kind = if set == Set::Centred { Kind::Centred } else { Kind::Mixed };
+    scene(scene_seed(seed, index), Split::Train, kind).caption()
+}
+
+fn scene_seed(seed: u64, index: u64) -> u64 {
+    seed.wrapping_mul(STRIDE).wrapping_add(index)
+}
+
 fn unpaired(seed: u64, kind: Kind) -> Entry {
     let scene = scene(seed, Split::Train, kind);
     Entry { caption: scene.caption(), winner: scene.paint(), loser: None }
@@ -73,4 +84,18 @@ fn unpaired(seed: u64, kind: Kind) -> Entry {
 fn styled(style: Style, seed: u64) -> Entry {
     let pair = style_pair(style, seed);
     Entry { caption: pair.caption, winner: pair.winner, loser: Some(pair.loser) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Set, caption, entry};
+
+    #[test]
+    fn a_caption_without_its_images_is_that_of_the_entry() {
+        for (set, name) in Set::ALL {
+            for (seed, index) in [(0, 0), (0, 7), (3, 1), (u64::MAX, 12)] {
+                assert_eq!(caption(set, seed, index), entry(set, seed, index).caption, "{name} {seed} {index}");
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
+use std::future::Future;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,8 +15,34 @@ use std::time::Duration;
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// How long a query waits for a connection, or on SQLite for another process's write, before it fails.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long queries wait before they fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// For a lock that another process holds. On SQLite also for a connection: one write at a time holds the only one that
+    /// writes.
+    pub lock: Duration,
+    /// For a connection to Postgres: none is free, or the server does not answer.
+    pub connection: Duration,
+}
+
+impl Waits {
+    /// Of a program whose work takes longer than a restart of the database.
+    pub const WORK: Self = Self { lock: Duration::from_secs(10), connection: Duration::from_secs(10) };
+    /// Of a server whose clients wait for an answer.
+    pub const REQUESTS: Self = Self { lock: Duration::from_secs(5), connection: Duration::from_millis(1500) };
+}
+
+/// How long the program waits at its start for Postgres and for migrations of another process.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long Postgres may take for a query or a transaction. A host that has gone without closing its connections would
+/// otherwise be noticed after minutes.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections that read from a SQLite file.
+const SQLITE_READERS: u32 = 8;
+/// Connections to Postgres for queries that read.
+const POSTGRES_READERS: u32 = 12;
+/// Connections to Postgres for queries that write.
+const POSTGRES_WRITERS: u32 = 8;
 
 /// A connection pool of one of the two databases.
 #[derive(Clone, Debug)]
@@ -26,18 +53,35 @@ pub enum Db {
     Postgres(PgPool),
 }
 
-/// Expands an expression once per database, with `$pool` bound to the concrete pool. So one SQL text serves both
-/// databases, with their native types.
+/// Expands an expression that reads once per database, with `$pool` bound to the concrete pool. So one SQL text serves
+/// both databases, with their native types. Reads have connections of their own, so that they do not wait behind writes
+/// that wait for a lock; on SQLite these connections refuse to write.
 macro_rules! with_db {
     ($store:expr, $pool:ident => $body:expr) => {
-        match &$store.db {
+        $crate::db::expand!(&$store.readers, $pool => $body)
+    };
+}
+
+/// As [`with_db`], for a statement that writes.
+macro_rules! write_db {
+    ($store:expr, $pool:ident => $body:expr) => {
+        $crate::db::expand!(&$store.db, $pool => $body)
+    };
+}
+
+/// The two expansions of an expression.
+macro_rules! expand {
+    ($db:expr, $pool:ident => $body:expr) => {
+        match $db {
             $crate::db::Db::Sqlite($pool) => $body,
-            $crate::db::Db::Postgres($pool) => $body,
+            $crate::db::Db::Postgres($pool) => {
+                $crate::db::in_time(async { Ok::<_, $crate::error::StoreError>($body) }).await?
+            }
         }
     };
 }
 
-/// As [`with_db`], inside a write transaction, which is rolled back if the body returns early. On SQLite it takes the
+/// As [`write_db`], inside a transaction, which is rolled back if the body returns early. On SQLite it takes the
 /// write lock at once: a transaction that reads first and writes later would fail instead of waiting for another
 /// writer.
 macro_rules! in_transaction {
@@ -50,37 +94,56 @@ macro_rules! in_transaction {
                 out
             }
             $crate::db::Db::Postgres(pool) => {
-                let mut $tx = pool.begin().await?;
-                let out = $body;
-                $tx.commit().await?;
-                out
+                $crate::db::in_time(async {
+                    let mut $tx = pool.begin().await?;
+                    let out = $body;
+                    $tx.commit().await?;
+                    Ok::<_, $crate::error::StoreError>(out)
+                })
+                .await?
             }
         }
     };
 }
-pub(crate) use {in_transaction, with_db};
+pub(crate) use {expand, in_transaction, with_db, write_db};
+
+/// The result of a query, or an error if Postgres takes too long.
+pub(crate) async fn in_time<T>(query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(QUERY_TIMEOUT, query).await.unwrap_or(Err(StoreError::NoAnswer(QUERY_TIMEOUT)))
+}
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
+    /// Connections of their own for queries that read.
+    pub(crate) readers: Db,
 }
 
 impl Store {
+    /// Opens a database as [`Store::open`] does, with the waits of [`Waits::WORK`].
+    ///
+    /// # Errors
+    /// Fails as [`Store::open`] does.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::open(url, Waits::WORK).await
+    }
+
     /// Opens `sqlite://PATH` (created with its folder if absent) or `postgres://...`, and applies pending migrations.
     ///
     /// # Errors
     /// Fails if the URL has another form, the database cannot be reached, or it holds migrations that this version
     /// does not know.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let db = if let Some(path) = url.strip_prefix("sqlite://") {
-            Db::Sqlite(open_sqlite(Path::new(path)).await?)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Db::Postgres(open_postgres(url).await?)
-        } else {
-            return Err(StoreError::Address("use sqlite://PATH or postgres://USER@HOST/NAME".to_owned()));
-        };
-        Ok(Self { db })
+    pub async fn open(url: &str, waits: Waits) -> Result<Self, StoreError> {
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            let (writer, readers) = open_sqlite(Path::new(path), waits.lock).await?;
+            return Ok(Self { db: Db::Sqlite(writer), readers: Db::Sqlite(readers) });
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let (writers, readers) = open_postgres(url, waits).await?;
+            return Ok(Self { db: Db::Postgres(writers), readers: Db::Postgres(readers) });
+        }
+        Err(StoreError::Address("use sqlite://PATH or postgres://USER@HOST/NAME".to_owned()))
     }
 
     /// Runs a trivial query, for readiness checks.
@@ -92,7 +155,7 @@ impl Store {
         Ok(())
     }
 
-    /// The connection pool, for SQL that is not part of the product: maintenance and tests.
+    /// The connection pool that writes, for SQL that is not part of the product: maintenance and tests.
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.db
@@ -100,11 +163,17 @@ impl Store {
 
     /// Closes all connections.
     pub async fn close(&self) {
-        with_db!(self, pool => pool.close().await);
+        for db in [&self.readers, &self.db] {
+            match db {
+                Db::Sqlite(pool) => pool.close().await,
+                Db::Postgres(pool) => pool.close().await,
+            }
+        }
     }
 }
 
-async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
+/// The connection that writes, and those that read.
+async fn open_sqlite(path: &Path, wait: Duration) -> Result<(SqlitePool, SqlitePool), StoreError> {
     if path.as_os_str().is_empty() {
         return Err(StoreError::Address("sqlite:// needs the path of a file: use sqlite://PATH".to_owned()));
     }
@@ -119,26 +188,30 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(WAIT_TIMEOUT);
-    let pool = wait_for_wal(options).await?;
+        .busy_timeout(wait);
+    let pool = wait_for_wal(options.clone(), wait).await?;
     // The migrator's own lock does nothing on SQLite: a server and a worker that start together would both create the
     // tables. With the write lock the second one waits, and then finds them.
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     SQLITE_MIGRATIONS.run_direct(None, &mut *tx, false).await?;
     tx.commit().await?;
-    Ok(pool)
+    let readers = SqlitePoolOptions::new()
+        .max_connections(SQLITE_READERS)
+        .acquire_timeout(wait)
+        .connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok((pool, readers))
 }
 
 /// Connects, and retries while another process switches the file to write-ahead logging. The switch, at the first
 /// connection to a new file, ignores the busy timeout: of several processes that start together all but one would
 /// fail.
-async fn wait_for_wal(options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+async fn wait_for_wal(options: SqliteConnectOptions, wait: Duration) -> Result<SqlitePool, StoreError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {
-        let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(WAIT_TIMEOUT);
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(wait);
         match pool.connect_with(options.clone()).await {
-            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && waited < WAIT_TIMEOUT => {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && waited < START_TIMEOUT => {
                 tokio::time::sleep(PAUSE).await;
                 waited += PAUSE;
             }
@@ -147,16 +220,30 @@ async fn wait_for_wal(options: SqliteConnectOptions) -> Result<SqlitePool, Store
     }
 }
 
-async fn open_postgres(url: &str) -> Result<PgPool, StoreError> {
+/// The connections that write, and those that read.
+async fn open_postgres(url: &str, waits: Waits) -> Result<(PgPool, PgPool), StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(|_| {
         StoreError::Address(
             "the postgres:// URL cannot be parsed: use postgres://USER:PASSWORD@HOST:PORT/NAME".to_owned(),
         )
     })?;
-    let pool =
-        PgPoolOptions::new().max_connections(16).acquire_timeout(WAIT_TIMEOUT).connect_with(options).await?;
-    POSTGRES_MIGRATIONS.run_direct(None, &mut *pool.acquire().await?, false).await?;
-    Ok(pool)
+    // A connection of its own, without a lock timeout: a process that starts waits while another one migrates.
+    let start = PgPoolOptions::new().max_connections(1).acquire_timeout(START_TIMEOUT);
+    let start = start.connect_with(options.clone()).await?;
+    POSTGRES_MIGRATIONS.run_direct(None, &mut *start.acquire().await?, false).await?;
+    start.close().await;
+    let pool = |connections| {
+        let lock_timeout = format!("SET lock_timeout = {}", waits.lock.as_millis());
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(waits.connection)
+            .after_connect(move |connection, _| {
+                let statement = sqlx::query(sqlx::AssertSqlSafe(lock_timeout.clone()));
+                Box::pin(async move { statement.execute(connection).await.map(drop) })
+            })
+            .connect_lazy_with(options.clone())
+    };
+    Ok((pool(POSTGRES_WRITERS), pool(POSTGRES_READERS)))
 }
 
 /// A time as both databases store it, truncated to the microsecond.

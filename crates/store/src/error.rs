@@ -1,6 +1,8 @@
 //! Errors of the store. Callers decide by variant.
 
 use domain::problem::Problems;
+use sqlx::sqlite::SqliteError;
+use std::time::Duration;
 
 /// Why a query failed. A lookup that finds nothing returns `None` instead.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,55 @@ pub enum StoreError {
     /// The database refused a query, or cannot be reached.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// Postgres accepted a query and did not answer within this time.
+    #[error("database: no answer within {} s", .0.as_secs())]
+    NoAnswer(Duration),
+}
+
+/// Why the database cannot run a query now. A later attempt may succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Another process holds a lock.
+    Locked,
+    /// It does not answer, or all connections to it are in use.
+    Unreachable,
+}
+
+impl StoreError {
+    /// Why the database could not run the query, if the cause may pass; none for any other error.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<Unavailable> {
+        match self {
+            Self::NoAnswer(_) => Some(Unavailable::Unreachable),
+            Self::Database(error) => unavailable(error),
+            _ => None,
+        }
+    }
+}
+
+fn unavailable(error: &sqlx::Error) -> Option<Unavailable> {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::Io(_)
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Some(Unavailable::Unreachable),
+        sqlx::Error::Database(error) => {
+            let code = error.code()?;
+            if error.try_downcast_ref::<SqliteError>().is_some() {
+                // SQLITE_BUSY and SQLITE_LOCKED; the low byte of an extended code is the code.
+                let code: i32 = code.parse().ok()?;
+                return matches!(code & 0xff, 5 | 6).then_some(Unavailable::Locked);
+            }
+            // Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+            match &*code {
+                "55P03" | "40P01" | "40001" | "57014" => Some(Unavailable::Locked),
+                "57P01" | "57P02" | "57P03" => Some(Unavailable::Unreachable),
+                code if code.starts_with("53") || code.starts_with("08") => Some(Unavailable::Unreachable),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// The rows that a change contradicts.

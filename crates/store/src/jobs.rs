@@ -1,7 +1,7 @@
 //! The job queue. One statement claims a job: it sets worker, attempt, fencing token and lease. Every later write of
 //! that worker carries the token, so a worker whose lease expired cannot overwrite the work of its successor.
 
-use crate::db::{Store, in_transaction, lease_end, micros, parsed, with_db};
+use crate::db::{Store, in_transaction, lease_end, micros, parsed, with_db, write_db};
 use crate::error::{Conflict, StoreError};
 use domain::Timestamp;
 use domain::id::{JobId, RunId};
@@ -156,7 +156,7 @@ impl Store {
     pub async fn enqueue_job(&self, id: JobId, spec: &JobSpec, now: Timestamp) -> Result<Job, StoreError> {
         let text = serde_json::to_string(spec)
             .map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
-        with_db!(self, pool => sqlx::query(
+        write_db!(self, pool => sqlx::query(
             "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, progress, total, created_at) \
              VALUES ($1, $2, 'queued', 0, FALSE, 0, 0, $3)")
             .bind(id.0)
@@ -221,7 +221,7 @@ impl Store {
         loop {
             // The outer condition repeats the inner one: on Postgres two workers may select the same row, and the
             // second, after waiting for the first's lock, must find it claimed.
-            let taken: Option<(Uuid,)> = with_db!(self, pool => sqlx::query_as(
+            let taken: Option<(Uuid,)> = write_db!(self, pool => sqlx::query_as(
                 "UPDATE jobs SET state = 'running', worker = $1, token = $2, lease_until = $4, attempt = attempt + 1, \
                  started_at = COALESCE(started_at, $3) \
                  WHERE id = (SELECT id FROM jobs WHERE state = 'queued' OR (state = 'running' AND lease_until < $3) \
@@ -263,7 +263,7 @@ impl Store {
         progress: i64,
         total: i64,
     ) -> Result<Heartbeat, StoreError> {
-        let row: Option<(bool,)> = with_db!(self, pool => sqlx::query_as(
+        let row: Option<(bool,)> = write_db!(self, pool => sqlx::query_as(
             "UPDATE jobs SET lease_until = $3, progress = $4, total = $5 WHERE id = $1 AND token = $2 \
              RETURNING cancel_requested")
             .bind(claim.job.id.0)
@@ -282,7 +282,7 @@ impl Store {
     /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn finish_job(&self, claim: &Claim, now: Timestamp, ending: &Ending) -> Result<(), StoreError> {
         let error = if let Ending::Failed(error) = ending { Some(error.as_str()) } else { None };
-        let changed = with_db!(self, pool => sqlx::query(
+        let changed = write_db!(self, pool => sqlx::query(
             "UPDATE jobs SET state = $3, error = $4, finished_at = $5, token = NULL, lease_until = NULL \
              WHERE id = $1 AND token = $2")
             .bind(claim.job.id.0)
@@ -301,7 +301,7 @@ impl Store {
     /// # Errors
     /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn release_job(&self, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
-        let changed = with_db!(self, pool => sqlx::query(
+        let changed = write_db!(self, pool => sqlx::query(
             "UPDATE jobs SET state = CASE WHEN cancel_requested = TRUE THEN 'cancelled' ELSE 'queued' END, \
              finished_at = CASE WHEN cancel_requested = TRUE THEN $3 ELSE NULL END, \
              worker = NULL, token = NULL, lease_until = NULL \
@@ -321,7 +321,7 @@ impl Store {
     /// # Errors
     /// Fails with `Conflict::JobEnded` if it has ended.
     pub async fn request_cancel(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError> {
-        let changed = with_db!(self, pool => sqlx::query(
+        let changed = write_db!(self, pool => sqlx::query(
             "UPDATE jobs SET cancel_requested = TRUE, \
              state = CASE WHEN state = 'queued' OR lease_until < $2 THEN 'cancelled' ELSE state END, \
              finished_at = CASE WHEN state = 'queued' OR lease_until < $2 THEN $2 ELSE NULL END, \

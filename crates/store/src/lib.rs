@@ -13,8 +13,8 @@ mod runs;
 mod votes;
 
 pub use artifacts::{ArtifactError, Artifacts};
-pub use db::{Db, Store};
-pub use error::{Conflict, StoreError};
+pub use db::{Db, Store, Waits};
+pub use error::{Conflict, StoreError, Unavailable};
 pub use images::{ImageFilter, ImageScore};
 pub use jobs::{Claim, Ending, Heartbeat};
 pub use votes::{JudgedScores, PairVotes};

@@ -1,6 +1,6 @@
 //! Matchups: requested by a user, or drawn by [`domain::matchmaking`].
 
-use crate::db::{Store, micros, parsed, with_db};
+use crate::db::{Store, micros, parsed, with_db, write_db};
 use crate::error::{StoreError, missing};
 use crate::images::params_sha256;
 use domain::Timestamp;
@@ -249,7 +249,7 @@ impl Store {
     }
 
     async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {
-        with_db!(self, pool => sqlx::query(
+        write_db!(self, pool => sqlx::query(
             "INSERT INTO matchups (id, prompt, question, left_image, right_image, rater_id, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(matchup.id.0)

@@ -1,6 +1,6 @@
 //! Raters: people who vote, each known by the id in a browser cookie.
 
-use crate::db::{Store, micros, with_db};
+use crate::db::{Store, micros, with_db, write_db};
 use crate::error::StoreError;
 use domain::Timestamp;
 use domain::id::RaterId;
@@ -9,7 +9,7 @@ use domain::preference::Question;
 impl Store {
     /// Inserts a rater unless it exists.
     pub async fn ensure_rater(&self, id: RaterId, now: Timestamp) -> Result<(), StoreError> {
-        with_db!(self, pool => sqlx::query(
+        write_db!(self, pool => sqlx::query(
             "INSERT INTO raters (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
             .bind(id.0)
             .bind(micros(now))

@@ -1,6 +1,6 @@
 //! Runs and their curves. A run's row holds only its step; spec, state, error and times are read from its job.
 
-use crate::db::{Store, in_transaction, micros, parsed, with_db};
+use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
 use crate::error::{Conflict, StoreError, missing};
 use crate::jobs::{Claim, insert_ended, require_final, require_lease};
 use domain::Timestamp;
@@ -161,7 +161,7 @@ impl Store {
     pub async fn add_points(&self, run: RunId, points: &[MetricPoint]) -> Result<(), StoreError> {
         let finite: Vec<&MetricPoint> = points.iter().filter(|point| point.value.is_finite()).collect();
         for points in finite.chunks(POINTS_PER_QUERY) {
-            with_db!(self, pool => {
+            write_db!(self, pool => {
                 let mut query = QueryBuilder::new("INSERT INTO metrics (run_id, name, step, value) ");
                 query.push_values(points, |mut row, point| {
                     row.push_bind(run.0).push_bind(&point.name).push_bind(point.step).push_bind(point.value);

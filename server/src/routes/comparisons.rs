@@ -1,7 +1,7 @@
 //! Comparisons: the images of two models, or of one, are drawn unless they exist, and raters judge them.
 
 use crate::error::ApiError;
-use crate::extract::{Body, read};
+use crate::extract::{Body, form, read};
 use crate::routes::models::check;
 use crate::routes::question::named_models;
 use crate::state::AppState;
@@ -165,20 +165,19 @@ impl CompareForm {
     /// Reads the form of a request.
     ///
     /// # Errors
-    /// Fails if the body is too large.
+    /// Fails if the body is too large, or if a field contains a control character.
     pub(crate) async fn read(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let body = read(request, state).await?;
-        let mut form = Self::default();
-        for (field, value) in form_urlencoded::parse(&body) {
-            match field.as_ref() {
-                "model" => form.model = value.into_owned(),
-                "against" => form.against = value.into_owned(),
-                "prompts" => form.prompts = value.into_owned(),
-                "images_per_prompt" => form.images_per_prompt = value.into_owned(),
+        let mut fields = Self::default();
+        for (field, value) in form(&read(request, state).await?)? {
+            match field.as_str() {
+                "model" => fields.model = value,
+                "against" => fields.against = value,
+                "prompts" => fields.prompts = value,
+                "images_per_prompt" => fields.images_per_prompt = value,
                 _ => {}
             }
         }
-        Ok(form)
+        Ok(fields)
     }
 
     /// The request that the form stands for.

@@ -16,12 +16,9 @@ use domain::data_check::DataReport;
 use domain::limits::DEFAULT_LIST_LENGTH;
 use domain::name::{OUTSIDE_WORKING_FOLDER, is_below_working_folder, is_name};
 use domain::run::metric;
-use std::time::Duration;
 
 /// Most examples that a request reads.
 const MAX_EXAMPLES: u64 = 500;
-/// Time that a request waits for another check to end.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// Check a dataset
 ///
@@ -52,16 +49,8 @@ pub(crate) async fn check(
         Some(base) => latest_speed(&state, base).await?,
         None => None,
     };
-    // Checks decode images on all cores: one at a time.
-    let permit = tokio::time::timeout(WAIT, state.data_checks.clone().acquire_owned()).await;
-    let permit = permit
-        .map_err(|_| ApiError::unavailable("Another check is running: try again in a moment.".to_owned()))?
-        .map_err(ApiError::internal)?;
-    let checked = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        run(&subject, base.as_ref(), speed)
-    });
-    let (report, sheet) = checked.await.map_err(ApiError::internal)?.map_err(unreadable)?;
+    let checked = state.data_checks.run(move |wanted| run(&subject, base.as_ref(), speed, wanted));
+    let (report, sheet) = checked.await?.map_err(unreadable)?;
     let contact_sheet = format!("data:image/jpeg;base64,{}", STANDARD.encode(sheet));
     Ok(Json(DataCheckResponse { report, contact_sheet }))
 }
@@ -71,8 +60,10 @@ fn run(
     subject: &Subject,
     base: Option<&PartFolders>,
     images_per_second: Option<f64>,
+    wanted: &dyn Fn() -> bool,
 ) -> anyhow::Result<(DataReport, Vec<u8>)> {
-    let DataCheck { mut report, sheet } = check_data(&subject.data, base, MAX_EXAMPLES, &mut |_| Ok(()))?;
+    let mut progress = |_| wanted().then_some(()).context("the client has left");
+    let DataCheck { mut report, sheet } = check_data(&subject.data, base, MAX_EXAMPLES, &mut progress)?;
     report.warnings.extend(base.map(|base| subject.obstacles(base)).unwrap_or_default());
     if let (Some(run), Some(base)) = (&subject.run, base) {
         let mut cost = estimate(run, base, report.rows.pairs, report.prompts.different)?;

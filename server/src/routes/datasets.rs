@@ -38,23 +38,29 @@ pub(crate) struct PairsQuery {
 
 /// List datasets
 #[utoipa::path(get, path = path::DATASETS, tag = "data", operation_id = "list_datasets", responses(
-    (status = 200, description = "The bundled datasets, the votes, and the folders of the datasets folder.", body = Page<DatasetSummary>)))]
+    (status = 200, description = "The bundled datasets, the votes, and the folders of the datasets folder.", body = Page<DatasetSummary>),
+    (status = 503, description = "Too many requests read data sets. `Retry-After` says when to retry.", body = ErrorBody)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Page<DatasetSummary>>, ApiError> {
     let datasets = state.datasets.all(&state.store).await?;
-    let items =
-        blocking(move || datasets.iter().map(|(name, dataset)| dataset.summary(name)).collect()).await?;
+    let items = state
+        .browsing
+        .run(move |wanted| {
+            let wanted = datasets.iter().take_while(|_| wanted());
+            wanted.map(|(name, dataset)| dataset.summary(name)).collect()
+        })
+        .await?;
     Ok(Json(Page { items }))
 }
 
 /// List the pairs of a dataset
 ///
-/// A request searches at most 5000 pairs. `next` is the index at which the next page starts.
+/// A request searches at most 5000 pairs, and 1 GB of images. `next` is the index at which the next page starts.
 #[utoipa::path(get, path = path::DATASET_PAIRS, tag = "data", operation_id = "list_pairs",
     params(("name" = String, Path, description = "Name of the dataset."), PairsQuery), responses(
     (status = 200, description = "Pairs in the order of training, and counts of skipped rows.", body = DatasetPairs),
     (status = 404, description = "There is no such dataset.", body = ErrorBody),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody),
-    (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
+    (status = 503, description = "The dataset cannot be read, or too many requests read data sets.", body = ErrorBody)))]
 pub(crate) async fn pairs(
     State(state): State<AppState>,
     Path(name): Path<String>,
@@ -67,7 +73,7 @@ pub(crate) async fn pairs(
         model: fields.model,
     };
     let dataset = find(&state, &name).await?;
-    let (dataset, found) = read(dataset, query).await?;
+    let (dataset, found) = read(&state, dataset, query).await?;
     let (pairs, next, report) = found.map_err(ApiError::unavailable)?;
     state.datasets.cache(&name, &pairs);
     let items = pairs.iter().map(|(index, pair)| summary(&name, *index, pair)).collect();
@@ -83,7 +89,7 @@ pub(crate) async fn pairs(
     responses(
         (status = 200, description = "The pair with the addresses of its images.", body = DatasetPair),
         (status = 404, description = "There is no such dataset or pair.", body = ErrorBody),
-        (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
+        (status = 503, description = "The dataset cannot be read, or too many requests read data sets.", body = ErrorBody)))]
 pub(crate) async fn one(
     State(state): State<AppState>,
     Path((name, index)): Path<(String, String)>,
@@ -104,7 +110,7 @@ pub(crate) async fn one(
         (status = 200, description = "The image file.", 
             content((File = "image/png"), (File = "image/jpeg"), (File = "image/webp"), (File = "image/gif"), (File = "image/bmp"))),
         (status = 404, description = "There is no such dataset, pair or image.", body = ErrorBody),
-        (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
+        (status = 503, description = "The dataset cannot be read, or too many requests read data sets.", body = ErrorBody)))]
 pub(crate) async fn image(
     State(state): State<AppState>,
     Path((name, index, side)): Path<(String, String, String)>,
@@ -145,12 +151,16 @@ async fn find(state: &AppState, name: &str) -> Result<Dataset, ApiError> {
     state.datasets.find(&state.store, name).await?.ok_or_else(|| ApiError::not_found("dataset"))
 }
 
-async fn read(dataset: Dataset, query: PairQuery) -> Result<(Dataset, Result<PairPage, String>), ApiError> {
-    blocking(move || {
-        let found = dataset.pairs(&query);
+async fn read(
+    state: &AppState,
+    dataset: Dataset,
+    query: PairQuery,
+) -> Result<(Dataset, Result<PairPage, String>), ApiError> {
+    let read = move |wanted: &dyn Fn() -> bool| {
+        let found = dataset.pairs(&query, wanted);
         (dataset, found)
-    })
-    .await
+    };
+    state.browsing.run(read).await
 }
 
 async fn pair(state: &AppState, name: &str, index: u64) -> Result<PreferencePair, ApiError> {
@@ -158,15 +168,11 @@ async fn pair(state: &AppState, name: &str, index: u64) -> Result<PreferencePair
         return Ok(pair);
     }
     let query = PairQuery { from: index, at_most: 1, ..PairQuery::default() };
-    let (_, found) = read(find(state, name).await?, query).await?;
+    let (_, found) = read(state, find(state, name).await?, query).await?;
     let (pairs, ..) = found.map_err(ApiError::unavailable)?;
     state.datasets.cache(name, &pairs);
     let found = pairs.into_iter().find(|(at, _)| *at == index);
     found.map(|(_, pair)| pair).ok_or_else(|| ApiError::not_found("pair"))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
 
 fn summary(name: &str, index: u64, pair: &PreferencePair) -> DatasetPair {

@@ -26,11 +26,15 @@ use rand::Rng;
 /// Random seeds are below this, so that people can read and type them.
 const RANDOM_SEEDS: u64 = 1 << 32;
 
+/// `Retry-After` of a request that was not finished in time, in seconds.
+const AFTER_DEADLINE: u32 = 30;
+
 // Descriptions that both routes share.
 const INVALID: &str =
     "A field has a value that is not accepted, or the safety checker flagged every image (code `flagged`).";
 const QUEUE_FULL: &str = "The generation queue is full. `Retry-After` says when to retry.";
-const UNAVAILABLE: &str = "The model cannot be used, or the server is stopping.";
+const UNAVAILABLE: &str =
+    "The model cannot be used, the image was not finished within the server's deadline, or the server is stopping.";
 
 /// Generate an image, with a query
 ///
@@ -67,7 +71,7 @@ pub(crate) async fn by_query(
     headers: HeaderMap,
     Query(request): Query<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    generate(&state, &headers, request).await
+    generate_in_time(&state, &headers, request).await
 }
 
 /// Generate images, with a JSON body
@@ -87,7 +91,25 @@ pub(crate) async fn by_body(
     headers: HeaderMap,
     Body(request): Body<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    generate(&state, &headers, request).await
+    generate_in_time(&state, &headers, request).await
+}
+
+/// [`generate`], which is given up after the server's deadline: the generator then drops the request, between two steps if
+/// it is running.
+async fn generate_in_time(
+    state: &AppState,
+    headers: &HeaderMap,
+    request: GenerateRequest,
+) -> Result<Response, ApiError> {
+    let deadline = state.generation_timeout;
+    tokio::time::timeout(deadline, generate(state, headers, request)).await.unwrap_or_else(|_| {
+        let message = format!(
+            "The image was not finished within {} seconds (GENERATION_TIMEOUT), the time in the queue included. Use fewer \
+             steps, a smaller size or fewer images, or try again when fewer requests are waiting.",
+            deadline.as_secs()
+        );
+        Err(ApiError::try_later(&message, AFTER_DEADLINE))
+    })
 }
 
 async fn generate(
@@ -105,6 +127,7 @@ async fn generate(
     let count = request.num_images.unwrap_or(1);
     let mut params = params(request, &defaults)?;
     check(&params, multiple, state.largest_side, count, as_json)?;
+    check_work(&params, count, state.largest_request)?;
     if let Some(term) = state.prompt_filter.refuses(&params.prompt) {
         return Err(ApiError::field(
             "prompt",
@@ -214,6 +237,28 @@ fn check(
     Ok(problems.into_result().map_err(first_per_field)?)
 }
 
+/// Refuses a request whose images take too many megapixel-steps together. One request would otherwise hold the only
+/// generator for minutes.
+fn check_work(params: &GenerationParams, count: u32, largest: f64) -> Result<(), ApiError> {
+    let GenerationParams { width, height, steps, .. } = *params;
+    let megapixels = f64::from(count) * f64::from(width) * f64::from(height) / 1e6;
+    let work = megapixels * f64::from(steps);
+    if work <= largest {
+        return Ok(());
+    }
+    let images = if count == 1 { "1 image".to_owned() } else { format!("{count} images") };
+    let most = (largest / megapixels).floor();
+    let steps_left =
+        if most >= 1.0 { format!("at most {most} steps for these") } else { "fewer steps".to_owned() };
+    Err(ApiError::field(
+        "steps",
+        format!(
+            "{images} of {width} x {height} pixels with {steps} steps are {work:.1} megapixel-steps, but a request may have \
+             {largest} (LARGEST_REQUEST of the server): use {steps_left}, a smaller size or fewer images"
+        ),
+    ))
+}
+
 /// The first problem of each field.
 fn first_per_field(problems: Problems) -> Problems {
     let mut kept = Problems::default();
@@ -244,9 +289,8 @@ fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
 fn api_error(error: GenerationError) -> ApiError {
     match error {
         GenerationError::QueueFull => ApiError::queue_full(),
-        GenerationError::Stopping => {
-            ApiError::unavailable("The server is stopping. Retry once it has restarted.")
-        }
+        GenerationError::Stopping => ApiError::stopping(),
+        GenerationError::Ended => ApiError::unavailable("The generator has ended. Restart the server."),
         GenerationError::Model(problem) => ApiError::unavailable(problem),
         GenerationError::Setting { field, problem } => ApiError::field(field, problem),
         GenerationError::NotFinite(problem) => ApiError::not_finite(problem),

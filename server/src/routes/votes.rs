@@ -1,7 +1,7 @@
 //! Votes: one per rater and matchup.
 
 use crate::error::ApiError;
-use crate::extract::{Body, Id, Query, read};
+use crate::extract::{Body, Id, Query, form, read};
 use crate::rater::Rater;
 use crate::routes::list_limit::{Limit, limit};
 use crate::routes::matchups::next_of;
@@ -48,10 +48,9 @@ pub(crate) async fn by_form(
     rater: Rater,
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
-    let body = read(request, &state).await?;
-    let field = |name: &str| {
-        form_urlencoded::parse(&body).find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
-    };
+    let fields = form(&read(request, &state).await?)?;
+    let field =
+        |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
     let matchup: MatchupId = field("matchup")
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::field("matchup", "is not the id of a matchup; open /judge again"))?;

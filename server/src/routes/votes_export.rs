@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use datasets::votes::{JudgedPair, json_line, judged_pairs, write_parquet};
 use domain::Timestamp;
-use domain::api::path;
+use domain::api::{ErrorBody, path};
 use domain::data::{VotesPer, VotesSpec};
 use domain::preference::Question;
 use serde::Deserialize;
 use std::io::{self, Write};
 use store::Artifacts;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Span;
@@ -78,7 +79,8 @@ pub(crate) enum Ties {
 /// The columns are those of Pick-a-Pic, so that any trainer for Pick-a-Pic can read the file.
 #[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", operation_id = "export_votes", params(ExportQuery), responses(
     (status = 200, description = "The file, streamed while it is written.",
-        content((File = "application/vnd.apache.parquet"), (String = "application/x-ndjson")))))]
+        content((File = "application/vnd.apache.parquet"), (String = "application/x-ndjson"))),
+    (status = 503, description = "Too many exports are running. `Retry-After` says when to retry.", body = ErrorBody)))]
 pub(crate) async fn export(
     State(state): State<AppState>,
     Query(query): Query<ExportQuery>,
@@ -98,7 +100,9 @@ pub(crate) async fn export(
     }
     let (kind, name, body) = match query.format {
         Format::Parquet => {
-            ("application/vnd.apache.parquet", "votes.parquet", parquet(state.artifacts, pairs))
+            let permit = state.exports.permit().await?;
+            let body = parquet(state.artifacts, pairs, permit);
+            ("application/vnd.apache.parquet", "votes.parquet", body)
         }
         Format::Jsonl => {
             let address = |image: &domain::preference::JudgedImage| {
@@ -116,13 +120,17 @@ pub(crate) async fn export(
     Ok((headers, body).into_response())
 }
 
-/// A body that streams the file while it is written, one row group at a time.
-fn parquet(artifacts: Artifacts, pairs: Vec<JudgedPair>) -> Body {
+/// A body that streams the file while it is written, one row group at a time. The permit is held until it is written or
+/// the client has left.
+fn parquet(artifacts: Artifacts, pairs: Vec<JudgedPair>, permit: OwnedSemaphorePermit) -> Body {
     let (sender, receiver) = channel(BUFFERED_CHUNKS);
     let (runtime, span) = (Handle::current(), Span::current());
     tokio::task::spawn_blocking(move || {
-        let _entered = span.entered();
+        let (_entered, _permit) = (span.entered(), permit);
         let fetch = |image: &domain::preference::JudgedImage| {
+            if sender.is_closed() {
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+            }
             let bytes = runtime.block_on(artifacts.get(&image.artifact)).map_err(io::Error::other)?;
             bytes
                 .map(Bytes::from)

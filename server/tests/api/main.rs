@@ -2,13 +2,20 @@
 
 mod bad_input;
 mod comparisons;
+mod database;
 mod datasets;
 mod generation;
 mod guard;
 mod judging;
+mod load;
 mod logging;
 mod lora;
 mod pages;
+#[path = "../documents/postgres.rs"]
+#[expect(dead_code, reason = "shared with the test of the documents, which uses another part of it")]
+mod postgres;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;

@@ -41,6 +41,11 @@ impl Lease {
         self.shared.total.store(total, Ordering::Relaxed);
     }
 
+    /// Progress and total, as they were set last.
+    pub(super) fn reported(&self) -> (i64, i64) {
+        (self.shared.progress.load(Ordering::Relaxed), self.shared.total.load(Ordering::Relaxed))
+    }
+
     /// Whether the job was cancelled.
     pub(super) fn cancel_requested(&self) -> bool {
         self.shared.cancel.load(Ordering::Relaxed)
@@ -54,7 +59,7 @@ impl Lease {
     /// Stops renewing; returns progress and total.
     pub(super) fn release(self) -> (i64, i64) {
         self.task.abort();
-        (self.shared.progress.load(Ordering::Relaxed), self.shared.total.load(Ordering::Relaxed))
+        self.reported()
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct WorkerCommand {
     /// Allow TF32 matrix products on a GPU: faster, but less precise and not the same on every GPU model.
     #[arg(long, env = "ALLOW_TF32")]
     allow_tf32: bool,
+    /// Seconds without a sign of life of this worker after which another one may take over its job.
+    #[arg(long, env = "LEASE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(3..=86_400))]
+    lease: u32,
     /// End when the queue is empty instead of waiting for jobs.
     #[arg(long)]
     until_empty: bool,
@@ -49,8 +52,6 @@ pub(crate) struct WorkerCommand {
     hub: HubSettings,
 }
 
-/// Time without a heartbeat after which another worker may claim the job.
-const LEASE: Duration = Duration::from_secs(30);
 /// Time between two attempts to claim a job from an empty queue.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -62,6 +63,8 @@ struct Worker {
     hub: HubSettings,
     device: Device,
     stop: StopSignal,
+    /// Time without a heartbeat after which another worker may claim the job.
+    lease: Duration,
 }
 
 /// How the work on a job ended, unless it failed.
@@ -88,13 +91,20 @@ impl WorkerCommand {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
         });
-        let worker =
-            Worker { runtime, catalogue, cache: self.cache.clone(), hub: self.hub.clone(), device, stop };
+        let worker = Worker {
+            runtime,
+            catalogue,
+            cache: self.cache.clone(),
+            hub: self.hub.clone(),
+            device,
+            stop,
+            lease: Duration::from_secs(self.lease.into()),
+        };
         tracing::info!(name, device = ?worker.device, "waiting for jobs");
         while !stop.received() {
             let token = uuid::Uuid::from_bytes(entropy());
-            let claimed =
-                worker.runtime.block_on(worker.catalogue.store.claim_job(&name, token, now(), LEASE))?;
+            let claim = worker.catalogue.store.claim_job(&name, token, now(), worker.lease);
+            let claimed = worker.runtime.block_on(claim)?;
             match claimed {
                 Some(claim) => worker.work(claim)?,
                 None if self.until_empty => break,
@@ -116,7 +126,7 @@ impl Worker {
         let _entered = span.enter();
         tracing::info!(kind = claim.job.spec.kind(), name = claim.job.spec.name(), "claimed");
         let store = &self.catalogue.store;
-        let lease = Lease::hold(self.runtime.handle(), store.clone(), claim.clone(), LEASE);
+        let lease = Lease::hold(self.runtime.handle(), store.clone(), claim.clone(), self.lease);
         let outcome = match &claim.job.spec {
             JobSpec::Train(spec) => self.train(&claim, spec, &lease),
             JobSpec::Evaluate(spec) => self.evaluate(&claim, spec, &lease),
@@ -124,7 +134,7 @@ impl Worker {
         let (progress, total) = lease.release();
         let recorded = self.runtime.block_on(async {
             // The final progress, so that a finished job is shown as complete.
-            store.heartbeat(&claim, now(), LEASE, progress, total).await?;
+            store.heartbeat(&claim, now(), self.lease, progress, total).await?;
             match &outcome {
                 Ok(Outcome::Done) => store.finish_job(&claim, now(), &Ending::Succeeded).await,
                 Ok(Outcome::Cancelled) => store.finish_job(&claim, now(), &Ending::Cancelled).await,

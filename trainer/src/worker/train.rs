@@ -173,6 +173,16 @@ impl Callbacks for RunRecords<'_> {
         })
     }
 
+    /// Renews the lease: a worker that was suspended for longer finds its job taken, before it writes over the files of its
+    /// successor.
+    fn before_writing(&mut self) -> Result<()> {
+        let (done, total) = self.lease.reported();
+        let worker = self.worker;
+        let renewed = worker.catalogue.store.heartbeat(self.claim, now(), worker.lease, done, total);
+        worker.runtime.block_on(renewed)?;
+        Ok(())
+    }
+
     fn retire(&mut self, step: u32) -> Result<bool> {
         let store = &self.worker.catalogue.store;
         self.worker.runtime.block_on(async {

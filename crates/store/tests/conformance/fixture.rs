@@ -41,6 +41,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// An empty store, a manual clock, and a seeded generator.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
+    /// The URL of the database.
+    pub(crate) url: String,
     pub(crate) now: Timestamp,
     pub(crate) rng: ChaCha8Rng,
 }
@@ -84,7 +86,7 @@ impl Fixture {
     async fn new(url: &str) -> Self {
         let store = Store::connect(url).await.expect("a store");
         let now = Timestamp::from_timestamp_micros(1_767_225_600_123_456).expect("a time");
-        Self { store, now, rng: ChaCha8Rng::seed_from_u64(7) }
+        Self { store, url: url.to_owned(), now, rng: ChaCha8Rng::seed_from_u64(7) }
     }
 
     /// Advances the clock by a second and returns it.

@@ -10,4 +10,5 @@ mod models;
 mod raters;
 mod runs;
 mod scores;
+mod unavailable;
 mod votes;

@@ -1,0 +1,72 @@
+//! Requests that take much: bounds of generation requests and of work on images, and what becomes of abandoned ones.
+
+use crate::support::TestApp;
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_generation_request_has_a_bound_of_images_pixels_and_steps() {
+    let app = TestApp::start().await;
+    let large = json!({ "prompt": "a", "width": 1024, "height": 1024, "steps": 20, "num_images": 4 });
+    let request = Request::post("/generate")
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(large.to_string()));
+    let message = app.send(request.expect("a request")).await.refuses(422, "steps");
+    for part in [
+        "4 images of 1024 x 1024 pixels with 20 steps",
+        "83.9 megapixel-steps",
+        "32 (LARGEST_REQUEST",
+        "at most 7 steps",
+    ] {
+        assert!(message.contains(part), "{part:?} is missing: {message}");
+    }
+    app.get("/generate?prompt=a&width=1024&height=1024&steps=31").await.refuses(422, "steps");
+
+    let app = TestApp::start_with(&["--largest-request", "1"]).await;
+    app.get("/generate?prompt=a&width=64&height=64&steps=245").await.refuses(422, "steps");
+    let message = app.get("/generate?prompt=a&width=1024&height=1024&steps=1").await.refuses(422, "steps");
+    assert!(message.contains("a smaller size") && !message.contains("at most"), "{message}");
+    app.get("/generate?prompt=a&width=64&height=64&steps=4").await.expect(200);
+}
+
+/// If the abandoned request went on, the small one would wait behind it and miss the deadline too.
+#[tokio::test]
+async fn a_generation_request_has_a_deadline_and_the_generator_is_free_after_it() {
+    let app = TestApp::start_with(&["--generation-timeout", "2"]).await;
+    app.get("/generate?prompt=a&steps=1").await.expect(200);
+    let began = Instant::now();
+    let reply = app.get("/generate?prompt=a&width=256&height=256&steps=480").await.expect(503);
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(4), "{waited:?}");
+    assert_eq!(reply.header("retry-after"), "30");
+    let message = reply.json()["error"]["message"].as_str().expect("a sentence").to_owned();
+    assert!(message.contains("2 seconds") && message.contains("GENERATION_TIMEOUT"), "{message}");
+    app.get("/generate?prompt=a&steps=1").await.expect(200);
+    app.get("/readyz").await.expect(200);
+}
+
+/// Drawing the 1000 pairs of a set takes a minute in a build for tests, reading their captions milliseconds.
+#[tokio::test]
+async fn a_search_of_the_bundled_world_draws_what_it_finds_and_nothing_else() {
+    let app = TestApp::start().await;
+    for set in ["van_gogh", "sketch", "winter", "quality", "images"] {
+        let began = Instant::now();
+        let address = format!("/api/v1/datasets/shapes-{set}/pairs");
+        let none = app.get(&format!("{address}?prompt=no+such+words")).await.expect(200).json();
+        assert_eq!((&none["items"], &none["next"]), (&json!([]), &json!(null)), "{set}");
+        let none = app.get(&format!("{address}?model=no+such+model")).await.expect(200).json();
+        assert_eq!(none["items"], json!([]), "{set}");
+        let found = app.get(&format!("{address}?prompt=CIRCLE&limit=2")).await.expect(200).json();
+        let items = found["items"].as_array().expect("items");
+        assert_eq!(items.len(), 2, "{set}");
+        for item in items {
+            assert!(item["prompt"].as_str().is_some_and(|prompt| prompt.contains("circle")), "{item}");
+            app.get(item["winner_url"].as_str().expect("an address")).await.expect(200);
+        }
+        assert!(found["next"].as_u64() > items[1]["index"].as_u64(), "{found}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{set} took {:?}", began.elapsed());
+    }
+}

@@ -1,0 +1,4 @@
+//! The server's program under clients that are slow, silent, many or malformed, and at its end.
+
+mod program;
+mod stopping;
