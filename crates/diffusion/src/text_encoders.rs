@@ -7,7 +7,7 @@ use crate::config::{self, UnetConfig};
 use crate::layout::MODEL_INDEX;
 use crate::nn::Linear;
 use crate::part_folders::PartFolders;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Cut, Tokenizer};
 use crate::weights::{PartFiles, Stem};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -195,6 +195,21 @@ impl TextEncoders {
         let pooled = zeros.pooled.zip(encoded.pooled).map(|(zeros, pooled)| Tensor::cat(&[zeros, pooled], 0));
         EncodedText { states: Tensor::cat(&[zeros.states, encoded.states], 0)?, pooled: pooled.transpose()? }
             .rows(&rows)
+    }
+
+    /// What the encoders do not see of a text, because it has more tokens than they take; `None` if they see all of it. With
+    /// two encoders, the longer of the two ends.
+    ///
+    /// # Errors
+    /// Fails if the tokenizer does.
+    pub fn cut(&self, text: &str) -> Result<Option<Cut>> {
+        match &self.encoders {
+            Encoders::One(encoder) => encoder.tokenizer.cut(text),
+            Encoders::Two(both) => {
+                let cuts = [both.0.tokenizer.cut(text)?, both.1.tokenizer.cut(text)?];
+                Ok(cuts.into_iter().flatten().max_by_key(|cut| cut.tokens))
+            }
+        }
     }
 
     /// The number of tokens of every encoded text, including padding.

@@ -35,6 +35,15 @@ pub struct Tokenizer {
     length: usize,
 }
 
+/// The end of a text that a text encoder does not see, because its sequence is full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The number of tokens that do not fit.
+    pub tokens: usize,
+    /// The text of these tokens, as it was written.
+    pub text: String,
+}
+
 /// The fields of `tokenizer_config.json` that are used.
 #[derive(Debug, Default, Deserialize)]
 struct TokenizerConfig {
@@ -150,6 +159,26 @@ impl Tokenizer {
     /// As [`Self::encode`].
     pub fn cuts(&self, text: &str) -> Result<bool> {
         Ok(self.tokens(text)?.get_ids().len() > self.length - 2)
+    }
+
+    /// What [`Self::encode`] cuts off a text; `None` if the whole text fits.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn cut(&self, text: &str) -> Result<Option<Cut>> {
+        if !self.cuts(text)? {
+            return Ok(None);
+        }
+        let text = text.trim();
+        let encoding =
+            self.tokenizer.encode(text, false).map_err(|e| Error::format(Path::new("prompt"), e))?;
+        // The offsets are in bytes. A token can be a part of a character.
+        let dropped = &encoding.get_offsets()[self.length - 2..];
+        let mut start = dropped.first().map_or(text.len(), |&(start, _)| start.min(text.len()));
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        Ok(Some(Cut { tokens: dropped.len(), text: text[start..].to_owned() }))
     }
 
     fn tokens(&self, text: &str) -> Result<Encoding> {

@@ -11,8 +11,11 @@ use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use files::write_atomically;
 use safetensors::SafeTensors;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 /// The file name under which diffusers looks for an adapter.
 pub const WEIGHTS_FILE: &str = "pytorch_lora_weights.safetensors";
@@ -64,6 +67,30 @@ pub fn open(file: &Path, networks: &BTreeMap<Network, Layers>) -> Result<BTreeMa
         adapters.entry(network).or_default().insert(layer.to_owned(), update);
     }
     Ok(adapters.into_iter().map(|(network, updates)| (network, Adapter::new(updates))).collect())
+}
+
+/// The file beside an adapter from which [`open`] reads the adapter's settings, if there are none in the adapter's header.
+/// Reads the header only. A file with a damaged header has no such file.
+///
+/// # Errors
+/// Fails if the adapter cannot be read.
+pub fn settings_file(adapter: &Path) -> Result<Option<PathBuf>> {
+    let header = || -> std::io::Result<Vec<u8>> {
+        let mut open = File::open(adapter)?;
+        let mut length = [0; 8];
+        open.read_exact(&mut length)?;
+        let mut header = Vec::new();
+        open.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+        Ok(header)
+    };
+    let header = match header() {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Vec::new(),
+        header => header.map_err(|error| Error::file(adapter, error))?,
+    };
+    let header: Map<String, Value> = serde_json::from_slice(&header).unwrap_or_default();
+    let has_entry = header.get("__metadata__").is_some_and(|entries| entries.get(metadata::ENTRY).is_some());
+    let is_of_peft = !has_entry && header.keys().any(|name| name.starts_with(PEFT_PREFIX));
+    Ok(is_of_peft.then(|| adapter.with_file_name(metadata::PEFT_FILE)))
 }
 
 /// Reads the part of an adapter file that updates a UNet with these parameters.

@@ -13,6 +13,6 @@ mod original;
 mod tensor_name;
 
 pub use adapter::Adapter;
-pub use file::{WEIGHTS_FILE, open, open_for_unet, save};
+pub use file::{WEIGHTS_FILE, open, open_for_unet, save, settings_file};
 pub use layers::Layers;
 pub use network::Network;

@@ -62,3 +62,35 @@ fn the_padding_token_is_read_from_the_right_file() {
     assert_eq!(padding(""), 0);
     assert_eq!(padding(r#", "added_tokens_decoder": {}"#), 612);
 }
+
+/// A text of more than 75 tokens loses its end. The ids are those of the text without that end.
+#[test]
+fn the_end_that_is_cut_off() {
+    let tokenizer = Tokenizer::load(&folder("model/tokenizer")).expect("load");
+    let long = format!("  {} Zebra, \u{e9}", "a ".repeat(75));
+    let cut = tokenizer.cut(&long).expect("any text").expect("a cut");
+    assert_eq!(cut.text, "Zebra, \u{e9}");
+    let (kept, _) = long.split_at(long.find(&cut.text).expect("a part of the text"));
+    assert!(!tokenizer.cuts(kept).expect("any text"));
+    assert_eq!(tokenizer.encode(kept).expect("any text"), tokenizer.encode(&long).expect("any text"));
+    let alone = tokenizer.encode(&cut.text).expect("any text");
+    let end = alone[76];
+    assert_eq!(cut.tokens, alone[1..].iter().position(|&id| id == end).expect("an end"));
+
+    let exactly = "a ".repeat(75);
+    assert_eq!(tokenizer.cut(&exactly).expect("any text"), None);
+    let one_more = format!("{exactly}b");
+    let cut = tokenizer.cut(&one_more).expect("any text").expect("a cut");
+    assert_eq!((cut.tokens, cut.text.as_str()), (1, "b"));
+}
+
+/// The boundary can lie within a character of several bytes, of which each is a token.
+#[test]
+fn a_cut_within_a_character() {
+    let tokenizer = Tokenizer::load(&folder("model/tokenizer")).expect("load");
+    for filler in 72..76 {
+        let text = format!("{}\u{1f40c}\u{1f40c}", "a ".repeat(filler));
+        let cut = tokenizer.cut(&text).expect("any text").expect("a cut");
+        assert!(text.ends_with(&cut.text) && cut.text.contains('\u{1f40c}'), "{cut:?}");
+    }
+}
