@@ -12,7 +12,8 @@ use process::ambient;
 
 const COOKIE_NAME: &str = "rater";
 
-/// The rater of the cookie, or a new one. Returning it as part of the response sets the cookie of a new rater.
+/// The rater of the cookie, or a new one, whose row the first request that is no GET inserts. Returning it as part of the
+/// response sets the cookie of a new rater.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rater {
     pub(crate) id: RaterId,
@@ -36,7 +37,10 @@ impl FromRequestParts<AppState> for Rater {
             Some(id) => Self { id, is_new: false },
             None => Self { id: RaterId::new(now, ambient::entropy()), is_new: true },
         };
-        state.store.ensure_rater(rater.id, now).await?;
+        // A safe request leaves no row behind: crawlers that return no cookie would each time leave another one.
+        if !parts.method.is_safe() {
+            state.store.ensure_rater(rater.id, now).await?;
+        }
         Ok(rater)
     }
 }

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use store::{Store, StoreError};
 
+/// The name of the set of the team's votes.
+pub const VOTES: &str = "votes";
+
 /// Bytes of images cached for the requests that follow a list.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -43,7 +46,7 @@ impl DatasetCatalogue {
     pub async fn all(&self, store: &Store) -> Result<Vec<(String, Dataset)>, StoreError> {
         let mut all: Vec<_> =
             Set::ALL.iter().map(|&(set, name)| (format!("shapes-{name}"), Dataset::Shapes(set))).collect();
-        all.push(("votes".to_owned(), votes(store).await?));
+        all.push((VOTES.to_owned(), votes(store).await?));
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
         folders.sort_unstable();
@@ -61,11 +64,18 @@ impl DatasetCatalogue {
     /// # Errors
     /// Fails if the votes cannot be read from the database.
     pub async fn find(&self, store: &Store, name: &str) -> Result<Option<Dataset>, StoreError> {
+        if name == VOTES {
+            return votes(store).await.map(Some);
+        }
         Ok(self.all(store).await?.into_iter().find(|(known, _)| known == name).map(|(_, set)| set))
     }
 
-    /// Caches pairs for the requests of their images that follow.
+    /// Caches pairs for the requests of their images that follow. Pairs of votes are not cached: the next vote may change
+    /// their winners and their order.
     pub fn cache(&self, name: &str, pairs: &[(u64, PreferencePair)]) {
+        if name == VOTES {
+            return;
+        }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, pair) in pairs {
             cache.retain(|k| k.index != *index || k.name != name);

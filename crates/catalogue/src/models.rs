@@ -4,6 +4,7 @@ use crate::models_folder::{ModelsFolder, name_in_models_folder};
 use diffusion::part_folders::PartFolders;
 use domain::id::ModelId;
 use domain::model::Model;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use store::{ArtifactError, Artifacts, Store, StoreError};
 
@@ -81,12 +82,36 @@ impl Catalogue {
     /// Fails if an ancestor's row was deleted or a folder cannot be used.
     pub async fn files(&self, model: &Model) -> Result<ModelFiles, ModelError> {
         let ancestors = self.store.list_ancestors(model).await.map_err(|error| match error {
-            StoreError::Missing(_) => ModelError::Unusable {
-                name: model.name.clone(),
-                problem: "the model it was trained from was deleted".to_owned(),
-            },
+            StoreError::Missing(_) => without_base(model),
             error => error.into(),
         })?;
+        self.folders_of(model, &ancestors.iter().collect::<Vec<_>>())
+    }
+
+    /// As [`Self::files`], with the rows of all models at hand.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub fn files_among(
+        &self,
+        model: &Model,
+        all: &HashMap<ModelId, Model>,
+    ) -> Result<ModelFiles, ModelError> {
+        let mut ancestors: Vec<&Model> = Vec::new();
+        let mut next = model.base_id;
+        while let Some(id) = next {
+            // A cycle, which only manual edits can create, ends the list.
+            if id == model.id || ancestors.iter().any(|known| known.id == id) {
+                break;
+            }
+            let base = all.get(&id).ok_or_else(|| without_base(model))?;
+            next = base.base_id;
+            ancestors.push(base);
+        }
+        self.folders_of(model, &ancestors)
+    }
+
+    fn folders_of(&self, model: &Model, ancestors: &[&Model]) -> Result<ModelFiles, ModelError> {
         let bases = ancestors.iter().map(|ancestor| self.folder(ancestor)).collect::<Result<_, _>>()?;
         Ok(ModelFiles { id: model.id, name: model.name.clone(), folder: self.folder(model)?, bases })
     }
@@ -110,4 +135,9 @@ impl Catalogue {
         let folder = Path::new(&model.folder);
         if folder.is_absolute() { Ok(folder.to_owned()) } else { Ok(self.artifacts.path(&model.folder)?) }
     }
+}
+
+fn without_base(model: &Model) -> ModelError {
+    let problem = "the model it was trained from was deleted".to_owned();
+    ModelError::Unusable { name: model.name.clone(), problem }
 }

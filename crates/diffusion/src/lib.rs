@@ -11,7 +11,7 @@
 //! | conditioning | [`tokenizer`], [`text_tower`], [`text_encoders`], [`conditioning`] |
 //! | noise schedule and sampling | [`schedule`], [`sampler`], [`pipeline`] |
 //! | adapters | [`lora`] |
-//! | files | [`part_folders`], [`fit`], [`layout`], [`weights`], [`torch_file`], [`single_file`] |
+//! | files | [`part_folders`], [`fit`], [`layout`], [`fingerprint`], [`weights`], [`torch_file`], [`single_file`] |
 
 pub mod clip;
 pub mod conditioning;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod controlnet;
 pub mod device;
 mod error;
+pub mod fingerprint;
 pub mod fit;
 pub mod gradients;
 pub mod layout;

@@ -52,6 +52,8 @@ ids! {
     RunId,
     /// A checkpoint that can generate images.
     ModelId,
+    /// Whose images are judged: a model, under the model's id, or a model with adapters, under an id of its own.
+    ContestantId,
     /// An image.
     ImageId,
     /// Two images shown to a rater.
@@ -60,6 +62,12 @@ ids! {
     VoteId,
     /// A person who votes, identified by a browser cookie.
     RaterId,
+}
+
+impl From<ModelId> for ContestantId {
+    fn from(model: ModelId) -> Self {
+        Self(model.0)
+    }
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ pub fn order_pairs(
     let votes: HashMap<_, _> = tallies.iter().map(|tally| ((tally.a, tally.b), tally.votes())).collect();
     shuffle(&mut pairs);
     // A stable sort: pairs with equally many votes stay in random order.
-    pairs.sort_by_key(|pair| votes.get(pair).copied().unwrap_or(0));
+    pairs.sort_by_key(|&(a, b)| votes.get(&(a.into(), b.into())).copied().unwrap_or(0));
     pairs
 }
 
@@ -171,7 +171,10 @@ mod tests {
 
     #[test]
     fn pairs_with_the_fewest_votes_come_first_and_equal_ones_in_shuffled_order() {
-        let tally = |a, b, wins_a, wins_b, ties| Tally { a: model(a), b: model(b), wins_a, wins_b, ties };
+        let tally = |a, b, wins_a, wins_b, ties| {
+            let (a, b) = (model(a).into(), model(b).into());
+            Tally { a, b, wins_a, wins_b, ties }
+        };
         let tallies = [tally(1, 2, 1, 1, 1), tally(1, 3, 0, 2, 0), tally(2, 3, 0, 0, 2)];
         let pairs = vec![pair(1, 2), pair(1, 3), pair(1, 4), pair(2, 3), pair(2, 4)];
         let ordered = order_pairs(pairs, &[], &tallies, <[_]>::reverse);

@@ -79,7 +79,7 @@ pub struct Matchup {
     pub left: ImageId,
     /// The image on the right.
     pub right: ImageId,
-    /// The only rater who may judge it; any rater may if none.
+    /// The only rater who may judge it; any rater may if none. A rater who has not voted has no row yet.
     pub rater_id: Option<RaterId>,
     /// When it was made.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
@@ -157,9 +157,9 @@ pub struct VoteRecord {
     /// The question that was asked.
     #[serde(default)]
     pub question: Question,
-    /// Name of the left image's model.
+    /// Name of the left image's model, with its adapters.
     pub left_model: String,
-    /// Name of the right image's model.
+    /// Name of the right image's model, with its adapters.
     pub right_model: String,
     /// The rater's choice.
     pub choice: Choice,
@@ -175,7 +175,7 @@ pub struct JudgedImage {
     pub id: ImageId,
     /// Key of its PNG in the artifact store.
     pub artifact: String,
-    /// Name of the model that generated it.
+    /// Name of the model that generated it, with its adapters.
     pub model: String,
 }
 

@@ -1,7 +1,7 @@
 //! Statistics compared with scipy, statsmodels, scikit-learn and krippendorff (`oracles/ranking.py` writes the
 //! fixture), and their results on empty or degenerate data.
 
-use domain::id::ModelId;
+use domain::id::ContestantId;
 use domain::ranking::{
     ELO_K, ELO_START, ModelVote, Outcome, Predicted, Tally, cohen_kappa, elo, krippendorff_alpha,
     paired_bootstrap, spearman, tie_aware_accuracy, win_rate, win_rate_matrix,
@@ -79,7 +79,7 @@ fn the_bootstrap_equals_numpy_on_the_same_draws() {
     assert!(paired_bootstrap(&[(1.0, 0.0), (2.0, 0.0)], 10, |n| n + 7).is_some());
 }
 
-fn model(n: u8) -> ModelId {
+fn model(n: u8) -> ContestantId {
     format!("00000000-0000-7000-8000-0000000000{n:02x}").parse().expect("an id")
 }
 

@@ -1,5 +1,6 @@
 //! Records of images, and their scores. The PNG files are in the artifact store.
 
+use crate::contestants::{contestant_lora, lora_text};
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{StoreError, missing};
 use crate::jobs::{Claim, require_lease};
@@ -120,15 +121,9 @@ pub(crate) fn params_sha256(params: &GenerationParams) -> Result<String, StoreEr
         "{}:{prompt}{}:{negative_prompt}{seed} {steps} {guidance_scale} {width}x{height} {sampler}{}",
         prompt.len(),
         negative_prompt.len(),
-        lora(params)?.unwrap_or_default(),
+        lora_text(&params.lora)?.unwrap_or_default(),
     );
     Ok(files::sha256::of_bytes(text.as_bytes()))
-}
-
-/// Value of the column `lora`: the adapters as JSON, or null for none.
-fn lora(params: &GenerationParams) -> Result<Option<String>, StoreError> {
-    let list = || serde_json::to_string(&params.lora).map_err(|e| Problems::one("lora", e.to_string()));
-    Ok((!params.lora.is_empty()).then(list).transpose()?)
 }
 
 impl Store {
@@ -144,10 +139,23 @@ impl Store {
             }
             for image in images {
                 let params = &image.params;
+                let contestant = contestant_lora(params)?.filter(|_| image.model_id.is_some());
+                if let Some(lora) = &contestant {
+                    sqlx::query(
+                        "INSERT INTO contestants (id, model_id, lora) VALUES ($1, $2, $3) \
+                         ON CONFLICT (model_id, lora) DO NOTHING")
+                        .bind(image.id.0)
+                        .bind(image.model_id.map(|id| id.0))
+                        .bind(lora)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(|e| missing(e, "model of this image"))?;
+                }
                 sqlx::query(
                     "INSERT INTO images (id, model_id, run_id, step, purpose, prompt, negative_prompt, seed, steps, \
-                     guidance_scale, width, height, sampler, lora, params_sha256, artifact, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
+                     guidance_scale, width, height, sampler, lora, params_sha256, artifact, created_at, contestant_id) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+                     (SELECT c.id FROM contestants c WHERE c.model_id = $2 AND c.lora = $18))")
                     .bind(image.id.0)
                     .bind(image.model_id.map(|id| id.0))
                     .bind(image.run_id.map(|id| id.0))
@@ -161,10 +169,11 @@ impl Store {
                     .bind(i64::from(params.width))
                     .bind(i64::from(params.height))
                     .bind(params.sampler.as_str())
-                    .bind(lora(params)?)
+                    .bind(lora_text(&params.lora)?)
                     .bind(params_sha256(params)?)
                     .bind(&image.artifact)
                     .bind(micros(image.created_at))
+                    .bind(contestant)
                     .execute(&mut *tx)
                     .await
                     .map_err(|e| missing(e, "model or run of this image"))?;
@@ -303,6 +312,50 @@ impl Store {
             }
         });
         Ok(())
+    }
+
+    /// For each model from the id `first` to the id `last`, images that show what it draws, each with its prompt: its first
+    /// evaluation images, or else the newest that users requested, without adapters. At most `at_most` of each model.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn model_samples(
+        &self,
+        first: ModelId,
+        last: ModelId,
+        at_most: u32,
+    ) -> Result<HashMap<ModelId, Vec<(ImageId, String)>>, StoreError> {
+        let evaluated: Vec<(Uuid, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT i.model_id, i.id, i.prompt FROM images i JOIN \
+             (SELECT id, ROW_NUMBER() OVER (PARTITION BY model_id ORDER BY id) AS place FROM images \
+              WHERE model_id >= $1 AND model_id <= $2 AND purpose = 'evaluation') AS numbered ON numbered.id = i.id \
+             WHERE numbered.place <= $3 ORDER BY i.id")
+            .bind(first.0)
+            .bind(last.0)
+            .bind(i64::from(at_most))
+            .fetch_all(pool)
+            .await?);
+        let requested: Vec<(Uuid, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT i.model_id, i.id, i.prompt FROM images i JOIN \
+             (SELECT id, ROW_NUMBER() OVER (PARTITION BY model_id ORDER BY id DESC) AS place FROM images \
+              WHERE model_id >= $1 AND model_id <= $2 AND purpose = 'generation' AND contestant_id IS NULL) \
+             AS numbered ON numbered.id = i.id \
+             WHERE numbered.place <= $3 ORDER BY i.id DESC")
+            .bind(first.0)
+            .bind(last.0)
+            .bind(i64::from(at_most))
+            .fetch_all(pool)
+            .await?);
+        let by_model = |rows: Vec<(Uuid, Uuid, String)>| {
+            let mut samples: HashMap<ModelId, Vec<(ImageId, String)>> = HashMap::new();
+            for (model, image, prompt) in rows {
+                samples.entry(ModelId(model)).or_default().push((ImageId(image), prompt));
+            }
+            samples
+        };
+        let mut samples = by_model(requested);
+        samples.extend(by_model(evaluated));
+        Ok(samples)
     }
 
     /// Mean scores of a model's evaluation images.

@@ -2,6 +2,7 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod contestants;
 mod db;
 mod error;
 mod images;

@@ -1,7 +1,7 @@
 //! Matchups: requested by a user, or drawn by [`domain::matchmaking`].
 
 use crate::db::{Store, micros, parsed, with_db, write_db};
-use crate::error::{StoreError, missing};
+use crate::error::StoreError;
 use crate::images::params_sha256;
 use domain::Timestamp;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId};
@@ -75,24 +75,26 @@ impl Store {
         row.map(Matchup::try_from).transpose()
     }
 
-    /// Names of the left and the right model. They must not be sent before the rater has voted.
+    /// Names of the left and the right model, each with its adapters. They must not be sent before the rater has voted.
     pub async fn matchup_model_names(&self, id: MatchupId) -> Result<Option<(String, String)>, StoreError> {
-        Ok(with_db!(self, pool => sqlx::query_as(
-            "SELECT a.name, b.name FROM matchups m \
+        let row: Option<(String, Option<Uuid>, String, Option<Uuid>)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT a.name, l.contestant_id, b.name, r.contestant_id FROM matchups m \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id WHERE m.id = $1")
             .bind(id.0)
             .fetch_optional(pool)
-            .await?))
+            .await?);
+        let names = self.contestant_names().await?;
+        Ok(row.map(|(a, left, b, right)| (names.of(a, left), names.of(b, right))))
     }
 
     /// The next matchup of a rater: an open one drawn for the rater, else an open one that a user requested, else a
     /// new one; none if nothing is left to judge. Matchups of other questions do not count. `only`, without
     /// repetitions: restricts both models of the matchup to these, unless it is empty. One model alone gives matchups of
-    /// its images with each other, which are drawn in no other way.
+    /// its images with each other, which are drawn in no other way. The rater need not have a row: a vote inserts it.
     ///
     /// # Errors
-    /// Fails with `Missing` if the rater does not exist.
+    /// Fails if the database does not answer or a row is inconsistent.
     pub async fn next_matchup<R: Rng>(
         &self,
         rater: RaterId,
@@ -117,7 +119,7 @@ impl Store {
         // Matchups drawn for the rater come first, then those for every rater, each in order of creation. A rater who
         // leaves the matchups of one model does not get the open one elsewhere; a requested one is shown to everyone.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT m.id, l.model_id, r.model_id \
+            "SELECT m.id, COALESCE(l.contestant_id, l.model_id), COALESCE(r.contestant_id, r.model_id) \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE (m.rater_id IS NULL OR (m.rater_id = $1 AND (l.model_id = r.model_id) = $4)) AND m.question = $3 \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
@@ -261,8 +263,7 @@ impl Store {
             .bind(micros(matchup.created_at))
             .execute(pool)
             .await
-            .map(drop)
-            .map_err(|e| missing(e, "rater"))?);
+            .map(drop)?);
         Ok(())
     }
 }

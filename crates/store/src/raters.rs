@@ -19,12 +19,13 @@ impl Store {
         Ok(())
     }
 
-    /// Number of raters who have answered a question about images of two models.
+    /// Number of raters who have answered a question about images of two contestants.
     pub async fn count_raters(&self, question: Question) -> Result<i64, StoreError> {
         let (count,): (i64,) = with_db!(self, pool => sqlx::query_as(
             "SELECT COUNT(DISTINCT v.rater_id) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
-             WHERE m.question = $1 AND l.model_id <> r.model_id")
+             WHERE m.question = $1 \
+             AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id)")
             .bind(question.as_str())
             .fetch_one(pool)
             .await?);

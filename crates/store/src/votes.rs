@@ -1,21 +1,22 @@
 //! Votes, and their counts.
 
+use crate::contestants::ContestantNames;
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
 use domain::evaluate::Metric;
-use domain::id::{ImageId, MatchupId, ModelId, RaterId, VoteId};
+use domain::id::{ContestantId, ImageId, MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, JudgedImage, JudgedVote, Question, Vote, VoteRecord};
 use domain::ranking::Tally;
 use uuid::Uuid;
 
-/// Counted votes on two models. `a` is the one with the smaller id.
+/// Counted votes on two contestants. `a` is the one with the smaller id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairVotes {
-    /// The model with the smaller id.
-    pub a: ModelId,
-    /// The other model.
-    pub b: ModelId,
+    /// The contestant with the smaller id.
+    pub a: ContestantId,
+    /// The other contestant.
+    pub b: ContestantId,
     /// Votes for `a`.
     pub wins_a: i64,
     /// Votes for `b`.
@@ -59,21 +60,23 @@ struct VoteRow {
     prompt: String,
     question: String,
     left_model: String,
+    left_contestant: Option<Uuid>,
     right_model: String,
+    right_contestant: Option<Uuid>,
     choice: String,
     created_at: Timestamp,
 }
 
-impl TryFrom<VoteRow> for VoteRecord {
-    type Error = StoreError;
-    fn try_from(row: VoteRow) -> Result<Self, StoreError> {
-        Ok(Self {
+impl VoteRow {
+    fn record(self, names: &ContestantNames) -> Result<VoteRecord, StoreError> {
+        let row = self;
+        Ok(VoteRecord {
             id: VoteId(row.id),
             matchup_id: MatchupId(row.matchup_id),
             prompt: row.prompt,
             question: parsed(row.question.parse(), "matchups", "question", row.id)?,
-            left_model: row.left_model,
-            right_model: row.right_model,
+            left_model: names.of(row.left_model, row.left_contestant),
+            right_model: names.of(row.right_model, row.right_contestant),
             choice: parsed(row.choice.parse(), "votes", "choice", row.id)?,
             created_at: row.created_at,
         })
@@ -88,24 +91,30 @@ struct JudgedRow {
     left_image: Uuid,
     left_artifact: String,
     left_model: String,
+    left_contestant: Option<Uuid>,
     right_image: Uuid,
     right_artifact: String,
     right_model: String,
+    right_contestant: Option<Uuid>,
     choice: String,
     rater_id: Uuid,
     created_at: Timestamp,
 }
 
-impl TryFrom<JudgedRow> for JudgedVote {
-    type Error = StoreError;
-    fn try_from(row: JudgedRow) -> Result<Self, StoreError> {
-        let image = |id, artifact, model| JudgedImage { id: ImageId(id), artifact, model };
-        Ok(Self {
+impl JudgedRow {
+    fn vote(self, names: &ContestantNames) -> Result<JudgedVote, StoreError> {
+        let row = self;
+        let image = |id, artifact, model, contestant| JudgedImage {
+            id: ImageId(id),
+            artifact,
+            model: names.of(model, contestant),
+        };
+        Ok(JudgedVote {
             prompt: row.prompt,
             question: parsed(row.question.parse(), "matchups", "question", row.id)?,
             images: [
-                image(row.left_image, row.left_artifact, row.left_model),
-                image(row.right_image, row.right_artifact, row.right_model),
+                image(row.left_image, row.left_artifact, row.left_model, row.left_contestant),
+                image(row.right_image, row.right_artifact, row.right_model, row.right_contestant),
             ],
             choice: parsed(row.choice.parse(), "votes", "choice", row.id)?,
             rater_id: RaterId(row.rater_id),
@@ -119,7 +128,8 @@ impl Store {
     pub async fn judged_votes(&self, question: Question) -> Result<Vec<JudgedVote>, StoreError> {
         let rows: Vec<JudgedRow> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, m.prompt, m.question, l.id AS left_image, l.artifact AS left_artifact, a.name AS left_model, \
-             r.id AS right_image, r.artifact AS right_artifact, b.name AS right_model, v.choice, v.rater_id, v.created_at \
+             l.contestant_id AS left_contestant, r.id AS right_image, r.artifact AS right_artifact, b.name AS right_model, \
+             r.contestant_id AS right_contestant, v.choice, v.rater_id, v.created_at \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
@@ -127,7 +137,8 @@ impl Store {
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
-        rows.into_iter().map(JudgedVote::try_from).collect()
+        let names = self.contestant_names().await?;
+        rows.into_iter().map(|row| row.vote(&names)).collect()
     }
 
     /// Lists the votes on a question whose two images both have a score, in order of metric.
@@ -189,7 +200,8 @@ impl Store {
     /// Lists votes with the names of the models, newest first.
     pub async fn list_votes(&self, at_most: u32) -> Result<Vec<VoteRecord>, StoreError> {
         let rows: Vec<VoteRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT v.id, v.matchup_id, m.prompt, m.question, a.name AS left_model, b.name AS right_model, v.choice, v.created_at \
+            "SELECT v.id, v.matchup_id, m.prompt, m.question, a.name AS left_model, l.contestant_id AS left_contestant, \
+             b.name AS right_model, r.contestant_id AS right_contestant, v.choice, v.created_at \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
@@ -197,7 +209,8 @@ impl Store {
             .bind(i64::from(at_most))
             .fetch_all(pool)
             .await?);
-        rows.into_iter().map(VoteRecord::try_from).collect()
+        let names = self.contestant_names().await?;
+        rows.into_iter().map(|row| row.record(&names)).collect()
     }
 
     /// Number of votes that a rater has cast.
@@ -207,27 +220,27 @@ impl Store {
         Ok(count)
     }
 
-    /// Counts the votes on a question for each pair of models. Votes on two images of one model rank nothing and are left
-    /// out.
+    /// Counts the votes on a question for each pair of contestants. Votes on two images of one contestant rank nothing and are
+    /// left out.
     pub async fn tallies(&self, question: Question) -> Result<Vec<PairVotes>, StoreError> {
         let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT model_a, model_b, \
-             COUNT(CASE WHEN winner = model_a THEN 1 END), COUNT(CASE WHEN winner = model_b THEN 1 END), \
+            "SELECT a, b, COUNT(CASE WHEN winner = a THEN 1 END), COUNT(CASE WHEN winner = b THEN 1 END), \
              COUNT(CASE WHEN choice = 'tie' THEN 1 END), COUNT(CASE WHEN choice = 'both_bad' THEN 1 END) \
-             FROM (SELECT v.choice, \
-                   CASE WHEN l.model_id < r.model_id THEN l.model_id ELSE r.model_id END AS model_a, \
-                   CASE WHEN l.model_id < r.model_id THEN r.model_id ELSE l.model_id END AS model_b, \
-                   CASE v.choice WHEN 'left' THEN l.model_id WHEN 'right' THEN r.model_id END AS winner \
-                   FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-                   JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
-                   WHERE m.question = $1 AND l.model_id <> r.model_id) AS judged \
-             GROUP BY model_a, model_b ORDER BY model_a, model_b")
+             FROM (SELECT choice, CASE WHEN l < r THEN l ELSE r END AS a, CASE WHEN l < r THEN r ELSE l END AS b, \
+                   CASE choice WHEN 'left' THEN l WHEN 'right' THEN r END AS winner \
+                   FROM (SELECT v.choice, COALESCE(li.contestant_id, li.model_id) AS l, \
+                         COALESCE(ri.contestant_id, ri.model_id) AS r \
+                         FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+                         JOIN images li ON li.id = m.left_image JOIN images ri ON ri.id = m.right_image \
+                         WHERE m.question = $1) AS judged \
+                   WHERE l <> r) AS ordered \
+             GROUP BY a, b ORDER BY a, b")
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
         let pair = |(a, b, wins_a, wins_b, ties, both_bad)| PairVotes {
-            a: ModelId(a),
-            b: ModelId(b),
+            a: ContestantId(a),
+            b: ContestantId(b),
             wins_a,
             wins_b,
             ties,

@@ -162,14 +162,21 @@ fn standing(row: LeaderboardRow, scale: Option<(f64, f64)>, metrics: &[Metric]) 
             <td data-label="Win rate" class="figure">{rate}</td>
         }
     });
+    // A model with adapters has no card of its own, and evaluations do not draw its images.
+    let model = if row.lora.is_empty() {
+        view! {
+            <a href=format!("/models#{}", row.model)>{row.model.clone()}</a>
+            {row.objective.map(|kind| view! { <ObjectiveBadge kind /> })}
+            <a class="judge-link" href=compare_page(&row.model) title=format!("Judge {} against another model", row.model)>"Judge"</a>
+        }
+        .into_any()
+    } else {
+        view! { {row.model} }.into_any()
+    };
     view! {
         <tr>
             {place}
-            <td class="lead">
-                <a href=format!("/models#{}", row.model)>{row.model.clone()}</a>
-                {row.objective.map(|kind| view! { <ObjectiveBadge kind /> })}
-                <a class="judge-link" href=compare_page(&row.model) title=format!("Judge {} against another model", row.model)>"Judge"</a>
-            </td>
+            <td class="lead">{model}</td>
             {votes}
             {scores}
         </tr>

@@ -8,8 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::api::{Agreement, MetricAgreement, ModelScore, path};
 use domain::evaluate::Metric;
-use domain::id::{ImageId, ModelId};
-use domain::limits::MAX_LIST_LENGTH;
+use domain::id::{ContestantId, ImageId};
 use domain::preference::JudgedVote;
 use domain::ranking::{
     ELO_K, ELO_START, ModelVote, Outcome, Predicted, Standing, Tally, elo, krippendorff_alpha, spearman,
@@ -30,9 +29,10 @@ pub(crate) async fn agreement(
 ) -> Result<Json<Agreement>, ApiError> {
     let tallies = state.store.tallies(question).await?;
     let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
-    let listed = state.store.list_models(MAX_LIST_LENGTH).await?;
-    let ids: HashMap<&str, ModelId> = listed.iter().map(|model| (model.name.as_str(), model.id)).collect();
-    let names: HashMap<ModelId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
+    let listed = state.store.list_contestants().await?;
+    let ids: HashMap<&str, ContestantId> =
+        listed.iter().map(|known| (known.name.as_str(), known.id)).collect();
+    let names: HashMap<ContestantId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
     let standings: Vec<Standing> =
         standings(&tallies).into_iter().filter(|standing| names.contains_key(&standing.model)).collect();
 
@@ -40,11 +40,20 @@ pub(crate) async fn agreement(
     let on_models: Vec<ModelVote> = votes.iter().filter_map(|vote| on_models(vote, &ids)).collect();
     let elo = elo(&on_models, ELO_K, ELO_START);
     let matrix = win_rate_matrix(&tallies);
-    let index = |model| matrix.models.iter().position(|&known| known == model);
+    let places: HashMap<ContestantId, usize> =
+        matrix.models.iter().enumerate().map(|(place, &model)| (model, place)).collect();
+    let index = |model| places.get(&model).copied();
     let row = |a: &Standing| {
         standings.iter().map(|b| matrix.rows[index(a.model)?][index(b.model)?]).collect::<Vec<_>>()
     };
     let answers = answers_by_pair(&votes);
+    let scores: HashMap<ContestantId, Vec<ModelScore>> = state
+        .store
+        .all_model_scores()
+        .await?
+        .into_iter()
+        .map(|(model, scores)| (model.into(), scores))
+        .collect();
     Ok(Json(Agreement {
         question,
         models: standings.iter().map(|standing| names[&standing.model].to_owned()).collect(),
@@ -55,15 +64,11 @@ pub(crate) async fn agreement(
             .collect(),
         alpha: krippendorff_alpha(&answers),
         judged_by_several: answers.iter().filter(|answers| answers.len() > 1).count() as i64,
-        metrics: metrics(
-            &standings,
-            &state.store.all_model_scores().await?,
-            &state.store.judged_scores(question).await?,
-        ),
+        metrics: metrics(&standings, &scores, &state.store.judged_scores(question).await?),
     }))
 }
 
-fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ModelId>) -> Option<ModelVote> {
+fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ContestantId>) -> Option<ModelVote> {
     let [a, b] = [0, 1].map(|side: usize| ids.get(vote.images[side].model.as_str()).copied());
     Some(ModelVote { a: a?, b: b?, outcome: vote.choice.into() })
 }
@@ -88,7 +93,7 @@ fn answers_by_pair(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
 /// The metrics that have scores of judged images or of rated models, in the order of `Metric::ALL`.
 fn metrics(
     standings: &[Standing],
-    mean_scores: &HashMap<ModelId, Vec<ModelScore>>,
+    mean_scores: &HashMap<ContestantId, Vec<ModelScore>>,
     judged: &[JudgedScores],
 ) -> Vec<MetricAgreement> {
     let mut all = Vec::new();

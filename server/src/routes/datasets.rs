@@ -13,6 +13,7 @@ use bytes::Bytes;
 use catalogue::dataset::{Dataset, PairPage, PairQuery};
 use catalogue::images::png;
 use datasets::decode::{decode, media_type};
+use catalogue::dataset_catalogue::VOTES;
 use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;
@@ -123,7 +124,10 @@ pub(crate) async fn image(
         _ => None,
     }
     .ok_or_else(|| ApiError::not_found("image on this side of the pair"))?;
-    if name == "votes" {
+    let mut caching = "private, max-age=60";
+    if name == VOTES {
+        // The next vote may change which image this address means.
+        caching = "no-store";
         // A pair of votes holds artifact keys in place of image bytes.
         let artifact = std::str::from_utf8(&bytes).map_err(ApiError::internal)?;
         bytes = state.artifacts.get(artifact).await?.map(Bytes::from).unwrap_or_default();
@@ -139,7 +143,7 @@ pub(crate) async fn image(
             "image/png"
         }
     };
-    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "private, max-age=60")];
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, caching)];
     Ok((headers, bytes).into_response())
 }
 

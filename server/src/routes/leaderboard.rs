@@ -7,14 +7,15 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use domain::api::{Leaderboard, LeaderboardRow, path};
-use domain::limits::MAX_LIST_LENGTH;
+use domain::id::ContestantId;
 use domain::ranking::{Standing, Tally, standings};
+use std::collections::HashMap;
 use store::PairVotes;
 
 /// Ratings and scores
 ///
 /// Models with votes come first, ordered by rating, then models with scores only. Models without votes and scores are
-/// left out.
+/// left out. A model with LoRA adapters is ranked by itself, beside the model without.
 #[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", operation_id = "get_leaderboard", params(QuestionQuery), responses(
     (status = 200, description = "The leaderboard of one question.", body = Leaderboard)))]
 pub(crate) async fn leaderboard(
@@ -24,18 +25,22 @@ pub(crate) async fn leaderboard(
     let tallies = state.store.tallies(question).await?;
     let votes = tallies.iter().map(PairVotes::total).sum();
     let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
-    let standings = standings(&tallies);
+    let standings: HashMap<ContestantId, Standing> =
+        standings(&tallies).into_iter().map(|standing| (standing.model, standing)).collect();
     let mut scores = state.store.all_model_scores().await?;
     let mut rows = Vec::new();
-    for model in state.store.list_models(MAX_LIST_LENGTH).await? {
-        let standing = standings.iter().find(|standing| standing.model == model.id);
-        let scores = scores.remove(&model.id).unwrap_or_default();
+    for contestant in state.store.list_contestants().await? {
+        let standing = standings.get(&contestant.id);
+        // Evaluations score models without adapters.
+        let is_model = contestant.lora.is_empty();
+        let scores = is_model.then(|| scores.remove(&contestant.model_id)).flatten().unwrap_or_default();
         if standing.is_some() || !scores.is_empty() {
             rows.push(LeaderboardRow {
                 rank: standing.map_or(0, |standing| standing.rank),
-                model_id: model.id,
-                model: model.name,
-                objective: model.objective,
+                model_id: contestant.model_id,
+                model: contestant.name,
+                lora: contestant.lora,
+                objective: contestant.objective,
                 rating: standing.map(|standing| standing.rating),
                 win_rate: standing.map(|Standing { win_rate, .. }| *win_rate),
                 scores,

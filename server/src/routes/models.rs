@@ -14,12 +14,10 @@ use diffusion::lora::WEIGHTS_FILE;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::Defaults;
 use domain::api::{ErrorBody, ModelScore, ModelSummary, Page, path};
-use domain::id::ModelId;
-use domain::limits::MAX_LIST_LENGTH;
+use domain::id::{ImageId, ModelId};
 use domain::lora::LoraUse;
 use domain::model::Model;
 use std::collections::HashMap;
-use store::ImageFilter;
 use uuid::Uuid;
 
 /// Images returned per model.
@@ -35,21 +33,24 @@ pub(crate) async fn list(
     State(state): State<AppState>,
     Query(query): Query<Limit>,
 ) -> Result<Json<Page<ModelSummary>>, ApiError> {
-    let models = state.store.list_models(limit(query.limit)?).await?;
-    let names: HashMap<ModelId, String> = state
-        .store
-        .list_models(MAX_LIST_LENGTH)
-        .await?
-        .into_iter()
-        .map(|model| (model.id, model.name))
-        .collect();
+    let limit = limit(query.limit)?;
+    // Each of these is one query, whatever the number of models.
+    let all = state.store.list_models(u32::MAX).await?;
     let mut scores = state.store.all_model_scores().await?;
-    let unusable = unusable_folders(&state, &names);
-    let mut items = Vec::with_capacity(models.len());
-    for model in models {
+    let listed: Vec<Model> = all.iter().take(limit as usize).cloned().collect();
+    let mut samples = match (listed.last(), listed.first()) {
+        (Some(oldest), Some(newest)) => state.store.model_samples(oldest.id, newest.id, SAMPLES).await?,
+        _ => HashMap::new(),
+    };
+    let all: HashMap<ModelId, Model> = all.into_iter().map(|model| (model.id, model)).collect();
+    let unusable = unusable_folders(&state, &all);
+    let mut items = Vec::with_capacity(listed.len());
+    for model in listed {
         let scores = scores.remove(&model.id).unwrap_or_default();
-        let base = model.base_id.and_then(|id| names.get(&id).cloned());
-        items.push(summary(&state, model, base, scores).await?);
+        let samples = samples.remove(&model.id).unwrap_or_default();
+        let base = model.base_id.and_then(|id| all.get(&id)).map(|base| base.name.clone());
+        let files = state.catalogue.files_among(&model, &all);
+        items.push(summary(model, base, scores, samples, files).await);
     }
     items.extend(unusable);
     Ok(Json(Page { items }))
@@ -70,7 +71,9 @@ pub(crate) async fn one(
         Some(base) => state.store.get_model(base).await?.map(|base| base.name),
         None => None,
     };
-    Ok(Json(summary(&state, model, base, scores).await?))
+    let samples = state.store.model_samples(id, id, SAMPLES).await?.remove(&id).unwrap_or_default();
+    let files = state.catalogue.files(&model).await;
+    Ok(Json(summary(model, base, scores, samples, files).await))
 }
 
 /// The bundled model's name.
@@ -89,29 +92,25 @@ pub(crate) async fn default_model(state: &AppState) -> Result<Option<Model>, Api
 }
 
 async fn summary(
-    state: &AppState,
     model: Model,
     base_name: Option<String>,
     scores: Vec<ModelScore>,
-) -> Result<ModelSummary, ApiError> {
-    let mut images = state.store.list_evaluation_images(model.id, SAMPLES).await?;
-    if images.is_empty() {
-        let filter = ImageFilter { model_id: Some(model.id), ..ImageFilter::default() };
-        images = state.store.list_images(&filter, SAMPLES).await?;
-    }
-    let prompt = images.first().map(|image| image.params.prompt.clone());
-    let samples = images.into_iter().map(|image| image.id).collect();
-    let (problem, bundled_world) = match state.catalogue.files(&model).await.map_err(ApiError::from) {
+    samples: Vec<(ImageId, String)>,
+    files: Result<ModelFiles, ModelError>,
+) -> ModelSummary {
+    let prompt = samples.first().map(|(_, prompt)| prompt.clone());
+    let samples = samples.into_iter().map(|(image, _)| image).collect();
+    let (problem, bundled_world) = match files.map_err(ApiError::from) {
         Ok(files) => (check(&files).await.err(), belongs_to_bundled_world(&files.folders())),
         Err(error) => (Some(error.message().to_owned()), false),
     };
-    Ok(ModelSummary { model, base_name, samples, prompt, bundled_world, scores, problem })
+    ModelSummary { model, base_name, samples, prompt, bundled_world, scores, problem }
 }
 
 /// Subfolders of the models folder that could not be registered, listed with the reason.
-fn unusable_folders(state: &AppState, known: &HashMap<ModelId, String>) -> Vec<ModelSummary> {
+fn unusable_folders(state: &AppState, known: &HashMap<ModelId, Model>) -> Vec<ModelSummary> {
     let unknown =
-        state.catalogue.models.problems().filter(|(name, _)| !known.values().any(|known| known == name));
+        state.catalogue.models.problems().filter(|(name, _)| !known.values().any(|known| known.name == name));
     unknown
         .map(|(name, problem)| ModelSummary {
             model: Model {

@@ -114,12 +114,15 @@ pub fn is_adapter(file: &WeightsFile) -> Result<bool> {
     Ok(listing.tensors.iter().any(|(name, _)| is_factor(name)))
 }
 
-/// The settings file that PEFT writes beside an adapter and that [`open`] needs, if the names are PEFT's own.
+/// The settings file that PEFT writes beside an adapter and that [`open`] needs, if the names are PEFT's own and the header
+/// has no settings.
 ///
 /// # Errors
 /// Fails if the file is damaged.
 pub fn settings_file(file: &Path) -> Result<Option<PathBuf>> {
-    let is_needed = Stored::open(file)?.tensors.keys().any(|name| name.starts_with(PEFT_PREFIX));
+    let stored = Stored::open(file)?;
+    let is_needed = stored.file.metadata(metadata::ENTRY).is_none()
+        && stored.tensors.keys().any(|name| name.starts_with(PEFT_PREFIX));
     Ok(is_needed.then(|| file.with_file_name(metadata::PEFT_FILE)))
 }
 

@@ -171,6 +171,12 @@ impl PartFiles {
     pub fn origin(&self) -> &Path {
         &self.origin
     }
+
+    /// For each tensor in the index, the position in [`Self::files`] of its shard; `None` for a single file.
+    #[must_use]
+    pub fn shards(&self) -> Option<&BTreeMap<String, usize>> {
+        self.shards.as_ref()
+    }
 }
 
 /// The names of the shards that an index lists, each once, sorted. They are in the index's folder.

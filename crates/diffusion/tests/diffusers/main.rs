@@ -5,6 +5,7 @@ mod autoencoder;
 mod candle;
 mod controlnet;
 mod editors;
+mod fingerprint;
 mod fit;
 mod fixture;
 mod kinds;

@@ -3,6 +3,7 @@
 use super::comparison::Drawing;
 use crate::evaluate::{Metric, ModelScore};
 use crate::id::{ImageId, MatchupId, ModelId, VoteId};
+use crate::lora::LoraUse;
 use crate::preference::{Choice, Question};
 use crate::ranking::{Rating, WinRate};
 use serde::{Deserialize, Serialize};
@@ -84,9 +85,9 @@ pub struct VoteResponse {
     pub vote_id: VoteId,
     /// The rater's choice.
     pub choice: Choice,
-    /// Name of the left image's model.
+    /// Name of the left image's model, with its adapters.
     pub left_model: String,
-    /// Name of the right image's model.
+    /// Name of the right image's model, with its adapters.
     pub right_model: String,
     /// The rater's next matchup.
     pub next: NextMatchup,
@@ -115,9 +116,12 @@ pub struct LeaderboardRow {
     pub rank: u32,
     /// Id of the model.
     pub model_id: ModelId,
-    /// Name of the model.
+    /// Name of the model, with the adapters of `lora` behind it: `shapes + winter:0.8`.
     pub model: String,
-    /// The objective that it was trained with.
+    /// LoRA adapters that the images were drawn with. A model with adapters is ranked by itself, beside the model without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<LoraUse>,
+    /// The objective that it was trained with; none with adapters.
     pub objective: Option<String>,
     /// Rating from votes; none without votes.
     pub rating: Option<Rating>,

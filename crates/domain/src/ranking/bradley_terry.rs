@@ -14,7 +14,7 @@
 use super::cholesky::Cholesky;
 use super::tally::Tally;
 use super::win_rate::{WinRate, Z, win_rate_of};
-use crate::id::ModelId;
+use crate::id::ContestantId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct Rating {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
     /// The model.
-    pub model: ModelId,
+    pub model: ContestantId,
     /// 1 + the number of models whose whole interval is above this one's.
     pub rank: u32,
     /// Its rating.
@@ -85,7 +85,7 @@ impl Estimate {
 
 /// All votes, with the models numbered from 0 in the order of their ids.
 struct Comparisons {
-    models: Vec<ModelId>,
+    models: Vec<ContestantId>,
     pairs: Vec<Pair>,
 }
 
@@ -102,7 +102,8 @@ impl Comparisons {
     fn new(tallies: &[Tally]) -> Self {
         let counts = |tally: &Tally| [tally.wins_a, tally.wins_b, tally.ties].map(|n| n.max(0) as f64);
         let judged = || tallies.iter().filter(|t| t.a != t.b && counts(t).iter().any(|&n| n > 0.0));
-        let mut numbers: BTreeMap<ModelId, usize> = judged().flat_map(|t| [(t.a, 0), (t.b, 0)]).collect();
+        let mut numbers: BTreeMap<ContestantId, usize> =
+            judged().flat_map(|t| [(t.a, 0), (t.b, 0)]).collect();
         for (number, slot) in numbers.values_mut().enumerate() {
             *slot = number;
         }

@@ -1,15 +1,15 @@
-//! Votes on pairs of models, one by one and counted.
+//! Votes on pairs of contestants, one by one and counted. Beside a model, a model with adapters is a contestant.
 
-use crate::id::ModelId;
+use crate::id::ContestantId;
 use crate::preference::Choice;
 
-/// Counted votes on two models.
+/// Counted votes on two contestants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// The first model.
-    pub a: ModelId,
-    /// The second model.
-    pub b: ModelId,
+    /// The first contestant.
+    pub a: ContestantId,
+    /// The second contestant.
+    pub b: ContestantId,
     /// Votes for `a`.
     pub wins_a: i64,
     /// Votes for `b`.
@@ -26,13 +26,13 @@ impl Tally {
     }
 }
 
-/// One vote on two models.
+/// One vote on two contestants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelVote {
-    /// The first model.
-    pub a: ModelId,
-    /// The second model.
-    pub b: ModelId,
+    /// The first contestant.
+    pub a: ContestantId,
+    /// The second contestant.
+    pub b: ContestantId,
     /// Which of them the vote is for.
     pub outcome: Outcome,
 }

@@ -1,7 +1,7 @@
 //! Win rates with Wilson's interval.
 
 use super::tally::Tally;
-use crate::id::ModelId;
+use crate::id::ContestantId;
 use serde::{Deserialize, Serialize};
 
 /// The 97.5% quantile of the standard normal distribution.
@@ -41,7 +41,7 @@ pub fn win_rate(wins: i64, losses: i64, ties: i64) -> Option<WinRate> {
 }
 
 /// A model's win rate over all its votes; none without votes.
-pub(super) fn win_rate_of(model: ModelId, tallies: &[Tally]) -> Option<WinRate> {
+pub(super) fn win_rate_of(model: ContestantId, tallies: &[Tally]) -> Option<WinRate> {
     let (mut wins, mut losses, mut ties) = (0, 0, 0);
     for tally in tallies.iter().filter(|tally| tally.a != tally.b) {
         if tally.a == model {
@@ -56,7 +56,7 @@ pub(super) fn win_rate_of(model: ModelId, tallies: &[Tally]) -> Option<WinRate> 
 #[cfg(test)]
 mod tests {
     use super::{Tally, win_rate, win_rate_of};
-    use crate::id::ModelId;
+    use crate::id::ContestantId;
     use uuid::Uuid;
 
     fn close(actual: f64, expected: f64, within: f64) {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_models_win_rate_counts_tallies_of_either_order() {
-        let model = |n| ModelId(Uuid::from_u128(n));
+        let model = |n| ContestantId(Uuid::from_u128(n));
         let tally = |a, b, wins_a, wins_b, ties| Tally { a: model(a), b: model(b), wins_a, wins_b, ties };
         let tallies = [tally(1, 2, 3, 1, 2), tally(3, 1, 2, 4, 0), tally(2, 3, 9, 9, 9)];
         assert_eq!(win_rate_of(model(1), &tallies), win_rate(7, 3, 2));

@@ -5,12 +5,14 @@ use domain::Timestamp;
 use domain::id::{ImageId, JobId, ModelId, RaterId, RunId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{Job, JobSpec, JobState};
+use domain::lora::LoraUse;
 use domain::model::Model;
 use domain::preference::{Choice, Matchup, Question, Vote};
 use domain::run::Run;
 use domain::train::TrainSpec;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,25 +62,54 @@ pub(crate) async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: imp
 }
 
 pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Fixture) -> F) {
-    static SCHEMAS: AtomicU32 = AtomicU32::new(0);
-    let server = std::env::var("TEST_POSTGRES_URL")
-        .expect("TEST_POSTGRES_URL is not set: run `cargo xtask test`, which starts a Postgres and sets it");
-    let operator = PgPoolOptions::new().max_connections(1).connect(&server).await.expect("the test Postgres");
-    let schema = format!("test_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
-    let drop_schema = || sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
-    sqlx::query(drop_schema()).execute(&operator).await.expect("drop the schema of a killed run");
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
-        .execute(&operator)
-        .await
-        .expect("create the schema");
-    let sign = if server.contains('?') { '&' } else { '?' };
-    let fixture = Fixture::new(&format!("{server}{sign}options=-c%20search_path%3D{schema}")).await;
+    let database = PostgresDatabase::create().await;
+    let fixture = Fixture::new(&database.url).await;
     let store = fixture.store.clone();
     let outcome = tokio::spawn(test(fixture)).await;
     store.close().await;
-    sqlx::query(drop_schema()).execute(&operator).await.expect("drop the schema");
+    database.remove().await;
     if let Err(e) = outcome {
         std::panic::resume_unwind(e.into_panic());
+    }
+}
+
+/// An empty schema of the test Postgres.
+pub(crate) struct PostgresDatabase {
+    operator: PgPool,
+    schema: String,
+    pub(crate) url: String,
+}
+
+impl PostgresDatabase {
+    pub(crate) async fn create() -> Self {
+        static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+        let server = std::env::var("TEST_POSTGRES_URL").expect(
+            "TEST_POSTGRES_URL is not set: run `cargo xtask test`, which starts a Postgres and sets it",
+        );
+        let operator =
+            PgPoolOptions::new().max_connections(1).connect(&server).await.expect("the test Postgres");
+        let schema = format!("test_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
+        let sign = if server.contains('?') { '&' } else { '?' };
+        let url = format!("{server}{sign}options=-c%20search_path%3D{schema}");
+        let database = Self { operator, schema, url };
+        // A killed run may have left the schema.
+        database.drop_schema().await;
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {}", database.schema)))
+            .execute(&database.operator)
+            .await
+            .expect("create the schema");
+        database
+    }
+
+    pub(crate) async fn remove(self) {
+        self.drop_schema().await;
+    }
+
+    async fn drop_schema(&self) {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema)))
+            .execute(&self.operator)
+            .await
+            .expect("drop the schema");
     }
 }
 
@@ -195,6 +226,14 @@ impl Fixture {
 
     pub(crate) async fn evaluation_image(&mut self, model: &Model, prompt: &str) -> Image {
         let image = self.new_image(Purpose::Evaluation, Some(model.id), prompt);
+        self.store.insert_images(std::slice::from_ref(&image), None).await.expect("an image");
+        image
+    }
+
+    /// An image that a user requested, drawn with these adapters.
+    pub(crate) async fn adapted_image(&mut self, model: &Model, prompt: &str, lora: &[LoraUse]) -> Image {
+        let mut image = self.new_image(Purpose::Generation, Some(model.id), prompt);
+        image.params.lora = lora.to_vec();
         self.store.insert_images(std::slice::from_ref(&image), None).await.expect("an image");
         image
     }

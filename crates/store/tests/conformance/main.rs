@@ -2,10 +2,12 @@
 
 mod fixture;
 
+mod contestants;
 mod db;
 mod images;
 mod jobs;
 mod matchups;
+mod migrations;
 mod models;
 mod raters;
 mod runs;

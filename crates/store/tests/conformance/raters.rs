@@ -8,7 +8,7 @@ use store::StoreError;
 on_both_databases!(
     a_rater_is_inserted_once,
     only_raters_who_voted_are_counted,
-    an_unknown_rater_gets_no_matchup
+    an_unknown_rater_gets_a_matchup_of_its_own_and_no_row
 );
 
 async fn a_rater_is_inserted_once(mut fixture: Fixture) {
@@ -35,12 +35,20 @@ async fn only_raters_who_voted_are_counted(mut fixture: Fixture) {
     assert_eq!(fixture.store.count_votes(idle).await.unwrap(), 0);
 }
 
-async fn an_unknown_rater_gets_no_matchup(mut fixture: Fixture) {
+/// A browser that only looks leaves no rater behind.
+async fn an_unknown_rater_gets_a_matchup_of_its_own_and_no_row(mut fixture: Fixture) {
     let (a, b) = (fixture.model("a").await, fixture.model("b").await);
     fixture.evaluation_image(&a, "p").await;
     fixture.evaluation_image(&b, "p").await;
     let unknown = RaterId::new(fixture.now, [0; 10]);
-    let refused =
-        fixture.store.next_matchup(unknown, Question::Overall, &[], fixture.now, &mut fixture.rng).await;
+    let drawn = fixture.next_matchup(unknown, &[]).await.unwrap();
+    assert_eq!(drawn.rater_id, Some(unknown));
+    assert_eq!(fixture.next_matchup(unknown, &[]).await.unwrap(), drawn);
+    let other = fixture.rater().await;
+    assert_ne!(fixture.next_matchup(other, &[]).await.unwrap().id, drawn.id);
+    let vote = fixture.new_vote(&drawn, unknown, Choice::Left);
+    let refused = fixture.store.cast_vote(&vote).await;
     assert!(matches!(refused, Err(StoreError::Missing("rater"))), "{refused:?}");
+    fixture.store.ensure_rater(unknown, fixture.now).await.unwrap();
+    fixture.store.cast_vote(&vote).await.unwrap();
 }

@@ -141,8 +141,8 @@ async fn tallies_count_votes_for_a_model_on_either_side(mut fixture: Fixture) {
         fixture.vote(&matchup, rater, choice).await;
     }
     assert!(sides[0] > 0 && sides[1] > 0, "{sides:?}");
-    let a = fixture.store.get_model_by_name("a").await.unwrap().unwrap().id;
-    let b = fixture.store.get_model_by_name("b").await.unwrap().unwrap().id;
+    let a = fixture.store.get_model_by_name("a").await.unwrap().unwrap().id.into();
+    let b = fixture.store.get_model_by_name("b").await.unwrap().unwrap().id.into();
     let pair = PairVotes { a, b, wins_a: 9, wins_b: 2, ties: 4, both_bad: 3 };
     assert_eq!(fixture.store.tallies(Question::Overall).await.unwrap(), [pair]);
     assert_eq!(pair.total(), 18);

@@ -1,11 +1,11 @@
 //! Ratings against published and hand-computed numbers, and properties that hold for any votes.
 
 use super::{Comparisons, PRIOR_PRECISION, Rating, Standing, Tally, ranks, standings};
-use crate::id::ModelId;
+use crate::id::ContestantId;
 use uuid::Uuid;
 
-fn model(n: u128) -> ModelId {
-    ModelId(Uuid::from_u128(n))
+fn model(n: u128) -> ContestantId {
+    ContestantId(Uuid::from_u128(n))
 }
 
 fn tally(a: u128, b: u128, wins_a: i64, wins_b: i64, ties: i64) -> Tally {
