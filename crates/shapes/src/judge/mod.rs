@@ -9,12 +9,14 @@
 
 mod background_plane;
 mod blob;
+mod clarity;
 mod template;
 #[cfg(test)]
 mod tests;
 
+pub use clarity::{Clarity, clarity};
 use crate::image::{Image, SIDE};
-use crate::world::{Background, Colour, HeldOutPrompt, PairPrompt, Relation, Shape, Size, extent};
+use crate::world::{Background, Colour, HeldOutPrompt, PairPrompt, Relation, Shape, Size, Statement, extent};
 use background_plane::BackgroundPlane;
 use blob::Blob;
 
@@ -98,14 +100,43 @@ pub fn judge(image: &Image) -> Verdict {
 pub fn judge_pair(image: &Image) -> Option<PairVerdict> {
     let mut objects = detect(image).objects.into_iter();
     let (first, second) = (objects.next()?, objects.next()?);
+    Some(PairVerdict { relation: relation(&first, &second), first, second })
+}
+
+/// Position of the first object relative to the second, along the axis on which they lie farther apart.
+fn relation(first: &Detection, second: &Detection) -> Relation {
     let (right, down) = (first.x - second.x, first.y - second.y);
-    let relation = match (right.abs() >= down.abs(), right < 0.0, down < 0.0) {
+    match (right.abs() >= down.abs(), right < 0.0, down < 0.0) {
         (true, true, _) => Relation::LeftOf,
         (true, false, _) => Relation::RightOf,
         (false, _, true) => Relation::Above,
         (false, _, false) => Relation::Below,
+    }
+}
+
+/// Whether an image shows everything that a caption states: each object with its shape and colour, and size, relation and
+/// background where they are stated. Of the detected objects the largest count, as many as the caption names.
+#[must_use]
+pub fn follows(image: &Image, statement: &Statement) -> bool {
+    let Detections { background, mut objects } = detect(image);
+    if objects.len() < statement.objects.len() || statement.background.is_some_and(|stated| stated != background) {
+        return false;
+    }
+    objects.truncate(statement.objects.len());
+    let mut found = Vec::with_capacity(objects.len());
+    for &looks in &statement.objects {
+        let Some(index) = objects.iter().position(|seen| seen.is(looks)) else {
+            return false;
+        };
+        found.push(objects.swap_remove(index));
+    }
+    let has_size = statement.size.is_none_or(|size| found.iter().all(|seen| seen.size == size));
+    let has_relation = match (statement.relation, found.as_slice()) {
+        (Some(stated), [first, second]) => relation(first, second) == stated,
+        (Some(_), _) => false,
+        (None, _) => true,
     };
-    Some(PairVerdict { first, relation, second })
+    has_size && has_relation
 }
 
 impl Detection {

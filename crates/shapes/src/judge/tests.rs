@@ -1,6 +1,6 @@
 //! The judge on scenes whose content is known.
 
-use super::{detect, judge, judge_pair};
+use super::{detect, follows, judge, judge_pair};
 use crate::image::{Image, SIDE};
 use crate::world::{Kind, PairPrompt, Split, held_out_prompts, scene};
 
@@ -90,4 +90,25 @@ fn images_without_objects_have_no_shape() {
             assert_eq!((pair.first.shape, pair.second.shape), (None, None));
         }
     }
+}
+
+#[test]
+fn images_of_the_world_follow_their_captions_and_contradictions_do_not() {
+    use crate::quality::quality_pair;
+    use crate::world::Statement;
+    let (mut right, mut wrong, mut contradicted) = (0, 0, 0);
+    for seed in 0..300 {
+        let pair = quality_pair(seed);
+        if pair.swapped {
+            continue;
+        }
+        let statement = Statement::parse(&pair.caption).expect("a caption");
+        right += usize::from(follows(&pair.winner, &statement));
+        if pair.flaw.contradicts() {
+            contradicted += 1;
+            wrong += usize::from(!follows(&pair.loser, &statement));
+        }
+    }
+    assert!(right > 270, "{right} of about 285 winners");
+    assert!(wrong * 100 > contradicted * 97, "{wrong} of {contradicted} contradictions");
 }

@@ -7,6 +7,7 @@ mod paint;
 mod prompt;
 mod scene;
 mod split;
+mod statement;
 
 pub use name::{Background, Colour, Relation, Shape, Size};
 pub(crate) use outline::{coverage, extent};
@@ -14,3 +15,4 @@ pub use prompt::{EVALUATION_SEED, HeldOutPrompt, PairPrompt, held_out_prompts, p
 pub(crate) use scene::Content;
 pub use scene::{Kind, Object, Scene, scene};
 pub use split::{Split, allowed, held_out};
+pub use statement::Statement;
