@@ -31,6 +31,8 @@ const INVALID: &str =
     "A field has a value that is not accepted, or the safety checker flagged every image (code `flagged`).";
 const QUEUE_FULL: &str = "The generation queue is full. `Retry-After` says when to retry.";
 const UNAVAILABLE: &str = "The model cannot be used, or the server is stopping.";
+const NOT_FINITE: &str =
+    "The model gave values that are not finite (`not_finite`), or the server failed (`internal`).";
 
 /// Generate an image, with a query
 ///
@@ -60,6 +62,7 @@ const UNAVAILABLE: &str = "The model cannot be used, or the server is stopping."
             content((File = "image/png"), (GenerateResponse = "application/json"))),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
+        (status = 500, description = NOT_FINITE, body = ErrorBody),
         (status = 503, description = UNAVAILABLE, body = ErrorBody),
     ))]
 pub(crate) async fn by_query(
@@ -80,6 +83,7 @@ pub(crate) async fn by_query(
             content((File = "image/png"), (GenerateResponse = "application/json"))),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
+        (status = 500, description = NOT_FINITE, body = ErrorBody),
         (status = 503, description = UNAVAILABLE, body = ErrorBody),
     ))]
 pub(crate) async fn by_body(
