@@ -86,10 +86,16 @@ fn calls_are_refused_and_skipped_on_request() {
         for arguments in [&[&file as &dyn AsRef<std::ffi::OsStr>, &out][..], &[&file, &"--list"]] {
             let (_, stderr, ok) = convert(arguments);
             assert!(!ok && !out.exists(), "{stderr}");
-            assert!(words.iter().all(|word| stderr.contains(word)) && stderr.contains("--skip-calls"), "{stderr}");
+            assert!(
+                words.iter().all(|word| stderr.contains(word)) && stderr.contains("--skip-calls"),
+                "{stderr}"
+            );
         }
         let (_, stderr, ok) = convert(&[&file, &out, &"--skip-calls"]);
-        assert!(ok && stderr.contains("left out: ") && words.iter().all(|word| stderr.contains(word)), "{stderr}");
+        assert!(
+            ok && stderr.contains("left out: ") && words.iter().all(|word| stderr.contains(word)),
+            "{stderr}"
+        );
         assert_eq!(names(&out), ["weight"]);
         std::fs::remove_file(&out).expect("removed");
     }

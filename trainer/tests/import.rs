@@ -682,9 +682,9 @@ fn change_tensors(from: &Path, to: &Path, change: impl FnOnce(&mut Tensors)) {
     let mut tensors: Tensors =
         read.map(|(name, t)| (name, (t.dtype(), t.shape().to_vec(), t.data().to_vec()))).collect();
     change(&mut tensors);
-    let views = tensors
-        .iter()
-        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes")));
+    let views = tensors.iter().map(|(name, (dtype, shape, data))| {
+        (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes"))
+    });
     fs::create_dir_all(to.parent().expect("a folder")).expect("room");
     fs::write(to, safetensors::serialize(views, None).expect("tensors")).expect("room");
 }
@@ -708,8 +708,13 @@ fn an_adapter_is_imported_under_a_name() {
                 assert!(output.contains(words), "{output}");
             }
             let made = models.join(&name);
-            assert!(fs::read(made.join(ADAPTER)).expect("an adapter") == fs::read(&file).expect("the source"));
-            assert!(fs::read_to_string(made.join("origin.json")).expect("an origin").contains("My Style") || name.ends_with("folder"));
+            assert!(
+                fs::read(made.join(ADAPTER)).expect("an adapter") == fs::read(&file).expect("the source")
+            );
+            assert!(
+                fs::read_to_string(made.join("origin.json")).expect("an origin").contains("My Style")
+                    || name.ends_with("folder")
+            );
         }
     }
     let kohya = downloads.join("kohya/My Style v1.0 (SD1.5).safetensors");
@@ -719,7 +724,9 @@ fn an_adapter_is_imported_under_a_name() {
     let out = scratch.path().join("out");
     succeed(&["export", "over", "--out", out.to_str().expect("a path")], &models, &[]);
     for part in ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"] {
-        let values = |folder: &Path| candle_core::safetensors::load(folder.join(part), &candle_core::Device::Cpu).expect("weights");
+        let values = |folder: &Path| {
+            candle_core::safetensors::load(folder.join(part), &candle_core::Device::Cpu).expect("weights")
+        };
         let (fused, base) = (values(&out), values(&models.join("tiny")));
         let changed = fused.iter().filter(|(name, tensor)| {
             let base = base[*name].to_dtype(candle_core::DType::F32);
@@ -731,7 +738,8 @@ fn an_adapter_is_imported_under_a_name() {
     let other = fixture("lora_text_sdxl/kohya.safetensors");
     let other = ["import", other.to_str().expect("a path"), "--name", "no", "--base", "tiny"];
     fail(&other, &models, &[], &["does not fit the base tiny", "lora_te"]);
-    for flag in [&["--unet-only", "--base", "tiny"][..], &["--ema"], &["--variant", "fp16"], &["--clip", "x"]] {
+    for flag in [&["--unet-only", "--base", "tiny"][..], &["--ema"], &["--variant", "fp16"], &["--clip", "x"]]
+    {
         fail(&[&import[..], &["no"], flag].concat(), &models, &[], &[flag[0]]);
     }
     // Damaged, incomplete, or of another kind.
@@ -789,8 +797,19 @@ fn the_types_of_a_single_file_are_checked_before_it_is_split() {
         .output()
         .expect("the program");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let import = ["import", file.to_str().expect("a path"), "--name", "x", "--tokenizer", tokenizer.to_str().expect("a path")];
-    for (prefix, dtype) in [("model.diffusion_model.", Dtype::I8), ("first_stage_model.", Dtype::U8), ("cond_stage_model.", Dtype::I64)] {
+    let import = [
+        "import",
+        file.to_str().expect("a path"),
+        "--name",
+        "x",
+        "--tokenizer",
+        tokenizer.to_str().expect("a path"),
+    ];
+    for (prefix, dtype) in [
+        ("model.diffusion_model.", Dtype::I8),
+        ("first_stage_model.", Dtype::U8),
+        ("cond_stage_model.", Dtype::I64),
+    ] {
         let mut changed = String::new();
         change_tensors(&whole, &file, |tensors| {
             let is_weight = |name: &str| name.starts_with(prefix) && name.ends_with(".weight");
@@ -847,7 +866,14 @@ fn the_types_of_a_folder_are_checked_before_it_is_copied() {
     assert!(models.join("x/unet/diffusion_pytorch_model.bf16.safetensors").is_file());
     fs::copy(named(".bf16"), named("")).expect("copied");
     for (name, flags, file) in [("full", &[][..], ""), ("half", &["--variant", "bf16"], ".bf16")] {
-        succeed(&[&["import", source.to_str().expect("a path"), "--name", name][..], flags].concat(), &models, &[]);
-        assert!(models.join(name).join("unet").join(named(file).file_name().expect("a name")).is_file(), "{name}");
+        succeed(
+            &[&["import", source.to_str().expect("a path"), "--name", name][..], flags].concat(),
+            &models,
+            &[],
+        );
+        assert!(
+            models.join(name).join("unet").join(named(file).file_name().expect("a name")).is_file(),
+            "{name}"
+        );
     }
 }

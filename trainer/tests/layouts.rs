@@ -23,9 +23,9 @@ fn read(file: &Path) -> Tensors {
 }
 
 fn write(tensors: &Tensors, file: &Path) {
-    let views = tensors
-        .iter()
-        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes")));
+    let views = tensors.iter().map(|(name, (dtype, shape, data))| {
+        (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes"))
+    });
     fs::write(file, safetensors::serialize(views, None).expect("tensors")).expect("written");
 }
 
@@ -33,7 +33,8 @@ fn write(tensors: &Tensors, file: &Path) {
 fn pickle(tensors: &Tensors) -> Vec<u8> {
     let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
     let number = |number: usize| [b"J", &(number as u32).to_le_bytes()[..]].concat();
-    let mut file = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.\x80\x02}(".to_vec();
+    let mut file =
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.\x80\x02}(".to_vec();
     for (name, (dtype, shape, _)) in tensors {
         let storage: &[u8] = match dtype {
             Dtype::F16 => b"HalfStorage",
@@ -73,7 +74,11 @@ fn lay_out(folder: &Path, stem: &str, pickled: &str, layout: &str) {
             let shard = |i: usize| format!("{stem}{part}-0000{}-of-00002.safetensors", i + 1);
             let mut map = BTreeMap::new();
             for i in 0..2 {
-                let own = tensors.iter().enumerate().filter(|(j, _)| j % 2 == i).map(|(_, (k, v))| (k.clone(), v.clone()));
+                let own = tensors
+                    .iter()
+                    .enumerate()
+                    .filter(|(j, _)| j % 2 == i)
+                    .map(|(_, (k, v))| (k.clone(), v.clone()));
                 let own: Tensors = own.collect();
                 map.extend(own.keys().map(|name| (name.clone(), shard(i))));
                 write(&own, &folder.join(shard(i)));
@@ -151,7 +156,9 @@ fn every_layout_is_imported_trained_evaluated_and_exported() {
     assert_eq!(report["models"].as_array().map(Vec::len), Some(models.len()));
     for i in 1..models.len() {
         for image in ["00000.png", "00001.png"] {
-            let drawn = |i: usize| fs::read(folder.join(format!("report/images/0{i}")).join(image)).expect("an image");
+            let drawn = |i: usize| {
+                fs::read(folder.join(format!("report/images/0{i}")).join(image)).expect("an image")
+            };
             assert!(drawn(i) == drawn(0), "{image} of {}", models[i]);
         }
     }

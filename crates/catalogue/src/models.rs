@@ -69,9 +69,13 @@ impl Catalogue {
     /// # Errors
     /// Fails if there is no such model or its files cannot be used.
     pub async fn find(&self, name_or_id: &str) -> Result<(Model, PartFolders), ModelError> {
-        let found = self.store.find_model(name_or_id).await?;
-        let model =
-            found.ok_or_else(|| ModelError::Unknown(name_or_id.chars().take(100).collect::<String>()))?;
+        let Some(model) = self.store.find_model(name_or_id).await? else {
+            let name = name_or_id.chars().take(100).collect();
+            return Err(match self.models.problem(name_or_id) {
+                Some(problem) => ModelError::Unusable { name, problem },
+                None => ModelError::Unknown(name),
+            });
+        };
         let folders = self.files(&model).await?.folders();
         Ok((model, folders))
     }

@@ -90,7 +90,9 @@ impl ModelsFolder {
             // What was added since the server started.
             None => unused(&self.root)
                 .into_iter()
-                .find(|(found, _)| found == name || Path::new(found).file_stem().is_some_and(|stem| stem == name))
+                .find(|(found, _)| {
+                    found == name || Path::new(found).file_stem().is_some_and(|stem| stem == name)
+                })
                 .map(|(_, problem)| problem),
         }
     }
@@ -134,7 +136,8 @@ fn unused(root: &Path) -> Vec<(String, String)> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // A folder with a config is a single network, such as the CLIP of a spec.
         let is_used = |folder: &Path| {
-            is_model(folder) || ["config.json", "open_clip_config.json"].iter().any(|name| folder.join(name).is_file())
+            is_model(folder)
+                || ["config.json", "open_clip_config.json"].iter().any(|name| folder.join(name).is_file())
         };
         let inside = match path.is_dir() {
             true if is_used(&path) => vec![],

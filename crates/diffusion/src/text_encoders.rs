@@ -1,7 +1,7 @@
 //! Encoding texts into UNet conditioning. SD 1.5 and 2.1 have one text encoder, SDXL has two; callers need not distinguish
 //! them.
 
-use crate::conditioning::{EncodedText, TIME_IDS};
+use crate::conditioning::EncodedText;
 use crate::config::{self, UnetConfig};
 use crate::fit;
 use crate::layout::MODEL_INDEX;
@@ -223,13 +223,9 @@ impl TextEncoders {
     /// # Errors
     /// Fails if the tokenizer does.
     pub fn cut(&self, text: &str) -> Result<Option<Cut>> {
-        match &self.encoders {
-            Encoders::One(encoder) => encoder.tokenizer.cut(text),
-            Encoders::Two(both) => {
-                let cuts = [both.0.tokenizer.cut(text)?, both.1.tokenizer.cut(text)?];
-                Ok(cuts.into_iter().flatten().max_by_key(|cut| cut.tokens))
-            }
-        }
+        let cuts = self.encoders.all().iter().map(|encoder| encoder.tokenizer.cut(text));
+        let cuts = cuts.collect::<Result<Vec<_>>>()?;
+        Ok(cuts.into_iter().flatten().max_by_key(|cut| cut.tokens))
     }
 
     /// The number of tokens of every encoded text, including padding.

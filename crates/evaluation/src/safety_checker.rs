@@ -5,10 +5,10 @@
 use crate::clip::{ImageTower, Normalisation};
 use crate::preprocess::{PillowImage, Preprocessing};
 use candle_core::{D, DType, Device, Tensor};
+use diffusion::Result;
 use diffusion::config::{self, ClipVisionConfig};
 use diffusion::nn::Linear;
 use diffusion::weights::{Init, Parameters, PartFiles, Scope, Stem, StoredWeights};
-use diffusion::Result;
 use image::RgbImage;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Models. Callers write a model's files first and its row second, so that no row lacks its files.
 
-use crate::db::{Store, in_transaction, micros, with_db};
+use crate::db::{Store, in_transaction, micros, with_db, write_db};
 use crate::error::{Conflict, StoreError, missing};
 use crate::jobs::{Claim, require_lease};
 use domain::Timestamp;
@@ -84,8 +84,8 @@ impl Store {
 
     /// Changes where a model's folder is. No effect if the model does not exist.
     pub async fn move_model(&self, id: ModelId, folder: &str) -> Result<(), StoreError> {
-        with_db!(self, pool =>
-            sqlx::query("UPDATE models SET folder = $2 WHERE id = $1").bind(id.0).bind(folder).execute(pool).await?);
+        write_db!(self, pool =>
+            sqlx::query("UPDATE models SET folder = $2 WHERE id = $1").bind(id.0).bind(folder).execute(pool).await.map(drop)?);
         Ok(())
     }
 

@@ -11,9 +11,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use catalogue::dataset::{Dataset, PairPage, PairQuery};
+use catalogue::dataset_catalogue::VOTES;
 use catalogue::images::png;
 use datasets::decode::{decode, media_type};
-use catalogue::dataset_catalogue::VOTES;
 use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;
@@ -138,8 +138,8 @@ pub(crate) async fn image(
     let kind = match media_type(&bytes).map_err(unfit)? {
         Some(kind) => kind,
         None => {
-            let image = blocking(move || decode(&bytes)).await?.map_err(unfit)?;
-            bytes = blocking(move || png(&image)).await?.map_err(ApiError::internal)?.into();
+            let converted = state.dataset_work.run(move |_| decode(&bytes).map(|image| png(&image))).await?;
+            bytes = converted.map_err(unfit)?.map_err(ApiError::internal)?.into();
             "image/png"
         }
     };

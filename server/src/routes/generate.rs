@@ -35,6 +35,8 @@ const INVALID: &str =
 const QUEUE_FULL: &str = "The generation queue is full. `Retry-After` says when to retry.";
 const UNAVAILABLE: &str =
     "The model cannot be used, the image was not finished within the server's deadline, or the server is stopping.";
+const NOT_FINITE: &str =
+    "The model gave values that are not finite (`not_finite`), or the server failed (`internal`).";
 
 /// Generate an image, with a query
 ///
@@ -64,6 +66,7 @@ const UNAVAILABLE: &str =
             content((File = "image/png"), (GenerateResponse = "application/json"))),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
+        (status = 500, description = NOT_FINITE, body = ErrorBody),
         (status = 503, description = UNAVAILABLE, body = ErrorBody),
     ))]
 pub(crate) async fn by_query(
@@ -84,6 +87,7 @@ pub(crate) async fn by_query(
             content((File = "image/png"), (GenerateResponse = "application/json"))),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
+        (status = 500, description = NOT_FINITE, body = ErrorBody),
         (status = 503, description = UNAVAILABLE, body = ErrorBody),
     ))]
 pub(crate) async fn by_body(

@@ -44,9 +44,11 @@ pub(crate) async fn named_models<'a>(
         if models.len() == MAX_MODELS {
             return Err(ApiError::field("models", format!("name at most {MAX_MODELS} models")));
         }
-        let model = state.store.find_model(name).await?.ok_or_else(|| {
-            ApiError::field("models", unknown(state, name))
-        })?;
+        let model = state
+            .store
+            .find_model(name)
+            .await?
+            .ok_or_else(|| ApiError::field("models", unknown(state, name)))?;
         if models.iter().all(|known| known.id != model.id) {
             models.push(model);
         }

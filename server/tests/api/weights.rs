@@ -21,9 +21,9 @@ fn change(from: &Path, to: &Path, change: impl FnOnce(&mut Tensors)) {
     let mut tensors: Tensors =
         tensors.map(|(name, t)| (name, (t.dtype(), t.shape().to_vec(), t.data().to_vec()))).collect();
     change(&mut tensors);
-    let views = tensors
-        .iter()
-        .map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes")));
+    let views = tensors.iter().map(|(name, (dtype, shape, data))| {
+        (name, TensorView::new(*dtype, shape.clone(), data).expect("bytes"))
+    });
     fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
     fs::write(to, safetensors::serialize(views, None).expect("tensors")).expect("written");
 }
@@ -88,7 +88,9 @@ async fn values_that_are_not_finite_give_no_image() {
     change(&kohya, &models.join("nan").join(ADAPTER), |tensors| poison(tensors, name));
     copy(&fixture("model"), &models.join("broken"));
     let unet = "unet/diffusion_pytorch_model.safetensors";
-    change(&fixture("model").join(unet), &models.join("broken").join(unet), |tensors| poison(tensors, "conv_out.bias"));
+    change(&fixture("model").join(unet), &models.join("broken").join(unet), |tensors| {
+        poison(tensors, "conv_out.bias")
+    });
     let app = TestApp::start_in(folder, &[]).await;
     let plain = draw(&app, "tiny", json!([])).await.expect(200).bytes;
     let kept = app.get("/api/v1/images").await.expect(200).json();
@@ -147,10 +149,17 @@ async fn files_that_are_not_used_are_named() {
         .filter_map(|item| Some((item["name"].as_str()?, item["problem"].as_str()?)))
         .collect();
     assert_eq!(problems.keys().copied().collect::<Vec<_>>(), ["loose.safetensors", "style"], "{problems:?}");
-    for (name, file) in [("style", "style/My Style v1.0 (SD1.5).safetensors"), ("loose.safetensors", "loose")] {
+    for (name, file) in [("style", "style/My Style v1.0 (SD1.5).safetensors"), ("loose.safetensors", "loose")]
+    {
         let problem = problems[name];
-        assert!(problem.contains(file) && problem.contains("import") && problem.contains("--name"), "{problem}");
-        assert!(!problem.contains(app.folder.path().to_str().expect("a path")), "a path of this machine: {problem}");
+        assert!(
+            problem.contains(file) && problem.contains("import") && problem.contains("--name"),
+            "{problem}"
+        );
+        assert!(
+            !problem.contains(app.folder.path().to_str().expect("a path")),
+            "a path of this machine: {problem}"
+        );
     }
     for name in ["style", "loose"] {
         let refused = draw(&app, "tiny", json!([{ "model": name }])).await.refuses(422, "lora[0].model");

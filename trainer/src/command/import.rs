@@ -9,8 +9,8 @@ mod sampler;
 mod single_file;
 mod verify;
 
-use anyhow::{Context, Error, Result, bail, ensure};
 use adapter::import_adapter;
+use anyhow::{Context, Error, Result, bail, ensure};
 use base::Base;
 use candle_core::Device;
 use catalogue::clip::{ClipSource, find_clip};
@@ -117,7 +117,11 @@ impl ImportCommand {
         write_folder_atomically(&out, |folder| {
             self.import(folder, base.as_ref())?;
             if is_adapter(folder) {
-                ensure!(self.clip.is_none(), "--clip is for models, and {} is an adapter: leave it out", self.source);
+                ensure!(
+                    self.clip.is_none(),
+                    "--clip is for models, and {} is an adapter: leave it out",
+                    self.source
+                );
                 return Ok(());
             }
             self.import_clip(folder)?;

@@ -1,11 +1,11 @@
 //! The weights of a part, checked against its config.
 
+use crate::Result;
 use crate::clip::TextTower;
 use crate::config::{self, VaeConfig};
 use crate::text_tower;
 use crate::unet::Unet;
 use crate::vae::Autoencoder;
-use crate::Result;
 use crate::weights::{PartFiles, Stem, StoredWeights, parameter_shapes, refuse_not_finite};
 use candle_core::DType;
 use serde_json::Value;

@@ -162,9 +162,9 @@ impl<'a> Stored<'a> {
         let mut found: BTreeMap<(Network, &str), LayerTensors> = BTreeMap::new();
         for (name, tensor) in &self.tensors {
             let TensorName { network, layer, kind } = self.parse(name)?;
-            let layers = networks
-                .get(&network)
-                .ok_or_else(|| self.bad(name, format!("updates {network}, which this model does not have")))?;
+            let layers = networks.get(&network).ok_or_else(|| {
+                self.bad(name, format!("updates {network}, which this model does not have"))
+            })?;
             let layer = match &layer {
                 LayerName::Dotted(layer) => layers.find(layer),
                 LayerName::Flat(layer) => flat_names[&network].get(layer).copied(),
@@ -216,7 +216,11 @@ impl<'a> Stored<'a> {
             integer(tensor.dtype(), &bytes)
                 .ok_or_else(|| self.bad(name, type_problem(tensor.dtype()).unwrap_or_default()))?
         };
-        if alpha.is_finite() { Ok(alpha) } else { Err(self.bad(name, format!("is {alpha}, which is not finite"))) }
+        if alpha.is_finite() {
+            Ok(alpha)
+        } else {
+            Err(self.bad(name, format!("is {alpha}, which is not finite")))
+        }
     }
 }
 

@@ -13,8 +13,21 @@ const KNOWN: [(&[&str], &[&str]); 14] = [
     (
         &["builtins", "__builtin__"],
         &[
-            "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range",
-            "set", "slice", "str", "tuple",
+            "bool",
+            "bytearray",
+            "bytes",
+            "complex",
+            "dict",
+            "float",
+            "frozenset",
+            "int",
+            "list",
+            "object",
+            "range",
+            "set",
+            "slice",
+            "str",
+            "tuple",
         ],
     ),
     (&["_codecs"], &["encode"]),
@@ -31,7 +44,8 @@ const KNOWN: [(&[&str], &[&str]); 14] = [
 ];
 
 /// Modules whose members are not classes to create instances of, but functions that reach the machine.
-const DANGEROUS: [&str; 8] = ["builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "importlib"];
+const DANGEROUS: [&str; 8] =
+    ["builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "importlib"];
 
 /// Whether a function or class is one that files of weights call.
 fn is_known(name: &str) -> bool {

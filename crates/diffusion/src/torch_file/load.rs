@@ -24,7 +24,9 @@ impl WeightsFile {
         }
         listing.refuse_scaled(self.path())?;
         let tensors = listing.tensors.iter().filter(|(name, _)| wanted(name));
-        tensors.map(|(name, stored)| Ok((name.clone(), self.load_tensor(name, stored, DType::F32)?))).collect()
+        tensors
+            .map(|(name, stored)| Ok((name.clone(), self.load_tensor(name, stored, DType::F32)?)))
+            .collect()
     }
 
     /// Loads a tensor of this file to the CPU, converted to `dtype`.

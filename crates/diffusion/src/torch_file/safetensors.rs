@@ -68,12 +68,16 @@ pub(super) fn read(source: &Source) -> Checked<(Vec<(String, StoredTensor)>, Met
 /// on it, and names the tensor of an invalid entry.
 fn parse(text: &str) -> Checked<(Header, Metadata)> {
     let invalid = |e: &dyn std::fmt::Display| {
-        format!("has an invalid safetensors header ({e}): copy or download the file again, or write it again with safetensors")
+        format!(
+            "has an invalid safetensors header ({e}): copy or download the file again, or write it again with safetensors"
+        )
     };
     let mut entries: Map<String, Value> = serde_json::from_str(text).map_err(|e| invalid(&e))?;
     let metadata = match entries.remove("__metadata__") {
         None | Some(Value::Null) => Metadata::new(),
-        Some(Value::Object(entries)) => entries.into_iter().map(|(key, value)| (key, text_of(value))).collect(),
+        Some(Value::Object(entries)) => {
+            entries.into_iter().map(|(key, value)| (key, text_of(value))).collect()
+        }
         Some(_) => return Err(invalid(&"__metadata__ is not an object")),
     };
     let mut tensors: Vec<(String, TensorInfo)> = Vec::with_capacity(entries.len());

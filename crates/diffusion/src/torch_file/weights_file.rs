@@ -98,13 +98,14 @@ impl WeightsFile {
         if names.is_empty() {
             return Ok(());
         }
-        let places = names::find(pickle, pickle.top, ONLY_TENSOR).map(|found| found.calls).unwrap_or_default();
+        let places =
+            names::find(pickle, pickle.top, ONLY_TENSOR).map(|found| found.calls).unwrap_or_default();
         let more = names.len().saturating_sub(MAX_CALLS);
         let mut texts: Vec<String> = vec![];
         for name in names.iter().take(MAX_CALLS) {
             let place = places.iter().find(|(_, called)| called == name);
-            let place = place.map_or(String::new(), |(path, _)| format!(" (to make {path:.100?})"));
-            texts.push(format!("{name:.100?}{place}"));
+            let place = place.map_or(String::new(), |(path, _)| format!(" (to make {})", shown(path)));
+            texts.push(shown(name) + &place);
         }
         if more > 0 {
             texts.push(format!("and {more} more"));
@@ -243,6 +244,11 @@ impl WeightsFile {
             )),
         }
     }
+}
+
+/// The beginning of a name from the file, quoted.
+fn shown(name: &str) -> String {
+    format!("{:?}", name.chars().take(100).collect::<String>())
 }
 
 /// Detects the format from the first bytes and reads the file.

@@ -85,7 +85,8 @@ fn not_finite(file: &Path, name: &str, values: &Tensor, dtype_name: &str) -> Res
     let problem = if is_finite(values)? {
         format!("has values that {dtype_name} cannot hold: write the weights in F32")
     } else {
-        "has values that are not finite (NaN or infinite): the model or an adapter of it is damaged".to_owned()
+        "has values that are not finite (NaN or infinite): the model or an adapter of it is damaged"
+            .to_owned()
     };
     Ok(Error::tensor(file.display(), name, problem))
 }

@@ -92,8 +92,9 @@ impl StoredWeights {
     /// Names the tensors that are not.
     pub fn check_types(&self) -> Result<()> {
         let used = self.tensors.iter().filter(|(name, _)| !is_ignored(name));
-        let problem =
-            |(name, (_, tensor)): (&String, &(usize, StoredTensor))| Some((name.clone(), type_problem(tensor.dtype())?));
+        let problem = |(name, (_, tensor)): (&String, &(usize, StoredTensor))| {
+            Some((name.clone(), type_problem(tensor.dtype())?))
+        };
         self.fail_if_any(used.filter_map(problem).collect())
     }
 

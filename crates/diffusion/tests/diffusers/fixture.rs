@@ -101,7 +101,11 @@ pub(crate) struct RawTensor {
 pub(crate) fn raw(file: &Path) -> BTreeMap<String, RawTensor> {
     let bytes = std::fs::read(file).expect("a file");
     let tensors = SafeTensors::deserialize(&bytes).expect("safetensors").tensors().into_iter();
-    let raw = |t: TensorView<'_>| RawTensor { dtype: t.dtype(), shape: t.shape().to_vec(), data: t.data().to_vec() };
+    let raw = |t: TensorView<'_>| RawTensor {
+        dtype: t.dtype(),
+        shape: t.shape().to_vec(),
+        data: t.data().to_vec(),
+    };
     tensors.map(|(name, tensor)| (name, raw(tensor))).collect()
 }
 

@@ -85,7 +85,8 @@ fn text_encoders_are_updated_under_newer_names() {
     let scratch = tempfile::tempdir().expect("a folder");
     let bare = scratch.path().join("bare.safetensors");
     let tensors = raw(&file("lora_text_sd15", "diffusers")).into_iter();
-    let renamed = tensors.map(|(name, t)| (name.replace("text_encoder.text_model.", "text_encoder."), t)).collect();
+    let renamed =
+        tensors.map(|(name, t)| (name.replace("text_encoder.text_model.", "text_encoder."), t)).collect();
     write_raw(&renamed, &bare);
     let mut model = load("model");
     let adapters = model.read_adapter(&bare).expect("read");
@@ -126,7 +127,8 @@ fn a_model_with_an_adapter_encodes_with_it_and_is_exported_with_it() {
         let whole = PartFolders::new(exported.path(), Some(&folder(base)));
         let encoders = TextEncoders::open(&whole, &Device::Cpu).expect("encoders");
         assert_encoded(&encoders.encode(&PROMPTS).expect("encoded"), fixture, "kohya.1.0");
-        let [ours, theirs] = [&whole, &folders].map(|of| TextToImage::open(of, &Device::Cpu).expect("a model"));
+        let [ours, theirs] =
+            [&whole, &folders].map(|of| TextToImage::open(of, &Device::Cpu).expect("a model"));
         assert_eq!(image(&ours), image(&theirs));
     }
 }
@@ -140,10 +142,16 @@ fn an_adapter_for_a_network_that_the_model_lacks_is_refused() {
     let second = scratch.path().join(WEIGHTS_FILE);
     let tensors = raw(&file("lora_text_sdxl", "kohya")).into_iter();
     write_raw(&tensors.filter(|(name, _)| name.starts_with("lora_te2_")).collect(), &second);
-    assert_eq!(lora::networks_of(&second).expect("names").into_iter().collect::<Vec<_>>(), [Network::TextEncoder2]);
+    assert_eq!(
+        lora::networks_of(&second).expect("names").into_iter().collect::<Vec<_>>(),
+        [Network::TextEncoder2]
+    );
     let misfit = |error: diffusion::Error| {
         let error = error.to_string();
-        assert!(error.contains("lora_te2_") && error.contains("text_encoder_2, which this model does not have"), "{error}");
+        assert!(
+            error.contains("lora_te2_") && error.contains("text_encoder_2, which this model does not have"),
+            "{error}"
+        );
     };
     misfit(load("model").read_adapter(&second).expect_err("no second encoder"));
     let folders = PartFolders::new(scratch.path(), Some(&folder("model")));
@@ -193,12 +201,15 @@ fn values_that_are_not_finite_are_errors_and_not_images() {
             assert_eq!(changed.dtype, safetensors::Dtype::F16);
             changed.data[..2].copy_from_slice(&value.to_le_bytes());
             write_raw(&tensors, &weights);
-            let model = TextToImage::load(scratch.path(), Some(&folder("model")), &Device::Cpu).expect("loaded");
+            let model =
+                TextToImage::load(scratch.path(), Some(&folder("model")), &Device::Cpu).expect("loaded");
             let prompt = Prompt { prompt: "a".to_owned(), negative_prompt: None, seed: 7 };
             let side = model.size_multiple() * 4;
             for sampler in [SamplerKind::Ddim, SamplerKind::Euler] {
                 let settings = Settings { width: side, height: side, steps: 3, guidance_scale: 4.0, sampler };
-                let drawn = model.generate(std::slice::from_ref(&prompt), &settings, &mut |_, _| ControlFlow::Continue(()));
+                let drawn = model.generate(std::slice::from_ref(&prompt), &settings, &mut |_, _| {
+                    ControlFlow::Continue(())
+                });
                 let error = drawn.expect_err(part);
                 assert!(matches!(error, diffusion::Error::NotFinite { .. }), "{part}: {error}");
             }

@@ -28,10 +28,14 @@ fn every_8_bit_float_is_widened_as_torch_does() {
     let stored = StoredWeights::open(&PartFiles::one(&file)).expect("a fixture");
     for (name, tensor) in opened.list(None).expect("a list").tensors {
         assert_eq!(tensor.shape(), [256], "{name}");
-        assert_eq!(bits(&opened.load_tensor(&name, &tensor, DType::F32).expect("values")), bits(expected.get(&name)));
+        assert_eq!(
+            bits(&opened.load_tensor(&name, &tensor, DType::F32).expect("values")),
+            bits(expected.get(&name))
+        );
         // Other types than f32, too, of which candle's own conversion to f64 does not return.
         for dtype in [DType::F64, DType::F16] {
-            let read = stored.read(&name, &[256], dtype).and_then(|t| Ok(t.to_dtype(DType::F32)?)).expect("values");
+            let read =
+                stored.read(&name, &[256], dtype).and_then(|t| Ok(t.to_dtype(DType::F32)?)).expect("values");
             assert_eq!(bits(&read), bits(expected.get(&name)), "{name} as {dtype:?}");
         }
     }
@@ -48,7 +52,8 @@ fn as_f8(tensor: &RawTensor) -> RawTensor {
 fn a_network_in_8_bit_floats_is_read() {
     let unet = copy("model/unet");
     let file = unet.path().join(WEIGHTS_FILE);
-    let small: BTreeMap<String, RawTensor> = raw(&file).iter().map(|(name, t)| (name.clone(), as_f8(t))).collect();
+    let small: BTreeMap<String, RawTensor> =
+        raw(&file).iter().map(|(name, t)| (name.clone(), as_f8(t))).collect();
     write_raw(&small, &file);
     let (_, weights) = Unet::load_with_weights(unet.path(), &Device::Cpu).expect("a UNet");
     let table = bits(Expected::read("f8").get("e4m3"));
@@ -88,7 +93,9 @@ const REFUSED: [Dtype; 9] = [
 fn other_types_are_refused_by_every_reader() {
     type Read = fn(&Path) -> diffusion::Result<()>;
     let networks: [(&str, &str, &str, Read); 5] = [
-        ("model/unet", WEIGHTS_FILE, "conv_in.weight", |folder| Unet::load(folder, &Device::Cpu, false).map(drop)),
+        ("model/unet", WEIGHTS_FILE, "conv_in.weight", |folder| {
+            Unet::load(folder, &Device::Cpu, false).map(drop)
+        }),
         ("model/unet", WEIGHTS_FILE, "conv_in.weight", |folder| {
             Unet::load_with_weights(folder, &Device::Cpu).map(drop)
         }),
@@ -147,14 +154,17 @@ fn adapters_are_read_in_8_bit_floats() {
     };
     // 0x38 is 1 in E4M3, and 0x40 is 2.
     let alpha = |data: u8| RawTensor { dtype: Dtype::F8_E4M3, shape: vec![], data: vec![data] };
-    let adapters = change(&|name, t| if name.ends_with(".alpha") { alpha(0x40) } else { as_f8(t) }).expect("read");
+    let adapters =
+        change(&|name, t| if name.ends_with(".alpha") { alpha(0x40) } else { as_f8(t) }).expect("read");
     assert!(adapters[&Network::Unet].layers().values().all(|update| update.alpha() == 2.0));
     // An alpha may also be an integer.
     let two = RawTensor { dtype: Dtype::I64, shape: vec![], data: 2i64.to_le_bytes().to_vec() };
     let integer = |name: &str, t: &RawTensor| if name.ends_with(".alpha") { two.clone() } else { t.clone() };
     let adapters = change(&integer).expect("read");
     assert!(adapters[&Network::Unet].layers().values().all(|update| update.alpha() == 2.0));
-    for (ending, dtype) in [("lora_down.weight", Dtype::I8), ("lora_up.weight", Dtype::U8), (".alpha", Dtype::BOOL)] {
+    for (ending, dtype) in
+        [("lora_down.weight", Dtype::I8), ("lora_up.weight", Dtype::U8), (".alpha", Dtype::BOOL)]
+    {
         let retyped = |name: &str, t: &RawTensor| match name.ends_with(ending) {
             true => RawTensor { dtype, shape: t.shape.clone(), data: vec![0; t.shape.iter().product()] },
             false => t.clone(),

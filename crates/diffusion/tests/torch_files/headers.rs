@@ -5,7 +5,8 @@ use std::path::Path;
 
 /// A file with this header and 4 bytes of values, followed by `behind`.
 fn write(file: &Path, header: &str, behind: &[u8]) {
-    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0, 0, 128, 63], behind].concat();
+    let bytes =
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0, 0, 128, 63], behind].concat();
     std::fs::write(file, bytes).expect("written");
 }
 

@@ -20,7 +20,7 @@ pub struct ErrorBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorDetail {
     /// One of `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `flagged`,
-    /// `unavailable`, `internal`.
+    /// `unavailable`, `not_finite`, `internal`.
     pub code: String,
     /// What went wrong and what to do.
     pub message: String,

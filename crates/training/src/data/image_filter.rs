@@ -32,7 +32,8 @@ pub(super) fn hashes(spec: &ImageFilterSpec) -> Result<BTreeMap<String, String>>
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((name, sha256::of_file(&file).context("image_filter.safety_checker")?))
     };
-    let files = SafetyChecker::files(Path::new(&spec.safety_checker)).context("image_filter.safety_checker")?;
+    let files =
+        SafetyChecker::files(Path::new(&spec.safety_checker)).context("image_filter.safety_checker")?;
     files.into_iter().map(of).collect()
 }
 

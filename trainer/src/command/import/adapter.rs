@@ -18,7 +18,8 @@ pub(super) fn is_adapter(file: &Path) -> bool {
 /// The adapter in a folder that is no model: the file that diffusers and the server read, or else the only file of
 /// weights.
 pub(super) fn in_folder(folder: &Path) -> Option<PathBuf> {
-    if ["unet/config.json", "config.json", "model_index.json"].iter().any(|name| folder.join(name).is_file()) {
+    if ["unet/config.json", "config.json", "model_index.json"].iter().any(|name| folder.join(name).is_file())
+    {
         return None;
     }
     let named = folder.join(WEIGHTS_FILE);

@@ -147,7 +147,8 @@ impl SelectedFiles<'_> {
     /// Adds the weights of a part: one file, or an index and its shards.
     fn add_weights(&mut self, prefix: &str, to: &str, stem: Stem) -> Result<()> {
         let candidates = stem.names_preferring(self.variant);
-        let Some(name) = candidates.iter().find(|name| self.names.contains(&format!("{prefix}{name}"))) else {
+        let Some(name) = candidates.iter().find(|name| self.names.contains(&format!("{prefix}{name}")))
+        else {
             bail!("{prefix} has no weights: none of these files exists: {}", candidates.join(", "));
         };
         let path = self.add(&format!("{prefix}{name}"), &format!("{to}{name}"))?;
