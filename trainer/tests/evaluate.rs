@@ -101,3 +101,30 @@ fn a_killed_evaluation_gives_the_report_of_an_uninterrupted_one() {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && complaint.contains("another spec"), "{complaint}");
 }
+
+/// A prompt of more tokens than the text encoder takes is counted in the report, and told once.
+#[test]
+fn cut_prompts_are_in_the_account() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| scratch.path().join(name);
+    let long = "a red circle ".repeat(30);
+    let spec = format!(
+        "model = \"shapes\"\nsteps = 1\nprompts = {{ source = \"list\", prompts = [\"a blue square\", \"{}\"] }}\n",
+        long.trim()
+    );
+    std::fs::write(at("spec.toml"), spec).expect("written");
+    let output = command(&at("spec.toml"), &at("out")).stdout(Stdio::piped()).output().expect("the program");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let report = std::fs::read(at("out/report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let dropped = "a red circle ".repeat(5);
+    let expected = serde_json::json!({
+        "count": 1, "text": long.trim(), "dropped": dropped.trim(), "tokens": 90 - 75
+    });
+    assert_eq!(report["cut"], expected);
+    assert!(stdout.contains("1 text is longer than the text encoder reads"), "{stdout}");
+    assert_eq!(stderr.matches("longer than the text encoder reads").count(), 1, "{stderr}");
+    let page = std::fs::read_to_string(at("out/report.html")).expect("a page");
+    assert!(page.contains("longer than the text encoder reads"));
+}

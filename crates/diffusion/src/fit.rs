@@ -9,7 +9,7 @@ use crate::schedule::Schedule;
 use crate::unet::Unet;
 use crate::weights::parameter_shapes;
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl PartFolders {
     /// Checks that the model draws images from text alone, with parts that fit together, its adapters included.
@@ -18,13 +18,27 @@ impl PartFolders {
     /// Fails if a config cannot be read, or two parts do not fit. The message names both.
     pub fn check_fit(&self) -> Result<()> {
         let (file, unet) = self.unet_config()?;
-        let vae = VaeConfig::read(&self.part("vae")?.join("config.json"))?;
-        let refuse = |problem| Err(Error::format(&file, problem));
-        if let Err(problem) = channels(&unet, &vae) {
-            return refuse(problem);
+        channels(&unet, &self.vae_config()?).map_err(|problem| Error::format(&file, problem))?;
+        self.check_text_and_adapters(&file, unet)
+    }
+
+    /// Whether the model edits images by instructions (InstructPix2Pix): its UNet takes an image's latents beside the noisy ones.
+    /// Otherwise it has to draw from text alone ([`PartFolders::check_fit`]). The text encoders and adapters of an editing model
+    /// are checked.
+    ///
+    /// # Errors
+    /// Fails if a config cannot be read, or the parts of an editing model do not fit. The message names both.
+    pub fn is_editor(&self) -> Result<bool> {
+        let ((file, unet), latents) = (self.unet_config()?, self.vae_config()?.latent_channels);
+        if unet.in_channels != 2 * latents || unet.out_channels != latents {
+            return Ok(false);
         }
-        if let Some(Err(problem)) = self.text_widths()?.map(|widths| text(&unet, widths)) {
-            return refuse(problem);
+        self.check_text_and_adapters(&file, unet).map(|()| true)
+    }
+
+    fn check_text_and_adapters(&self, file: &Path, unet: UnetConfig) -> Result<()> {
+        if let Some(widths) = self.text_widths()? {
+            text(&unet, widths).map_err(|problem| Error::format(file, problem))?;
         }
         let adapters = self.adapters();
         if adapters.is_empty() {
@@ -66,6 +80,10 @@ impl PartFolders {
                 format!("the reference {problem}: policy and reference need the same noise schedule"),
             )),
         }
+    }
+
+    fn vae_config(&self) -> Result<VaeConfig> {
+        VaeConfig::read(&self.part("vae")?.join("config.json"))
     }
 
     fn unet_config(&self) -> Result<(PathBuf, UnetConfig)> {

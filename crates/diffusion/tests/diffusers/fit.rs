@@ -77,6 +77,17 @@ fn channels_and_widths_must_fit() {
     }
 }
 
+/// A model that edits images draws nothing from text alone, but can be imported for `style`.
+#[test]
+fn editing_models_are_recognised() {
+    assert!(!folders(configs("model").path()).is_editor().expect("configs"));
+    let copy = changed("model", "unet/config.json", json!({ "in_channels": 8 }));
+    assert!(folders(copy.path()).is_editor().expect("configs"));
+    change_config(&copy.path().join("text_encoder/config.json"), json!({ "hidden_size": 10 }));
+    let error = folders(copy.path()).is_editor().expect_err("another width").to_string();
+    assert!(error.contains("cross_attention_dim"), "{error}");
+}
+
 #[test]
 fn a_reference_must_be_of_the_family_of_the_base() {
     let base = configs("model");

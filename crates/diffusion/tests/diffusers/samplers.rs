@@ -36,7 +36,7 @@ fn timesteps(sampler: &Sampler) -> Vec<f32> {
 /// predictions and added noise, timesteps, network inputs and latents must be the same.
 #[test]
 fn steps_equal_diffusers() {
-    let worst = follow("cases.json", "", 4 * 2 * (3 * 10 + 4) + 14 * 3);
+    let worst = follow("cases.json", "", 1e-5, 4 * 2 * (3 * 10 + 4) + 14 * 3);
     for (kind, (error, place)) in SamplerKind::ALL.iter().zip(&worst) {
         eprintln!("{kind}: the worst step off by {error:.1e}");
         assert!((1e-9..=1e-5).contains(error), "{place}: off by {error:e}");
@@ -46,7 +46,7 @@ fn steps_equal_diffusers() {
 /// With zero terminal signal-to-noise ratio (`rescale_betas_zero_snr`), whose last timestep has no signal, or hardly any.
 #[test]
 fn steps_without_signal_at_the_end_equal_diffusers() {
-    let worst = follow("zero_snr.json", "zero.", 4 * (3 * 8 + 4));
+    let worst = follow("zero_snr.json", "zero.", 2e-4, 4 * (3 * 8 + 4));
     for (kind, (error, place)) in SamplerKind::ALL.iter().zip(&worst) {
         eprintln!("{kind}: the worst step off by {error:.1e}");
         // diffusers computes in f32, with a ratio of noise to signal of 4096.
@@ -59,7 +59,7 @@ fn steps_without_signal_at_the_end_equal_diffusers() {
 }
 
 /// Follows the sequences of a file, whose tensors' names have a prefix; the worst error of each sampler, and where it is.
-fn follow(file: &str, prefix: &str, count: usize) -> Vec<(f64, String)> {
+fn follow(file: &str, prefix: &str, tolerance: f64, count: usize) -> Vec<(f64, String)> {
     let expected = Expected::read("samplers");
     let row =
         |tensor: &str, i: usize| expected.get(tensor).get(i).expect("a row").contiguous().expect("a row");
@@ -84,7 +84,7 @@ fn follow(file: &str, prefix: &str, count: usize) -> Vec<(f64, String)> {
                 );
                 let input = denoising.model_input().and_then(|s| Ok(s.flatten_all()?)).expect("latents");
                 let apart = relative_error(&input, &theirs(i, 1, 4));
-                assert!(apart < 1e-5, "{place}: the network input is off by {apart:e}");
+                assert!(apart < tolerance, "{place}: the network input is off by {apart:e}");
                 denoising.advance(&row("predictions", i), || Ok(row("fresh_noise", i))).expect("a step");
                 let latents = denoising.latents().flatten_all().expect("latents");
                 let error = relative_error(&latents, &theirs(i, 5, 4));
@@ -107,10 +107,12 @@ fn follow(file: &str, prefix: &str, count: usize) -> Vec<(f64, String)> {
 fn rescaled_betas_equal_diffusers() {
     let expected = Expected::read("samplers");
     let zero = schedule(json!({ "rescale_betas_zero_snr": true, "prediction_type": "v_prediction" }));
-    let levels: Vec<f64> = expected.get("zero.levels").to_vec1().expect("levels");
-    for (t, theirs) in levels.iter().enumerate() {
-        let ours = zero.alpha_bar(t);
-        assert!((ours - theirs).abs() <= 1e-9 * theirs, "{ours} instead of {theirs} at {t}");
+    let levels: Vec<f32> = expected.get("zero.levels").to_vec1().expect("levels");
+    assert_eq!(levels.len(), 1000);
+    for (t, theirs) in levels.into_iter().enumerate() {
+        // Computed in f64 and stored in f32.
+        let ours = zero.alpha_bar(t) as f32;
+        assert!((ours - theirs).abs() <= 1e-6 * theirs, "{ours} instead of {theirs} at {t}");
     }
     assert_eq!((zero.alpha_bar(999), zero.signal_to_noise(999)), (0.0, 0.0));
     let plain = schedule(json!({ "rescale_betas_zero_snr": false, "prediction_type": "v_prediction" }));

@@ -30,6 +30,12 @@ pub(super) fn verify(folder: &Path, base: Option<&Path>) -> Result<()> {
     }
     let folders = PartFolders::new(folder, base);
     check_tokenizers(&folders)?;
+    if folders.is_editor()? {
+        println!(
+            "an editing model (InstructPix2Pix), which `style` can use; it draws nothing from text alone"
+        );
+        return Ok(());
+    }
     let (defaults, _) = folders.defaults()?;
     let schedule = folders.schedule()?;
     println!(
