@@ -101,7 +101,7 @@ pub(crate) async fn one(
         ("side" = String, Path, description = "`winner` or `loser`."),
     ),
     responses(
-        (status = 200, description = "The image file.", 
+        (status = 200, description = "The image file.",
             content((File = "image/png"), (File = "image/jpeg"), (File = "image/webp"), (File = "image/gif"), (File = "image/bmp"))),
         (status = 404, description = "There is no such dataset, pair or image.", body = ErrorBody),
         (status = 503, description = "The dataset cannot be read.", body = ErrorBody)))]
