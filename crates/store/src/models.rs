@@ -85,7 +85,7 @@ impl Store {
     /// Changes where a model's folder is. No effect if the model does not exist.
     pub async fn move_model(&self, id: ModelId, folder: &str) -> Result<(), StoreError> {
         write_db!(self, pool =>
-            sqlx::query("UPDATE models SET folder = $2 WHERE id = $1").bind(id.0).bind(folder).execute(pool).await.map(drop)?);
+            sqlx::query("UPDATE models SET folder = $1 WHERE id = $2").bind(folder).bind(id.0).execute(pool).await?.rows_affected());
         Ok(())
     }
 

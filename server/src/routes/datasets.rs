@@ -108,7 +108,7 @@ pub(crate) async fn one(
         ("side" = String, Path, description = "`winner` or `loser`."),
     ),
     responses(
-        (status = 200, description = "The image file.", 
+        (status = 200, description = "The image file.",
             content((File = "image/png"), (File = "image/jpeg"), (File = "image/webp"), (File = "image/gif"), (File = "image/bmp"))),
         (status = 404, description = "There is no such dataset, pair or image.", body = ErrorBody),
         (status = 503, description = "The dataset cannot be read, or too many requests read data sets.", body = ErrorBody)))]
@@ -138,7 +138,7 @@ pub(crate) async fn image(
     let kind = match media_type(&bytes).map_err(unfit)? {
         Some(kind) => kind,
         None => {
-            let converted = state.dataset_work.run(move |_| decode(&bytes).map(|image| png(&image))).await?;
+            let converted = state.browsing.run(move |_| decode(&bytes).map(|image| png(&image))).await?;
             bytes = converted.map_err(unfit)?.map_err(ApiError::internal)?.into();
             "image/png"
         }
