@@ -123,7 +123,8 @@ fn refuse_control_characters(path: &str, value: &Value, problems: &mut Problems)
         }
         Value::Object(fields) => {
             for (name, value) in fields {
-                let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+                let name: String =
+                    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
                 let path = if path.is_empty() { name } else { format!("{path}.{name}") };
                 refuse_control_characters(&path, value, problems);
             }
@@ -148,7 +149,8 @@ fn refuse_control_characters_in(fields: &[(String, String)]) -> Result<(), ApiEr
 fn check_text(field: &str, text: &str, problems: &mut Problems) {
     let refused = |c: &char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r');
     if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| refused(c)) {
-        let problem = format!("character {} is the control character U+{:04X}: remove it", at + 1, u32::from(c));
+        let problem =
+            format!("character {} is the control character U+{:04X}: remove it", at + 1, u32::from(c));
         problems.add(field, problem);
     }
 }

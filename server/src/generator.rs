@@ -457,7 +457,12 @@ mod tests {
     fn request(folder: PathBuf) -> GenerationRequest {
         let prompt = Prompt { prompt: "a cat".to_owned(), negative_prompt: None, seed: 1 };
         GenerationRequest {
-            model: ModelFiles { id: ModelId(Uuid::nil()), name: "tiny".to_owned(), folder, bases: Vec::new() },
+            model: ModelFiles {
+                id: ModelId(Uuid::nil()),
+                name: "tiny".to_owned(),
+                folder,
+                bases: Vec::new(),
+            },
             adapters: Vec::new(),
             prompts: vec![prompt],
             settings: Settings {
@@ -517,7 +522,10 @@ mod tests {
         assert!(noticed >= LONGEST && noticed < 10 * LONGEST, "{noticed:?}");
         let problem = generator.problem(LONGEST).expect("a problem");
         assert!(problem.contains("GENERATOR_STALL"), "{problem}");
-        tokio::task::spawn_blocking(move || std::fs::write(pipe, text)).await.expect("ends").expect("written");
+        tokio::task::spawn_blocking(move || std::fs::write(pipe, text))
+            .await
+            .expect("ends")
+            .expect("written");
         assert_eq!(waiting.await.expect("ends").expect("an image").images.len(), 1);
         wait_until("it recovers", || generator.problem(LONGEST).is_none()).await;
         assert_eq!(whole().await.expect("an image").images.len(), 1);

@@ -316,7 +316,10 @@ mod tests {
         assert_eq!(next, Some(expected[2] + 1));
         assert_eq!(report.rows, expected[2] - 4);
         let entry = shapes::set::entry(Set::Quality, 0, expected[0]);
-        assert_eq!((&found[0].1.prompt, &found[0].1.winner[..]), (&entry.caption, &entry.winner.to_png().expect("a PNG")[..]));
+        assert_eq!(
+            (&found[0].1.prompt, &found[0].1.winner[..]),
+            (&entry.caption, &entry.winner.to_png().expect("a PNG")[..])
+        );
         let far = PairQuery { from: 2000, at_most: 3, ..PairQuery::default() };
         assert_eq!(set.pairs(&far, &|| true).map(|(found, next, _)| (found.len(), next)), Ok((0, None)));
     }

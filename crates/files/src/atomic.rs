@@ -1,7 +1,7 @@
 //! Files that are complete or absent, also after a crash or power loss: written under a temporary name in the same
 //! folder, synced, renamed, and the folder synced.
 
-use crate::Error;
+use crate::{Error, fence};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ pub fn write_atomically_by<E: From<Error>>(
         write(&mut out)?;
         let out = out.into_inner().map_err(|error| Error::at(file)(error.into_error()))?;
         out.sync_all().map_err(Error::at(file))?;
+        fence::check(file)?;
         fs::rename(&temporary, file).map_err(Error::at(file))?;
         Ok(sync_folder(folder)?)
     };
@@ -62,6 +63,7 @@ pub fn write_folder_atomically<T, E: From<Error>>(
     make_folder(&temporary)?;
     let finish = || -> Result<T, E> {
         let result = write(&temporary)?;
+        fence::check(folder)?;
         fs::rename(&temporary, folder).map_err(Error::at(folder))?;
         sync_folder(folder_of(folder))?;
         Ok(result)
@@ -145,7 +147,7 @@ mod tests {
     use super::{
         copy_atomically, copy_folder, write_atomically, write_atomically_by, write_folder_atomically,
     };
-    use crate::Error;
+    use crate::{Error, fence};
     use std::fs;
     use std::io::{self, Write};
 

@@ -1,11 +1,13 @@
 //! Writing files atomically, and naming them by content. Every crate that leaves files behind writes them here.
 
 pub mod atomic;
+mod fence;
 pub mod sha256;
 
 pub use atomic::{
     copy_atomically, copy_folder, make_folder, write_atomically, write_atomically_by, write_folder_atomically,
 };
+pub use fence::fenced;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -94,7 +94,11 @@ mod tests {
     fn a_caption_without_its_images_is_that_of_the_entry() {
         for (set, name) in Set::ALL {
             for (seed, index) in [(0, 0), (0, 7), (3, 1), (u64::MAX, 12)] {
-                assert_eq!(caption(set, seed, index), entry(set, seed, index).caption, "{name} {seed} {index}");
+                assert_eq!(
+                    caption(set, seed, index),
+                    entry(set, seed, index).caption,
+                    "{name} {seed} {index}"
+                );
             }
         }
     }

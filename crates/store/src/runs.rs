@@ -222,7 +222,7 @@ impl Store {
     }
 
     /// Resets the claim's run to a saved step: deletes the points and samples of later steps, which the resumed run
-    /// makes again.
+    /// makes again. A run that begins at step 0 draws the samples of step 0 again too.
     ///
     /// # Errors
     /// Fails with `LeaseLost`; with `Missing` if the run belongs to another job.
@@ -235,7 +235,8 @@ impl Store {
                 .bind(step)
                 .execute(&mut *tx)
                 .await?;
-            sqlx::query("DELETE FROM images WHERE run_id = $1 AND purpose = 'sample' AND step > $2")
+            sqlx::query(
+                "DELETE FROM images WHERE run_id = $1 AND purpose = 'sample' AND (step > $2 OR $2 = 0)")
                 .bind(run.0)
                 .bind(step)
                 .execute(&mut *tx)

@@ -49,8 +49,7 @@ pub(crate) async fn by_form(
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
     let fields = form(&read(request, &state).await?)?;
-    let field =
-        |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+    let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
     let matchup: MatchupId = field("matchup")
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::field("matchup", "is not the id of a matchup; open /judge again"))?;

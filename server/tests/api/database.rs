@@ -63,7 +63,9 @@ async fn text_that_no_database_holds_is_refused(app: TestApp) {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         app.send(request.body(Body::from(body)).expect("a request")).await.refuses(422, field);
     }
-    for path in ["jobs/%00", "models/%00", "datasets/%00/pairs", "datasets/votes%00/pairs/0", "matchups/%00/left"] {
+    for path in
+        ["jobs/%00", "models/%00", "datasets/%00/pairs", "datasets/votes%00/pairs/0", "matchups/%00/left"]
+    {
         let reply = app.get(&format!("/api/v1/{path}")).await;
         assert!((400..500).contains(&reply.status.as_u16()), "{path}: {} {}", reply.status, reply.text());
     }
@@ -105,7 +107,8 @@ fn get(path: &str) -> Request<Body> {
 }
 
 fn job() -> Request<Body> {
-    let spec = json!({ "kind": "evaluate", "model": "tiny", "prompts": { "source": "list", "prompts": ["a"] } });
+    let spec =
+        json!({ "kind": "evaluate", "model": "tiny", "prompts": { "source": "list", "prompts": ["a"] } });
     let request = Request::post("/api/v1/jobs").header(header::CONTENT_TYPE, "application/json");
     request.body(Body::from(spec.to_string())).expect("a request")
 }
@@ -135,12 +138,12 @@ async fn a_postgres_that_is_away_is_reported_within_two_seconds() {
     let (before, rest) = url.split_once('@').expect("a user");
     let (server, rest) = rest.split_once('/').expect("a path");
     let proxy = Proxy::start(server.to_owned()).await;
-    let app =
-        TestApp::start_with(&["--database-url", &format!("{before}@{}/{rest}", proxy.address)]).await;
+    let app = TestApp::start_with(&["--database-url", &format!("{before}@{}/{rest}", proxy.address)]).await;
     app.get("/readyz").await.expect(200);
     for away in [Link::Silent, Link::Down] {
         proxy.set(away).await;
-        for request in [get("/readyz"), get("/api/v1/jobs"), job(), get("/generate?prompt=a"), get("/readyz")] {
+        for request in [get("/readyz"), get("/api/v1/jobs"), job(), get("/generate?prompt=a"), get("/readyz")]
+        {
             is_told_to_retry(&app, request, Duration::from_secs(2)).await;
         }
         app.get("/livez").await.expect(200);

@@ -141,7 +141,8 @@ async fn signals_at_random_moments_lose_nothing() {
         let kind = if kill < 4 { kill } else { rng.random_range(0..4) };
         let signal = if kind.is_multiple_of(2) { Signal::Term } else { Signal::Kill };
         let program = if [0, 3].contains(&kind) { "server" } else { "worker" };
-        *signals.entry((program, if signal == Signal::Term { "SIGTERM" } else { "SIGKILL" })).or_default() += 1;
+        *signals.entry((program, if signal == Signal::Term { "SIGTERM" } else { "SIGKILL" })).or_default() +=
+            1;
         if program == "server" {
             let began = Instant::now();
             end(server, signal, || site.log_text("server"));
@@ -198,7 +199,12 @@ async fn check_clients(app: &TestApp, people: &People, killed: &[(Instant, Insta
         let by_kill = killed.iter().any(|(began, ended)| cut.began <= *ended && cut.ended >= *began);
         assert!(by_kill, "{} was cut off without SIGKILL: {cut:?}", cut.path);
     }
-    assert!(seen.votes.len() > 20 && seen.images.len() > 5, "{} votes, {} images", seen.votes.len(), seen.images.len());
+    assert!(
+        seen.votes.len() > 20 && seen.images.len() > 5,
+        "{} votes, {} images",
+        seen.votes.len(),
+        seen.images.len()
+    );
     let ids: BTreeSet<String> = counted.iter().map(|vote| vote.id.to_string()).collect();
     assert_eq!(ids.len(), counted.len(), "a vote is listed twice");
     for vote in &seen.votes {
@@ -208,7 +214,11 @@ async fn check_clients(app: &TestApp, people: &People, killed: &[(Instant, Insta
         assert_eq!(row, (vote.matchup.clone(), vote.choice), "{}", vote.id);
     }
     let more = counted.len() - seen.votes.len();
-    assert!(more <= seen.unclear_votes, "{more} votes were counted and not confirmed, {} are unclear", seen.unclear_votes);
+    assert!(
+        more <= seen.unclear_votes,
+        "{more} votes were counted and not confirmed, {} are unclear",
+        seen.unclear_votes
+    );
     for (id, bytes) in &seen.images {
         let file = client::send(people.site.address, &format!("/api/v1/images/{id}/file"), "", None);
         let client::Outcome::Answered(file) = file else { panic!("no image {id}") };

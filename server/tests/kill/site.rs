@@ -64,7 +64,8 @@ impl Site {
             .stderr(self.log("server"));
         let mut server = command.spawn().expect("the server");
         let began = Instant::now();
-        while !matches!(send(self.address, "/livez", "", None), Outcome::Answered(reply) if reply.status == 200) {
+        while !matches!(send(self.address, "/livez", "", None), Outcome::Answered(reply) if reply.status == 200)
+        {
             assert!(began.elapsed() < PATIENCE, "the server does not start: {}", self.log_text("server"));
             let ended = server.try_wait().expect("a status");
             assert!(ended.is_none(), "the server ended: {}", self.log_text("server"));
@@ -75,7 +76,8 @@ impl Site {
 
     /// Starts a worker with a short lease, so that the job of a killed one is taken over soon.
     pub(crate) fn worker(&self, more: &[&str]) -> Child {
-        let program = Path::new(env!("CARGO_BIN_EXE_diff-contrast-server")).with_file_name("diff-contrast-trainer");
+        let program =
+            Path::new(env!("CARGO_BIN_EXE_diff-contrast-server")).with_file_name("diff-contrast-trainer");
         assert!(
             program.is_file(),
             "the trainer is not built: run `cargo xtask test`, or `cargo build -p trainer`"

@@ -75,7 +75,9 @@ async fn forward(client: TcpStream, to: String, link: watch::Receiver<Link>) {
 async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        if link.wait_for(|link| *link == Link::Up).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+        if link.wait_for(|link| *link == Link::Up).await.is_err()
+            || to.write_all(&bytes[..count]).await.is_err()
+        {
             return;
         }
     }

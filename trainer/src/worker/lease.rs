@@ -2,9 +2,9 @@
 //! job was cancelled.
 
 use process::ambient::now;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use store::{Claim, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -16,12 +16,26 @@ pub(super) struct Lease {
     task: JoinHandle<()>,
 }
 
-#[derive(Default)]
 struct Shared {
     progress: AtomicI64,
     total: AtomicI64,
     cancel: AtomicBool,
     lost: AtomicBool,
+    /// When the last renewal that succeeded was begun.
+    renewed: Mutex<Instant>,
+    length: Duration,
+}
+
+impl Shared {
+    /// Whether no other worker can have the job yet. Once the lease has run out it counts as lost, also if nobody has
+    /// noticed: this process may have been suspended, or the database away.
+    fn holds(&self) -> bool {
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewed.elapsed() >= self.length {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        !self.lost.load(Ordering::Relaxed)
+    }
 }
 
 /// Time between heartbeats. Far shorter than the lease, so that a cancelled job stops soon.
@@ -30,8 +44,15 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 impl Lease {
     /// Starts to renew the lease. The task logs within the current span.
     pub(super) fn hold(runtime: &Handle, store: Store, claim: Claim, lease: Duration) -> Self {
-        let shared = Arc::new(Shared::default());
-        let task = runtime.spawn(renew(store, claim, lease, shared.clone()).in_current_span());
+        let shared = Arc::new(Shared {
+            progress: AtomicI64::default(),
+            total: AtomicI64::default(),
+            cancel: AtomicBool::default(),
+            lost: AtomicBool::default(),
+            renewed: Instant::now().into(),
+            length: lease,
+        });
+        let task = runtime.spawn(renew(store, claim, shared.clone()).in_current_span());
         Self { shared, task }
     }
 
@@ -41,9 +62,10 @@ impl Lease {
         self.shared.total.store(total, Ordering::Relaxed);
     }
 
-    /// Progress and total, as they were set last.
-    pub(super) fn reported(&self) -> (i64, i64) {
-        (self.shared.progress.load(Ordering::Relaxed), self.shared.total.load(Ordering::Relaxed))
+    /// Tells whether the job is still this worker's, for the fence around the files that it writes.
+    pub(super) fn fence(&self) -> impl Fn() -> bool + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.holds()
     }
 
     /// Whether the job was cancelled.
@@ -59,16 +81,18 @@ impl Lease {
     /// Stops renewing; returns progress and total.
     pub(super) fn release(self) -> (i64, i64) {
         self.task.abort();
-        self.reported()
+        (self.shared.progress.load(Ordering::Relaxed), self.shared.total.load(Ordering::Relaxed))
     }
 }
 
-async fn renew(store: Store, claim: Claim, lease: Duration, shared: Arc<Shared>) {
+async fn renew(store: Store, claim: Claim, shared: Arc<Shared>) {
     loop {
         let (progress, total) =
             (shared.progress.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
-        match store.heartbeat(&claim, now(), lease, progress, total).await {
+        let begun = Instant::now();
+        match store.heartbeat(&claim, now(), shared.length, progress, total).await {
             Ok(heartbeat) => {
+                *shared.renewed.lock().unwrap_or_else(PoisonError::into_inner) = begun;
                 if heartbeat.cancel_requested {
                     shared.cancel.store(true, Ordering::Relaxed);
                 }

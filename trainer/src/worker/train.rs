@@ -16,6 +16,7 @@ use domain::job::{JobSpec, JobState};
 use domain::model::Model;
 use domain::run::{MetricPoint, Run};
 use domain::train::TrainSpec;
+use files::fenced;
 use image::RgbImage;
 use process::ambient::{entropy, now};
 use std::ops::ControlFlow;
@@ -58,7 +59,10 @@ impl Worker {
             last: None,
         };
         let data = self.write_data(spec, &paths, lease);
-        let ending = match data.and_then(|()| train(spec, &paths, &self.device, &mut records)) {
+        // A worker that was suspended for longer than its lease writes nothing over the files of its successor.
+        let trained =
+            data.and_then(|()| fenced(lease.fence(), || train(spec, &paths, &self.device, &mut records)));
+        let ending = match trained {
             // An error of a job that must stop is an interruption: for example, it came before the first step.
             Err(interruption) if self.must_stop(lease) => {
                 tracing::info!("interrupted: {interruption:#}");
@@ -171,16 +175,6 @@ impl Callbacks for RunRecords<'_> {
             }
             Ok(self.worker.catalogue.store.insert_images(&rows, Some(self.claim)).await?)
         })
-    }
-
-    /// Renews the lease: a worker that was suspended for longer finds its job taken, before it writes over the files of its
-    /// successor.
-    fn before_writing(&mut self) -> Result<()> {
-        let (done, total) = self.lease.reported();
-        let worker = self.worker;
-        let renewed = worker.catalogue.store.heartbeat(self.claim, now(), worker.lease, done, total);
-        worker.runtime.block_on(renewed)?;
-        Ok(())
     }
 
     fn retire(&mut self, step: u32) -> Result<bool> {

@@ -139,6 +139,14 @@ async fn a_rewound_run_loses_later_points_and_samples(mut fixture: Fixture) {
     let samples: Vec<_> = fixture.store.list_samples(run.id).await.unwrap().iter().map(|i| i.step).collect();
     assert_eq!(samples, [Some(1), Some(2)]);
     assert_eq!(fixture.store.get_run(run.id).await.unwrap().unwrap().step, 2);
+
+    // A run that was ended before its first checkpoint begins at step 0 again, and draws the samples of step 0 again.
+    let mut first = fixture.new_image(Purpose::Sample, None, "a prompt");
+    (first.run_id, first.step) = (Some(run.id), Some(0));
+    fixture.store.insert_images(&[first], Some(&again)).await.unwrap();
+    fixture.store.rewind_run(&again, run.id, 0).await.unwrap();
+    assert_eq!(fixture.store.list_samples(run.id).await.unwrap(), []);
+    assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), []);
 }
 
 async fn a_run_of_another_job_is_refused(mut fixture: Fixture) {

@@ -29,12 +29,6 @@ pub trait Callbacks {
         Ok(())
     }
 
-    /// The run is about to write a model or its state. An error keeps it from doing so: another attempt has taken the run
-    /// over, and what it has written is newer.
-    fn before_writing(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     /// A model is saved.
     fn model(&mut self, model: &SavedModel) -> Result<()>;
 

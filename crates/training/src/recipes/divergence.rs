@@ -90,7 +90,6 @@ impl Diverged<'_, '_> {
                 self.paths.run.display()
             ));
         }
-        callbacks.before_writing()?;
         let model = self.networks.save(self.spec, self.paths, self.state, step)?;
         callbacks.model(&model)?;
         save_state(&self.paths.run, self.spec, step, self.state)?;

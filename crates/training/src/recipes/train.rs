@@ -260,11 +260,9 @@ impl Run<'_> {
         }
         // The state is saved last: after a crash before that, the resumed run repeats the model and the rotation.
         if due {
-            self.callbacks.before_writing()?;
             self.save_model()?;
         }
         if due || stops {
-            self.callbacks.before_writing()?;
             save_state(&self.paths.run, self.spec, step, &self.state)?;
         }
         Ok(stops)
