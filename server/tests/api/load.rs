@@ -4,7 +4,10 @@ use crate::support::TestApp;
 use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::json;
+use server::Connections;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test]
 async fn a_generation_request_has_a_bound_of_images_pixels_and_steps() {
@@ -46,6 +49,30 @@ async fn a_generation_request_has_a_deadline_and_the_generator_is_free_after_it(
     assert!(message.contains("2 seconds") && message.contains("GENERATION_TIMEOUT"), "{message}");
     app.get("/generate?prompt=a&steps=1").await.expect(200);
     app.get("/readyz").await.expect(200);
+}
+
+/// The whole request would take minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_request_ends_with_its_connection() {
+    let app = TestApp::start_with(&["--queue-size", "1", "--largest-request", "1000"]).await;
+    app.get("/generate?prompt=a&steps=1").await.expect(200);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let _connections = Connections::serve(listener, app.router.clone(), 8);
+    let mut client = TcpStream::connect(address).await.expect("a connection");
+    let large = "GET /generate?prompt=a&width=512&height=512&steps=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.write_all(large.as_bytes()).await.expect("sent");
+    let began = Instant::now();
+    while app.get("/generate?prompt=a&steps=1").await.status != 429 {
+        assert!(began.elapsed() < Duration::from_secs(30), "the request does not reach the queue");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(client);
+    let left = Instant::now();
+    while app.get("/generate?prompt=a&steps=1").await.status != 200 {
+        assert!(left.elapsed() < Duration::from_secs(20), "the generator works on after its client has left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Drawing the 1000 pairs of a set takes a minute in a build for tests, reading their captions milliseconds.
