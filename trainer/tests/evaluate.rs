@@ -128,3 +128,84 @@ fn cut_prompts_are_in_the_account() {
     let page = std::fs::read_to_string(at("out/report.html")).expect("a page");
     assert!(page.contains("longer than the text encoder reads"));
 }
+
+/// Images that another scheduler, autoencoder, text encoder, UNet or adapter drew are not mixed with new ones.
+#[test]
+fn an_evaluation_is_refused_once_anything_that_decides_images_has_changed() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| scratch.path().join(name);
+    files::copy_folder(&Path::new(MODELS).join("shapes"), &at("whole")).expect("copied");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-trainer"));
+        let output = command.current_dir(scratch.path()).args(arguments).args(["--models", MODELS]).output();
+        let output = output.expect("the program");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let train = "name = 'tl'\nbase = 'shapes'\nobjective = { kind = 'sft' }\nsteps = 2\nbatch_size = 2\ncheckpoint_every = 1\n\
+                 data = { source = 'shapes', set = 'winter', count = 4 }\nlearning_rate = { rate = 1e-2 }\nlora = { rank = 2 }";
+    std::fs::write(at("train.toml"), train).expect("written");
+    let (succeeds, error) = run(&["train", "train.toml", "--out", "run"]);
+    assert!(succeeds, "{error}");
+    let [adapter, later] = ["run/models/step-0000001", "run/models/step-0000002"].map(at);
+    files::copy_folder(&adapter, &at("adapter")).expect("copied");
+
+    let spec = "models = ['whole', 'l=adapter']\nsteps = 2\n\
+                prompts = { source = 'list', prompts = ['a red circle on a blue background'] }";
+    std::fs::write(at("ev.toml"), spec).expect("written");
+    let evaluate = || run(&["evaluate", "ev.toml", "--out", "ev"]);
+    let (succeeds, error) = evaluate();
+    assert!(succeeds, "{error}");
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(at("ev/evaluation.json")).expect("a file")).expect("JSON");
+    let [whole, adapted] = [0, 1].map(|index| &manifest["models"][index]);
+    assert_ne!(whole["fingerprint"], adapted["fingerprint"]);
+    let file = "pytorch_lora_weights.safetensors";
+    let sha256 = files::sha256::of_file(&at("adapter").join(file)).expect("a file");
+    assert_eq!(adapted["parts"]["adapter weights"], Value::String(sha256));
+
+    let flip = |file: &Path| {
+        let mut bytes = std::fs::read(file).expect("a file");
+        let at = bytes.len() - 4;
+        bytes[at] ^= 1;
+        std::fs::write(file, bytes).expect("written");
+    };
+    let changes: [(&str, &dyn Fn(&Path), &str); 6] = [
+        (
+            "adapter/pytorch_lora_weights.safetensors",
+            &|at| drop(std::fs::copy(later.join(file), at)),
+            "model \"l\": adapter weights",
+        ),
+        (
+            "whole/scheduler/scheduler_config.json",
+            &|at| {
+                let text = std::fs::read_to_string(at).expect("text");
+                std::fs::write(at, text.replace("v_prediction", "epsilon")).expect("written");
+            },
+            "model \"whole\": scheduler config",
+        ),
+        ("whole/vae/diffusion_pytorch_model.safetensors", &flip, "vae weights"),
+        ("whole/text_encoder/model.safetensors", &flip, "text_encoder weights"),
+        ("whole/unet/diffusion_pytorch_model.safetensors", &flip, "unet weights"),
+        (
+            "whole/generation_config.json",
+            &|at| {
+                let mut json: Value =
+                    serde_json::from_slice(&std::fs::read(at).expect("a file")).expect("JSON");
+                json["guidance_scale"] = 1.25.into();
+                std::fs::write(at, json.to_string()).expect("written");
+            },
+            "generation_config.json",
+        ),
+    ];
+    for (name, change, expected) in changes {
+        let original = std::fs::read(at(name)).expect("a file");
+        change(&at(name));
+        assert_ne!(original, std::fs::read(at(name)).expect("a file"), "{name} did not change");
+        let (succeeds, error) = evaluate();
+        assert!(!succeeds && error.contains("belongs to another spec or other weights"), "{name}: {error}");
+        assert!(error.contains(expected), "{expected}: {error}");
+        std::fs::write(at(name), original).expect("restored");
+    }
+    let (succeeds, error) = evaluate();
+    assert!(succeeds, "the models are those of the start again: {error}");
+}

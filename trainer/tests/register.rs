@@ -491,3 +491,44 @@ async fn a_network_alone_is_registered_and_pulled_with_the_base_that_it_is_given
     fs::write(terminal.path("spec.toml"), spec).expect("written");
     assert!(terminal.succeed(&["evaluate", "spec.toml"]).contains("pulled against shapes"));
 }
+
+/// A finished run that goes on is the same run in the database, and its earlier last model keeps its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prolonged_run_is_registered_again() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let terminal = Terminal::on_sqlite(&scratch);
+    terminal.succeed(&["train", &terminal.config("longer", "shapes", 1), "--register"]);
+    let output = terminal.succeed(&["train", &terminal.config("longer", "shapes", 2), "--register"]);
+    assert!(output.contains("succeeded, step 2 of 2"), "{output}");
+    let store = terminal.store().await;
+    let run = run_named(&store, "longer").await;
+    assert_eq!((run.state, run.step, run.spec.steps), (JobState::Succeeded, 2, 2));
+    let models = store.list_models_of_run(run.id).await.expect("models");
+    assert_eq!(names(&models), ["longer", "longer-step2"]);
+    store.close().await;
+}
+
+/// Equal weights do not make two models one: they draw other images with another scheduler.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_with_the_weights_of_another_model_is_a_model_of_its_own() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let terminal = Terminal::on_sqlite(&scratch);
+    let shapes = models().join("shapes").canonicalize().expect("the bundled model");
+    terminal.succeed(&["register", &shapes.to_string_lossy()]);
+    copy(&shapes, &terminal.path("mine"));
+    let file = terminal.path("mine/scheduler/scheduler_config.json");
+    let text = String::from_utf8(read(file.clone())).expect("text");
+    fs::write(&file, text.replace("v_prediction", "epsilon")).expect("written");
+    terminal.succeed(&["train", &terminal.config("tuned", "mine", 1)]);
+    terminal.succeed(&["register", "tuned"]);
+    let store = terminal.store().await;
+    let model = store.get_model_by_name("tuned").await.expect("the store").expect("a row");
+    let base = store.get_model(model.base_id.expect("a base")).await.expect("the store").expect("the base");
+    assert_eq!(base.name, "mine");
+    let config = read(terminal.artifacts.join(&base.folder).join("scheduler/scheduler_config.json"));
+    assert!(String::from_utf8(config).expect("text").contains("epsilon"));
+    // Under a name that the other model has, it is refused.
+    let error = terminal.refused(&["register", "mine", "--name", "shapes"]);
+    assert!(error.contains("scheduler config"), "{error}");
+    store.close().await;
+}

@@ -55,3 +55,40 @@ fn a_finished_run_is_a_base_and_is_evaluated_by_name() {
         "{error}"
     );
 }
+
+/// A finished run goes on with more steps under its id; another seed is refused by name.
+#[test]
+fn a_run_is_prolonged_by_its_config() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let file = config(folder, "longer", "shapes");
+    let text = fs::read_to_string(folder.join(&file)).expect("a config");
+    assert!(trainer(folder, &["train", &file]).status.success());
+    let manifest = || -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join("data/runs/longer/run.json")).expect("a file"))
+            .expect("JSON")
+    };
+    let first = manifest();
+
+    fs::write(folder.join(&file), text.replace("steps = 2", "steps = 4\nseed = 7")).expect("written");
+    let refused = trainer(folder, &["train", &file]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("seed was 0 and is 7"), "{error}");
+    assert!(!error.contains("steps was"), "{error}");
+    assert_eq!(manifest(), first);
+
+    fs::write(folder.join(&file), text.replace("steps = 2", "steps = 4")).expect("written");
+    let output = trainer(folder, &["train", &file]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    assert_eq!((&manifest()["id"], &manifest()["spec"]["steps"]), (&first["id"], &4.into()));
+    let lines = fs::read_to_string(folder.join("data/runs/longer/metrics.jsonl")).expect("curves");
+    let steps: std::collections::BTreeSet<u64> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["step"].as_u64().expect("a step")
+        })
+        .collect();
+    assert_eq!(steps, (1..=4).collect());
+    assert!(folder.join("data/runs/longer/models/step-0000004/spec.json").is_file());
+}

@@ -54,9 +54,10 @@ impl Environment {
             .arg(self.scratch.path().join("artifacts"))
             .arg("--cache")
             .arg(self.scratch.path().join("cache"))
-            .arg("--models")
-            .arg(models())
             .args(more);
+        if !more.contains(&"--models") {
+            command.arg("--models").arg(models());
+        }
         command
     }
 
@@ -192,6 +193,38 @@ async fn a_training_job_becomes_a_run_a_model_and_an_evaluation() {
             "{scores:?}"
         );
     }
+}
+
+/// Images in the database belong to the files that drew them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_of_a_model_whose_files_changed_is_refused() {
+    let environment = Environment::new().await;
+    let at = environment.scratch.path().join("models");
+    files::copy_folder(&models().join("shapes"), &at.join("shapes")).expect("copied");
+    let evaluation = |seed| {
+        let prompts = PromptSpec::ShapesHeldOut { count: 1 };
+        JobSpec::Evaluate(EvaluateSpec { steps: Some(2), seed, ..EvaluateSpec::of("shapes", prompts) })
+    };
+    let ends = async |seed| {
+        let job = environment.enqueue(&evaluation(seed)).await;
+        let mut worker = environment.worker(&["--until-empty", "--models", &at.to_string_lossy()]);
+        assert!(worker.wait().expect("the worker ends").success());
+        environment.store.get_job(job).await.expect("the store").expect("the job")
+    };
+    assert_eq!(ends(1).await.state, JobState::Succeeded);
+    let file = at.join("shapes/scheduler/scheduler_config.json");
+    let original = std::fs::read_to_string(&file).expect("text");
+    std::fs::write(&file, original.replace("v_prediction", "epsilon")).expect("written");
+    let failed = ends(1).await;
+    let error = failed.error.unwrap_or_default();
+    assert_eq!(failed.state, JobState::Failed);
+    assert!(error.contains("scheduler config changed since"), "{error}");
+    assert_eq!(
+        environment.store.list_evaluation_images(environment.base, 10).await.expect("images").len(),
+        1
+    );
+    std::fs::write(&file, original).expect("restored");
+    assert_eq!(ends(2).await.state, JobState::Succeeded);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -248,7 +248,10 @@ pub fn weights_sha256(folders: &PartFolders) -> Result<String> {
     } else {
         Unet::files(&folders.part("unet")?)?.1.files().to_vec()
     };
-    Ok(sha256::of_files(weights.iter().map(PathBuf::as_path))?)
+    match &weights[..] {
+        [only] => Ok(sha256::of_unchanged_file(only)?),
+        shards => Ok(sha256::of_files(shards.iter().map(PathBuf::as_path))?),
+    }
 }
 
 /// Whether a folder is a model with these weights.

@@ -50,13 +50,15 @@ impl RunManifest {
         Ok(write_atomically(&path(run), &serde_json::to_vec_pretty(self)?)?)
     }
 
-    /// The manifest of a run that starts or resumes with this spec. Another spec in the same folder is another run.
+    /// The manifest of a run that goes on after `step` with this spec. A run that goes on after some steps is the same run,
+    /// whatever it may change of its spec. At step 0 another spec in the same folder is another run.
     ///
     /// # Errors
     /// Fails if the file is damaged or cannot be written.
-    pub fn begin(run: &Path, spec: &TrainSpec) -> Result<Self> {
+    pub fn begin(run: &Path, spec: &TrainSpec, step: u32) -> Result<Self> {
         match Self::read(run)? {
             Some(manifest) if manifest.spec == *spec => Ok(manifest),
+            Some(manifest) if step > 0 => Self { spec: spec.clone(), ..manifest }.written(run),
             _ => Self::create(run, spec.clone(), ambient::now()),
         }
     }
@@ -122,10 +124,13 @@ mod tests {
         let run = tempfile::tempdir().expect("a folder");
         let missing = RunManifest::of(run.path()).expect_err("no spec");
         assert!(missing.to_string().contains("run.json"), "{missing}");
-        let first = RunManifest::begin(run.path(), &spec(1)).expect("written");
-        assert_eq!(RunManifest::begin(run.path(), &spec(1)).expect("resumed"), first);
+        let first = RunManifest::begin(run.path(), &spec(1), 0).expect("written");
+        assert_eq!(RunManifest::begin(run.path(), &spec(1), 0).expect("resumed"), first);
         assert_eq!(RunManifest::of(run.path()).expect("read"), first);
-        assert_ne!(RunManifest::begin(run.path(), &spec(2)).expect("written").id, first.id);
+        let prolonged = RunManifest::begin(run.path(), &spec(3), 1).expect("written");
+        assert_eq!((prolonged.id, prolonged.spec.steps), (first.id, 3));
+        assert_eq!(RunManifest::of(run.path()).expect("read"), prolonged);
+        assert_ne!(RunManifest::begin(run.path(), &spec(2), 0).expect("written").id, first.id);
         std::fs::write(run.path().join("run.json"), "{").expect("written");
         let damaged = RunManifest::of(run.path()).expect_err("damaged");
         assert!(damaged.to_string().contains("remove it"), "{damaged}");

@@ -109,6 +109,27 @@ impl Store {
         Ok(())
     }
 
+    /// Records the fingerprint of a model, as JSON, unless it has one. Returns the one that is recorded.
+    ///
+    /// # Errors
+    /// Fails with `Missing` if the model does not exist.
+    pub async fn record_fingerprint(&self, id: ModelId, parts: &str) -> Result<String, StoreError> {
+        with_db!(self, pool =>
+            sqlx::query(
+                "INSERT INTO model_fingerprints (model_id, parts) VALUES ($1, $2) ON CONFLICT (model_id) DO NOTHING")
+                .bind(id.0)
+                .bind(parts)
+                .execute(pool)
+                .await
+                .map(drop)
+                .map_err(|e| missing(e, "model"))?);
+        Ok(with_db!(self, pool =>
+            sqlx::query_scalar("SELECT parts FROM model_fingerprints WHERE model_id = $1")
+                .bind(id.0)
+                .fetch_one(pool)
+                .await?))
+    }
+
     /// Looks up a model by id.
     pub async fn get_model(&self, id: ModelId) -> Result<Option<Model>, StoreError> {
         let row: Option<ModelRow> = with_db!(self, pool =>

@@ -99,8 +99,9 @@ impl Store {
         row.try_into()
     }
 
-    /// Inserts a run that was made outside the queue, and its job in its final state. If the run exists, its job and
-    /// step advance to these: a run that has done as many steps, or has succeeded, stays as it is.
+    /// Inserts a run that was made outside the queue, and its job in its final state. If the run exists, its job, spec and
+    /// step advance to these: a run that has done as many steps stays as it is, and so does one that has succeeded unless
+    /// it was prolonged.
     ///
     /// # Errors
     /// Fails with `Invalid` if it is not a training job in a final state; with `Conflict::JobNotEnded` if the run
@@ -110,6 +111,8 @@ impl Store {
         if !matches!(job.spec, JobSpec::Train(_)) {
             return Err(Problems::one("spec.kind", "only a training job has a run").into());
         }
+        let spec = serde_json::to_string(&job.spec)
+            .map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
         let row: RunRow = in_transaction!(self, tx => {
             let existing: Option<RunRow> = sqlx::query_as(select_runs!("WHERE r.id = $1"))
                 .bind(id.0)
@@ -126,7 +129,7 @@ impl Store {
                         .await?;
                 }
                 Some(run) if !run.state.is_final() => return Err(Conflict::JobNotEnded.into()),
-                Some(run) if run.state == JobState::Succeeded => {}
+                Some(run) if run.state == JobState::Succeeded && step <= run.step => {}
                 Some(run) if step <= run.step && job.state != JobState::Succeeded => {}
                 Some(run) => {
                     sqlx::query("UPDATE runs SET step = $2 WHERE id = $1")
@@ -136,14 +139,15 @@ impl Store {
                         .await?;
                     // The ended job has no token, so no worker writes to it.
                     sqlx::query(
-                        "UPDATE jobs SET state = $2, progress = $3, total = $4, error = $5, finished_at = $6 \
-                         WHERE id = $1")
+                        "UPDATE jobs SET state = $2, progress = $3, total = $4, error = $5, finished_at = $6, \
+                         spec = $7 WHERE id = $1")
                         .bind(run.job_id.0)
                         .bind(job.state.as_str())
                         .bind(job.progress)
                         .bind(job.total)
                         .bind(&job.error)
                         .bind(job.finished_at.map(micros))
+                        .bind(&spec)
                         .execute(&mut *tx)
                         .await?;
                 }

@@ -9,6 +9,7 @@ pub mod data;
 pub mod forward;
 pub mod objectives;
 pub mod optim;
+pub mod origins;
 pub mod policy;
 pub mod recipes;
 pub mod style;

@@ -33,12 +33,22 @@ fn spec(objective: &str, rate: &str) -> TrainSpec {
 struct Recorder {
     steps: u32,
     models: Vec<SavedModel>,
+    stop_after: Option<u32>,
+    new_rate: bool,
+    began: u32,
 }
 
 impl Callbacks for Recorder {
+    fn takes_new_learning_rate(&self) -> bool {
+        self.new_rate
+    }
+    fn begin(&mut self, step: u32) -> Result<()> {
+        self.began = step;
+        Ok(())
+    }
     fn step(&mut self, step: u32, _: &[(&'static str, f64)]) -> Result<ControlFlow<()>> {
         self.steps = step;
-        Ok(ControlFlow::Continue(()))
+        Ok(if self.stop_after == Some(step) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
     fn retire(&mut self, _: u32) -> Result<bool> {
         Ok(true)
@@ -84,6 +94,68 @@ fn weights_that_an_update_made_unusable_are_not_saved() {
     let (error, recorder) = failure(&spec("{ kind = 'sft' }", "1e30"), scratch.path());
     assert!(error.contains("the update before it made the weights unusable"), "{error}");
     assert!(recorder.models.is_empty());
+    assert!(!paths(scratch.path()).run.join("state.safetensors").exists());
+}
+
+/// Every checkpoint is due right after the update that broke the weights.
+#[test]
+fn a_checkpoint_is_only_saved_once_its_weights_gave_a_finite_loss() {
+    for (objective, more) in
+        [("{ kind = 'diffusion_dpo', beta = 2000.0 }", None), ("{ kind = 'sft' }", Some(0.5))]
+    {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let mut spec = spec(objective, "1e30");
+        (spec.checkpoint_every, spec.keep_checkpoints, spec.ema_decay) = (1, Some(1), more);
+        let (error, recorder) = failure(&spec, scratch.path());
+        assert!(error.contains("the update of step 1 made the weights unusable"), "{error}");
+        assert!(error.contains("Nothing was saved before"), "{error}");
+        let run = paths(scratch.path()).run;
+        assert!(recorder.models.is_empty() && !run.join("state.safetensors").exists());
+        assert!(catalogue::run_folder::saved_steps(&run).expect("steps").is_empty());
+        // Nothing keeps the run from starting again with a rate that works.
+        spec.learning_rate.rate = 1e-6;
+        spec.steps = 1;
+        train(&spec, &paths(scratch.path()), &Device::Cpu, &mut Recorder::default()).expect("trains");
+    }
+}
+
+/// A run that breaks later keeps its last good checkpoint, although rotation keeps one only, and goes on from it.
+#[test]
+fn a_run_that_broke_goes_on_from_its_last_good_state() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let paths = paths(scratch.path());
+    let mut spec = spec("{ kind = 'sft' }", "1e-4");
+    (spec.checkpoint_every, spec.keep_checkpoints) = (1, Some(1));
+    let mut stops = Recorder { stop_after: Some(2), ..Recorder::default() };
+    train(&spec, &paths, &Device::Cpu, &mut stops).expect("stops");
+    let state = std::fs::read(paths.run.join("state.safetensors")).expect("a state");
+
+    spec.learning_rate.rate = 1e30;
+    for _ in 0..2 {
+        let mut breaks = Recorder { new_rate: true, ..Recorder::default() };
+        let error = train(&spec, &paths, &Device::Cpu, &mut breaks).expect_err("breaks");
+        let error = format!("{error:#}");
+        assert!(error.contains("the update of step 3 made the weights unusable"), "{error}");
+        assert!(error.contains("The last good state is that after step 2"), "{error}");
+        assert!(error.contains("--new-learning-rate"), "{error}");
+        assert_eq!(catalogue::run_folder::saved_steps(&paths.run).expect("steps"), [2]);
+        assert!(state == std::fs::read(paths.run.join("state.safetensors")).expect("the same state"));
+    }
+    spec.learning_rate.rate = 1e-5;
+    let mut goes_on = Recorder { new_rate: true, ..Recorder::default() };
+    train(&spec, &paths, &Device::Cpu, &mut goes_on).expect("goes on");
+    assert_eq!((goes_on.began, goes_on.steps), (2, 6));
+    assert_eq!(catalogue::run_folder::saved_steps(&paths.run).expect("steps"), [6]);
+}
+
+/// A stop signal does not save weights that are unusable.
+#[test]
+fn a_stopped_run_saves_no_state_of_unusable_weights() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let mut recorder = Recorder { stop_after: Some(1), ..Recorder::default() };
+    let spec = spec("{ kind = 'sft' }", "1e30");
+    let error = train(&spec, &paths(scratch.path()), &Device::Cpu, &mut recorder).expect_err("breaks");
+    assert!(format!("{error:#}").contains("made the weights unusable"), "{error:#}");
     assert!(!paths(scratch.path()).run.join("state.safetensors").exists());
 }
 

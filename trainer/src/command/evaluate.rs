@@ -8,6 +8,7 @@ use catalogue::models_folder::weights_sha256;
 use catalogue::register::{EvaluatedModel, Evaluation, Registrar};
 use clap::Args;
 use diffusion::device::DeviceName;
+use diffusion::fingerprint::Fingerprint;
 use domain::evaluate::EvaluateSpec;
 use hub::HubSettings;
 use process::progress::Progress;
@@ -97,7 +98,8 @@ impl EvaluateCommand {
         let folders = self.models.model(path).context("models")?;
         let sha256 = weights_sha256(&folders)?;
         let folders = with_clip(folders, clip, &self.models.models, &self.hub)?;
-        Ok(Contestant { name: name.to_owned(), sha256, folders })
+        let fingerprint = Fingerprint::of(&folders).with_context(|| format!("model {name}"))?;
+        Ok(Contestant { name: name.to_owned(), sha256, fingerprint, folders })
     }
 }
 
@@ -114,6 +116,7 @@ fn evaluated(
             name: contestant.name.clone(),
             place: name_and_path(given).1.to_owned(),
             sha256: contestant.sha256.clone(),
+            fingerprint: contestant.fingerprint.clone(),
             params: record.params.clone(),
             images: images.collect::<Result<_>>()?,
             scores: record.scores.clone(),

@@ -39,6 +39,10 @@ pub(crate) struct TrainCommand {
     /// Device to compute on: auto, cpu, cuda or cuda:NUMBER.
     #[arg(long, env = "DEVICE", default_value_t)]
     device: DeviceName,
+    /// Go on from the saved state with the learning rate and schedule of the config, although the run had others: after
+    /// a divergence.
+    #[arg(long)]
+    new_learning_rate: bool,
     /// Allow TF32 matrix products on a GPU: faster, but less precise and not the same on every GPU model.
     #[arg(long, env = "ALLOW_TF32")]
     allow_tf32: bool,
@@ -80,7 +84,8 @@ impl TrainCommand {
         );
         let collective = self.membership.meet(device)?;
         if !collective.leads() {
-            return train_together(spec, paths, device, &collective, &mut NoReports).map(drop);
+            let mut reports = NoReports(self.new_learning_rate);
+            return train_together(spec, paths, device, &collective, &mut reports).map(drop);
         }
         if self.register {
             // A wrong address or a name that is taken is reported now, not after the run.
@@ -91,7 +96,7 @@ impl TrainCommand {
         }
         let stop = StopSignal::listen()?;
         fetch_for(&spec.data, &paths.run, &self.hub, &mut unless_stopped(stop))?;
-        let mut terminal = Terminal::new(spec, &paths.run, stop);
+        let mut terminal = Terminal::new(spec, &paths.run, stop, self.new_learning_rate);
         match train_together(spec, paths, device, &collective, &mut terminal)? {
             Ending::Finished => terminal.finish("finished"),
             Ending::Stopped(step) => {

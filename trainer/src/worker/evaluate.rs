@@ -5,6 +5,7 @@ use super::{Outcome, Worker};
 use anyhow::{Context, Result};
 use catalogue::evaluation_rows::EvaluationRows;
 use catalogue::images::png;
+use diffusion::fingerprint::Fingerprint;
 use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::image::GenerationParams;
 use image::RgbImage;
@@ -23,7 +24,9 @@ impl Worker {
             let (model, folders) = self.runtime.block_on(self.catalogue.find(name)).context("model")?;
             let clip = spec.clip.as_deref();
             let folders = with_clip(folders, clip, self.catalogue.models.root(), &self.hub)?;
-            contestants.push(Contestant { name: model.name, sha256: model.sha256, folders });
+            let fingerprint = Fingerprint::of(&folders).with_context(|| format!("model {name}"))?;
+            self.runtime.block_on(self.catalogue.check_identity(&model, &fingerprint)).context("models")?;
+            contestants.push(Contestant { name: model.name, sha256: model.sha256, fingerprint, folders });
             models.push(model.id);
         }
         let rows = EvaluationRows::new(self.catalogue.clone(), claim.job.id, Some(claim.clone()), models);

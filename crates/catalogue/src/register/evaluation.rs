@@ -3,6 +3,7 @@
 use super::{Registrar, TERMINAL};
 use crate::evaluation_rows::EvaluationRows;
 use anyhow::{Context, Result};
+use diffusion::fingerprint::Fingerprint;
 use domain::Timestamp;
 use domain::evaluate::{EvaluateSpec, Metric, ReportFile};
 use domain::id::JobId;
@@ -36,6 +37,8 @@ pub struct EvaluatedModel {
     pub place: String,
     /// SHA-256 of its weights.
     pub sha256: String,
+    /// What decided its images.
+    pub fingerprint: Fingerprint,
     /// How its images were drawn, one per prompt.
     pub params: Vec<GenerationParams>,
     /// The files of its images, one per prompt.
@@ -116,7 +119,16 @@ impl Registrar<'_> {
         let by_name = self.catalogue.store.get_model_by_name(&model.name).await?;
         let folder = self.local.named(&model.place)?;
         let name = (model.name != model.place).then_some(&*model.name);
-        self.row_of_folder(&folder, &model.sha256, by_name, name, 0).await
+        let row = self.row_of_folder(&folder, &model.sha256, by_name, name, 0).await?;
+        // The row of equal weights may be that of a model with another scheduler, autoencoder or base. Without its files,
+        // only what was recorded of them can be compared.
+        if let Ok(files) = self.catalogue.files(&row).await
+            && let Ok(files) = Fingerprint::of(&files.folders())
+        {
+            self.catalogue.check_identity(&row, &files).await?;
+        }
+        self.catalogue.check_identity(&row, &model.fingerprint).await?;
+        Ok(row)
     }
 }
 

@@ -29,6 +29,13 @@ impl Registrar<'_> {
                  give another name with --name",
                 row.sha256
             );
+            let differing = self.differences(folder, &row).await;
+            ensure!(
+                differing.is_empty(),
+                "a model {name:?} with the same weights is in the database, but it differs in: {}. Give another name with \
+                 --name",
+                differing.join(", ")
+            );
             return Ok(Registered { run: None, models: vec![row], new: 0 });
         }
         let base = self.base_of(folder, depth).await?;

@@ -16,6 +16,7 @@ use crate::models_folder::{has_weights, weights_sha256};
 use crate::run_folder;
 use crate::run_manifest::RunManifest;
 use anyhow::{Context, Result, bail, ensure};
+use diffusion::fingerprint::{DEFAULTS, Fingerprint};
 use diffusion::part_folders::PartFolders;
 use domain::model::Model;
 use domain::name::is_name;
@@ -96,8 +97,8 @@ impl Registrar<'_> {
         self.row_of_folder(local, &sha256, by_name, None, depth).await
     }
 
-    /// The row of a local folder with these weights: the row of its name, if it has the weights; that of its run and
-    /// step; or else any row with the weights. If there is none, the folder is registered, as `name`.
+    /// The row of a local folder with these weights: the row of its name, if it is the same model; that of its run and
+    /// step; or else any row with the weights that is. If there is none, the folder is registered, as `name`.
     async fn row_of_folder(
         &self,
         folder: &Path,
@@ -106,14 +107,19 @@ impl Registrar<'_> {
         name: Option<&str>,
         depth: usize,
     ) -> Result<Model> {
-        if let Some(row) = by_name.filter(|row| row.sha256 == sha256) {
+        if let Some(row) = by_name.filter(|row| row.sha256 == sha256)
+            && self.differences(folder, &row).await.is_empty()
+        {
             return Ok(row);
         }
         let canonical = folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;
         let run = run_folder::run_of(&canonical);
         // A run with an id has rows of its own, even if another run has the same weights.
         let has_id = run.map(RunManifest::read).transpose()?.flatten().is_some();
-        if !has_id && let Some(row) = self.catalogue.store.get_model_by_sha256(sha256).await? {
+        if !has_id
+            && let Some(row) = self.catalogue.store.get_model_by_sha256(sha256).await?
+            && self.differences(folder, &row).await.is_empty()
+        {
             return Ok(row);
         }
         // A run keeps its own name, for it may have several models.
@@ -126,6 +132,18 @@ impl Registrar<'_> {
                 bail!("the weights in {} changed while they were registered: try again", folder.display())
             }
         }
+    }
+}
+
+impl Registrar<'_> {
+    /// What decides images and differs between a local folder and the files of a row with equal weights. Nothing if one of
+    /// them is not complete here, such as an adapter without a base.
+    async fn differences(&self, folder: &Path, row: &Model) -> Vec<String> {
+        let of = |folders: &PartFolders| Fingerprint::of(folders).ok().map(|of| of.without(DEFAULTS));
+        let bases = self.local.bases(folder).ok();
+        let here = bases.and_then(|bases| of(&PartFolders::with_bases(folder, bases)));
+        let there = self.catalogue.files(row).await.ok().and_then(|files| of(&files.folders()));
+        here.zip(there).map(|(here, there)| here.differences(&there)).unwrap_or_default()
     }
 }
 

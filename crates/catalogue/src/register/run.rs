@@ -5,6 +5,7 @@ use crate::images::{Owner, SAMPLE_SEED, params, sample_settings};
 use crate::models_folder::weights_sha256;
 use crate::run_manifest::{RunManifest, modified};
 use crate::run_models::model_of_run;
+use crate::spec_changes::{SpecChange, changes};
 use crate::{metrics_file, run_folder};
 use anyhow::{Context, Result, bail, ensure};
 use diffusion::part_folders::PartFolders;
@@ -46,8 +47,8 @@ impl Registrar<'_> {
     /// Fails if another model has the name of the run's last model, or if the database cannot be read.
     pub async fn check_name(&self, folder: &Path, spec: &TrainSpec) -> Result<()> {
         let store = &self.catalogue.store;
-        let manifest = RunManifest::read(folder)?.filter(|manifest| manifest.spec == *spec);
-        if let Some(manifest) = manifest
+        if let Some(manifest) = RunManifest::read(folder)?
+            && changes(&manifest.spec, spec)?.iter().all(|change| change.is_free() && change.field != "name")
             && store.get_run(manifest.id).await?.is_some()
         {
             return Ok(());
@@ -110,14 +111,24 @@ impl Registrar<'_> {
                 run.name
             );
             let TrainSpec { name, base, reference, .. } = run.spec.clone();
+            let spec = TrainSpec { name, base, reference, ..written.clone() };
+            // What a run may change when it goes on.
+            let may_differ =
+                |change: &SpecChange| change.is_free() || change.is_place() || change.is_learning_rate();
+            let differing: Vec<String> = changes(&run.spec, &spec)?
+                .iter()
+                .filter(|change| !may_differ(change))
+                .map(ToString::to_string)
+                .collect();
             ensure!(
-                TrainSpec { name, base, reference, ..written.clone() } == run.spec,
-                "the run {} in the database has another spec: remove run.json to register this folder as a run of its \
-                 own",
-                run.id
+                differing.is_empty(),
+                "the run {} in the database has another spec ({}): remove run.json to register this folder as a run of \
+                 its own",
+                run.id,
+                differing.join("; ")
             );
             let base = store_base(self, &run.spec.base).await?;
-            return Ok((run.spec.clone(), base));
+            return Ok((spec, base));
         }
         let row = async |named: &str| {
             let local = self.local.named(named).ok().filter(|folder| folder.is_dir());
@@ -159,8 +170,14 @@ impl Registrar<'_> {
                 );
                 continue;
             }
-            let model = model_of_run(spec, base, files.manifest.id, step, &sha256);
-            if let Some(taken) = store.get_model_by_name(&model.name).await? {
+            let mut model = model_of_run(spec, base, files.manifest.id, step, &sha256);
+            let mut taken = store.get_model_by_name(&model.name).await?;
+            if taken.as_ref().is_some_and(|taken| taken.run_id == Some(files.manifest.id)) {
+                // The run was prolonged: its earlier last model keeps its name.
+                model.name = format!("{}-step{step}", spec.name);
+                taken = store.get_model_by_name(&model.name).await?;
+            }
+            if let Some(taken) = taken {
                 bail!(
                     "another model {:?} is in the database (SHA-256 {:.12} there, {sha256:.12} here): give the run \
                      another name with --name",

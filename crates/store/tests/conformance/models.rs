@@ -13,6 +13,7 @@ on_both_databases!(
     ancestors_are_listed_nearest_first,
     models_are_listed_newest_first_and_by_run,
     a_model_in_use_is_not_deleted,
+    the_first_fingerprint_of_a_model_stays,
 );
 
 async fn a_model_is_found_by_id_and_by_name(mut fixture: Fixture) {
@@ -117,4 +118,17 @@ async fn models_are_listed_newest_first_and_by_run(mut fixture: Fixture) {
     let newest_first = [made[1].clone(), made[0].clone(), base];
     assert_eq!(fixture.store.list_models(10).await.unwrap(), newest_first);
     assert_eq!(fixture.store.list_models(2).await.unwrap(), newest_first[..2]);
+}
+
+async fn the_first_fingerprint_of_a_model_stays(mut fixture: Fixture) {
+    let (claim, _) = fixture.run().await;
+    let [model, other] = [fixture.model("model").await, fixture.model("other").await];
+    let store = &fixture.store;
+    assert_eq!(store.record_fingerprint(model.id, "{\"a\":1}").await.unwrap(), "{\"a\":1}");
+    assert_eq!(store.record_fingerprint(model.id, "{\"a\":2}").await.unwrap(), "{\"a\":1}");
+    assert_eq!(store.record_fingerprint(other.id, "{}").await.unwrap(), "{}");
+    // It does not keep its model from being deleted, and goes with it.
+    store.delete_model(model.id, &claim).await.unwrap();
+    let missing = store.record_fingerprint(model.id, "{}").await;
+    assert!(matches!(missing, Err(StoreError::Missing(_))), "{missing:?}");
 }

@@ -5,6 +5,7 @@ use domain::id::RunId;
 use domain::image::Purpose;
 use domain::job::{Job, JobSpec, JobState};
 use domain::run::{MetricPoint, Run};
+use domain::train::TrainSpec;
 use std::time::Duration;
 use store::{Conflict, Ending, StoreError};
 
@@ -178,6 +179,13 @@ async fn a_run_made_outside_the_queue_is_registered_and_advances(mut fixture: Fi
     assert_eq!(fixture.store.register_run(&again, id, 4).await.unwrap(), finished);
     let jobs = fixture.store.list_jobs(None, 10).await.unwrap();
     assert_eq!((jobs.len(), jobs[0].progress), (1, 100));
+
+    // A finished run that was prolonged has the spec and state of its continuation.
+    let longer = JobSpec::Train(TrainSpec { steps: 200, ..train_spec("made") });
+    let stopped = fixture.ended_job(longer.clone(), JobState::Cancelled);
+    let prolonged = fixture.store.register_run(&stopped, id, 150).await.unwrap();
+    assert_eq!((prolonged.job_id, prolonged.step, prolonged.state), (first.id, 150, JobState::Cancelled));
+    assert_eq!(JobSpec::Train(prolonged.spec), longer);
 
     let other = fixture.ended_job(evaluate_spec(), JobState::Succeeded);
     let refused = fixture.store.register_run(&other, RunId::new(fixture.now, [4; 10]), 1).await;

@@ -1,12 +1,13 @@
 //! Losers that the base draws of the captions of a set of images, once for all runs with the same base and settings.
 
 use super::folder_lock::lock;
-use super::key::{model_key, set_key};
+use super::key::set_key;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use catalogue::images::{png, settings};
 use datasets::images::loser_name;
 use datasets::rows::Pairs;
+use diffusion::fingerprint::Fingerprint;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{Prompt, TextToImage};
 use domain::data::{DataSpec, DrawnLosersSpec, ImagesSpec};
@@ -55,7 +56,7 @@ pub fn with_losers(
 /// The folder of the losers, under a key of everything that decides them.
 fn folder(spec: &ImagesSpec, losers: &DrawnLosersSpec, base: &PartFolders, cache: &Path) -> Result<PathBuf> {
     let set = set_key(&DataSpec::Images(spec.clone()), 1, &BTreeMap::new())?;
-    let key = serde_json::to_vec(&(set, model_key(base)?, losers))?;
+    let key = serde_json::to_vec(&(set, Fingerprint::of(base)?.sha256(), losers))?;
     Ok(cache.join(format!("losers-{:.32}", sha256::of_bytes(&key))))
 }
 

@@ -13,6 +13,7 @@ use diffusion::conditioning::{EncodedText, MicroConditioning};
 use diffusion::part_folders::PartFolders;
 use domain::data::DataSpec;
 use domain::prepare::{DEFAULT_SHARD_SIZE, ImageSpec, Manifest};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// An encoded set. Examples are numbered across all shards, and so are captions; the empty caption is number 0.
@@ -23,6 +24,8 @@ pub struct EncodedSet {
     has_losers: bool,
     /// Width and height of the encoded images, in pixels.
     size: [u32; 2],
+    /// The key of each part, by name.
+    keys: BTreeMap<String, String>,
 }
 
 /// The files of one shard, and the number of examples and captions in the shards before it.
@@ -98,13 +101,24 @@ impl EncodedSet {
         ensure!(count > 0, "the set has no example that can be used: {}", manifest.report.explained());
         let loser_mean = TensorName::Mean { side: Side::Loser, mirrored: false };
         let has_losers = shards.iter().all(|shard| shard.with(loser_mean).is_ok());
-        Ok(Self { shards, count, has_losers, size: manifest.size })
+        let keys = manifest.parts.iter().map(|(name, part)| (name.clone(), part.key.clone())).collect();
+        Ok(Self { shards, count, has_losers, size: manifest.size, keys })
     }
 
     /// Number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// The keys of the parts that a run needs, by name. Equal keys mean equal content: rows, images, settings and encoders.
+    #[must_use]
+    pub(crate) fn keys(&self, mirrored: bool, with_clip: bool) -> BTreeMap<String, String> {
+        let needed = EncodedPart::needed(mirrored, with_clip);
+        needed
+            .filter_map(|part| self.keys.get_key_value(part.name()))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     }
 
     /// Whether the set has no examples; an open set has some.

@@ -4,7 +4,7 @@
 use super::frame::Frame;
 use anyhow::{Context, Result};
 use datasets::listing::files_of;
-use diffusion::layout::{CLIP, SCHEDULE};
+use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
 use diffusion::text_encoders::TextEncoders;
 use diffusion::weights::{PartFiles, Stem};
@@ -84,7 +84,7 @@ impl EncodedPart {
             while hashes.contains_key(&key) {
                 key.push('+');
             }
-            hashes.insert(key, sha256::of_file(&file)?);
+            hashes.insert(key, sha256::of_unchanged_file(&file)?);
         }
         Ok(hashes)
     }
@@ -101,8 +101,7 @@ impl EncodedPart {
 }
 
 /// The key of a set and its division into shards. `filter` holds the SHA-256 of the image filter's files; it is empty
-/// without one. Of the set's files the key covers names, sizes and the last bytes: the end of a parquet file describes
-/// all that is before it.
+/// without one. Of the set's files the key covers names and contents; of a large file only parts of the content.
 ///
 /// # Errors
 /// Fails if a file cannot be read.
@@ -113,31 +112,15 @@ pub(super) fn set_key(
 ) -> Result<String> {
     let mut files = BTreeMap::new();
     for file in files_of(data)? {
-        files.insert(file.to_string_lossy().into_owned(), end_of(&file)?);
+        files.insert(file.to_string_lossy().into_owned(), content_of(&file)?);
     }
     // Without the folder, so that a set that was moved keeps its key.
     let names: Vec<_> = files
         .iter()
-        .map(|(file, end)| (file.rsplit('/').next().unwrap_or_default().to_owned(), end))
+        .map(|(file, content)| (file.rsplit('/').next().unwrap_or_default().to_owned(), content))
         .collect();
     let key = sha256_of(&(FORMAT, without_folder(data), shard_size, names))?;
     if filter.is_empty() { Ok(key) } else { sha256_of(&(key, filter)) }
-}
-
-/// The key of a model: SHA-256 of the files of every part that decides its images.
-///
-/// # Errors
-/// Fails if a file cannot be read.
-pub(super) fn model_key(folders: &PartFolders) -> Result<String> {
-    let folder = folders.part("unet")?;
-    let mut files = vec![folder.join("config.json"), folders.part(SCHEDULE)?];
-    files.extend(PartFiles::locate(&folder, Stem::NETWORK)?.files().iter().cloned());
-    files.extend(folders.adapters());
-    let mut hashes: Vec<String> = files.iter().map(|file| sha256::of_file(file)).collect::<Result<_, _>>()?;
-    for part in [EncodedPart::Latents, EncodedPart::Text] {
-        hashes.extend(part.encoder(folders)?.into_values());
-    }
-    sha256_of(&hashes)
 }
 
 fn without_folder(data: &DataSpec) -> DataSpec {
@@ -157,21 +140,32 @@ fn without_folder(data: &DataSpec) -> DataSpec {
     data
 }
 
-/// Bytes at the end of a file that its key covers.
-const END: u64 = 64 << 10;
+/// Files up to this size are read whole.
+const WHOLE: u64 = 16 << 20;
+/// Bytes of each part of a larger file that is read.
+const PART: u64 = 64 << 10;
+/// Number of these parts, evenly spread. The last is the end: that of a parquet file describes all that is before it.
+const PARTS: u64 = 64;
 
-/// The size of a file and the SHA-256 of its end.
-fn end_of(file: &Path) -> Result<(u64, String)> {
+/// The size of a file and the SHA-256 of its content, or of parts of it.
+fn content_of(file: &Path) -> Result<(u64, String)> {
     let read = || {
         let mut open = File::open(file)?;
         let length = open.metadata()?.len();
-        open.seek(SeekFrom::Start(length.saturating_sub(END)))?;
-        let mut end = Vec::new();
-        open.take(END).read_to_end(&mut end)?;
-        Ok::<_, std::io::Error>((length, end))
+        let mut content = Vec::new();
+        if length <= WHOLE {
+            open.read_to_end(&mut content)?;
+            return Ok((length, content));
+        }
+        for part in 0..PARTS {
+            let first = u128::from(length - PART) * u128::from(part) / u128::from(PARTS - 1);
+            open.seek(SeekFrom::Start(u64::try_from(first).unwrap_or_default()))?;
+            open.by_ref().take(PART).read_to_end(&mut content)?;
+        }
+        Ok::<_, std::io::Error>((length, content))
     };
-    let (length, end) = read().with_context(|| format!("cannot read {}", file.display()))?;
-    Ok((length, sha256::of_bytes(&end)))
+    let (length, content) = read().with_context(|| format!("cannot read {}", file.display()))?;
+    Ok((length, sha256::of_bytes(&content)))
 }
 
 fn sha256_of(value: &impl Serialize) -> Result<String> {

@@ -14,6 +14,11 @@ pub trait Callbacks {
         Ok(())
     }
 
+    /// Whether a resumed run may have another learning rate than its saved state, as after a divergence.
+    fn takes_new_learning_rate(&self) -> bool {
+        false
+    }
+
     /// The run starts at this step: 0, or the step of its saved state.
     fn begin(&mut self, _step: u32) -> Result<()> {
         Ok(())

@@ -4,11 +4,11 @@
 use super::callbacks::Callbacks;
 use super::networks::Networks;
 use super::run_paths::RunPaths;
-use crate::checkpoint::{State, save_state};
+use crate::checkpoint::{RunIdentity, State, save_state, saved};
 use crate::data::batch::Batches;
 use crate::optim::Gradients;
-use anyhow::{Result, anyhow};
-use domain::train::TrainSpec;
+use anyhow::{Error, Result, anyhow};
+use catalogue::run_folder;
 
 /// The progress of a run.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +50,9 @@ pub(super) fn find_batch(
     Ok(position.parts - 1)
 }
 
-/// What a diverged run saves, and the folders it saves to.
+/// A diverged run: what it saves, and the folders it saves to.
 pub(super) struct Diverged<'a, 'b> {
-    pub(super) spec: &'a TrainSpec,
+    pub(super) run: RunIdentity<'a>,
     pub(super) paths: &'a RunPaths,
     pub(super) networks: &'a Networks,
     pub(super) state: &'a State<'b>,
@@ -60,9 +60,27 @@ pub(super) struct Diverged<'a, 'b> {
 }
 
 impl Diverged<'_, '_> {
+    /// Why the weights must not be saved: they give no finite loss on the micro-batch that the last update was made from,
+    /// which gave one before. `None` if they may be.
+    ///
+    /// # Errors
+    /// Fails if a tensor operation does.
+    pub(super) fn unusable(&self, batches: &mut Batches<'_>) -> Result<Option<Error>> {
+        let step = self.position.step;
+        let loss = self.loss_before(batches)?;
+        let problem = if !loss.is_finite() {
+            format!("the update of step {step} made the weights unusable (the loss is {loss})")
+        } else if !self.state.has_finite_average()? {
+            format!("the moving average of the weights is not finite after step {step}")
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(anyhow!("{problem}; they are not saved. Lower learning_rate.rate. {}", self.last_good()?)))
+    }
+
     /// The error that ends the run. If the weights still give a finite loss on the previous step's micro-batch, this
-    /// micro-batch is the cause, and the weights are saved. Otherwise the last update is the cause, and the newest
-    /// checkpoint on disk stays the last good one.
+    /// micro-batch is the cause, and the weights are saved. Otherwise the last update is the cause, and what was saved
+    /// before stays.
     ///
     /// # Errors
     /// Fails if the weights cannot be examined or saved.
@@ -72,30 +90,64 @@ impl Diverged<'_, '_> {
         part: u32,
         batches: &mut Batches<'_>,
         callbacks: &mut dyn Callbacks,
-    ) -> Result<anyhow::Error> {
+    ) -> Result<Error> {
         let RunPosition { step, first, .. } = self.position;
         let batch = batches.get(self.position.batch_number(step, part))?;
         let problem = format!("{what} at step {step}, micro-batch {part}: {}", batches.describe(&batch)?);
+        if step == 0 {
+            return Ok(anyhow!("{problem}; no update was made since the run started, so nothing is lost"));
+        }
+        if !self.loss_before(batches)?.is_finite() {
+            let cause = if step == first {
+                "the saved state, from which the run resumed, is unusable"
+            } else {
+                "the update before it made the weights unusable"
+            };
+            return Ok(anyhow!("{problem}; {cause}: lower learning_rate.rate. {}", self.last_good()?));
+        }
         if step == first {
             return Ok(anyhow!(
-                "{problem}; no update was made since the run started or resumed, so nothing is lost"
+                "{problem}; no update was made since the run resumed from the state after step {step}, whose weights are \
+                 finite, so nothing is lost"
             ));
         }
-        let before = batches.get(self.position.batch_number(step - 1, 0))?;
-        let (loss, _) = self.networks.validate(self.networks.policy.unet(), &[before])?;
-        if !loss.is_finite() {
-            return Ok(anyhow!(
-                "{problem}; the update before it made the weights unusable: lower learning_rate.rate. The last good \
-                 checkpoint is the newest in {} before step {step}",
-                self.paths.run.display()
-            ));
-        }
-        let model = self.networks.save(self.spec, self.paths, self.state, step)?;
+        let model = self.networks.save(self.run, self.paths, self.state, step)?;
         callbacks.model(&model)?;
-        save_state(&self.paths.run, self.spec, step, self.state)?;
+        save_state(&self.paths.run, self.run, step, self.state)?;
         Ok(anyhow!(
             "{problem}; the weights before this step are finite and saved in {}",
             model.folder.display()
         ))
+    }
+
+    /// The loss of the weights on the first micro-batch of the previous step.
+    fn loss_before(&self, batches: &mut Batches<'_>) -> Result<f64> {
+        let before = batches.get(self.position.batch_number(self.position.step - 1, 0))?;
+        Ok(self.networks.validate(self.networks.policy.unet(), &[before])?.0)
+    }
+
+    /// From where the run can go on: its saved state, if that is of an earlier step, or its newest model before it.
+    fn last_good(&self) -> Result<String> {
+        let (run, RunPosition { step, first, .. }) = (&self.paths.run, self.position);
+        let file = run.join(run_folder::STATE);
+        // A state from which the run has just resumed is the one that was found unusable.
+        let is_usable = |at: u32| at < step || step > first;
+        if let Some(manifest) = saved(run)?.filter(|manifest| is_usable(manifest.step)) {
+            return Ok(format!(
+                "The last good state is that after step {}, in {}: the command train goes on from it with \
+                 --new-learning-rate and a lower rate",
+                manifest.step,
+                file.display()
+            ));
+        }
+        let models = run_folder::saved_steps(run)?;
+        Ok(match models.iter().rev().find(|&&at| at < step) {
+            Some(&at) => format!(
+                "The newest model before step {step} is {}: start a new run from it, in another folder",
+                run_folder::model(run, at).display()
+            ),
+            None if file.is_file() => format!("Remove {} to restart the run from step 0", file.display()),
+            None => "Nothing was saved before, so the run starts again from step 0".to_owned(),
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::objective::objective;
 use super::run_paths::RunPaths;
-use crate::checkpoint::{SavedModel, State};
+use crate::checkpoint::{RunIdentity, SavedModel, State};
 use crate::data::batch::Batch;
 use crate::forward::{Forward, PassOptions};
 use crate::objectives::Loss;
@@ -82,14 +82,16 @@ impl Networks {
     /// Fails if a file cannot be written.
     pub(super) fn save(
         &self,
-        spec: &TrainSpec,
+        run: RunIdentity<'_>,
         paths: &RunPaths,
         state: &State<'_>,
         step: u32,
     ) -> Result<SavedModel> {
         let config = self.unet_folder.join("config.json");
         let folder = run_folder::model(&paths.run, step);
-        self.policy.save(&folder, &config, &state.model_weights()?, spec, step)
+        // The spec is written last: without it a model is incomplete.
+        run.origins.write(&folder)?;
+        self.policy.save(&folder, &config, &state.model_weights()?, run.spec, step)
     }
 
     fn run_with<'a>(

@@ -7,20 +7,21 @@ use super::rotation::rotate;
 use super::run_paths::RunPaths;
 use super::samples::Sampler;
 use super::step_metrics::StepMetrics;
-use crate::checkpoint::{State, load_state, save_state};
+use crate::checkpoint::{Manifest, RunIdentity, State, check_resumable, load_state, save_state};
 use crate::collective::ProcessGroup;
 use crate::data::batch::{Batch, Batches};
 use crate::data::drawn::with_losers;
 use crate::data::encoded::EncodedSet;
 use crate::data::votes::as_files;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
+use crate::origins::Origins;
 use anyhow::Result;
 use candle_core::Device;
 use catalogue::clip::require_clip;
 use catalogue::run_folder;
 use diffusion::config::VaeConfig;
 use domain::run::metric;
-use domain::train::TrainSpec;
+use domain::train::{LearningRateSchedule, TrainSpec};
 use files::write_atomically;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -65,8 +66,14 @@ pub fn train_together(
     spec.validate()?;
     require_clip(spec, &paths.start)?;
     let share = group.share(spec.gradient_accumulation)?;
+    let new_rate = callbacks.takes_new_learning_rate();
+    let mut origins = Origins::of_models(spec, &paths.start, paths.reference.as_ref())?;
+    // Before the set is encoded, which takes long.
+    check_resumable(&paths.run, RunIdentity { spec, origins: &origins }, new_rate)?;
     let networks = Networks::open(spec, paths, device)?;
     let set = encode(spec, paths, device, group, callbacks)?;
+    origins.set = set.keys(spec.image().mirrored, spec.objective.weighting().is_some());
+    let identity = RunIdentity { spec, origins: &origins };
     let vae = VaeConfig::read(&paths.start.part("vae")?.join("config.json"))?;
     let batches = Batches::new(&set, spec, &networks.schedule, &vae, device)?;
     let held_out = batches.held_out()?;
@@ -84,13 +91,16 @@ pub fn train_together(
         loss_scale: LossScale::of(spec.precision),
         best: None,
     };
-    let first = load_state(&paths.run, spec, &mut state)?;
+    let saved = load_state(&paths.run, identity, new_rate, &mut state)?;
     networks.policy.refresh()?;
+    let first = saved.as_ref().map_or(0, |saved| saved.step);
+    saved.iter().for_each(|saved| warn_of_schedule(saved, spec));
     callbacks.begin(first)?;
     let sampler = Sampler::new(spec, paths, &networks.policy, device)?;
     let position = RunPosition { step: first, first, parts: spec.gradient_accumulation };
     let run = Run {
         spec,
+        identity,
         paths,
         group,
         share,
@@ -103,6 +113,22 @@ pub fn train_together(
         callbacks,
     };
     run.finish()
+}
+
+/// Says at which learning rate a run goes on whose number of steps has changed, if its schedule depends on that.
+fn warn_of_schedule(saved: &Manifest, spec: &TrainSpec) {
+    let (before, step) = (&saved.spec, saved.step);
+    if before.steps != spec.steps && spec.learning_rate.schedule != LearningRateSchedule::Constant {
+        tracing::warn!(
+            "steps: was {} and is {}: the learning rate goes on by the schedule of {} steps, at {:e} after step {step} \
+             (it was at {:e})",
+            before.steps,
+            spec.steps,
+            spec.steps,
+            learning_rate(spec, step),
+            learning_rate(before, step.saturating_sub(1))
+        );
+    }
 }
 
 /// Encodes the set into the cache. Rank 0 encodes; the other processes wait, and find the set in the cache.
@@ -151,6 +177,8 @@ fn write_validation_prompts(run: &Path, captions: &[String]) -> Result<()> {
 /// A run in progress.
 struct Run<'a> {
     spec: &'a TrainSpec,
+    /// What its states belong to.
+    identity: RunIdentity<'a>,
     paths: &'a RunPaths,
     group: &'a ProcessGroup,
     /// The micro-batches of each step that this process computes.
@@ -252,10 +280,15 @@ impl Run<'_> {
         }
         let requested = self.callbacks.step(step, &metrics.means())?;
         let stops = self.group.broadcast(requested.is_break())?;
+        let draws = is_due(step, self.spec.sample_every);
+        // All processes check, so that all end.
+        if due || stops || draws {
+            self.check_weights()?;
+        }
         if !self.group.leads() {
             return Ok(stops);
         }
-        if is_due(step, self.spec.sample_every) {
+        if draws {
             self.draw_samples()?;
         }
         // The state is saved last: after a crash before that, the resumed run repeats the model and the rotation.
@@ -263,9 +296,17 @@ impl Run<'_> {
             self.save_model()?;
         }
         if due || stops {
-            save_state(&self.paths.run, self.spec, step, &self.state)?;
+            save_state(&self.paths.run, self.identity, step, &self.state)?;
         }
         Ok(stops)
+    }
+
+    /// Checks that the weights give a finite loss before they are saved or drawn with: the next step's loss would come
+    /// too late.
+    fn check_weights(&mut self) -> Result<()> {
+        let Self { identity, paths, networks, batches, state, position, .. } = self;
+        let diverged = Diverged { run: *identity, paths, networks, state, position: *position };
+        diverged.unusable(batches)?.map_or(Ok(()), Err)
     }
 
     fn validate(&mut self, metrics: &mut StepMetrics) -> Result<()> {
@@ -280,7 +321,7 @@ impl Run<'_> {
 
     fn save_model(&mut self) -> Result<()> {
         let step = self.position.step;
-        self.callbacks.model(&self.networks.save(self.spec, self.paths, &self.state, step)?)?;
+        self.callbacks.model(&self.networks.save(self.identity, self.paths, &self.state, step)?)?;
         if let Some(keep) = self.spec.keep_checkpoints {
             let best = self.state.best.filter(|_| self.spec.keep_best).map(|(step, _)| step);
             rotate(&self.paths.run, step, keep, best, self.callbacks)?;
@@ -294,8 +335,8 @@ impl Run<'_> {
 
     /// The error that ends a run whose loss or gradient is not finite.
     fn diverged(&mut self, what: &str, part: u32) -> Result<anyhow::Error> {
-        let Self { spec, paths, networks, batches, state, position, callbacks, .. } = self;
-        let diverged = Diverged { spec, paths, networks, state, position: *position };
+        let Self { identity, paths, networks, batches, state, position, callbacks, .. } = self;
+        let diverged = Diverged { run: *identity, paths, networks, state, position: *position };
         diverged.end(what, part, batches, *callbacks)
     }
 

@@ -27,10 +27,11 @@ pub(super) struct Terminal<'a> {
     metrics: Option<MetricsFile>,
     run: PathBuf,
     stop: StopSignal,
+    new_learning_rate: bool,
 }
 
 impl<'a> Terminal<'a> {
-    pub(super) fn new(spec: &'a TrainSpec, run: &Path, stop: StopSignal) -> Self {
+    pub(super) fn new(spec: &'a TrainSpec, run: &Path, stop: StopSignal, new_learning_rate: bool) -> Self {
         Self {
             spec,
             progress: Progress::new(&spec.name, u64::from(spec.steps)),
@@ -39,6 +40,7 @@ impl<'a> Terminal<'a> {
             metrics: None,
             run: run.to_owned(),
             stop,
+            new_learning_rate,
         }
     }
 
@@ -63,13 +65,17 @@ impl Callbacks for Terminal<'_> {
         Ok(())
     }
 
+    fn takes_new_learning_rate(&self) -> bool {
+        self.new_learning_rate
+    }
+
     fn begin(&mut self, step: u32) -> Result<()> {
         if step > 0 {
             self.progress.note(&format!("resumes after step {step}"));
         }
         self.progress.start_at(u64::from(step));
         // Only now is it known that a saved state belongs to this spec.
-        RunManifest::begin(&self.run, self.spec)?;
+        RunManifest::begin(&self.run, self.spec, step)?;
         self.metrics = Some(MetricsFile::open(&self.run, step)?);
         Ok(())
     }
@@ -102,10 +108,15 @@ impl Callbacks for Terminal<'_> {
     }
 }
 
-/// Callbacks of a process that trains together with others: rank 0 alone reports.
-pub(super) struct NoReports;
+/// Callbacks of a process that trains together with others: rank 0 alone reports. Holds whether the run takes a new learning
+/// rate.
+pub(super) struct NoReports(pub(super) bool);
 
 impl Callbacks for NoReports {
+    fn takes_new_learning_rate(&self) -> bool {
+        self.0
+    }
+
     fn retire(&mut self, _: u32) -> Result<bool> {
         Ok(false)
     }

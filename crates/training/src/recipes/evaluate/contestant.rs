@@ -1,5 +1,6 @@
 //! A model in an evaluation.
 
+use diffusion::fingerprint::Fingerprint;
 use diffusion::part_folders::PartFolders;
 
 /// A model that is evaluated.
@@ -9,6 +10,8 @@ pub struct Contestant {
     pub name: String,
     /// SHA-256 of its weights.
     pub sha256: String,
+    /// What decides its images.
+    pub fingerprint: Fingerprint,
     /// The folders of its parts.
     pub folders: PartFolders,
 }

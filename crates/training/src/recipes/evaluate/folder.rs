@@ -3,8 +3,9 @@
 use super::contestant::Contestant;
 use super::judges::Scores;
 use super::store::EvaluationStore;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use catalogue::images::png;
+use diffusion::fingerprint::Fingerprint;
 use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::image::GenerationParams;
 use files::write_atomically;
@@ -13,11 +14,43 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The spec and the models that the folder belongs to: `evaluation.json`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     spec: EvaluateSpec,
-    /// Name and SHA-256 of the weights.
-    models: Vec<(String, String)>,
+    models: Vec<DrawnModel>,
+}
+
+/// A model, and what decided its images.
+#[derive(Debug, Serialize, Deserialize)]
+struct DrawnModel {
+    name: String,
+    /// SHA-256 of everything that decides its images.
+    fingerprint: String,
+    /// The SHA-256 of each part, by name.
+    parts: Fingerprint,
+}
+
+impl DrawnModel {
+    fn of(contestant: &Contestant) -> Self {
+        let (name, parts) = (contestant.name.clone(), contestant.fingerprint.clone());
+        Self { name, fingerprint: parts.sha256(), parts }
+    }
+}
+
+impl Manifest {
+    /// What differs between two manifests; `None` if nothing does.
+    fn difference(&self, now: &Self) -> Option<String> {
+        let names = |of: &Self| of.models.iter().map(|model| model.name.clone()).collect::<Vec<_>>();
+        if self.spec != now.spec || names(self) != names(now) {
+            return Some("the spec differs".to_owned());
+        }
+        let changed = self.models.iter().zip(&now.models).filter_map(|(before, now)| {
+            let parts = before.parts.differences(&now.parts);
+            (!parts.is_empty()).then(|| format!("model {:?}: {} changed", before.name, parts.join(", ")))
+        });
+        let changed: Vec<String> = changed.collect();
+        (!changed.is_empty()).then(|| changed.join("; "))
+    }
 }
 
 /// The folder of one evaluation.
@@ -43,16 +76,24 @@ impl FolderStore {
     /// # Errors
     /// Fails if the folder belongs to another spec or other weights, whose images would be mixed with these.
     pub fn open(folder: &Path, spec: &EvaluateSpec, contestants: &[Contestant]) -> Result<Self> {
-        let models = contestants.iter().map(|of| (of.name.clone(), of.sha256.clone())).collect();
+        let models = contestants.iter().map(DrawnModel::of).collect();
         let manifest = Manifest { spec: spec.clone(), models };
         let file = folder.join("evaluation.json");
         if file.is_file() {
             let old = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            ensure!(
-                serde_json::from_slice::<Manifest>(&old).ok().as_ref() == Some(&manifest),
-                "{} belongs to another spec or other weights: name another folder, or remove it to start again",
-                folder.display()
-            );
+            let difference = match serde_json::from_slice::<Manifest>(&old) {
+                Ok(old) => old.difference(&manifest),
+                Err(_) => {
+                    Some("its evaluation.json is damaged, or of a version that recorded less".to_owned())
+                }
+            };
+            if let Some(difference) = difference {
+                bail!(
+                    "{} belongs to another spec or other weights ({difference}): name another folder, or remove it to \
+                     start again",
+                    folder.display()
+                );
+            }
         } else {
             write_atomically(&file, &serde_json::to_vec_pretty(&manifest)?)?;
         }
