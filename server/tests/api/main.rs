@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod comparisons;
+mod contestants;
 mod datasets;
 mod generation;
 mod guard;
