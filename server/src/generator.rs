@@ -7,10 +7,13 @@ use candle_core::Device;
 use catalogue::images::png;
 use catalogue::models::ModelFiles;
 use diffusion::device::DeviceName;
+use diffusion::fingerprint::Fingerprint;
 use diffusion::lora::Adapters;
 use diffusion::pipeline::{Prompt, Settings, TextToImage};
+use domain::api::CutText;
 use evaluation::safety_checker::SafetyChecker;
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,11 +32,14 @@ const CPU_BATCH_SIZE: usize = 1;
 /// Adapters that stay in memory with a model, so that alternating requests do not read them again.
 const CACHED_ADAPTERS: usize = 16;
 
+/// Cut texts that are remembered, so that each is logged once.
+const REMEMBERED_CUTS: usize = 1024;
+
 /// A LoRA adapter applied to a model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AppliedAdapter {
-    /// Identifies the weights.
-    pub(crate) sha256: String,
+    /// What decides the adapter's updates besides the scale.
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) name: String,
     pub(crate) file: PathBuf,
     pub(crate) scale: f64,
@@ -43,6 +49,8 @@ pub(crate) struct AppliedAdapter {
 #[derive(Clone, Debug)]
 pub(crate) struct GenerationRequest {
     pub(crate) model: ModelFiles,
+    /// What decides the model's images. Files that changed on disk give another one.
+    pub(crate) fingerprint: Fingerprint,
     /// In the order in which they are fused.
     pub(crate) adapters: Vec<AppliedAdapter>,
     pub(crate) prompts: Vec<Prompt>,
@@ -52,7 +60,10 @@ pub(crate) struct GenerationRequest {
 impl GenerationRequest {
     /// Whether both can be part of one batch.
     fn is_compatible(&self, other: &Self) -> bool {
-        self.model == other.model && self.adapters == other.adapters && self.settings == other.settings
+        self.model == other.model
+            && self.fingerprint == other.fingerprint
+            && self.adapters == other.adapters
+            && self.settings == other.settings
     }
 }
 
@@ -61,6 +72,8 @@ impl GenerationRequest {
 pub(crate) struct Generated {
     /// One PNG file per prompt, without metadata; none where the safety checker flags the image.
     pub(crate) images: Vec<Option<Vec<u8>>>,
+    /// Texts of the request whose end the text encoder did not read.
+    pub(crate) cut: Vec<CutText>,
     /// Duration of the batch.
     pub(crate) seconds: f64,
 }
@@ -183,6 +196,7 @@ impl Generator {
             models: Models { device, loaded: Vec::new(), most: loaded_models },
             batch_size: batch_size.unwrap_or(default_size),
             checker,
+            logged_cuts: VecDeque::new(),
             stopping: Arc::clone(&stopping),
             pulse: pulse.clone(),
         };
@@ -242,9 +256,15 @@ struct GeneratorThread {
     /// Most images in a batch.
     batch_size: usize,
     checker: Option<SafetyChecker>,
+    /// Hashes of texts whose cut was logged, newest last.
+    logged_cuts: VecDeque<u64>,
     stopping: Arc<AtomicBool>,
     pulse: Pulse,
 }
+
+/// What a batch gives: one PNG file per prompt, none where the safety checker flags the image, and the cut texts of each
+/// request.
+type BatchOutcome = (Vec<Option<Vec<u8>>>, Vec<Vec<CutText>>);
 
 impl GeneratorThread {
     fn run(&mut self) {
@@ -291,13 +311,18 @@ impl GeneratorThread {
         }
     }
 
-    /// One PNG file per prompt of a batch, in order; none where the safety checker flags the image. Stops between two
-    /// steps once no request of the batch has a client.
-    fn generate(&mut self, batch: &[QueuedRequest]) -> Result<Vec<Option<Vec<u8>>>, GenerationError> {
-        let GenerationRequest { model, adapters, settings, .. } = &batch[0].request;
+    /// The images of a batch, in order. Stops between two steps once no request of the batch has a client.
+    fn generate(&mut self, batch: &[QueuedRequest]) -> Result<BatchOutcome, GenerationError> {
+        let GenerationRequest { model, fingerprint, adapters, settings, .. } = &batch[0].request;
         let prompts: Vec<Prompt> = batch.iter().flat_map(|queued| queued.request.prompts.clone()).collect();
-        let model = self.models.load(model)?;
+        let model = self.models.load(model, fingerprint)?;
         model.apply_adapters(adapters)?;
+        let mut cuts = Vec::with_capacity(batch.len());
+        for queued in batch {
+            let cut = cut_texts(&model.pipeline, &queued.request)?;
+            queued.span.in_scope(|| log_cuts(&cut, &queued.request, &mut self.logged_cuts));
+            cuts.push(cut);
+        }
         let (stopping, pulse) = (&self.stopping, &self.pulse);
         let wanted = || !stopping.load(Ordering::Relaxed) && batch.iter().any(QueuedRequest::has_client);
         let mut on_step = |_, _| {
@@ -323,7 +348,52 @@ impl GeneratorThread {
                 files.push(file.map_err(|error| GenerationError::failed(&error))?);
             }
         }
-        Ok(files)
+        Ok((files, cuts))
+    }
+}
+
+/// The texts of a request whose end the model's text encoders do not read. The prompts of a request differ in the seed only.
+fn cut_texts(pipeline: &TextToImage, request: &GenerationRequest) -> Result<Vec<CutText>, GenerationError> {
+    let mut cut = Vec::new();
+    for (field, text) in texts(request) {
+        let found = pipeline.text_encoders().cut(text).map_err(|error| GenerationError::failed(&error))?;
+        cut.extend(found.map(|found| CutText {
+            field: field.to_owned(),
+            tokens: found.tokens as u64,
+            text: found.text,
+        }));
+    }
+    Ok(cut)
+}
+
+/// The texts of a request, each with its field.
+fn texts(request: &GenerationRequest) -> impl Iterator<Item = (&'static str, &str)> {
+    request.prompts.first().into_iter().flat_map(|prompt| {
+        let negative = prompt.negative_prompt.as_deref().map(|text| ("negative_prompt", text));
+        std::iter::once(("prompt", prompt.prompt.as_str())).chain(negative)
+    })
+}
+
+/// Logs each cut text once, without the text.
+fn log_cuts(cut: &[CutText], request: &GenerationRequest, logged: &mut VecDeque<u64>) {
+    for CutText { field, tokens, .. } in cut {
+        let text = texts(request).find(|(name, _)| name == field);
+        let mut hasher = DefaultHasher::new();
+        (&request.model.name, text).hash(&mut hasher);
+        let hash = hasher.finish();
+        if logged.contains(&hash) {
+            continue;
+        }
+        logged.push_back(hash);
+        if logged.len() > REMEMBERED_CUTS {
+            logged.pop_front();
+        }
+        tracing::warn!(
+            model = request.model.name,
+            field,
+            tokens_cut = tokens,
+            "the text encoder does not read the end of a text"
+        );
     }
 }
 
@@ -337,18 +407,39 @@ struct Models {
 }
 
 impl Models {
-    /// The model, from memory or from its files. Unloads the least recently used models to make room.
-    fn load(&mut self, files: &ModelFiles) -> Result<&mut LoadedModel, GenerationError> {
-        let model = match self.loaded.iter().position(|known| known.files == *files) {
+    /// The model, from memory or from its files. Unloads the least recently used models to make room, and the model as it
+    /// was before its files changed.
+    fn load(
+        &mut self,
+        files: &ModelFiles,
+        fingerprint: &Fingerprint,
+    ) -> Result<&mut LoadedModel, GenerationError> {
+        let is_known = |known: &LoadedModel| known.files == *files && known.fingerprint == *fingerprint;
+        let model = match self.loaded.iter().position(is_known) {
             Some(index) => self.loaded.remove(index),
             None => {
+                self.loaded.retain(|known| known.files.id != files.id);
                 let excess = (self.loaded.len() + 1).saturating_sub(self.most);
                 self.loaded.drain(..excess);
                 let began = Instant::now();
-                let pipeline = TextToImage::open(&files.folders(), &self.device)
-                    .map_err(|error| GenerationError::Model(unreadable(files, &error.to_string())))?;
+                let problem =
+                    |error: &diffusion::Error| GenerationError::Model(unreadable(files, &error.to_string()));
+                let folders = files.folders();
+                let pipeline = TextToImage::open(&folders, &self.device).map_err(|error| problem(&error))?;
+                if Fingerprint::of(&folders).map_err(|error| problem(&error))? != *fingerprint {
+                    let name = &files.name;
+                    return Err(GenerationError::Model(format!(
+                        "Files of model {name:?} changed while the request waited. Send it again."
+                    )));
+                }
                 tracing::info!(model = files.name, seconds = began.elapsed().as_secs_f64(), "model loaded");
-                LoadedModel { files: files.clone(), pipeline, applied: Vec::new(), adapters: Vec::new() }
+                LoadedModel {
+                    files: files.clone(),
+                    fingerprint: fingerprint.clone(),
+                    pipeline,
+                    applied: Vec::new(),
+                    adapters: Vec::new(),
+                }
             }
         };
         self.loaded.push(model);
@@ -358,11 +449,12 @@ impl Models {
 
 struct LoadedModel {
     files: ModelFiles,
+    fingerprint: Fingerprint,
     pipeline: TextToImage,
     /// The adapters that are fused into the weights now.
     applied: Vec<AppliedAdapter>,
     /// Adapters that were read, least recently used first.
-    adapters: Vec<(AppliedAdapter, Adapters)>,
+    adapters: Vec<(Fingerprint, Adapters)>,
 }
 
 impl LoadedModel {
@@ -371,25 +463,25 @@ impl LoadedModel {
         if self.applied == wanted {
             return Ok(());
         }
-        let unusable = |adapter: &AppliedAdapter, error: &diffusion::Error| {
-            let problem = error.to_string().replace(&adapter.file.display().to_string(), &adapter.name);
+        let unusable = |adapter: &AppliedAdapter, problem: &str| {
+            let problem = problem.replace(&adapter.file.display().to_string(), &adapter.name);
             let problem = format!("adapter {:?} cannot be applied: {problem}", adapter.name);
             GenerationError::Setting { field: "lora", problem }
         };
         for wanted in wanted {
-            let known = self.adapters.iter().position(|(known, _)| known.sha256 == wanted.sha256);
+            let known = self.adapters.iter().position(|(known, _)| *known == wanted.fingerprint);
             let adapter = match known {
                 Some(index) => self.adapters.remove(index).1,
-                None => self.pipeline.read_adapter(&wanted.file).map_err(|error| unusable(wanted, &error))?,
+                None => self.read_adapter(wanted).map_err(|error| unusable(wanted, &error))?,
             };
-            self.adapters.push((wanted.clone(), adapter));
+            self.adapters.push((wanted.fingerprint.clone(), adapter));
         }
         let excess = self.adapters.len().saturating_sub(CACHED_ADAPTERS.max(wanted.len()));
         self.adapters.drain(..excess);
         let adapters: Vec<(&Adapters, f64)> = wanted
             .iter()
             .filter_map(|wanted| {
-                let (_, adapter) = self.adapters.iter().find(|(known, _)| known.sha256 == wanted.sha256)?;
+                let (_, adapter) = self.adapters.iter().find(|(known, _)| *known == wanted.fingerprint)?;
                 Some((adapter, wanted.scale))
             })
             .collect();
@@ -399,6 +491,16 @@ impl LoadedModel {
         applied.map_err(|error| GenerationError::of(error, &self.files.name, wanted))?;
         self.applied = wanted.to_vec();
         Ok(())
+    }
+
+    fn read_adapter(&self, wanted: &AppliedAdapter) -> Result<Adapter, String> {
+        let adapter = self.pipeline.read_adapter(&wanted.file).map_err(|error| error.to_string())?;
+        let now = Fingerprint::of_adapter(&wanted.file).map_err(|error| error.to_string())?;
+        if now == wanted.fingerprint {
+            Ok(adapter)
+        } else {
+            Err("its files changed while the request waited: send it again".to_owned())
+        }
     }
 }
 
@@ -415,11 +517,11 @@ pub(crate) fn unreadable(files: &ModelFiles, problem: &str) -> String {
 }
 
 /// Sends each request of a batch its own images.
-fn reply(batch: Vec<QueuedRequest>, outcome: Result<Vec<Option<Vec<u8>>>, GenerationError>, seconds: f64) {
-    let mut files = outcome.map(Vec::into_iter);
+fn reply(batch: Vec<QueuedRequest>, outcome: Result<BatchOutcome, GenerationError>, seconds: f64) {
+    let mut parts = outcome.map(|(files, cuts)| (files.into_iter(), cuts.into_iter()));
     for QueuedRequest { request, reply, span, .. } in batch {
-        let generated = match &mut files {
-            Ok(files) => {
+        let generated = match &mut parts {
+            Ok((files, cuts)) => {
                 let images: Vec<_> = files.take(request.prompts.len()).collect();
                 span.in_scope(|| {
                     tracing::info!(
@@ -429,7 +531,7 @@ fn reply(batch: Vec<QueuedRequest>, outcome: Result<Vec<Option<Vec<u8>>>, Genera
                         "images generated"
                     );
                 });
-                Ok(Generated { images, seconds })
+                Ok(Generated { images, cut: cuts.next().unwrap_or_default(), seconds })
             }
             Err(error) => Err(error.clone()),
         };

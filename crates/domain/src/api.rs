@@ -11,7 +11,7 @@ mod training;
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
-pub use generation::{GenerateRequest, GenerateResponse, GeneratedImage};
+pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
     VoteRequest, VoteResponse,

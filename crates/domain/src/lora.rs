@@ -71,8 +71,8 @@ pub struct LoraUse {
     #[serde(default = "scale")]
     #[cfg_attr(feature = "openapi", schema(default = scale))]
     pub scale: f64,
-    /// SHA-256 of the adapter's file, in hex. Present in every response; a request that gives it is refused if the
-    /// adapter has changed.
+    /// SHA-256 of the adapter's weights and settings, in hex. Present in every response; a request that gives it is refused
+    /// if the adapter has changed. A request may give the SHA-256 of the weights file alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

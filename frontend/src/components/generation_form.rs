@@ -56,7 +56,7 @@ impl Fields {
             prompt: self.prompt.get_untracked(),
             negative_prompt: Some(negative_prompt).filter(|text| !text.trim().is_empty()),
             model: None,
-            seed: parse("seed", self.seed, "a whole number from 0 on", &mut problems),
+            seed: parse("seed", self.seed, "a whole number from 0 on, or -1 for a random one", &mut problems),
             steps: parse("steps", self.steps, "a whole number", &mut problems),
             guidance_scale: parse("guidance_scale", self.guidance_scale, "a number", &mut problems),
             width: parse("width", self.width, "a whole number", &mut problems),

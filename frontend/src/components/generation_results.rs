@@ -3,7 +3,8 @@
 use crate::api::{ApiResult, image_url};
 use crate::components::generation_form::Fields;
 use crate::components::note::FailureNote;
-use domain::api::GenerateResponse;
+use crate::format::count;
+use domain::api::{CutText, GenerateResponse};
 use leptos::prelude::*;
 
 /// Rows kept on the page; older ones are removed.
@@ -93,14 +94,14 @@ fn image(outcome: Option<ApiResult<GenerateResponse>>) -> AnyView {
             .into_any(),
         Some(Err(failure)) => view! { <FailureNote failure /> }.into_any(),
         Some(Ok(response)) => {
-            let GenerateResponse { images, params, seconds, .. } = response;
+            let GenerateResponse { images, params, seconds, cut, .. } = response;
             let adapters: String =
                 params.lora.iter().map(|used| format!(", {} at {}", used.model, used.scale)).collect();
             let settings = format!(
                 "{} steps, {}, guidance {}{adapters}, {seconds:.1} s",
                 params.steps, params.sampler, params.guidance_scale
             );
-            images
+            let images = images
                 .into_iter()
                 .map(|image| {
                     view! {
@@ -109,8 +110,17 @@ fn image(outcome: Option<ApiResult<GenerateResponse>>) -> AnyView {
                         </a>
                     }
                 })
-                .collect_view()
-                .into_any()
+                .collect_view();
+            view! { {images}{cut.iter().map(cut_note).collect_view()} }.into_any()
         }
     }
+}
+
+/// Which end of a text the model did not read.
+fn cut_note(cut: &CutText) -> impl IntoView + use<> {
+    let field = if cut.field == "prompt" { "prompt" } else { "negative prompt" };
+    let tokens = count(i64::try_from(cut.tokens).unwrap_or(i64::MAX), "token", "tokens");
+    let text =
+        format!("The model did not read the end of the {field} ({tokens}): \u{201c}{}\u{201d}", cut.text);
+    view! { <p class="soft" role="status">{text}</p> }
 }

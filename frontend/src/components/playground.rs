@@ -24,7 +24,8 @@ pub(crate) fn Playground(models: Vec<ModelOption>, initial: InitialFields) -> im
 
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
-        if fields.seed.get_untracked().trim().is_empty() {
+        // Drawn here, so that all models of the row use it.
+        if matches!(fields.seed.get_untracked().trim(), "" | "-1") {
             fields.seed.set(random_seed().to_string());
         }
         let request = match fields.request() {
@@ -83,6 +84,7 @@ fn generate(
             }
         });
     }
-    let (prompt, seed) = (request.prompt.clone(), request.seed.unwrap_or_default());
+    let (prompt, seed) =
+        (request.prompt.clone(), request.seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or_default());
     rows.update(|rows| push(rows, ResultRow { number, prompt, seed, images }));
 }

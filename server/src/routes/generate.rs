@@ -8,12 +8,13 @@ use crate::routes::models;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use catalogue::images::Owner;
 use catalogue::samplers;
+use diffusion::fingerprint::Fingerprint;
 use diffusion::pipeline::{Defaults, Prompt, Settings};
 use domain::api::{ErrorBody, GenerateRequest, GenerateResponse, GeneratedImage, path};
 use domain::image::{GenerationParams, Image, Sampler};
@@ -22,6 +23,7 @@ use domain::model::Model;
 use domain::problem::Problems;
 use process::ambient;
 use rand::Rng;
+use std::time::Duration;
 
 /// Random seeds are below this, so that people can read and type them.
 const RANDOM_SEEDS: u64 = 1 << 32;
@@ -40,8 +42,10 @@ const NOT_FINITE: &str =
 
 /// Generate an image, with a query
 ///
-/// The response is a PNG file. The headers `x-seed`, `x-model`, `x-model-sha256` and `x-image-id` identify the image. With
-/// `Accept: application/json`, the response is JSON and can have several images.
+/// The response is a PNG file. The headers `x-seed`, `x-model`, `x-model-sha256` and `x-image-id` identify the image;
+/// `x-prompt-tokens-cut` and `x-negative-prompt-tokens-cut` are present if the text has more tokens than the model reads. With
+/// `Accept: application/json`, the response is JSON and can have several images. A HEAD request is checked like a GET and
+/// generates nothing.
 ///
 /// On a CPU, the same model, prompt, seed and settings give the same bytes every time.
 #[utoipa::path(get, path = path::GENERATE, tag = "generation", operation_id = "generate_by_query",
@@ -49,7 +53,8 @@ const NOT_FINITE: &str =
         ("prompt" = String, Query, description = "What the image shows."),
         ("negative_prompt" = Option<String>, Query, description = "What the image should not show."),
         ("model" = Option<String>, Query, description = "Name or id of the model; the server's default model when absent."),
-        ("seed" = Option<u64>, Query, description = "Seed of the starting noise, 0 to 2^53 - 1; random when absent."),
+        ("seed" = Option<i64>, Query, description = "Seed of the starting noise, 0 to 2^53 - 1; random when absent or -1.",
+            minimum = -1, maximum = 9_007_199_254_740_991_i64),
         ("steps" = Option<u32>, Query, description = "Denoising steps, 1 to 1000; the model's default when absent."),
         ("guidance_scale" = Option<f64>, Query,
             description = "Guidance scale, 0 to 50, where 1 is no guidance; the model's default when absent."),
@@ -71,10 +76,16 @@ const NOT_FINITE: &str =
     ))]
 pub(crate) async fn by_query(
     State(state): State<AppState>,
+    method: Method,
     headers: HeaderMap,
     Query(request): Query<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    generate_in_time(&state, &headers, request).await
+    let answered = async {
+        let order = order(&state, &headers, request).await?;
+        // The router answers HEAD by GET.
+        if method == Method::HEAD { order.head() } else { answer(&state, order).await }
+    };
+    in_time(state.generation_timeout, answered).await
 }
 
 /// Generate images, with a JSON body
@@ -95,18 +106,20 @@ pub(crate) async fn by_body(
     headers: HeaderMap,
     Body(request): Body<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    generate_in_time(&state, &headers, request).await
+    let answered = async {
+        let order = order(&state, &headers, request).await?;
+        answer(&state, order).await
+    };
+    in_time(state.generation_timeout, answered).await
 }
 
-/// [`generate`], which is given up after the server's deadline: the generator then drops the request, between two steps if
-/// it is running.
-async fn generate_in_time(
-    state: &AppState,
-    headers: &HeaderMap,
-    request: GenerateRequest,
+/// An answer, given up after the server's deadline: the generator then drops the request, between two steps if it is
+/// running.
+async fn in_time(
+    deadline: Duration,
+    answer: impl Future<Output = Result<Response, ApiError>>,
 ) -> Result<Response, ApiError> {
-    let deadline = state.generation_timeout;
-    tokio::time::timeout(deadline, generate(state, headers, request)).await.unwrap_or_else(|_| {
+    tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| {
         let message = format!(
             "The image was not finished within {} seconds (GENERATION_TIMEOUT), the time in the queue included. Use fewer \
              steps, a smaller size or fewer images, or try again when fewer requests are waiting.",
@@ -116,11 +129,42 @@ async fn generate_in_time(
     })
 }
 
-async fn generate(
-    state: &AppState,
-    headers: &HeaderMap,
-    request: GenerateRequest,
-) -> Result<Response, ApiError> {
+/// A request that has passed all checks.
+struct Order {
+    model: Model,
+    /// Fingerprint of the model with its adapters.
+    sha256: String,
+    params: GenerationParams,
+    seeds: Vec<u64>,
+    as_json: bool,
+    request: GenerationRequest,
+}
+
+impl Order {
+    /// The headers of every response that has an image or could have one.
+    fn with_headers(
+        &self,
+        mut response: Response,
+        more: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Response, ApiError> {
+        let own = [("x-model", self.model.name.clone()), ("x-model-sha256", self.sha256.clone())];
+        for (name, value) in own.into_iter().chain(more) {
+            let value = HeaderValue::from_str(&value).map_err(ApiError::internal)?;
+            response.headers_mut().insert(name, value);
+        }
+        Ok(response)
+    }
+
+    /// The response to HEAD.
+    fn head(&self) -> Result<Response, ApiError> {
+        let kind = if self.as_json { "application/json" } else { "image/png" };
+        let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+        self.with_headers(headers.into_response(), [])
+    }
+}
+
+/// Checks a request, and names everything that decides its images.
+async fn order(state: &AppState, headers: &HeaderMap, request: GenerateRequest) -> Result<Order, ApiError> {
     let as_json = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -143,10 +187,22 @@ async fn generate(
     let prompts = seeds.iter().map(|&seed| prompt(&params, seed)).collect();
     let (adapters, lora) = models::adapters(state, &params.lora).await?;
     params.lora = lora;
-    let request = GenerationRequest { model: files, adapters, prompts, settings: settings(&params)? };
-    let Generated { images: files, seconds } = state.generator.generate(request).await.map_err(api_error)?;
+    let fingerprint = models::fingerprint(&files).await?;
+    let effective = adapters.iter().filter(|adapter| adapter.scale != 0.0);
+    let effective: Vec<(Fingerprint, f64)> =
+        effective.map(|adapter| (adapter.fingerprint.clone(), adapter.scale)).collect();
+    let sha256 = fingerprint.clone().with_adapters(&effective).sha256();
+    let settings = settings(&params)?;
+    let request = GenerationRequest { model: files, fingerprint, adapters, prompts, settings };
+    Ok(Order { model, sha256, params, seeds, as_json, request })
+}
+
+/// Generates the images and stores them.
+async fn answer(state: &AppState, order: Order) -> Result<Response, ApiError> {
+    let generated = state.generator.generate(order.request.clone()).await.map_err(api_error)?;
+    let Generated { images: files, cut, seconds } = generated;
     let (mut accepted, mut flagged) = (Vec::new(), Vec::new());
-    for (seed, png) in seeds.into_iter().zip(files) {
+    for (&seed, png) in order.seeds.iter().zip(files) {
         match png {
             Some(png) => accepted.push((seed, png)),
             None => flagged.push(seed),
@@ -155,32 +211,29 @@ async fn generate(
     if accepted.is_empty() && !flagged.is_empty() {
         return Err(ApiError::flagged(&flagged));
     }
-    let images = store_images(state, &model, &params, &accepted).await?;
-    if as_json {
+    let images = store_images(state, &order.model, &order.params, &accepted).await?;
+    if order.as_json {
         let images = images.iter().zip(&accepted).map(|(image, (seed, png))| GeneratedImage {
             id: image.id,
             b64: STANDARD.encode(png),
             seed: *seed,
         });
         let images = images.collect();
-        let Model { name: model, sha256: model_sha256, .. } = model;
-        let response = GenerateResponse { images, flagged, model, model_sha256, params, seconds };
+        let Order { model: Model { name: model, .. }, sha256: model_sha256, params, .. } = order;
+        let response = GenerateResponse { images, flagged, model, model_sha256, params, cut, seconds };
         return Ok(Json(response).into_response());
     }
     let first = accepted.into_iter().next();
     let (_, png) = first.ok_or_else(|| ApiError::internal("no image was generated"))?;
-    let headers = [
-        ("x-seed", params.seed.to_string()),
-        ("x-model", model.name),
-        ("x-model-sha256", model.sha256),
-        ("x-image-id", images[0].id.to_string()),
-    ];
-    let mut response =
+    let response =
         ([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], png).into_response();
-    for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(ApiError::internal)?);
-    }
-    Ok(response)
+    let cut = cut.into_iter().map(|cut| {
+        let is_prompt = cut.field == "prompt";
+        let name = if is_prompt { "x-prompt-tokens-cut" } else { "x-negative-prompt-tokens-cut" };
+        (name, cut.tokens.to_string())
+    });
+    let own = [("x-seed", order.params.seed.to_string()), ("x-image-id", images[0].id.to_string())];
+    order.with_headers(response, own.into_iter().chain(cut))
 }
 
 async fn model(state: &AppState, name: Option<&str>) -> Result<Model, ApiError> {
@@ -202,7 +255,7 @@ fn params(request: GenerateRequest, defaults: &Defaults) -> Result<GenerationPar
     Ok(GenerationParams {
         prompt: request.prompt,
         negative_prompt: request.negative_prompt.unwrap_or_default(),
-        seed: request.seed.unwrap_or_else(|| ambient::generator().random_range(0..RANDOM_SEEDS)),
+        seed: seed(request.seed)?,
         steps: request.steps.unwrap_or(defaults.steps),
         guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
         width: request.width.unwrap_or(defaults.width),
@@ -213,6 +266,16 @@ fn params(request: GenerateRequest, defaults: &Defaults) -> Result<GenerationPar
         },
         lora: request.lora,
     })
+}
+
+/// The seed of a request, drawn if it names none.
+fn seed(requested: Option<i64>) -> Result<u64, ApiError> {
+    match requested {
+        None | Some(-1) => Ok(ambient::generator().random_range(0..RANDOM_SEEDS)),
+        Some(seed) => u64::try_from(seed).map_err(|_| {
+            ApiError::field("seed", format!("{seed} is no seed: use 0 to {MAX_SEED}, or -1 for a random one"))
+        }),
+    }
 }
 
 fn check(

@@ -10,6 +10,7 @@ use axum::extract::State;
 use catalogue::models::{ModelError, ModelFiles};
 use catalogue::models_folder::is_adapter;
 use catalogue::world::belongs_to_bundled_world;
+use diffusion::fingerprint::Fingerprint;
 use diffusion::lora::WEIGHTS_FILE;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::Defaults;
@@ -136,7 +137,7 @@ fn unusable_folders(state: &AppState, known: &HashMap<ModelId, Model>) -> Vec<Mo
 }
 
 /// The adapters of a request: as the generator applies them, and as the response names them, with the SHA-256 of their
-/// weights.
+/// weights and settings.
 pub(crate) async fn adapters(
     state: &AppState,
     requested: &[LoraUse],
@@ -151,12 +152,20 @@ pub(crate) async fn adapters(
             let problem = format!("{:?} is not a LoRA adapter; name it in `model`", model.name);
             return Err(error("model", problem));
         }
-        if sha256.as_ref().is_some_and(|sha256| *sha256 != model.sha256) {
-            let problem = format!("the weights of {:?} have the SHA-256 {}", model.name, model.sha256);
+        let read = file.clone();
+        let fingerprint = blocking(move || Fingerprint::of_adapter(&read)).await?.map_err(|problem| {
+            let problem = problem.to_string().replace(&file.display().to_string(), &model.name);
+            error("model", format!("adapter {:?} cannot be read: {problem}", model.name))
+        })?;
+        let own = fingerprint.sha256();
+        // Answers of earlier versions name the weights alone.
+        let is_own = |sha256: &String| *sha256 == own || Some(sha256) == fingerprint.parts().get("weights");
+        if !sha256.as_ref().is_none_or(is_own) {
+            let problem = format!("the weights and settings of {:?} have the SHA-256 {own}", model.name);
             return Err(error("sha256", problem));
         }
-        named.push(LoraUse { model: model.name.clone(), scale: *scale, sha256: Some(model.sha256.clone()) });
-        applied.push(AppliedAdapter { sha256: model.sha256, name: model.name, file, scale: *scale });
+        named.push(LoraUse { model: model.name.clone(), scale: *scale, sha256: Some(own) });
+        applied.push(AppliedAdapter { fingerprint, name: model.name, file, scale: *scale });
     }
     Ok((applied, named))
 }
@@ -168,6 +177,20 @@ pub(crate) fn unknown(state: &AppState, name: &str) -> String {
         Some(problem) => format!("no model {shown:?} can be used: {problem}"),
         None => format!("there is no model named {shown:?}; {} lists all models", path::MODELS),
     }
+}
+
+/// What decides the images of a model, by its files as they are now. Large files that have not changed are not read again.
+///
+/// # Errors
+/// Fails with a message for the client if a file cannot be read.
+pub(crate) async fn fingerprint(files: &ModelFiles) -> Result<Fingerprint, ApiError> {
+    let folders = files.folders();
+    let read = blocking(move || Fingerprint::of(&folders)).await?;
+    read.map_err(|problem| ApiError::unavailable(unreadable(files, &problem.to_string())))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
 
 impl From<ModelError> for ApiError {

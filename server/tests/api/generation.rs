@@ -6,6 +6,8 @@ use axum::http::{Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use candle_core::{Device, Tensor};
+use diffusion::fingerprint::Fingerprint;
+use diffusion::part_folders::PartFolders;
 use domain::id::ModelId;
 use domain::image::Sampler;
 use domain::model::Model;
@@ -30,7 +32,8 @@ async fn a_seed_gives_the_same_bytes_by_query_and_by_body() {
     let first = app.get("/generate?prompt=a+red+circle&seed=7&steps=&negative_prompt=").await.expect(200);
     assert_eq!(first.header("content-type"), "image/png");
     assert_eq!((first.header("x-seed"), first.header("x-model")), ("7", "tiny"));
-    assert_eq!(first.header("x-model-sha256"), app.model("tiny").await.sha256);
+    let folder = PartFolders::new(&app.folder.path().join("models/tiny"), None);
+    assert_eq!(first.header("x-model-sha256"), Fingerprint::of(&folder).expect("a model").sha256());
     let image = image::load_from_memory(&first.bytes).expect("a PNG");
     assert_eq!((image.width(), image.height()), (SIDE, SIDE));
 
@@ -80,6 +83,116 @@ async fn every_sampler_is_deterministic_and_gives_its_own_image() {
     // A setting that a sampler does not support is rejected by field.
     let reply = app.get("/generate?prompt=a+cat&steps=51&sampler=lcm").await;
     reply.refuses(422, "steps");
+}
+
+/// -1 means random, as in other tools.
+#[tokio::test]
+async fn seed_minus_1_is_drawn() {
+    let app = TestApp::start().await;
+    let mut drawn = Vec::new();
+    for _ in 0..2 {
+        let by_query = app.get("/generate?prompt=a+cat&seed=-1").await.expect(200);
+        let seed = by_query.header("x-seed").to_owned();
+        let again = app.get(&format!("/generate?prompt=a+cat&seed={seed}")).await.expect(200);
+        assert_eq!(by_query.bytes, again.bytes);
+        drawn.push(seed.parse::<u64>().expect("a seed"));
+        let by_body = as_json(&app, json!({ "prompt": "a cat", "seed": -1, "num_images": 2 })).await;
+        let seed = by_body["params"]["seed"].as_u64().expect("a seed");
+        assert_eq!(
+            (&by_body["images"][0]["seed"], &by_body["images"][1]["seed"]),
+            (&json!(seed), &json!(seed + 1))
+        );
+        drawn.push(seed);
+    }
+    drawn.sort_unstable();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 4);
+    let message = app.get("/generate?prompt=a+cat&seed=-2").await.refuses(422, "seed");
+    assert!(message.contains("-2") && message.contains("-1 for a random one"), "{message}");
+}
+
+/// HEAD is checked like GET, has its headers, and leaves nothing behind.
+#[tokio::test]
+async fn head_generates_nothing() {
+    let app = TestApp::start().await;
+    let head = |query: &str| {
+        app.send(Request::head(format!("/generate?{query}")).body(Body::empty()).expect("a request"))
+    };
+    let reply = head("prompt=a+cat&seed=3&steps=1000").await.expect(200);
+    assert_eq!(
+        (reply.header("content-type"), reply.header("x-model"), reply.header("x-image-id")),
+        ("image/png", "tiny", "")
+    );
+    assert!(reply.bytes.is_empty());
+    head("prompt=a+cat&steps=0").await.expect(422);
+    head("prompt=a+cat&model=nobody").await.expect(422);
+    assert_eq!(app.get("/api/v1/images").await.expect(200).json()["items"], json!([]));
+    let drawn = app.get("/generate?prompt=a+cat&seed=3").await.expect(200);
+    assert_eq!(drawn.header("x-model-sha256"), reply.header("x-model-sha256"));
+    assert_eq!(app.get("/api/v1/images").await.expect(200).json()["items"].as_array().map(Vec::len), Some(1));
+}
+
+/// The end of a prompt that the text encoder does not read is told.
+#[tokio::test]
+async fn cut_prompts_are_told() {
+    let app = TestApp::start().await;
+    let long = "a red circle ".repeat(40);
+    let request =
+        json!({ "prompt": long, "negative_prompt": "blue ".repeat(76), "seed": 5, "num_images": 2 });
+    let answer = as_json(&app, request).await;
+    let cut = answer["cut"].as_array().expect("cut texts");
+    assert_eq!(cut.iter().map(|cut| &cut["field"]).collect::<Vec<_>>(), ["prompt", "negative_prompt"]);
+    for (cut, whole) in cut.iter().zip([long.trim(), "blue ".repeat(76).trim()]) {
+        let end = cut["text"].as_str().expect("a text");
+        assert!(!end.is_empty() && whole.ends_with(end) && cut["tokens"].as_u64() > Some(0), "{cut}");
+    }
+    // The text that is left gives the same image.
+    let end = cut[0]["text"].as_str().expect("a text");
+    let kept = long.trim().strip_suffix(end).expect("the end");
+    let query = |prompt: &str| {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("prompt", prompt).finish();
+        format!("/generate?{query}&seed=5")
+    };
+    let (whole, kept) = (app.get(&query(&long)).await.expect(200), app.get(&query(kept)).await.expect(200));
+    assert_eq!(whole.bytes, kept.bytes);
+    assert_eq!(whole.header("x-prompt-tokens-cut"), cut[0]["tokens"].to_string());
+    assert_eq!((kept.header("x-prompt-tokens-cut"), whole.header("x-negative-prompt-tokens-cut")), ("", ""));
+    let short = as_json(&app, json!({ "prompt": "a red circle" })).await;
+    assert_eq!(short.get("cut"), None);
+}
+
+/// Everything that decides an image decides the fingerprint, and files that change on disk are noticed.
+#[tokio::test]
+async fn the_fingerprint_covers_more_than_the_unet() {
+    let app = TestApp::start().await;
+    let models = app.folder.path().join("models");
+    for name in ["copy", "scheduled"] {
+        copy(&models.join("tiny"), &models.join(name));
+    }
+    reschedule(&models.join("scheduled"));
+    let app = TestApp::start_in(app.folder, &[]).await;
+    let draw = async |name: &str| {
+        let reply = app.get(&format!("/generate?prompt=a+cat&seed=3&model={name}")).await.expect(200);
+        (reply.header("x-model-sha256").to_owned(), reply.bytes)
+    };
+    let (tiny, copied, scheduled) = (draw("tiny").await, draw("copy").await, draw("scheduled").await);
+    assert_eq!(app.model("tiny").await.sha256, app.model("scheduled").await.sha256, "one UNet");
+    assert_eq!(tiny, copied);
+    assert!(tiny.0 != scheduled.0 && tiny.1 != scheduled.1);
+    // While the server runs.
+    reschedule(&app.folder.path().join("models/copy"));
+    assert_eq!(draw("copy").await, scheduled);
+    assert_eq!(draw("tiny").await, tiny);
+    let answer = as_json(&app, json!({ "prompt": "a cat", "seed": 3, "model": "copy" })).await;
+    assert_eq!(answer["model_sha256"], scheduled.0);
+}
+
+/// Gives a model another noise schedule.
+fn reschedule(model: &Path) {
+    let file = model.join("scheduler/scheduler_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).expect("the config")).expect("JSON");
+    config["beta_end"] = json!(0.02);
+    fs::write(&file, config.to_string()).expect("written");
 }
 
 #[tokio::test]

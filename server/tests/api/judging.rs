@@ -3,7 +3,10 @@
 use crate::support::TestApp;
 use axum::body::Body;
 use axum::http::{Request, header};
+use domain::id::{MatchupId, RaterId, VoteId};
+use domain::preference::{Choice, Vote};
 use serde_json::{Value, json};
+use store::{Conflict, StoreError};
 
 /// Gets the next matchup as a new rater: the rater's cookie and the response.
 async fn new_rater(app: &TestApp) -> (String, Value) {
@@ -54,6 +57,26 @@ async fn a_matchup_hides_its_models_until_it_is_judged() {
     let votes = app.get("/api/v1/votes").await.expect(200).json();
     assert_eq!(votes["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(votes["items"][0]["choice"], "left");
+}
+
+/// Looking at pairs and pages leaves no rater behind; voting does.
+#[tokio::test]
+async fn a_get_inserts_no_rater() {
+    let app = TestApp::start().await;
+    app.pairs(2).await;
+    let (cookie, next) = new_rater(&app).await;
+    app.get_as(&cookie, "/judge").await.expect(200);
+    let rater: RaterId = cookie.strip_prefix("rater=").expect("the cookie").parse().expect("an id");
+    let matchup: MatchupId = next["matchup"]["id"].as_str().expect("a matchup").parse().expect("an id");
+    let created_at = app.now();
+    let id = VoteId::new(created_at, [3; 10]);
+    let vote = Vote { id, matchup_id: matchup, rater_id: rater, choice: Choice::Left, created_at };
+    let refused = app.store.cast_vote(&vote).await;
+    assert!(matches!(refused, Err(StoreError::Missing("rater"))), "{refused:?}");
+    let address = format!("/api/v1/matchups/{matchup}/vote");
+    app.post_as(&cookie, &address, r#"{"choice":"left"}"#).await.expect(201);
+    let again = app.store.cast_vote(&vote).await;
+    assert!(matches!(again, Err(StoreError::Conflict(Conflict::AlreadyVoted))), "{again:?}");
 }
 
 #[tokio::test]

@@ -1,16 +1,19 @@
 //! Generation with LoRA adapters that change from request to request.
 
 use crate::support::{SIDE, TestApp, copy};
+use candle_core::{Device, Tensor};
+use diffusion::fingerprint::Fingerprint;
 use domain::id::ModelId;
 use domain::model::Model;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/diffusion/tests/fixtures");
 
 /// A server with the tiny model, an adapter for it, and an adapter for another architecture.
-async fn start(arguments: &[&str]) -> TestApp {
+pub(crate) async fn start(arguments: &[&str]) -> TestApp {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let models = folder.path().join("models");
     copy(&Path::new(FIXTURES).join("model"), &models.join("tiny"));
@@ -83,11 +86,16 @@ async fn adapters_are_returned_and_stored() {
     let app = start(&[]).await;
     let reply = app.get("/generate?prompt=a+red+circle&seed=7&model=tiny&lora=snow:0.5").await.expect(200);
     assert_eq!(reply.bytes, generate(&app, json!([{ "model": "snow", "scale": 0.5 }])).await);
-    let sha256 = app.model("snow").await.sha256;
+    let file = app.folder.path().join("models/snow/pytorch_lora_weights.safetensors");
+    let sha256 = Fingerprint::of_adapter(&file).expect("an adapter").sha256();
     let stored = json!([{ "model": "snow", "scale": 0.5, "sha256": sha256 }]);
     let record = app.get(&format!("/api/v1/images/{}", reply.header("x-image-id"))).await.expect(200).json();
     assert_eq!(record["params"]["lora"], stored);
     assert_eq!(reply.bytes, generate(&app, stored).await);
+    // Earlier versions stored the SHA-256 of the weights file.
+    let weights = app.model("snow").await.sha256;
+    let earlier = json!([{ "model": "snow", "scale": 0.5, "sha256": weights }]);
+    assert_eq!(reply.bytes, generate(&app, earlier).await);
 
     let other = json!({ "prompt": "p", "model": "tiny", "lora": [{ "model": "snow", "sha256": "00" }] });
     app.post("/generate", other.to_string()).await.refuses(422, "lora[0].sha256");
@@ -130,4 +138,67 @@ async fn a_trained_adapter_is_a_model() {
     let own = app.get("/generate?prompt=a+red+circle&seed=7&model=trained").await.expect(200);
     assert_eq!(own.bytes, generate(&app, json!([{ "model": "trained" }])).await);
     assert_eq!(own.bytes, generate(&app, json!([{ "model": "snow" }])).await);
+}
+
+/// Writes the adapter of the fixture under PEFT's names, which leave alpha to `adapter_config.json`.
+fn write_peft(folder: &Path, alpha: f64) {
+    let tensors = candle_core::safetensors::load(
+        Path::new(FIXTURES).join("lora_attention/diffusers.safetensors"),
+        &Device::Cpu,
+    )
+    .expect("the fixture");
+    let named: HashMap<String, Tensor> = tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            let name = name.replace("lora.down", "lora_A").replace("lora.up", "lora_B");
+            (name.replace("unet.", "base_model.model."), tensor)
+        })
+        .collect();
+    fs::create_dir_all(folder).expect("a folder");
+    candle_core::safetensors::save(&named, folder.join("pytorch_lora_weights.safetensors")).expect("written");
+    set_alpha(folder, alpha);
+}
+
+fn set_alpha(folder: &Path, alpha: f64) {
+    let settings = json!({ "lora_alpha": alpha, "r": 3, "peft_type": "LORA" });
+    fs::write(folder.join("adapter_config.json"), settings.to_string()).expect("written");
+}
+
+/// Two adapters of equal weights that differ in alpha are two adapters, whichever was requested first, and whatever changes on
+/// disk in the meantime.
+#[tokio::test]
+async fn an_adapter_is_its_weights_and_its_settings() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let models = folder.path().join("models");
+    copy(&Path::new(FIXTURES).join("model"), &models.join("tiny"));
+    write_peft(&models.join("alpha4"), 4.0);
+    write_peft(&models.join("alpha16"), 16.0);
+    let mut app = TestApp::start_in(folder, &[]).await;
+    let draw = async |app: &TestApp, name: &str, scale: f64| {
+        let lora = json!([{ "model": name, "scale": scale }]);
+        let body = json!({ "prompt": "a red circle", "seed": 7, "model": "tiny", "lora": lora });
+        let reply = app.post("/generate", body.to_string()).await.expect(200);
+        let record =
+            app.get(&format!("/api/v1/images/{}", reply.header("x-image-id"))).await.expect(200).json();
+        let own = record["params"]["lora"][0]["sha256"].as_str().expect("a hash").to_owned();
+        (reply.header("x-model-sha256").to_owned(), own, reply.bytes)
+    };
+    let (weak, strong) = (draw(&app, "alpha4", 1.0).await, draw(&app, "alpha16", 1.0).await);
+    assert_eq!(app.model("alpha4").await.sha256, app.model("alpha16").await.sha256, "equal weights");
+    assert!(weak.0 != strong.0 && weak.1 != strong.1 && weak.2 != strong.2);
+    // Other scales give other images, and so other fingerprints; 0 is without the adapter.
+    let quarter = draw(&app, "alpha16", 0.25).await;
+    assert!(quarter.0 != strong.0 && quarter.1 == strong.1);
+    let none = draw(&app, "alpha16", 0.0).await;
+    let plain = app.get("/generate?prompt=a+red+circle&seed=7&model=tiny").await.expect(200);
+    assert_eq!((none.0.as_str(), &none.2), (plain.header("x-model-sha256"), &plain.bytes));
+
+    app = TestApp::start_in(app.folder, &[]).await;
+    assert_eq!(draw(&app, "alpha16", 1.0).await, strong);
+    assert_eq!(draw(&app, "alpha4", 1.0).await, weak);
+    // The settings change while the server runs.
+    set_alpha(&app.folder.path().join("models/alpha4"), 16.0);
+    assert_eq!(draw(&app, "alpha4", 1.0).await, strong);
+    let stale = json!({ "prompt": "p", "model": "tiny", "lora": [{ "model": "alpha4", "sha256": weak.1 }] });
+    app.post("/generate", stale.to_string()).await.refuses(422, "lora[0].sha256");
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod comparisons;
+mod contestants;
 mod database;
 mod datasets;
 mod generation;

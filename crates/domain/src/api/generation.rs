@@ -3,7 +3,9 @@
 use crate::id::ImageId;
 use crate::image::{GenerationParams, Sampler};
 use crate::lora::LoraUse;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// Body (POST) or query (GET) of /generate. Absent settings take the model's defaults.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -22,10 +24,11 @@ pub struct GenerateRequest {
     /// Name or id of the model; the server's default model when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Seed of the starting noise, 0 to 2^53 - 1; random when absent. The same request with the same seed gives the
-    /// same bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
+    /// Seed of the starting noise, 0 to 2^53 - 1; random when absent or -1. The response has the seed that was drawn. The
+    /// same request with the same seed gives the same bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
+    #[cfg_attr(feature = "openapi", schema(minimum = -1, maximum = 9_007_199_254_740_991_i64))]
+    pub seed: Option<i64>,
     /// Denoising steps, 1 to 1000. More steps take longer, and change little beyond 20 to 50 with most samplers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
@@ -61,12 +64,28 @@ pub struct GenerateResponse {
     pub flagged: Vec<u64>,
     /// Name of the model.
     pub model: String,
-    /// SHA-256 of the model's weights, in hex.
+    /// Fingerprint of the model with the adapters of `params`, in hex: it differs if anything differs that decides an image
+    /// besides `params`, such as weights, configs, tokenizer, or an adapter's settings or scale.
     pub model_sha256: String,
     /// The parameters of the images; `seed` is the first image's.
     pub params: GenerationParams,
+    /// Texts whose end the text encoder did not read, because they have more tokens than it takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<CutText>,
     /// Seconds from the start of denoising to the end of PNG encoding.
     pub seconds: f64,
+}
+
+/// A text whose end the text encoder did not read.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutText {
+    /// The field of the request: `prompt` or `negative_prompt`.
+    pub field: String,
+    /// Number of tokens that were left out.
+    pub tokens: u64,
+    /// Their text.
+    pub text: String,
 }
 
 /// A generated image.
@@ -79,4 +98,29 @@ pub struct GeneratedImage {
     pub b64: String,
     /// Seed of its starting noise.
     pub seed: u64,
+}
+
+/// A seed, or -1. Numbers beyond the range of the type become its largest value, so that validation refuses them with the
+/// valid range.
+fn seed<'de, D: Deserializer<'de>>(input: D) -> Result<Option<i64>, D::Error> {
+    struct Seed(i64);
+    struct WholeNumber;
+    impl Visitor<'_> for WholeNumber {
+        type Value = Seed;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Seed, E> {
+            Ok(Seed(number))
+        }
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Seed, E> {
+            Ok(Seed(i64::try_from(number).unwrap_or(i64::MAX)))
+        }
+    }
+    impl<'de> Deserialize<'de> for Seed {
+        fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+            input.deserialize_i64(WholeNumber)
+        }
+    }
+    Ok(Option::<Seed>::deserialize(input)?.map(|Seed(number)| number))
 }
