@@ -670,7 +670,11 @@ fn statements_and_channels_of_a_single_file() {
     fs::write(&inpainting, safetensors::serialize(tensors, None).expect("bytes")).expect("room");
     let import =
         ["import", inpainting.to_str().expect("a path"), "--name", "inpaint", "--tokenizer", &tokenizer];
-    fail(&import, &models, &[], &["takes 9 channels: an inpainting model draws nothing from text alone"]);
+    const SENTENCE: &str =
+        "unet/config.json: in_channels: takes 9 channels: an inpainting model draws nothing from text alone";
+    fail(&import, &models, &[], &[SENTENCE]);
+    let (_, stderr, _) = run(&import, &models, &[]);
+    assert!(!stderr.contains(".part"), "{stderr}");
 }
 
 /// Rewrites the tensors of a safetensors file: type, shape and bytes by name.

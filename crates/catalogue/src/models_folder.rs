@@ -54,7 +54,7 @@ impl ModelsFolder {
                 Ok(_) => tracing::info!(model = name, folder = %folder.display(), "registered model"),
                 Err(problem) => tracing::warn!(model = name, folder = %folder.display(), "{problem:#}"),
             }
-            registered.insert(name, outcome.map_err(|problem| format!("{problem:#}")));
+            registered.insert(name, outcome.map_err(|problem| without_root(&format!("{problem:#}"), root)));
         }
         for (name, problem) in unused(root) {
             tracing::warn!(name, "{problem}");
@@ -103,6 +103,15 @@ impl ModelsFolder {
             .iter()
             .filter_map(|(name, found)| Some((name.as_str(), found.as_ref().err()?.as_str())))
     }
+}
+
+/// A problem of a model, which clients see, with its files named from the models folder.
+fn without_root(problem: &str, root: &Path) -> String {
+    let roots = [root.canonicalize().ok(), Some(root.to_owned())];
+    roots
+        .iter()
+        .flatten()
+        .fold(problem.to_owned(), |text, root| text.replace(&format!("{}/", root.display()), ""))
 }
 
 /// Whether a folder holds an adapter and no network of its own.

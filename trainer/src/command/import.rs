@@ -127,7 +127,9 @@ impl ImportCommand {
             self.import_clip(folder)?;
             let base = base.as_ref().filter(|_| self.unet_only).map(|base| base.folder.as_path());
             settle_sampler(folder, base, self.sampler.as_deref(), &self.source)?;
-            verify(folder, base)
+            // The unfinished folder is removed, so a path in it helps nobody.
+            let part = format!("{}/", folder.display());
+            verify(folder, base).map_err(|error| Error::msg(format!("{error:#}").replace(&part, "")))
         })?;
         println!(
             "{}: imported; a running server lists it after `register {}` or a restart",
