@@ -224,7 +224,11 @@ fn catch_panics<T>(read: impl FnOnce() -> ParquetResult<T>) -> Result<T, GroupEr
 
 impl From<ParquetError> for GroupError {
     fn from(error: ParquetError) -> Self {
-        let ParquetError::External(source) = &error else { return Self::Unreadable(error.to_string()) };
+        let source = match &error {
+            ParquetError::External(source) => source,
+            ParquetError::General(problem) => return Self::Unreadable(problem.clone()),
+            other => return Self::Unreadable(other.to_string()),
+        };
         // The reader of page headers returns its errors as I/O errors.
         let source = match source.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => inner as &(dyn Error + 'static),
