@@ -81,7 +81,10 @@ pub fn changes(before: &TrainSpec, now: &TrainSpec) -> Result<Vec<SpecChange>> {
 /// The values of a spec by path.
 fn fields(spec: &TrainSpec) -> Result<BTreeMap<String, Value>> {
     let mut fields = BTreeMap::new();
-    collect("", serde_json::to_value(spec)?, &mut fields);
+    let mut value = serde_json::to_value(spec)?;
+    // A table of defaults is left out as a whole, and would differ from one that has only some of them.
+    value["memory"] = serde_json::to_value(spec.memory)?;
+    collect("", value, &mut fields);
     Ok(fields)
 }
 
@@ -138,7 +141,7 @@ mod tests {
         let rest: Vec<String> = rest.map(ToString::to_string).collect();
         let expected = [
             "learning_rate.rate was 0.0001 and is 0.0002",
-            "memory.two_pass was left out and is true",
+            "memory.two_pass was false and is true",
             "reference was left out and is \"other\"",
             "seed was 0 and is 1",
         ];

@@ -193,8 +193,8 @@ pub(crate) fn check_resumable(
         manifest.origins.as_ref().map(|before| before.differences(run.origins)).unwrap_or_default();
     ensure!(
         differing.is_empty(),
-        "{} belongs to a run that began with other files: {} differ from those of then. Restore them, use another folder \
-         for a new run, or remove the file to restart from step 0",
+        "{} belongs to a run that began with other files. Changed since then: {}. Restore them, use another folder for a \
+         new run, or remove the file to restart from step 0",
         file.display(),
         differing.join(", ")
     );
