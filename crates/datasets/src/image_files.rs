@@ -29,8 +29,9 @@ pub(crate) const CAPTION_KEYS: [&str; 3] = ["prompt", "caption", "text"];
 /// Every file below a folder, sorted by path; not those of hidden folders.
 ///
 /// # Errors
-/// Fails if a folder cannot be listed.
+/// Fails if the folder does not exist, or if one cannot be listed.
 pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    require_folder(folder)?;
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for path in entries(&folder)? {
