@@ -5,7 +5,7 @@
 mod model;
 
 use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
-use domain::id::{JobId, ModelId};
+use domain::id::{JobId, ModelId, RaterId};
 use domain::image::Purpose;
 use domain::job::{JobSpec, JobState};
 use domain::run::metric;
@@ -304,6 +304,12 @@ async fn a_worker_that_lost_its_job_leaves_the_files_of_its_successor_alone() {
         .expect("the worker starts");
     environment.wait_for(job, "the first worker has saved", |job| job.progress > 2).await;
     signal(&first, "-STOP");
+    // A worker that is suspended in the middle of a transaction holds SQLite's lock: not what this test is about.
+    while environment.store.ensure_rater(RaterId::new(now(), entropy()), now()).await.is_err() {
+        signal(&first, "-CONT");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        signal(&first, "-STOP");
+    }
     let before = environment.store.get_job(job).await.expect("the store").expect("the job").progress;
     let mut second = environment.worker(&["--lease", "300", "--name", "second"]);
     environment

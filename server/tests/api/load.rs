@@ -41,7 +41,9 @@ async fn a_generation_request_has_a_deadline_and_the_generator_is_free_after_it(
     let app = TestApp::start_with(&["--generation-timeout", "2"]).await;
     app.get("/generate?prompt=a&steps=1").await.expect(200);
     let began = Instant::now();
-    let reply = app.get("/generate?prompt=a&width=256&height=256&steps=480").await.expect(503);
+    let large = Request::get("/generate?prompt=a&width=128&height=128&steps=480&num_images=4");
+    let large = large.header(header::ACCEPT, "application/json").body(Body::empty()).expect("a request");
+    let reply = app.send(large).await.expect(503);
     let waited = began.elapsed();
     assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(4), "{waited:?}");
     assert_eq!(reply.header("retry-after"), "30");
@@ -60,7 +62,8 @@ async fn a_generation_request_ends_with_its_connection() {
     let address = listener.local_addr().expect("an address");
     let _connections = Connections::serve(listener, app.router.clone(), 8);
     let mut client = TcpStream::connect(address).await.expect("a connection");
-    let large = "GET /generate?prompt=a&width=512&height=512&steps=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let large = "GET /generate?prompt=a&width=128&height=128&steps=1000&num_images=4 HTTP/1.1\r\nHost: localhost\r\n\
+                 Accept: application/json\r\n\r\n";
     client.write_all(large.as_bytes()).await.expect("sent");
     let began = Instant::now();
     while app.get("/generate?prompt=a&steps=1").await.status != 429 {

@@ -118,7 +118,7 @@ async fn signals_at_random_moments_lose_nothing() {
     // What an undisturbed job leaves.
     let whole = people.ask("/api/v1/jobs", "", Some(&train_spec("whole").to_string()), &[202]);
     whole.expect("accepted");
-    assert!(site.worker(&["--until-empty"]).wait().expect("ends").success(), "{}", site.log_text("worker"));
+    assert!(site.worker(&["--until-empty"]).0.wait().expect("ends").success(), "{}", site.log_text("worker"));
     let expected = traces(&app.store, &site, "whole", &jobs(&app.store).await).await;
     assert_eq!((expected.models.len(), expected.samples.len()), (3, 3), "{expected:?}");
 

@@ -16,6 +16,18 @@ pub(crate) enum Signal {
     Kill,
 }
 
+/// A running program. Dropping it kills it, so that a test that fails leaves none behind.
+#[derive(Debug)]
+pub(crate) struct Program(pub(crate) Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// The folder and address that the programs use.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -53,7 +65,7 @@ impl Site {
     }
 
     /// Starts the server and waits until it answers.
-    pub(crate) fn server(&self) -> Child {
+    pub(crate) fn server(&self) -> Program {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let mut command = Command::new(env!("CARGO_BIN_EXE_diff-contrast-server"));
         self.storage(&mut command);
@@ -62,12 +74,12 @@ impl Site {
             .args(["--datasets", &self.path("datasets"), "--site", &self.path("no-bundle")])
             .args(["--static", &format!("{root}/static")])
             .stderr(self.log("server"));
-        let mut server = command.spawn().expect("the server");
+        let mut server = Program(command.spawn().expect("the server"));
         let began = Instant::now();
         while !matches!(send(self.address, "/livez", "", None), Outcome::Answered(reply) if reply.status == 200)
         {
             assert!(began.elapsed() < PATIENCE, "the server does not start: {}", self.log_text("server"));
-            let ended = server.try_wait().expect("a status");
+            let ended = server.0.try_wait().expect("a status");
             assert!(ended.is_none(), "the server ended: {}", self.log_text("server"));
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -75,7 +87,7 @@ impl Site {
     }
 
     /// Starts a worker with a short lease, so that the job of a killed one is taken over soon.
-    pub(crate) fn worker(&self, more: &[&str]) -> Child {
+    pub(crate) fn worker(&self, more: &[&str]) -> Program {
         let program =
             Path::new(env!("CARGO_BIN_EXE_diff-contrast-server")).with_file_name("diff-contrast-trainer");
         assert!(
@@ -86,12 +98,13 @@ impl Site {
         command.arg("worker");
         self.storage(&mut command);
         command.args(["--cache", &self.path("cache"), "--lease", "3"]).args(more).stderr(self.log("worker"));
-        command.spawn().expect("the worker")
+        Program(command.spawn().expect("the worker"))
     }
 }
 
 /// Ends a process and waits for it. After SIGTERM it must succeed.
-pub(crate) fn end(mut process: Child, signal: Signal, log: impl Fn() -> String) {
+pub(crate) fn end(mut program: Program, signal: Signal, log: impl Fn() -> String) {
+    let process = &mut program.0;
     if signal == Signal::Kill {
         process.kill().expect("killed");
         process.wait().expect("a status");
@@ -104,10 +117,7 @@ pub(crate) fn end(mut process: Child, signal: Signal, log: impl Fn() -> String) 
         if let Some(status) = process.try_wait().expect("a status") {
             break status;
         }
-        if began.elapsed() > PATIENCE {
-            process.kill().expect("killed");
-            panic!("SIGTERM did not end the process: {}", log());
-        }
+        assert!(began.elapsed() < PATIENCE, "SIGTERM did not end the process: {}", log());
         std::thread::sleep(Duration::from_millis(10));
     };
     assert!(status.success(), "{status}: {}", log());
