@@ -493,7 +493,7 @@ impl LoadedModel {
         Ok(())
     }
 
-    fn read_adapter(&self, wanted: &AppliedAdapter) -> Result<Adapter, String> {
+    fn read_adapter(&self, wanted: &AppliedAdapter) -> Result<Adapters, String> {
         let adapter = self.pipeline.read_adapter(&wanted.file).map_err(|error| error.to_string())?;
         let now = Fingerprint::of_adapter(&wanted.file).map_err(|error| error.to_string())?;
         if now == wanted.fingerprint {
