@@ -114,7 +114,7 @@ impl Store {
     /// # Errors
     /// Fails with `Missing` if the model does not exist.
     pub async fn record_fingerprint(&self, id: ModelId, parts: &str) -> Result<String, StoreError> {
-        with_db!(self, pool =>
+        write_db!(self, pool =>
             sqlx::query(
                 "INSERT INTO model_fingerprints (model_id, parts) VALUES ($1, $2) ON CONFLICT (model_id) DO NOTHING")
                 .bind(id.0)
