@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::generator::Generator;
+use crate::hosts::Hosts;
 use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
 use catalogue::models::Catalogue;
@@ -25,6 +26,7 @@ pub struct AppState {
     /// One permit: checks of data sets decode images on all cores.
     pub(crate) data_checks: Arc<Semaphore>,
     pub(crate) prompt_filter: Arc<PromptFilter>,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) access_token: Option<Arc<str>>,
     /// None: the one that `routes::models::default_model` chooses.
     pub(crate) default_model: Option<Arc<str>>,
@@ -61,6 +63,7 @@ impl AppState {
                 terms: config.refused_terms.clone(),
             })),
             datasets: Arc::new(DatasetCatalogue::new(&config.datasets)),
+            hosts: Arc::new(Hosts::new(config.listen.ip(), &config.allowed_hosts)),
             access_token: config.token().map(Arc::from),
             default_model: config.default_model.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             largest_side: config.largest_side,

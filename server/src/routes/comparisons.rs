@@ -1,7 +1,7 @@
 //! Comparisons: the images of two models, or of one, are drawn unless they exist, and raters judge them.
 
 use crate::error::ApiError;
-use crate::extract::{Body, read};
+use crate::extract::{Body, Form};
 use crate::routes::models::check;
 use crate::routes::question::named_models;
 use crate::state::AppState;
@@ -165,20 +165,16 @@ impl CompareForm {
     /// Reads the form of a request.
     ///
     /// # Errors
-    /// Fails if the body is too large.
+    /// Fails if the body is no form or too large.
     pub(crate) async fn read(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let body = read(request, state).await?;
-        let mut form = Self::default();
-        for (field, value) in form_urlencoded::parse(&body) {
-            match field.as_ref() {
-                "model" => form.model = value.into_owned(),
-                "against" => form.against = value.into_owned(),
-                "prompts" => form.prompts = value.into_owned(),
-                "images_per_prompt" => form.images_per_prompt = value.into_owned(),
-                _ => {}
-            }
-        }
-        Ok(form)
+        let form = Form::read(request, state).await?;
+        let field = |name: &str| form.get(name).unwrap_or_default().to_owned();
+        Ok(Self {
+            model: field("model"),
+            against: field("against"),
+            prompts: field("prompts"),
+            images_per_prompt: field("images_per_prompt"),
+        })
     }
 
     /// The request that the form stands for.

@@ -8,6 +8,7 @@ mod guard;
 mod judging;
 mod logging;
 mod lora;
+mod openapi;
 mod pages;
 #[path = "../support/mod.rs"]
 mod support;

@@ -39,7 +39,14 @@ impl Program {
         let mut process = Command::new("bash")
             .args(["-c", &format!("ulimit -n {descriptors}; exec \"$@\""), "bash", program])
             .args(["--listen", "127.0.0.1:0", "--default-model", "tiny", "--models", "models"])
-            .args(["--database-url", "sqlite://test.db", "--artifacts", "artifacts", "--datasets", "datasets"])
+            .args([
+                "--database-url",
+                "sqlite://test.db",
+                "--artifacts",
+                "artifacts",
+                "--datasets",
+                "datasets",
+            ])
             .args(arguments)
             .current_dir(folder.path())
             .env("RUST_LOG", "info")
@@ -115,7 +122,8 @@ impl Program {
 
     /// A figure of `/proc/PID/status` in kilobytes, or of processor time in hundredths of a second.
     pub(crate) fn resident_kilobytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a status");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
         line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
     }

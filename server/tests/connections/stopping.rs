@@ -38,7 +38,8 @@ fn a_short_generation_finishes_and_idle_connections_do_not_delay_the_end() {
     let mut server = Program::start(1024, &[]);
     // Loads the model.
     assert_eq!(server.get("/generate?prompt=a").status, 200);
-    let mut client = server.begin_generating(&json!({ "prompt": "a", "steps": 40, "width": 64, "height": 64 }));
+    let mut client =
+        server.begin_generating(&json!({ "prompt": "a", "steps": 40, "width": 64, "height": 64 }));
     let silent = server.connect();
     std::thread::sleep(Duration::from_millis(30));
     let began = Instant::now();
