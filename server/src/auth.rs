@@ -1,4 +1,4 @@
-//! Access control: the access token, and protection against cross-site requests.
+//! Access control: the access token or the host, and protection against cross-site requests.
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -18,6 +18,22 @@ pub(crate) async fn require_token(State(state): State<AppState>, request: Reques
         }
         _ => next.run(request).await,
     }
+}
+
+/// Without an access token, rejects requests to a host that is not this server. With one, a page of another site lacks the
+/// token whatever the host. `/livez` is always open.
+pub(crate) async fn require_known_host(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if state.access_token.is_none()
+        && request.uri().path() != "/livez"
+        && let Some(host) = state.hosts.foreign(request.headers(), request.uri())
+    {
+        return ApiError::unknown_host(&host).into_response();
+    }
+    next.run(request).await
 }
 
 /// Whether the request carries the token, as a bearer token or as the password of HTTP Basic.
@@ -67,6 +83,11 @@ fn is_cross_site(headers: &HeaderMap, uri: &Uri) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     let host =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    origin.is_none() || origin != host
+    let Some((scheme, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
+        return true;
+    };
+    // Browsers leave out the port that the scheme implies; proxies and scripts may not.
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let without_port = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    host.map(without_port) != Some(without_port(origin))
 }

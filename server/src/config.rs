@@ -14,6 +14,10 @@ pub struct Config {
     /// Access token that every request except /livez must carry. One token is shared by all users.
     #[arg(long, env = "ACCESS_TOKEN", hide_env_values = true)]
     pub access_token: Option<String>,
+    /// Hosts that a server without an access token answers to, beside loopback names and the address it listens on, separated
+    /// by commas: the names under which a reverse proxy passes requests on.
+    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
     /// Database URL: `sqlite://PATH` or `postgres://...`.
     #[arg(
         long,

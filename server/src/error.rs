@@ -146,6 +146,34 @@ impl ApiError {
         Self::try_later(message, RETRY_AFTER)
     }
 
+    /// 403: the host of the request is not this server.
+    pub(crate) fn unknown_host(host: &str) -> Self {
+        let shown: String = host.chars().take(100).collect();
+        let message = format!(
+            "This server does not answer to the host {shown:?}. Use a loopback name such as localhost, or set ALLOWED_HOSTS or \
+             ACCESS_TOKEN on the server."
+        );
+        Self::new(StatusCode::FORBIDDEN, "unauthorized", message)
+    }
+
+    /// 415. `message` says what to send.
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", message)
+    }
+
+    /// 408: the client sends its body too slowly.
+    pub(crate) fn too_slow(seconds: u64) -> Self {
+        let message = format!("The request body did not arrive within {seconds} s. Send it again.");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "invalid", message)
+    }
+
+    /// An error of a library, which says nothing but its status.
+    pub(crate) fn other(status: StatusCode) -> Self {
+        let code = if status.is_server_error() { "internal" } else { "invalid" };
+        let reason = status.canonical_reason().unwrap_or("The request failed");
+        Self::new(status, code, format!("{reason}. /docs describes all routes."))
+    }
+
     /// 503: the server stops before the request is answered.
     pub(crate) fn stopping() -> Self {
         let error = Self::unavailable("The server is stopping. Retry once it has restarted.");

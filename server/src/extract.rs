@@ -1,40 +1,35 @@
-//! Extractors of bodies, queries and ids. Their errors name the field that cannot be read.
+//! Extractors of bodies, forms, queries and ids. Their errors name the field that cannot be read.
 
 use crate::error::ApiError;
+use crate::json::{UniqueKeys, path_of, suspicious_lists};
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use domain::evaluate::EvaluateSpec;
 use domain::job::JobSpec;
 use domain::problem::Problems;
 use domain::train::TrainSpec;
-use serde::Deserializer;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserializer, Serialize};
+use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Largest request body in bytes. Specs and prompts are far smaller.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 
-/// A JSON body.
+/// Time in which a body must arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// A JSON object as body.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = read(request, state).await?;
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let value = deserialize(&mut json).map_err(Unreadable::into_error)?;
-        json.end()
-            .map_err(|e| ApiError::malformed(format!("The body has text after its JSON value: {e}"), None))?;
-        let texts: Value = serde_json::from_slice(&bytes)
-            .map_err(|e| ApiError::malformed(format!("The body cannot be read: {e}"), None))?;
-        let mut problems = Problems::default();
-        refuse_control_characters("", &texts, &mut problems);
-        problems.into_result()?;
-        Ok(Self(value))
+        object(read(request, "application/json", state).await?).and_then(value_of).map(Self)
     }
 }
 
@@ -45,14 +40,89 @@ pub(crate) struct JobBody(pub(crate) JobSpec);
 impl<S: Send + Sync> FromRequest<S> for JobBody {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Body(mut body) = Body::<Value>::from_request(request, state).await?;
+        let mut body = object(read(request, "application/json", state).await?)?;
         let kind = body.as_object_mut().and_then(|fields| fields.remove("kind"));
-        let spec = match kind.as_ref().and_then(Value::as_str) {
-            Some("train") => deserialize::<TrainSpec, _>(body).map(JobSpec::Train),
-            Some("evaluate") => deserialize::<EvaluateSpec, _>(body).map(JobSpec::Evaluate),
-            _ => return Err(ApiError::field("kind", "use \"train\" or \"evaluate\"")),
-        };
-        spec.map(Self).map_err(Unreadable::into_error)
+        match kind.as_ref().and_then(Value::as_str) {
+            Some("train") => value_of::<TrainSpec>(body).map(JobSpec::Train).map(Self),
+            Some("evaluate") => value_of::<EvaluateSpec>(body).map(JobSpec::Evaluate).map(Self),
+            _ => Err(ApiError::field("kind", "use \"train\" or \"evaluate\"")),
+        }
+    }
+}
+
+/// The JSON object of a body. Keys must be unique.
+fn object(bytes: Bytes) -> Result<Value, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let UniqueKeys(value) = deserialize(&mut json).map_err(Unreadable::into_error)?;
+    json.end()
+        .map_err(|e| ApiError::malformed(format!("The body has text after its JSON value: {e}"), None))?;
+    if value.is_object() {
+        let mut problems = Problems::default();
+        refuse_control_characters("", &value, &mut problems);
+        problems.into_result()?;
+        return Ok(value);
+    }
+    Err(ApiError::malformed("The body must be a JSON object: {...}.", None))
+}
+
+/// What a JSON object stands for. Lists in the place of objects are refused.
+fn value_of<T: DeserializeOwned + Serialize>(given: Value) -> Result<T, ApiError> {
+    let value: T = deserialize(given.clone()).map_err(Unreadable::into_error)?;
+    let read = serde_json::to_value(&value).map_err(ApiError::internal)?;
+    for list in suspicious_lists(&given, Some(&read)) {
+        if list.is_certain || takes_object::<T>(&given, &list.pointer) {
+            let field = path_of(&list.pointer);
+            let message = format!("{field}: expected an object, found a list");
+            return Err(ApiError::malformed(message, Some(field)));
+        }
+    }
+    Ok(value)
+}
+
+/// Whether an object can be read where `pointer` points to. A list cannot be read there then.
+fn takes_object<T: DeserializeOwned>(given: &Value, pointer: &str) -> bool {
+    let mut changed = given.clone();
+    let Some(place) = changed.pointer_mut(pointer) else { return false };
+    *place = Value::Object(Map::new());
+    deserialize::<T, _>(changed).is_ok()
+}
+
+/// Checks that text is JSON whose keys are unique.
+///
+/// # Errors
+/// Fails with the reason.
+pub(crate) fn require_unique_keys(text: &str) -> Result<(), String> {
+    deserialize::<UniqueKeys, _>(&mut serde_json::Deserializer::from_str(text)).map(drop).map_err(
+        |unreadable| match unreadable.field {
+            Some(field) => format!("{field}: {}", unreadable.message),
+            None => unreadable.message,
+        },
+    )
+}
+
+/// The fields of a form. Names must be unique.
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// # Errors
+    /// Fails if the body is no form, cannot be read, repeats a field, or contains a control character.
+    pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = read(request, "application/x-www-form-urlencoded", state).await?;
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(&body) {
+            if fields.iter().any(|(known, _)| *known == name) {
+                let message = format!("{name}: the field is repeated");
+                return Err(ApiError::malformed(message, Some(name.into_owned())));
+            }
+            fields.push((name.into_owned(), value.into_owned()));
+        }
+        refuse_control_characters_in(&fields)?;
+        Ok(Self(fields))
+    }
+
+    /// The value of a field.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -92,23 +162,42 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     }
 }
 
-/// The whole body, at most `BODY_LIMIT` bytes.
-pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+/// The whole body of this media type, at most `BODY_LIMIT` bytes.
+async fn read<S: Send + Sync>(request: Request, media_type: &str, state: &S) -> Result<Bytes, ApiError> {
+    require_media_type(request.headers(), media_type)?;
     // The announced length alone decides, so that a client that waits for `100 Continue` need not send such a body.
     if request.body().size_hint().lower() > BODY_LIMIT as u64 {
         return Err(ApiError::too_large(BODY_LIMIT));
     }
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+    let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await;
+    body.map_err(|_| ApiError::too_slow(BODY_TIME.as_secs()))?.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(BODY_LIMIT),
         _ => ApiError::malformed("The request body ended early. Send all of it.", None),
     })
 }
 
-/// The fields of a form.
-pub(crate) fn form(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
-    let fields: Vec<_> = form_urlencoded::parse(body).into_owned().collect();
-    refuse_control_characters_in(&fields)?;
-    Ok(fields)
+/// Fails unless the body has this media type, in UTF-8, and is not compressed.
+fn require_media_type(headers: &HeaderMap, media_type: &str) -> Result<(), ApiError> {
+    let texts = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+    let given: Vec<&str> = texts(header::CONTENT_TYPE).collect();
+    let is_wanted = |given: &str| {
+        let mut parts = given.split(';').map(str::trim);
+        let has_type = parts.next().is_some_and(|given| given.eq_ignore_ascii_case(media_type));
+        let charset = parts.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
+        });
+        has_type && charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    };
+    if !matches!(given[..], [given] if is_wanted(given)) {
+        return Err(ApiError::unsupported(format!(
+            "Send the body with the header `Content-Type: {media_type}`."
+        )));
+    }
+    if texts(header::CONTENT_ENCODING).any(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(ApiError::unsupported("Send the body without a `Content-Encoding`, not compressed."));
+    }
+    Ok(())
 }
 
 /// Adds a problem for every text of a JSON value that contains a control character other than a tab or a line break. No

@@ -1,12 +1,16 @@
 //! The HTTP API and the pages. `app` builds the whole router; the program in `main.rs` only listens.
 
+mod address;
 mod auth;
 mod config;
 mod connections;
 mod error;
 mod extract;
 mod generator;
+mod hosts;
 mod image_work;
+mod json;
+mod plain_refusals;
 mod rater;
 mod request_span;
 mod routes;
@@ -41,7 +45,10 @@ pub fn app(state: AppState) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(state.clone(), stopping::answer))
         .layer(middleware::from_fn(auth::refuse_cross_site))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_known_host))
         .layer(middleware::from_fn_with_state(state, auth::require_token))
+        .layer(middleware::from_fn(address::refuse_unusable))
+        .layer(middleware::from_fn(plain_refusals::to_json))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(SetResponseHeaderLayer::overriding(
             header::X_CONTENT_TYPE_OPTIONS,
@@ -51,6 +58,11 @@ pub fn app(state: AppState) -> Router {
         .layer(SetResponseHeaderLayer::overriding(
             header::REFERRER_POLICY,
             HeaderValue::from_static("same-origin"),
+        ))
+        // Pages have a policy of their own, and reports too.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
         ))
         .layer(CompressionLayer::new())
         .layer(

@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use server::{AppState, Config, Connections, app, default_connections};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -18,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 const GRACE: Duration = Duration::from_secs(6);
 /// Time to send a 503 to the requests that did not finish.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Connections that may wait to be accepted. A client that finds no room tries again after a second.
+const BACKLOG: u32 = 4096;
 /// Time to close the database.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -55,8 +58,7 @@ async fn serve(config: &Config) -> Result<()> {
         state = AppState::open(config) => state?,
         () = stop.as_mut() => return Ok(()),
     };
-    let listener =
-        TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    let listener = listen(config.listen).with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let most = config.max_connections.map_or_else(default_connections, |most| most as usize);
     let mut connections = Connections::serve(listener, app(state.clone()), most);
@@ -73,6 +75,14 @@ async fn serve(config: &Config) -> Result<()> {
         tracing::warn!("stopped before the database was closed");
     }
     Ok(())
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted server need not wait until the connections of the previous one are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Completes at SIGINT or SIGTERM. They are caught from the call on, also while nothing awaits them.

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::generator::Generator;
+use crate::hosts::Hosts;
 use crate::image_work::ImageWork;
 use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
@@ -35,6 +36,7 @@ pub struct AppState {
     /// Exports with images. A slow client holds one for long, so browsing does not wait for them.
     pub(crate) exports: ImageWork,
     pub(crate) prompt_filter: Arc<PromptFilter>,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) access_token: Option<Arc<str>>,
     /// None: the one that `routes::models::default_model` chooses.
     pub(crate) default_model: Option<Arc<str>>,
@@ -81,6 +83,7 @@ impl AppState {
                 terms: config.refused_terms.clone(),
             })),
             datasets: Arc::new(DatasetCatalogue::new(&config.datasets)),
+            hosts: Arc::new(Hosts::new(config.listen.ip(), &config.allowed_hosts)),
             access_token: config.token().map(Arc::from),
             default_model: config.default_model.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             largest_side: config.largest_side,

@@ -21,10 +21,11 @@ pub enum DataSpec {
         /// Which set.
         set: ShapesSet,
         /// Pairs (or images) to render, 1 to 1000000.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1000000))]
         count: u32,
         /// Seed of the scenes, 0 to 2^53 - 1. Another seed gives other scenes.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(default = 0))]
+        #[cfg_attr(feature = "openapi", schema(default = 0, maximum = 9007199254740991i64))]
         seed: u64,
     },
     /// Parquet files with the columns of Pick-a-Pic v2.

@@ -15,7 +15,7 @@ use std::str::FromStr;
 pub struct LoraSpec {
     /// Rank of the updates, 1 to 4096. A higher rank can express more, and takes more memory and file size.
     #[serde(default = "rank")]
-    #[cfg_attr(feature = "openapi", schema(default = rank))]
+    #[cfg_attr(feature = "openapi", schema(default = rank, minimum = 1, maximum = 4096))]
     pub rank: u32,
     /// The updates are multiplied by alpha / rank; equal to the rank when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,7 +23,7 @@ pub struct LoraSpec {
     /// The UNet's linear layers and convolutions to update, by the last parts of their names: `to_q` matches every
     /// layer of that name.
     #[serde(default = "targets")]
-    #[cfg_attr(feature = "openapi", schema(default = targets))]
+    #[cfg_attr(feature = "openapi", schema(default = targets, min_items = 1))]
     pub targets: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ pub struct LoraUse {
     pub model: String,
     /// Factor of the adapter's updates, -100 to 100; 1 is as trained, 0 is without the adapter.
     #[serde(default = "scale")]
-    #[cfg_attr(feature = "openapi", schema(default = scale))]
+    #[cfg_attr(feature = "openapi", schema(default = scale, minimum = -100, maximum = 100))]
     pub scale: f64,
     /// SHA-256 of the adapter's weights and settings, in hex. Present in every response; a request that gives it is refused
     /// if the adapter has changed. A request may give the SHA-256 of the weights file alone.

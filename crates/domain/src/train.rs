@@ -46,8 +46,13 @@ pub const PAPER_CLIP: &str = "openai/clip-vit-large-patch14";
 #[serde(deny_unknown_fields)]
 pub struct TrainSpec {
     /// Name of the run and of the model it makes: 1 to 100 letters, digits, `-`, `_` or `.`, not starting with `.`.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
+    )]
     pub name: String,
     /// The model to start from: a model's name, or a folder in diffusers layout.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1))]
     pub base: String,
     /// Starts from random UNet weights instead of the base's; the base still gives the configs and the other
     /// networks. Only for the objective `denoise`.
@@ -71,14 +76,16 @@ pub struct TrainSpec {
     /// The set to train on.
     pub data: DataSpec,
     /// Optimiser updates; 1 to 10000000.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000000))]
     pub steps: u32,
     /// Pairs (or images, for sets without pairs) in a micro-batch; 1 to 4096. It is the M of Diff-contrast's M x M
     /// matrix: larger contrasts each winner with more losers, and takes more memory.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4096))]
     pub batch_size: u32,
     /// Micro-batches whose gradients are averaged into one update; 1 to 4096. Enlarges the effective batch without
     /// more memory. The matrix of Diff-contrast stays that of one micro-batch.
     #[serde(default = "gradient_accumulation")]
-    #[cfg_attr(feature = "openapi", schema(default = gradient_accumulation))]
+    #[cfg_attr(feature = "openapi", schema(default = gradient_accumulation, minimum = 1, maximum = 4096))]
     pub gradient_accumulation: u32,
     /// The optimiser.
     #[serde(default)]
@@ -89,7 +96,7 @@ pub struct TrainSpec {
     /// Probability with which a pair's caption is replaced by the empty one, 0 to 1. Above 0, so that the model also
     /// learns the unconditional prediction that guidance needs.
     #[serde(default = "caption_dropout")]
-    #[cfg_attr(feature = "openapi", schema(default = caption_dropout))]
+    #[cfg_attr(feature = "openapi", schema(default = caption_dropout, minimum = 0, maximum = 1))]
     pub caption_dropout: f64,
     /// Which images are mirrored left to right at random.
     #[serde(default, skip_serializing_if = "crate::is_default")]
@@ -122,10 +129,11 @@ pub struct TrainSpec {
     /// Decay per update of an exponential moving average of the weights, 0 to below 1; the average becomes the model.
     /// 0.999 averages about 1000 updates. No average when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, exclusive_maximum = 1))]
     pub ema_decay: Option<f64>,
     /// Seed of every random draw of the run; 0 to 2^53 - 1. The same spec and seed give the same weights.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(default = 0))]
+    #[cfg_attr(feature = "openapi", schema(default = 0, maximum = 9007199254740991i64))]
     pub seed: u64,
     /// Steps between checkpoints; 0 saves only the last step. A killed run resumes from its last checkpoint.
     #[serde(default)]
@@ -134,6 +142,7 @@ pub struct TrainSpec {
     /// Keeps this many of the newest checkpoints, and older ones that images, votes, jobs or other models refer to; 1
     /// or more, all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub keep_checkpoints: Option<u32>,
     /// Examples held out of training to measure the loss at each checkpoint, always with the same noise and
     /// timesteps; a multiple of `batch_size`, 0 for none.
@@ -150,13 +159,13 @@ pub struct TrainSpec {
     pub sample_every: u32,
     /// Prompts of the sample images, at most 16.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(default = json!([])))]
+    #[cfg_attr(feature = "openapi", schema(default = json!([]), max_items = 16))]
     pub sample_prompts: Vec<String>,
     /// Evaluates the finished model on this many prompts, as a job of its own; at most 10000, 0 for none. A model of the
     /// bundled world gets held-out prompts of that world, any other the captions of its validation examples. No effect on
     /// runs of the `train` command.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(default = 0))]
+    #[cfg_attr(feature = "openapi", schema(default = 0, maximum = 10000))]
     pub evaluate_prompts: u32,
 }
 

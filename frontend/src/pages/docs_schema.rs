@@ -89,7 +89,11 @@ pub(crate) fn type_of(schema: &Value) -> AnyView {
         if let Some(parts) = schema[key].as_array() {
             let parts = parts
                 .iter()
-                .filter(|part| part["type"] != "null" && (reference(part).is_some() || key != "allOf"))
+                .filter(|part| {
+                    part["type"] != "null"
+                        && part["maxLength"] != 0
+                        && (reference(part).is_some() || key != "allOf")
+                })
                 .map(|part| view! { {type_of(part)} " " });
             return parts.collect_view().into_any();
         }

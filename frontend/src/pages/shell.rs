@@ -2,10 +2,14 @@
 
 use crate::components::theme_toggle::{STORAGE_KEY, ThemeToggle};
 use crate::pages::app::App;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::http::request::Parts;
 use leptos::config::LeptosOptions;
 use leptos::hydration::HydrationScripts;
+use leptos::nonce::{Nonce, use_nonce};
 use leptos::prelude::*;
+use leptos_axum::ResponseOptions;
 use leptos_meta::{MetaTags, Title, provide_meta_context};
 
 /// Path, label and icon (an SVG path) of the main pages.
@@ -22,9 +26,28 @@ const PAGES: [(&str, &str, &str); 6] = [
 /// captured.
 const PIXELS: &str = "document.addEventListener('load',e=>{const i=e.target;if(i.tagName==='IMG')i.classList.toggle('pixels',i.naturalWidth<=128)},true)";
 
+/// The Content-Security-Policy of pages. Scripts are files of this server, or carry the nonce of the response; WebAssembly
+/// is compiled from one of them. Bars of the leaderboard have their lengths in `style` attributes.
+fn policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; style-src-attr \
+         'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    )
+}
+
+/// Sets the policy of the response. Returns its nonce.
+fn set_policy() -> Option<Nonce> {
+    let nonce = use_nonce()?;
+    let policy = HeaderValue::from_str(&policy(&nonce)).ok()?;
+    use_context::<ResponseOptions>()?.insert_header(CONTENT_SECURITY_POLICY, policy);
+    Some(nonce)
+}
+
 /// The document with the page that the URL selects.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     provide_meta_context();
+    let nonce = set_policy();
     let theme = format!(
         "try{{const t=localStorage.getItem('{STORAGE_KEY}');if(t)document.documentElement.dataset.theme=t}}catch(e){{}}"
     );
@@ -36,8 +59,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="viewport" content="width=device-width, initial-scale=1" />
                 <meta name="color-scheme" content="light dark" />
                 <meta name="description" content="Align text-to-image models with human preferences: train, generate, judge, rank." />
-                <script inner_html=theme></script>
-                <script inner_html=PIXELS></script>
+                <script nonce=nonce.clone() inner_html=theme></script>
+                <script nonce=nonce inner_html=PIXELS></script>
                 <link rel="icon" href="/static/icon.svg" type="image/svg+xml" />
                 <link rel="stylesheet" href="/static/style.css" />
                 <HydrationScripts options islands=true />

@@ -22,6 +22,8 @@ const LEAST_READ: usize = 16 * 1024;
 pub(super) struct Socket {
     stream: TcpStream,
     place: Arc<Place>,
+    /// `READ_TIME`.
+    patience: Duration,
     /// When the client must have read `LEAST_READ` bytes. None while the client keeps up.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes that the client has read since the deadline was set.
@@ -32,7 +34,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, place: Arc<Place>) -> Self {
-        Self { stream, place, deadline: None, read: 0, refusal: None }
+        Self { stream, place, patience: READ_TIME, deadline: None, read: 0, refusal: None }
     }
 
     /// Keeps the deadline, whatever the outcome of a write.
@@ -52,10 +54,10 @@ impl Socket {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 self.place.set_blocked(true);
-                let read = &mut self.read;
+                let (read, patience) = (&mut self.read, self.patience);
                 let deadline = self.deadline.get_or_insert_with(|| {
                     *read = 0;
-                    Box::pin(sleep_until(Instant::now() + READ_TIME))
+                    Box::pin(sleep_until(Instant::now() + patience))
                 });
                 ready!(deadline.as_mut().poll(context));
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
@@ -170,8 +172,70 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
-    use super::{bare_refusal, whole_refusal};
+    use super::super::places::Places;
+    use super::{LEAST_READ, Socket, bare_refusal, whole_refusal};
     use axum::http::StatusCode;
+    use std::io::ErrorKind;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A response that is larger than the buffers of the operating system.
+    const RESPONSE: usize = 64 << 20;
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client =
+            TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let taken = Places::new(1).take().await;
+        let mut socket = Socket::new(stream, Arc::clone(&taken.place));
+        socket.patience = Duration::from_millis(300);
+        (socket, client)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_or_too_little_is_given_up() {
+        let (mut socket, silent) = pair().await;
+        let error = socket.write_all(&vec![0; RESPONSE]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        drop(silent);
+
+        let (mut socket, mut slow) = pair().await;
+        let reading = tokio::spawn(async move {
+            let mut buffer = vec![0; LEAST_READ / 64];
+            while slow.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        let error = socket.write_all(&vec![0; RESPONSE]).await.expect_err("a few bytes are not enough");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        reading.abort();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_pauses_and_reads_on_gets_everything() {
+        let (mut socket, mut client) = pair().await;
+        let reading = tokio::spawn(async move {
+            let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
+            loop {
+                let count = client.read(&mut buffer).await.expect("bytes");
+                total += count;
+                if count == 0 {
+                    return total;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        for part in vec![0; RESPONSE].chunks(RESPONSE / 4) {
+            socket.write_all(part).await.expect("it reads");
+            socket.flush().await.expect("it reads");
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        drop(socket);
+        assert_eq!(reading.await.expect("the client"), RESPONSE);
+    }
 
     #[test]
     fn only_refusals_without_body_and_id_are_replaced() {

@@ -1,7 +1,7 @@
 //! Comparisons: the images of two models, or of one, are drawn unless they exist, and raters judge them.
 
 use crate::error::ApiError;
-use crate::extract::{Body, form, read};
+use crate::extract::{Body, Form};
 use crate::routes::models::check;
 use crate::routes::question::named_models;
 use crate::state::AppState;
@@ -165,19 +165,16 @@ impl CompareForm {
     /// Reads the form of a request.
     ///
     /// # Errors
-    /// Fails if the body is too large, or if a field contains a control character.
+    /// Fails if the body is no form, is too large, or contains a control character.
     pub(crate) async fn read(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let mut fields = Self::default();
-        for (field, value) in form(&read(request, state).await?)? {
-            match field.as_str() {
-                "model" => fields.model = value,
-                "against" => fields.against = value,
-                "prompts" => fields.prompts = value,
-                "images_per_prompt" => fields.images_per_prompt = value,
-                _ => {}
-            }
-        }
-        Ok(fields)
+        let form = Form::read(request, state).await?;
+        let field = |name: &str| form.get(name).unwrap_or_default().to_owned();
+        Ok(Self {
+            model: field("model"),
+            against: field("against"),
+            prompts: field("prompts"),
+            images_per_prompt: field("images_per_prompt"),
+        })
     }
 
     /// The request that the form stands for.

@@ -1,7 +1,7 @@
 //! The check of a set before a run is submitted.
 
 use crate::error::ApiError;
-use crate::extract::Body;
+use crate::extract::{Body, require_unique_keys};
 use crate::state::AppState;
 use anyhow::Context;
 use axum::Json;
@@ -35,6 +35,9 @@ pub(crate) async fn check(
     Body(request): Body<DataCheckRequest>,
 ) -> Result<Json<DataCheckResponse>, ApiError> {
     let unreadable = |error: anyhow::Error| ApiError::field("spec", format!("{error:#}"));
+    if request.spec.trim_start().starts_with('{') {
+        require_unique_keys(&request.spec).map_err(|problem| ApiError::field("spec", problem))?;
+    }
     let subject = Subject::parse(&request.spec).map_err(unreadable)?;
     for (field, folder) in subject.data.folders() {
         let inside = is_below_working_folder(folder);

@@ -105,7 +105,7 @@ pub(crate) async fn one(
     params(
         ("name" = String, Path, description = "Name of the dataset."),
         ("index" = u64, Path, description = "Index of the pair, from 0 on."),
-        ("side" = String, Path, description = "`winner` or `loser`."),
+        ("side" = String, Path, description = "`winner` or `loser`.", pattern = "^(winner|loser)$"),
     ),
     responses(
         (status = 200, description = "The image file.",

@@ -114,7 +114,8 @@ const REPORT_POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-s
 #[utoipa::path(get, path = path::JOB_REPORT, tag = "training", operation_id = "get_job_report",
     params(
         ("id" = Uuid, Path, description = "Id of the evaluation job."),
-        ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`."),
+        ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`.",
+            pattern = "^(report\\.html|report\\.json|scores\\.csv)$"),
     ),
     responses(
         (status = 200, description = "The file.",

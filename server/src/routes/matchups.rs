@@ -62,7 +62,7 @@ pub(crate) async fn next(
 #[utoipa::path(get, path = path::MATCHUP_SIDE, tag = "judging", operation_id = "get_matchup_image",
     params(
         ("id" = Uuid, Path, description = "Id of the matchup."),
-        ("side" = String, Path, description = "`left` or `right`."),
+        ("side" = String, Path, description = "`left` or `right`.", pattern = "^(left|right)$"),
     ),
     responses(
         (status = 200, description = "The PNG file.", content_type = "image/png", body = File),

@@ -22,6 +22,7 @@ mod votes_export;
 use crate::error::ApiError;
 use crate::state::AppState;
 use axum::extract::MatchedPath;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::api::path;
@@ -67,6 +68,11 @@ pub(crate) fn api(state: AppState) -> Router {
         .split_for_parts();
     document::add_common_responses(&mut document);
     let methods = document::methods(&document);
+    let description = document::to_json(&document).map(Json).map_err(|error| error.to_string());
+    let description = description.map_err(|error| {
+        tracing::error!("the OpenAPI document cannot be written: {error}");
+        StatusCode::INTERNAL_SERVER_ERROR
+    });
     let method_not_allowed = move |route: MatchedPath| {
         // The only route outside the document is the document itself.
         let allowed = methods.get(route.as_str()).map_or("GET", String::as_str);
@@ -74,7 +80,7 @@ pub(crate) fn api(state: AppState) -> Router {
         async { error }
     };
     router
-        .route(path::OPENAPI, get(move || async move { Json(document) }))
+        .route(path::OPENAPI, get(move || async move { description }))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
 }

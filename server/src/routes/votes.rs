@@ -1,7 +1,7 @@
 //! Votes: one per rater and matchup.
 
 use crate::error::ApiError;
-use crate::extract::{Body, Id, Query, form, read};
+use crate::extract::{Body, Form, Id, Query};
 use crate::rater::Rater;
 use crate::routes::list_limit::{Limit, limit};
 use crate::routes::matchups::next_of;
@@ -48,16 +48,17 @@ pub(crate) async fn by_form(
     rater: Rater,
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
-    let fields = form(&read(request, &state).await?)?;
-    let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
-    let matchup: MatchupId = field("matchup")
+    let form = Form::read(request, &state).await?;
+    let matchup: MatchupId = form
+        .get("matchup")
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::field("matchup", "is not the id of a matchup; open /judge again"))?;
-    let choice: Choice = field("choice")
+    let choice: Choice = form
+        .get("choice")
         .ok_or_else(|| "is missing; press one of the buttons".to_owned())
         .and_then(|choice| choice.parse())
         .map_err(|message| ApiError::field("choice", message))?;
-    let models = named_models(&state, field("models").unwrap_or_default().split(',')).await?;
+    let models = named_models(&state, form.get("models").unwrap_or_default().split(',')).await?;
     store_vote(&state, rater.id, matchup, choice).await?;
     let names: Vec<String> = models.into_iter().map(|model| model.name).collect();
     Ok((rater, Redirect::to(&judge_page(question_of(&state, matchup).await?, &names))))

@@ -139,3 +139,99 @@ async fn invalid_filters_ids_and_methods_are_rejected() {
     let reply = app.send(request).await.expect(405);
     assert_eq!(reply.json()["error"]["message"], "Method not allowed; use GET or POST.");
 }
+
+/// Routes with a body, and a body that each accepts.
+async fn bodies(app: &TestApp) -> Vec<(&'static str, String)> {
+    vec![
+        ("/generate", json!({ "prompt": "a" }).to_string()),
+        ("/api/v1/jobs", train_spec("accepted").to_string()),
+        ("/api/v1/comparisons", json!({ "models": ["tiny"], "prompts": ["a"] }).to_string()),
+        ("/api/v1/matchups", json!({ "image_a": app.now_id(), "image_b": app.now_id() }).to_string()),
+        (
+            "/api/v1/datasets/check",
+            json!({ "spec": "[data]\nsource = 'shapes'\nset = 'winter'\ncount = 2" }).to_string(),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn the_type_and_the_encoding_of_a_body_are_asked_for() {
+    let app = TestApp::start().await;
+    let send = |path: &str, headers: &[(&str, &str)], body: &str| {
+        let builder =
+            headers.iter().fold(Request::post(path), |builder, (name, value)| builder.header(*name, *value));
+        builder.body(Body::from(body.to_owned())).expect("a request")
+    };
+    for (path, body) in bodies(&app).await {
+        for headers in [
+            &[][..],
+            &[("content-type", "text/plain")],
+            &[("content-type", "application/x-www-form-urlencoded")],
+            &[("content-type", "application/jsonp")],
+            &[("content-type", "application/json; charset=utf-16")],
+            &[("content-type", "application/json"), ("content-type", "text/plain")],
+            &[("content-type", "application/json"), ("content-encoding", "gzip")],
+        ] {
+            let reply = app.send(send(path, headers, &body)).await.expect(415);
+            assert_eq!(reply.json()["error"]["code"], "unsupported", "{path} {headers:?}");
+        }
+        for headers in [
+            &[("content-type", "Application/JSON; charset=UTF-8")][..],
+            &[("content-type", "application/json"), ("content-encoding", "identity")],
+        ] {
+            let reply = app.send(send(path, headers, &body)).await;
+            assert!(
+                reply.status.is_success() || path == "/api/v1/matchups",
+                "{path} {headers:?}: {}",
+                reply.text()
+            );
+        }
+    }
+    for path in ["/judge/vote", "/judge/compare"] {
+        app.send(send(path, &[("content-type", "application/json")], "{}")).await.expect(415);
+        app.send(send(path, &[], "choice=left")).await.expect(415);
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_key_and_a_list_for_an_object_are_rejected_on_every_route() {
+    let app = TestApp::start().await;
+    for (path, body) in bodies(&app).await {
+        let first = body[1..].split('"').nth(1).expect("a key").to_owned();
+        let repeated = format!("{{\"{first}\": 1, {}", &body[1..]);
+        app.post(path, repeated).await.refuses(400, &first);
+        for list in ["[]", "[\"a\"]", "[1, 2, 3]", "null", "7", "\"a\""] {
+            let reply = app.post(path, list).await.expect(400);
+            assert_eq!(reply.json()["error"]["code"], "invalid", "{path} {list}");
+        }
+    }
+    let spec = |field: &str, value: serde_json::Value| {
+        let mut spec = train_spec("refused");
+        spec[field] = value;
+        spec.to_string()
+    };
+    for (body, field) in [
+        (spec("objective", json!(["diff_contrast", 2000.0, 0.1])), "objective"),
+        (spec("learning_rate", json!([1e-5])), "learning_rate"),
+        (spec("memory", json!([])), "memory"),
+        (spec("lora", json!([4])), "lora"),
+        (
+            spec("data", json!({ "source": "folder", "folder": "a", "prompt_filter": [true] })),
+            "data.prompt_filter",
+        ),
+    ] {
+        app.post("/api/v1/jobs", body).await.refuses(400, field);
+    }
+    app.post("/generate", r#"{"prompt": "a", "lora": [["a", 1]]}"#).await.refuses(400, "lora[0]");
+    app.post("/generate", r#"{"prompt": "a", "lora": [{"model": "a", "model": "b"}]}"#)
+        .await
+        .refuses(400, "lora[0].model");
+    let twice = r#"{"data": {"source": "shapes", "set": "winter", "set": "sketch", "count": 2}}"#;
+    app.post("/api/v1/datasets/check", json!({ "spec": twice }).to_string()).await.refuses(422, "spec");
+    assert_eq!(app.get("/api/v1/jobs").await.expect(200).json()["items"], json!([]));
+    let form = Request::post("/judge/compare")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("model=tiny&against=tiny&model=other"))
+        .expect("a request");
+    app.send(form).await.refuses(400, "model");
+}

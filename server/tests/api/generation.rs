@@ -21,6 +21,7 @@ use std::path::Path;
 async fn as_json(app: &TestApp, body: Value) -> Value {
     let request = Request::post("/generate")
         .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(body.to_string()))
         .expect("a request");
     app.send(request).await.expect(200).json()

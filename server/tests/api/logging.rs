@@ -123,15 +123,29 @@ async fn log_lines_carry_the_request_id_and_no_prompt() {
     let generated_id = reply.header("x-request-id").to_owned();
     assert!(generated_id.len() > 30, "{generated_id}");
 
+    for path in [
+        "/playground?prompt=zebra",
+        "/api/v1/images?prompt=zebra",
+        "/zebra?zebra",
+        "/datasets/zebra/1",
+        "/static/zebra",
+    ] {
+        app.get(path).await;
+    }
+    app.post("/generate", r#"{"prompt": "a zebra", "steps": 0, "zebra": 1}"#).await.expect(400);
+
     let text = log.text();
     for id in ["from-the-client", &generated_id] {
         let lines: Vec<&str> = text.lines().filter(|line| line.contains(id)).collect();
         for message in ["images generated", "finished processing request"] {
             assert!(lines.iter().any(|line| line.contains(message)), "no {message:?} with {id}: {lines:#?}");
         }
-        assert!(lines.iter().all(|line| line.contains("path=\"/generate\"")), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.contains("route=\"/generate\"")), "{lines:#?}");
     }
     assert!(text.contains("model loaded"), "{text}");
+    for route in ["/playground", "/api/v1/images", "/datasets/{name}/{index}", "-"] {
+        assert!(text.contains(&format!("route=\"{route}\"")), "{route}: {text}");
+    }
     assert!(!text.contains("zebra") && !text.contains("seed=1"), "{text}");
 
     // A cut prompt is logged once, without its text.

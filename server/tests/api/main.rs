@@ -11,6 +11,7 @@ mod judging;
 mod load;
 mod logging;
 mod lora;
+mod openapi;
 mod pages;
 #[path = "../documents/postgres.rs"]
 #[expect(dead_code, reason = "shared with the test of the documents, which uses another part of it")]

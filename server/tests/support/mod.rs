@@ -132,6 +132,11 @@ impl TestApp {
         Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + u64::from(self.clock.get()))
     }
 
+    /// An id of nothing.
+    pub(crate) fn now_id(&self) -> String {
+        ImageId::new(self.now(), self.entropy()).to_string()
+    }
+
     fn entropy(&self) -> [u8; 10] {
         let mut bytes = [0; 10];
         bytes[..4].copy_from_slice(&self.clock.get().to_le_bytes());

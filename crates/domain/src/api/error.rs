@@ -19,8 +19,8 @@ pub struct ErrorBody {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorDetail {
-    /// One of `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `flagged`,
-    /// `unavailable`, `not_finite`, `internal`.
+    /// One of `invalid`, `not_found`, `conflict`, `queue_full`, `unauthorized`, `too_large`, `unsupported`,
+    /// `flagged`, `unavailable`, `not_finite`, `internal`.
     pub code: String,
     /// What went wrong and what to do.
     pub message: String,

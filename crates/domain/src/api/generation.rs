@@ -17,6 +17,7 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 pub struct GenerateRequest {
     /// What the image shall show; at most 8192 bytes.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 8192))]
     pub prompt: String,
     /// What the image shall not show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,25 +32,31 @@ pub struct GenerateRequest {
     pub seed: Option<i64>,
     /// Denoising steps, 1 to 1000. More steps take longer, and change little beyond 20 to 50 with most samplers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1000))]
     pub steps: Option<u32>,
     /// Weight of the prompt, 0 to 50; 1 is no guidance. Higher follows the prompt more closely, with less variety.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 50))]
     pub guidance_scale: Option<f64>,
     /// Width in pixels: a multiple of the autoencoder's downscaling factor (8 for Stable Diffusion), up to the
     /// server's limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub width: Option<u32>,
     /// Height in pixels: as for `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub height: Option<u32>,
     /// The sampler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampler: Option<Sampler>,
     /// LoRA adapters to fuse into the model, at most 8: a list, or in a query `NAME:SCALE`, separated by commas.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::lora::list_or_text")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 8))]
     pub lora: Vec<LoraUse>,
     /// Number of images, 1 to 4; 1 when absent. Image i uses seed + i. More than 1 needs `Accept: application/json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4))]
     pub num_images: Option<u32>,
 }
 

@@ -18,16 +18,19 @@ pub enum PromptSpec {
     Validation {
         /// Uses only the first captions, 1 to 10000; all when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
         count: Option<u32>,
     },
     /// Prompts of the bundled world whose combinations of attributes never occur in training.
     ShapesHeldOut {
         /// Number of prompts, 1 to 10000.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
         count: u32,
     },
     /// A list in the spec.
     List {
         /// The prompts, 1 to 10000.
+        #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 10000))]
         prompts: Vec<String>,
     },
     /// HPSv2's benchmark: a folder with `anime.json`, `concept-art.json`, `paintings.json` and `photo.json`, each a
@@ -37,6 +40,7 @@ pub enum PromptSpec {
         folder: String,
         /// Uses only the first prompts of each style, 1 to 800; all when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 800))]
         per_style: Option<u32>,
     },
     /// `PartiPrompts.tsv`, with its categories.
@@ -45,6 +49,7 @@ pub enum PromptSpec {
         file: String,
         /// Uses only the first prompts, 1 to 10000; all when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
         count: Option<u32>,
     },
     /// Captions of a data set, each once, in the order of the set.
@@ -53,6 +58,7 @@ pub enum PromptSpec {
         data: Box<DataSpec>,
         /// Uses only the first captions, 1 to 10000; all when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
         count: Option<u32>,
     },
     /// A text file with one prompt per line; empty lines are skipped.

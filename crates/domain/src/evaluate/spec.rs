@@ -33,7 +33,7 @@ pub struct EvaluateSpec {
     pub prompts: PromptSpec,
     /// Images of each prompt, 1 to 16.
     #[serde(default = "images_per_prompt", skip_serializing_if = "is_one")]
-    #[cfg_attr(feature = "openapi", schema(default = images_per_prompt))]
+    #[cfg_attr(feature = "openapi", schema(default = images_per_prompt, minimum = 1, maximum = 16))]
     pub images_per_prompt: u32,
     /// The CLIP of the CLIP score: the name of a folder in the models folder, a folder, or a repository of the hub
     /// (OWNER/NAME). The baseline's own when absent; published Stable Diffusion models have none.
@@ -42,13 +42,15 @@ pub struct EvaluateSpec {
     pub clip: Option<String>,
     /// Seed of the first image's noise; image i uses seed + i, for every model the same.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(default = 0))]
+    #[cfg_attr(feature = "openapi", schema(default = 0, maximum = 9007199254740991i64))]
     pub seed: u64,
     /// Denoising steps, 1 to 1000; the model's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1000))]
     pub steps: Option<u32>,
     /// Guidance scale, 0 to 50; the model's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 50))]
     pub guidance_scale: Option<f64>,
     /// The sampler; the model's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

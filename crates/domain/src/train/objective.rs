@@ -31,18 +31,18 @@ pub enum Objective {
         /// Strength of the preference per unit of error, greater than 0. A larger beta saturates the log-sigmoid at
         /// smaller differences from the reference, so that the policy stays closer to it. The paper uses 2000 to
         /// 5000.
-        #[cfg_attr(feature = "openapi", schema(example = 2000.0))]
+        #[cfg_attr(feature = "openapi", schema(example = 2000.0, exclusive_minimum = 0))]
         beta: f64,
     },
     /// Diff-contrast: every winner against every loser of the micro-batch, weighted by CLIP similarity outside the
     /// log-sigmoid: the mean over i of the sum over j of -W_ij log sigmoid(logit_ij) (Diff-contrast paper, Eq. 9).
     DiffContrast {
         /// Strength of the preference per unit of error, as for `diffusion_dpo`.
-        #[cfg_attr(feature = "openapi", schema(example = 2000.0))]
+        #[cfg_attr(feature = "openapi", schema(example = 2000.0, exclusive_minimum = 0))]
         beta: f64,
         /// Temperature of the weights W, greater than 0. Towards 0 only each winner's own loser counts, which is
         /// Diffusion-DPO; towards infinity all losers count alike. The paper uses 0.01 to 5.
-        #[cfg_attr(feature = "openapi", schema(example = 0.1))]
+        #[cfg_attr(feature = "openapi", schema(example = 0.1, exclusive_minimum = 0))]
         tau: f64,
         /// Which CLIP features the similarity compares.
         #[serde(default)]
@@ -53,10 +53,10 @@ pub enum Objective {
     /// (Diff-contrast paper, Eq. 15).
     Rpo {
         /// Strength of the preference per unit of error, as for `diffusion_dpo`.
-        #[cfg_attr(feature = "openapi", schema(example = 2000.0))]
+        #[cfg_attr(feature = "openapi", schema(example = 2000.0, exclusive_minimum = 0))]
         beta: f64,
         /// Temperature of the weights W, as for `diff_contrast`.
-        #[cfg_attr(feature = "openapi", schema(example = 0.1))]
+        #[cfg_attr(feature = "openapi", schema(example = 0.1, exclusive_minimum = 0))]
         tau: f64,
         /// Which CLIP features the similarity compares.
         #[serde(default)]
