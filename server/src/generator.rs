@@ -545,9 +545,11 @@ mod tests {
     use super::{GenerationError, GenerationRequest, Generator};
     use catalogue::models::ModelFiles;
     use diffusion::device::DeviceName;
+    use diffusion::fingerprint::Fingerprint;
     use diffusion::pipeline::{Prompt, Settings};
     use diffusion::sampler::SamplerKind;
     use domain::id::ModelId;
+    use std::io::Write;
     use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::time::{Duration, Instant};
@@ -558,13 +560,13 @@ mod tests {
 
     fn request(folder: PathBuf) -> GenerationRequest {
         let prompt = Prompt { prompt: "a cat".to_owned(), negative_prompt: None, seed: 1 };
+        let model =
+            |folder| ModelFiles { id: ModelId(Uuid::nil()), name: "tiny".to_owned(), folder, bases: Vec::new() };
+        // Every folder of these tests holds the files of `MODEL`.
+        let fingerprint = Fingerprint::of(&model(MODEL.into()).folders()).expect("a fingerprint");
         GenerationRequest {
-            model: ModelFiles {
-                id: ModelId(Uuid::nil()),
-                name: "tiny".to_owned(),
-                folder,
-                bases: Vec::new(),
-            },
+            model: model(folder),
+            fingerprint,
             adapters: Vec::new(),
             prompts: vec![prompt],
             settings: Settings {
@@ -624,10 +626,13 @@ mod tests {
         assert!(noticed >= LONGEST && noticed < 10 * LONGEST, "{noticed:?}");
         let problem = generator.problem(LONGEST).expect("a problem");
         assert!(problem.contains("GENERATOR_STALL"), "{problem}");
-        tokio::task::spawn_blocking(move || std::fs::write(pipe, text))
-            .await
-            .expect("ends")
-            .expect("written");
+        // Opened while the thread waits in its own opening. Later reads find a file.
+        let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).expect("the pipe");
+        let file = pipe.with_extension("new");
+        std::fs::write(&file, &text).expect("written");
+        std::fs::rename(&file, &pipe).expect("renamed");
+        writer.write_all(&text).expect("written");
+        drop(writer);
         assert_eq!(waiting.await.expect("ends").expect("an image").images.len(), 1);
         wait_until("it recovers", || generator.problem(LONGEST).is_none()).await;
         assert_eq!(whole().await.expect("an image").images.len(), 1);
