@@ -4,7 +4,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// A JSON value whose objects have no repeated keys. serde_json's own `Value` keeps the last of them in silence.
+/// A JSON value whose objects have no repeated keys. serde_json's own `Value` keeps the last of them in silence. Integers that
+/// are written with a fraction of zero are integers.
 pub(crate) struct UniqueKeys(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for UniqueKeys {
@@ -12,6 +13,9 @@ impl<'de> Deserialize<'de> for UniqueKeys {
         input.deserialize_any(UniqueKeysVisitor).map(Self)
     }
 }
+
+/// 2^53: up to here every integer is a double.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 struct UniqueKeysVisitor;
 
@@ -35,6 +39,10 @@ impl<'de> Visitor<'de> for UniqueKeysVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        // JSON Schema calls 4.0 an integer, and many programs write integers like that.
+        if value.fract() == 0.0 && value.abs() <= LARGEST_EXACT {
+            return Ok((value as i64).into());
+        }
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("the number is not finite"))
     }
 
@@ -128,6 +136,7 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<UniqueKeys>(text).map(|UniqueKeys(value)| value);
         let text = r#"{"a": [1, -2, 3.5, null, true, {"b": "c"}], "d": 18446744073709551615}"#;
         assert_eq!(read(text).expect("unique keys"), serde_json::from_str::<Value>(text).expect("JSON"));
+        assert_eq!(read("[4.0, -2e3, 1e300, 0.5]").expect("numbers"), json!([4, -2000, 1e300, 0.5]));
         for text in [r#"{"a": 1, "a": 1}"#, r#"{"x": [{"a": 1, "b": 2, "a": 3}]}"#] {
             let error = read(text).expect_err("a repeated key").to_string();
             assert!(error.starts_with("duplicate field `a`"), "{error}");

@@ -18,6 +18,9 @@ const READ_TIME: Duration = Duration::from_secs(30);
 /// In bytes: half a kilobyte per second.
 const LEAST_READ: usize = 16 * 1024;
 
+/// Upper limit of the size of a head without body and without our headers, in bytes.
+const LARGEST_BARE_REFUSAL: usize = 256;
+
 /// A socket whose writes fail once its client has not read for `READ_TIME`.
 pub(super) struct Socket {
     stream: TcpStream,
@@ -94,9 +97,11 @@ impl Socket {
 /// The status of a response that hyper has written by itself, because it cannot parse a request: a head without body and
 /// without the id that each response of the router has.
 fn bare_refusal(bytes: &[u8]) -> Option<StatusCode> {
-    let head = bytes.strip_prefix(b"HTTP/1.1 4").filter(|_| bytes.len() < 256)?;
+    if !bytes.starts_with(b"HTTP/1.1 4") || bytes.len() > LARGEST_BARE_REFUSAL {
+        return None;
+    }
     let text = std::str::from_utf8(bytes).ok()?.to_ascii_lowercase();
-    let status = StatusCode::from_bytes(&bytes[9..12]).ok().filter(|_| head.len() > 2)?;
+    let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
     let is_bare = text.ends_with("\r\n\r\n")
         && text.contains("\r\ncontent-length: 0\r\n")
         && !text.contains("\r\nx-request-id:");
