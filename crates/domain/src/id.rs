@@ -60,6 +60,8 @@ ids! {
     VoteId,
     /// A person who votes, identified by a browser cookie.
     RaterId,
+    /// Methods, data sets and seeds that are compared.
+    StudyId,
 }
 
 #[cfg(test)]
