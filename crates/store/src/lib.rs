@@ -10,6 +10,7 @@ mod matchups;
 mod models;
 mod raters;
 mod runs;
+mod studies;
 mod votes;
 
 pub use artifacts::{ArtifactError, Artifacts};
@@ -17,4 +18,5 @@ pub use db::{Db, Store};
 pub use error::{Conflict, StoreError};
 pub use images::{ImageFilter, ImageScore};
 pub use jobs::{Claim, Ending, Heartbeat};
+pub use studies::StudyJob;
 pub use votes::{JudgedScores, PairVotes};

@@ -10,4 +10,5 @@ mod models;
 mod raters;
 mod runs;
 mod scores;
+mod studies;
 mod votes;
