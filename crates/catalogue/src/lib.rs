@@ -20,4 +20,5 @@ pub mod run_folder;
 pub mod run_manifest;
 pub mod run_models;
 pub mod samplers;
+pub mod study;
 pub mod world;

@@ -5,7 +5,6 @@ use super::measure::Measure;
 use super::scores::{CurveRow, ScoreRow};
 use super::settings::text;
 use super::spec::{Ablation, StudyData, StudyEvaluation, StudySpec};
-use crate::evaluate::Metric;
 use crate::ranking::{CrossedMean, crossed_mean, crossed_share};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -265,13 +264,12 @@ fn rows(
     values.iter().map(|of| prompts.values().map(|images| mean(of, images)).collect()).collect()
 }
 
+/// Scores that are all 0 or 1, as a rule gives them, are a share.
 fn mean_of(images: &Images, evaluation: &StudyEvaluation, measure: Measure) -> Option<CrossedMean> {
     let rows = rows(images, evaluation.images_per_prompt, &|_, _, score| Some(score));
-    if measure == Measure::Metric(Metric::ShapeAndColour) {
-        crossed_share(&rows)
-    } else {
-        crossed_mean(&rows)
-    }
+    let mut all = images.values().flat_map(BTreeMap::values);
+    let is_share = measure != Measure::Distance && all.all(|&score| score == 0.0 || score == 1.0);
+    if is_share { crossed_share(&rows) } else { crossed_mean(&rows) }
 }
 
 /// Score of the other model for the same image: of the same seed, or the base's.
