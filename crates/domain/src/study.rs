@@ -25,4 +25,4 @@ pub use report::{
 pub use scores::{CurveRow, ScoreRow};
 pub use settings::Settings;
 pub use spec::{Ablation, Budget, StudyData, StudyEvaluation, StudyMethod, StudySpec, Tuning};
-pub use state::{Study, StudyCell, StudyState, StudySummary};
+pub use state::{Study, StudyCell, StudyOverview, StudyState, StudySummary};

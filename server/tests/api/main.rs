@@ -9,6 +9,7 @@ mod judging;
 mod logging;
 mod lora;
 mod pages;
+mod studies;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;

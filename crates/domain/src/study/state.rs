@@ -85,6 +85,32 @@ pub struct StudySummary {
     pub estimate: Option<f64>,
 }
 
+/// A study in a list.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyOverview {
+    /// The study.
+    pub study: Study,
+    /// Number of its cells.
+    pub cells: usize,
+    /// Cells that have ended or cannot run.
+    pub done: usize,
+    /// Of these, cells that did not succeed.
+    pub failed: usize,
+    /// Expected seconds of computation that are left; none before a cell has finished.
+    pub estimate: Option<f64>,
+}
+
+impl StudySummary {
+    /// The study without its cells.
+    #[must_use]
+    pub fn overview(self) -> StudyOverview {
+        let failed = self.cells.iter().filter(|cell| cell.is_done() && cell.state != "succeeded").count();
+        let Self { study, cells, done, estimate } = self;
+        StudyOverview { study, cells: cells.len(), done, failed, estimate }
+    }
+}
+
 /// A cell of a study: one job.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
