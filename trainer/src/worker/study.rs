@@ -14,7 +14,7 @@ impl Worker {
     /// Advances the study that a job belongs to. An error is logged: the next worker that finds the queue empty tries again.
     pub(super) fn advance_study_of(&self, job: JobId) {
         let store = &self.catalogue.store;
-        let advanced = (|| {
+        let advanced = (|| -> Result<()> {
             let Some(id) = self.runtime.block_on(store.get_study_of_job(job))? else { return Ok(()) };
             match self.runtime.block_on(store.get_study(id))? {
                 Some(study) if study.state == StudyState::Running => self.advance(&study).map(drop),

@@ -111,12 +111,12 @@ fn table<'a>(folder: &Path, samples: &'a [Sample], of: &'a EvaluationTable) -> R
             methods.push(&row.method);
         }
     }
-    let row = |method: &&'a str| Row {
+    let row = |method: &'a str| Row {
         method,
         cells: measures
             .iter()
             .map(|&measure| {
-                let row = of.rows.iter().find(|row| row.method == **method && row.measure == measure);
+                let row = of.rows.iter().find(|row| row.method == method && row.measure == measure);
                 row.map(|row| cell(measure, row.mean, row.difference)).unwrap_or_default()
             })
             .collect(),
@@ -125,7 +125,7 @@ fn table<'a>(folder: &Path, samples: &'a [Sample], of: &'a EvaluationTable) -> R
     Ok(Table {
         evaluation: &of.evaluation,
         measures: measures.iter().map(|measure| measure.label()).collect(),
-        rows: methods.iter().map(row).collect(),
+        rows: methods.iter().copied().map(row).collect(),
         wins: wins.map(|&measure| matrix(of, &methods, measure)).collect(),
         methods: sampled(samples, of).into_iter().map(str::to_owned).collect(),
         samples: sample_rows(folder, samples, of)?,
@@ -172,7 +172,7 @@ fn matrix<'a>(of: &'a EvaluationTable, methods: &[&'a str], measure: Measure) ->
     let rows = methods
         .iter()
         .skip(1)
-        .map(|method| Row { method, cells: methods.iter().map(|against| rate(method, against)).collect() });
+        .map(|&method| Row { method, cells: methods.iter().map(|against| rate(method, against)).collect() });
     Matrix { measure: measure.label(), against: methods.to_vec(), rows: rows.collect() }
 }
 

@@ -59,7 +59,7 @@ impl Scale {
 /// The plot; empty without points. `base`: a value that is drawn as a dashed line.
 pub(super) fn plot(title: &str, series: &[Series], ticks: &Ticks, base: Option<f64>) -> String {
     let points = || series.iter().flat_map(|series| &series.points);
-    let Some(scale) = scale(&points, base) else { return String::new() };
+    let Some(scale) = scale(points, base) else { return String::new() };
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\"><title>{0}</title>",
         escaped(title)
@@ -131,7 +131,7 @@ fn legend(series: &[Series]) -> String {
     text + "</p>"
 }
 
-fn scale<'a, I: Iterator<Item = &'a Point>>(points: &dyn Fn() -> I, base: Option<f64>) -> Option<Scale> {
+fn scale<'a, I: Iterator<Item = &'a Point>>(points: impl Fn() -> I, base: Option<f64>) -> Option<Scale> {
     let x = range(points().map(|point| point.x))?;
     let means = range(points().map(|point| point.y).chain(base))?;
     let room = (means[1] - means[0]) * MAX_INTERVAL;
