@@ -32,7 +32,7 @@ pub(crate) struct StudyCommand {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Database to submit the study to; default: one of its own in the folder.
-    #[arg(long, hide_env_values = true, requires = "artifacts")]
+    #[arg(long, requires = "artifacts")]
     database_url: Option<String>,
     /// Folder of images and checkpoints that belongs to the database.
     #[arg(long, requires = "database_url")]
