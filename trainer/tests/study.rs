@@ -102,7 +102,7 @@ fn a_study_killed_at_any_moment_ends_in_the_same_report_on_two_workers() {
     }
     assert!(died > 0, "every process finished before it was killed");
     let workers = [(), ()].map(|()| command(scratch.path(), "parts").spawn().expect("the trainer"));
-    workers.map(finish);
+    workers.into_iter().for_each(|worker| drop(finish(worker)));
 
     for file in ["report.json", "scores.csv", "report.html"] {
         let (a, b) =
