@@ -70,6 +70,8 @@ impl StudySpec {
         spec.insert("data".to_owned(), to_value(&data.set)?);
         spec.insert("steps".to_owned(), json!(steps));
         spec.insert("seed".to_owned(), json!(seed));
+        // A study has many runs, and only their last models are measured.
+        spec.entry("keep_checkpoints").or_insert_with(|| json!(1));
         let spec: TrainSpec = serde_json::from_value(Value::Object(spec))
             .map_err(|error| Problems::one("train", error.to_string()))?;
         spec.validate_job()?;
