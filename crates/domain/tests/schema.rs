@@ -46,7 +46,8 @@ fn check_defaults<T: DeserializeOwned + PartialEq + Debug + ToSchema>(minimal: &
         let Some(default) = property.get("default") else {
             let text = property.to_string();
             let is_nullable = text.contains("\"null\"");
-            let is_list = property["type"] == "array";
+            // An absent list is empty, and so is an absent table of free keys.
+            let is_list = property["type"] == "array" || property["type"] == "object";
             assert!(
                 required.contains(&name.as_str()) || is_nullable || is_list,
                 "{}: {name} is optional and has no default: {text}",

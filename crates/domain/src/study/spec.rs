@@ -73,7 +73,7 @@ pub struct StudyData {
     pub set: DataSpec,
     /// Settings of runs on this set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object, default = json!({})))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub train: Settings,
 }
 
@@ -92,12 +92,12 @@ pub struct StudyMethod {
     pub after: Option<String>,
     /// Settings of this method.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object, default = json!({})))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub train: Settings,
     /// Values to try by dotted key. Every combination is a trial; the best one on the tuning prompts gives the settings of the
     /// final runs. All methods that search have the same number of trials.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object, default = json!({})))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub search: BTreeMap<String, Vec<Value>>,
     /// States that the method's settings are not searched though other methods' are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
