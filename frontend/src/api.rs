@@ -17,6 +17,8 @@ use {
         Agreement, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
         Leaderboard, ModelSummary, RunDetail,
     },
+    domain::id::StudyId,
+    domain::study::{StudyOverview, StudySummary},
     serde_json::Value,
 };
 
@@ -80,6 +82,17 @@ pub(crate) async fn vote(matchup: &BlindMatchup, request: &VoteRequest) -> ApiRe
 #[cfg(feature = "ssr")]
 pub(crate) async fn run(id: RunId) -> ApiResult<RunDetail> {
     get(&with_id(path::RUN, &id.to_string())).await
+}
+
+/// The newest studies, newest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn studies() -> ApiResult<Page<StudyOverview>> {
+    get(path::STUDIES).await
+}
+
+#[cfg(feature = "ssr")]
+pub(crate) async fn study(id: StudyId) -> ApiResult<StudySummary> {
+    get(&with_id(path::STUDY, &id.to_string())).await
 }
 
 /// The newest models, newest first.

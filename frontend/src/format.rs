@@ -34,7 +34,16 @@ pub(crate) fn moment(time: Timestamp) -> String {
 
 /// The time between two moments in its two largest units, such as `3 min 20 s`.
 pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
-    let seconds = (to - from).num_seconds().max(0);
+    units((to - from).num_seconds().max(0))
+}
+
+/// A number of seconds in its two largest units, rounded up.
+#[cfg(feature = "ssr")]
+pub(crate) fn left(seconds: f64) -> String {
+    units(seconds.max(0.0).ceil() as i64)
+}
+
+fn units(seconds: i64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use catalogue::study::StudyError;
 use domain::api::{ErrorBody, ErrorDetail};
 use domain::problem::{Problem, Problems};
 use std::error::Error;
@@ -258,6 +259,16 @@ impl From<StoreError> for ApiError {
             | StoreError::Inconsistent { .. }
             | StoreError::Address(_)
             | StoreError::Migrate(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<StudyError> for ApiError {
+    fn from(error: StudyError) -> Self {
+        match error {
+            StudyError::Differs { .. } => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            StudyError::Invalid(problems) => Self::invalid(problems),
+            StudyError::Store(error) => error.into(),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::command::prepare::PrepareCommand;
 use crate::command::pull::PullCommand;
 use crate::command::register::RegisterCommand;
 use crate::command::replay::ReplayCommand;
+use crate::command::study::StudyCommand;
 use crate::command::style::StyleCommand;
 use crate::command::train::TrainCommand;
 use crate::worker::WorkerCommand;
@@ -61,6 +62,8 @@ enum Command {
     Doctor(DoctorCommand),
     /// Compare models on the same prompts and noise, as specified in a config file.
     Evaluate(EvaluateCommand),
+    /// Compare methods, settings and seeds at equal budgets, as specified in a config file.
+    Study(Box<StudyCommand>),
     /// Compute the Frechet distance (FID) of two sets of images.
     Fid(FidCommand),
     /// Bring a run or model of the terminal into the database.
@@ -100,6 +103,7 @@ fn run(command: Command) -> Result<()> {
         Command::Export(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Evaluate(command) => command.run(),
+        Command::Study(command) => command.run(),
         Command::Fid(command) => command.run(),
         Command::Register(command) => command.run(),
         Command::Pull(command) => command.run(),

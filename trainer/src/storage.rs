@@ -24,6 +24,11 @@ pub(crate) struct StorageSettings {
 }
 
 impl StorageSettings {
+    /// Storage at these places, whatever the flags and variables say.
+    pub(crate) fn at(database_url: String, artifacts: PathBuf) -> Self {
+        Self { database_url, artifacts }
+    }
+
     pub(crate) async fn open(&self) -> Result<(Store, Artifacts)> {
         Ok((Store::connect(&self.database_url).await?, Artifacts::open(&self.artifacts)?))
     }

@@ -1,6 +1,7 @@
 //! Every config in `trainer/configs` is a valid spec, and the paper's configs have the paper's settings.
 
 use domain::prepare::Crop;
+use domain::study::StudySpec;
 use domain::train::{HorizontalFlip, MicroConditioningSpec, Objective, OptimizerSpec, TrainSpec};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,26 @@ fn every_training_config_is_valid() {
     for file in files("shapes").into_iter().chain(files("paper")) {
         read(&file);
     }
+}
+
+/// The quick and the full form of a study compare the same methods and settings.
+#[test]
+fn every_study_is_valid_and_has_a_quick_and_a_full_form() {
+    let read = |file: &Path| -> StudySpec {
+        let text = std::fs::read_to_string(file).expect("a config");
+        let spec: StudySpec = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        spec.validate().unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        spec
+    };
+    for file in files("studies/quick") {
+        let name = file.file_name().expect("a name");
+        let (quick, full) = (read(&file), read(&folder("studies/full").join(name)));
+        let methods = |spec: &StudySpec| spec.methods.iter().map(|of| of.name.clone()).collect::<Vec<_>>();
+        assert_eq!(methods(&quick), methods(&full), "{}", file.display());
+        assert_eq!(quick.ablations, full.ablations, "{}", file.display());
+        assert!(quick.budget.pairs < full.budget.pairs && quick.seeds.len() >= 3, "{}", file.display());
+    }
+    assert_eq!(files("studies/quick").len(), files("studies/full").len());
 }
 
 /// Batch size, beta, tau, optimiser and learning rate of every run (docs/method.md, "The paper's settings").

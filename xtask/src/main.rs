@@ -14,6 +14,7 @@ mod fuzz;
 mod http;
 mod postgres;
 mod process;
+mod reproduce;
 mod smoke;
 mod steps;
 mod stop;
@@ -42,6 +43,8 @@ enum Task {
     Frontend(frontend::Options),
     /// Fuzz the readers of untrusted files and request bodies.
     Fuzz(fuzz::Options),
+    /// Compute the paper's tables in miniature, as studies of the bundled model.
+    Reproduce(reproduce::Options),
     /// Use every part of the product on a release server and print one line per step.
     Smoke(smoke::Options),
     /// Run all checks and all tests; the last line counts them.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Frontend(options) => frontend::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Reproduce(options) => reproduce::run(&options),
         Task::Smoke(options) => smoke::run(&options),
         Task::Test(options) => suite::run(&options),
     });

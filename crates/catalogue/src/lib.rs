@@ -22,4 +22,5 @@ pub mod run_manifest;
 pub mod run_models;
 pub mod samplers;
 pub mod spec_changes;
+pub mod study;
 pub mod world;

@@ -16,7 +16,7 @@ pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
     VoteRequest, VoteResponse,
 };
-pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, RunSummary};
+pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, RunSummary, StudyAccepted};
 
 // Types of other modules that are bodies, or parts of them.
 pub use crate::evaluate::ModelScore;

@@ -62,6 +62,8 @@ ids! {
     VoteId,
     /// A person who votes, identified by a browser cookie.
     RaterId,
+    /// Methods, data sets and seeds that are compared.
+    StudyId,
 }
 
 impl From<ModelId> for ContestantId {

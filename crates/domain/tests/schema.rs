@@ -7,6 +7,7 @@ use domain::evaluate::{EvaluateSpec, FidSpec, PromptSpec, RewardSpec};
 use domain::job::JobSpec;
 use domain::lora::{LoraSpec, LoraUse};
 use domain::prepare::{ImageSpec, PrepareSpec};
+use domain::study::{Ablation, StudyData, StudyEvaluation, StudyMethod, StudySpec, Tuning};
 use domain::train::{LearningRateSpec, MemorySpec, Objective, OptimizerSpec, TrainSpec};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -45,7 +46,8 @@ fn check_defaults<T: DeserializeOwned + PartialEq + Debug + ToSchema>(minimal: &
         let Some(default) = property.get("default") else {
             let text = property.to_string();
             let is_nullable = text.contains("\"null\"");
-            let is_list = property["type"] == "array";
+            // An absent list is empty, and so is an absent table of free keys.
+            let is_list = property["type"] == "array" || property["type"] == "object";
             assert!(
                 required.contains(&name.as_str()) || is_nullable || is_list,
                 "{}: {name} is optional and has no default: {text}",
@@ -86,6 +88,16 @@ fn defaults_in_the_schema_are_those_of_serde() {
     check_defaults::<PrepareSpec>(&json!({ "base": "shapes", "data": data, "out": "a" }));
     check_defaults::<ImageSpec>(&json!({}));
     check_defaults::<EvaluateSpec>(&json!({ "models": ["a"] }));
+    let objective = json!({ "kind": "sft" });
+    let evaluation = json!({ "name": "a", "prompts": { "source": "shapes_held_out", "count": 1 } });
+    check_defaults::<StudySpec>(&json!({
+        "name": "a", "base": "shapes", "budget": { "pairs": 1 }, "train": {}, "data": [], "methods": [], "evaluate": [],
+    }));
+    check_defaults::<StudyData>(&json!({ "name": "a", "set": data }));
+    check_defaults::<StudyMethod>(&json!({ "name": "a", "objective": objective }));
+    check_defaults::<StudyEvaluation>(&evaluation);
+    check_defaults::<Ablation>(&json!({ "name": "a", "method": "a", "key": "batch_size", "values": [1] }));
+    check_defaults::<Tuning>(&json!({ "metric": "distance", "evaluate": [evaluation] }));
     check_defaults::<RewardSpec>(&json!({ "metric": "pick_score", "weights": "a" }));
     check_defaults::<GenerateRequest>(&json!({ "prompt": "a" }));
     let id = "019b76da-e6fb-774b-aacc-fd1996d32f15";
@@ -105,6 +117,7 @@ fn example<T: DeserializeOwned + ToSchema>() -> T {
 fn examples_are_valid() {
     example::<TrainSpec>().validate().expect("valid");
     example::<EvaluateSpec>().validate_job().expect("valid");
+    example::<StudySpec>().validate().expect("valid");
     example::<JobSpec>().validate().expect("valid");
     example::<Objective>();
     example::<OptimizerSpec>();

@@ -11,6 +11,7 @@ mod matchups;
 mod models;
 mod raters;
 mod runs;
+mod studies;
 mod votes;
 
 pub use artifacts::{ArtifactError, Artifacts};
@@ -18,4 +19,5 @@ pub use db::{Db, Store, Waits};
 pub use error::{Conflict, StoreError, Unavailable};
 pub use images::{ImageFilter, ImageScore};
 pub use jobs::{Claim, Ending, Heartbeat};
+pub use studies::StudyJob;
 pub use votes::{JudgedScores, PairVotes};

@@ -2,7 +2,7 @@
 
 use crate::pages::{
     compare, data_check, dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run,
-    runs,
+    runs, studies, study,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -17,6 +17,8 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
+                <Route path=path!("/studies") view=studies::Studies ssr=SsrMode::Async />
+                <Route path=path!("/studies/:id") view=study::StudyPage ssr=SsrMode::Async />
                 <Route path=path!("/models") view=models::Models ssr=SsrMode::Async />
                 <Route path=path!("/datasets") view=datasets::Datasets ssr=SsrMode::Async />
                 <Route path=path!("/datasets/check") view=data_check::DataCheck ssr=SsrMode::Async />

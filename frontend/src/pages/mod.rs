@@ -21,6 +21,8 @@ mod questions;
 mod run;
 mod runs;
 mod shell;
+mod studies;
+mod study;
 
 pub use app::App;
 pub use compare::RefusedForm;

@@ -29,7 +29,12 @@ fn example_job(models: &[ModelSummary]) -> String {
 #[component]
 pub(crate) fn Runs() -> impl IntoView {
     view! {
-        <Head title="Runs" lead="Training runs and their status. Open a run for its metrics and sample images." />
+        <Head title="Runs">
+            <p class="lead">
+                "Training runs and their status. Open a run for its metrics and sample images. "
+                <a href="/studies">"Studies"</a> " compare methods over many runs."
+            </p>
+        </Head>
         {loaded(load(), runs)}
     }
 }

@@ -106,7 +106,8 @@ pub(crate) async fn cancel(State(state): State<AppState>, Id(id): Id<JobId>) -> 
 
 /// Content-Security-Policy of reports. A report contains prompts and names that others wrote. Should one of them escape its
 /// quoting, no script runs, nothing is fetched or sent, and the page has no access to this site.
-const REPORT_POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+pub(crate) const REPORT_POLICY: &str =
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
 /// Get a file of an evaluation's report
 ///

@@ -16,6 +16,7 @@ mod matchups;
 mod models;
 mod question;
 mod runs;
+mod studies;
 mod votes;
 mod votes_export;
 
@@ -40,6 +41,11 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(jobs::one))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::report))
+        .routes(routes!(studies::list, studies::submit))
+        .routes(routes!(studies::one))
+        .routes(routes!(studies::cancel))
+        .routes(routes!(studies::retry))
+        .routes(routes!(studies::report))
         .routes(routes!(runs::list))
         .routes(routes!(runs::one))
         .routes(routes!(runs::metrics))

@@ -12,6 +12,7 @@ async fn empty_pages_say_how_to_fill_them() {
     for (path, text) in [
         ("/", "No runs yet"),
         ("/runs", "No runs yet"),
+        ("/studies", "No studies yet"),
         ("/models", "tiny"),
         ("/playground", "Generate"),
         ("/judge", "No pairs to judge yet"),

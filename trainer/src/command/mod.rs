@@ -13,5 +13,6 @@ pub(crate) mod pull;
 pub(crate) mod register;
 pub(crate) mod replay;
 mod spec_file;
+pub(crate) mod study;
 pub(crate) mod style;
 pub(crate) mod train;

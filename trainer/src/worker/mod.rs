@@ -3,6 +3,7 @@
 
 mod evaluate;
 mod lease;
+mod study;
 mod train;
 
 use crate::storage::StorageSettings;
@@ -26,37 +27,40 @@ use tracing::field::Empty;
 #[derive(Debug, Args)]
 pub(crate) struct WorkerCommand {
     #[command(flatten)]
-    storage: StorageSettings,
+    pub(crate) storage: StorageSettings,
     /// Folder of bundled and imported models.
     #[arg(long, env = "MODELS", default_value = "models")]
-    models: PathBuf,
+    pub(crate) models: PathBuf,
     /// Folder of encoded sets, shared between runs.
     #[arg(long, env = "CACHE", default_value = "data/cache")]
-    cache: PathBuf,
+    pub(crate) cache: PathBuf,
     /// Name shown with the worker's jobs; default: host name and process id.
     #[arg(long, env = "WORKER_NAME")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Device to compute on: auto, cpu, cuda or cuda:NUMBER. Start one worker per GPU.
     #[arg(long, env = "DEVICE", default_value_t)]
-    device: DeviceName,
+    pub(crate) device: DeviceName,
     /// Allow TF32 matrix products on a GPU: faster, but less precise and not the same on every GPU model.
     #[arg(long, env = "ALLOW_TF32")]
-    allow_tf32: bool,
+    pub(crate) allow_tf32: bool,
     /// Seconds without a sign of life of this worker after which another one may take over its job.
-    #[arg(long, env = "LEASE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(3..=86_400))]
-    lease: u32,
+    #[arg(long, env = "LEASE", default_value_t = DEFAULT_LEASE, value_parser = clap::value_parser!(u32).range(3..=86_400))]
+    pub(crate) lease: u32,
     /// End when the queue is empty instead of waiting for jobs.
     #[arg(long)]
-    until_empty: bool,
+    pub(crate) until_empty: bool,
     #[command(flatten)]
-    hub: HubSettings,
+    pub(crate) hub: HubSettings,
 }
 
+/// Seconds of a lease.
+pub(crate) const DEFAULT_LEASE: u32 = 30;
 /// Time between two attempts to claim a job from an empty queue.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What every job needs.
-struct Worker {
+pub(crate) struct Worker {
+    name: String,
     runtime: Runtime,
     catalogue: Catalogue,
     cache: PathBuf,
@@ -78,6 +82,12 @@ enum Outcome {
 
 impl WorkerCommand {
     pub(crate) fn run(self) -> Result<()> {
+        let until_empty = self.until_empty;
+        self.open()?.work_until(&mut |_, is_empty| Ok(is_empty && until_empty))
+    }
+
+    /// A worker with these settings, which claims nothing yet.
+    pub(crate) fn open(self) -> Result<Worker> {
         let stop = StopSignal::listen()?;
         allow_reduced_precision(self.allow_tf32);
         let device = self.device.open()?;
@@ -87,36 +97,41 @@ impl WorkerCommand {
             .build()
             .context("cannot start the async runtime")?;
         let catalogue = runtime.block_on(self.storage.catalogue(&self.models))?;
-        let name = self.name.clone().unwrap_or_else(|| {
+        let name = self.name.unwrap_or_else(|| {
             let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
         });
-        let worker = Worker {
-            runtime,
-            catalogue,
-            cache: self.cache.clone(),
-            hub: self.hub.clone(),
-            device,
-            stop,
-            lease: Duration::from_secs(self.lease.into()),
-        };
-        tracing::info!(name, device = ?worker.device, "waiting for jobs");
-        while !stop.received() {
-            let token = uuid::Uuid::from_bytes(entropy());
-            let claim = worker.catalogue.store.claim_job(&name, token, now(), worker.lease);
-            let claimed = worker.runtime.block_on(claim)?;
-            match claimed {
-                Some(claim) => worker.work(claim)?,
-                None if self.until_empty => break,
-                None => std::thread::sleep(POLL_INTERVAL),
-            }
-        }
-        worker.runtime.block_on(worker.catalogue.store.close());
-        Ok(())
+        let lease = Duration::from_secs(self.lease.into());
+        Ok(Worker { name, runtime, catalogue, cache: self.cache, hub: self.hub, device, stop, lease })
     }
 }
 
 impl Worker {
+    /// Runs jobs until the process is asked to stop or `ended` returns true. It is asked after each job, and with true when
+    /// nothing is to be claimed.
+    pub(crate) fn work_until(&self, ended: &mut dyn FnMut(&Self, bool) -> Result<bool>) -> Result<()> {
+        tracing::info!(name = self.name, device = ?self.device, "waiting for jobs");
+        while !self.stop.received() {
+            let token = uuid::Uuid::from_bytes(entropy());
+            let store = &self.catalogue.store;
+            let claimed = self.runtime.block_on(store.claim_job(&self.name, token, now(), self.lease))?;
+            match claimed {
+                Some(claim) => {
+                    self.work(claim)?;
+                    if ended(self, false)? {
+                        break;
+                    }
+                }
+                // A study whose last worker stopped before it submitted what was due.
+                None if self.advance_idle_studies()? => {}
+                None if ended(self, true)? => break,
+                None => std::thread::sleep(POLL_INTERVAL),
+            }
+        }
+        self.runtime.block_on(self.catalogue.store.close());
+        Ok(())
+    }
+
     /// Runs one job and records how it ended. Every log line in between carries job, attempt and run. Fails only if
     /// the database does not answer.
     fn work(&self, claim: Claim) -> Result<()> {
@@ -151,6 +166,7 @@ impl Worker {
             (Ok(Outcome::Cancelled), Ok(())) => tracing::info!("cancelled"),
             (Ok(Outcome::Returned), Ok(())) => tracing::info!("returned to the queue"),
         }
+        self.advance_study_of(claim.job.id);
         Ok(())
     }
 

@@ -14,6 +14,16 @@ pub const JOB: &str = "/api/v1/jobs/{id}";
 pub const JOB_REPORT: &str = "/api/v1/jobs/{id}/report/{file}";
 /// Requests that a job stops (POST).
 pub const JOB_CANCEL: &str = "/api/v1/jobs/{id}/cancel";
+/// Lists studies (GET) or submits one (POST).
+pub const STUDIES: &str = "/api/v1/studies";
+/// A study with its cells.
+pub const STUDY: &str = "/api/v1/studies/{id}";
+/// Requests that a study stops (POST).
+pub const STUDY_CANCEL: &str = "/api/v1/studies/{id}/cancel";
+/// Submits failed cells of a study again (POST).
+pub const STUDY_RETRY: &str = "/api/v1/studies/{id}/retry";
+/// A file of a study's report; `{file}` is `report.html`, `report.json` or `scores.csv`.
+pub const STUDY_REPORT: &str = "/api/v1/studies/{id}/report/{file}";
 /// Lists runs.
 pub const RUNS: &str = "/api/v1/runs";
 /// A run with its job and models.

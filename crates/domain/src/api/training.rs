@@ -1,7 +1,7 @@
 //! Jobs, runs and models.
 
 use crate::evaluate::ModelScore;
-use crate::id::{ImageId, JobId};
+use crate::id::{ImageId, JobId, StudyId};
 use crate::job::{Job, JobState};
 use crate::model::Model;
 use crate::run::{MetricPoint, Run};
@@ -14,6 +14,16 @@ pub struct JobAccepted {
     /// Id of the job.
     pub id: JobId,
     /// URL of the job, to poll its state.
+    pub url: String,
+}
+
+/// Response to a submitted study (202).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyAccepted {
+    /// Id of the study.
+    pub id: StudyId,
+    /// URL of the study, to poll its progress.
     pub url: String,
 }
 

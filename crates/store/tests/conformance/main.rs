@@ -12,5 +12,6 @@ mod models;
 mod raters;
 mod runs;
 mod scores;
+mod studies;
 mod unavailable;
 mod votes;

@@ -10,4 +10,5 @@ mod rotation;
 pub mod run_paths;
 mod samples;
 mod step_metrics;
+pub mod study;
 pub mod train;

@@ -1,0 +1,159 @@
+//! Studies: submission, progress, cancellation, failed cells again, and reports.
+
+use crate::error::ApiError;
+use crate::extract::{Body, Id, Query};
+use crate::routes::jobs::REPORT_POLICY;
+use crate::routes::list_limit::{Limit, limit};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use catalogue::study::folder;
+use domain::api::{ErrorBody, Page, StudyAccepted, path};
+use domain::evaluate::ReportFile;
+use domain::id::StudyId;
+use domain::study::{Study, StudyOverview, StudySpec, StudySummary};
+use serde::Deserialize;
+
+/// List studies
+#[utoipa::path(get, path = path::STUDIES, tag = "training", operation_id = "list_studies", params(Limit), responses(
+    (status = 200, description = "Studies, newest first.", body = Page<StudyOverview>),
+    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<Limit>,
+) -> Result<Json<Page<StudyOverview>>, ApiError> {
+    let mut items = Vec::new();
+    for study in state.store.list_studies(limit(query.limit)?).await? {
+        items.push(state.catalogue.study_summary(study).await?.overview());
+    }
+    Ok(Json(Page { items }))
+}
+
+/// Submit a study
+///
+/// Expands methods, data sets, settings and seeds into training and evaluation jobs, which any number of workers share. A study
+/// of the same name and spec is returned as it is.
+#[utoipa::path(post, path = path::STUDIES, tag = "training", operation_id = "submit_study",
+    request_body(content = StudySpec), responses(
+    (status = 202, description = "The study is submitted. The `Location` header is its address.", body = StudyAccepted),
+    (status = 409, description = "A study of this name has another spec.", body = ErrorBody),
+    (status = 422, description = "A field has a value that is not accepted, or the base does not exist.", body = ErrorBody)))]
+pub(crate) async fn submit(
+    State(state): State<AppState>,
+    Body(spec): Body<StudySpec>,
+) -> Result<impl IntoResponse, ApiError> {
+    spec.validate()?;
+    if state.store.find_model(&spec.base).await?.is_none() {
+        let problem = format!("there is no model named {:?}; {} lists all models", spec.base, path::MODELS);
+        return Err(ApiError::field("base", problem));
+    }
+    let study = state.catalogue.submit_study(&spec).await?;
+    let url = path::STUDY.replace("{id}", &study.id.to_string());
+    let accepted = StudyAccepted { id: study.id, url: url.clone() };
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, url)], Json(accepted)))
+}
+
+/// Get a study
+///
+/// With the state of every cell, and an estimate of the time left.
+#[utoipa::path(get, path = path::STUDY, tag = "training", operation_id = "get_study",
+    params(("id" = Uuid, Path, description = "Id of the study.")), responses(
+    (status = 200, description = "The study and its cells.", body = StudySummary),
+    (status = 404, description = "There is no such study.", body = ErrorBody)))]
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    Id(id): Id<StudyId>,
+) -> Result<Json<StudySummary>, ApiError> {
+    summary(&state, id).await
+}
+
+/// Cancel a study
+///
+/// Its queued jobs are cancelled at once, its running jobs at their next step.
+#[utoipa::path(post, path = path::STUDY_CANCEL, tag = "training", operation_id = "cancel_study",
+    params(("id" = Uuid, Path, description = "Id of the study.")), responses(
+    (status = 200, description = "The study, cancelled, or as it is if it had ended.", body = StudySummary),
+    (status = 404, description = "There is no such study.", body = ErrorBody)))]
+pub(crate) async fn cancel(
+    State(state): State<AppState>,
+    Id(id): Id<StudyId>,
+) -> Result<Json<StudySummary>, ApiError> {
+    find(&state, id).await?;
+    state.catalogue.cancel_study(id).await?;
+    summary(&state, id).await
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RetryQuery {
+    /// Key of a cell that failed or was cancelled; all such cells when absent.
+    cell: Option<String>,
+}
+
+/// Try failed cells again
+///
+/// Submits cells again that failed or were cancelled, and what was made from their results.
+#[utoipa::path(post, path = path::STUDY_RETRY, tag = "training", operation_id = "retry_study",
+    params(("id" = Uuid, Path, description = "Id of the study."), RetryQuery), responses(
+    (status = 200, description = "The study.", body = StudySummary),
+    (status = 404, description = "There is no such study.", body = ErrorBody),
+    (status = 422, description = "There is no such cell, or it has not failed.", body = ErrorBody)))]
+pub(crate) async fn retry(
+    State(state): State<AppState>,
+    Id(id): Id<StudyId>,
+    Query(query): Query<RetryQuery>,
+) -> Result<Json<StudySummary>, ApiError> {
+    let study = find(&state, id).await?;
+    state.catalogue.retry_study(&study, query.cell.as_deref()).await?;
+    summary(&state, id).await
+}
+
+/// Get a file of a study's report
+///
+/// `report.html` is a page of its own, `report.json` has the same figures, and `scores.csv` has every score. They exist once the
+/// study has finished.
+#[utoipa::path(get, path = path::STUDY_REPORT, tag = "training", operation_id = "get_study_report",
+    params(
+        ("id" = Uuid, Path, description = "Id of the study."),
+        ("file" = String, Path, description = "`report.html`, `report.json` or `scores.csv`."),
+    ),
+    responses(
+        (status = 200, description = "The file.",
+            content((String = "text/html"), (String = "application/json"), (String = "text/csv"))),
+        (status = 404, description = "The study has not finished, or the report has no such file.", body = ErrorBody)))]
+pub(crate) async fn report(
+    State(state): State<AppState>,
+    Path((id, file)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let missing =
+        || ApiError::not_found("report file: a finished study has report.html, report.json and scores.csv");
+    let id: StudyId = id.parse().map_err(|_| missing())?;
+    let file: ReportFile = file.parse().map_err(|_| missing())?;
+    let key = format!("{}/{}", folder::key(id), file.name());
+    let bytes = state.artifacts.get(&key).await?.ok_or_else(missing)?;
+    let disposition = match file {
+        ReportFile::Page => "inline".to_owned(),
+        ReportFile::Figures | ReportFile::Scores => {
+            format!("attachment; filename=\"study-{id}-{}\"", file.name())
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, file.media_type().to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+        (header::CONTENT_SECURITY_POLICY, REPORT_POLICY.to_owned()),
+        // A study with cells that were tried again writes its report again.
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+async fn find(state: &AppState, id: StudyId) -> Result<Study, ApiError> {
+    state.store.get_study(id).await?.ok_or_else(|| ApiError::not_found("study"))
+}
+
+async fn summary(state: &AppState, id: StudyId) -> Result<Json<StudySummary>, ApiError> {
+    Ok(Json(state.catalogue.study_summary(find(state, id).await?).await?))
+}
