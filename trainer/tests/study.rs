@@ -56,6 +56,8 @@ fn command(scratch: &Path, out: &str) -> Command {
         .args(["--models", concat!(env!("CARGO_MANIFEST_DIR"), "/../models")])
         .current_dir(scratch)
         .env("RUST_LOG", "warn")
+        // Shorter than the default, so that the jobs of killed processes are taken over soon.
+        .env("LEASE", "5")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command

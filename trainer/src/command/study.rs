@@ -54,6 +54,9 @@ pub(crate) struct StudyCommand {
     /// Allow TF32 matrix products on a GPU: faster, but less precise and not the same on every GPU model.
     #[arg(long, env = "ALLOW_TF32")]
     allow_tf32: bool,
+    /// Seconds without a sign of life after which another process of the study takes over a job.
+    #[arg(long, env = "LEASE", default_value_t = DEFAULT_LEASE, value_parser = clap::value_parser!(u32).range(3..=86_400))]
+    lease: u32,
     #[command(flatten)]
     hub: HubSettings,
 }
@@ -107,7 +110,7 @@ impl StudyCommand {
             name: self.name.clone(),
             device: self.device,
             allow_tf32: self.allow_tf32,
-            lease: DEFAULT_LEASE,
+            lease: self.lease,
             until_empty: false,
             hub: self.hub.clone(),
         };
