@@ -133,8 +133,10 @@ impl Catalogue {
         }
         if let Some(name) = name_in_models_folder(&model.folder) {
             let root = self.models.root().display();
-            let problem = format!("the models folder {root} has no model {name:?}: copy or import it there");
-            return Err(ModelError::Unusable { name: model.name.clone(), problem });
+            let missing =
+                || Err(format!("the models folder {root} has no model {name:?}: copy or import it there"));
+            let found = self.models.find(name).unwrap_or_else(missing);
+            return found.map_err(|problem| ModelError::Unusable { name: model.name.clone(), problem });
         }
         let folder = Path::new(&model.folder);
         if folder.is_absolute() { Ok(folder.to_owned()) } else { Ok(self.artifacts.path(&model.folder)?) }
