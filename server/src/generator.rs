@@ -560,8 +560,12 @@ mod tests {
 
     fn request(folder: PathBuf) -> GenerationRequest {
         let prompt = Prompt { prompt: "a cat".to_owned(), negative_prompt: None, seed: 1 };
-        let model =
-            |folder| ModelFiles { id: ModelId(Uuid::nil()), name: "tiny".to_owned(), folder, bases: Vec::new() };
+        let model = |folder| ModelFiles {
+            id: ModelId(Uuid::nil()),
+            name: "tiny".to_owned(),
+            folder,
+            bases: Vec::new(),
+        };
         // Every folder of these tests holds the files of `MODEL`.
         let fingerprint = Fingerprint::of(&model(MODEL.into()).folders()).expect("a fingerprint");
         GenerationRequest {

@@ -705,7 +705,10 @@ fn an_adapter_is_imported_under_a_name() {
     for writer in ["kohya", "diffusers"] {
         let file = downloads.join(writer).join("My Style v1.0 (SD1.5).safetensors");
         change_tensors(&fixture("lora_text_sd15").join(writer).with_extension("safetensors"), &file, |_| {});
-        for (source, name) in [(file.as_path(), writer.to_owned()), (file.parent().expect("a folder"), format!("{writer}-folder"))] {
+        for (source, name) in [
+            (file.as_path(), writer.to_owned()),
+            (file.parent().expect("a folder"), format!("{writer}-folder")),
+        ] {
             let source = source.to_str().expect("a path");
             let output = succeed(&["import", source, "--name", &name], &models, &[]);
             for words in ["unet: an adapter of", "text_encoder: an adapter of", "`lora` of a request"] {
@@ -770,15 +773,19 @@ fn an_adapter_of_peft_needs_its_settings() {
     let scratch = tempfile::tempdir().expect("a folder");
     let (models, folder) = (scratch.path().join("models"), scratch.path().join("peft"));
     fs::create_dir(&models).expect("room");
-    change_tensors(&fixture("lora_attention/diffusers.safetensors"), &folder.join("adapter_model.safetensors"), |tensors| {
-        *tensors = std::mem::take(tensors)
-            .into_iter()
-            .map(|(name, t)| {
-                let name = name.replace("unet.", "base_model.model.");
-                (name.replace("lora.down", "lora_A").replace("lora.up", "lora_B"), t)
-            })
-            .collect();
-    });
+    change_tensors(
+        &fixture("lora_attention/diffusers.safetensors"),
+        &folder.join("adapter_model.safetensors"),
+        |tensors| {
+            *tensors = std::mem::take(tensors)
+                .into_iter()
+                .map(|(name, t)| {
+                    let name = name.replace("unet.", "base_model.model.");
+                    (name.replace("lora.down", "lora_A").replace("lora.up", "lora_B"), t)
+                })
+                .collect();
+        },
+    );
     let import = ["import", folder.to_str().expect("a path"), "--name", "peft"];
     fail(&import, &models, &[], &["adapter_config.json"]);
     fs::write(folder.join("adapter_config.json"), r#"{ "r": 3, "lora_alpha": 6 }"#).expect("room");

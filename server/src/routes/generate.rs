@@ -35,8 +35,7 @@ const AFTER_DEADLINE: u32 = 30;
 const INVALID: &str =
     "A field has a value that is not accepted, or the safety checker flagged every image (code `flagged`).";
 const QUEUE_FULL: &str = "The generation queue is full. `Retry-After` says when to retry.";
-const UNAVAILABLE: &str =
-    "The model cannot be used, the image was not finished within the server's deadline, or the server is stopping.";
+const UNAVAILABLE: &str = "The model cannot be used, the image was not finished within the server's deadline, or the server is stopping.";
 const NOT_FINITE: &str =
     "The model gave values that are not finite (`not_finite`), or the server failed (`internal`).";
 

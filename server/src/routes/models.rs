@@ -110,8 +110,11 @@ async fn summary(
 
 /// Subfolders of the models folder that could not be registered, listed with the reason.
 fn unusable_folders(state: &AppState, known: &HashMap<ModelId, Model>) -> Vec<ModelSummary> {
-    let unknown =
-        state.catalogue.models.problems().filter(|(name, _)| !known.values().any(|known| known.name == *name));
+    let unknown = state
+        .catalogue
+        .models
+        .problems()
+        .filter(|(name, _)| !known.values().any(|known| known.name == *name));
     unknown
         .map(|(name, problem)| ModelSummary {
             model: Model {

@@ -65,7 +65,8 @@ pub(super) fn copy_model(
     out: &Path,
     locate: &mut dyn FnMut(&str) -> Result<PathBuf>,
 ) -> Result<()> {
-    let mut files = SelectedFiles { names, variant: selection.variant, locate, found: vec![], copied: BTreeSet::new() };
+    let mut files =
+        SelectedFiles { names, variant: selection.variant, locate, found: vec![], copied: BTreeSet::new() };
     files.select(selection.unet_only)?;
     for (source, to) in files.found {
         copy_atomically(&source, &out.join(to))?;
