@@ -147,7 +147,7 @@ mod tests {
     use super::{
         copy_atomically, copy_folder, write_atomically, write_atomically_by, write_folder_atomically,
     };
-    use crate::{Error, fence};
+    use crate::Error;
     use std::fs;
     use std::io::{self, Write};
 

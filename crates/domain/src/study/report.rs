@@ -406,10 +406,12 @@ fn lines(
     measures.into_iter().filter_map(line).collect()
 }
 
+/// The values of a curve by step, of each step by seed.
+type ValuesBySeed = BTreeMap<i64, BTreeMap<u64, f64>>;
+
 /// Curves of the final runs: a point for each step that every seed has.
 fn method_curves(spec: &StudySpec, rows: &[CurveRow]) -> Vec<Curve> {
-    // By step, one value per seed.
-    let mut curves: BTreeMap<(&str, &str, &str), BTreeMap<i64, BTreeMap<u64, f64>>> = BTreeMap::new();
+    let mut curves: BTreeMap<(&str, &str, &str), ValuesBySeed> = BTreeMap::new();
     for row in rows {
         let points = curves.entry((&row.data, &row.model, &row.curve)).or_default();
         points.entry(row.step).or_default().insert(row.seed, row.value);
