@@ -130,6 +130,9 @@ fn cut_prompts_are_in_the_account() {
     assert!(page.contains("longer than the text encoder reads"));
 }
 
+/// A file, a change of it, and what the refusal says.
+type Change<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
 /// Images that another scheduler, autoencoder, text encoder, UNet or adapter drew are not mixed with new ones.
 #[test]
 fn an_evaluation_is_refused_once_anything_that_decides_images_has_changed() {
@@ -170,7 +173,7 @@ fn an_evaluation_is_refused_once_anything_that_decides_images_has_changed() {
         bytes[at] ^= 1;
         std::fs::write(file, bytes).expect("written");
     };
-    let changes: [(&str, &dyn Fn(&Path), &str); 6] = [
+    let changes: [Change<'_>; 6] = [
         (
             "adapter/pytorch_lora_weights.safetensors",
             &|at| drop(std::fs::copy(later.join(file), at)),

@@ -138,12 +138,15 @@ fn change_last_byte(file: &Path) {
     fs::write(file, bytes).expect("written");
 }
 
+/// A file, a change of it, and what the refusal says.
+type Change<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
 #[test]
 fn a_resume_with_another_base_or_set_is_refused_and_names_what_changed() {
     let mut world = World::new("{ kind = 'diffusion_dpo', beta = 500.0 }", "");
     world.train(Some(1)).expect("stops");
     let weights = "unet/diffusion_pytorch_model.safetensors";
-    let changes: [(&str, &dyn Fn(&Path), &str); 5] = [
+    let changes: [Change<'_>; 5] = [
         (
             "scheduler/scheduler_config.json",
             &|file| set(file, "prediction_type", "epsilon"),

@@ -109,7 +109,7 @@ async fn a_pair_of_votes_is_that_of_the_votes_of_now() {
     }
     assert_eq!(first().await, (json!(["two", "one"]), 4));
     let page = app.get("/datasets/votes/0").await.expect(200).text();
-    assert!(page.contains("Winner · two"), "{page}");
+    assert!(page.contains("<figcaption>Winner<!> · two<"), "{page}");
 }
 
 /// Lists of models ask the same number of queries however many models there are, and leave none out.
@@ -121,6 +121,8 @@ async fn many_models_cost_no_more_queries_and_none_is_left_out() {
     // Each has a base and an image, beside the bundled model and the two with votes.
     let mut models = 3;
     let mut counts = Vec::new();
+    // Asks once what is asked once only.
+    app.get("/api/v1/models").await.expect(200);
     for (until, id) in [(20, "models-20"), (200, "models-200")] {
         while models < until {
             let model = app.sibling(&format!("model-{models}"), "sft").await;

@@ -88,7 +88,8 @@ fn configs() -> Vec<(String, Value)> {
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
             if path.is_dir() {
-                folders.push(path);
+                // Studies are no jobs.
+                folders.extend((!path.ends_with("studies")).then_some(path));
             } else if path.extension().is_some_and(|extension| extension == "toml") {
                 found.push((path.display().to_string(), job(&path)));
             }

@@ -146,7 +146,7 @@ async fn files_that_are_not_used_are_named() {
         .as_array()
         .expect("a list")
         .iter()
-        .filter_map(|item| Some((item["name"].as_str()?, item["problem"].as_str()?)))
+        .filter_map(|item| Some((item["model"]["name"].as_str()?, item["problem"].as_str()?)))
         .collect();
     assert_eq!(problems.keys().copied().collect::<Vec<_>>(), ["loose.safetensors", "style"], "{problems:?}");
     for (name, file) in [("style", "style/My Style v1.0 (SD1.5).safetensors"), ("loose.safetensors", "loose")]

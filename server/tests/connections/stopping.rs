@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn every_client_is_answered_when_the_server_stops() {
     for delay in [0, 5, 30, 200, 900] {
-        let mut server = Program::start(1024, &[]);
+        let mut server = Program::start(1024, &["--largest-request", "1000"]);
         let body = json!({ "prompt": "a", "steps": 1000, "width": 512, "height": 512 });
         let mut clients: Vec<_> = (0..4).map(|_| server.begin_generating(&body)).collect();
         std::thread::sleep(Duration::from_millis(delay));

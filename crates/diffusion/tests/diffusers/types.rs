@@ -44,7 +44,9 @@ fn every_8_bit_float_is_widened_as_torch_does() {
 /// 8-bit values for a tensor, none of them NaN, infinite or large.
 fn as_f8(tensor: &RawTensor) -> RawTensor {
     let count = tensor.shape.iter().product();
-    let data = (0..count).map(|i: usize| (i * 37 % 0x38) as u8 | if i.is_multiple_of(3) { 0x80 } else { 0 }).collect();
+    let data = (0..count)
+        .map(|i: usize| (i * 37 % 0x38) as u8 | if i.is_multiple_of(3) { 0x80 } else { 0 })
+        .collect();
     RawTensor { dtype: Dtype::F8_E4M3, shape: tensor.shape.clone(), data }
 }
 

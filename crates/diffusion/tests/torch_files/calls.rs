@@ -36,9 +36,13 @@ fn a_file_that_would_call_something_is_refused_by_name() {
 #[test]
 fn what_a_call_would_make_is_named_and_left_out() {
     for (name, file) in fixtures() {
+        // Protocol 0 writes the places of tensors as text, which torch does not load either.
+        if file.to_string_lossy().ends_with("_0.pt") {
+            continue;
+        }
         let listing = skipping(&file);
         let names: Vec<&str> = listing.tensors.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["weight"], "{name}");
+        assert_eq!(names, ["weight"], "{name}: {:?} {:?}", listing.left_out, listing.unreadable);
         assert_eq!(listing.left_out.len(), 1, "{name}: {:?}", listing.left_out);
         assert!(listing.left_out[0].contains("is made by calling"), "{:?}", listing.left_out);
         assert!(listing.unreadable.is_empty());

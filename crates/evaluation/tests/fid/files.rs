@@ -3,7 +3,7 @@
 use crate::fixture;
 use crate::formula::{features, image};
 use evaluation::fid::{Statistics, images_of, open_image, read_statistics, write_statistics};
-use image::{GrayImage, Luma, Rgba, RgbaImage};
+use image::{GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
 use std::path::Path;
 
 /// The largest absolute difference of means and covariances.
@@ -75,11 +75,12 @@ fn folders_are_listed_as_in_pytorch_fid_and_images_converted_as_in_pillow() {
     RgbaImage::from_pixel(1, 1, Rgba([1, 2, 3, 0])).save(at("a.png")).expect("saved");
     GrayImage::new(1, 1).save(at("deeper/c.png")).expect("saved");
     std::fs::write(at("d.txt"), "no image").expect("saved");
-    std::fs::write(at("e.PNG"), "pytorch-fid lists lower-case extensions only").expect("saved");
+    // pytorch-fid passes over it: extensions count there in lower case only.
+    GrayImage::new(1, 1).save_with_format(at("e.PNG"), ImageFormat::Png).expect("saved");
 
-    let files = images_of(scratch.path(), false).expect("two");
-    assert_eq!(files, [at("a.png"), at("b.png")]);
-    assert_eq!(images_of(scratch.path(), true).expect("three").len(), 3);
+    let files = images_of(scratch.path(), false).expect("three");
+    assert_eq!(files, [at("a.png"), at("b.png"), at("e.PNG")]);
+    assert_eq!(images_of(scratch.path(), true).expect("four").len(), 4);
     // Alpha is dropped, grey is converted to RGB.
     assert_eq!(open_image(&files[0]).expect("decoded").as_raw(), &[1, 2, 3]);
     assert_eq!(open_image(&files[1]).expect("decoded").as_raw(), &[9; 6]);
