@@ -63,7 +63,8 @@ fn step(levels: &[[f32; 3]]) -> f32 {
     for y in REACH..SIDE - REACH {
         for x in REACH..SIDE - REACH {
             let here = levels[y * SIDE + x];
-            let next = difference(here, levels[y * SIDE + x + 1]).max(difference(here, levels[(y + 1) * SIDE + x]));
+            let next =
+                difference(here, levels[y * SIDE + x + 1]).max(difference(here, levels[(y + 1) * SIDE + x]));
             let (mut low, mut high) = ([f32::MAX; 3], [f32::MIN; 3]);
             for row in y - REACH..=y + REACH {
                 for pixel in &levels[row * SIDE + x - REACH..=row * SIDE + x + REACH] {

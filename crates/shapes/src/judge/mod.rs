@@ -14,11 +14,11 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use clarity::{Clarity, clarity};
 use crate::image::{Image, SIDE};
 use crate::world::{Background, Colour, HeldOutPrompt, PairPrompt, Relation, Shape, Size, Statement, extent};
 use background_plane::BackgroundPlane;
 use blob::Blob;
+pub use clarity::{Clarity, clarity};
 
 /// Pixels that differ from the background by more than this, in levels, belong to objects.
 const CONTRAST: f32 = 26.0;
@@ -119,7 +119,9 @@ fn relation(first: &Detection, second: &Detection) -> Relation {
 #[must_use]
 pub fn follows(image: &Image, statement: &Statement) -> bool {
     let Detections { background, mut objects } = detect(image);
-    if objects.len() < statement.objects.len() || statement.background.is_some_and(|stated| stated != background) {
+    if objects.len() < statement.objects.len()
+        || statement.background.is_some_and(|stated| stated != background)
+    {
         return false;
     }
     objects.truncate(statement.objects.len());

@@ -71,7 +71,9 @@ fn find<T: Copy + std::fmt::Display>(all: &[T], name: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::Statement;
-    use crate::world::{Background, Colour, Kind, Relation, Shape, Size, Split, held_out_prompts, pair_prompts, scene};
+    use crate::world::{
+        Background, Colour, Kind, Relation, Shape, Size, Split, held_out_prompts, pair_prompts, scene,
+    };
 
     #[test]
     fn captions_are_read_back() {
@@ -82,7 +84,11 @@ mod tests {
             let looks: Vec<_> = scene.objects.iter().map(|object| (object.shape, object.colour)).collect();
             assert_eq!(read.objects, looks, "{caption}");
             assert_eq!(read.relation, scene.relation, "{caption}");
-            assert_eq!(read.size, scene.objects[0].size.filter(|size| caption.contains(size.name())), "{caption}");
+            assert_eq!(
+                read.size,
+                scene.objects[0].size.filter(|size| caption.contains(size.name())),
+                "{caption}"
+            );
             let named = caption.contains("background") || caption.ends_with(scene.background.name());
             assert_eq!(read.background, named.then_some(scene.background), "{caption}");
         }
