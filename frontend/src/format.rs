@@ -85,11 +85,17 @@ pub(crate) fn count(n: i64, one: &str, many: &str) -> String {
 #[cfg(feature = "ssr")]
 pub(crate) fn score(score: &ModelScore) -> String {
     match score.metric {
-        Metric::ShapeAndColour => format!("{} ± {:.1}", percent(score.mean), score.half_width * 100.0),
+        Metric::ShapeAndColour | Metric::PromptFollowed => {
+            format!("{} ± {:.1}", percent(score.mean), score.half_width * 100.0)
+        }
         Metric::HpsV20 | Metric::HpsV21 | Metric::PickScore | Metric::Aesthetic => {
             format!("{:.2} ± {:.2}", score.mean, score.half_width)
         }
-        Metric::ClipScore | Metric::ClipScoreH14 | Metric::ClipScoreL14 | Metric::ImageReward => {
+        Metric::ClipScore
+        | Metric::Clarity
+        | Metric::ClipScoreH14
+        | Metric::ClipScoreL14
+        | Metric::ImageReward => {
             format!("{:.3} ± {:.3}", score.mean, score.half_width)
         }
     }

@@ -198,7 +198,8 @@ async fn check_evaluation(terminal: &Terminal) {
         }
         let scores = store.model_scores(model.id).await.expect("scores");
         let metrics: Vec<Metric> = scores.iter().map(|score| score.metric).collect();
-        assert_eq!(metrics, [Metric::ClipScore, Metric::ShapeAndColour], "{name}");
+        let rules = [Metric::ShapeAndColour, Metric::PromptFollowed, Metric::Clarity];
+        assert_eq!(metrics, [vec![Metric::ClipScore], rules.to_vec()].concat(), "{name}");
     }
 
     let mut rng = ChaCha12Rng::seed_from_u64(1);

@@ -84,6 +84,12 @@ fn definition(metric: Metric) -> Option<&'static str> {
         Metric::ShapeAndColour => Some(
             "Share of images that show the requested shape and colour, according to a rule without a network, ± half of the 95% interval. Only for prompts of the bundled world.",
         ),
+        Metric::PromptFollowed => Some(
+            "Share of images that show everything that the prompt states: shapes, colours, size, relation and background, by the same rule.",
+        ),
+        Metric::Clarity => Some(
+            "Mean of focus, grain, contrast and blocks, each from 0 to 1, by a rule without a network: the flaws of the bundled quality set. It ignores the prompt.",
+        ),
         _ => None,
     }
 }

@@ -12,6 +12,11 @@ pub enum Metric {
     ClipScore,
     /// 1 if the image shows the shape and the colour that the prompt names, else 0: a rule for the bundled world.
     ShapeAndColour,
+    /// 1 if the image shows everything that the prompt states (shapes, colours, size, relation, background), else 0: a
+    /// rule for the bundled world.
+    PromptFollowed,
+    /// Focus, grain, contrast and blocks, each 0 to 1, averaged: a rule for the bundled world. It ignores the prompt.
+    Clarity,
     /// HPSv2 v2.0: 100 times the cosine.
     #[serde(rename = "hps_v2_0")]
     HpsV20,
@@ -34,9 +39,11 @@ pub enum Metric {
 
 impl Metric {
     /// All metrics, in the order of pages and reports.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ClipScore,
         Self::ShapeAndColour,
+        Self::PromptFollowed,
+        Self::Clarity,
         Self::HpsV20,
         Self::HpsV21,
         Self::PickScore,
@@ -49,7 +56,13 @@ impl Metric {
     /// Whether it is a reward model, which needs files of its own.
     #[must_use]
     pub fn is_reward(self) -> bool {
-        !matches!(self, Self::ClipScore | Self::ShapeAndColour)
+        !matches!(self, Self::ClipScore) && !self.is_rule()
+    }
+
+    /// Whether it is a rule of the bundled world, computed without a network.
+    #[must_use]
+    pub fn is_rule(self) -> bool {
+        matches!(self, Self::ShapeAndColour | Self::PromptFollowed | Self::Clarity)
     }
 
     /// The files that it needs, and where people get them. Names are those of repositories of the Hugging Face hub.
@@ -57,7 +70,7 @@ impl Metric {
     pub fn needs(self) -> &'static str {
         match self {
             Self::ClipScore => "clip = \"openai/clip-vit-large-patch14\", or another CLIP",
-            Self::ShapeAndColour => {
+            Self::ShapeAndColour | Self::PromptFollowed | Self::Clarity => {
                 "prompts = { source = \"shapes_held_out\", .. } and a model of the bundled world"
             }
             Self::HpsV20 => {
@@ -98,6 +111,8 @@ impl Metric {
         match self {
             Self::ClipScore => "clip_score",
             Self::ShapeAndColour => "shape_and_colour",
+            Self::PromptFollowed => "prompt_followed",
+            Self::Clarity => "clarity",
             Self::HpsV20 => "hps_v2_0",
             Self::HpsV21 => "hps_v2_1",
             Self::PickScore => "pick_score",
@@ -114,6 +129,8 @@ impl Metric {
         match self {
             Self::ClipScore => "CLIP score",
             Self::ShapeAndColour => "Shape & colour",
+            Self::PromptFollowed => "Prompt followed",
+            Self::Clarity => "Clarity",
             Self::HpsV20 => "HPS v2.0",
             Self::HpsV21 => "HPS v2.1",
             Self::PickScore => "PickScore",

@@ -13,8 +13,8 @@ use evaluation::preprocess::PillowImage as ScoredImage;
 use evaluation::rewards::{Reward, RewardFiles, RewardKind};
 use image::RgbImage;
 use shapes::Image;
-use shapes::judge::judge;
-use shapes::world::HeldOutPrompt;
+use shapes::judge::{clarity, follows, judge};
+use shapes::world::Statement;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -83,11 +83,26 @@ impl Judges {
         let by_clip = "cosine of image and prompt by the CLIP that the spec names, else the baseline's own; neither scaled nor \
                        clamped; not comparable with \
                        the scores of other networks";
-        let by_rule =
-            "1 if the image shows the shape and colour of the prompt by the bundled world's rule, 0 if not";
+        let by_rule = [
+            (
+                Metric::ShapeAndColour,
+                "1 if the image shows the shape and colour of the prompt by the bundled world's rule, 0 if not",
+            ),
+            (
+                Metric::PromptFollowed,
+                "1 if the image shows everything that the prompt states (shapes, colours, size, relation, background) by the \
+                 bundled world's rule, 0 if not",
+            ),
+            (
+                Metric::Clarity,
+                "mean of focus, grain, contrast and blocks by the bundled world's rule: 1 for its clean images, 0 for an image \
+                 with every flaw of the quality set",
+            ),
+        ];
+        let by_rule = by_rule.map(|(metric, statement)| (metric, statement.to_owned()));
         let clip = self.clip.iter().map(|_| (Metric::ClipScore, by_clip.to_owned()));
         let rewards = self.rewards.iter().map(|(metric, cached)| (*metric, cached.reward().statement()));
-        clip.chain([(Metric::ShapeAndColour, by_rule.to_owned())]).chain(rewards).collect()
+        clip.chain(by_rule).chain(rewards).collect()
     }
 
     /// Scores images, one per task.
@@ -114,13 +129,13 @@ impl Judges {
         for (metric, reward) in &mut self.rewards {
             scores.insert(*metric, known(reward.scores(&scored_images, &prompts)?));
         }
-        let rule = |(task, image): (&&Task, &RgbImage)| {
-            let satisfied = task.held_out.as_ref().and_then(|prompt| satisfies(image, prompt))?;
-            Some(f64::from(u8::from(satisfied)))
-        };
-        let rule: Vec<Option<f64>> = tasks.iter().zip(images).map(rule).collect();
-        if rule.iter().any(Option::is_some) {
-            scores.insert(Metric::ShapeAndColour, rule);
+        let rules: Vec<Option<[f64; 3]>> =
+            tasks.iter().zip(images).map(|(task, image)| by_rules(image, &task.prompt)).collect();
+        if rules.iter().any(Option::is_some) {
+            for (index, metric) in RULES.into_iter().enumerate() {
+                scores
+                    .insert(metric, rules.iter().map(|values| values.map(|values| values[index])).collect());
+            }
         }
         Ok(scores)
     }
@@ -130,7 +145,7 @@ impl Judges {
 /// other, so their names meet here.
 fn reward_kind(metric: Metric) -> Option<RewardKind> {
     match metric {
-        Metric::ClipScore | Metric::ShapeAndColour => None,
+        Metric::ClipScore | Metric::ShapeAndColour | Metric::PromptFollowed | Metric::Clarity => None,
         Metric::HpsV20 => Some(RewardKind::HpsV20),
         Metric::HpsV21 => Some(RewardKind::HpsV21),
         Metric::PickScore => Some(RewardKind::PickScore),
@@ -141,10 +156,19 @@ fn reward_kind(metric: Metric) -> Option<RewardKind> {
     }
 }
 
-/// Whether an image shows the shape and colour of a prompt; `None` if it does not have the bundled world's size.
-fn satisfies(image: &RgbImage, prompt: &HeldOutPrompt) -> Option<bool> {
+/// The rules of the bundled world, in the order of `by_rules`.
+const RULES: [Metric; 3] = [Metric::ShapeAndColour, Metric::PromptFollowed, Metric::Clarity];
+
+/// The values of `RULES`. `None` if the image does not have the bundled world's size, or if the prompt is no caption of
+/// that world. Shape and colour are those of the largest object.
+fn by_rules(image: &RgbImage, prompt: &str) -> Option<[f64; 3]> {
     let image = Image::from_pixels(image.as_raw().clone())?;
-    Some(judge(&image).satisfies(prompt))
+    let statement = Statement::parse(prompt)?;
+    let verdict = judge(&image);
+    let (shape, colour) = *statement.objects.first()?;
+    let looks = verdict.shape == Some(shape) && verdict.colour == Some(colour);
+    let truth = |holds: bool| f64::from(u8::from(holds));
+    Some([truth(looks), truth(follows(&image, &statement)), f64::from(clarity(&image).mean())])
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn without_a_metric_the_page_shows_every_image_and_what_the_metrics_need() {
-        let task = Task { prompt: "a cat".to_owned(), category: String::new(), held_out: None };
+        let task = Task { prompt: "a cat".to_owned(), category: String::new() };
         let scored = |model: &str| Scored {
             model: model.to_owned(),
             sha256: "0".to_owned(),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_page_embeds_its_images_and_escapes_prompts() {
-        let task = Task { prompt: "<b>bold</b>".to_owned(), category: "c".to_owned(), held_out: None };
+        let task = Task { prompt: "<b>bold</b>".to_owned(), category: "c".to_owned() };
         let scored = |model: &str, score| Scored {
             model: model.to_owned(),
             sha256: "0".to_owned(),

@@ -12,7 +12,7 @@ use domain::data::DataSpec;
 use domain::dataset::Reason;
 use domain::evaluate::PromptSpec;
 use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
-use shapes::world::{EVALUATION_SEED, HeldOutPrompt, held_out_prompts};
+use shapes::world::{EVALUATION_SEED, held_out_prompts};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -25,13 +25,11 @@ pub(super) struct Task {
     pub(super) prompt: String,
     /// Category of the prompt; empty where the source has none.
     pub(super) category: String,
-    /// Shape and colour of the prompt, for the rule of the bundled world.
-    pub(super) held_out: Option<HeldOutPrompt>,
 }
 
 impl Task {
     fn new(prompt: &str, category: &str) -> Self {
-        Self { prompt: prompt.trim().to_owned(), category: category.to_owned(), held_out: None }
+        Self { prompt: prompt.trim().to_owned(), category: category.to_owned() }
     }
 }
 
@@ -49,11 +47,7 @@ pub(super) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Result<Vec<Task
         PromptSpec::Captions { data, count } => captions(data, limit(*count))?,
         PromptSpec::ShapesHeldOut { count } => held_out_prompts(*count as usize, EVALUATION_SEED)
             .into_iter()
-            .map(|held_out| Task {
-                prompt: held_out.caption.clone(),
-                category: held_out.shape.to_string(),
-                held_out: Some(held_out),
-            })
+            .map(|held_out| Task { prompt: held_out.caption, category: held_out.shape.to_string() })
             .collect(),
         PromptSpec::List { prompts } => prompts.iter().map(|prompt| Task::new(prompt, "")).collect(),
         PromptSpec::HpsBenchmark { folder, per_style } => hps(Path::new(folder), *per_style)?,

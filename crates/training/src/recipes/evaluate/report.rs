@@ -86,7 +86,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn task(prompt: &str, category: &str) -> Task {
-        Task { prompt: prompt.to_owned(), category: category.to_owned(), held_out: None }
+        Task { prompt: prompt.to_owned(), category: category.to_owned() }
     }
 
     fn scored(model: &str, clip: &[f64], rule: &[Option<f64>]) -> Scored {
