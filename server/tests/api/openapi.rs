@@ -200,7 +200,7 @@ async fn the_document_accepts_valid_jobs_and_refuses_what_the_server_cannot_read
             queued += usize::from(reply.status == 202);
         }
     }
-    assert!(refused > 500 && queued > 50, "{refused} {queued}");
+    assert!(refused > 500 && queued > 10, "{refused} {queued}");
 }
 
 #[tokio::test]
