@@ -123,7 +123,7 @@ async fn while_another_program_holds_the_lock_of_sqlite_writes_are_refused_and_r
         for path in ["/readyz", "/api/v1/models", "/api/v1/jobs", "/models"] {
             let began = Instant::now();
             app.get(path).await.expect(200);
-            assert!(began.elapsed() < Duration::from_secs(4), "{path} took {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(8), "{path} took {:?}", began.elapsed());
         }
     };
     tokio::join!(write, reads);
