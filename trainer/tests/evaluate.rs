@@ -89,7 +89,8 @@ fn a_killed_evaluation_gives_the_report_of_an_uninterrupted_one() {
     assert!(fid["metric"].as_str().expect("a name").contains("not FID"), "{fid}");
     assert_eq!(report["models"][0]["fid"]["frechet"], report["models"][1]["fid"]["frechet"]);
     let table = std::fs::read_to_string(at("whole/scores.csv")).expect("a table");
-    assert_eq!(table.lines().count(), 1 + 3 * 2 * 18);
+    // A CLIP and three rules.
+    assert_eq!(table.lines().count(), 1 + 3 * 4 * 18);
 
     // The folder belongs to this evaluation.
     std::fs::write(
