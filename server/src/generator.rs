@@ -583,19 +583,6 @@ mod tests {
         }
     }
 
-    /// Copies a folder recursively.
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).expect("a folder");
-        for entry in std::fs::read_dir(from).expect("the fixture").flatten() {
-            let target = to.join(entry.file_name());
-            if entry.path().is_dir() {
-                copy(&entry.path(), &target);
-            } else {
-                std::fs::copy(entry.path(), target).expect("a copy");
-            }
-        }
-    }
-
     async fn wait_until(what: &str, ready: impl Fn() -> bool) -> Duration {
         let began = Instant::now();
         while !ready() {
@@ -610,7 +597,7 @@ mod tests {
     async fn a_stuck_thread_is_noticed_and_recovers() {
         let scratch = tempfile::tempdir().expect("a folder");
         let stuck = scratch.path().join("stuck");
-        copy(Path::new(MODEL), &stuck);
+        files::copy_folder(Path::new(MODEL), &stuck).expect("a copy");
         let pipe = stuck.join("vae/config.json");
         let text = std::fs::read(&pipe).expect("a config");
         std::fs::remove_file(&pipe).expect("removed");

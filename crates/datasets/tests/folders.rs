@@ -351,7 +351,7 @@ fn captioned_images_of_another_split_are_left_out() {
     );
 }
 
-/// Keys of other tools may hold anything; a key that is missing is told from one of the wrong type.
+/// Unknown keys may hold any value. A missing key and a value of the wrong type are different reasons.
 #[test]
 fn rows_of_lists_are_dropped_for_what_is_wrong_with_them() {
     let scratch = tempfile::tempdir().expect("a folder");

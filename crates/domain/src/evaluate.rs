@@ -10,4 +10,5 @@ pub use metric::Metric;
 pub use prompts::PromptSpec;
 pub use report::ReportFile;
 pub use score::ModelScore;
+pub(crate) use spec::images_per_prompt;
 pub use spec::{EvaluateSpec, FidSpec, RewardSpec};

@@ -4,6 +4,7 @@ use crate::error::ApiError;
 use crate::extract::{Id, JobBody, Query};
 use crate::routes::list_limit::limit;
 use crate::routes::models::{unknown, without_paths};
+use crate::routes::report_file::report_file;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -104,11 +105,6 @@ pub(crate) async fn cancel(State(state): State<AppState>, Id(id): Id<JobId>) -> 
     job.map(Json).ok_or_else(|| ApiError::not_found("job"))
 }
 
-/// Content-Security-Policy of reports. A report contains prompts and names that others wrote. Should one of them escape its
-/// quoting, no script runs, nothing is fetched or sent, and the page has no access to this site.
-pub(crate) const REPORT_POLICY: &str =
-    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
-
 /// Get a file of an evaluation's report
 ///
 /// `report.html` is a page of its own, `report.json` has the same figures, and `scores.csv` has every score.
@@ -132,20 +128,7 @@ pub(crate) async fn report(
     let id: JobId = id.parse().map_err(|_| missing())?;
     let file: ReportFile = file.parse().map_err(|_| missing())?;
     let bytes = state.artifacts.get(&file.artifact(id)).await?.ok_or_else(missing)?;
-    let disposition = match file {
-        ReportFile::Page => "inline".to_owned(),
-        ReportFile::Figures | ReportFile::Scores => {
-            format!("attachment; filename=\"evaluation-{id}-{}\"", file.name())
-        }
-    };
-    let headers = [
-        (header::CONTENT_TYPE, file.media_type().to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-        (header::CONTENT_SECURITY_POLICY, REPORT_POLICY.to_owned()),
-        // A job that is retried writes its report again.
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    ];
-    Ok((headers, bytes).into_response())
+    Ok(report_file(file, &format!("evaluation-{id}"), bytes))
 }
 
 /// Checks what a run needs of its base and of the votes: a CLIP, prompts to evaluate it on, and a pair with a winner.

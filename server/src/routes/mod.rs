@@ -15,6 +15,7 @@ mod list_limit;
 mod matchups;
 mod models;
 mod question;
+mod report_file;
 mod runs;
 mod studies;
 mod votes;

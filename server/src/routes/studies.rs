@@ -2,8 +2,9 @@
 
 use crate::error::ApiError;
 use crate::extract::{Body, Id, Query};
-use crate::routes::jobs::REPORT_POLICY;
 use crate::routes::list_limit::{Limit, limit};
+use crate::routes::models::unknown;
+use crate::routes::report_file::report_file;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -46,8 +47,7 @@ pub(crate) async fn submit(
 ) -> Result<impl IntoResponse, ApiError> {
     spec.validate()?;
     if state.store.find_model(&spec.base).await?.is_none() {
-        let problem = format!("there is no model named {:?}; {} lists all models", spec.base, path::MODELS);
-        return Err(ApiError::field("base", problem));
+        return Err(ApiError::field("base", unknown(&state, &spec.base)));
     }
     let study = state.catalogue.submit_study(&spec).await?;
     let url = path::STUDY.replace("{id}", &study.id.to_string());
@@ -134,20 +134,7 @@ pub(crate) async fn report(
     let file: ReportFile = file.parse().map_err(|_| missing())?;
     let key = format!("{}/{}", folder::key(id), file.name());
     let bytes = state.artifacts.get(&key).await?.ok_or_else(missing)?;
-    let disposition = match file {
-        ReportFile::Page => "inline".to_owned(),
-        ReportFile::Figures | ReportFile::Scores => {
-            format!("attachment; filename=\"study-{id}-{}\"", file.name())
-        }
-    };
-    let headers = [
-        (header::CONTENT_TYPE, file.media_type().to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-        (header::CONTENT_SECURITY_POLICY, REPORT_POLICY.to_owned()),
-        // A study with cells that were tried again writes its report again.
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    ];
-    Ok((headers, bytes).into_response())
+    Ok(report_file(file, &format!("study-{id}"), bytes))
 }
 
 async fn find(state: &AppState, id: StudyId) -> Result<Study, ApiError> {

@@ -34,7 +34,7 @@ impl Program {
     /// Starts the server with the tiny model. `descriptors` limits its open files.
     pub(crate) fn start(descriptors: u32, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
-        copy(Path::new(MODEL), &folder.path().join("models/tiny"));
+        files::copy_folder(Path::new(MODEL), &folder.path().join("models/tiny")).expect("a copy");
         let program = env!("CARGO_BIN_EXE_diff-contrast-server");
         let mut process = Command::new("bash")
             .args(["-c", &format!("ulimit -n {descriptors}; exec \"$@\""), "bash", program])
@@ -181,17 +181,5 @@ impl Reply {
         let body: Value = serde_json::from_slice(&self.body).expect("JSON");
         assert!(body["error"]["message"].as_str().is_some_and(|message| message.len() > 10), "{body}");
         body["error"]["code"].as_str().expect("a code").to_owned()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("the fixture").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
     }
 }

@@ -133,9 +133,7 @@ impl Registrar<'_> {
             }
         }
     }
-}
 
-impl Registrar<'_> {
     /// What decides images and differs between a local folder and the files of a row with equal weights. Nothing if one of
     /// them is not complete here, such as an adapter without a base.
     async fn differences(&self, folder: &Path, row: &Model) -> Vec<String> {

@@ -22,13 +22,13 @@ pub const FIGURES: &str = "report.json";
 /// The stored results of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyResults {
-    /// The spec.
+    /// What was compared.
     pub spec: StudySpec,
     /// Cells that failed or could not run.
     pub failures: Vec<Failure>,
-    /// Sample images.
+    /// Images for the sample grids.
     pub samples: Vec<Sample>,
-    /// Every score.
+    /// Scores of images, and distances of models.
     pub scores: Vec<ScoreRow>,
     /// Points of the runs' curves.
     pub curves: Vec<CurveRow>,
@@ -45,7 +45,7 @@ pub struct Sample {
     pub model: String,
     /// Index of the image.
     pub image: usize,
-    /// The prompt.
+    /// The text that the image was drawn from.
     pub prompt: String,
     /// Path of the image in the folder.
     pub file: String,

@@ -66,7 +66,7 @@ pub struct EvaluateSpec {
 /// Most images of each prompt.
 const MAX_IMAGES_PER_PROMPT: u32 = 16;
 
-fn images_per_prompt() -> u32 {
+pub(crate) fn images_per_prompt() -> u32 {
     1
 }
 

@@ -3,7 +3,7 @@
 use super::measure::Measure;
 use super::settings::Settings;
 use crate::data::DataSpec;
-use crate::evaluate::{FidSpec, PromptSpec, RewardSpec};
+use crate::evaluate::{FidSpec, PromptSpec, RewardSpec, images_per_prompt};
 use crate::image::Sampler;
 use crate::train::Objective;
 use serde::{Deserialize, Serialize};
@@ -182,10 +182,6 @@ pub struct StudyEvaluation {
 
 fn seeds() -> Vec<u64> {
     vec![1, 2, 3]
-}
-
-fn images_per_prompt() -> u32 {
-    1
 }
 
 impl StudyEvaluation {
