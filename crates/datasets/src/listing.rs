@@ -23,7 +23,9 @@ pub fn files_of(spec: &DataSpec) -> Result<Vec<PathBuf>, ReadError> {
             Ok(all)
         }
         DataSpec::WebDataset(spec) => webdataset::files(Path::new(&spec.folder)),
-        DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Prepared(_) => Ok(Vec::new()),
+        DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Drawn(_) | DataSpec::Prepared(_) => {
+            Ok(Vec::new())
+        }
     }
 }
 
@@ -68,7 +70,9 @@ pub fn rows_of(spec: &DataSpec) -> Option<u64> {
         DataSpec::Folder(spec) => (folder::rows(Path::new(&spec.folder)).ok()?, spec.max_pairs),
         DataSpec::Images(spec) => (images::rows(Path::new(&spec.folder)).ok()?, spec.max_images),
         DataSpec::Likes(spec) => (likes::rows(Path::new(&spec.folder)).ok()?, spec.max_pairs),
-        DataSpec::WebDataset(_) | DataSpec::Votes(_) | DataSpec::Prepared(_) => return None,
+        DataSpec::WebDataset(_) | DataSpec::Votes(_) | DataSpec::Drawn(_) | DataSpec::Prepared(_) => {
+            return None;
+        }
     };
     Some(rows.min(most.map_or(u64::MAX, u64::from)))
 }

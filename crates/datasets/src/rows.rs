@@ -68,7 +68,7 @@ impl Pairs {
                 spec.prompt_filter.as_ref(),
                 spec.max_pairs,
             )),
-            DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Prepared(_) => None,
+            DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Drawn(_) | DataSpec::Prepared(_) => None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The sets of preference pairs that a run can train on.
 
 use crate::Timestamp;
+use crate::drawn_pairs::DrawnPairsSpec;
 use crate::image::{Sampler, validate_sampling};
 use crate::limits::MAX_SEED;
 use crate::name::is_repository;
@@ -41,6 +42,8 @@ pub enum DataSpec {
     WebDataset(FolderSpec),
     /// The team's own votes. Only jobs can use them: they are read from the database.
     Votes(VotesSpec),
+    /// Pairs of images that the base draws itself, ranked by a metric.
+    Drawn(Box<DrawnPairsSpec>),
     /// A set that `diff-contrast-trainer prepare` encoded.
     Prepared(PreparedSpec),
 }
@@ -336,6 +339,7 @@ impl DataSpec {
             Self::Likes(_) => "likes",
             Self::WebDataset(_) => "webdataset",
             Self::Votes(_) => "votes",
+            Self::Drawn(_) => "drawn",
             Self::Prepared(_) => "prepared",
         }
     }
@@ -344,7 +348,7 @@ impl DataSpec {
     #[must_use]
     pub fn folder(&self) -> Option<&str> {
         match self {
-            Self::Shapes { .. } | Self::Votes(_) => None,
+            Self::Shapes { .. } | Self::Votes(_) | Self::Drawn(_) => None,
             Self::PickAPic(spec) => Some(&spec.folder),
             Self::Folder(spec) | Self::Likes(spec) | Self::WebDataset(spec) => Some(&spec.folder),
             Self::Images(spec) => Some(&spec.folder),
@@ -352,15 +356,22 @@ impl DataSpec {
         }
     }
 
-    /// The folders of this machine that the set names: fields, and paths.
+    /// The folders and files of this machine that the set names: fields, and paths.
     #[must_use]
-    pub fn folders(&self) -> Vec<(&'static str, &str)> {
+    pub fn folders(&self) -> Vec<(String, &str)> {
+        if let Self::Drawn(spec) = self {
+            return spec.paths();
+        }
         // With a repository, the folder is one of the repository.
         let is_local = !matches!(self, Self::PickAPic(PickAPicSpec { hub: Some(_), .. }));
-        let mut folders: Vec<_> =
-            self.folder().filter(|_| is_local).map(|folder| ("data.folder", folder)).into_iter().collect();
+        let mut folders: Vec<_> = self
+            .folder()
+            .filter(|_| is_local)
+            .map(|folder| ("data.folder".to_owned(), folder))
+            .into_iter()
+            .collect();
         if let Self::Images(ImagesSpec { losers: Some(losers), .. }) = self {
-            folders.extend(losers.folder.as_deref().map(|folder| ("data.losers.folder", folder)));
+            folders.extend(losers.folder.as_deref().map(|folder| ("data.losers.folder".to_owned(), folder)));
         }
         folders
     }
@@ -417,6 +428,7 @@ impl DataSpec {
                     "must be later than data.since",
                 );
             }
+            Self::Drawn(spec) => spec.validate(p),
             Self::Prepared(spec) => validate_folder(&spec.folder, p),
         }
     }

@@ -7,6 +7,7 @@ pub mod contestant;
 pub mod data;
 pub mod data_check;
 pub mod dataset;
+pub mod drawn_pairs;
 pub mod evaluate;
 pub mod id;
 pub mod image;

@@ -157,7 +157,7 @@ impl StyleSpec {
         let mut p = Problems::default();
         self.data.validate(&mut p);
         p.require(
-            !matches!(self.data, DataSpec::Prepared(_) | DataSpec::Votes(_)),
+            !matches!(self.data, DataSpec::Prepared(_) | DataSpec::Votes(_) | DataSpec::Drawn(_)),
             "data.source",
             "has no original images to edit: use shapes, pick_a_pic, folder or webdataset",
         );

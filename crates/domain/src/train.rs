@@ -1,5 +1,6 @@
 //! The spec of a training run. The same type is config file, request body, database column and checkpoint manifest.
 
+mod batching;
 mod images;
 mod learning_rate;
 mod memory;
@@ -8,6 +9,7 @@ mod objective;
 mod optimizer;
 mod precision;
 
+pub use batching::Batching;
 pub use images::{HorizontalFlip, MicroConditioningSpec};
 pub use learning_rate::{LearningRateSchedule, LearningRateSpec};
 pub use memory::MemorySpec;
@@ -87,6 +89,10 @@ pub struct TrainSpec {
     #[serde(default = "gradient_accumulation")]
     #[cfg_attr(feature = "openapi", schema(default = gradient_accumulation, minimum = 1, maximum = 4096))]
     pub gradient_accumulation: u32,
+    /// Which examples share a micro-batch.
+    #[serde(default, skip_serializing_if = "crate::is_default")]
+    #[cfg_attr(feature = "openapi", schema(default = Batching::default))]
+    pub batching: Batching,
     /// The optimiser.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = OptimizerSpec::default))]

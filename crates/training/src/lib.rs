@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod collective;
 pub mod data;
 pub mod forward;
+pub mod judges;
 pub mod objectives;
 pub mod optim;
 pub mod origins;

@@ -41,7 +41,7 @@ pub(crate) async fn check(
     let subject = Subject::parse(&request.spec).map_err(unreadable)?;
     for (field, folder) in subject.data.folders() {
         let inside = is_below_working_folder(folder);
-        let outside = || ApiError::field(field, OUTSIDE_WORKING_FOLDER.to_owned());
+        let outside = || ApiError::field(&field, OUTSIDE_WORKING_FOLDER.to_owned());
         inside.then_some(()).ok_or_else(outside)?;
     }
     let base = match subject.base.as_deref().filter(|base| is_name(base)) {

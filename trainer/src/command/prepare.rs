@@ -13,9 +13,9 @@ use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::path::{Path, PathBuf};
 use training::data::clip::with_clip;
-use training::data::drawn::with_losers;
 use training::data::fetched::{fetch, unless_stopped};
 use training::data::prepare::Plan;
+use training::recipes::drawn_pairs::with_drawn_images;
 
 /// Arguments of `prepare`.
 #[derive(Debug, Args)]
@@ -46,9 +46,9 @@ impl PrepareCommand {
         let data = fetch(&spec.data, &self.hub, &mut unless_stopped(stop))?;
         let (out, device) = (Path::new(&spec.out), self.device.open()?);
         let mut drawing: Option<Progress> = None;
-        let data = with_losers(&data, &folders, out, &device, &mut |done, total| {
-            drawing.get_or_insert_with(|| Progress::new("losers", total as u64)).reach(done as u64);
-            ensure!(!stop.received(), "stopped; rerun the command to resume after the last drawn loser");
+        let data = with_drawn_images(&data, &folders, out, &device, &mut |done, total| {
+            drawing.get_or_insert_with(|| Progress::new("drawing", total as u64)).reach(done as u64);
+            ensure!(!stop.received(), "stopped; rerun the command to resume after the last drawn image");
             Ok(())
         })?;
         drawing.iter().for_each(Progress::finish);

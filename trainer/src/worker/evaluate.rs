@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use store::Claim;
 use training::data::clip::with_clip;
-use training::recipes::evaluate::judges::Scores;
+use training::judges::Scores;
 use training::recipes::evaluate::{Contestant, EvaluationStore, evaluate};
 
 impl Worker {

@@ -93,7 +93,7 @@ impl PromptSpec {
         }
     }
 
-    pub(super) fn validate(&self, p: &mut Problems) {
+    pub(crate) fn validate(&self, p: &mut Problems) {
         match self {
             Self::ShapesHeldOut { count }
             | Self::Parti { count: Some(count), .. }
@@ -136,7 +136,7 @@ impl PromptSpec {
             let mut problems = Problems::default();
             data.validate(&mut problems);
             let is_in_files = match data.as_ref() {
-                DataSpec::Votes(_) => false,
+                DataSpec::Votes(_) | DataSpec::Drawn(_) => false,
                 DataSpec::PickAPic(spec) => spec.hub.is_none(),
                 _ => true,
             };

@@ -221,7 +221,7 @@ impl EvaluateSpec {
             p.require(inside(path), field, remedy);
         }
         if let PromptSpec::Captions { data, .. } = &self.prompts {
-            let losers = data.folders().into_iter().filter(|(field, _)| *field != "data.folder");
+            let losers = data.folders().into_iter().filter(|(field, _)| field != "data.folder");
             for (field, folder) in losers {
                 p.require(inside(folder), format!("prompts.{field}"), remedy);
             }
@@ -241,7 +241,7 @@ impl EvaluateSpec {
 
 impl RewardSpec {
     /// `field`: path of this reward model in the spec. `is_repeated`: whether an earlier one has the same metric.
-    fn validate(&self, field: &str, is_repeated: bool, p: &mut Problems) {
+    pub(crate) fn validate(&self, field: &str, is_repeated: bool, p: &mut Problems) {
         p.require(
             self.metric.is_reward(),
             format!("{field}.metric"),

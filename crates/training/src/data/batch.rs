@@ -2,6 +2,7 @@
 //! micro-batch, so a resumed run repeats an undisturbed one without a saved generator.
 
 use super::encoded::EncodedSet;
+use super::related::PromptWords;
 use super::tensor_name::Side;
 use crate::objectives::ClipFeatures;
 use anyhow::{Context, Result, ensure};
@@ -10,7 +11,7 @@ use diffusion::conditioning::Conditioning;
 use diffusion::config::VaeConfig;
 use diffusion::noise::Noise;
 use diffusion::schedule::Schedule;
-use domain::train::{HorizontalFlip, MicroConditioningSpec, NoiseSharing, Objective, TrainSpec};
+use domain::train::{Batching, HorizontalFlip, MicroConditioningSpec, NoiseSharing, Objective, TrainSpec};
 use std::collections::HashSet;
 
 /// One micro-batch of M examples, on the training device except for the CLIP features.
@@ -53,6 +54,8 @@ pub struct Batches<'a> {
     training: Vec<u32>,
     /// Examples to validate on, a multiple of the micro-batch size.
     held_out: Vec<u32>,
+    /// Words of the training examples' prompts, to deal related ones together.
+    words: Option<PromptWords>,
     /// The current epoch and its order of the training examples.
     epoch: Option<(u64, Vec<usize>)>,
 }
@@ -91,8 +94,12 @@ impl<'a> Batches<'a> {
         }
         let held_out: Vec<u32> = held_out.into_iter().map(|i| i as u32).collect();
         let excluded: HashSet<u32> = held_out.iter().copied().collect();
-        let training = (0..set.len() as u32).filter(|i| !excluded.contains(i)).collect();
-        Ok(Self { set, spec, schedule, vae, device, training, held_out, epoch: None })
+        let training: Vec<u32> = (0..set.len() as u32).filter(|i| !excluded.contains(i)).collect();
+        let words = match spec.batching {
+            Batching::Shuffled => None,
+            Batching::RelatedPrompts => Some(PromptWords::of(&set.caption_texts(&training)?)),
+        };
+        Ok(Self { set, spec, schedule, vae, device, training, held_out, words, epoch: None })
     }
 
     /// Micro-batch `number` of the run, counted from 0. Each epoch shuffles the examples anew; an incomplete
@@ -105,8 +112,12 @@ impl<'a> Batches<'a> {
         let per_epoch = (self.training.len() / m) as u64;
         let epoch = number / per_epoch;
         if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
-            self.epoch =
-                Some((epoch, Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.training.len())));
+            let shuffled = Noise::stream(self.spec.seed, ORDER + epoch).permutation(self.training.len());
+            let order = match &self.words {
+                Some(words) => words.group(shuffled, m),
+                None => shuffled,
+            };
+            self.epoch = Some((epoch, order));
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         let first = (number % per_epoch) as usize * m;

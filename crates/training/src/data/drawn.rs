@@ -1,23 +1,19 @@
 //! Losers that the base draws of the captions of a set of images, once for all runs with the same base and settings.
 
+use super::drawing::{Drawing, DrawingSettings, draw_missing};
 use super::folder_lock::lock;
 use super::key::set_key;
 use anyhow::{Context, Result};
 use candle_core::Device;
-use catalogue::images::{png, settings};
 use datasets::images::loser_name;
 use datasets::rows::Pairs;
 use diffusion::fingerprint::Fingerprint;
 use diffusion::part_folders::PartFolders;
-use diffusion::pipeline::{Prompt, TextToImage};
 use domain::data::{DataSpec, DrawnLosersSpec, ImagesSpec};
 use files::{sha256, write_atomically};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Images that are drawn at a time.
-const BATCH: usize = 8;
 /// The file that is written when all losers are drawn.
 const FINISHED: &str = "drawn.json";
 
@@ -70,45 +66,13 @@ fn draw(
 ) -> Result<()> {
     let images = DataSpec::Images(ImagesSpec { losers: None, ..spec.clone() });
     let rows = Pairs::open(&images)?.context("data: images are files")?;
-    let mut missing: Vec<(u64, String)> = Vec::new();
-    let mut total = 0;
-    for row in rows {
+    let drawings = rows.map(|row| {
         let row = row?;
-        total += 1;
-        if !folder.join(loser_name(row.source.row)).is_file() {
-            missing.push((row.source.row, row.prompt));
-        }
-    }
-    let (defaults, _) = base.defaults()?;
-    let settings = settings(&defaults, losers.steps, losers.guidance_scale, losers.sampler);
-    let pipeline = TextToImage::open(base, device)?;
-    let mut done = total - missing.len();
-    for batch in missing.chunks(BATCH) {
-        report(done, total)?;
-        let prompts: Vec<Prompt> = batch
-            .iter()
-            .map(|(row, prompt)| Prompt {
-                prompt: prompt.clone(),
-                negative_prompt: None,
-                seed: losers.seed + row,
-            })
-            .collect();
-        let mut interruption = None;
-        let drawn = pipeline.generate(&prompts, &settings, &mut |_, _| match report(done, total) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                interruption = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        if let Some(error) = interruption {
-            return Err(error);
-        }
-        for ((row, _), image) in batch.iter().zip(drawn.context("the drawing of losers was interrupted")?) {
-            write_atomically(&folder.join(loser_name(*row)), &png(&image)?)?;
-        }
-        done += batch.len();
-    }
-    report(total, total.max(1))?;
+        let number = row.source.row;
+        Ok(Drawing { file: folder.join(loser_name(number)), prompt: row.prompt, seed: losers.seed + number })
+    });
+    let drawings = drawings.collect::<Result<Vec<_>>>()?;
+    let DrawnLosersSpec { steps, guidance_scale, sampler, .. } = *losers;
+    draw_missing(&drawings, base, DrawingSettings { steps, guidance_scale, sampler }, device, report)?;
     Ok(write_atomically(&folder.join(FINISHED), &serde_json::to_vec_pretty(losers)?)?)
 }

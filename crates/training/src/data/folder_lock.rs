@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Fails if the folder cannot be written, or if `waiting` fails.
-pub(super) fn lock(folder: &Path, waiting: &mut dyn FnMut() -> Result<()>) -> Result<File> {
+pub(crate) fn lock(folder: &Path, waiting: &mut dyn FnMut() -> Result<()>) -> Result<File> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let file = folder.join(LOCK_FILE);
     let open = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;

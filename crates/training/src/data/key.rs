@@ -135,7 +135,7 @@ fn without_folder(data: &DataSpec) -> DataSpec {
                 losers.folder = None;
             }
         }
-        DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Prepared(_) => {}
+        DataSpec::Shapes { .. } | DataSpec::Votes(_) | DataSpec::Drawn(_) | DataSpec::Prepared(_) => {}
     }
     data
 }

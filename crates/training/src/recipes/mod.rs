@@ -2,6 +2,7 @@
 
 pub mod callbacks;
 mod divergence;
+pub mod drawn_pairs;
 pub mod evaluate;
 pub mod fid;
 mod networks;

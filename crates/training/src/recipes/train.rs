@@ -2,6 +2,7 @@
 
 use super::callbacks::Callbacks;
 use super::divergence::{Diverged, RunPosition, find_batch};
+use super::drawn_pairs::with_drawn_images;
 use super::networks::Networks;
 use super::rotation::rotate;
 use super::run_paths::RunPaths;
@@ -10,7 +11,6 @@ use super::step_metrics::StepMetrics;
 use crate::checkpoint::{Manifest, RunIdentity, State, check_resumable, load_state, save_state};
 use crate::collective::ProcessGroup;
 use crate::data::batch::{Batch, Batches};
-use crate::data::drawn::with_losers;
 use crate::data::encoded::EncodedSet;
 use crate::data::votes::as_files;
 use crate::optim::{Gradients, LossScale, MovingAverage, Optimiser, learning_rate};
@@ -143,7 +143,7 @@ fn encode(
     if !group.leads() {
         group.broadcast(false)?;
     }
-    let data = with_losers(
+    let data = with_drawn_images(
         &as_files(&spec.data, &paths.run)?,
         &paths.start,
         &paths.cache,

@@ -66,7 +66,7 @@ fn shortened(data: &DataSpec, batch_size: u32) -> DataSpec {
             fewer(&mut spec.max_pairs);
         }
         DataSpec::Images(spec) => fewer(&mut spec.max_images),
-        DataSpec::Votes(_) | DataSpec::Prepared(_) => {}
+        DataSpec::Votes(_) | DataSpec::Drawn(_) | DataSpec::Prepared(_) => {}
     }
     data
 }

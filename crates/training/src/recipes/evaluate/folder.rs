@@ -1,8 +1,8 @@
 //! An evaluation in a folder: `images/MODEL/INDEX.png`, `report.json`, `scores.csv`, `report.html`.
 
 use super::contestant::Contestant;
-use super::judges::Scores;
 use super::store::EvaluationStore;
+use crate::judges::Scores;
 use anyhow::{Context, Result, bail};
 use catalogue::images::png;
 use diffusion::fingerprint::Fingerprint;

@@ -7,9 +7,8 @@ mod agreement;
 mod comparison;
 mod contestant;
 mod folder;
-pub mod judges;
 mod page;
-mod prompts;
+pub(super) mod prompts;
 pub mod report;
 mod scored;
 mod store;
@@ -20,6 +19,7 @@ pub use folder::{FolderStore, Record};
 pub use store::EvaluationStore;
 
 use crate::data::cut::CutCounter;
+use crate::judges::{Judges, Scores};
 use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
@@ -33,7 +33,6 @@ use domain::image::GenerationParams;
 use domain::prepare::CutTexts;
 use evaluation::fid::open_image;
 use image::RgbImage;
-use judges::{Judges, Scores};
 use page::{page, table};
 use prompts::{Task, tasks};
 use report::EvaluationReport;
@@ -168,8 +167,8 @@ fn score(judges: &mut Judges, tasks: &[Task], files: &[PathBuf]) -> Result<Score
     for first in (0..tasks.len()).step_by(BATCH) {
         let batch: Vec<usize> = (first..(first + BATCH).min(tasks.len())).collect();
         let images = batch.iter().map(|&index| Ok(open_image(&files[index])?)).collect::<Result<Vec<_>>>()?;
-        let batch_tasks: Vec<&Task> = batch.iter().map(|&index| &tasks[index]).collect();
-        for (metric, scores) in judges.scores(&batch_tasks, &images)? {
+        let prompts: Vec<&str> = batch.iter().map(|&index| tasks[index].prompt.as_str()).collect();
+        for (metric, scores) in judges.scores(&prompts, &images)? {
             let column = all.entry(metric).or_insert_with(|| vec![None; tasks.len()]);
             batch.iter().zip(scores).for_each(|(&index, score)| column[index] = score);
         }

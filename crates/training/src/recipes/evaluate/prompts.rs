@@ -21,10 +21,10 @@ const STYLES: [&str; 4] = ["anime", "concept-art", "paintings", "photo"];
 
 /// A prompt of the evaluation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Task {
-    pub(super) prompt: String,
+pub(in crate::recipes) struct Task {
+    pub(in crate::recipes) prompt: String,
     /// Category of the prompt; empty where the source has none.
-    pub(super) category: String,
+    pub(in crate::recipes) category: String,
 }
 
 impl Task {
@@ -38,7 +38,7 @@ impl Task {
 /// # Errors
 /// Fails if a file cannot be read or has another format than its source, if there are no prompts or too many, or if one
 /// is empty or too long.
-pub(super) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Result<Vec<Task>> {
+pub(in crate::recipes) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Result<Vec<Task>> {
     let tasks = match spec {
         PromptSpec::Validation { count } => {
             let file = validation_prompts(models)?;

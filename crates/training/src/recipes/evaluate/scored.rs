@@ -1,6 +1,6 @@
 //! The scores of one model.
 
-use super::judges::Scores;
+use crate::judges::Scores;
 use crate::recipes::fid::FidReport;
 use domain::evaluate::Metric;
 

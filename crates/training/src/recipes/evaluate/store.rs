@@ -1,6 +1,6 @@
 //! Where an evaluation keeps its images, scores and reports.
 
-use super::judges::Scores;
+use crate::judges::Scores;
 use anyhow::Result;
 use domain::evaluate::ReportFile;
 use domain::image::GenerationParams;

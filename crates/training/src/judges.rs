@@ -1,6 +1,5 @@
-//! The scorers of an evaluation: CLIP, the rule of the bundled world, and reward models.
+//! The scorers of images: CLIP, the rule of the bundled world, and reward models.
 
-use super::prompts::Task;
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use diffusion::layout::CLIP;
@@ -21,9 +20,9 @@ use std::path::{Path, PathBuf};
 /// Scores of some images: by metric, one per image, `None` where the metric does not apply.
 pub type Scores = BTreeMap<Metric, Vec<Option<f64>>>;
 
-/// The scorers of an evaluation.
+/// The scorers of images.
 #[derive(Debug)]
-pub(super) struct Judges {
+pub(crate) struct Judges {
     clip: Option<Clip>,
     rewards: Vec<(Metric, CachedReward)>,
 }
@@ -34,7 +33,7 @@ impl Judges {
     ///
     /// # Errors
     /// Fails if a file is missing or damaged.
-    pub(super) fn open(
+    pub(crate) fn open(
         folders: &PartFolders,
         rewards: &[RewardSpec],
         cache: &Path,
@@ -65,7 +64,7 @@ impl Judges {
     ///
     /// # Errors
     /// Names the scorer and the file that is missing.
-    pub(super) fn check_files(folders: &PartFolders, rewards: &[RewardSpec]) -> Result<()> {
+    pub(crate) fn check_files(folders: &PartFolders, rewards: &[RewardSpec]) -> Result<()> {
         if let Ok(folder) = folders.part(CLIP) {
             ClipFiles::locate(&folder).context("clip")?;
         }
@@ -79,7 +78,7 @@ impl Judges {
     }
 
     /// What the numbers of each metric are, for the report.
-    pub(super) fn statements(&self) -> BTreeMap<Metric, String> {
+    pub(crate) fn statements(&self) -> BTreeMap<Metric, String> {
         let by_clip = "cosine of image and prompt by the CLIP that the spec names, else the baseline's own; neither scaled nor \
                        clamped; not comparable with \
                        the scores of other networks";
@@ -105,21 +104,20 @@ impl Judges {
         clip.chain(by_rule).chain(rewards).collect()
     }
 
-    /// Scores images, one per task.
+    /// Scores images, one per prompt.
     ///
     /// # Errors
     /// Fails if an image has no pixels, or if a scorer fails.
-    pub(super) fn scores(&mut self, tasks: &[&Task], images: &[RgbImage]) -> Result<Scores> {
+    pub(crate) fn scores(&mut self, prompts: &[&str], images: &[RgbImage]) -> Result<Scores> {
         let mut scores = Scores::new();
         if images.is_empty() {
             return Ok(scores);
         }
-        let prompts: Vec<&str> = tasks.iter().map(|task| task.prompt.as_str()).collect();
         let known = |values: Vec<f32>| -> Vec<Option<f64>> {
             values.into_iter().map(|value| Some(f64::from(value))).collect()
         };
         if let Some(clip) = &self.clip {
-            scores.insert(Metric::ClipScore, known(clip.scores(images, &prompts)?));
+            scores.insert(Metric::ClipScore, known(clip.scores(images, prompts)?));
         }
         let scored_images = images.iter().map(|image| {
             let (width, height) = (image.width() as usize, image.height() as usize);
@@ -127,10 +125,10 @@ impl Judges {
         });
         let scored_images = scored_images.collect::<Result<Vec<_>>>()?;
         for (metric, reward) in &mut self.rewards {
-            scores.insert(*metric, known(reward.scores(&scored_images, &prompts)?));
+            scores.insert(*metric, known(reward.scores(&scored_images, prompts)?));
         }
         let rules: Vec<Option<[f64; 3]>> =
-            tasks.iter().zip(images).map(|(task, image)| by_rules(image, &task.prompt)).collect();
+            prompts.iter().zip(images).map(|(prompt, image)| by_rules(image, prompt)).collect();
         if rules.iter().any(Option::is_some) {
             for (index, metric) in RULES.into_iter().enumerate() {
                 scores

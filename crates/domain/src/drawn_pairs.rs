@@ -1,0 +1,173 @@
+//! Pairs of images that a run's base draws itself, ranked by a metric: on-policy preference data.
+
+use crate::evaluate::{Metric, PromptSpec, RewardSpec};
+use crate::image::{Sampler, validate_sampling};
+use crate::limits::MAX_SEED;
+use crate::problem::{Problem, Problems};
+use serde::{Deserialize, Serialize};
+
+/// Pairs of the base's own images. Before the run begins, the base draws several images of each prompt, a metric scores
+/// them, and the best is paired with the worst. Prompts whose images score alike give no pair.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawnPairsSpec {
+    /// The prompts, as for an evaluation. `validation` is refused: the run has no validation examples yet.
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
+    pub prompts: PromptSpec,
+    /// The metric that ranks the images of a prompt; of two images the one with the higher score wins.
+    pub metric: Metric,
+    /// The files of the metric, if it is a reward model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<RewardSpec>,
+    /// Images of each prompt, 2 to 64.
+    #[serde(default = "images_per_prompt")]
+    #[cfg_attr(feature = "openapi", schema(default = images_per_prompt, minimum = 2, maximum = 64))]
+    pub images_per_prompt: u32,
+    /// Most pairs of a prompt, 1 to half of its images: best against worst, second best against second worst, and so on.
+    #[serde(default = "pairs_per_prompt")]
+    #[cfg_attr(feature = "openapi", schema(default = pairs_per_prompt, minimum = 1, maximum = 32))]
+    pub pairs_per_prompt: u32,
+    /// Two images form a pair if their scores differ by more than this, 0 or more.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = 0.0, minimum = 0))]
+    pub least_gap: f64,
+    /// Seed of the first image, 0 to 2^52 - 1; image i of all has seed + i.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = 0))]
+    pub seed: u64,
+    /// Denoising steps, 1 to 1000; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// Guidance scale, 0 to 50; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_scale: Option<f64>,
+    /// The sampler; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<Sampler>,
+}
+
+/// Most images of a prompt.
+const MAX_IMAGES_PER_PROMPT: u32 = 64;
+
+fn images_per_prompt() -> u32 {
+    4
+}
+
+fn pairs_per_prompt() -> u32 {
+    1
+}
+
+impl DrawnPairsSpec {
+    /// The files and folders of this machine that the spec names: fields, and paths.
+    #[must_use]
+    pub fn paths(&self) -> Vec<(String, &str)> {
+        let mut paths = Vec::new();
+        if let PromptSpec::Captions { data, .. } = &self.prompts {
+            paths.extend(
+                data.folders().into_iter().map(|(field, path)| (format!("data.prompts.{field}"), path)),
+            );
+        } else if let Some((field, path)) = self.prompts.path() {
+            paths.push((format!("data.{field}"), path));
+        }
+        if let Some(reward) = &self.reward {
+            let files = [Some(&reward.weights), reward.vocabulary.as_ref(), reward.backbone.as_ref()];
+            paths.extend(files.into_iter().flatten().map(|path| ("data.reward".to_owned(), path.as_str())));
+        }
+        paths
+    }
+
+    pub(crate) fn validate(&self, p: &mut Problems) {
+        let mut problems = Problems::default();
+        self.prompts.validate(&mut problems);
+        p.0.extend(problems.0.into_iter().map(|of| Problem { field: format!("data.{}", of.field), ..of }));
+        p.require(
+            !matches!(self.prompts, PromptSpec::Validation { .. }),
+            "data.prompts.source",
+            "validation examples come from a run that has begun: use captions, text or another source",
+        );
+        match &self.reward {
+            Some(reward) => {
+                reward.validate("data.reward", false, p);
+                p.require(
+                    reward.metric == self.metric,
+                    "data.reward.metric",
+                    "use the metric of data.metric",
+                );
+            }
+            None => p.require(
+                !self.metric.is_reward(),
+                "data.reward",
+                "data.metric is a reward model: name its files here",
+            ),
+        }
+        p.require(
+            (2..=MAX_IMAGES_PER_PROMPT).contains(&self.images_per_prompt),
+            "data.images_per_prompt",
+            format!("use 2 to {MAX_IMAGES_PER_PROMPT}"),
+        );
+        p.require(
+            (1..=self.images_per_prompt / 2).contains(&self.pairs_per_prompt),
+            "data.pairs_per_prompt",
+            "use 1 to half of images_per_prompt: no image is in two pairs",
+        );
+        p.require(self.least_gap >= 0.0 && self.least_gap.is_finite(), "data.least_gap", "use 0 or more");
+        p.require(self.seed <= MAX_SEED / 2, "data.seed", format!("use 0 to {}", MAX_SEED / 2));
+        validate_sampling(self.steps, self.guidance_scale, "data.", p);
+    }
+
+    /// Numbers of the winner and the loser of each pair of a prompt, from the scores of its images; images without a
+    /// score take no part. Equal scores are ranked by the images' numbers.
+    #[must_use]
+    pub fn pairs_of(&self, scores: &[Option<f64>]) -> Vec<(usize, usize)> {
+        let mut ranked: Vec<(usize, f64)> =
+            scores.iter().enumerate().filter_map(|(i, score)| Some((i, (*score)?))).collect();
+        ranked.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        let halves = ranked.iter().zip(ranked.iter().rev()).take(ranked.len() / 2);
+        halves
+            .take(self.pairs_per_prompt as usize)
+            .take_while(|((_, best), (_, worst))| best - worst > self.least_gap)
+            .map(|((winner, _), (loser, _))| (*winner, *loser))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DrawnPairsSpec;
+    use crate::problem::Problems;
+
+    fn spec(more: &str) -> DrawnPairsSpec {
+        let text = format!(
+            r#"{{"prompts": {{"source": "list", "prompts": ["a red circle"]}}, "metric": "clarity"{more}}}"#
+        );
+        serde_json::from_str(&text).expect("a spec")
+    }
+
+    fn fields(spec: &DrawnPairsSpec) -> Vec<String> {
+        let mut problems = Problems::default();
+        spec.validate(&mut problems);
+        problems.0.into_iter().map(|problem| problem.field).collect()
+    }
+
+    #[test]
+    fn the_best_wins_over_the_worst_and_equal_images_form_no_pair() {
+        let two = spec(r#", "images_per_prompt": 5, "pairs_per_prompt": 2"#);
+        let scores = [Some(0.2), Some(0.9), None, Some(0.4), Some(0.1)];
+        assert_eq!(two.pairs_of(&scores), [(1, 4), (3, 0)]);
+        assert_eq!(spec("").pairs_of(&scores), [(1, 4)]);
+        assert_eq!(two.pairs_of(&[Some(1.0), Some(1.0), Some(0.0)]), [(0, 2)]);
+        assert!(two.pairs_of(&[Some(1.0); 4]).is_empty());
+        let apart = spec(r#", "images_per_prompt": 5, "pairs_per_prompt": 2, "least_gap": 0.5"#);
+        assert_eq!(apart.pairs_of(&scores), [(1, 4)]);
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_named() {
+        assert!(fields(&spec("")).is_empty());
+        assert_eq!(fields(&spec(r#", "pairs_per_prompt": 3"#)), ["data.pairs_per_prompt"]);
+        let text = r#"{"prompts": {"source": "validation"}, "metric": "pick_score"}"#;
+        let refused: DrawnPairsSpec = serde_json::from_str(text).expect("a spec");
+        assert_eq!(fields(&refused), ["data.prompts.source", "data.reward"]);
+    }
+}
