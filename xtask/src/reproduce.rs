@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`: the paper's tables in miniature, as studies of the bundled model.
 
+use crate::background::Background;
 use crate::process;
 use crate::steps::Steps;
 use crate::workspace::{Workspace, cargo};
@@ -8,7 +9,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::thread::available_parallelism;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -30,7 +31,10 @@ pub(crate) struct Options {
 const SPECS: &str = "trainer/configs/studies";
 const COMMITTED: &str = "docs/reproduction";
 /// What is committed of a study: its results, and the report that is made from them.
-const FILES: [&str; 5] = ["study.json", "scores.csv", "curves.csv", "report.json", "report.html"];
+const FILES: [&str; 6] =
+    ["study.json", "scores.csv", "curves.csv", "times.json", "report.json", "report.html"];
+/// Most processes that share a study. Each takes about 1 GiB.
+const MOST_PROCESSES: usize = 8;
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
@@ -59,14 +63,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         // Relative, as in the command that a reader would type.
         let out = Path::new("data/reproduction").join(kind).join(&name);
-        let mut command = Command::new(&trainer);
-        command.current_dir(&workspace.root).arg("study").arg(&spec).arg("--out").arg(&out);
-        let began = Instant::now();
-        steps.run(&name, || process::run(&mut command))?;
+        steps.run(&name, || study(&workspace, &trainer, &spec, &out))?;
         let folder = workspace.root.join(&out);
         if options.full {
             let to = workspace.root.join(COMMITTED).join(&name);
-            steps.run(&format!("{name}: results"), || keep(&workspace, &folder, &to, began.elapsed()))?;
+            steps.run(&format!("{name}: results"), || keep(&workspace, &folder, &to))?;
         }
         pages.push(folder.join("report.html"));
     }
@@ -83,8 +84,27 @@ fn build(workspace: &Workspace) -> Result<()> {
     process::run(command.current_dir(&workspace.root).args(["build", "--profile", "demo", "-p", "trainer"]))
 }
 
+/// Runs a study by one process per core, each on one thread: the bundled model is too small to gain from more.
+fn study(workspace: &Workspace, trainer: &Path, spec: &Path, out: &Path) -> Result<()> {
+    let command = || {
+        let mut command = Command::new(trainer);
+        command.current_dir(&workspace.root).arg("study").arg(spec).arg("--out").arg(out);
+        command.env("RAYON_NUM_THREADS", "1");
+        command
+    };
+    let folder = workspace.root.join(out);
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let others = 1..available_parallelism()?.get().min(MOST_PROCESSES);
+    let others = others.map(|number| {
+        let log = folder.join(format!("process-{number}.log"));
+        Background::start("study", &mut command(), &log)
+    });
+    let _others = others.collect::<Result<Vec<_>>>()?;
+    process::run(&mut command())
+}
+
 /// Copies the results of a study to where they are committed, with what they were computed by.
-fn keep(workspace: &Workspace, from: &Path, to: &Path, took: Duration) -> Result<()> {
+fn keep(workspace: &Workspace, from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
     for file in FILES {
         fs::copy(from.join(file), to.join(file)).with_context(|| format!("copying {file}"))?;
@@ -93,8 +113,7 @@ fn keep(workspace: &Workspace, from: &Path, to: &Path, took: Duration) -> Result
     let origin = json!({
         "commit": commit(workspace)?,
         "processor": processor(),
-        "cores": std::thread::available_parallelism()?.get(),
-        "seconds_of_the_last_call": took.as_secs(),
+        "cores": available_parallelism()?.get(),
     });
     fs::write(to.join("origin.json"), format!("{origin:#}\n")).context("writing origin.json")
 }

@@ -132,7 +132,7 @@ pub(crate) async fn report(
 }
 
 /// Checks what a run needs of its base and of the votes: a CLIP, prompts to evaluate it on, and a pair with a winner.
-async fn check_base(state: &AppState, spec: &TrainSpec) -> Result<(), ApiError> {
+pub(crate) async fn check_base(state: &AppState, spec: &TrainSpec) -> Result<(), ApiError> {
     if let Some(clip) = spec.clip.as_deref().filter(|clip| is_name(clip)) {
         find_clip(state.catalogue.models.root(), clip).map_err(|problem| ApiError::field("clip", problem))?;
     }

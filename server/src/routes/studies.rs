@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::{Body, Id, Query};
+use crate::routes::jobs::check_base;
 use crate::routes::list_limit::{Limit, limit};
 use crate::routes::models::unknown;
 use crate::routes::report_file::report_file;
@@ -14,8 +15,11 @@ use catalogue::study::folder;
 use domain::api::{ErrorBody, Page, StudyAccepted, path};
 use domain::evaluate::ReportFile;
 use domain::id::StudyId;
-use domain::study::{Study, StudyOverview, StudySpec, StudySummary};
+use domain::job::JobSpec;
+use domain::study::{Planned, Study, StudyOverview, StudySpec, StudySummary, plan};
+use domain::train::TrainSpec;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// List studies
 #[utoipa::path(get, path = path::STUDIES, tag = "training", operation_id = "list_studies", params(Limit), responses(
@@ -48,6 +52,9 @@ pub(crate) async fn submit(
     spec.validate()?;
     if state.store.find_model(&spec.base).await?.is_none() {
         return Err(ApiError::field("base", unknown(&state, &spec.base)));
+    }
+    for first in first_runs(&spec) {
+        check_base(&state, &first).await?;
     }
     let study = state.catalogue.submit_study(&spec).await?;
     let url = path::STUDY.replace("{id}", &study.id.to_string());
@@ -135,6 +142,22 @@ pub(crate) async fn report(
     let key = format!("{}/{}", folder::key(id), file.name());
     let bytes = state.artifacts.get(&key).await?.ok_or_else(missing)?;
     Ok(report_file(file, &format!("study-{id}"), bytes))
+}
+
+/// The runs that start from the study's base, one of those that differ in their names and seeds alone.
+fn first_runs(spec: &StudySpec) -> Vec<TrainSpec> {
+    let mut seen: Vec<TrainSpec> = Vec::new();
+    for planned in plan(spec, &BTreeMap::new()) {
+        if let Planned::Due(job) = planned.state
+            && let JobSpec::Train(run) = *job
+        {
+            let run = TrainSpec { name: spec.name.clone(), seed: 0, ..run };
+            if !seen.contains(&run) {
+                seen.push(run);
+            }
+        }
+    }
+    seen
 }
 
 async fn find(state: &AppState, id: StudyId) -> Result<Study, ApiError> {

@@ -96,3 +96,12 @@ async fn an_invalid_study_is_refused_with_its_field() {
     unknown["hours"] = json!(1);
     app.post("/api/v1/studies", unknown.to_string()).await.expect(400);
 }
+
+#[tokio::test]
+async fn a_study_whose_runs_could_not_begin_is_refused() {
+    let app = TestApp::start().await;
+    let mut votes = spec("votes");
+    votes["data"][0]["set"] = json!({ "source": "votes" });
+    app.post("/api/v1/studies", votes.to_string()).await.refuses(422, "data");
+    assert_eq!(app.get("/api/v1/studies").await.expect(200).json()["items"], json!([]));
+}

@@ -74,6 +74,7 @@ impl Worker {
     pub(crate) fn write_study(&self, study: &Study, to: &Path) -> Result<()> {
         let (results, images) = self.runtime.block_on(self.catalogue.study_results(study.clone()))?;
         folder::write(to, &results, &images)?;
+        folder::write_times(to, &self.runtime.block_on(self.catalogue.store.list_study_jobs(study.id))?)?;
         write_report(to).map(drop)
     }
 }

@@ -6,7 +6,9 @@ use domain::id::StudyId;
 use domain::study::{CurveRow, Failure, ScoreRow, StudySpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::path::{Path, PathBuf};
+use store::StudyJob;
 
 /// The file with spec, failures and the list of samples.
 const STUDY: &str = "study.json";
@@ -14,6 +16,8 @@ const STUDY: &str = "study.json";
 pub const SCORES: &str = "scores.csv";
 /// The file with the curves of the runs.
 const CURVES: &str = "curves.csv";
+/// The file with the time that the jobs took.
+const TIMES: &str = "times.json";
 /// The report's page.
 pub const PAGE: &str = "report.html";
 /// The report's figures.
@@ -77,6 +81,22 @@ pub fn write(folder: &Path, results: &StudyResults, images: &[PathBuf]) -> Resul
     files::write_atomically(&folder.join(SCORES), &table(&results.scores)?)?;
     files::write_atomically(&folder.join(CURVES), &table(&results.curves)?)?;
     Ok(files::write_atomically(&folder.join(STUDY), &manifest)?)
+}
+
+/// Writes when the study ran and how long its jobs took. Not part of the results: two runs of a study end in the same results
+/// at different times.
+///
+/// # Errors
+/// Fails if the file cannot be written.
+pub fn write_times(folder: &Path, jobs: &[StudyJob]) -> Result<()> {
+    let took = |job: &StudyJob| Some((job.finished_at? - job.started_at?).num_seconds());
+    let times = json!({
+        "jobs": jobs.len(),
+        "job_seconds": jobs.iter().filter_map(took).sum::<i64>(),
+        "began": jobs.iter().filter_map(|job| job.started_at).min(),
+        "ended": jobs.iter().filter_map(|job| job.finished_at).max(),
+    });
+    Ok(files::write_atomically(&folder.join(TIMES), format!("{times:#}\n").as_bytes())?)
 }
 
 /// Reads the results.

@@ -22,7 +22,15 @@ const POINTS: i64 = 20;
 /// Curves that are recorded at every checkpoint.
 const VALIDATION: [&str; 2] = [metric::VALIDATION_LOSS, metric::VALIDATION_ACCURACY];
 /// Curves that are recorded at every step.
-const TRAINING: [&str; 4] = [metric::LOSS, metric::REWARDS_ACCURACIES, metric::MEAN_A, metric::MEAN_B];
+const TRAINING: [&str; 7] = [
+    metric::LOSS,
+    metric::REWARDS_ACCURACIES,
+    metric::MSE_REFERENCE_WINNER,
+    metric::MSE_REFERENCE_LOSER,
+    metric::MEAN_A,
+    metric::MEAN_B,
+    metric::WEIGHT_DIAGONAL,
+];
 
 impl Catalogue {
     /// The results of a study so far, and the files of its sample images.

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use catalogue::study::folder::{Sample, StudyResults};
 use domain::ranking::CrossedMean;
+use domain::run::metric;
 use domain::study::{AblationLine, Curve, EvaluationTable, Measure, Search, StudyReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,6 +27,7 @@ struct Set<'a> {
     tables: Vec<Table<'a>>,
     searches: Vec<SearchView<'a>>,
     ablations: Vec<Figure>,
+    updates: Vec<Update<'a>>,
     curves: Vec<Figure>,
 }
 
@@ -42,6 +44,22 @@ struct Table<'a> {
 struct Row<'a> {
     method: &'a str,
     cells: Vec<Cell>,
+}
+
+/// The columns of the table of denoising errors.
+const UPDATES: [(&str, &str); 6] = [
+    (metric::MSE_REFERENCE_WINNER, "Reference, winners"),
+    (metric::MSE_REFERENCE_LOSER, "Reference, losers"),
+    (metric::MEAN_A, "Change, winners"),
+    (metric::MEAN_B, "Change, losers"),
+    (metric::REWARDS_ACCURACIES, "Accuracy"),
+    (metric::WEIGHT_DIAGONAL, "Own loser's weight"),
+];
+
+/// The last values of a preference method's curves, in the order of [`UPDATES`]; empty where a curve is absent.
+struct Update<'a> {
+    method: &'a str,
+    values: Vec<String>,
 }
 
 /// A mean, its interval, and what it says against the base (or a win rate against 50%).
@@ -94,6 +112,7 @@ pub(super) fn page(folder: &Path, results: &StudyResults, report: &StudyReport) 
             tables: tables.map(|of| table(folder, &results.samples, of)).collect::<Result<_>>()?,
             searches: report.searches.iter().filter(|of| of.data == name).map(search).collect(),
             ablations: lines.into_iter().map(ablation).collect(),
+            updates: updates(&curves),
             curves: curve_figures(&curves),
         })
     };
@@ -231,6 +250,23 @@ fn ablation(line: &AblationLine) -> Figure {
     let svg = plot(&title, &series, &Ticks::Names(names), line.base);
     let base = line.base.map(|base| format!(" (dashed: base, {})", short(base))).unwrap_or_default();
     Figure { title: format!("{title}, method {}{base}", line.method), svg }
+}
+
+/// A row per preference method, in the order of the curves.
+fn updates<'a>(curves: &[&'a Curve]) -> Vec<Update<'a>> {
+    let mut methods: Vec<&str> = Vec::new();
+    for curve in curves.iter().filter(|curve| curve.curve == metric::MEAN_B) {
+        methods.push(&curve.method);
+    }
+    let last = |method: &str, name: &str| {
+        let curve = curves.iter().find(|curve| curve.method == method && curve.curve == name)?;
+        curve.points.last().map(|point| format!("{:.4}", point.mean.mean))
+    };
+    let row = |method: &'a str| Update {
+        method,
+        values: UPDATES.iter().map(|(name, _)| last(method, name).unwrap_or_default()).collect(),
+    };
+    methods.into_iter().map(row).collect()
 }
 
 /// A figure per curve, with a line per method.
