@@ -24,7 +24,8 @@ pub fn belongs_to_bundled_world(folders: &PartFolders) -> bool {
 /// # Errors
 /// Returns the field `prompts.source` if it does not.
 pub fn require_world(prompts: &PromptSpec, name: &str, folders: &PartFolders) -> Result<(), Problems> {
-    if !matches!(prompts, PromptSpec::ShapesHeldOut { .. }) || belongs_to_bundled_world(folders) {
+    let of_world = matches!(prompts, PromptSpec::ShapesHeldOut { .. } | PromptSpec::ShapesTraining { .. });
+    if !of_world || belongs_to_bundled_world(folders) {
         return Ok(());
     }
     let problem = format!(

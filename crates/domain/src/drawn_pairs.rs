@@ -24,6 +24,11 @@ pub struct DrawnPairsSpec {
     #[serde(default = "images_per_prompt")]
     #[cfg_attr(feature = "openapi", schema(default = images_per_prompt, minimum = 2, maximum = 64))]
     pub images_per_prompt: u32,
+    /// Draws this many images of each prompt first, and the others only of prompts whose first ones differ in score by more than
+    /// `least_gap`: fewer images for as many pairs. 2 to `images_per_prompt`; all images of every prompt when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 2, maximum = 64))]
+    pub first_images: Option<u32>,
     /// Most pairs of a prompt, 1 to half of its images: best against worst, second best against second worst, and so on.
     #[serde(default = "pairs_per_prompt")]
     #[cfg_attr(feature = "openapi", schema(default = pairs_per_prompt, minimum = 1, maximum = 32))]
@@ -105,6 +110,11 @@ impl DrawnPairsSpec {
             (2..=MAX_IMAGES_PER_PROMPT).contains(&self.images_per_prompt),
             "data.images_per_prompt",
             format!("use 2 to {MAX_IMAGES_PER_PROMPT}"),
+        );
+        p.require(
+            self.first_images.is_none_or(|first| (2..=self.images_per_prompt).contains(&first)),
+            "data.first_images",
+            "use 2 to images_per_prompt, or remove it",
         );
         p.require(
             (1..=self.images_per_prompt / 2).contains(&self.pairs_per_prompt),

@@ -107,7 +107,7 @@ fn left_to_draw(job: &Job) -> u64 {
     let JobSpec::Evaluate(spec) = &job.spec else { return 0 };
     let prompts = match &spec.prompts {
         PromptSpec::List { prompts } => prompts.len() as u64,
-        PromptSpec::ShapesHeldOut { count } => u64::from(*count),
+        PromptSpec::ShapesHeldOut { count } | PromptSpec::ShapesTraining { count, .. } => u64::from(*count),
         _ => 0,
     };
     let all = prompts * u64::from(spec.images_per_prompt) * spec.all_models().len() as u64;

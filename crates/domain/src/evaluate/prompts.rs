@@ -27,6 +27,17 @@ pub enum PromptSpec {
         #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
         count: u32,
     },
+    /// Prompts of the bundled world for one object, with size, colour, shape and background, in combinations that occur in
+    /// training; in a fixed random order.
+    ShapesTraining {
+        /// Number of prompts, 1 to 10000; with `skip` at most as many as there are (1167).
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10000))]
+        count: u32,
+        /// Prompts to skip at the start of the order, so that sets and evaluations do not share prompts.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(default = 0))]
+        skip: u32,
+    },
     /// A list in the spec.
     List {
         /// The prompts, 1 to 10000.
@@ -84,7 +95,10 @@ impl PromptSpec {
     #[must_use]
     pub fn path(&self) -> Option<(&'static str, &str)> {
         match self {
-            Self::Validation { .. } | Self::ShapesHeldOut { .. } | Self::List { .. } => None,
+            Self::Validation { .. }
+            | Self::ShapesHeldOut { .. }
+            | Self::ShapesTraining { .. }
+            | Self::List { .. } => None,
             Self::Captions { data, .. } => data.folder().map(|folder| ("prompts.data.folder", folder)),
             Self::HpsBenchmark { folder, .. } => Some(("prompts.folder", folder)),
             Self::Parti { file, .. } | Self::Text { file } | Self::JsonLines { file } => {
@@ -96,6 +110,7 @@ impl PromptSpec {
     pub(crate) fn validate(&self, p: &mut Problems) {
         match self {
             Self::ShapesHeldOut { count }
+            | Self::ShapesTraining { count, .. }
             | Self::Parti { count: Some(count), .. }
             | Self::Captions { count: Some(count), .. }
             | Self::Validation { count: Some(count) } => {

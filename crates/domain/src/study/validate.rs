@@ -272,6 +272,10 @@ impl StudySpec {
 fn overlap(a: &PromptSpec, b: &PromptSpec) -> bool {
     match (a, b) {
         (PromptSpec::ShapesHeldOut { .. }, PromptSpec::ShapesHeldOut { .. }) => true,
+        (
+            PromptSpec::ShapesTraining { count: x, skip: a },
+            PromptSpec::ShapesTraining { count: y, skip: b },
+        ) => *a < b.saturating_add(*y) && *b < a.saturating_add(*x),
         (PromptSpec::Captions { data: x, .. }, PromptSpec::Captions { data: y, .. }) => x == y,
         (PromptSpec::List { prompts: x }, PromptSpec::List { prompts: y }) => {
             x.iter().any(|prompt| y.contains(prompt))

@@ -11,7 +11,9 @@ mod statement;
 
 pub use name::{Background, Colour, Relation, Shape, Size};
 pub(crate) use outline::{coverage, extent};
-pub use prompt::{EVALUATION_SEED, HeldOutPrompt, PairPrompt, held_out_prompts, pair_prompts};
+pub use prompt::{
+    EVALUATION_SEED, HeldOutPrompt, PairPrompt, held_out_prompts, pair_prompts, training_prompts,
+};
 pub(crate) use scene::Content;
 pub use scene::{Kind, Object, Scene, scene};
 pub use split::{Split, allowed, held_out};

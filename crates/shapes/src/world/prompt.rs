@@ -66,6 +66,28 @@ pub fn held_out_prompts(count: usize, seed: u64) -> Vec<HeldOutPrompt> {
     prompts
 }
 
+/// All prompts that state size, colour and shape of one object and the background, in combinations of the training split, in a
+/// fixed random order.
+#[must_use]
+pub fn training_prompts() -> Vec<String> {
+    let mut prompts = Vec::new();
+    for &shape in Shape::ALL {
+        for &colour in Colour::ALL {
+            for &background in Background::ALL {
+                if allowed(colour, background) && !held_out(shape, colour, background) {
+                    let ground = with_article(background.name());
+                    prompts.extend(Size::ALL.iter().map(|size| {
+                        let object = with_article(&format!("{size} {colour} {shape}"));
+                        format!("{object} on {ground} background")
+                    }));
+                }
+            }
+        }
+    }
+    Random::new("training prompts", 0).shuffle(&mut prompts);
+    prompts
+}
+
 /// Prompts for two objects, of which the first is a held-out combination with the background.
 #[must_use]
 pub fn pair_prompts(count: usize, seed: u64) -> Vec<PairPrompt> {
@@ -79,4 +101,26 @@ pub fn pair_prompts(count: usize, seed: u64) -> Vec<PairPrompt> {
         PairPrompt { caption, first, relation, second, background }
     };
     (0..count).map(prompt).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{held_out_prompts, training_prompts};
+    use crate::world::{Statement, held_out};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn training_prompts_are_complete_different_and_not_held_out() {
+        let prompts = training_prompts();
+        assert_eq!(prompts.len(), 1167);
+        let different: BTreeSet<&String> = prompts.iter().collect();
+        assert_eq!(different.len(), prompts.len());
+        for prompt in &prompts {
+            let stated = Statement::parse(prompt).expect("a caption");
+            let (shape, colour) = stated.objects[0];
+            let background = stated.background.expect("a background");
+            assert!(stated.size.is_some() && !held_out(shape, colour, background), "{prompt}");
+        }
+        assert!(held_out_prompts(100, 1).iter().all(|held| !different.contains(&held.caption)));
+    }
 }

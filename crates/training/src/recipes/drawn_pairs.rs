@@ -67,38 +67,83 @@ fn draw(
 ) -> Result<()> {
     let rewards: Vec<_> = spec.reward.iter().cloned().collect();
     Judges::check_files(base, &rewards).context("data.reward")?;
-    let each = spec.images_per_prompt as usize;
-    let drawings: Vec<Drawing> = (0..prompts.len() * each)
-        .map(|i| Drawing {
-            file: folder.join(name(i / each, i % each)),
-            prompt: prompts[i / each].to_owned(),
-            seed: spec.seed + i as u64,
-        })
-        .collect();
-    let DrawnPairsSpec { steps, guidance_scale, sampler, .. } = *spec;
-    draw_missing(&drawings, base, DrawingSettings { steps, guidance_scale, sampler }, device, report)?;
-
-    let mut judges = Judges::open(base, &rewards, &folder.join("scores"), device).context("data.reward")?;
-    let (mut pairs, mut all) = (String::new(), Vec::new());
-    for (number, (prompt, images)) in prompts.iter().zip(drawings.chunks(each)).enumerate() {
-        report(drawings.len(), drawings.len())?;
-        let opened =
-            images.iter().map(|drawing| Ok(open_image(&drawing.file)?)).collect::<Result<Vec<RgbImage>>>()?;
-        let mut scores = judges.scores(&vec![*prompt; each], &opened)?;
-        let scores = scores.remove(&spec.metric).unwrap_or_else(|| vec![None; each]);
-        for (winner, loser) in spec.pairs_of(&scores) {
-            let pair = json!({
-                "prompt": prompt, "winner": name(number, winner), "loser": name(number, loser),
-                "winner_score": scores[winner], "loser_score": scores[loser],
-            });
-            pairs += &format!("{pair}\n");
-        }
-        all.push(scores);
+    let judges = Judges::open(base, &rewards, &folder.join("scores"), device).context("data.reward")?;
+    let mut set =
+        Drawn { spec, prompts, base, folder, device, judges, scores: vec![Vec::new(); prompts.len()] };
+    let first = spec.first_images.unwrap_or(spec.images_per_prompt);
+    set.draw(&(0..prompts.len()).collect::<Vec<_>>(), first, report)?;
+    if first < spec.images_per_prompt {
+        let undecided = |number: &usize| !spec.pairs_of(&set.scores[*number]).is_empty();
+        let undecided: Vec<usize> = (0..prompts.len()).filter(undecided).collect();
+        set.draw(&undecided, spec.images_per_prompt, report)?;
     }
-    require_pairs(&pairs, &all, spec.metric)?;
-    let record = json!({ "spec": spec, "prompts": prompts, "scores": all });
-    write_atomically(&folder.join(SCORES), &serde_json::to_vec(&record)?)?;
-    Ok(write_atomically(&folder.join(PAIRS), pairs.as_bytes())?)
+    set.write()
+}
+
+/// A set that is being drawn.
+struct Drawn<'a> {
+    spec: &'a DrawnPairsSpec,
+    prompts: &'a [&'a str],
+    base: &'a PartFolders,
+    folder: &'a Path,
+    device: &'a Device,
+    judges: Judges,
+    /// The scores of the images of each prompt.
+    scores: Vec<Vec<Option<f64>>>,
+}
+
+impl Drawn<'_> {
+    /// Draws and scores images of the prompts with these numbers, until each has `count`.
+    fn draw(
+        &mut self,
+        numbers: &[usize],
+        count: u32,
+        report: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<()> {
+        let mut drawings = Vec::new();
+        for &number in numbers {
+            for image in self.scores[number].len()..count as usize {
+                drawings.push(Drawing {
+                    file: self.folder.join(name(number, image)),
+                    prompt: self.prompts[number].to_owned(),
+                    // The same for an image whether it is drawn at first or later.
+                    seed: self.spec.seed + (number * self.spec.images_per_prompt as usize + image) as u64,
+                });
+            }
+        }
+        let DrawnPairsSpec { steps, guidance_scale, sampler, .. } = *self.spec;
+        let settings = DrawingSettings { steps, guidance_scale, sampler };
+        draw_missing(&drawings, self.base, settings, self.device, report)?;
+        let mut drawn = drawings.iter();
+        for &number in numbers {
+            report(drawings.len(), drawings.len().max(1))?;
+            let new = count as usize - self.scores[number].len();
+            let images = drawn.by_ref().take(new).map(|drawing| Ok(open_image(&drawing.file)?));
+            let images = images.collect::<Result<Vec<RgbImage>>>()?;
+            let mut scores = self.judges.scores(&vec![self.prompts[number]; new], &images)?;
+            let scores = scores.remove(&self.spec.metric).unwrap_or_else(|| vec![None; new]);
+            self.scores[number].extend(scores);
+        }
+        Ok(())
+    }
+
+    /// Writes scores and pairs.
+    fn write(&self) -> Result<()> {
+        let mut pairs = String::new();
+        for (number, (prompt, scores)) in self.prompts.iter().zip(&self.scores).enumerate() {
+            for (winner, loser) in self.spec.pairs_of(scores) {
+                let pair = json!({
+                    "prompt": prompt, "winner": name(number, winner), "loser": name(number, loser),
+                    "winner_score": scores[winner], "loser_score": scores[loser],
+                });
+                pairs += &format!("{pair}\n");
+            }
+        }
+        require_pairs(&pairs, &self.scores, self.spec.metric)?;
+        let record = json!({ "spec": self.spec, "prompts": self.prompts, "scores": self.scores });
+        write_atomically(&self.folder.join(SCORES), &serde_json::to_vec(&record)?)?;
+        Ok(write_atomically(&self.folder.join(PAIRS), pairs.as_bytes())?)
+    }
 }
 
 fn require_pairs(pairs: &str, scores: &[Vec<Option<f64>>], metric: Metric) -> Result<()> {

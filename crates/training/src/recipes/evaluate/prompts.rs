@@ -12,7 +12,7 @@ use domain::data::DataSpec;
 use domain::dataset::Reason;
 use domain::evaluate::PromptSpec;
 use domain::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
-use shapes::world::{EVALUATION_SEED, held_out_prompts};
+use shapes::world::{EVALUATION_SEED, held_out_prompts, training_prompts};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,7 @@ pub(in crate::recipes) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Res
             .into_iter()
             .map(|held_out| Task { prompt: held_out.caption, category: held_out.shape.to_string() })
             .collect(),
+        PromptSpec::ShapesTraining { count, skip } => shapes_training(*count, *skip)?,
         PromptSpec::List { prompts } => prompts.iter().map(|prompt| Task::new(prompt, "")).collect(),
         PromptSpec::HpsBenchmark { folder, per_style } => hps(Path::new(folder), *per_style)?,
         PromptSpec::Parti { file, count } => {
@@ -79,6 +80,16 @@ pub(in crate::recipes) fn tasks(spec: &PromptSpec, models: &[Contestant]) -> Res
         );
     }
     Ok(tasks)
+}
+
+fn shapes_training(count: u32, skip: u32) -> Result<Vec<Task>> {
+    let all = training_prompts();
+    let (first, count) = (skip as usize, count as usize);
+    let chosen = all.get(first..first.saturating_add(count));
+    let chosen = chosen.with_context(|| {
+        format!("count: with skip {skip} use at most {}", all.len().saturating_sub(first))
+    })?;
+    Ok(chosen.iter().map(|prompt| Task::new(prompt, "")).collect())
 }
 
 fn limit(count: Option<u32>) -> usize {
