@@ -29,9 +29,10 @@ pub struct DrawnPairsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 2, maximum = 64))]
     pub first_images: Option<u32>,
-    /// Most pairs of a prompt, 1 to half of its images: best against worst, second best against second worst, and so on.
+    /// Most pairs of a prompt, 1 to 64: those with the largest difference of scores; of equal ones, those whose images are in
+    /// the fewest pairs.
     #[serde(default = "pairs_per_prompt")]
-    #[cfg_attr(feature = "openapi", schema(default = pairs_per_prompt, minimum = 1, maximum = 32))]
+    #[cfg_attr(feature = "openapi", schema(default = pairs_per_prompt, minimum = 1, maximum = 64))]
     pub pairs_per_prompt: u32,
     /// Two images form a pair if their scores differ by more than this, 0 or more.
     #[serde(default)]
@@ -54,6 +55,8 @@ pub struct DrawnPairsSpec {
 
 /// Most images of a prompt.
 const MAX_IMAGES_PER_PROMPT: u32 = 64;
+/// Most pairs of a prompt.
+const MAX_PAIRS_PER_PROMPT: u32 = 64;
 
 fn images_per_prompt() -> u32 {
     4
@@ -117,9 +120,9 @@ impl DrawnPairsSpec {
             "use 2 to images_per_prompt, or remove it",
         );
         p.require(
-            (1..=self.images_per_prompt / 2).contains(&self.pairs_per_prompt),
+            (1..=MAX_PAIRS_PER_PROMPT).contains(&self.pairs_per_prompt),
             "data.pairs_per_prompt",
-            "use 1 to half of images_per_prompt: no image is in two pairs",
+            format!("use 1 to {MAX_PAIRS_PER_PROMPT}"),
         );
         p.require(self.least_gap >= 0.0 && self.least_gap.is_finite(), "data.least_gap", "use 0 or more");
         p.require(self.seed <= MAX_SEED / 2, "data.seed", format!("use 0 to {}", MAX_SEED / 2));
@@ -127,18 +130,35 @@ impl DrawnPairsSpec {
     }
 
     /// Numbers of the winner and the loser of each pair of a prompt, from the scores of its images; images without a
-    /// score take no part. Equal scores are ranked by the images' numbers.
+    /// score take no part.
     #[must_use]
     pub fn pairs_of(&self, scores: &[Option<f64>]) -> Vec<(usize, usize)> {
-        let mut ranked: Vec<(usize, f64)> =
+        let known: Vec<(usize, f64)> =
             scores.iter().enumerate().filter_map(|(i, score)| Some((i, (*score)?))).collect();
-        ranked.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-        let halves = ranked.iter().zip(ranked.iter().rev()).take(ranked.len() / 2);
-        halves
-            .take(self.pairs_per_prompt as usize)
-            .take_while(|((_, best), (_, worst))| best - worst > self.least_gap)
-            .map(|((winner, _), (loser, _))| (*winner, *loser))
-            .collect()
+        let mut candidates: Vec<(usize, usize, f64)> = known
+            .iter()
+            .flat_map(|&(winner, best)| {
+                known.iter().map(move |&(loser, worst)| (winner, loser, best - worst))
+            })
+            .filter(|&(_, _, gap)| gap > self.least_gap)
+            .collect();
+        let mut uses = vec![0_u32; scores.len()];
+        let mut pairs = Vec::new();
+        while pairs.len() < self.pairs_per_prompt as usize {
+            let used = |&(winner, loser, _): &(usize, usize, f64)| uses[winner] + uses[loser];
+            let better = |one: &(usize, usize, f64), other: &(usize, usize, f64)| {
+                other.2.total_cmp(&one.2).then(used(one).cmp(&used(other)))
+            };
+            let Some(next) = (0..candidates.len()).min_by(|&a, &b| better(&candidates[a], &candidates[b]))
+            else {
+                break;
+            };
+            let (winner, loser, _) = candidates.remove(next);
+            uses[winner] += 1;
+            uses[loser] += 1;
+            pairs.push((winner, loser));
+        }
+        pairs
     }
 }
 
@@ -162,20 +182,22 @@ mod tests {
 
     #[test]
     fn the_best_wins_over_the_worst_and_equal_images_form_no_pair() {
-        let two = spec(r#", "images_per_prompt": 5, "pairs_per_prompt": 2"#);
         let scores = [Some(0.2), Some(0.9), None, Some(0.4), Some(0.1)];
-        assert_eq!(two.pairs_of(&scores), [(1, 4), (3, 0)]);
         assert_eq!(spec("").pairs_of(&scores), [(1, 4)]);
-        assert_eq!(two.pairs_of(&[Some(1.0), Some(1.0), Some(0.0)]), [(0, 2)]);
-        assert!(two.pairs_of(&[Some(1.0); 4]).is_empty());
-        let apart = spec(r#", "images_per_prompt": 5, "pairs_per_prompt": 2, "least_gap": 0.5"#);
-        assert_eq!(apart.pairs_of(&scores), [(1, 4)]);
+        let three = spec(r#", "pairs_per_prompt": 3"#);
+        assert_eq!(three.pairs_of(&scores), [(1, 4), (1, 0), (1, 3)]);
+        assert_eq!(three.pairs_of(&[Some(1.0), Some(1.0), Some(0.0)]), [(0, 2), (1, 2)]);
+        let right_and_wrong = [Some(1.0), Some(0.0), Some(1.0), Some(0.0)];
+        assert_eq!(three.pairs_of(&right_and_wrong), [(0, 1), (2, 3), (0, 3)], "few uses of an image first");
+        assert!(three.pairs_of(&[Some(1.0); 4]).is_empty());
+        let apart = spec(r#", "pairs_per_prompt": 9, "least_gap": 0.6"#);
+        assert_eq!(apart.pairs_of(&scores), [(1, 4), (1, 0)]);
     }
 
     #[test]
     fn settings_that_contradict_each_other_are_named() {
         assert!(fields(&spec("")).is_empty());
-        assert_eq!(fields(&spec(r#", "pairs_per_prompt": 3"#)), ["data.pairs_per_prompt"]);
+        assert_eq!(fields(&spec(r#", "pairs_per_prompt": 65"#)), ["data.pairs_per_prompt"]);
         let text = r#"{"prompts": {"source": "validation"}, "metric": "pick_score"}"#;
         let refused: DrawnPairsSpec = serde_json::from_str(text).expect("a spec");
         assert_eq!(fields(&refused), ["data.prompts.source", "data.reward"]);
