@@ -12,6 +12,7 @@ pub mod images;
 pub mod local_models;
 pub mod metrics_file;
 pub mod model_identity;
+pub mod model_files;
 pub mod models;
 pub mod models_folder;
 pub mod pull;
