@@ -140,7 +140,13 @@ mod tests {
     #[test]
     #[cfg(feature = "ssr")]
     fn sizes_have_decimal_units() {
-        for (count, text) in [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (12_345, "12 kB"), (3_438_000_000, "3.4 GB")] {
+        for (count, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 kB"),
+            (12_345, "12 kB"),
+            (3_438_000_000, "3.4 GB"),
+        ] {
             assert_eq!(super::bytes(count), text);
         }
     }

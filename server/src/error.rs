@@ -125,7 +125,8 @@ impl ApiError {
 
     /// 409: a model that something depends on is not deleted.
     pub(crate) fn in_use(model: &str, uses: &[String]) -> Self {
-        let message = format!("Model {model:?} is in use and is not deleted. Needed by: {}.", uses.join(", "));
+        let message =
+            format!("Model {model:?} is in use and is not deleted. Needed by: {}.", uses.join(", "));
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 

@@ -149,7 +149,8 @@ where
         };
         return match files.try_call(Request::from_parts(parts, body)).await {
             Ok(response) if response.status() == StatusCode::NOT_FOUND => {
-                ApiError::not_found(format!("address as /help/{name}; /help lists the documentation")).into_response()
+                ApiError::not_found(format!("address as /help/{name}; /help lists the documentation"))
+                    .into_response()
             }
             Ok(response) => response.map(Body::new),
             Err(problem) => ApiError::internal(problem).into_response(),
@@ -188,8 +189,8 @@ fn files(state: &AppState) -> Router {
             Some(HeaderValue::from_static(value))
         },
     ));
-    let static_files = Router::new()
-        .nest_service("/static", ServeDir::new(&state.static_files))
-        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")));
+    let static_files = Router::new().nest_service("/static", ServeDir::new(&state.static_files)).layer(
+        SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    );
     bundle.merge(static_files)
 }

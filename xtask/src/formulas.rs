@@ -21,7 +21,10 @@ pub(crate) fn render(markdown: &str) -> Result<String> {
             out.push_str(line);
         } else if text == "$$" {
             match block.take() {
-                Some(tex) => out.push_str(&format!("<div class=\"formula\">{}</div>\n", mathml(&tex, DisplayMode::Block)?)),
+                Some(tex) => out.push_str(&format!(
+                    "<div class=\"formula\">{}</div>\n",
+                    mathml(&tex, DisplayMode::Block)?
+                )),
                 None => block = Some(String::new()),
             }
         } else if let Some(tex) = &mut block {
@@ -47,7 +50,11 @@ fn inline(line: &str, out: &mut String) -> Result<()> {
         let parts: Vec<&str> = span.split('$').collect();
         ensure!(parts.len() % 2 == 1, "the line has an odd number of dollars: {line}");
         for (index, part) in parts.into_iter().enumerate() {
-            if index % 2 == 1 { out.push_str(&mathml(part, DisplayMode::Inline)?) } else { out.push_str(part) }
+            if index % 2 == 1 {
+                out.push_str(&mathml(part, DisplayMode::Inline)?)
+            } else {
+                out.push_str(part)
+            }
         }
     }
     Ok(())
@@ -71,7 +78,10 @@ mod tests {
     fn formulas_become_mathml_and_code_stays() {
         let text = "Let $a_i$ be\n\n$$\nL = \\frac{1}{M} \\sum_i x\n$$\n\n`$HOME`\n\n```console\n$ ls $x\n```\n\n    $ indented $\n";
         let html = render(text).expect("formulas");
-        assert!(html.contains("Let <math") && html.contains("<mfrac>") && html.contains("display=\"block\""), "{html}");
+        assert!(
+            html.contains("Let <math") && html.contains("<mfrac>") && html.contains("display=\"block\""),
+            "{html}"
+        );
         for code in ["`$HOME`", "$ ls $x\n", "    $ indented $\n"] {
             assert!(html.contains(code), "{code}: {html}");
         }

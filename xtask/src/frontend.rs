@@ -8,11 +8,11 @@ use crate::system::{self, WASM_TARGET};
 use crate::workspace::{Workspace, cargo};
 use anyhow::{Context, Result};
 use std::collections::hash_map::DefaultHasher;
+use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
-use std::fs;
 use wasm_bindgen_cli_support::Bindgen;
 
 /// The npm package with `wasm-opt`.

@@ -10,8 +10,8 @@ mod demo;
 mod deployment;
 #[cfg(test)]
 mod doc_paths;
-mod frontend;
 mod formulas;
+mod frontend;
 mod fuzz;
 mod http;
 mod postgres;

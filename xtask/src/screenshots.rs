@@ -26,7 +26,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     steps.run("screenshots", || {
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         // The test of this name drives the browser.
-        let test = ["test", "-p", "server", "--test", "browser", "screenshots", "--", "--ignored", "--nocapture"];
+        let test =
+            ["test", "-p", "server", "--test", "browser", "screenshots", "--", "--ignored", "--nocapture"];
         process::run(
             cargo()
                 .current_dir(&workspace.root)

@@ -13,7 +13,9 @@ pub(crate) fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.is_file() && (extension.is_empty() || path.extension().is_some_and(|found| found == extension)) {
+        if path.is_file()
+            && (extension.is_empty() || path.extension().is_some_and(|found| found == extension))
+        {
             files.push(path);
         }
     }

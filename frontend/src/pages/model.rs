@@ -109,7 +109,8 @@ fn origin_line(detail: &ModelDetail) -> impl IntoView + use<> {
 /// Links to the pages that use the model, and a command to copy.
 fn ways_to_use(name: &str, detail: &ModelDetail) -> impl IntoView + use<> {
     let prompt = query(detail.summary.prompt.as_deref().unwrap_or("YOUR PROMPT"));
-    let curl = format!("curl -sf '{}/generate?model={}&prompt={prompt}&seed=1' -o out.png", origin(), query(name));
+    let curl =
+        format!("curl -sf '{}/generate?model={}&prompt={prompt}&seed=1' -o out.png", origin(), query(name));
     let base = detail.ancestors.first().map(|base| {
         let address = format!("/playground?model={},{}", query(name), query(&base.name));
         view! { <a class="button" href=address>"Compare with its base"</a> }
@@ -256,7 +257,8 @@ fn deletion(model: &Model, deletion: ModelDeletion) -> impl IntoView + use<> {
         .into_any()
     } else {
         let uses = blocked_by.into_iter().map(|what| view! { <li>{what}</li> }).collect_view();
-        view! { <p>"It cannot be deleted, because these depend on it:"</p><ul class="inside">{uses}</ul> }.into_any()
+        view! { <p>"It cannot be deleted, because these depend on it:"</p><ul class="inside">{uses}</ul> }
+            .into_any()
     };
     view! {
         <section aria-label="Deletion">

@@ -70,9 +70,12 @@ fn checkpoints(earlier: &[Model]) -> impl IntoView + use<> {
             view! { <li id=model.name.clone()><a href=model_page(model.id)>{model.name.clone()}</a><span class="soft">{step}</span></li> }
         })
         .collect();
-    let title = count(i64::try_from(links.len()).unwrap_or(i64::MAX), "earlier checkpoint", "earlier checkpoints");
-    (!links.is_empty()).then(|| view! {
-        <details class="more"><summary>{title}</summary><ul class="plain">{links}</ul></details>
+    let title =
+        count(i64::try_from(links.len()).unwrap_or(i64::MAX), "earlier checkpoint", "earlier checkpoints");
+    (!links.is_empty()).then(|| {
+        view! {
+            <details class="more"><summary>{title}</summary><ul class="plain">{links}</ul></details>
+        }
     })
 }
 

@@ -55,7 +55,8 @@ pub fn shell() -> impl IntoView {
     let nonce = set_policy();
     let folder = use_context::<Bundle>().and_then(|bundle| bundle.folder);
     let loader = folder.map(|folder| format!("const folder = {folder:?};\n{ISLANDS_LOADER}"));
-    let loader = loader.map(|loader| view! { <script type="module" nonce=nonce.clone() inner_html=loader></script> });
+    let loader =
+        loader.map(|loader| view! { <script type="module" nonce=nonce.clone() inner_html=loader></script> });
     view! {
         <!DOCTYPE html>
         <html lang="en">

@@ -73,7 +73,7 @@ fn figure(batch: &Batch) -> impl IntoView + use<> {
             <figcaption>
                 <p>
                     "The weights W of one batch at tau = "{batch.tau}": rows are winners, columns losers, and each row sums to 1. Diffusion-DPO \
-                     would use the diagonal alone. Diff-contrast also learns from the losers of related prompts."
+                     uses the diagonal alone. Diff-contrast also learns from the losers of related prompts: here, of the same shape."
                 </p>
                 <details class="more">
                     <summary>"The prompts, in the order of the rows"</summary>
@@ -114,7 +114,10 @@ fn describe(batch: &Batch) -> String {
         let (winner, loser) = (batch.captions.get(row)?, batch.captions.get(column)?);
         Some(format!(" The largest weight off the diagonal is {weight:.2}, of “{winner}” against the loser of “{loser}”."))
     });
-    format!("Weights of {count} winners, in rows, and {count} losers, in columns.{}", strongest.unwrap_or_default())
+    format!(
+        "Weights of {count} winners, in rows, and {count} losers, in columns.{}",
+        strongest.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -130,6 +133,8 @@ mod tests {
             assert_eq!(row.len(), count);
             assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-3);
         }
-        assert!(describe(&batch).contains(&batch.captions[0]) || describe(&batch).contains("off the diagonal"));
+        assert!(
+            describe(&batch).contains(&batch.captions[0]) || describe(&batch).contains("off the diagonal")
+        );
     }
 }

@@ -11,9 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use catalogue::model_files::{DeletionError, file_within, list_files};
 use catalogue::models_folder::is_adapter;
-use domain::api::{
-    ErrorBody, ModelDeletion, ModelDetail, ModelLink, ModelRecord, model_page, path,
-};
+use domain::api::{ErrorBody, ModelDeletion, ModelDetail, ModelLink, ModelRecord, model_page, path};
 use domain::id::ModelId;
 use domain::model::Model;
 use domain::ranking::win_rate;
@@ -50,10 +48,9 @@ pub(crate) async fn detail(
     let Json(summary) = models::one(state.clone(), Id(id)).await?;
     let store = &state.store;
     let (run, checkpoints) = match model.run_id {
-        Some(run) => (
-            store.get_run(run).await?.map(|run| (run.id, run.name)),
-            store.list_models_of_run(run).await?,
-        ),
+        Some(run) => {
+            (store.get_run(run).await?.map(|run| (run.id, run.name)), store.list_models_of_run(run).await?)
+        }
         None => (None, Vec::new()),
     };
     let (files, is_adapter) = match state.catalogue.folder(&model) {
@@ -121,13 +118,15 @@ pub(crate) async fn file(
     let model = find(&state, id).await?;
     let folder = state.catalogue.folder(&model)?;
     let path = file_within(&folder, &file).ok_or_else(missing)?;
-    let mut response = ServeFile::new(path).try_call(request).await.map_err(ApiError::internal)?.map(Body::new);
+    let mut response =
+        ServeFile::new(path).try_call(request).await.map_err(ApiError::internal)?.map(Body::new);
     let name: String = format!("{}-{}", model.name, file.replace('/', "-"))
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
         .collect();
     let headers = response.headers_mut();
-    let attachment = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")).map_err(ApiError::internal)?;
+    let attachment =
+        HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")).map_err(ApiError::internal)?;
     headers.insert(header::CONTENT_DISPOSITION, attachment);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -143,7 +142,10 @@ pub(crate) async fn file(
     (status = 204, description = "The model is deleted."),
     (status = 404, description = "There is no such model.", body = ErrorBody),
     (status = 409, description = "Something depends on the model. The message names it.", body = ErrorBody)))]
-pub(crate) async fn delete(State(state): State<AppState>, Id(id): Id<ModelId>) -> Result<StatusCode, ApiError> {
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    Id(id): Id<ModelId>,
+) -> Result<StatusCode, ApiError> {
     let model = find(&state, id).await?;
     let uses = blocked_by(&state, &model).await?;
     if !uses.is_empty() {
@@ -165,7 +167,9 @@ pub(crate) async fn delete_by_form(
 ) -> Result<Response, ApiError> {
     match delete(state, Id(id)).await {
         Ok(_) => Ok(Redirect::to("/models").into_response()),
-        Err(error) if error.status() == StatusCode::CONFLICT => Ok(Redirect::to(&model_page(id)).into_response()),
+        Err(error) if error.status() == StatusCode::CONFLICT => {
+            Ok(Redirect::to(&model_page(id)).into_response())
+        }
         Err(error) => Err(error),
     }
 }

@@ -30,7 +30,8 @@ async fn trained(app: &TestApp, name: &str, base: &Model) -> Model {
 
 async fn delete(app: &TestApp, model: &Model) -> crate::support::Reply {
     let address = format!("/api/v1/models/{}", model.id);
-    app.send(Request::builder().method(Method::DELETE).uri(address).body(Body::empty()).expect("a request")).await
+    app.send(Request::builder().method(Method::DELETE).uri(address).body(Body::empty()).expect("a request"))
+        .await
 }
 
 #[tokio::test]
@@ -69,7 +70,10 @@ async fn a_model_has_a_page_with_its_lineage_images_scores_votes_and_files() {
     assert!(!html.contains("Delete model"), "a base can be deleted");
 
     let html = app.get(&format!("/models/{}", child.id)).await.expect(200).text();
-    assert!(html.contains("unet/config.json") && html.contains("8 bytes") && html.contains("Delete model"), "{html}");
+    assert!(
+        html.contains("unet/config.json") && html.contains("8 bytes") && html.contains("Delete model"),
+        "{html}"
+    );
     for path in ["/models/garbage", "/models/0199c5a8-7d3e-7f00-8000-0123456789ab"] {
         let page = app.get(path).await.expect(404).text();
         assert!(page.contains("Not found") && page.contains("</html>"), "{path}: {page}");
@@ -84,7 +88,8 @@ async fn files_of_a_model_are_downloaded_and_nothing_beside_them() {
     let file = app.get(&address("unet/config.json")).await.expect(200);
     assert_eq!(file.text(), "{\"a\": 1}");
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"trained-unet-config.json\"");
-    let range = Request::builder().uri(address("readme.txt")).header("range", "bytes=1-2").body(Body::empty());
+    let range =
+        Request::builder().uri(address("readme.txt")).header("range", "bytes=1-2").body(Body::empty());
     assert_eq!(app.send(range.expect("a request")).await.expect(206).text(), "ex");
     for path in ["../../test.db", "/etc/passwd", "unet", "none.json", ""] {
         app.get(&address(path)).await.expect(404);
@@ -104,7 +109,10 @@ async fn a_model_that_something_needs_is_not_deleted() {
 
     let mut spec = train_spec("waiting");
     spec["base"] = json!("its-child");
-    let job = app.post("/api/v1/jobs", spec.to_string()).await.expect(202).json()["id"].as_str().expect("an id").to_owned();
+    let job = app.post("/api/v1/jobs", spec.to_string()).await.expect(202).json()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let message = delete(&app, &child).await.expect(409).json()["error"]["message"].to_string();
     assert!(message.contains("job waiting"), "{message}");
     app.post(&format!("/api/v1/jobs/{job}/cancel"), "{}").await.expect(200);
@@ -115,7 +123,10 @@ async fn a_model_that_something_needs_is_not_deleted() {
     let [dpo, _] = app.pairs(2).await;
     app.votes(1).await;
     let message = delete(&app, &dpo).await.expect(409).json()["error"]["message"].to_string();
-    assert!(message.contains("1 vote on its images") && message.contains("model tuned-contrast"), "{message}");
+    assert!(
+        message.contains("1 vote on its images") && message.contains("model tuned-contrast"),
+        "{message}"
+    );
     assert!(app.store.get_model(dpo.id).await.expect("a query").is_some());
 }
 
@@ -135,7 +146,8 @@ async fn a_model_is_deleted_with_its_files_and_images_and_its_base_works_on() {
     app.get(&format!("/models/{}", model.id)).await.expect(404);
     app.get(&format!("/api/v1/images/{}", image.id)).await.expect(404);
     app.get(&format!("/api/v1/images/{}", other.id)).await.expect(200);
-    let left: Vec<_> = std::fs::read_dir(folder.parent().expect("a parent")).expect("a folder").flatten().collect();
+    let left: Vec<_> =
+        std::fs::read_dir(folder.parent().expect("a parent")).expect("a folder").flatten().collect();
     assert!(left.is_empty(), "{left:?}");
     app.get("/generate?prompt=a+cat&seed=1&model=tiny").await.expect(200);
     delete(&app, &model).await.expect(404);
@@ -150,11 +162,23 @@ async fn the_front_page_says_what_is_going_on() {
     app.pairs(2).await;
     app.votes(2).await;
     let overview = app.get("/api/v1/overview").await.expect(200).json();
-    assert_eq!((&overview["running"], &overview["queued"], &overview["models"]), (&json!(1), &json!(1), &json!(3)));
+    assert_eq!(
+        (&overview["running"], &overview["queued"], &overview["models"]),
+        (&json!(1), &json!(1), &json!(3))
+    );
     assert_eq!(overview["newest"][0]["model"]["name"], "tuned-contrast");
     assert_eq!(overview["unjudged"][0][1], json!(2));
     let html = app.get("/").await.expect(200).text();
-    for text in ["under-way", "waits", "1 running, 1 queued", "tuned-contrast", "2 votes", "Start a run", "<math", "class=\"weight\""] {
+    for text in [
+        "under-way",
+        "waits",
+        "1 running, 1 queued",
+        "tuned-contrast",
+        "2 votes",
+        "Start a run",
+        "<math",
+        "class=\"weight\"",
+    ] {
         assert!(html.contains(text), "no {text:?}: {html}");
     }
 }

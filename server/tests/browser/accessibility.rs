@@ -13,11 +13,17 @@ const FINDINGS: &str = "axe.run(document, { resultTypes: ['violations'] }).then(
 
 fn axe() -> String {
     let file = std::env::var_os("AXE").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/npm/node_modules/axe-core/axe.min.js")),
+        || {
+            PathBuf::from(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../target/npm/node_modules/axe-core/axe.min.js"
+            ))
+        },
         PathBuf::from,
     );
-    std::fs::read_to_string(&file)
-        .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask test`, which installs axe-core", file.display()))
+    std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!("{}: {error}: run `cargo xtask test`, which installs axe-core", file.display())
+    })
 }
 
 /// Addresses of every page, with content.
@@ -32,9 +38,23 @@ async fn pages(app: &TestApp) -> Vec<String> {
     let report = report.replace("<style></style>", &format!("<style>{style}</style>"));
     let job = app.evaluation(&["tuned-dpo", "tuned-contrast"], &report).await;
     let mut pages: Vec<String> = [
-        "/", "/runs", "/studies", "/models", "/datasets", "/datasets/check", "/playground", "/judge", "/judge/compare",
-        "/judge/compare?model=tuned-dpo", "/judge?models=tiny", "/leaderboard", "/docs", "/help/index.html", "/help/method.html",
-        "/help/training.html", "/no-such-page",
+        "/",
+        "/runs",
+        "/studies",
+        "/models",
+        "/datasets",
+        "/datasets/check",
+        "/playground",
+        "/judge",
+        "/judge/compare",
+        "/judge/compare?model=tuned-dpo",
+        "/judge?models=tiny",
+        "/leaderboard",
+        "/docs",
+        "/help/index.html",
+        "/help/method.html",
+        "/help/training.html",
+        "/no-such-page",
     ]
     .map(str::to_owned)
     .into();

@@ -13,7 +13,15 @@ pub(super) fn alive_and_ready(client: &mut Client) -> Result<String> {
 /// Fetches every page, the bundle, the OpenAPI document and an unknown page.
 pub(super) fn all(client: &mut Client, round: &mut Round) {
     for path in [
-        "/", "/runs", "/models", "/playground", "/judge", "/judge/compare", "/leaderboard", "/docs", "/help/index.html",
+        "/",
+        "/runs",
+        "/models",
+        "/playground",
+        "/judge",
+        "/judge/compare",
+        "/leaderboard",
+        "/docs",
+        "/help/index.html",
         "/help/method.html",
     ] {
         round.step(&format!("page {path}"), || {

@@ -102,12 +102,19 @@ async fn a_model_is_removed_with_its_images_and_unjudged_matchups(mut fixture: F
     let store = &fixture.store;
     assert_eq!(store.count_model_images(model.id).await.unwrap(), 2);
     let artifacts = store.remove_model(model.id).await.unwrap();
-    assert!(artifacts.len() == 2 && artifacts.contains(&generated.artifact) && !artifacts.contains(&sample.artifact));
+    assert!(
+        artifacts.len() == 2
+            && artifacts.contains(&generated.artifact)
+            && !artifacts.contains(&sample.artifact)
+    );
     assert_eq!(store.get_model(model.id).await.unwrap(), None);
     assert_eq!(store.get_matchup(open.id).await.unwrap(), None);
     assert_eq!(store.get_image(generated.id).await.unwrap(), None);
     let samples = store.list_samples(run.id).await.unwrap();
-    assert_eq!(samples.iter().map(|image| (image.id, image.model_id)).collect::<Vec<_>>(), [(sample.id, None)]);
+    assert_eq!(
+        samples.iter().map(|image| (image.id, image.model_id)).collect::<Vec<_>>(),
+        [(sample.id, None)]
+    );
     assert_eq!(store.list_evaluation_images(other.id, 5).await.unwrap().len(), 1);
     assert!(!store.is_comparable(other.id).await.unwrap());
     assert_eq!(store.remove_model(model.id).await.unwrap(), Vec::<String>::new());

@@ -143,10 +143,14 @@ mod tests {
     #[test]
     fn the_fixture_of_the_browser_tests_is_the_page_of_today() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/evaluation.html");
-        let task = |index: usize| Task { prompt: format!("a cat on a mat {index}"), category: format!("kind {}", index % 2) };
+        let task = |index: usize| Task {
+            prompt: format!("a cat on a mat {index}"),
+            category: format!("kind {}", index % 2),
+        };
         let tasks: Vec<Task> = (0..6).map(task).collect();
         let scored = |model: &str, shift: f64| {
-            let scores = |step: f64| (0_u32..6).map(|i| Some(0.2 + shift + step * f64::from(i % 3))).collect();
+            let scores =
+                |step: f64| (0_u32..6).map(|i| Some(0.2 + shift + step * f64::from(i % 3))).collect();
             Scored {
                 model: model.to_owned(),
                 sha256: "0".to_owned(),
@@ -157,7 +161,9 @@ mod tests {
         let models = [scored("base", 0.0), scored("tuned-dpo", 0.01), scored("tuned-contrast", -0.02)];
         let report = EvaluationReport::new(&tasks, 0, "base", &models, BTreeMap::new());
         let mut image = std::io::Cursor::new(Vec::new());
-        image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 160])).write_to(&mut image, image::ImageFormat::Png).expect("a PNG");
+        image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 160]))
+            .write_to(&mut image, image::ImageFormat::Png)
+            .expect("a PNG");
         let page = page(&report, &tasks, &|_, _| Ok(image.get_ref().clone())).expect("a page");
         // The browser tests add the style.
         let (before, rest) = page.split_once("<style>").expect("a style");
