@@ -13,7 +13,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 
 /// The loss of Diff-contrast (docs/method.md) in MathML.
-const LOSS: &str = "<math display=\"block\" aria-label=\"L is the mean over winners i of the sum over losers j of W i j times minus log sigmoid of minus beta half times a i minus b j\"><mrow><mi>L</mi><mo>=</mo><mfrac><mn>1</mn><mi>M</mi></mfrac><munder><mo>∑</mo><mrow><mi>i</mi><mo>,</mo><mi>j</mi></mrow></munder><msub><mi class=\"hot\">W</mi><mrow><mi>i</mi><mi>j</mi></mrow></msub><mo>·</mo><mo>−</mo><mi>log</mi><mi>σ</mi><mo stretchy=\"true\">(</mo><mo>−</mo><mfrac><mi>β</mi><mn>2</mn></mfrac><mo>(</mo><msub><mi>a</mi><mi>i</mi></msub><mo>−</mo><msub><mi>b</mi><mi>j</mi></msub><mo>)</mo><mo stretchy=\"true\">)</mo></mrow></math>";
+const LOSS: &str = "<math display=\"block\" aria-label=\"L is minus the mean over winners i of the sum over losers j of W i j times log sigmoid of minus beta half times a i minus b j\"><mrow><mi>L</mi><mo>=</mo><mo form=\"prefix\">−</mo><mfrac><mn>1</mn><mi>M</mi></mfrac><munder><mo>∑</mo><mrow><mi>i</mi><mo>,</mo><mi>j</mi></mrow></munder><msub><mi class=\"hot\">W</mi><mrow><mi>i</mi><mi>j</mi></mrow></msub><mspace width=\"0.2em\"/><mi>log</mi><mspace width=\"0.15em\"/><mi>σ</mi><mrow><mo>(</mo><mo form=\"prefix\">−</mo><mfrac><mi>β</mi><mn>2</mn></mfrac><mo>(</mo><msub><mi>a</mi><mi>i</mi></msub><mo>−</mo><msub><mi>b</mi><mi>j</mi></msub><mo>)</mo><mo>)</mo></mrow></mrow></math>";
 
 #[component]
 pub(crate) fn Home() -> impl IntoView {

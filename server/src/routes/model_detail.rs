@@ -106,8 +106,7 @@ pub(crate) struct FileQuery {
     params(("id" = Uuid, Path, description = "Id of the model."), FileQuery), responses(
     (status = 200, description = "The file.", content_type = "application/octet-stream", body = super::file_schema::File),
     (status = 206, description = "The requested range of the file.", content_type = "application/octet-stream", body = super::file_schema::File),
-    (status = 404, description = "There is no such model or file.", body = ErrorBody),
-    (status = 416, description = "The file is shorter than the requested range.")))]
+    (status = 404, description = "There is no such model or file.", body = ErrorBody)))]
 pub(crate) async fn file(
     State(state): State<AppState>,
     Id(id): Id<ModelId>,
@@ -139,20 +138,20 @@ pub(crate) async fn file(
 /// deleted: a model that is trained from it, an unfinished job or running study that names it, or votes on its images.
 #[utoipa::path(delete, path = path::MODEL, tag = "training", operation_id = "delete_model",
     params(("id" = Uuid, Path, description = "Id of the model.")), responses(
-    (status = 204, description = "The model is deleted."),
+    (status = 200, description = "The model, which is deleted.", body = Model),
     (status = 404, description = "There is no such model.", body = ErrorBody),
     (status = 409, description = "Something depends on the model. The message names it.", body = ErrorBody)))]
 pub(crate) async fn delete(
     State(state): State<AppState>,
     Id(id): Id<ModelId>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Json<Model>, ApiError> {
     let model = find(&state, id).await?;
     let uses = blocked_by(&state, &model).await?;
     if !uses.is_empty() {
         return Err(ApiError::in_use(&model.name, &uses));
     }
     match state.catalogue.delete_model(&model).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(()) => Ok(Json(model)),
         Err(DeletionError::InUse(uses)) => Err(ApiError::in_use(&model.name, &uses)),
         Err(DeletionError::Model(error)) => Err(error.into()),
         Err(DeletionError::Store(error)) => Err(error.into()),

@@ -3,8 +3,6 @@
 use crate::chromium::Chromium;
 use crate::support::TestApp;
 use crate::{DESKTOP, HYDRATED, PHONE, site};
-use domain::api::report_url;
-use domain::evaluate::ReportFile;
 use std::path::PathBuf;
 
 /// Axe's findings, one a line: rule, help, and elements.
@@ -30,13 +28,6 @@ fn axe() -> String {
 async fn pages(app: &TestApp) -> Vec<String> {
     app.votes(7).await;
     let runs = app.store.list_runs(10).await.expect("runs");
-    let style = concat!(
-        include_str!("../../../static/style.css"),
-        include_str!("../../../crates/training/templates/report_style.css")
-    );
-    let report = include_str!("../../../crates/training/tests/fixtures/evaluation.html");
-    let report = report.replace("<style></style>", &format!("<style>{style}</style>"));
-    let job = app.evaluation(&["tuned-dpo", "tuned-contrast"], &report).await;
     let mut pages: Vec<String> = [
         "/",
         "/runs",
@@ -61,7 +52,6 @@ async fn pages(app: &TestApp) -> Vec<String> {
     pages.extend(runs.iter().map(|run| format!("/runs/{}", run.id)));
     pages.push(format!("/models/{}", app.model("tuned-contrast").await.id));
     pages.push(format!("/models/{}", app.model("tiny").await.id));
-    pages.push(report_url(job, ReportFile::Page));
     pages
 }
 

@@ -24,11 +24,11 @@ fn loaded(browser: &mut Chromium) -> Vec<String> {
     }
 }
 
-/// The size of a file of the bundle as it is sent to browsers without Brotli, which take only gzip without TLS.
-fn gzipped(address: &str) -> u64 {
+/// The size of a file of the bundle, compressed by Brotli.
+fn compressed(address: &str) -> u64 {
     let site = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site"));
     let path = address.splitn(4, '/').nth(3).expect("a path");
-    fs::metadata(site.join(format!("{path}.gz"))).unwrap_or_else(|e| panic!("{path}: {e}")).len()
+    fs::metadata(site.join(format!("{path}.br"))).unwrap_or_else(|e| panic!("{path}: {e}")).len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +59,7 @@ async fn a_page_loads_little_and_one_without_islands_no_script() {
         for (path, has_islands) in pages {
             browser.open(&format!("{address}{path}"), DESKTOP, false);
             let files = loaded(&mut browser);
-            let size: u64 = files.iter().map(|file| gzipped(file)).sum();
+            let size: u64 = files.iter().map(|file| compressed(file)).sum();
             println!("{path}: {size} bytes in {} files", files.len());
             assert_eq!(!files.is_empty(), has_islands, "{path} loads {files:?}");
             assert!(size <= MOST, "{path} loads {size} bytes of script and WebAssembly: {files:?}");

@@ -139,43 +139,6 @@ mod tests {
         assert!(page.contains("HPS_v2.1_compressed.pt") && page.contains("PickScore_v1"), "{page}");
     }
 
-    /// The page that the server's tests look at in a browser. `GOLDEN=write` writes it again.
-    #[test]
-    fn the_fixture_of_the_browser_tests_is_the_page_of_today() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/evaluation.html");
-        let task = |index: usize| Task {
-            prompt: format!("a cat on a mat {index}"),
-            category: format!("kind {}", index % 2),
-        };
-        let tasks: Vec<Task> = (0..6).map(task).collect();
-        let scored = |model: &str, shift: f64| {
-            let scores =
-                |step: f64| (0_u32..6).map(|i| Some(0.2 + shift + step * f64::from(i % 3))).collect();
-            Scored {
-                model: model.to_owned(),
-                sha256: "0".to_owned(),
-                scores: [(Metric::ClipScore, scores(0.01)), (Metric::ShapeAndColour, scores(0.1))].into(),
-                fid: None,
-            }
-        };
-        let models = [scored("base", 0.0), scored("tuned-dpo", 0.01), scored("tuned-contrast", -0.02)];
-        let report = EvaluationReport::new(&tasks, 0, "base", &models, BTreeMap::new());
-        let mut image = std::io::Cursor::new(Vec::new());
-        image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 160]))
-            .write_to(&mut image, image::ImageFormat::Png)
-            .expect("a PNG");
-        let page = page(&report, &tasks, &|_, _| Ok(image.get_ref().clone())).expect("a page");
-        // The browser tests add the style.
-        let (before, rest) = page.split_once("<style>").expect("a style");
-        let (style, after) = rest.split_once("</style>").expect("its end");
-        assert!(style.contains("--accent") && style.contains(".report main"));
-        let page = format!("{before}<style></style>{after}");
-        if std::env::var("GOLDEN").is_ok_and(|mode| mode == "write") {
-            std::fs::write(file, &page).expect("a file");
-        }
-        assert_eq!(std::fs::read_to_string(file).expect("the fixture"), page);
-    }
-
     #[test]
     fn csv_fields_are_quoted_if_needed() {
         assert_eq!(cell("plain"), "plain");
