@@ -66,7 +66,8 @@ pub(crate) fn add_common_responses(document: &mut utoipa::openapi::OpenApi) {
         SecurityRequirement::new("basic", [""; 0]),
     ];
     for (path, item) in &mut document.paths.paths {
-        for (is_get, operation) in [(true, &mut item.get), (false, &mut item.post), (false, &mut item.delete)] {
+        for (is_get, operation) in [(true, &mut item.get), (false, &mut item.post), (false, &mut item.delete)]
+        {
             let Some(operation) = operation else { continue };
             let parameters = operation.parameters.iter().flatten();
             let mut query = parameters.filter_map(|parameter| match parameter {
