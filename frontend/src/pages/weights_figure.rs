@@ -73,7 +73,7 @@ fn figure(batch: &Batch) -> impl IntoView + use<> {
             <figcaption>
                 <p>
                     "The weights W of one batch at tau = "{batch.tau}": rows are winners, columns losers, and each row sums to 1. Diffusion-DPO \
-                     uses the diagonal alone. Diff-contrast also learns from the losers of related prompts: here, of the same shape."
+                     uses the diagonal alone. Diff-contrast also learns from the losers of related prompts."
                 </p>
                 <details class="more">
                     <summary>"The prompts, in the order of the rows"</summary>
