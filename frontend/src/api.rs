@@ -9,15 +9,16 @@ use domain::api::{
 use domain::id::{JobId, RunId};
 use domain::job::Job;
 use domain::preference::Question;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
         Agreement, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
-        Leaderboard, ModelSummary, RunDetail,
+        Leaderboard, ModelDetail, ModelSummary, Overview, RunDetail,
     },
-    domain::id::StudyId,
+    domain::id::{ModelId, StudyId},
+    domain::image::{Image, Purpose},
     domain::study::{StudyOverview, StudySummary},
     serde_json::Value,
 };
@@ -58,7 +59,8 @@ pub(crate) async fn run_samples(id: RunId) -> ApiResult<Page<RunSample>> {
     get(&with_id(path::RUN_SAMPLES, &id.to_string())).await
 }
 
-pub(crate) async fn cancel_job(id: JobId) -> ApiResult<Job> {
+/// Requests that a job stops. The job in the response is not read: its specs are most of the code that reads JSON.
+pub(crate) async fn cancel_job(id: JobId) -> ApiResult<IgnoredAny> {
     post(&with_id(path::JOB_CANCEL, &id.to_string()), &serde_json::json!({})).await
 }
 
@@ -99,6 +101,23 @@ pub(crate) async fn study(id: StudyId) -> ApiResult<StudySummary> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn models() -> ApiResult<Page<ModelSummary>> {
     get(path::MODELS).await
+}
+
+#[cfg(feature = "ssr")]
+pub(crate) async fn model_detail(id: ModelId) -> ApiResult<ModelDetail> {
+    get(&with_id(path::MODEL_DETAIL, &id.to_string())).await
+}
+
+/// The newest images of a model with this purpose, newest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn images_of_model(id: ModelId, purpose: Purpose, limit: u32) -> ApiResult<Page<Image>> {
+    get(&format!("{}?model={id}&purpose={}&limit={limit}", path::IMAGES, purpose.as_str())).await
+}
+
+/// What is going on.
+#[cfg(feature = "ssr")]
+pub(crate) async fn overview() -> ApiResult<Overview> {
+    get(path::OVERVIEW).await
 }
 
 #[cfg(feature = "ssr")]

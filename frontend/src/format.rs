@@ -81,6 +81,21 @@ pub(crate) fn count(n: i64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
+/// A size in the decimal unit that leaves one to three digits before the point: `3.4 GB`.
+#[cfg(feature = "ssr")]
+#[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+pub(crate) fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            let decimals = usize::from(value < 9.95 && unit != "bytes");
+            return format!("{value:.decimals$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
 /// A mean score and half the width of its interval.
 #[cfg(feature = "ssr")]
 pub(crate) fn score(score: &ModelScore) -> String {
@@ -120,6 +135,20 @@ mod tests {
             assert_eq!(number(value), text);
         }
         assert_eq!(percent(0.8764), "87.6%");
+    }
+
+    #[test]
+    #[cfg(feature = "ssr")]
+    fn sizes_have_decimal_units() {
+        for (count, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 kB"),
+            (12_345, "12 kB"),
+            (3_438_000_000, "3.4 GB"),
+        ] {
+            assert_eq!(super::bytes(count), text);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod pages;
 #[cfg(feature = "ssr")]
 pub use api::Api;
 #[cfg(feature = "ssr")]
-pub use pages::{App, RefusedForm, shell};
+pub use pages::{App, Bundle, Help, HelpPage, RefusedForm, shell};
 
 /// Entry point of the browser bundle: hydrates every island of the page.
 #[cfg(feature = "hydrate")]

@@ -123,6 +123,13 @@ impl ApiError {
         }
     }
 
+    /// 409: a model that something depends on is not deleted.
+    pub(crate) fn in_use(model: &str, uses: &[String]) -> Self {
+        let message =
+            format!("Model {model:?} is in use and is not deleted. Needed by: {}.", uses.join(", "));
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     /// 401.
     pub(crate) fn unauthorized() -> Self {
         let message = "Unauthorized: the access token is missing or wrong. Send `Authorization: Bearer TOKEN`, or \

@@ -8,11 +8,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::post;
-use frontend::{Api, App, RefusedForm, shell};
+use axum::routing::{get, post};
+use frontend::{Api, App, Bundle, Help, HelpPage, RefusedForm, shell};
 use leptos::config::LeptosOptions;
 use leptos::prelude::{IntoView, provide_context};
-use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context};
+use leptos_axum::{LeptosRoutes, generate_route_list_with_exclusions, render_app_async_with_context};
+use std::path::{Path, PathBuf};
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -20,29 +21,38 @@ use tower_http::set_header::SetResponseHeaderLayer;
 /// `/static`, as a page elsewhere.
 pub(crate) fn site(state: &AppState, api: Router) -> Router {
     let options = LeptosOptions::builder().output_name("frontend").build();
-    let context = move || provide_context(Api(api.clone()));
-    let document = {
-        let options = options.clone();
-        move || shell(options.clone())
+    let folder = state.site.clone();
+    let context = move || {
+        provide_context(Api(api.clone()));
+        provide_context(bundle(&folder));
     };
+    let document = shell;
     let pages: Router<LeptosOptions> = Router::new().leptos_routes_with_context(
         &options,
-        generate_route_list(App),
+        generate_route_list_with_exclusions(App, Some(vec![HELP_PAGE.to_owned()])),
         context.clone(),
-        document.clone(),
+        document,
     );
+    let help = {
+        let (folder, context) = (state.site.join("help"), context.clone());
+        move |request: Request| help(folder, request, context, document)
+    };
     let compare = {
-        let (state, context, document) = (state.clone(), context.clone(), document.clone());
+        let (state, context, document) = (state.clone(), context.clone(), document);
         move |request: Request| compare(state, request, context, document)
     };
     let fallback = move |request: Request| {
-        let page = render_app_async_with_context(context.clone(), document.clone());
+        let page = render_app_async_with_context(context.clone(), document);
         async move { missing(request, page).await }
     };
     pages
         .with_state(options)
         .route("/judge/vote", post(routes::vote_by_form).with_state(state.clone()))
         .route(COMPARE_PAGE, post(compare))
+        .route("/models/{id}/delete", post(routes::delete_model_by_form).with_state(state.clone()))
+        .route("/help", get(|| async { Redirect::to("/help/index.html") }))
+        .route(HELP_PAGE, get(help))
+        .nest_service("/help/shapes", ServeDir::new(state.site.join("help/shapes")))
         .merge(files(state))
         .fallback(fallback)
 }
@@ -111,15 +121,76 @@ where
     response
 }
 
-/// The bundle is compressed when it is built. Browsers revalidate every file, so that a new bundle is never combined with
-/// an old stylesheet.
+/// The pages of the documentation and their files. The frontend routes the pages, but does not read them.
+const HELP_PAGE: &str = "/help/{page}";
+
+/// A page or another file of the documentation. Pages are fragments, which `document` surrounds.
+async fn help<Context, Document, View>(
+    folder: PathBuf,
+    request: Request,
+    context: Context,
+    document: Document,
+) -> Response
+where
+    Context: Fn() + Clone + Send + Sync + 'static,
+    Document: Fn() -> View + Clone + Send + Sync + 'static,
+    View: IntoView + 'static,
+{
+    let name = request.uri().path().trim_start_matches("/help/").to_owned();
+    let is_page = name.strip_suffix(".html").is_some_and(|stem| {
+        stem.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    });
+    if !is_page {
+        let mut files = ServeDir::new(&folder).precompressed_br().precompressed_gzip();
+        let (mut parts, body) = request.into_parts();
+        parts.uri = match format!("/{name}").parse::<Uri>() {
+            Ok(address) => address,
+            Err(problem) => return ApiError::internal(problem).into_response(),
+        };
+        return match files.try_call(Request::from_parts(parts, body)).await {
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+                ApiError::not_found(format!("address as /help/{name}; /help lists the documentation"))
+                    .into_response()
+            }
+            Ok(response) => response.map(Body::new),
+            Err(problem) => ApiError::internal(problem).into_response(),
+        };
+    }
+    let page = match tokio::fs::read_to_string(folder.join(&name)).await {
+        Ok(text) => Some(HelpPage::read(&name, &text)),
+        Err(problem) => {
+            tracing::debug!(name, %problem, "no page of the documentation");
+            None
+        }
+    };
+    let built = folder.join("index.html").is_file();
+    let context = move || {
+        context();
+        provide_context(Help { page: page.clone(), built });
+    };
+    render_app_async_with_context(context, document)(request).await
+}
+
+/// The browser bundle that is current now: a new one may be built while the server runs.
+fn bundle(site: &Path) -> Bundle {
+    let current = std::fs::read_to_string(site.join("pkg/current")).ok();
+    Bundle { folder: current.map(|name| format!("/pkg/{}", name.trim())) }
+}
+
+/// The bundle is compressed when it is built, and a changed bundle has another address, so browsers keep it for good. They
+/// revalidate all other files.
 fn files(state: &AppState) -> Router {
     let bundle = ServeDir::new(state.site.join("pkg")).precompressed_br().precompressed_gzip();
-    Router::new()
-        .nest_service("/pkg", bundle)
-        .nest_service("/static", ServeDir::new(&state.static_files))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("no-cache"),
-        ))
+    let bundle = Router::new().nest_service("/pkg", bundle).layer(SetResponseHeaderLayer::if_not_present(
+        header::CACHE_CONTROL,
+        |response: &Response| {
+            let kept = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+            let value = if kept { "public, max-age=31536000, immutable" } else { "no-cache" };
+            Some(HeaderValue::from_static(value))
+        },
+    ));
+    let static_files = Router::new().nest_service("/static", ServeDir::new(&state.static_files)).layer(
+        SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    );
+    bundle.merge(static_files)
 }

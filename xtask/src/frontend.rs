@@ -1,19 +1,18 @@
 //! `cargo xtask frontend`: compiles the pages' browser code to wasm, binds it to JavaScript, optimizes and compresses it.
 
+use crate::book;
 use crate::process;
+use crate::site_files::{compress_folder, files_of, remove, write};
 use crate::steps::{Steps, format_duration};
 use crate::system::{self, WASM_TARGET};
 use crate::workspace::{Workspace, cargo};
 use anyhow::{Context, Result};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::collections::hash_map::DefaultHasher;
+use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
-use std::{fs, io};
 use wasm_bindgen_cli_support::Bindgen;
 
 /// The npm package with `wasm-opt`.
@@ -29,6 +28,9 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-reference-types",
     "--enable-sign-ext",
 ];
+
+/// Part of the hash of a bundle: a new number for another way of making it from the same files.
+const LAYOUT: u32 = 1;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -61,89 +63,135 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 pub(crate) const BROWSER_BUILD: [&str; 8] =
     ["-p", "frontend", "--lib", "--target", WASM_TARGET, "--no-default-features", "--features", "hydrate"];
 
-/// Builds `target/site/pkg`. Does nothing if the compiled module has not changed.
+/// Builds `target/site`: the bundle in `pkg` and the documentation in `help`. Does nothing for a part that has not changed.
+///
+/// The files of a bundle lie in a folder whose name is a hash of all they are made from, so that browsers may keep them for
+/// good. The file `current` names the folder; it is written last, so that a running server never serves an incomplete
+/// bundle. The bundle before it stays, for pages that are open.
 pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     system::wasm_target()?;
     let name = if profile == Profile::Dev { "dev" } else { "wasm" };
     process::run(
-        cargo().current_dir(&workspace.root).arg("build").args(BROWSER_BUILD).args(["--profile", name]),
+        cargo()
+            .current_dir(&workspace.root)
+            .arg("rustc")
+            .args(BROWSER_BUILD)
+            .args(["--crate-type", "cdylib", "--profile", name])
+            // The module is split along its relocations.
+            .args(["--", "-Clink-arg=--emit-relocs"]),
     )?;
     let folder = if profile == Profile::Dev { "debug" } else { "wasm" };
     let module = workspace.target.join(WASM_TARGET).join(folder).join("frontend.wasm");
     let optimizer = if profile == Profile::Small { wasm_opt(workspace) } else { None };
-
+    let static_files = workspace.root.join("static");
     let site = workspace.target.join("site");
-    let stamp = stamp(&module, optimizer.is_some())?;
+    book::build(&workspace.root.join("docs"), &site.join("help"))?;
+
     let package = site.join("pkg");
-    if fs::read_to_string(package.join("stamp")).is_ok_and(|old| old == stamp) {
-        println!("    {} is up to date", package.display());
+    let hash = bundle_hash(&module, &static_files, optimizer.is_some())?;
+    let old = fs::read_to_string(package.join("current")).unwrap_or_default();
+    if old == hash && package.join(&hash).is_dir() {
+        println!("    {} is up to date", package.join(hash).display());
         return Ok(());
     }
-    // In a folder beside the old one, then renamed: a running server never serves an incomplete bundle.
-    let new = site.join("pkg.new");
+    let new = package.join("new");
     remove(&new)?;
     fs::create_dir_all(&new).with_context(|| format!("creating {}", new.display()))?;
     bind(&module, &new, profile)?;
     if let Some(optimizer) = optimizer {
-        optimize(&optimizer, &new.join("frontend_bg.wasm"))?;
+        optimize_all(&optimizer, &files_of(&new, "wasm")?)?;
     }
-    for file in ["frontend.js", "frontend_bg.wasm"] {
-        compress(&new.join(file))?;
+    for file in files_of(&static_files, "")? {
+        let name = file.file_name().unwrap_or_default();
+        fs::copy(&file, new.join(name)).with_context(|| format!("copying {}", file.display()))?;
     }
-    write(&new.join("stamp"), stamp.as_bytes())?;
-    remove(&package)?;
-    fs::rename(&new, &package).with_context(|| format!("renaming {}", new.display()))
+    compress_folder(&new)?;
+    remove(&package.join(&hash))?;
+    fs::rename(&new, package.join(&hash)).with_context(|| format!("renaming {}", new.display()))?;
+    write(&package.join("current.new"), hash.as_bytes())?;
+    fs::rename(package.join("current.new"), package.join("current")).context("naming the current bundle")?;
+    remove_bundles(&package, [&hash, &old])
 }
 
-/// Hash of the module and the options of `wasm-opt`: equal stamps mean equal bundles.
-fn stamp(module: &Path, optimized: bool) -> Result<String> {
+/// Removes what is neither of two bundles.
+fn remove_bundles(package: &Path, kept: [&String; 2]) -> Result<()> {
+    for entry in fs::read_dir(package).with_context(|| format!("reading {}", package.display()))? {
+        let path = entry?.path();
+        let keep = kept.iter().any(|name| path.file_name().is_some_and(|found| found == name.as_str()));
+        if path.is_dir() && !keep {
+            remove(&path)?;
+        } else if path.is_file() && path.file_name().is_some_and(|name| name != "current") {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Hash of the module, the static files, and how they are processed: equal hashes mean equal bundles.
+fn bundle_hash(module: &Path, static_files: &Path, optimized: bool) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    fs::read(module).with_context(|| format!("reading {}", module.display()))?.hash(&mut hasher);
-    let options = if optimized {
-        format!("{BINARYEN} {}", WASM_FEATURES.join(" "))
-    } else {
-        "not optimized".to_owned()
-    };
-    Ok(format!("{:016x} {options}", hasher.finish()))
+    let mut files = vec![module.to_owned()];
+    files.extend(files_of(static_files, "")?);
+    for file in files {
+        file.file_name().hash(&mut hasher);
+        fs::read(&file).with_context(|| format!("reading {}", file.display()))?.hash(&mut hasher);
+    }
+    (LAYOUT, optimized.then_some((BINARYEN, WASM_FEATURES))).hash(&mut hasher);
+    Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Does what the wasm-bindgen tool does, in the version that `Cargo.lock` pins.
+/// Splits the module at its lazy islands, then does what the wasm-bindgen tool does, in the version that `Cargo.lock`
+/// pins. Each island becomes a module of its own, and what only some of them share becomes further modules.
 fn bind(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
     let began = Instant::now();
+    let input = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
+    let main = folder.join("main.wasm");
+    let mut options = wasm_split_cli_support::Options::new(&input);
+    options.output_dir = folder;
+    options.main_out_path = &main;
+    options.link_name = "./islands.js";
+    options.main_module = "./frontend.js";
+    let split = wasm_split_cli_support::transform(options)
+        .map_err(|report| anyhow::anyhow!("splitting {}: {report:#}", module.display()))?;
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(module).out_name("frontend").typescript(false).web(true)?;
+    bindgen.input_path(&main).out_name("frontend").typescript(false).web(true)?;
+    bindgen.keep_lld_exports(true).demangle(false);
     if profile == Profile::Small {
         bindgen.remove_name_section(true).remove_producers_section(true);
     }
     bindgen.generate(folder).context("generating the JavaScript bindings")?;
-    println!("    generated the JavaScript bindings ({})", format_duration(began.elapsed()));
+    fs::remove_file(&main).with_context(|| format!("removing {}", main.display()))?;
+    println!(
+        "    split off {} modules and generated the JavaScript bindings ({})",
+        split.split_modules.len(),
+        format_duration(began.elapsed())
+    );
     Ok(())
 }
 
 /// Installs `wasm-opt` from npm. Without it the bundle works but is larger, so a failure is only printed.
 fn wasm_opt(workspace: &Workspace) -> Option<PathBuf> {
-    let folder = workspace.target.join("npm");
-    let program = folder.join("node_modules/.bin/wasm-opt");
-    let marker = folder.join(BINARYEN);
-    if !(program.is_file() && marker.is_file()) {
-        let installed = fs::create_dir_all(&folder).map_err(anyhow::Error::from).and_then(|()| {
-            process::capture(Command::new("npm").current_dir(&folder).args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "--prefix",
-                ".",
-                BINARYEN,
-            ]))?;
-            write(&marker, b"")
-        });
-        if let Err(error) = installed {
+    match system::npm_package(workspace, BINARYEN) {
+        Ok(package) => Some(package.join("bin/wasm-opt")),
+        Err(error) => {
             println!("    wasm-opt is not available, so the bundle is larger: {error:#}");
-            return None;
+            None
         }
     }
-    Some(program)
+}
+
+/// Optimizes modules two at a time: the tool spends most of its time starting.
+fn optimize_all(optimizer: &Path, modules: &[PathBuf]) -> Result<()> {
+    for pair in modules.chunks(2) {
+        std::thread::scope(|scope| {
+            let work: Vec<_> =
+                pair.iter().map(|module| scope.spawn(move || optimize(optimizer, module))).collect();
+            work.into_iter().try_for_each(|work| {
+                work.join().map_err(|_| anyhow::anyhow!("the thread of wasm-opt panicked"))?
+            })
+        })?;
+    }
+    Ok(())
 }
 
 fn optimize(optimizer: &Path, module: &Path) -> Result<()> {
@@ -166,33 +214,4 @@ fn optimize(optimizer: &Path, module: &Path) -> Result<()> {
         format_duration(began.elapsed())
     );
     Ok(())
-}
-
-fn compress(file: &Path) -> Result<()> {
-    let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&bytes)?;
-    let compressed = encoder.finish()?;
-    println!(
-        "    {}: {} kB, compressed {} kB",
-        file.file_name().unwrap_or_default().display(),
-        bytes.len() / 1000,
-        compressed.len() / 1000
-    );
-    let mut name = file.as_os_str().to_owned();
-    name.push(".gz");
-    write(Path::new(&name), &compressed)
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }

@@ -3,18 +3,22 @@
 
 mod background;
 mod bench;
+mod book;
 #[cfg(test)]
 mod crate_graph;
 mod demo;
 mod deployment;
 #[cfg(test)]
 mod doc_paths;
+mod formulas;
 mod frontend;
 mod fuzz;
 mod http;
 mod postgres;
 mod process;
 mod reproduce;
+mod screenshots;
+mod site_files;
 mod smoke;
 mod steps;
 mod stop;
@@ -39,12 +43,14 @@ enum Task {
     Bench(bench::Options),
     /// Build everything, start the site with its demo jobs and print their progress until Ctrl-C.
     Demo(demo::Options),
-    /// Build the browser code of the pages into target/site/pkg.
+    /// Build the browser code of the pages and the documentation into target/site.
     Frontend(frontend::Options),
     /// Fuzz the readers of untrusted files and request bodies.
     Fuzz(fuzz::Options),
     /// Compute the paper's tables in miniature, as studies of the bundled model.
     Reproduce(reproduce::Options),
+    /// Take screenshots of every page of a running site into docs/screenshots.
+    Screenshots(screenshots::Options),
     /// Use every part of the product on a release server and print one line per step.
     Smoke(smoke::Options),
     /// Run all checks and all tests; the last line counts them.
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         Task::Frontend(options) => frontend::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Reproduce(options) => reproduce::run(&options),
+        Task::Screenshots(options) => screenshots::run(&options),
         Task::Smoke(options) => smoke::run(&options),
         Task::Test(options) => suite::run(&options),
     });

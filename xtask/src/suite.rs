@@ -18,6 +18,9 @@ pub(crate) struct Options {
 
 const STEPS: [&str; 6] = ["format", "deny", "clippy", "clippy-browser", "bundle", "tests"];
 
+/// Checks pages for people who use them without a mouse or with little sight.
+const AXE: &str = "axe-core@4.14.1";
+
 /// The version of cargo-deny that is installed if there is none.
 const CARGO_DENY: &str = "0.20.2";
 
@@ -59,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         tally.add_step(&steps.run("clippy-browser", || clippy(&workspace, &BROWSER_BUILD)));
     }
     if wanted("bundle") || (tests_server && (one_crate.is_some() || wanted("tests"))) {
-        tally.add_step(&steps.run("bundle", || frontend::build(&workspace, Profile::Dev)));
+        tally.add_step(&steps.run("bundle", || frontend::build(&workspace, Profile::Small)));
     }
     if wanted("tests") || one_crate.is_some() {
         let mut counted = Tally::default();
@@ -128,6 +131,7 @@ fn tests(workspace: &Workspace, one_crate: Option<&str>, counted: &mut Tally) ->
     }
     if one_crate.is_none_or(|name| name == "server") {
         command.env("CHROMIUM", system::chromium()?);
+        command.env("AXE", system::npm_package(workspace, AXE)?.join("axe.min.js"));
         // The commands of docs/your-own-data.md and docs/deploy.md.
         system::programs(&["curl", "jq", "openssl", "sqlite3"], "following the documents")?;
     }

@@ -36,6 +36,22 @@ pub(crate) fn install(packages: &[&str], purpose: &str) -> Result<()> {
     process::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
 }
 
+/// Installs a package of npm, `NAME@VERSION`, below the target directory. Returns its folder.
+pub(crate) fn npm_package(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    let folder = workspace.target.join("npm");
+    let name = package.split('@').next().unwrap_or(package);
+    let installed = folder.join("node_modules").join(name);
+    let marker = folder.join(package);
+    if !(installed.is_dir() && marker.is_file()) {
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", ".", package];
+        process::capture(Command::new("npm").current_dir(&folder).args(flags))
+            .with_context(|| format!("installing {package}"))?;
+        std::fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
+    }
+    Ok(installed)
+}
+
 /// Installs the programs that are not on the path; each has the name of its package.
 pub(crate) fn programs(names: &[&str], purpose: &str) -> Result<()> {
     let missing: Vec<&str> = names.iter().copied().filter(|name| find(name).is_none()).collect();

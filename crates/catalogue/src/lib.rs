@@ -11,6 +11,7 @@ pub mod evaluation_rows;
 pub mod images;
 pub mod local_models;
 pub mod metrics_file;
+pub mod model_files;
 pub mod model_identity;
 pub mod models;
 pub mod models_folder;

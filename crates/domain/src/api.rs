@@ -5,6 +5,7 @@ mod data;
 mod error;
 mod generation;
 mod judging;
+mod models;
 pub mod path;
 mod training;
 
@@ -16,13 +17,14 @@ pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
     VoteRequest, VoteResponse,
 };
+pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
 pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, RunSummary, StudyAccepted};
 
 // Types of other modules that are bodies, or parts of them.
 pub use crate::evaluate::ModelScore;
 pub use crate::preference::VoteRecord;
 pub use crate::ranking::{Rating, WinRate};
-pub use path::{judge_page, report_url, run_page};
+pub use path::{judge_page, model_page, report_url, run_page};
 
 use serde::{Deserialize, Serialize};
 

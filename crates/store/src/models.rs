@@ -197,4 +197,11 @@ impl Store {
             sqlx::query_as(select_models!("WHERE run_id = $1 ORDER BY id")).bind(run.0).fetch_all(pool).await?);
         Ok(rows.into_iter().map(Model::from).collect())
     }
+
+    /// Lists the models whose base is a model, oldest first.
+    pub async fn list_derived(&self, base: ModelId) -> Result<Vec<Model>, StoreError> {
+        let rows: Vec<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!("WHERE base_id = $1 ORDER BY id")).bind(base.0).fetch_all(pool).await?);
+        Ok(rows.into_iter().map(Model::from).collect())
+    }
 }

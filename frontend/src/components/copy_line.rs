@@ -1,24 +1,13 @@
-//! A command line with a copy button.
+//! A command line with a copy button. The script of every page (`pages/page.js`) handles the click.
 
 use leptos::prelude::*;
-use std::time::Duration;
 
-#[island]
+#[component]
 pub(crate) fn CopyLine(text: String) -> impl IntoView {
-    let copied = RwSignal::new(false);
-    let line = text.clone();
-    let copy = move |_| {
-        // The promise is not awaited: if the browser refuses, the line can still be selected by hand.
-        let _ = window().navigator().clipboard().write_text(&text);
-        copied.set(true);
-        set_timeout(move || copied.set(false), Duration::from_millis(1500));
-    };
     view! {
         <div class="copy-line">
-            <code tabindex="0">{line}</code>
-            <button type="button" class="quiet" on:click=copy>
-                {move || if copied.get() { "Copied" } else { "Copy" }}
-            </button>
+            <code tabindex="0">{text}</code>
+            <button type="button" class="quiet" data-copy="">"Copy"</button>
         </div>
     }
 }

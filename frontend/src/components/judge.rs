@@ -37,7 +37,7 @@ struct JudgeState {
 }
 
 /// The page of a rater. Without JavaScript the buttons submit a form.
-#[island]
+#[island(lazy)]
 pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
     let judge = JudgeState {
         drawing: RwSignal::new(initial.drawing.clone()),

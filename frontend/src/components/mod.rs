@@ -1,6 +1,7 @@
 //! Components that both sides compile. Islands are hydrated in the browser; the others are plain markup.
 
 pub(crate) mod badge;
+#[cfg(feature = "ssr")]
 pub(crate) mod copy_line;
 pub(crate) mod evaluations;
 pub(crate) mod generation_form;
@@ -13,9 +14,10 @@ pub(crate) mod model_picker;
 pub(crate) mod note;
 pub(crate) mod playground;
 mod poll;
-mod progress;
+pub(crate) mod progress;
 mod run_charts;
 pub(crate) mod run_live;
 mod run_samples;
 pub(crate) mod run_table;
+#[cfg(feature = "ssr")]
 pub(crate) mod theme_toggle;

@@ -14,7 +14,7 @@ use leptos::task::spawn_local;
 use leptos::web_sys::SubmitEvent;
 
 /// The form and its results.
-#[island]
+#[island(lazy)]
 pub(crate) fn Playground(models: Vec<ModelOption>, initial: InitialFields) -> impl IntoView {
     let fields = Fields::new(&initial);
     let selected = RwSignal::new(initially_selected(&models));

@@ -36,7 +36,7 @@ pub(crate) struct RunSnapshot {
 }
 
 /// Polls the run until it has ended.
-#[island]
+#[island(lazy)]
 pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
     let RunSnapshot { id, job, steps, images_per_step, error, cancel_requested, .. } = run;
     let state = RwSignal::new(run.state);

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Refreshes every 1.5 s while a run or job is unfinished, and every 9 s otherwise.
-#[island]
+#[island(lazy)]
 pub(crate) fn RunTable(runs: Page<RunSummary>, jobs: Page<Job>) -> impl IntoView {
     let runs = RwSignal::new(runs.items);
     let evaluations = RwSignal::new(with_report(&jobs.items));

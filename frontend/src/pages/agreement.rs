@@ -36,7 +36,7 @@ fn head_to_head(agreement: &Agreement) -> impl IntoView + use<> {
         <section aria-labelledby="head-to-head">
             <h2 id="head-to-head">"Head-to-head win rates"</h2>
             <p class="soft">"Win rate of the model in the row against the model in the column."</p>
-            <div class="scrolls" tabindex="0" role="region" aria-labelledby="head-to-head">
+            <div class="scrolls" tabindex="0">
                 <table class="matrix">
                     <thead><tr><th>"Model"</th>{head}<th class="figure">"Elo"</th></tr></thead>
                     <tbody>{rows}</tbody>

@@ -1,8 +1,8 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    compare, data_check, dataset, datasets, docs, generate, judge, leaderboard, models, not_found, pair, run,
-    runs, studies, study,
+    compare, data_check, dataset, datasets, docs, generate, help, home, judge, leaderboard, model, models,
+    not_found, pair, run, runs, studies, study,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -14,12 +14,13 @@ pub fn App() -> impl IntoView {
     view! {
         <Router>
             <Routes fallback=not_found::NotFound>
-                <Route path=path!("/") view=runs::Runs ssr=SsrMode::Async />
+                <Route path=path!("/") view=home::Home ssr=SsrMode::Async />
                 <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
                 <Route path=path!("/studies") view=studies::Studies ssr=SsrMode::Async />
                 <Route path=path!("/studies/:id") view=study::StudyPage ssr=SsrMode::Async />
                 <Route path=path!("/models") view=models::Models ssr=SsrMode::Async />
+                <Route path=path!("/models/:id") view=model::ModelPage ssr=SsrMode::Async />
                 <Route path=path!("/datasets") view=datasets::Datasets ssr=SsrMode::Async />
                 <Route path=path!("/datasets/check") view=data_check::DataCheck ssr=SsrMode::Async />
                 <Route path=path!("/datasets/:name") view=dataset::DatasetPage ssr=SsrMode::Async />
@@ -28,6 +29,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/judge/compare") view=compare::ComparePage ssr=SsrMode::Async />
                 <Route path=path!("/judge") view=judge::JudgePage ssr=SsrMode::Async />
                 <Route path=path!("/leaderboard") view=leaderboard::LeaderboardPage ssr=SsrMode::Async />
+                <Route path=path!("/help/:page") view=help::HelpView ssr=SsrMode::Async />
                 <Route path=path!("/docs") view=docs::Docs ssr=SsrMode::Async />
             </Routes>
         </Router>

@@ -8,7 +8,7 @@ use crate::pages::agreement::agreement;
 use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded};
 use crate::pages::questions::{Questions, selected};
-use domain::api::{Agreement, Leaderboard, LeaderboardRow, Rating, WinRate};
+use domain::api::{Agreement, Leaderboard, LeaderboardRow, Rating, WinRate, model_page};
 use domain::evaluate::Metric;
 use domain::preference::Question;
 use leptos::prelude::*;
@@ -171,7 +171,7 @@ fn standing(row: LeaderboardRow, scale: Option<(f64, f64)>, metrics: &[Metric]) 
     // A model with adapters has no card of its own, and evaluations do not draw its images.
     let model = if row.lora.is_empty() {
         view! {
-            <a href=format!("/models#{}", row.model)>{row.model.clone()}</a>
+            <a href=model_page(row.model_id)>{row.model.clone()}</a>
             {row.objective.map(|kind| view! { <ObjectiveBadge kind /> })}
             <a class="judge-link" href=compare_page(&row.model) title=format!("Judge {} against another model", row.model)>"Judge"</a>
         }

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod app;
+mod bundle;
 mod compare;
 mod data_check;
 mod dataset;
@@ -11,9 +12,13 @@ mod docs;
 mod docs_operation;
 mod docs_schema;
 mod generate;
+mod help;
+mod home;
 mod judge;
 mod layout;
 mod leaderboard;
+mod model;
+mod model_lineage;
 mod models;
 mod not_found;
 mod pair;
@@ -23,7 +28,10 @@ mod runs;
 mod shell;
 mod studies;
 mod study;
+mod weights_figure;
 
 pub use app::App;
+pub use bundle::Bundle;
 pub use compare::RefusedForm;
+pub use help::{Help, HelpPage};
 pub use shell::shell;

@@ -2,13 +2,12 @@
 
 use crate::api::{self, ApiResult, image_url};
 use crate::components::badge::ObjectiveBadge;
-use crate::components::copy_line::CopyLine;
 use crate::components::evaluations::{ReportLink, with_report};
 use crate::components::note::Empty;
-use crate::format::{moment, query, score};
+use crate::format::{count, moment, query, score};
 use crate::pages::compare::compare_page;
-use crate::pages::layout::{Head, loaded, origin};
-use domain::api::{ModelSummary, Page, run_page};
+use crate::pages::layout::{Head, loaded};
+use domain::api::{ModelSummary, Page, model_page, run_page};
 use domain::evaluate::ReportFile;
 use domain::job::{Job, JobSpec};
 use domain::model::Model;
@@ -41,12 +40,47 @@ fn cards((page, jobs): (Page<ModelSummary>, Page<Job>)) -> impl IntoView {
         .into_any();
     }
     let evaluations = with_report(&jobs.items);
-    let cards = page.items.into_iter().map(|summary| card(summary, &evaluations)).collect_view();
+    let cards = by_run(page.items)
+        .into_iter()
+        .map(|(newest, earlier)| card(newest, &earlier, &evaluations))
+        .collect_view();
     view! { <div class="model-cards">{cards}</div> }.into_any()
 }
 
-fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
-    let ModelSummary { model, base_name, samples, prompt, scores, problem, .. } = summary;
+/// The models in their order, each run's as one entry: its newest model, and the earlier ones.
+fn by_run(models: Vec<ModelSummary>) -> Vec<(ModelSummary, Vec<Model>)> {
+    let mut entries: Vec<(ModelSummary, Vec<Model>)> = Vec::new();
+    for summary in models {
+        let run = summary.model.run_id;
+        let entry = entries.iter_mut().find(|(newest, _)| run.is_some() && newest.model.run_id == run);
+        match entry {
+            Some((_, earlier)) => earlier.push(summary.model),
+            None => entries.push((summary, Vec::new())),
+        }
+    }
+    entries
+}
+
+/// The earlier models of a run, folded away.
+fn checkpoints(earlier: &[Model]) -> impl IntoView + use<> {
+    let links: Vec<_> = earlier
+        .iter()
+        .map(|model| {
+            let step = model.step.map(|step| format!(" step {step}"));
+            view! { <li id=model.name.clone()><a href=model_page(model.id)>{model.name.clone()}</a><span class="soft">{step}</span></li> }
+        })
+        .collect();
+    let title =
+        count(i64::try_from(links.len()).unwrap_or(i64::MAX), "earlier checkpoint", "earlier checkpoints");
+    (!links.is_empty()).then(|| {
+        view! {
+            <details class="more"><summary>{title}</summary><ul class="plain">{links}</ul></details>
+        }
+    })
+}
+
+fn card(summary: ModelSummary, earlier: &[Model], evaluations: &[Job]) -> impl IntoView + use<> {
+    let ModelSummary { model, base_name, samples, scores, problem, .. } = summary;
     let usable = problem.is_none();
     // The mosaic has four columns; beyond the first row, only full rows are shown.
     let shown = if samples.len() > 4 { samples.len() / 4 * 4 } else { samples.len() };
@@ -63,16 +97,23 @@ fn card(summary: ModelSummary, evaluations: &[Job]) -> impl IntoView + use<> {
         })
         .collect_view();
     let reports = reports(&model, evaluations);
+    // A folder that is no model has no page.
+    let title = if model.sha256.is_empty() {
+        model.name.clone().into_any()
+    } else {
+        view! { <a href=model_page(model.id)>{model.name.clone()}</a> }.into_any()
+    };
     view! {
         <article class="model-card" id=model.name.clone()>
             <div class="mosaic" aria-hidden="true">{images}</div>
             <div class="body">
-                <h2>{model.name.clone()}</h2>
+                <h2>{title}</h2>
                 {lineage(&model, base_name)}
                 {(!model.description.is_empty()).then(|| view! { <p>{model.description.clone()}</p> })}
                 {problem.map(|problem| view! { <div class="note bad"><p>{problem}</p></div> })}
                 <dl class="facts">{scores}{identity(&model)}{reports}</dl>
-                {usable.then(|| ways_to_use(&model.name, prompt.as_deref()))}
+                {checkpoints(earlier)}
+                {usable.then(|| ways_to_use(&model.name))}
             </div>
         </article>
     }
@@ -84,8 +125,8 @@ fn lineage(model: &Model, base_name: Option<String>) -> impl IntoView + use<> {
         Some(kind) => view! { <ObjectiveBadge kind=kind.clone() /> }.into_any(),
         None => view! { <span class="badge">"Pretrained"</span> }.into_any(),
     };
-    let base = base_name.map(|base| {
-        view! { " base model " <a href=format!("/models#{base}")>{base.clone()}</a> }
+    let base = base_name.zip(model.base_id).map(|(name, id)| {
+        view! { " base model " <a href=model_page(id)>{name}</a> }
     });
     let run = model.run_id.map(|run| {
         let label = model.step.map_or_else(|| "training run".to_owned(), |step| format!("step {step}"));
@@ -94,12 +135,9 @@ fn lineage(model: &Model, base_name: Option<String>) -> impl IntoView + use<> {
     view! { <p class="soft">{badge}{base}{run}</p> }
 }
 
-/// A command to copy, with the prompt of one of the model's images, and links to the pages that use the model.
-fn ways_to_use(model: &str, prompt: Option<&str>) -> impl IntoView + use<> {
-    let prompt = query(prompt.unwrap_or("YOUR PROMPT"));
-    let curl = format!("curl -sf '{}/generate?model={model}&prompt={prompt}&seed=1' -o out.png", origin());
+/// Links to the pages that use the model.
+fn ways_to_use(model: &str) -> impl IntoView + use<> {
     view! {
-        <CopyLine text=curl />
         <p class="actions">
             <a class="button" href=format!("/playground?model={}", query(model))>"Generate"</a>
             <a class="button" href=compare_page(model)>"Judge against …"</a>

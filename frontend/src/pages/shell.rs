@@ -1,12 +1,11 @@
 //! The HTML document around every page: head, navigation, footer.
 
-use crate::components::theme_toggle::{STORAGE_KEY, ThemeToggle};
+use crate::components::theme_toggle::ThemeToggle;
 use crate::pages::app::App;
+use crate::pages::bundle::{Bundle, static_file};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::http::request::Parts;
-use leptos::config::LeptosOptions;
-use leptos::hydration::HydrationScripts;
 use leptos::nonce::{Nonce, use_nonce};
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
@@ -22,16 +21,18 @@ const PAGES: [(&str, &str, &str); 6] = [
     ("/leaderboard", "Leaderboard", "M4 16v-5M10 16V4M16 16V8"),
 ];
 
-/// Marks small images, which are enlarged to sharp squares; larger ones are smoothed. `load` events do not bubble, but are
-/// captured.
-const PIXELS: &str = "document.addEventListener('load',e=>{const i=e.target;if(i.tagName==='IMG')i.classList.toggle('pixels',i.naturalWidth<=128)},true)";
+/// Handles the theme, copy buttons and small images. Part of the document, because it sets the theme before the first paint.
+const PAGE_SCRIPT: &str = include_str!("page.js");
+
+/// Loads the browser bundle on pages that have islands. Expects the constant `folder`.
+const ISLANDS_LOADER: &str = include_str!("islands_loader.js");
 
 /// The Content-Security-Policy of pages. Scripts are files of this server, or carry the nonce of the response; WebAssembly
 /// is compiled from one of them. Bars of the leaderboard have their lengths in `style` attributes.
 fn policy(nonce: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; style-src-attr \
-         'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+         'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
          frame-ancestors 'none'"
     )
 }
@@ -45,12 +46,17 @@ fn set_policy() -> Option<Nonce> {
 }
 
 /// The document with the page that the URL selects.
-pub fn shell(options: LeptosOptions) -> impl IntoView {
+pub fn shell() -> impl IntoView {
     provide_meta_context();
+    // Only islands are hydrated, and what they need is in their attributes.
+    if let Some(context) = Owner::current_shared_context() {
+        context.set_is_hydrating(false);
+    }
     let nonce = set_policy();
-    let theme = format!(
-        "try{{const t=localStorage.getItem('{STORAGE_KEY}');if(t)document.documentElement.dataset.theme=t}}catch(e){{}}"
-    );
+    let folder = use_context::<Bundle>().and_then(|bundle| bundle.folder);
+    let loader = folder.map(|folder| format!("const folder = {folder:?};\n{ISLANDS_LOADER}"));
+    let loader =
+        loader.map(|loader| view! { <script type="module" nonce=nonce.clone() inner_html=loader></script> });
     view! {
         <!DOCTYPE html>
         <html lang="en">
@@ -59,11 +65,10 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="viewport" content="width=device-width, initial-scale=1" />
                 <meta name="color-scheme" content="light dark" />
                 <meta name="description" content="Align text-to-image models with human preferences: train, generate, judge, rank." />
-                <script nonce=nonce.clone() inner_html=theme></script>
-                <script nonce=nonce inner_html=PIXELS></script>
-                <link rel="icon" href="/static/icon.svg" type="image/svg+xml" />
-                <link rel="stylesheet" href="/static/style.css" />
-                <HydrationScripts options islands=true />
+                <script nonce=nonce inner_html=PAGE_SCRIPT></script>
+                <link rel="icon" href=static_file("icon.svg") type="image/svg+xml" />
+                <link rel="preload" href=static_file("display.woff2") r#as="font" r#type="font/woff2" crossorigin="" />
+                <link rel="stylesheet" href=static_file("style.css") />
                 <MetaTags />
             </head>
             <body>
@@ -73,8 +78,10 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <main id="main"><App /></main>
                 <footer class="foot">
                     <span>"Diff-contrast"</span>
+                    <a href="/help/index.html">"Documentation"</a>
                     <a href="/docs">"HTTP API"</a>
                 </footer>
+                {loader}
             </body>
         </html>
     }
@@ -86,7 +93,7 @@ fn TopBar() -> impl IntoView {
     let links = PAGES
         .into_iter()
         .map(|(address, name, icon)| {
-            let current = path.starts_with(address) || (path == "/" && address == "/runs");
+            let current = path.starts_with(address);
             view! {
                 <a href=address aria-current=current.then_some("page")>
                     <svg viewBox="0 0 20 20" aria-hidden="true"><path d=icon /></svg>
@@ -106,7 +113,7 @@ fn TopBar() -> impl IntoView {
             </a>
             <nav aria-label="Main">{links}</nav>
             <span class="tools">
-                <a class="docs-link" href="/docs">"API"</a>
+                <a class="docs-link" href="/help/index.html" aria-current=path.starts_with("/help").then_some("page")>"Help"</a>
                 <ThemeToggle />
             </span>
         </header>

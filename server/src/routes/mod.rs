@@ -13,7 +13,9 @@ mod jobs;
 mod leaderboard;
 mod list_limit;
 mod matchups;
+mod model_detail;
 mod models;
+mod overview;
 mod question;
 mod report_file;
 mod runs;
@@ -32,6 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use comparisons::{CompareForm, compare};
+pub(crate) use model_detail::delete_by_form as delete_model_by_form;
 pub(crate) use votes::by_form as vote_by_form;
 
 /// The router of the whole API. The pages call it too, without a socket.
@@ -52,7 +55,10 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(runs::metrics))
         .routes(routes!(runs::samples))
         .routes(routes!(models::list))
-        .routes(routes!(models::one))
+        .routes(routes!(models::one, model_detail::delete))
+        .routes(routes!(model_detail::detail))
+        .routes(routes!(model_detail::file))
+        .routes(routes!(overview::overview))
         .routes(routes!(images::list))
         .routes(routes!(images::one))
         .routes(routes!(images::file))

@@ -11,6 +11,7 @@ mod judging;
 mod load;
 mod logging;
 mod lora;
+mod models;
 mod openapi;
 mod pages;
 #[path = "../documents/postgres.rs"]

@@ -10,7 +10,7 @@ use store::Ending;
 async fn empty_pages_say_how_to_fill_them() {
     let app = TestApp::start().await;
     for (path, text) in [
-        ("/", "No runs yet"),
+        ("/", "Nothing has been trained yet"),
         ("/runs", "No runs yet"),
         ("/studies", "No studies yet"),
         ("/models", "tiny"),
@@ -45,7 +45,7 @@ async fn pages_can_be_read_without_javascript() {
         ),
         (
             "/models".to_owned(),
-            vec!["tuned-dpo", "tuned-contrast", "Shape &amp; colour", "100.0%", "/generate?model=tiny"],
+            vec!["tuned-dpo", "tuned-contrast", "Shape &amp; colour", "100.0%", "href=\"/models/"],
         ),
         (
             "/playground?prompt=a+dog&seed=5&model=tiny".to_owned(),

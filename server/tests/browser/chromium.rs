@@ -85,7 +85,9 @@ impl Chromium {
         self.errors.clear();
         self.call("Page.navigate", json!({ "url": address }));
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'");
-        self.wait_for("performance.getEntriesByType('resource').some(e => e.name.endsWith('.wasm') && e.responseEnd > 0)");
+        let hydrates = "!document.querySelector('leptos-island') || \
+             performance.getEntriesByType('resource').some(e => e.name.endsWith('.wasm') && e.responseEnd > 0)";
+        self.wait_for(hydrates);
     }
 
     /// Console errors and warnings, exceptions, and failed requests since the page was opened.
@@ -158,6 +160,13 @@ impl Chromium {
     pub(crate) fn keep_image(&mut self, file: &Path) {
         let shot =
             self.call("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true }));
+        let bytes = STANDARD.decode(shot["data"].as_str().expect("an image")).expect("base64");
+        std::fs::write(file, bytes).expect("a file");
+    }
+
+    /// Saves a small screenshot of the window.
+    pub(crate) fn keep_webp(&mut self, file: &Path) {
+        let shot = self.call("Page.captureScreenshot", json!({ "format": "webp", "quality": 70 }));
         let bytes = STANDARD.decode(shot["data"].as_str().expect("an image")).expect("base64");
         std::fs::write(file, bytes).expect("a file");
     }

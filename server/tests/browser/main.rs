@@ -1,6 +1,9 @@
 //! The pages in a real browser, served by a real server. `SCREENSHOTS=FOLDER` saves a screenshot of each.
 
+mod accessibility;
 mod chromium;
+mod first_visit;
+mod screenshots;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared with the API's tests, which use another part of it")]
 mod support;
@@ -26,7 +29,7 @@ const HYDRATED: &str = "!!document.querySelector('[data-hydrated]')";
 
 /// Serves a site with content on every page. Returns its address, the app, and the claim of a running job.
 async fn site() -> (String, TestApp, Claim) {
-    let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site/pkg/frontend.js");
+    let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/site/pkg/current");
     assert!(std::path::Path::new(bundle).is_file(), "the browser bundle is missing: run `cargo xtask test`");
     let app = TestApp::start().await;
     app.run("finished-earlier", 120, Some(Ending::Succeeded)).await;
@@ -47,6 +50,9 @@ async fn every_page_fits_desktop_and_phone() {
     let run = app.store.list_runs(10).await.expect("runs").into_iter().find(|run| run.job_id == claim.job.id);
     let run = run.expect("the running run").id;
     let pages = [
+        ("home", "/".to_owned()),
+        ("help", "/help/method.html".to_owned()),
+        ("model", format!("/models/{}", app.model("tuned-contrast").await.id)),
         ("runs", "/runs".to_owned()),
         ("run", format!("/runs/{run}")),
         ("models", "/models".to_owned()),

@@ -12,8 +12,18 @@ pub(super) fn alive_and_ready(client: &mut Client) -> Result<String> {
 
 /// Fetches every page, the bundle, the OpenAPI document and an unknown page.
 pub(super) fn all(client: &mut Client, round: &mut Round) {
-    for path in ["/", "/runs", "/models", "/playground", "/judge", "/judge/compare", "/leaderboard", "/docs"]
-    {
+    for path in [
+        "/",
+        "/runs",
+        "/models",
+        "/playground",
+        "/judge",
+        "/judge/compare",
+        "/leaderboard",
+        "/docs",
+        "/help/index.html",
+        "/help/method.html",
+    ] {
         round.step(&format!("page {path}"), || {
             let page = client.get(path)?.expect(200)?;
             let kind = page.header("content-type").unwrap_or_default();
@@ -23,11 +33,18 @@ pub(super) fn all(client: &mut Client, round: &mut Round) {
             Ok(format!("{} bytes", page.body.len()))
         });
     }
-    for (path, kind) in
-        [("/pkg/frontend.js", "text/javascript"), ("/pkg/frontend_bg.wasm", "application/wasm")]
-    {
-        round.step(&format!("bundle {path}"), || {
-            let file = client.get(path)?.expect(200)?;
+    for (name, kind) in [
+        ("frontend.js", "text/javascript"),
+        ("frontend_bg.wasm", "application/wasm"),
+        ("style.css", "text/css"),
+        ("display.woff2", "font/woff2"),
+    ] {
+        round.step(&format!("bundle {name}"), || {
+            let page = client.get("/runs")?.expect(200)?;
+            let html = String::from_utf8_lossy(&page.body).into_owned();
+            let folder = html.split("\"/pkg/").nth(1).and_then(|rest| rest.split(['/', '"']).next());
+            let folder = folder.context("the page names no bundle")?;
+            let file = client.get(&format!("/pkg/{folder}/{name}"))?.expect(200)?;
             let found = file.header("content-type").unwrap_or_default();
             ensure!(found.starts_with(kind), "the content type is {found:?}");
             Ok(format!("{} bytes", file.body.len()))

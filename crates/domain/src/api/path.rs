@@ -1,7 +1,7 @@
 //! Paths of the API and of pages.
 
 use crate::evaluate::ReportFile;
-use crate::id::{JobId, RunId};
+use crate::id::{JobId, ModelId, RunId};
 use crate::preference::Question;
 
 /// Generates images (GET with a query, POST with a body).
@@ -36,6 +36,12 @@ pub const RUN_SAMPLES: &str = "/api/v1/runs/{id}/samples";
 pub const MODELS: &str = "/api/v1/models";
 /// A model.
 pub const MODEL: &str = "/api/v1/models/{id}";
+/// A model with its lineage, votes and files.
+pub const MODEL_DETAIL: &str = "/api/v1/models/{id}/detail";
+/// A file of a model.
+pub const MODEL_FILE: &str = "/api/v1/models/{id}/file";
+/// Counts and lists of what is going on.
+pub const OVERVIEW: &str = "/api/v1/overview";
 /// Lists images.
 pub const IMAGES: &str = "/api/v1/images";
 /// The record of an image.
@@ -91,6 +97,12 @@ pub fn judge_page(question: Question, models: &[String]) -> String {
         fields.push(format!("models={}", models.join(",")));
     }
     if fields.is_empty() { "/judge".to_owned() } else { format!("/judge?{}", fields.join("&")) }
+}
+
+/// URL of a model's page.
+#[must_use]
+pub fn model_page(id: ModelId) -> String {
+    format!("/models/{id}")
 }
 
 /// URL of a run's page.

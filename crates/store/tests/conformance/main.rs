@@ -8,6 +8,7 @@ mod images;
 mod jobs;
 mod matchups;
 mod migrations;
+mod model_uses;
 mod models;
 mod raters;
 mod runs;

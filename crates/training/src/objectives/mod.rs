@@ -22,8 +22,7 @@ pub use loss::Loss;
 pub use pairs::PairErrors;
 pub use rpo::rpo;
 pub use sft::sft;
-pub(crate) use weights::contrast_weights;
-pub use weights::{ClipFeatures, softmax_of_cosines};
+pub use weights::{ClipFeatures, contrast_weights, softmax_of_cosines};
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ pub struct ClipFeatures {
 ///
 /// # Errors
 /// Fails if the shapes do not match.
-pub(crate) fn contrast_weights(features: &ClipFeatures, embedding: Embedding, tau: f64) -> Result<Tensor> {
+pub fn contrast_weights(features: &ClipFeatures, embedding: Embedding, tau: f64) -> Result<Tensor> {
     let ClipFeatures { winner, loser, text } = features;
     softmax_of_cosines(&combine(winner, text, embedding)?, &combine(loser, text, embedding)?, tau)
 }

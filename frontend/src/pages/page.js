@@ -1,0 +1,39 @@
+(() => {
+const root = document.documentElement, key = 'theme';
+try { const theme = localStorage.getItem(key); if (theme) root.dataset.theme = theme; } catch {}
+// Small images are enlarged to sharp squares; larger ones are smoothed. `load` events do not bubble, but are captured.
+document.addEventListener('load', ({ target }) => {
+  if (target.tagName === 'IMG') target.classList.toggle('pixels', target.naturalWidth <= 128);
+}, true);
+const toggleTheme = () => {
+  const theme = root.dataset.theme || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
+  root.dataset.theme = theme === 'dark' ? 'light' : 'dark';
+  // Storage may be unavailable, as in private windows: the choice then lasts as long as the page.
+  try { localStorage.setItem(key, root.dataset.theme); } catch {}
+};
+// Without TLS there is no clipboard interface.
+const copyBySelection = text => {
+  const area = document.createElement('textarea');
+  area.value = text;
+  area.style.cssText = 'position:fixed;opacity:0';
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand('copy');
+  area.remove();
+  return done;
+};
+const copy = async button => {
+  const code = button.parentElement.querySelector('code, pre');
+  let done;
+  try { await navigator.clipboard.writeText(code.textContent); done = true; }
+  catch { done = copyBySelection(code.textContent); button.focus(); }
+  if (!done) getSelection().selectAllChildren(code);
+  button.textContent = done ? 'Copied' : 'Selected';
+  setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+};
+document.addEventListener('click', ({ target }) => {
+  const button = target.closest('[data-theme-toggle], [data-copy]');
+  if (!button) return;
+  if ('copy' in button.dataset) copy(button); else toggleTheme();
+});
+})();

@@ -1,0 +1,123 @@
+//! Every page and state passes axe-core in both themes, and fits windows from 360 to 2560 pixels.
+
+use crate::chromium::Chromium;
+use crate::support::TestApp;
+use crate::{DESKTOP, HYDRATED, PHONE, site};
+use std::path::PathBuf;
+
+/// Axe's findings, one a line: rule, help, and elements.
+const FINDINGS: &str = "axe.run(document, { resultTypes: ['violations'] }).then(r => r.violations.map(v => \
+    v.id + ': ' + v.help + ' ' + v.nodes.map(n => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).slice(0, 4).join(' | ')))";
+
+fn axe() -> String {
+    let file = std::env::var_os("AXE").map_or_else(
+        || {
+            PathBuf::from(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../target/npm/node_modules/axe-core/axe.min.js"
+            ))
+        },
+        PathBuf::from,
+    );
+    std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!("{}: {error}: run `cargo xtask test`, which installs axe-core", file.display())
+    })
+}
+
+/// Addresses of every page, with content.
+async fn pages(app: &TestApp) -> Vec<String> {
+    app.votes(7).await;
+    let runs = app.store.list_runs(10).await.expect("runs");
+    let mut pages: Vec<String> = [
+        "/",
+        "/runs",
+        "/studies",
+        "/models",
+        "/datasets",
+        "/datasets/check",
+        "/playground",
+        "/judge",
+        "/judge/compare",
+        "/judge/compare?model=tuned-dpo",
+        "/judge?models=tiny",
+        "/leaderboard",
+        "/docs",
+        "/help/index.html",
+        "/help/method.html",
+        "/help/training.html",
+        "/no-such-page",
+    ]
+    .map(str::to_owned)
+    .into();
+    pages.extend(runs.iter().map(|run| format!("/runs/{}", run.id)));
+    pages.push(format!("/models/{}", app.model("tuned-contrast").await.id));
+    pages.push(format!("/models/{}", app.model("tiny").await.id));
+    pages
+}
+
+fn check(browser: &mut Chromium, axe: &str, state: &str, problems: &mut Vec<String>) {
+    browser.evaluate(&format!("{axe}; true"));
+    let found: Vec<String> = serde_json::from_value(browser.evaluate(FINDINGS)).expect("a list");
+    problems.extend(found.into_iter().map(|finding| format!("{state}: {finding}")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axe_finds_nothing_on_any_page_or_state_in_either_theme() {
+    let (address, app, _) = site().await;
+    let (pages, axe) = (pages(&app).await, axe());
+    let problems = tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        let mut problems = Vec::new();
+        for dark in [false, true] {
+            for path in &pages {
+                for size in [DESKTOP, PHONE] {
+                    browser.open(&format!("{address}{path}"), size, dark);
+                    browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })");
+                    let state = format!("{path} at {} px{}", size.0, if dark { ", dark" } else { "" });
+                    check(&mut browser, &axe, &state, &mut problems);
+                }
+            }
+            browser.open(&format!("{address}/judge"), DESKTOP, dark);
+            browser.wait_for(HYDRATED);
+            browser.evaluate("document.querySelector('.judge input[type=checkbox]')?.click()");
+            browser.click_until(".side", "!!document.querySelector('.reveal')");
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            check(&mut browser, &axe, &format!("reveal, dark: {dark}"), &mut problems);
+            browser.open(&format!("{address}/playground?prompt=a+cat&seed=1"), DESKTOP, dark);
+            browser.wait_for(HYDRATED);
+            browser.click_until("form .primary", "!!document.querySelector('.result-row img')");
+            check(&mut browser, &axe, &format!("generated, dark: {dark}"), &mut problems);
+        }
+        problems
+    })
+    .await
+    .expect("the browser");
+    assert!(problems.is_empty(), "{} findings:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_fit_windows_from_360_to_2560_pixels() {
+    let (address, app, _) = site().await;
+    let pages = pages(&app).await;
+    let problems = tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        let mut problems = Vec::new();
+        for path in &pages {
+            for width in [360, 480, 600, 704, 720, 800, 880, 960, 1100, 1600, 2560] {
+                browser.open(&format!("{address}{path}"), (width, 900), false);
+                let excess = browser.evaluate("document.documentElement.scrollWidth - innerWidth");
+                if excess.as_i64() > Some(0) {
+                    let wide = browser.evaluate(
+                        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1) \
+                         .slice(0, 3).map(e => e.outerHTML.slice(0, 90)).join(' | ')",
+                    );
+                    problems.push(format!("{path} at {width} px is {excess} px too wide: {wide}"));
+                }
+            }
+        }
+        problems
+    })
+    .await
+    .expect("the browser");
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
