@@ -6,6 +6,7 @@ mod error;
 mod generation;
 mod judging;
 pub mod path;
+mod series;
 mod training;
 
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
@@ -16,6 +17,7 @@ pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
     VoteRequest, VoteResponse,
 };
+pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
 pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, RunSummary, StudyAccepted};
 
 // Types of other modules that are bodies, or parts of them.

@@ -9,6 +9,7 @@ mod jobs;
 mod matchups;
 mod migrations;
 mod models;
+mod points;
 mod raters;
 mod runs;
 mod scores;
