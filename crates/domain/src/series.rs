@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn means_equal_direct_sums_and_forget_a_spike() {
-        let mut points: Vec<(i64, f64)> = (0..3000).map(|i| (i * 3, ((i * 7919) % 101) as f64 / 7.0)).collect();
+        let mut points: Vec<(i64, f64)> =
+            (0..3000).map(|i| (i * 3, ((i * 7919) % 101) as f64 / 7.0)).collect();
         points[500].1 = 1e300;
         let means = trailing_means(&points, 100);
         for (index, (step, _)) in points.iter().enumerate() {
@@ -240,7 +241,9 @@ mod tests {
         assert_eq!(all.iter().filter_map(|b| b.max).fold(0.0, f64::max), 50.0);
         assert_eq!(all.iter().filter_map(|b| b.min).fold(0.0, f64::min), -50.0);
         let bad: Vec<_> = all.iter().filter(|b| b.not_finite > 0).collect();
-        assert!(bad.len() == 1 && (grid.start(40_001)..grid.start(40_001) + grid.width).contains(&bad[0].step));
+        assert!(
+            bad.len() == 1 && (grid.start(40_001)..grid.start(40_001) + grid.width).contains(&bad[0].step)
+        );
         assert_eq!(all.last().map(|b| b.step), Some(99_999));
     }
 

@@ -18,7 +18,7 @@ mod votes;
 pub use artifacts::{ArtifactError, Artifacts};
 pub use db::{Db, Store, Waits};
 pub use error::{Conflict, StoreError, Unavailable};
-pub use images::{ImageFilter, ImageScore};
+pub use images::{ImageFilter, ImageScore, PairedScores};
 pub use jobs::{Claim, Ending, Heartbeat};
 pub use points::Curves;
 pub use studies::StudyJob;

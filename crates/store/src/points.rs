@@ -209,6 +209,34 @@ impl Store {
         Ok(curves)
     }
 
+    /// The names of a run's curves, in order.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn curve_names(&self, run: RunId) -> Result<Vec<String>, StoreError> {
+        Ok(with_db!(self, pool => sqlx::query_scalar(
+            "SELECT name FROM metric_chunks WHERE run_id = $1 \
+             UNION SELECT name FROM metrics WHERE run_id = $1 AND step >= (SELECT packed_to FROM runs WHERE id = $1) \
+             UNION SELECT name FROM metrics_not_finite WHERE run_id = $1 \
+             ORDER BY 1")
+            .bind(run.0)
+            .fetch_all(pool)
+            .await?))
+    }
+
+    /// Whether the points of all complete chunks of a run are packed.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn is_packed(&self, run: RunId) -> Result<bool, StoreError> {
+        let row: Option<(i64, i64)> = with_db!(self, pool =>
+            sqlx::query_as("SELECT packed_to, step FROM runs WHERE id = $1")
+                .bind(run.0)
+                .fetch_optional(pool)
+                .await?);
+        Ok(row.is_none_or(|(packed_to, step)| packed_to >= chunk_start(step)))
+    }
+
     /// Packs the points of complete chunks up to the run's step, for runs that were written by an earlier version or were
     /// registered. Returns whether there is more to pack.
     ///

@@ -86,7 +86,9 @@ macro_rules! insert_point {
             (
                 "INSERT INTO metrics (run_id, name, step, value) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (run_id, name, step) DO UPDATE SET value = EXCLUDED.value",
-                $replaced.then_some("DELETE FROM metrics_not_finite WHERE run_id = $1 AND name = $2 AND step = $3"),
+                $replaced.then_some(
+                    "DELETE FROM metrics_not_finite WHERE run_id = $1 AND name = $2 AND step = $3",
+                ),
             )
         } else {
             (

@@ -1,6 +1,7 @@
 //! Components that both sides compile. Islands are hydrated in the browser; the others are plain markup.
 
 pub(crate) mod badge;
+pub(crate) mod compare_board;
 pub(crate) mod copy_line;
 pub(crate) mod evaluations;
 pub(crate) mod generation_form;
@@ -14,8 +15,8 @@ pub(crate) mod note;
 pub(crate) mod playground;
 mod poll;
 mod progress;
-mod run_charts;
+pub(crate) mod run_charts;
 pub(crate) mod run_live;
-mod run_samples;
+pub(crate) mod run_samples;
 pub(crate) mod run_table;
 pub(crate) mod theme_toggle;

@@ -11,12 +11,14 @@ mod health;
 mod images;
 mod jobs;
 mod leaderboard;
+mod lineage;
 mod list_limit;
 mod matchups;
 mod models;
 mod question;
 mod report_file;
 mod runs;
+mod series;
 mod studies;
 mod votes;
 mod votes_export;
@@ -44,6 +46,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(jobs::report))
         .routes(routes!(studies::list, studies::submit))
         .routes(routes!(studies::one))
+        .routes(routes!(studies::runs))
         .routes(routes!(studies::cancel))
         .routes(routes!(studies::retry))
         .routes(routes!(studies::report))
@@ -51,6 +54,9 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(runs::one))
         .routes(routes!(runs::metrics))
         .routes(routes!(runs::samples))
+        .routes(routes!(series::series))
+        .routes(routes!(series::csv))
+        .routes(routes!(lineage::lineage))
         .routes(routes!(models::list))
         .routes(routes!(models::one))
         .routes(routes!(images::list))

@@ -18,6 +18,8 @@ pub const JOB_CANCEL: &str = "/api/v1/jobs/{id}/cancel";
 pub const STUDIES: &str = "/api/v1/studies";
 /// A study with its cells.
 pub const STUDY: &str = "/api/v1/studies/{id}";
+/// The runs of a study.
+pub const STUDY_RUNS: &str = "/api/v1/studies/{id}/runs";
 /// Requests that a study stops (POST).
 pub const STUDY_CANCEL: &str = "/api/v1/studies/{id}/cancel";
 /// Submits failed cells of a study again (POST).

@@ -55,6 +55,8 @@ async fn packed_points_equal_their_rows(mut fixture: Fixture) {
     }
     // Steps 0 to 1023 of two curves are packed.
     assert_eq!(chunks(&fixture, run.id).await, 4);
+    assert!(fixture.store.is_packed(run.id).await.unwrap());
+    assert_eq!(fixture.store.curve_names(run.id).await.unwrap(), ["loss", "validation/loss"]);
     assert_eq!(read(&fixture, run.id).await, expected(&all));
     // The copies are what is read: without rows they remain.
     fixture.execute("DELETE FROM metrics WHERE step < 1024").await;
@@ -95,6 +97,7 @@ async fn points_of_a_registered_run_are_packed(mut fixture: Fixture) {
     // A database of an earlier version has no copies.
     fixture.execute("DELETE FROM metric_chunks").await;
     fixture.execute("UPDATE runs SET packed_to = 0").await;
+    assert!(!fixture.store.is_packed(id).await.unwrap());
     assert_eq!(read(&fixture, id).await, expected(&all));
     while fixture.store.pack_points(id).await.unwrap() {}
     assert_eq!(chunks(&fixture, id).await, 22);
