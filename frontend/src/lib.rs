@@ -12,6 +12,7 @@ compile_error!(
 
 mod api;
 mod chart;
+mod chart_drawing;
 mod chart_view;
 mod components;
 mod curve;

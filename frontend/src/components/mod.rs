@@ -1,6 +1,7 @@
 //! Components that both sides compile. Islands are hydrated in the browser; the others are plain markup.
 
 pub(crate) mod badge;
+mod chart_controls;
 pub(crate) mod compare_board;
 pub(crate) mod copy_line;
 pub(crate) mod evaluations;

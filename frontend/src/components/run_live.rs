@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Metrics with a figure at the top, with their labels.
-const FIGURES: [(&str, &str); 5] = [
+pub(crate) const FIGURES: [(&str, &str); 5] = [
     (metric::LOSS, "Loss"),
     (metric::REWARDS_ACCURACIES, "Implicit accuracy"),
     (metric::REWARDS_MARGINS, "Reward margin"),
@@ -114,8 +114,8 @@ pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
                 <p>"The run has ended. " <a href="">"Reload"</a> " for its verdict and checkpoints."</p>
             </div>
         </Show>
-        <RunSamples samples other />
         <p class="verdict">{verdict}</p>
+        <RunSamples samples other />
         <div class="tiles">{move || figures.get().into_iter().map(tile).collect_view()}</div>
         <RunCharts charts snapshot=run.charts />
     }

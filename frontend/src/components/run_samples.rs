@@ -246,6 +246,9 @@ fn StripView(strip: usize, gallery: Gallery) -> impl IntoView {
     };
     let description = format!("{prompt}, at the chosen step");
     let label = format!("Step of the image of: {prompt}");
+    let play = format!("Play the steps of: {prompt}");
+    // What the server renders, before the browser sets properties.
+    let (first_index, first_last) = (untrack(|| shown.get().map_or(0, |shown| shown.0)), untrack(last));
     view! {
         <figure class="strip">
             <div class="stage" on:pointermove=wipe>
@@ -258,12 +261,13 @@ fn StripView(strip: usize, gallery: Gallery) -> impl IntoView {
             </div>
             <div class="strip-tools">
                 <button type="button" class="quiet" aria-pressed=move || is_playing().to_string()
-                    aria-label=move || if is_playing() { "Pause" } else { "Play the steps" }
+                    aria-label=play
                     on:click=move |_| gallery.playing.set((!is_playing()).then_some(strip))>
                     {move || if is_playing() { "❚❚" } else { "▶" }}
                 </button>
                 <input type="range" min="0" step="1" aria-label=label
-                    max=move || last().to_string()
+                    max=move || last().max(first_last).to_string()
+                    value=first_index.to_string()
                     prop:value=move || shown.get().map_or(0, |shown| shown.0).to_string()
                     aria-valuetext=move || step().map(|step| format!("step {step}"))
                     on:input=move |event| {

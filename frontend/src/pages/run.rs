@@ -4,7 +4,7 @@ use crate::api::{self, ApiResult, Failure};
 use crate::chart_view::{View, default_smoothing};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::run_charts::{ChartRun, ChartsSnapshot, fetch};
-use crate::components::run_live::{RunLive, RunSnapshot, figures};
+use crate::components::run_live::{FIGURES, RunLive, RunSnapshot, figures};
 use crate::components::run_samples::OtherSamples;
 use crate::curve::{Extent, curves};
 use crate::format::moment;
@@ -30,7 +30,7 @@ struct Loaded {
     detail: RunDetail,
     /// The curves in the view's range.
     shown: RunSeries,
-    /// The curves of the whole run.
+    /// The curves of the whole run, at least those that figures and verdict are made of.
     whole: RunSeries,
     samples: Page<RunSample>,
     lineage: RunLineage,
@@ -46,7 +46,10 @@ async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
     let shown = fetch(id, images, "", &view, None).await?;
     let whole = match view.range {
         None => shown.clone(),
-        Some(_) => fetch(id, images, "", &View { range: None, ..view.clone() }, None).await?,
+        Some(_) => {
+            let names = FIGURES.map(|(name, _)| name).join(",");
+            fetch(id, images, &names, &View { range: None, ..view.clone() }, None).await?
+        }
     };
     let against = match query.get("against").filter(|id| !id.is_empty()) {
         Some(other) => {

@@ -1,6 +1,6 @@
 //! A sweep: one setting against a metric as a scatter, and all settings that differ with the metric in parallel.
 
-use crate::curve::{range, ticks};
+use crate::curve::{log_ticks, range, ticks};
 use crate::format::number;
 use crate::meaning::title;
 use crate::pages::run_compared::{Compared, figure, hidden_fields};
@@ -11,14 +11,23 @@ use leptos_router::params::ParamsMap;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 320.0;
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
 /// Settings that do not make a run better or worse.
-const NOT_SWEPT: [&str; 3] = ["name", "sample_prompts", "data.name"];
+const NOT_SWEPT: [&str; 8] = [
+    "name",
+    "sample_prompts",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_best",
+    "validation_examples",
+    "evaluate_prompts",
+];
 /// Most axes of the parallel view.
 const MOST_AXES: usize = 7;
 
@@ -33,7 +42,7 @@ impl Scale {
     fn of(name: &str, values: &[String]) -> Self {
         let numbers: Option<Vec<f64>> = values.iter().map(|value| value.parse().ok()).collect();
         match numbers.filter(|numbers| numbers.iter().all(|n| n.is_finite())) {
-            Some(numbers) => Self::of_numbers(name, &numbers),
+            Some(numbers) => Self::of_numbers(name, &numbers, 6),
             None => {
                 let mut words = values.to_vec();
                 words.sort();
@@ -48,7 +57,8 @@ impl Scale {
     }
 
     /// Logarithmic if the positive numbers span more than a factor of 20, as those of rates and betas do.
-    fn of_numbers(name: &str, numbers: &[f64]) -> Self {
+    /// Up to `most_marks` distinct numbers are marked each, more are not.
+    fn of_numbers(name: &str, numbers: &[f64], most_marks: usize) -> Self {
         let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
         let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let is_log = low > 0.0 && high / low > 20.0;
@@ -58,8 +68,9 @@ impl Scale {
         let mut distinct = numbers.to_vec();
         distinct.sort_by(f64::total_cmp);
         distinct.dedup();
-        if distinct.len() > 6 && !is_log {
-            distinct = ticks(low, high, 4);
+        if distinct.len() > most_marks {
+            distinct =
+                if is_log { log_ticks(10f64.powf(low), 10f64.powf(high), 4) } else { ticks(low, high, 4) };
         }
         let marks = distinct.into_iter().map(|value| (place(value), number(value))).collect();
         Self { name: name.to_owned(), places: numbers.iter().map(|value| place(*value)).collect(), marks }
@@ -93,7 +104,7 @@ pub(crate) fn sweep_section(
         specs.iter().map(|spec| spec.get(key).cloned().unwrap_or_else(|| "not set".to_owned())).collect()
     };
     let scores: Vec<f64> = measured.iter().map(|(_, value)| *value).collect();
-    let result = Scale::of_numbers(&title(&score), &scores);
+    let result = Scale::of_numbers(&title(&score), &scores, 0);
     let scatter = scatter(&measured, &Scale::of(&setting, &values(&setting)), &result);
     let mut axes: Vec<Scale> = keys.iter().map(|key| Scale::of(key, &values(key))).collect();
     axes.push(result);

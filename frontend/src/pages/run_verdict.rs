@@ -84,19 +84,19 @@ fn against_base(score: &ScoreAgainstBase) -> String {
     let rate = score.win_rate;
     let whole = |share: f64| format!("{:.0}", share * 100.0);
     let meaning = if rate.high < 0.5 {
-        "its images are worse than its base's"
+        "the model got worse than its base"
     } else if rate.low > 0.5 {
-        "its images are better than its base's"
+        "the model got better than its base"
     } else {
-        "no difference from its base is shown"
+        "no difference is shown"
     };
     format!(
-        "By {} on {} pairs of evaluation images it wins {}% [{}, {}] against its base: {meaning}.",
-        score.metric.label(),
+        "Of {} evaluation images, {}% [{}, {}] score higher than its base's ({}): {meaning}.",
         rate.votes,
         whole(rate.value),
         whole(rate.low),
-        whole(rate.high)
+        whole(rate.high),
+        score.metric.label()
     )
 }
 
@@ -144,10 +144,9 @@ mod tests {
                 win_rate: win_rate(wins, losses, 0).expect("a rate"),
             })
         };
-        assert!(
-            score(570, 430).contains("wins 57% [54, 60] against its base: its images are better"),
-            "{}",
-            score(570, 430)
+        assert_eq!(
+            score(570, 430),
+            "Of 1000 evaluation images, 57% [54, 60] score higher than its base's (Prompt followed): the model got better than its base."
         );
         assert!(score(10, 40).contains("worse"));
         assert!(score(11, 9).contains("no difference"));
