@@ -69,9 +69,10 @@ pub(crate) fn spec_section(run: &Run, against: Option<&Run>) -> impl IntoView + 
         .collect_view();
     let head = against.map(|other| {
         let count = differing(&[settings(&run.spec), settings(&other.spec)]).len();
+        let differ = if count == 1 { "setting differs" } else { "settings differ" };
         view! {
             <p class="soft">
-                {format!("{count} settings differ from ")}
+                {format!("{count} {differ} from ")}
                 <a href=run_page(other.id)>{other.name.clone()}</a> ". " <a href=run_page(run.id)>"Show this run alone"</a>
             </p>
         }
