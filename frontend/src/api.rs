@@ -3,8 +3,8 @@
 
 use crate::format::query;
 use domain::api::{
-    BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunMetrics,
-    RunSample, RunSummary, VoteRequest, VoteResponse, path,
+    BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunSample,
+    RunSeries, RunSummary, VoteRequest, VoteResponse, path,
 };
 use domain::id::{JobId, RunId};
 use domain::job::Job;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
-        Leaderboard, ModelDetail, ModelSummary, Overview, RunDetail,
+        Leaderboard, ModelDetail, ModelSummary, Overview, RunDetail, RunLineage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
@@ -49,10 +49,9 @@ pub(crate) async fn jobs() -> ApiResult<Page<Job>> {
     get(path::JOBS).await
 }
 
-/// Metric points of a run with a step above `after`; -1 returns all of them.
-pub(crate) async fn run_metrics(id: RunId, after: i64) -> ApiResult<RunMetrics> {
-    let address = with_id(path::RUN_METRICS, &id.to_string());
-    if after < 0 { get(&address).await } else { get(&format!("{address}?after={after}")).await }
+/// Curves of a run in buckets. `fields` is the query.
+pub(crate) async fn run_series(id: RunId, fields: &str) -> ApiResult<RunSeries> {
+    get(&format!("{}?{fields}", with_id(path::RUN_SERIES, &id.to_string()))).await
 }
 
 pub(crate) async fn run_samples(id: RunId) -> ApiResult<Page<RunSample>> {
@@ -86,10 +85,22 @@ pub(crate) async fn run(id: RunId) -> ApiResult<RunDetail> {
     get(&with_id(path::RUN, &id.to_string())).await
 }
 
+/// What a run started from, what started from it, and how its model scores against its base.
+#[cfg(feature = "ssr")]
+pub(crate) async fn run_lineage(id: RunId) -> ApiResult<RunLineage> {
+    get(&with_id(path::RUN_LINEAGE, &id.to_string())).await
+}
+
 /// The newest studies, newest first.
 #[cfg(feature = "ssr")]
 pub(crate) async fn studies() -> ApiResult<Page<StudyOverview>> {
     get(path::STUDIES).await
+}
+
+/// The runs of a study, in the order in which they were submitted.
+#[cfg(feature = "ssr")]
+pub(crate) async fn study_runs(id: &str) -> ApiResult<Vec<RunId>> {
+    get(&with_id(path::STUDY_RUNS, &segment(id))).await
 }
 
 #[cfg(feature = "ssr")]

@@ -1,82 +1,128 @@
-//! Arithmetic of curves: downsampling that keeps spikes, smoothing, axis ranges and ticks. Pure functions.
+//! Curves as charts hold them, and the arithmetic of axes. Pure functions: buckets and smoothing come from the server, so
+//! that a followed chart equals a reloaded one.
 
-use domain::api::RunMetrics;
+use domain::api::{RunSeries, Series};
+use domain::series::{Bucket, Grid};
 use serde::{Deserialize, Serialize};
 
-/// Most points of a drawn line, about one per pixel of a chart.
-pub(crate) const MOST_POINTS: usize = 400;
+/// Most buckets of a curve, about one for each two pixels of a chart.
+pub(crate) const BUCKETS: u32 = 240;
 
-/// One curve of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Curve {
-    /// The metric, as in `domain::run::metric`.
-    pub(crate) name: String,
-    /// (step, value), in order of step.
-    pub(crate) points: Vec<(f64, f64)>,
+/// A bucket of a curve. In JSON a list, because a page has thousands of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Packed", into = "Packed")]
+pub(crate) struct Spot {
+    pub(crate) step: i64,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    pub(crate) mean: Option<f64>,
+    pub(crate) not_finite: u32,
+    pub(crate) seconds: Option<f64>,
 }
 
-/// Groups metric points by metric, in order of first appearance.
-#[cfg(feature = "ssr")]
-pub(crate) fn curves(metrics: &RunMetrics) -> Vec<Curve> {
-    let mut curves = Vec::new();
-    extend(&mut curves, metrics);
-    for curve in &mut curves {
-        curve.points = downsample(&curve.points, MOST_POINTS);
-    }
-    curves
-}
+type Packed = (i64, Option<f64>, Option<f64>, Option<f64>, u32, Option<f64>);
 
-/// Appends newer points to their curves; a new metric starts a new curve.
-#[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
-pub(crate) fn extend(curves: &mut Vec<Curve>, metrics: &RunMetrics) {
-    for point in &metrics.points {
-        let curve = match curves.iter_mut().position(|curve| curve.name == point.name) {
-            Some(index) => &mut curves[index],
-            None => {
-                curves.push(Curve { name: point.name.clone(), points: Vec::new() });
-                curves.last_mut().expect("just pushed")
-            }
-        };
-        curve.points.push((point.step as f64, point.value));
+impl From<Packed> for Spot {
+    fn from((step, min, max, mean, not_finite, seconds): Packed) -> Self {
+        Self { step, min, max, mean, not_finite, seconds }
     }
 }
 
-/// At most about `limit` points: the first, the last, and the minimum and maximum of each bucket in between, in order of
-/// step. A random or strided sample would hide spikes.
-pub(crate) fn downsample(points: &[(f64, f64)], limit: usize) -> Vec<(f64, f64)> {
-    if points.len() <= limit || limit < 4 {
-        return points.to_vec();
+impl From<Spot> for Packed {
+    fn from(spot: Spot) -> Self {
+        (spot.step, spot.min, spot.max, spot.mean, spot.not_finite, spot.seconds)
     }
-    let inner = &points[1..points.len() - 1];
-    let bucket_size = inner.len().div_ceil(limit / 2 - 1);
-    let mut kept = vec![points[0]];
-    for bucket in inner.chunks(bucket_size) {
-        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-        if let (Some(low), Some(high)) = (bucket.iter().min_by(by_value), bucket.iter().max_by(by_value)) {
-            kept.push(if low.0 <= high.0 { *low } else { *high });
-            if low.0 != high.0 {
-                kept.push(if low.0 <= high.0 { *high } else { *low });
-            }
+}
+
+impl From<&Bucket> for Spot {
+    fn from(bucket: &Bucket) -> Self {
+        Self {
+            step: bucket.step,
+            min: bucket.min.map(six_digits),
+            max: bucket.max.map(six_digits),
+            mean: bucket.mean.map(six_digits),
+            not_finite: bucket.not_finite,
+            seconds: bucket.seconds.map(six_digits),
         }
     }
-    kept.push(points[points.len() - 1]);
-    kept
 }
 
-/// An exponential moving average with bias correction. A `weight` of 0 returns the values unchanged; non-finite values do
-/// not contribute.
-pub(crate) fn smooth(points: &[(f64, f64)], weight: f64) -> Vec<(f64, f64)> {
-    let (mut mean, mut norm) = (0.0, 0.0);
-    points
-        .iter()
-        .map(|&(step, value)| {
-            if value.is_finite() {
-                mean = weight * mean + (1.0 - weight) * value;
-                norm = weight * norm + (1.0 - weight);
-            }
-            (step, if norm > 0.0 { mean / norm } else { value })
-        })
-        .collect()
+/// A curve of one of the runs of a page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Curve {
+    /// Index of the run.
+    pub(crate) run: usize,
+    /// The metric, as in `domain::run::metric`.
+    pub(crate) metric: String,
+    pub(crate) spots: Vec<Spot>,
+}
+
+/// What decides whether newer buckets continue older ones.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    pub(crate) step: i64,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) bucket_steps: i64,
+}
+
+impl From<&RunSeries> for Extent {
+    fn from(reply: &RunSeries) -> Self {
+        Self { step: reply.step, from: reply.from, to: reply.to, bucket_steps: reply.bucket_steps }
+    }
+}
+
+impl Extent {
+    /// Whether buckets after `self.step` continue those of `self`: the range is the same and the run has not gone back.
+    pub(crate) fn is_continued_by(self, newer: Self) -> bool {
+        (self.from, self.to, self.bucket_steps) == (newer.from, newer.to, newer.bucket_steps)
+            && newer.step >= self.step
+    }
+}
+
+/// The curves of a response.
+pub(crate) fn curves(run: usize, reply: &RunSeries) -> Vec<Curve> {
+    let curve = |series: &Series| Curve {
+        run,
+        metric: series.metric.clone(),
+        spots: series.buckets.iter().map(Spot::from).collect(),
+    };
+    reply.series.iter().filter(|series| !series.buckets.is_empty()).map(curve).collect()
+}
+
+/// Replaces the last bucket of each curve and appends newer ones; a new metric starts a new curve.
+pub(crate) fn extend(curves: &mut Vec<Curve>, run: usize, reply: &RunSeries) {
+    let grid = Grid { from: reply.from, width: reply.bucket_steps.max(1) };
+    for series in reply.series.iter().filter(|series| !series.buckets.is_empty()) {
+        let known = curves.iter().position(|curve| curve.run == run && curve.metric == series.metric);
+        let index = known.unwrap_or_else(|| {
+            curves.push(Curve { run, metric: series.metric.clone(), spots: Vec::new() });
+            curves.len() - 1
+        });
+        let spots = &mut curves[index].spots;
+        let start = grid.start(series.buckets[0].step);
+        spots.truncate(spots.partition_point(|spot| spot.step < start));
+        spots.extend(series.buckets.iter().map(Spot::from));
+    }
+}
+
+/// A value with six significant digits: enough to draw, and short in a page.
+fn six_digits(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "between -324 and 309")]
+    let places = 5 - value.abs().log10().floor() as i32;
+    if places > 300 {
+        return value;
+    }
+    if places >= 0 {
+        let scale = 10f64.powi(places);
+        (value * scale).round() / scale
+    } else {
+        let scale = 10f64.powi(-places);
+        (value / scale).round() * scale
+    }
 }
 
 /// About `count` round numbers from `low` to `high`, spaced by 1, 2, 2.5 or 5 times a power of ten.
@@ -103,6 +149,24 @@ pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     ticks
 }
 
+/// Ticks of a logarithmic axis: powers of ten, or round numbers if the range has fewer than two powers.
+pub(crate) fn log_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let (first, last) = (low.log10().ceil(), high.log10().floor());
+    let decades = last - first;
+    if !decades.is_finite() || decades < 1.0 {
+        return ticks(low, high, count).into_iter().filter(|tick| *tick > 0.0).collect();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let every = (decades / count as f64).ceil().max(1.0);
+    let mut ticks = Vec::new();
+    let mut power = first;
+    while power <= last && ticks.len() < 20 {
+        ticks.push(10f64.powf(power));
+        power += every;
+    }
+    ticks
+}
+
 /// The range of the finite values plus a margin of 6% on either side; never empty.
 pub(crate) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
@@ -115,43 +179,64 @@ pub(crate) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low - margin, high + margin)
 }
 
-/// The last point at or before a step; the first point if there is none before it.
-pub(crate) fn at(points: &[(f64, f64)], step: f64) -> Option<(f64, f64)> {
-    let after = points.partition_point(|point| point.0 <= step);
+/// The last point at or before a place; the first point if there is none before it.
+pub(crate) fn at(points: &[(f64, f64)], place: f64) -> Option<(f64, f64)> {
+    let after = points.partition_point(|point| point.0 <= place);
     points.get(after.max(1) - 1).copied()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{at, downsample, range, smooth, ticks};
+    use super::{Curve, Spot, at, extend, log_ticks, range, six_digits, ticks};
+    use domain::api::{RunSeries, Series};
+    use domain::job::JobState;
+    use domain::series::{Bucket, Grid, buckets, trailing_means};
 
-    #[test]
-    fn downsampling_keeps_ends_spikes_and_order() {
-        let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (f64::from(i), 1.0)).collect();
-        points[7_777].1 = 50.0;
-        points[1_234].1 = -50.0;
-        let kept = downsample(&points, 100);
-        assert!(kept.len() <= 100, "{}", kept.len());
-        assert_eq!((kept[0].0, kept[kept.len() - 1].0), (0.0, 9_999.0));
-        assert!(kept.contains(&(7_777.0, 50.0)) && kept.contains(&(1_234.0, -50.0)));
-        assert!(kept.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    fn reply(points: &[(i64, f64)], after: Option<i64>) -> RunSeries {
+        let mut grid = Grid::new(0, 100, 20);
+        grid.from = after.map_or(0, |after| grid.start(after));
+        let buckets: Vec<Bucket> = buckets(points, &trailing_means(points, 7), grid);
+        let series = vec![Series { metric: "loss".into(), buckets, first: None, last: None, recent: None }];
+        let step = points.last().expect("a point").0;
+        RunSeries {
+            state: JobState::Running,
+            step,
+            steps: 100,
+            from: 0,
+            to: 100,
+            bucket_steps: grid.width,
+            smoothing: 7,
+            images_per_step: 8,
+            series,
+        }
     }
 
     #[test]
-    fn few_points_are_not_downsampled() {
-        let points = [(0.0, 3.0), (1.0, 2.0)];
-        assert_eq!(downsample(&points, 100), points);
+    fn a_followed_curve_equals_a_reloaded_one() {
+        let points: Vec<(i64, f64)> = (1..=83).map(|i| (i, ((i * 37) % 11) as f64)).collect();
+        let mut followed = Vec::new();
+        extend(&mut followed, 0, &reply(&points[..10], None));
+        for end in [11, 12, 30, 31, 57, 83] {
+            let after = followed[0].spots.last().map(|spot: &Spot| spot.step);
+            extend(&mut followed, 0, &reply(&points[..end], after));
+        }
+        assert_eq!(followed, super::curves(0, &reply(&points, None)));
+        let text = serde_json::to_string(&followed).expect("JSON");
+        assert_eq!(serde_json::from_str::<Vec<Curve>>(&text).expect("curves"), followed);
     }
 
     #[test]
-    fn smoothing_starts_at_the_first_value_and_skips_non_finite_values() {
-        let points = [(0.0, 4.0), (1.0, f64::NAN), (2.0, 2.0)];
-        let smoothed = smooth(&points, 0.5);
-        assert_eq!(smoothed[0].1, 4.0);
-        assert_eq!(smoothed[1].1, 4.0);
-        // mean = 0.5 * 2 + 0.5 * 2 = 2, norm = 0.75
-        assert!((smoothed[2].1 - 2.0 / 0.75).abs() < 1e-12);
-        assert_eq!(smooth(&[(0.0, 1.0), (1.0, 5.0)], 0.0), [(0.0, 1.0), (1.0, 5.0)]);
+    fn values_are_rounded_to_six_digits() {
+        for (value, short) in [
+            (0.123_456_789, 0.123_457),
+            (-98_765_432.1, -98_765_400.0),
+            (1.0, 1.0),
+            (2.5e-9, 2.5e-9),
+            (0.0, 0.0),
+            (1e-320, 1e-320),
+        ] {
+            assert_eq!(six_digits(value), short);
+        }
     }
 
     #[test]
@@ -159,6 +244,9 @@ mod tests {
         assert_eq!(ticks(0.0, 1.0, 5), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
         assert_eq!(ticks(3.0, 97.0, 4), [25.0, 50.0, 75.0]);
         assert_eq!(ticks(1.0, 1.0, 4), [1.0]);
+        assert_eq!(log_ticks(0.5, 2000.0, 4), [1.0, 10.0, 100.0, 1000.0]);
+        assert_eq!(log_ticks(2.0, 9.0, 4), [2.0, 4.0, 6.0, 8.0]);
+        assert!(log_ticks(1e-300, 1e300, 4).len() <= 5);
     }
 
     #[test]

@@ -12,11 +12,15 @@ compile_error!(
 
 mod api;
 mod chart;
+mod chart_drawing;
+mod chart_view;
 mod components;
 mod curve;
 mod format;
+mod meaning;
 #[cfg(feature = "ssr")]
 mod pages;
+mod run_colour;
 
 #[cfg(feature = "ssr")]
 pub use api::Api;

@@ -43,13 +43,17 @@ fn weights(run: &Path) -> Vec<u8> {
     network.or_else(|_| std::fs::read(model.join("pytorch_lora_weights.safetensors"))).expect("a model")
 }
 
-/// All metrics except the speed, which differs between runs.
+/// All metrics except the speed and the times, which differ between runs.
 fn metrics(run: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     let mut points: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("a point")).collect();
     for point in &mut points {
-        point.as_object_mut().expect("an object").remove("samples_per_second").expect("the speed");
+        let fields = point.as_object_mut().expect("an object");
+        fields.remove("samples_per_second").expect("the speed");
+        for phase in ["data", "forward", "backward", "update"] {
+            fields.remove(&format!("seconds/{phase}")).expect("the time of a phase");
+        }
     }
     points
 }

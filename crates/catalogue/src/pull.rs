@@ -17,6 +17,7 @@ use domain::train::TrainSpec;
 use files::{copy_atomically, copy_folder, write_atomically, write_folder_atomically};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use store::Curves;
 
 /// Copies runs and models to this machine.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +170,7 @@ impl Puller<'_> {
         let parts = RunParts {
             manifest,
             models,
-            points: store.metrics(run.id, -1).await?,
+            points: points(store.curves(run.id, &[], 0, i64::MAX).await?),
             samples: store.list_samples(run.id).await?,
             resume: (run.state != JobState::Succeeded).then_some(artifacts),
         };
@@ -259,4 +260,12 @@ impl Puller<'_> {
         ensure!(depth < MAX_BASES, "the bases of this model form a cycle");
         Box::pin(self.model(base, &folder, depth + 1)).await
     }
+}
+
+/// The points of all curves, those that are not finite included.
+fn points(curves: Curves) -> Vec<MetricPoint> {
+    let of = |(name, points): (String, Vec<(i64, f64)>)| {
+        points.into_iter().map(move |(step, value)| MetricPoint { name: name.clone(), step, value })
+    };
+    curves.into_iter().flat_map(of).collect()
 }

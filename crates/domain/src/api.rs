@@ -7,6 +7,7 @@ mod generation;
 mod judging;
 mod models;
 pub mod path;
+mod series;
 mod training;
 
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
@@ -18,6 +19,7 @@ pub use judging::{
     VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
+pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
 pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, RunSummary, StudyAccepted};
 
 // Types of other modules that are bodies, or parts of them.

@@ -23,6 +23,7 @@ pub mod prepare;
 pub mod problem;
 pub mod ranking;
 pub mod run;
+pub mod series;
 pub mod study;
 pub mod style;
 pub mod train;

@@ -28,6 +28,15 @@ pub mod metric {
     pub const OVERFLOWED: &str = "overflowed";
     /// Images (two per pair) per second.
     pub const SAMPLES_PER_SECOND: &str = "samples_per_second";
+    /// Seconds of a step in which batches are read and assembled.
+    pub const SECONDS_DATA: &str = "seconds/data";
+    /// Seconds of a step in which the networks and the objective are computed. On a GPU, work counts where the program
+    /// waits for it.
+    pub const SECONDS_FORWARD: &str = "seconds/forward";
+    /// Seconds of a step in which gradients are computed.
+    pub const SECONDS_BACKWARD: &str = "seconds/backward";
+    /// The remaining seconds of a step: gradients summed over processes, clipped and applied.
+    pub const SECONDS_UPDATE: &str = "seconds/update";
     /// Mean implicit reward of winners, -beta / 2 times the mean of a.
     pub const REWARDS_CHOSEN: &str = "rewards/chosen";
     /// Mean implicit reward of losers, -beta / 2 times the mean of b.

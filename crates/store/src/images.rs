@@ -40,6 +40,23 @@ pub struct ImageScore {
     pub value: f64,
 }
 
+/// How one model scores against another on images of equal parameters, by one metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairedScores {
+    /// The metric.
+    pub metric: Metric,
+    /// Mean score of the first model.
+    pub mean: f64,
+    /// Mean score of the second model.
+    pub other_mean: f64,
+    /// Pairs in which the first model's image scores higher.
+    pub wins: i64,
+    /// Pairs in which it scores lower.
+    pub losses: i64,
+    /// Number of pairs.
+    pub count: i64,
+}
+
 #[derive(sqlx::FromRow)]
 struct ImageRow {
     id: Uuid,
@@ -366,6 +383,35 @@ impl Store {
     /// Mean scores of every model with scores.
     pub async fn all_model_scores(&self) -> Result<HashMap<ModelId, Vec<ModelScore>>, StoreError> {
         self.scores_between(Uuid::nil(), Uuid::max()).await
+    }
+
+    /// Compares the scores of two models on evaluation images of equal parameters, for each metric that scored both.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn paired_scores(
+        &self,
+        model: ModelId,
+        other: ModelId,
+    ) -> Result<Vec<PairedScores>, StoreError> {
+        let rows: Vec<(String, f64, f64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT s.metric, CAST(AVG(s.value) AS DOUBLE PRECISION), CAST(AVG(t.value) AS DOUBLE PRECISION), \
+             CAST(SUM(CASE WHEN s.value > t.value THEN 1 ELSE 0 END) AS BIGINT), \
+             CAST(SUM(CASE WHEN s.value < t.value THEN 1 ELSE 0 END) AS BIGINT), COUNT(*) \
+             FROM images a \
+             JOIN images b ON b.params_sha256 = a.params_sha256 AND b.purpose = 'evaluation' AND b.model_id = $2 \
+             JOIN image_scores s ON s.image_id = a.id \
+             JOIN image_scores t ON t.image_id = b.id AND t.metric = s.metric \
+             WHERE a.model_id = $1 AND a.purpose = 'evaluation' GROUP BY s.metric ORDER BY s.metric")
+            .bind(model.0)
+            .bind(other.0)
+            .fetch_all(pool)
+            .await?);
+        let paired = rows.into_iter().map(|(metric, mean, other_mean, wins, losses, count)| {
+            let metric = parsed(metric.parse(), "image_scores", "metric", model)?;
+            Ok(PairedScores { metric, mean, other_mean, wins, losses, count })
+        });
+        paired.collect()
     }
 
     async fn scores_between(

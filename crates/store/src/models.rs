@@ -191,6 +191,21 @@ impl Store {
         Ok(rows.into_iter().map(Model::from).collect())
     }
 
+    /// Lists the models that other runs have made from the models of a run, oldest first, at most 100.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn list_models_from_run(&self, run: RunId) -> Result<Vec<Model>, StoreError> {
+        let rows: Vec<ModelRow> = with_db!(self, pool =>
+            sqlx::query_as(select_models!(
+                "WHERE base_id IN (SELECT made.id FROM models made WHERE made.run_id = $1) \
+                 AND run_id <> $1 ORDER BY id LIMIT 100"))
+                .bind(run.0)
+                .fetch_all(pool)
+                .await?);
+        Ok(rows.into_iter().map(Model::from).collect())
+    }
+
     /// Lists the models that a run has made, oldest first.
     pub async fn list_models_of_run(&self, run: RunId) -> Result<Vec<Model>, StoreError> {
         let rows: Vec<ModelRow> = with_db!(self, pool =>

@@ -3,6 +3,7 @@
 use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
 use crate::error::{Conflict, StoreError, missing};
 use crate::jobs::{Claim, insert_ended, require_final, require_lease};
+use crate::points::{not_finite_text, pack, unpack_from};
 use domain::Timestamp;
 use domain::id::{JobId, ModelId, RunId};
 use domain::job::{Job, JobSpec, JobState};
@@ -74,6 +75,37 @@ macro_rules! set_step {
             .rows_affected();
         if runs == 0 {
             return Err(StoreError::Missing("run of this job"));
+        }
+    };
+}
+
+/// Inserts or replaces a point. `replaced`: whether the run has points that are not finite.
+macro_rules! insert_point {
+    ($tx:ident, $run:expr, $point:expr, $replaced:expr) => {
+        let (finite, other) = if $point.value.is_finite() {
+            (
+                "INSERT INTO metrics (run_id, name, step, value) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (run_id, name, step) DO UPDATE SET value = EXCLUDED.value",
+                $replaced.then_some(
+                    "DELETE FROM metrics_not_finite WHERE run_id = $1 AND name = $2 AND step = $3",
+                ),
+            )
+        } else {
+            (
+                "INSERT INTO metrics_not_finite (run_id, name, step, value) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (run_id, name, step) DO UPDATE SET value = EXCLUDED.value",
+                Some("DELETE FROM metrics WHERE run_id = $1 AND name = $2 AND step = $3"),
+            )
+        };
+        let insert = sqlx::query(finite).bind($run.0).bind(&$point.name).bind($point.step);
+        let insert = if $point.value.is_finite() {
+            insert.bind($point.value)
+        } else {
+            insert.bind(not_finite_text($point.value))
+        };
+        insert.execute(&mut *$tx).await?;
+        if let Some(delete) = other {
+            sqlx::query(delete).bind($run.0).bind(&$point.name).bind($point.step).execute(&mut *$tx).await?;
         }
     };
 }
@@ -157,13 +189,13 @@ impl Store {
         row.try_into()
     }
 
-    /// Inserts points of the curves of a run without a claim. Existing points are kept. Values that are not finite
-    /// are left out, as in [`Store::append_metrics`].
+    /// Inserts points of the curves of a run without a claim. Existing points are kept.
     ///
     /// # Errors
     /// Fails with `Missing` if the run does not exist.
     pub async fn add_points(&self, run: RunId, points: &[MetricPoint]) -> Result<(), StoreError> {
-        let finite: Vec<&MetricPoint> = points.iter().filter(|point| point.value.is_finite()).collect();
+        let (finite, others): (Vec<&MetricPoint>, Vec<&MetricPoint>) =
+            points.iter().partition(|point| point.value.is_finite());
         for points in finite.chunks(POINTS_PER_QUERY) {
             write_db!(self, pool => {
                 let mut query = QueryBuilder::new("INSERT INTO metrics (run_id, name, step, value) ");
@@ -173,6 +205,23 @@ impl Store {
                 query.push(" ON CONFLICT (run_id, name, step) DO NOTHING");
                 query.build().execute(pool).await.map(drop).map_err(|e| missing(e, "run"))?;
             });
+        }
+        for points in others.chunks(POINTS_PER_QUERY) {
+            write_db!(self, pool => {
+                let mut query = QueryBuilder::new("INSERT INTO metrics_not_finite (run_id, name, step, value) ");
+                query.push_values(points, |mut row, point| {
+                    row.push_bind(run.0)
+                        .push_bind(&point.name)
+                        .push_bind(point.step)
+                        .push_bind(not_finite_text(point.value));
+                });
+                query.push(" ON CONFLICT (run_id, name, step) DO NOTHING");
+                query.build().execute(pool).await.map(drop).map_err(|e| missing(e, "run"))?;
+            });
+        }
+        if let Some(first) = points.iter().map(|point| point.step).min() {
+            in_transaction!(self, tx => { unpack_from!(tx, run, first); });
+            while self.pack_points(run).await? {}
         }
         Ok(())
     }
@@ -195,8 +244,8 @@ impl Store {
     }
 
     /// Sets the last finished step of the claim's run, and inserts points of its curves. Existing points are
-    /// replaced, because a resumed run repeats steps. Values that are not finite are left out, because JSON and
-    /// SQLite cannot hold them.
+    /// replaced, because a resumed run repeats steps. Values that are not finite have a table of their own, because
+    /// SQLite cannot hold NaN: [`Store::curves`] lists them, [`Store::metrics`] does not.
     ///
     /// # Errors
     /// Fails with `LeaseLost`; with `Missing` if the run belongs to another job.
@@ -210,17 +259,16 @@ impl Store {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
             set_step!(tx, claim, run, step);
-            for point in points.iter().filter(|point| point.value.is_finite()) {
-                sqlx::query(
-                    "INSERT INTO metrics (run_id, name, step, value) VALUES ($1, $2, $3, $4) \
-                     ON CONFLICT (run_id, name, step) DO UPDATE SET value = EXCLUDED.value")
-                    .bind(run.0)
-                    .bind(&point.name)
-                    .bind(point.step)
-                    .bind(point.value)
-                    .execute(&mut *tx)
-                    .await?;
+            let replaced: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM metrics_not_finite WHERE run_id = $1")
+                .bind(run.0)
+                .fetch_one(&mut *tx)
+                .await?;
+            for point in points {
+                insert_point!(tx, run, point, replaced > 0);
             }
+            let first = points.iter().map(|point| point.step).min().unwrap_or(step);
+            unpack_from!(tx, run, first);
+            pack!(tx, run, step);
         });
         Ok(())
     }
@@ -234,11 +282,13 @@ impl Store {
         in_transaction!(self, tx => {
             require_lease!(tx, claim);
             set_step!(tx, claim, run, step);
-            sqlx::query("DELETE FROM metrics WHERE run_id = $1 AND step > $2")
-                .bind(run.0)
-                .bind(step)
-                .execute(&mut *tx)
-                .await?;
+            for delete in [
+                "DELETE FROM metrics WHERE run_id = $1 AND step > $2",
+                "DELETE FROM metrics_not_finite WHERE run_id = $1 AND step > $2",
+            ] {
+                sqlx::query(delete).bind(run.0).bind(step).execute(&mut *tx).await?;
+            }
+            unpack_from!(tx, run, step + 1);
             sqlx::query(
                 "DELETE FROM images WHERE run_id = $1 AND purpose = 'sample' AND (step > $2 OR $2 = 0)")
                 .bind(run.0)
@@ -249,7 +299,8 @@ impl Store {
         Ok(())
     }
 
-    /// Lists the points of a run's curves after a step, in order of step. -1 lists all.
+    /// Lists the points of a run's curves after a step, in order of step. -1 lists all. Values that are not finite are
+    /// left out, because JSON cannot hold them.
     pub async fn metrics(&self, run: RunId, after_step: i64) -> Result<Vec<MetricPoint>, StoreError> {
         let rows: Vec<(String, i64, f64)> = with_db!(self, pool => sqlx::query_as(
             "SELECT name, step, value FROM metrics WHERE run_id = $1 AND step > $2 ORDER BY step, name")

@@ -3,7 +3,7 @@
 use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
 use domain::Timestamp;
-use domain::id::{JobId, StudyId};
+use domain::id::{JobId, RunId, StudyId};
 use domain::job::{JobSpec, JobState};
 use domain::problem::Problems;
 use domain::study::{Study, StudySpec};
@@ -163,6 +163,19 @@ impl Store {
                 .fetch_optional(pool)
                 .await?);
         Ok(row.map(|(id,)| StudyId(id)))
+    }
+
+    /// Lists the runs that the cells of a study have begun, oldest first.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn list_study_runs(&self, study: StudyId) -> Result<Vec<RunId>, StoreError> {
+        let ids: Vec<Uuid> = with_db!(self, pool => sqlx::query_scalar(
+            "SELECT r.id FROM study_jobs s JOIN runs r ON r.job_id = s.job_id WHERE s.study_id = $1 ORDER BY r.id")
+            .bind(study.0)
+            .fetch_all(pool)
+            .await?);
+        Ok(ids.into_iter().map(RunId).collect())
     }
 
     /// The submitted cells of a study, in the order of their keys.

@@ -1,12 +1,15 @@
-//! Time to draw a matchup among many images. Run by hand:
+//! Time to draw a matchup among many images, and to read the curves of a long run. Run by hand:
 //! `cargo test -p store --test speed -- --ignored --nocapture`.
 
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::id::{ImageId, ModelId, RaterId, VoteId};
+use domain::id::{ImageId, JobId, ModelId, RaterId, RunId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
+use domain::job::{Job, JobState};
 use domain::model::Model;
 use domain::preference::{Choice, Question, Vote};
+use domain::run::MetricPoint;
+use domain::series::{Grid, buckets, trailing_means};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
@@ -99,4 +102,69 @@ async fn a_matchup_of_50_models_with_3200_images_is_drawn_within_200_ms() {
     );
     println!("tallies in {:.2?}", tallies.elapsed());
     assert!(median < Duration::from_millis(200), "{median:?}");
+}
+
+const STEPS: i64 = 100_000;
+const CURVES: usize = 20;
+
+/// What the page of a run of 100,000 steps reads and computes for all of its 20 charts.
+#[tokio::test]
+#[ignore = "fills a database with 2000000 points"]
+async fn charts_of_a_run_of_100000_steps_are_read_within_50_ms() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = std::env::var("SPEED_DATABASE_URL")
+        .unwrap_or_else(|_| format!("sqlite://{}", folder.path().join("a.db").display()));
+    let store = Store::connect(&url).await.unwrap();
+    let now = Timestamp::from_timestamp_millis(1_767_225_600_000).unwrap();
+    let spec = serde_json::json!({
+        "kind": "train", "name": "long", "base": "shapes", "objective": { "kind": "sft" },
+        "data": { "source": "shapes", "set": "winter", "count": 64 },
+        "steps": STEPS, "batch_size": 4, "learning_rate": { "rate": 1e-5 }
+    });
+    let job = Job {
+        id: JobId::new(now, [1; 10]),
+        spec: serde_json::from_value(spec).unwrap(),
+        state: JobState::Succeeded,
+        attempt: 1,
+        cancel_requested: false,
+        worker: None,
+        progress: STEPS,
+        total: STEPS,
+        error: None,
+        run_id: None,
+        created_at: now,
+        started_at: Some(now),
+        finished_at: Some(now),
+    };
+    let run = RunId::new(now, [2; 10]);
+    store.register_run(&job, run, STEPS).await.unwrap();
+    let filling = Instant::now();
+    let names: Vec<String> = (0..CURVES).map(|n| format!("group/metric_{n}")).collect();
+    let points: Vec<MetricPoint> = (1..=STEPS)
+        .flat_map(|step| {
+            names.iter().map(move |name| {
+                let value = ((step * 7919) % 1009) as f64 / 7.0;
+                MetricPoint { name: name.clone(), step, value }
+            })
+        })
+        .collect();
+    store.add_points(run, &points).await.unwrap();
+    println!("filled in {:.1?}", filling.elapsed());
+    for (label, names) in [("all 20 curves", Vec::new()), ("one curve", names[..1].to_vec())] {
+        let mut times = Vec::new();
+        for _ in 0..40 {
+            let began = Instant::now();
+            let curves = store.curves(run, &names, 0, STEPS).await.unwrap();
+            let read = began.elapsed();
+            let grid = Grid::new(0, STEPS, 240);
+            let count: usize = curves
+                .values()
+                .map(|points| buckets(points, &trailing_means(points, 2000), grid).len())
+                .sum();
+            assert_eq!(count, 240 * curves.len());
+            times.push((began.elapsed(), read));
+        }
+        times.sort();
+        println!("{label}: p50 {:.1?} (read {:.1?}), p95 {:.1?}", times[20].0, times[20].1, times[38].0);
+    }
 }

@@ -1,6 +1,8 @@
 //! Components that both sides compile. Islands are hydrated in the browser; the others are plain markup.
 
 pub(crate) mod badge;
+mod chart_controls;
+pub(crate) mod compare_board;
 #[cfg(feature = "ssr")]
 pub(crate) mod copy_line;
 pub(crate) mod evaluations;
@@ -15,9 +17,9 @@ pub(crate) mod note;
 pub(crate) mod playground;
 mod poll;
 pub(crate) mod progress;
-mod run_charts;
+pub(crate) mod run_charts;
 pub(crate) mod run_live;
-mod run_samples;
+pub(crate) mod run_samples;
 pub(crate) mod run_table;
 #[cfg(feature = "ssr")]
 pub(crate) mod theme_toggle;

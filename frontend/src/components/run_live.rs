@@ -1,15 +1,14 @@
-//! The live part of a run's page: status, metrics and sample images.
+//! The live part of a run's page: status, samples, verdict, figures and charts.
 
 use crate::api::{self, Failure};
 use crate::components::badge::StateBadge;
 use crate::components::note::FailureNote;
 use crate::components::poll::poll;
 use crate::components::progress::Progress;
-use crate::components::run_charts::RunCharts;
-use crate::components::run_samples::RunSamples;
-use crate::curve::{Curve, extend};
+use crate::components::run_charts::{Charts, ChartsSnapshot, RunCharts};
+use crate::components::run_samples::{OtherSamples, RunSamples};
 use crate::format;
-use domain::api::RunSample;
+use domain::api::{RunSample, RunSeries};
 use domain::id::{JobId, RunId};
 use domain::job::JobState;
 use domain::run::metric;
@@ -18,6 +17,45 @@ use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Duration;
+
+/// Metrics with a figure at the top, with their labels.
+pub(crate) const FIGURES: [(&str, &str); 5] = [
+    (metric::LOSS, "Loss"),
+    (metric::REWARDS_ACCURACIES, "Implicit accuracy"),
+    (metric::REWARDS_MARGINS, "Reward margin"),
+    (metric::VALIDATION_LOSS, "Validation loss"),
+    (metric::SAMPLES_PER_SECOND, "Images per second"),
+];
+
+/// A metric's mean over the last steps, and its last value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    metric: String,
+    mean: f64,
+    /// Steps of the mean.
+    steps: i64,
+    /// Values of the mean.
+    count: u32,
+    step: i64,
+    last: Option<f64>,
+}
+
+/// The figures of a response that reaches the run's last step.
+pub(crate) fn figures(reply: &RunSeries) -> Vec<Figure> {
+    let figure = |(name, _): &(&str, &str)| {
+        let series = reply.series.iter().find(|series| series.metric == *name)?;
+        let (recent, last) = (series.recent?, series.last?);
+        Some(Figure {
+            metric: (*name).to_owned(),
+            mean: recent.mean,
+            steps: recent.steps,
+            count: recent.count,
+            step: last.step,
+            last: last.value,
+        })
+    };
+    FIGURES.iter().filter_map(figure).collect()
+}
 
 /// The run as the server rendered it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,64 +69,37 @@ pub(crate) struct RunSnapshot {
     pub(crate) steps: i64,
     /// Images per optimiser update, from which the remaining time is estimated.
     pub(crate) images_per_step: f64,
-    pub(crate) curves: Vec<Curve>,
+    pub(crate) charts: ChartsSnapshot,
+    pub(crate) figures: Vec<Figure>,
     pub(crate) samples: Vec<RunSample>,
+    pub(crate) other: Option<OtherSamples>,
+    /// Sentences about the run as it was when the page was rendered.
+    pub(crate) verdict: String,
 }
 
 /// Polls the run until it has ended.
 #[island(lazy)]
 pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
-    let RunSnapshot { id, job, steps, images_per_step, error, cancel_requested, .. } = run;
+    let RunSnapshot { id, job, steps, images_per_step, error, cancel_requested, other, verdict, .. } = run;
     let state = RwSignal::new(run.state);
     let step = RwSignal::new(run.step);
-    let curves = RwSignal::new(run.curves);
+    let figures = RwSignal::new(run.figures);
     let samples = RwSignal::new(run.samples);
     let finished_while_open = RwSignal::new(false);
+    let charts = Charts::new(&run.charts);
+    follow(id, charts, Live { state, step, figures, samples, finished_while_open });
 
-    poll(Duration::from_millis(1500), move || async move {
-        if state.get_untracked().is_final() {
-            return ControlFlow::Break(());
-        }
-        let Ok(update) = api::run_metrics(id, last_step(&curves.read_untracked())).await else {
-            return ControlFlow::Continue(());
-        };
-        let ended = update.state.is_final();
-        if update.step != step.get_untracked() || ended {
-            if let Ok(page) = api::run_samples(id).await
-                && page.items.len() != samples.read_untracked().len()
-            {
-                samples.set(page.items);
-            }
-            step.set(update.step);
-        }
-        if !update.points.is_empty() {
-            curves.update(|curves| extend(curves, &update));
-        }
-        state.set(update.state);
-        finished_while_open.set(ended);
-        ControlFlow::Continue(())
-    });
-
-    let latest = move |name: &'static str| {
-        curves.with(|curves| {
-            curves
-                .iter()
-                .find(|curve| curve.name == name)
-                .and_then(|curve| curve.points.last())
-                .map(|point| point.1)
-        })
-    };
     let time_left = move || {
-        let speed = latest(metric::SAMPLES_PER_SECOND).filter(|speed| *speed > 0.0)?;
+        let speed = figures.with(|figures| {
+            figures
+                .iter()
+                .find(|figure| figure.metric == metric::SAMPLES_PER_SECOND)
+                .map(|figure| figure.mean)
+        });
+        let speed = speed.filter(|speed| *speed > 0.0)?;
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
         let seconds = (steps - step.get()).max(0) as f64 * images_per_step / speed;
         (state.get() == JobState::Running).then(|| format!("about {} left", rough(seconds)))
-    };
-    let tile = move |label: &'static str, name: &'static str, show: fn(f64) -> String| {
-        move || {
-            latest(name)
-                .map(|value| view! { <div class="tile"><span>{label}</span><b>{show(value)}</b></div> })
-        }
     };
     view! {
         <div class="status">
@@ -98,27 +109,77 @@ pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
             <Cancel job state requested=cancel_requested />
         </div>
         {error.map(|error| view! { <div class="note bad" role="alert"><p>{error}</p></div> })}
-        <Show when=move || finished_while_open.get() && state.get() == JobState::Succeeded fallback=|| ()>
+        <Show when=move || finished_while_open.get() fallback=|| ()>
             <div class="note good" role="status">
-                <p>"The run has finished. Its model is on the " <a href="/models">"Models page"</a> "."</p>
+                <p>"The run has ended. " <a href="">"Reload"</a> " for its verdict and checkpoints."</p>
             </div>
         </Show>
-        <div class="tiles">
-            {tile("Loss", metric::LOSS, format::number)}
-            {tile("Implicit accuracy", metric::REWARDS_ACCURACIES, format::percent)}
-            {tile("Reward margin", metric::REWARDS_MARGINS, format::number)}
-            {tile("Images per second", metric::SAMPLES_PER_SECOND, format::number)}
-        </div>
-        <RunSamples samples />
-        <RunCharts curves steps />
+        <p class="verdict">{verdict}</p>
+        <RunSamples samples other />
+        <div class="tiles">{move || figures.get().into_iter().map(tile).collect_view()}</div>
+        <RunCharts charts snapshot=run.charts />
     }
 }
 
-/// The last step that any curve has a point of; -1 without points.
-#[expect(clippy::cast_possible_truncation, reason = "steps are whole numbers far below 2^52")]
-fn last_step(curves: &[Curve]) -> i64 {
-    curves.iter().filter_map(|curve| curve.points.last()).fold(-1.0, |last: f64, point| last.max(point.0))
-        as i64
+/// What changes while a run is followed.
+#[derive(Clone, Copy)]
+struct Live {
+    state: RwSignal<JobState>,
+    step: RwSignal<i64>,
+    figures: RwSignal<Vec<Figure>>,
+    samples: RwSignal<Vec<RunSample>>,
+    finished_while_open: RwSignal<bool>,
+}
+
+fn follow(id: RunId, charts: Charts, live: Live) {
+    let Live { state, step, figures, samples, finished_while_open } = live;
+    poll(Duration::from_millis(1500), move || async move {
+        if state.get_untracked().is_final() {
+            return ControlFlow::Break(());
+        }
+        let Some(mut update) = charts.follow(0).await else { return ControlFlow::Continue(()) };
+        let is_part = charts.shared.view.with_untracked(|view| view.range.is_some());
+        if is_part && update.step != step.get_untracked() {
+            // A view of a part does not show what is new.
+            let names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
+            let fields = format!("metric={}&buckets=1&after={}", names.join(","), step.get_untracked());
+            let Ok(newest) = api::run_series(id, &fields).await else { return ControlFlow::Continue(()) };
+            update = newest;
+        }
+        let ended = update.state.is_final();
+        if update.step != step.get_untracked() || ended {
+            if let Ok(page) = api::run_samples(id).await
+                && page.items.len() != samples.read_untracked().len()
+            {
+                samples.set(page.items);
+            }
+            step.set(update.step);
+        }
+        let newer = self::figures(&update);
+        figures.update(|figures| {
+            for figure in newer {
+                match figures.iter_mut().find(|known| known.metric == figure.metric) {
+                    Some(known) => *known = figure,
+                    None => figures.push(figure),
+                }
+            }
+        });
+        state.set(update.state);
+        finished_while_open.set(ended);
+        ControlFlow::Continue(())
+    });
+}
+
+fn tile(figure: Figure) -> impl IntoView {
+    let label = FIGURES.iter().find(|(name, _)| *name == figure.metric).map_or("", |(_, label)| *label);
+    let window = match figure.count {
+        1 => format!("step {}", figure.step),
+        _ => {
+            let last = figure.last.map_or_else(|| "not finite".to_owned(), format::number);
+            format!("mean of the last {} steps; last {last}", figure.steps)
+        }
+    };
+    view! { <div class="tile"><span>{label}</span><b>{format::number(figure.mean)}</b><small>{window}</small></div> }
 }
 
 /// A duration to about two digits.

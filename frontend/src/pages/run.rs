@@ -1,129 +1,136 @@
 //! One training run.
 
 use crate::api::{self, ApiResult, Failure};
+use crate::chart_view::{View, default_smoothing};
 use crate::components::badge::ObjectiveBadge;
-use crate::components::run_live::{RunLive, RunSnapshot};
-use crate::curve::curves;
-use crate::format::{duration, moment, number};
+use crate::components::run_charts::{ChartRun, ChartsSnapshot, fetch};
+use crate::components::run_live::{FIGURES, RunLive, RunSnapshot, figures};
+use crate::components::run_samples::OtherSamples;
+use crate::curve::{Extent, curves};
+use crate::format::moment;
 use crate::pages::layout::{Head, loaded};
-use domain::api::{ErrorDetail, Page, RunDetail, RunMetrics, RunSample};
-use domain::data::{DataSpec, PickAPicSpec};
+use crate::pages::run_facts::{execution_section, lineage_section, scores_section, spec_section};
+use crate::pages::run_verdict::verdict;
+use crate::run_colour::colour;
+use domain::api::{ErrorDetail, Page, RunDetail, RunLineage, RunSample, RunSeries, run_page};
 use domain::id::RunId;
-use domain::model::Model;
-use domain::train::TrainSpec;
+use domain::run::Run;
 use leptos::prelude::*;
-use leptos_router::hooks::use_params_map;
+use leptos_router::hooks::{use_params_map, use_query_map};
+use leptos_router::params::ParamsMap;
 
 #[component]
 pub(crate) fn RunPage() -> impl IntoView {
     let id = use_params_map().with_untracked(|params| params.get("id").unwrap_or_default());
-    loaded(load(id), page)
+    let query = use_query_map().get_untracked();
+    loaded(load(id, query), page)
 }
 
-type Loaded = (RunDetail, RunMetrics, Page<RunSample>);
+struct Loaded {
+    detail: RunDetail,
+    /// The curves in the view's range.
+    shown: RunSeries,
+    /// The curves of the whole run, at least those that figures and verdict are made of.
+    whole: RunSeries,
+    samples: Page<RunSample>,
+    lineage: RunLineage,
+    against: Option<(Run, Vec<RunSample>)>,
+    view: View,
+}
 
-async fn load(id: String) -> ApiResult<Loaded> {
-    let id: RunId = id.parse().map_err(|_| Failure {
+async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
+    let id = run_id(&id)?;
+    let detail = api::run(id).await?;
+    let view = View::read(|name| query.get(name), default_smoothing(detail.run.spec.steps.into()));
+    let images = f64::from(detail.run.spec.images_per_step());
+    let shown = fetch(id, images, "", &view, None).await?;
+    let whole = match view.range {
+        None => shown.clone(),
+        Some(_) => {
+            let names = FIGURES.map(|(name, _)| name).join(",");
+            fetch(id, images, &names, &View { range: None, ..view.clone() }, None).await?
+        }
+    };
+    let against = match query.get("against").filter(|id| !id.is_empty()) {
+        Some(other) => {
+            let other = api::run(run_id(&other)?).await?.run;
+            let samples = api::run_samples(other.id).await?.items;
+            Some((other, samples))
+        }
+        None => None,
+    };
+    let samples = api::run_samples(id).await?;
+    let lineage = api::run_lineage(id).await?;
+    Ok(Loaded { detail, shown, whole, samples, lineage, against, view })
+}
+
+/// The id in an address.
+pub(crate) fn run_id(text: &str) -> ApiResult<RunId> {
+    text.parse().map_err(|_| Failure {
         status: 404,
         detail: ErrorDetail {
             code: "not_found".into(),
-            message: format!("{id:?} is not the id of a run. Open the run from the Runs page."),
+            message: format!("{text:?} is not the id of a run. Open the run from the Runs page."),
             fields: Vec::new(),
         },
-    })?;
-    Ok((api::run(id).await?, api::run_metrics(id, -1).await?, api::run_samples(id).await?))
+    })
 }
 
-fn page((detail, metrics, samples): Loaded) -> impl IntoView {
-    let RunDetail { run, job, models } = detail;
-    let spec = run.spec.clone();
-    let images_per_example = if spec.objective.is_preference() { 2.0 } else { 1.0 };
+/// A run as charts need it.
+pub(crate) fn chart_run(run: &Run, shown: &RunSeries) -> ChartRun {
+    ChartRun {
+        id: run.id,
+        name: run.name.clone(),
+        colour: colour(run.id),
+        steps: run.spec.steps.into(),
+        images_per_step: run.spec.images_per_step().into(),
+        extent: Extent::from(shown),
+    }
+}
+
+fn page(loaded: Loaded) -> impl IntoView {
+    let Loaded { detail, shown, whole, samples, lineage, against, view } = loaded;
+    let run = &detail.run;
+    let other = against.as_ref();
+    let charts = ChartsSnapshot {
+        runs: vec![chart_run(run, &shown)],
+        curves: curves(0, &shown),
+        view,
+        metrics: String::new(),
+        path: run_page(run.id),
+        fixed: other.map(|(other, _)| ("against".to_owned(), other.id.to_string())).into_iter().collect(),
+    };
     let snapshot = RunSnapshot {
         id: run.id,
         job: run.job_id,
         state: run.state,
-        cancel_requested: job.cancel_requested,
+        cancel_requested: detail.job.cancel_requested,
         error: run.error.clone(),
-        step: metrics.step,
-        steps: i64::from(spec.steps),
-        images_per_step: images_per_example
-            * f64::from(spec.batch_size)
-            * f64::from(spec.gradient_accumulation),
-        curves: curves(&metrics),
+        step: whole.step,
+        steps: run.spec.steps.into(),
+        images_per_step: run.spec.images_per_step().into(),
+        charts,
+        figures: figures(&whole),
         samples: samples.items,
+        other: other
+            .map(|(other, samples)| OtherSamples { name: other.name.clone(), samples: samples.clone() }),
+        verdict: verdict(run, &detail.job, &whole, &lineage.scores),
     };
-    let (objective, base) = (spec.objective.kind(), spec.base.clone());
-    let took = run.finished_at.map(|end| format!(" · took {}", duration(run.created_at, end)));
+    let (objective, base) = (run.spec.objective.kind(), run.spec.base.clone());
+    let (swatch, submitted) = (format!("swatch run-{}", colour(run.id)), run.created_at);
     view! {
         <Head title=run.name.clone()>
             <p class="lead">
+                <span class=swatch aria-hidden="true"></span>
                 <ObjectiveBadge kind=objective />
                 " base model " <a href=format!("/models#{base}")>{base.clone()}</a>
-                " · submitted " <time datetime=run.created_at.to_rfc3339()>{moment(run.created_at)}</time>
-                {took}
+                " · submitted " <time datetime=submitted.to_rfc3339()>{moment(submitted)}</time>
             </p>
         </Head>
         <RunLive run=snapshot />
-        {(!models.is_empty()).then(|| checkpoints(models))}
-        {spec_section(&spec)}
-    }
-}
-
-fn checkpoints(models: Vec<Model>) -> impl IntoView {
-    let models = models
-        .into_iter()
-        .map(|model| {
-            view! {
-                <li>
-                    <a href=format!("/models#{}", model.name)>{model.name.clone()}</a>
-                    {model.step.map(|step| view! { <span class="soft">" step " {step}</span> })}
-                    " " <a class="soft" href=format!("/playground?model={}", model.name)>"Generate"</a>
-                </li>
-            }
-        })
-        .collect_view();
-    view! {
-        <section aria-labelledby="checkpoints">
-            <h2 id="checkpoints">"Checkpoints"</h2>
-            <ul class="plain">{models}</ul>
-        </section>
-    }
-}
-
-/// The dataset of a run in a few words.
-fn dataset(spec: &DataSpec) -> String {
-    match spec {
-        DataSpec::Shapes { set, count, .. } => {
-            let set = serde_json::to_value(set).ok().and_then(|v| v.as_str().map(str::to_owned));
-            format!("shapes-{}, {count} examples", set.unwrap_or_default())
-        }
-        DataSpec::PickAPic(PickAPicSpec { hub: Some(hub), .. }) => hub.clone(),
-        other => other.folder().unwrap_or_else(|| other.source()).to_owned(),
-    }
-}
-
-/// The most important settings, and the whole spec as JSON.
-fn spec_section(spec: &TrainSpec) -> impl IntoView + use<> {
-    let mut facts: Vec<(&str, String)> = vec![
-        ("Dataset", dataset(&spec.data)),
-        ("Steps", spec.steps.to_string()),
-        ("Batch size", spec.batch_size.to_string()),
-        ("Gradient accumulation", spec.gradient_accumulation.to_string()),
-        ("Learning rate", number(spec.effective_rate())),
-        ("Seed", spec.seed.to_string()),
-    ];
-    facts.extend(spec.objective.beta().map(|beta| ("Beta", number(beta))));
-    facts.extend(spec.objective.weighting().map(|weighting| ("Tau", number(weighting.tau))));
-    let facts = facts
-        .into_iter()
-        .map(|(name, value)| view! { <div><dt>{name}</dt><dd>{value}</dd></div> })
-        .collect_view();
-    let json = serde_json::to_string_pretty(spec).unwrap_or_default();
-    view! {
-        <section aria-labelledby="spec">
-            <h2 id="spec">"Spec"</h2>
-            <dl class="facts">{facts}</dl>
-            <details class="more"><summary>"Show JSON"</summary><pre>{json}</pre></details>
-        </section>
+        {scores_section(&lineage.scores)}
+        {lineage_section(&detail, &lineage)}
+        {execution_section(&detail)}
+        {spec_section(run, other.map(|(other, _)| other))}
     }
 }

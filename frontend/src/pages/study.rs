@@ -44,6 +44,7 @@ fn page(summary: StudySummary) -> impl IntoView {
                 {format!(" · {done} of {total} jobs done")} {remaining}
             </p>
         </Head>
+        <p><a href=format!("/runs/compare?study={}", study.id)>"Compare its runs"</a>": curves, settings, and the sweep of each setting."</p>
         {(study.state == StudyState::Finished).then(|| reports(&study))}
         {cell_table(cells)}
         {spec_section(&study)}

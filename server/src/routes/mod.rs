@@ -11,6 +11,7 @@ mod health;
 mod images;
 mod jobs;
 mod leaderboard;
+mod lineage;
 mod list_limit;
 mod matchups;
 mod model_detail;
@@ -19,6 +20,7 @@ mod overview;
 mod question;
 mod report_file;
 mod runs;
+mod series;
 mod studies;
 mod votes;
 mod votes_export;
@@ -47,6 +49,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(jobs::report))
         .routes(routes!(studies::list, studies::submit))
         .routes(routes!(studies::one))
+        .routes(routes!(studies::runs))
         .routes(routes!(studies::cancel))
         .routes(routes!(studies::retry))
         .routes(routes!(studies::report))
@@ -54,6 +57,9 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(runs::one))
         .routes(routes!(runs::metrics))
         .routes(routes!(runs::samples))
+        .routes(routes!(series::series))
+        .routes(routes!(series::csv))
+        .routes(routes!(lineage::lineage))
         .routes(routes!(models::list))
         .routes(routes!(models::one, model_detail::delete))
         .routes(routes!(model_detail::detail))

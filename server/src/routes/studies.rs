@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use catalogue::study::folder;
 use domain::api::{ErrorBody, Page, StudyAccepted, path};
 use domain::evaluate::ReportFile;
-use domain::id::StudyId;
+use domain::id::{RunId, StudyId};
 use domain::job::JobSpec;
 use domain::study::{Planned, Study, StudyOverview, StudySpec, StudySummary, plan};
 use domain::train::TrainSpec;
@@ -74,6 +74,21 @@ pub(crate) async fn one(
     Id(id): Id<StudyId>,
 ) -> Result<Json<StudySummary>, ApiError> {
     summary(&state, id).await
+}
+
+/// List the runs of a study
+///
+/// The ids of all runs that its cells have begun: of the search, the final ones, and those of ablations.
+#[utoipa::path(get, path = path::STUDY_RUNS, tag = "training", operation_id = "list_study_runs",
+    params(("id" = Uuid, Path, description = "Id of the study.")), responses(
+    (status = 200, description = "Ids of the runs, in the order in which they began.", body = Vec<RunId>),
+    (status = 404, description = "There is no such study.", body = ErrorBody)))]
+pub(crate) async fn runs(
+    State(state): State<AppState>,
+    Id(id): Id<StudyId>,
+) -> Result<Json<Vec<RunId>>, ApiError> {
+    find(&state, id).await?;
+    Ok(Json(state.store.list_study_runs(id).await?))
 }
 
 /// Cancel a study

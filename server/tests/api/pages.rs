@@ -41,7 +41,24 @@ async fn pages_can_be_read_without_javascript() {
         ("/runs".to_owned(), vec!["a-watched-run", "succeeded", "Diff-contrast"]),
         (
             format!("/runs/{run}"),
-            vec!["a-watched-run", "Implicit accuracy", "<path", "a sample", "batch_size"],
+            vec![
+                "a-watched-run",
+                "Finished after 40 steps",
+                "mean of the last 40 steps",
+                "<path",
+                "a sample",
+                "batch_size",
+                "series.csv?metric=loss",
+                "Lineage",
+            ],
+        ),
+        (
+            format!("/runs/{run}?from=10&to=20&x=images&scale=log&smoothing=5&large=Loss&against={run}"),
+            vec!["means of the last 5 steps", "value=\"10\"", "0 settings differ", "chart large"],
+        ),
+        (
+            format!("/runs/compare?run={run}&metric=loss"),
+            vec!["a-watched-run", "<path", "Choose runs", "a sample", "Choose metrics"],
         ),
         (
             "/models".to_owned(),

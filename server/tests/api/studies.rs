@@ -57,6 +57,9 @@ async fn a_study_becomes_jobs_and_is_shown_with_its_cells() {
         }
     }
     app.get(&format!("{url}/report/report.html")).await.expect(404);
+    // No cell has begun a run.
+    assert_eq!(app.get(&format!("{url}/runs")).await.expect(200).json(), json!([]));
+    app.get("/api/v1/studies/0199c5a8-7d3e-7f00-8000-0123456789ab/runs").await.expect(404);
 }
 
 #[tokio::test]

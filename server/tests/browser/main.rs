@@ -22,6 +22,7 @@ use support::TestApp;
 use tokio::runtime::Handle;
 
 const DESKTOP: (u32, u32) = (1280, 900);
+const WIDE: (u32, u32) = (1360, 900);
 const PHONE: (u32, u32) = (390, 844);
 
 /// True once the page's main island is hydrated. Until then its form submits as without JavaScript.
@@ -47,14 +48,19 @@ async fn site() -> (String, TestApp, Claim) {
 async fn every_page_fits_desktop_and_phone() {
     let (address, app, claim) = site().await;
     app.votes(7).await;
-    let run = app.store.list_runs(10).await.expect("runs").into_iter().find(|run| run.job_id == claim.job.id);
-    let run = run.expect("the running run").id;
+    let runs = app.store.list_runs(10).await.expect("runs");
+    let named = |name: &str| runs.iter().find(|run| run.name == name).expect("a run").id;
+    let (run, earlier, failed) = (named("in-progress"), named("finished-earlier"), named("went-wrong"));
+    assert_eq!(runs.iter().find(|run| run.job_id == claim.job.id).expect("a run").id, run);
     let pages = [
         ("home", "/".to_owned()),
         ("help", "/help/method.html".to_owned()),
         ("model", format!("/models/{}", app.model("tuned-contrast").await.id)),
         ("runs", "/runs".to_owned()),
         ("run", format!("/runs/{run}")),
+        ("run-part", format!("/runs/{run}?from=10&to=50&smoothing=5&large=Loss&against={earlier}")),
+        ("runs-compare", format!("/runs/compare?run={run}&run={earlier}&run={failed}")),
+        ("runs-compare-choose", "/runs/compare".to_owned()),
         ("models", "/models".to_owned()),
         ("generate", "/playground?prompt=a+large+red+circle&seed=7".to_owned()),
         ("judge", "/judge".to_owned()),
@@ -234,6 +240,159 @@ async fn a_run_is_followed_live_and_cancelled() {
     .await
     .expect("the browser");
     assert!(app.store.get_job(job).await.expect("a query").expect("the job").cancel_requested);
+}
+
+/// Drags over part of an element, from one share of its width to another.
+fn drag(browser: &mut Chromium, selector: &str, from: f64, to: f64) {
+    let place = browser.evaluate(&format!(
+        "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
+         const r = e.getBoundingClientRect(); return [r.x, r.y + r.height / 2, r.width]; }})()"
+    ));
+    let number = |index: usize| place[index].as_f64().expect("a place");
+    browser.drag((number(0) + from * number(2), number(1)), (number(0) + to * number(2), number(1)));
+}
+
+/// A zoomed chart is asked for again in finer buckets, its address brings it back, and the charts are the same after a
+/// reload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charts_are_zoomed_and_an_address_brings_the_view_back() {
+    let (address, app, _) = site().await;
+    let runs = app.store.list_runs(10).await.expect("runs");
+    let run = runs.iter().find(|run| run.name == "finished-earlier").expect("a run").id;
+    tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        for size in [WIDE, PHONE] {
+            browser.open(&format!("{address}/runs/{run}"), size, false);
+            let loss = "document.querySelector('.chart .line').getAttribute('d')";
+            let whole = browser.evaluate(loss);
+            // Islands hydrate when the browser is idle, so the first drags may do nothing.
+            for _ in 0..40 {
+                drag(&mut browser, ".chart svg", 0.4, 0.7);
+                if browser.evaluate("location.search.includes('from=')") == true {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(250));
+            }
+            browser.wait_for("/^[?]from=[0-9]+&to=[0-9]+$/.test(location.search)");
+            browser.wait_for(&format!("{loss} !== {whole}"));
+            browser.click_until("input[name=scale]", "location.search.endsWith('scale=log')");
+            browser.evaluate(
+                "(() => { const e = document.querySelector('select[name=smoothing]'); e.value = '20'; \
+                 e.dispatchEvent(new Event('change', {bubbles: true})); })()",
+            );
+            browser.wait_for("location.search.endsWith('smoothing=20')");
+            browser.wait_for(
+                "document.querySelector('.chart-help').innerText.includes('means of the last 20 steps')",
+            );
+            browser.click_until(".chart-tools button", "!!document.querySelector('.chart.large')");
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let (query, drawn) = (browser.evaluate("location.search"), browser.evaluate(loss));
+            let legend = "document.querySelector('.keys-of-chart').innerText";
+            let figures = browser.evaluate(legend);
+            let again = format!("{address}/runs/{run}{}", query.as_str().expect("a query"));
+            browser.open(&again, size, false);
+            assert_eq!(
+                (browser.evaluate(loss), browser.evaluate(legend)),
+                (drawn, figures),
+                "after a reload"
+            );
+            assert_eq!(browser.evaluate("document.querySelectorAll('.chart.large').length"), 1);
+            assert_eq!(browser.evaluate("document.querySelector('select[name=smoothing]').value"), "20");
+            browser.click_until(".chart-controls a.button", "!location.search.includes('from=')");
+            assert_eq!(browser.errors(), Vec::<String>::new());
+        }
+    })
+    .await
+    .expect("the browser");
+}
+
+/// Sliders, keys and play move through the steps of samples; another step is laid over them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_are_walked_through_by_key_and_compared() {
+    let (address, app, _) = site().await;
+    let runs = app.store.list_runs(10).await.expect("runs");
+    let run = runs.iter().find(|run| run.name == "finished-earlier").expect("a run").id;
+    tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        for size in [WIDE, PHONE] {
+            browser.open(&format!("{address}/runs/{run}"), size, true);
+            let step = "document.querySelector('.strip-tools b').innerText";
+            assert_eq!(browser.evaluate(step), "120");
+            browser.click_until(".gallery-tools input", "!!document.querySelector('.gallery.actual')");
+            browser.press("ArrowLeft");
+            // The box has the focus, and keys in fields belong to them.
+            assert_eq!(browser.evaluate(step), "120");
+            browser.evaluate("document.activeElement.blur()");
+            browser.press("ArrowLeft");
+            browser.wait_for(&format!("{step} === '60'"));
+            let shown = browser.evaluate("document.querySelector('.stage img').src");
+            browser.press("ArrowRight");
+            browser.wait_for(&format!("{step} === '120'"));
+            assert_ne!(browser.evaluate("document.querySelector('.stage img').src"), shown);
+            browser.click_until(
+                ".strip-tools button",
+                "document.querySelector('.strip-tools button').ariaPressed === 'true'",
+            );
+            browser.wait_for(&format!("{step} === '60'"));
+            browser.click_until(
+                ".strip-tools button",
+                "document.querySelector('.strip-tools button').ariaPressed === 'false'",
+            );
+            browser.evaluate(
+                "(() => { const e = document.querySelector('.gallery-tools select'); e.value = '60'; \
+                 e.dispatchEvent(new Event('change', {bubbles: true})); })()",
+            );
+            browser.wait_for("document.querySelector('.stage .tag').innerText === 'step 60'");
+            assert_eq!(browser.evaluate("document.querySelector('.stage .over').src"), shown);
+            assert_eq!(browser.errors(), Vec::<String>::new());
+        }
+    })
+    .await
+    .expect("the browser");
+}
+
+/// From the choice of runs to their curves, settings and samples; the address brings all of it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_are_chosen_and_compared() {
+    let (address, app, claim) = site().await;
+    let runs = app.store.list_runs(10).await.expect("runs");
+    let run = runs.iter().find(|run| run.job_id == claim.job.id).expect("a run").id;
+    let store = app.store.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        for (size, step) in [(WIDE, 70), (PHONE, 80)] {
+            browser.open(&format!("{address}/runs/{run}"), size, false);
+            browser.click_until("a[href^='/runs/compare']", "location.pathname === '/runs/compare'");
+            browser.evaluate("document.querySelector('.choice').open = true");
+            browser.evaluate(
+                "[...document.querySelectorAll('.choice input[name=run]')].forEach(e => e.checked = true)",
+            );
+            browser.click_until(".choice button", "location.search.split('run=').length === 4");
+            browser.wait_for("document.querySelectorAll('.compared li').length === 3");
+            let lines = "document.querySelector('.chart').querySelectorAll('.line').length";
+            assert_eq!(browser.evaluate(lines), 3);
+            // A run has one colour: in the list, the chart and the samples.
+            let colours = browser.evaluate(
+                "['.compared li .swatch', '.sample-grid th .swatch'].map(s => \
+                 [...document.querySelectorAll(s)].map(e => getComputedStyle(e).backgroundColor).join(' '))",
+            );
+            assert_eq!(colours[0], colours[1]);
+            // The running run is followed.
+            browser.wait_for("performance.getEntriesByType('resource').some(e => e.name.includes('after='))");
+            let drawn = browser.evaluate("document.querySelector('.charts').innerHTML");
+            let points = [MetricPoint { name: "loss".into(), step, value: 0.4321 }];
+            Handle::current().block_on(store.append_metrics(&claim, run, step, &points)).expect("a point");
+            browser.wait_for(&format!("document.querySelector('.charts').innerHTML !== {drawn}"));
+            let here = browser.evaluate("location.href");
+            let legend = "document.querySelector('.keys-of-chart').innerText";
+            let figures = browser.evaluate(legend);
+            browser.open(here.as_str().expect("an address"), size, false);
+            assert_eq!(browser.evaluate(legend), figures);
+            assert_eq!(browser.errors(), Vec::<String>::new());
+        }
+    })
+    .await
+    .expect("the browser");
 }
 
 /// Runs the trainer, which is built beside the server and shares its database and artifact store.

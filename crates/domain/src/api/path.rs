@@ -18,6 +18,8 @@ pub const JOB_CANCEL: &str = "/api/v1/jobs/{id}/cancel";
 pub const STUDIES: &str = "/api/v1/studies";
 /// A study with its cells.
 pub const STUDY: &str = "/api/v1/studies/{id}";
+/// The runs of a study.
+pub const STUDY_RUNS: &str = "/api/v1/studies/{id}/runs";
 /// Requests that a study stops (POST).
 pub const STUDY_CANCEL: &str = "/api/v1/studies/{id}/cancel";
 /// Submits failed cells of a study again (POST).
@@ -30,6 +32,12 @@ pub const RUNS: &str = "/api/v1/runs";
 pub const RUN: &str = "/api/v1/runs/{id}";
 /// The curves of a run.
 pub const RUN_METRICS: &str = "/api/v1/runs/{id}/metrics";
+/// The curves of a run in buckets, for charts.
+pub const RUN_SERIES: &str = "/api/v1/runs/{id}/series";
+/// The points of a run's curves as CSV.
+pub const RUN_SERIES_CSV: &str = "/api/v1/runs/{id}/series.csv";
+/// What a run started from, what started from it, and how its model scores against its base.
+pub const RUN_LINEAGE: &str = "/api/v1/runs/{id}/lineage";
 /// The sample images of a run.
 pub const RUN_SAMPLES: &str = "/api/v1/runs/{id}/samples";
 /// Lists models.

@@ -10,6 +10,7 @@ mod matchups;
 mod migrations;
 mod model_uses;
 mod models;
+mod points;
 mod raters;
 mod runs;
 mod scores;

@@ -14,6 +14,7 @@ on_both_databases!(
     models_are_listed_newest_first_and_by_run,
     a_model_in_use_is_not_deleted,
     the_first_fingerprint_of_a_model_stays,
+    models_that_other_runs_made_from_a_run_are_listed,
 );
 
 async fn a_model_is_found_by_id_and_by_name(mut fixture: Fixture) {
@@ -131,4 +132,19 @@ async fn the_first_fingerprint_of_a_model_stays(mut fixture: Fixture) {
     store.delete_model(model.id, &claim).await.unwrap();
     let missing = store.record_fingerprint(model.id, "{}").await;
     assert!(matches!(missing, Err(StoreError::Missing(_))), "{missing:?}");
+}
+
+async fn models_that_other_runs_made_from_a_run_are_listed(mut fixture: Fixture) {
+    let base = fixture.model("base").await;
+    let (first, second) = (fixture.run().await.1, fixture.run().await.1);
+    let mut made = Vec::new();
+    for (name, run, base) in [("a-50", &first, base.id), ("a-100", &first, base.id)] {
+        let model = Model { run_id: Some(run.id), base_id: Some(base), ..fixture.new_model(name) };
+        fixture.store.insert_model(&model, None).await.unwrap();
+        made.push(model);
+    }
+    let child = Model { run_id: Some(second.id), base_id: Some(made[1].id), ..fixture.new_model("b") };
+    fixture.store.insert_model(&child, None).await.unwrap();
+    assert_eq!(fixture.store.list_models_from_run(first.id).await.unwrap(), [child]);
+    assert_eq!(fixture.store.list_models_from_run(second.id).await.unwrap(), []);
 }

@@ -15,7 +15,7 @@ on_both_databases!(
     runs_are_listed_newest_first_with_their_last_model,
     points_are_listed_in_order_of_step,
     a_repeated_point_is_replaced,
-    values_that_are_not_finite_are_left_out,
+    values_that_are_not_finite_are_kept_for_charts,
     the_latest_points_are_those_of_the_last_steps,
     a_rewound_run_loses_later_points_and_samples,
     a_run_of_another_job_is_refused,
@@ -107,11 +107,31 @@ async fn a_repeated_point_is_replaced(mut fixture: Fixture) {
     assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), [point("loss", 1, 0.25)]);
 }
 
-async fn values_that_are_not_finite_are_left_out(mut fixture: Fixture) {
+async fn values_that_are_not_finite_are_kept_for_charts(mut fixture: Fixture) {
     let (claim, run) = fixture.run().await;
-    let points = [point("a", 1, f64::NAN), point("b", 1, f64::INFINITY), point("c", 1, f64::MIN_POSITIVE)];
-    fixture.store.append_metrics(&claim, run.id, 1, &points).await.unwrap();
-    assert_eq!(fixture.store.metrics(run.id, -1).await.unwrap(), points[2..]);
+    let store = &fixture.store;
+    let points =
+        [point("a", 1, f64::NAN), point("b", 1, f64::NEG_INFINITY), point("c", 1, f64::MIN_POSITIVE)];
+    store.append_metrics(&claim, run.id, 1, &points).await.unwrap();
+    assert_eq!(store.metrics(run.id, -1).await.unwrap(), points[2..]);
+    let curves = store.curves(run.id, &[], 0, 9).await.unwrap();
+    assert!(curves["a"][0].1.is_nan());
+    assert_eq!(
+        (&curves["b"][..], &curves["c"][..]),
+        (&[(1, f64::NEG_INFINITY)][..], &[(1, f64::MIN_POSITIVE)][..])
+    );
+
+    // A repeated step replaces a value by one of the other kind.
+    let points = [point("a", 1, 0.5), point("c", 1, f64::INFINITY)];
+    store.append_metrics(&claim, run.id, 1, &points).await.unwrap();
+    assert_eq!(store.metrics(run.id, -1).await.unwrap(), [point("a", 1, 0.5)]);
+    let curves = store.curves(run.id, &["a".into(), "c".into()], 0, 9).await.unwrap();
+    assert_eq!(
+        curves.into_iter().collect::<Vec<_>>(),
+        [("a".to_owned(), vec![(1, 0.5)]), ("c".to_owned(), vec![(1, f64::INFINITY)])]
+    );
+    store.rewind_run(&claim, run.id, 0).await.unwrap();
+    assert!(store.curves(run.id, &[], 0, 9).await.unwrap().is_empty());
 }
 
 async fn the_latest_points_are_those_of_the_last_steps(mut fixture: Fixture) {

@@ -10,6 +10,7 @@ on_both_databases!(
     means_are_over_evaluation_images_for_each_model_and_metric,
     a_score_that_exists_is_kept,
     an_invalid_score_is_refused,
+    scores_are_paired_on_images_of_equal_parameters,
 );
 
 fn score(image_id: ImageId, metric: Metric, value: f64) -> ImageScore {
@@ -76,4 +77,34 @@ async fn an_invalid_score_is_refused(mut fixture: Fixture) {
     let refused = fixture.store.put_scores(&[good, unknown], None).await;
     assert!(matches!(refused, Err(StoreError::Missing("image"))), "{refused:?}");
     assert_eq!(fixture.store.model_scores(model.id).await.unwrap(), []);
+}
+
+async fn scores_are_paired_on_images_of_equal_parameters(mut fixture: Fixture) {
+    let (tuned, base) = (fixture.model("tuned").await, fixture.model("base").await);
+    let mut scores = Vec::new();
+    // A win, a tie and a loss; a prompt that only one model drew; a metric that scored only one of two images.
+    for (prompt, of_tuned, of_base) in [
+        ("a", Some(0.9), Some(0.5)),
+        ("b", Some(0.5), Some(0.5)),
+        ("c", Some(0.1), Some(0.5)),
+        ("d", Some(1.0), None),
+    ] {
+        for (model, value) in [(&tuned, of_tuned), (&base, of_base)] {
+            if let Some(value) = value {
+                let image = fixture.evaluation_image(model, prompt).await;
+                scores.push(score(image.id, Metric::ClipScore, value));
+                if model.id == tuned.id {
+                    scores.push(score(image.id, Metric::ShapeAndColour, 1.0));
+                }
+            }
+        }
+    }
+    fixture.store.put_scores(&scores, None).await.unwrap();
+    let paired = fixture.store.paired_scores(tuned.id, base.id).await.unwrap();
+    assert_eq!(paired.len(), 1);
+    let only = paired[0];
+    assert_eq!((only.metric, only.wins, only.losses, only.count), (Metric::ClipScore, 1, 1, 3));
+    assert!((only.mean - 0.5).abs() < 1e-12 && (only.other_mean - 0.5).abs() < 1e-12, "{only:?}");
+    let unscored = fixture.model("c").await;
+    assert_eq!(fixture.store.paired_scores(unscored.id, base.id).await.unwrap(), []);
 }

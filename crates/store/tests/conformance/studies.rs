@@ -105,6 +105,8 @@ async fn cells_are_listed_with_their_jobs_and_models(mut fixture: Fixture) {
     let other = rows.iter().find(|row| row.job != claim.job.id).expect("the other one");
     assert_eq!((other.state, &other.model), (JobState::Queued, &None));
     assert_eq!(fixture.store.get_study_of_job(done.job).await.unwrap(), Some(study.id));
+    // The queued cell has no run yet, and the run of another job is no run of the study.
+    assert_eq!(fixture.store.list_study_runs(study.id).await.unwrap(), [run]);
     let alone = fixture.train_job().await;
     assert_eq!(fixture.store.get_study_of_job(alone.id).await.unwrap(), None);
 }

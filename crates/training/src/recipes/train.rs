@@ -174,6 +174,32 @@ fn write_validation_prompts(run: &Path, captions: &[String]) -> Result<()> {
     Ok(write_atomically(&run_folder::validation_prompts(run), text.as_bytes())?)
 }
 
+/// Where the time of a step goes, in seconds.
+#[derive(Default)]
+struct Phases {
+    data: f64,
+    forward: f64,
+    backward: f64,
+}
+
+impl Phases {
+    /// Adds the time since `begun` to a phase; the next phase begins now.
+    fn count(phase: &mut f64, begun: &mut Instant) {
+        let now = Instant::now();
+        *phase += now.duration_since(*begun).as_secs_f64();
+        *begun = now;
+    }
+
+    /// Adds the metrics of a step that took this long.
+    fn add_to(&self, metrics: &mut StepMetrics, step: f64) {
+        let Self { data, forward, backward } = self;
+        metrics.add(metric::SECONDS_DATA, *data);
+        metrics.add(metric::SECONDS_FORWARD, *forward);
+        metrics.add(metric::SECONDS_BACKWARD, *backward);
+        metrics.add(metric::SECONDS_UPDATE, (step - data - forward - backward).max(0.0));
+    }
+}
+
 /// A run in progress.
 struct Run<'a> {
     spec: &'a TrainSpec,
@@ -201,8 +227,10 @@ impl Run<'_> {
         }
         while self.position.step < self.spec.steps {
             let begun = Instant::now();
-            let mut metrics = self.update()?;
-            metrics.add(metric::SAMPLES_PER_SECOND, self.images_per_step() / begun.elapsed().as_secs_f64());
+            let (mut metrics, phases) = self.update()?;
+            let seconds = begun.elapsed().as_secs_f64();
+            metrics.add(metric::SAMPLES_PER_SECOND, self.images_per_step() / seconds);
+            phases.add_to(&mut metrics, seconds);
             let stops = self.finish_step(metrics)?;
             if stops && self.position.step < self.spec.steps {
                 return Ok(Ending::Stopped(self.position.step));
@@ -212,9 +240,10 @@ impl Run<'_> {
     }
 
     /// One optimiser update: gradients of all micro-batches, summed, clipped and applied.
-    fn update(&mut self) -> Result<StepMetrics> {
+    fn update(&mut self) -> Result<(StepMetrics, Phases)> {
         let factor = self.state.loss_scale.map_or(1.0, |scale| scale.factor());
-        let (mut gradients, mut metrics) = self.gradients(factor)?;
+        let mut phases = Phases::default();
+        let (mut gradients, mut metrics) = self.gradients(factor, &mut phases)?;
         gradients.sum_over(self.group)?;
         metrics.mean_over(self.group)?;
 
@@ -248,17 +277,20 @@ impl Run<'_> {
             metrics.add(metric::OVERFLOWED, f64::from(u8::from(overflowed)));
         }
         metrics.add(metric::LEARNING_RATE, rate);
-        Ok(metrics)
+        Ok((metrics, phases))
     }
 
     /// Gradients and metrics of this process's micro-batches.
-    fn gradients(&mut self, loss_scale: f64) -> Result<(Gradients, StepMetrics)> {
+    fn gradients(&mut self, loss_scale: f64, phases: &mut Phases) -> Result<(Gradients, StepMetrics)> {
         let mut gradients = Gradients::default();
         let mut metrics = StepMetrics::default();
         for part in self.share.clone() {
+            let mut begun = Instant::now();
             let batch = self.batches.get(self.position.batch_number(self.position.step, part))?;
+            Phases::count(&mut phases.data, &mut begun);
             let (forward, loss) = self.networks.run(&batch)?;
             let value = loss.value()?;
+            Phases::count(&mut phases.forward, &mut begun);
             if !value.is_finite() {
                 return Err(self.diverged(&format!("the loss is not finite ({value})"), part)?);
             }
@@ -266,6 +298,7 @@ impl Run<'_> {
             loss.metrics.iter().for_each(|&(name, value)| metrics.add(name, value));
             let variables = self.networks.policy.variables();
             forward.backward(&(loss.loss * loss_scale)?, variables, &mut gradients)?;
+            Phases::count(&mut phases.backward, &mut begun);
         }
         Ok((gradients, metrics))
     }
