@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// `running`: the indices of runs that have not ended.
-#[island]
+#[island(lazy)]
 pub(crate) fn CompareBoard(snapshot: ChartsSnapshot, running: Vec<usize>) -> impl IntoView {
     let charts = Charts::new(&snapshot);
     let running = StoredValue::new(running);
