@@ -12,7 +12,9 @@ use store::Ending;
 /// A model with a folder of its own in the artifact store, trained from `base`.
 async fn trained(app: &TestApp, name: &str, base: &Model) -> Model {
     let now = app.now();
-    let id = ModelId(uuid::Uuid::now_v7());
+    let mut entropy = [0; 10];
+    entropy.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+    let id = ModelId::new(now, entropy);
     let folder = format!("models/{id}");
     app.artifacts.put(&format!("{folder}/unet/config.json"), b"{\"a\": 1}".to_vec()).await.expect("a file");
     app.artifacts.put(&format!("{folder}/readme.txt"), b"text".to_vec()).await.expect("a file");
@@ -112,7 +114,7 @@ async fn a_model_that_something_needs_is_not_deleted() {
     spec["base"] = json!("its-child");
     // Not over HTTP, which would refuse a base whose configs are no model's.
     let spec: JobSpec = serde_json::from_value(spec).expect("a spec");
-    let job = JobId(uuid::Uuid::now_v7());
+    let job = JobId::new(app.now(), [1; 10]);
     app.store.enqueue_job(job, &spec, app.now()).await.expect("a job");
     let message = delete(&app, &child).await.expect(409).json()["error"]["message"].to_string();
     assert!(message.contains("job waiting"), "{message}");
