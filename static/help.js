@@ -8,6 +8,8 @@ const script = address => new Promise((done, failed) => {
   const element = Object.assign(document.createElement('script'), { src: address, onload: done, onerror: failed });
   document.head.append(element);
 });
+// The index adds to it.
+window.search ??= {};
 const load = () => index ??= Promise.all([script('/help/elasticlunr.min.js'), script('/help/searchindex.js')])
   .then(() => window.elasticlunr.Index.load(window.search.index));
 

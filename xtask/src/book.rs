@@ -24,7 +24,7 @@ const PAGE: &str = r#"<!--{{chapter_title}}-->
 "#;
 
 /// Part of the hash of the documentation: a new number for another way of making it from the same files.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// Names of the files that the server serves, beside the pages; the server has its own style.
 const KEPT: [&str; 2] = ["elasticlunr.min.js", "searchindex.js"];
@@ -109,12 +109,20 @@ fn keep_pages(folder: &Path) -> Result<()> {
             }
         } else if is_page {
             let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            write(&path, unlink_outside(&text).as_bytes())?;
+            write(&path, focusable(&unlink_outside(&text)).as_bytes())?;
         } else if !KEPT.contains(&name.as_str()) {
             fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
     }
     Ok(())
+}
+
+/// Lets the keyboard reach what scrolls sideways in a narrow window.
+fn focusable(text: &str) -> String {
+    let scrolling = ["table", "pre", "div class=\"formula\""];
+    scrolling.into_iter().fold(text.to_owned(), |text, tag| {
+        text.replace(&format!("<{tag}>"), &format!("<{tag} tabindex=\"0\">"))
+    })
 }
 
 /// Replaces links that leave the documentation by their text.

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct DrawnPairsSpec {
     /// The prompts, as for an evaluation. `validation` is refused: the run has no validation examples yet.
-    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub prompts: PromptSpec,
     /// The metric that ranks the images of a prompt; of two images the one with the higher score wins.
     pub metric: Metric,

@@ -10,19 +10,24 @@ use std::path::Path;
 use utoipa::{PartialSchema, ToSchema};
 
 /// Values of required fields, for specs that leave out everything else.
-const REQUIRED: [(&str, &str); 11] = [
+const REQUIRED: [(&str, &str); 13] = [
     ("base", "\"shapes\""),
     ("batch_size", "4"),
     ("beta", "2000.0"),
     ("count", "64"),
     ("folder", "\"sets/a\""),
     ("max", "5.0"),
+    ("metric", "\"clip_score\""),
     ("min", "0.5"),
     ("name", "\"a\""),
+    ("prompts", r#"{"source": "list", "prompts": ["a cat"]}"#),
     ("rate", "1e-5"),
     ("steps", "10"),
     ("tau", "0.1"),
 ];
+
+/// Tables that docs/evaluate.md describes.
+const ELSEWHERE: [&str; 2] = ["data.prompts", "data.reward"];
 
 /// What a table of fields describes: a place in a spec, such as `data.prompt_filter` (empty for the top level), and the
 /// tag that chooses among the tables of that place, such as `source = "shapes"`.
@@ -114,7 +119,9 @@ impl Schemas {
             for (name, field) in &properties {
                 if self.word(field) == "table" {
                     let below = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
-                    self.sections(&below, field, &spec, all);
+                    if !ELSEWHERE.contains(&below.as_str()) {
+                        self.sections(&below, field, &spec, all);
+                    }
                 }
             }
             let section = (place.to_owned(), tag.map(|(_, text)| text));

@@ -226,7 +226,10 @@ fn Side(judge: JudgeState, choice: Choice, address: String) -> impl IntoView {
             type="submit" name="choice" value=side class="side"
             class:won=move || judge.vote.get() == Some(choice)
             class:lost=move || judge.revealed.read().as_ref().is_some_and(|shown| shown.choice != choice)
-            aria-label=format!("Vote for the {side} image")
+            aria-label=move || match name() {
+                Some(model) => format!("The {side} image, by {model}"),
+                None => format!("Vote for the {side} image"),
+            }
             on:click=move |_| judge.cast(choice)
         >
             <img src=address alt=format!("The {side} image") />

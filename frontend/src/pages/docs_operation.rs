@@ -66,7 +66,7 @@ fn request_body(body: &Value, schemas: &Value) -> Option<impl IntoView + use<>> 
         .into_iter()
         .map(|(title, value)| {
             let json = serde_json::to_string_pretty(&value).unwrap_or_default();
-            view! { <figure><figcaption class="soft">{inline_markdown(&title)}</figcaption><pre>{json}</pre></figure> }
+            view! { <figure><figcaption class="soft">{inline_markdown(&title)}</figcaption><pre tabindex="0">{json}</pre></figure> }
         })
         .collect_view();
     Some(view! {

@@ -4,6 +4,7 @@ use crate::api::{self, image_url};
 use crate::components::badge::{ObjectiveBadge, StateBadge};
 use crate::components::progress::Progress;
 use crate::format::count;
+use crate::pages::evidence::evidence;
 use crate::pages::layout::loaded;
 use crate::pages::weights_figure::WeightsFigure;
 use domain::api::{ModelLink, ModelSummary, Overview, model_page, run_page};
@@ -42,6 +43,7 @@ pub(crate) fn Home() -> impl IntoView {
             <WeightsFigure />
         </div>
         {loaded(api::overview(), activity)}
+        {evidence()}
     }
 }
 

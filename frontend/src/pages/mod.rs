@@ -11,6 +11,7 @@ mod datasets;
 mod docs;
 mod docs_operation;
 mod docs_schema;
+mod evidence;
 mod generate;
 mod help;
 mod home;

@@ -89,7 +89,7 @@ pub(crate) fn spec_section(run: &Run, against: Option<&Run>) -> impl IntoView + 
                 <a href=compare>"Compare with other runs"</a>
             </header>
             {head}
-            <div class="scrolls" tabindex="0" role="region" aria-label="Spec"><table class="spec-table">{columns}<tbody>{rows}</tbody></table></div>
+            <div class="scrolls" tabindex="0" role="region" aria-label="Settings and values"><table class="spec-table">{columns}<tbody>{rows}</tbody></table></div>
             <details class="more"><summary>"Show JSON"</summary><pre>{json}</pre></details>
         </section>
     }

@@ -72,7 +72,7 @@ async fn traces(store: &Store, site: &Site, name: &str, jobs: &[Job]) -> Traces 
         models: models.iter().map(|model| (model.step, model.sha256.clone())).collect(),
         points: points
             .into_iter()
-            .filter(|point| point.name != metric::SAMPLES_PER_SECOND)
+            .filter(|point| point.name != metric::SAMPLES_PER_SECOND && !point.name.starts_with("seconds/"))
             .map(|point| (point.name, point.step, point.value))
             .collect(),
         samples: samples.iter().map(|image| (image.step, hash(&image.artifact))).collect(),

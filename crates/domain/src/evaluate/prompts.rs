@@ -66,6 +66,7 @@ pub enum PromptSpec {
     /// Captions of a data set, each once, in the order of the set.
     Captions {
         /// The set. Votes and repositories of the hub are refused: export or download them first.
+        #[cfg_attr(feature = "openapi", schema(no_recursion))]
         data: Box<DataSpec>,
         /// Uses only the first captions, 1 to 10000; all when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
