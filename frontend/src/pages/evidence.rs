@@ -41,7 +41,7 @@ pub(crate) fn evidence() -> Option<impl IntoView> {
                 <a href="/help/reproduction.html">"All studies"</a>
             </header>
             <p class="soft">{lead}</p>
-            <div class="scrolls" tabindex="0" role="region" aria-label="What it does">
+            <div class="scrolls" tabindex="0" role="region" aria-label="Scores of the study">
                 <table>
                     <thead>
                         <tr>
