@@ -1,7 +1,7 @@
 //! The documentation as pages: mdBook renders `docs/` to fragments, which the server puts into the frame of its own pages.
 
 use crate::formulas;
-use crate::site_files::{compress_folder, remove, write};
+use crate::site_files::{compress_folder, files_of, hash_files, remove, write};
 use anyhow::{Context, Result, anyhow};
 use mdbook_driver::MDBook;
 use mdbook_driver::book::BookItem;
@@ -46,15 +46,7 @@ pub(crate) fn build(docs: &Path, into: &Path) -> Result<()> {
 fn hash(docs: &Path) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     (LAYOUT, PAGE).hash(&mut hasher);
-    let mut names: Vec<_> = fs::read_dir(docs)
-        .with_context(|| format!("reading {}", docs.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    names.sort();
-    for file in names.into_iter().filter(|path| path.is_file()) {
-        file.file_name().hash(&mut hasher);
-        fs::read(&file).with_context(|| format!("reading {}", file.display()))?.hash(&mut hasher);
-    }
+    hash_files(&files_of(docs, "")?, &mut hasher)?;
     Ok(format!("{:016x}", hasher.finish()))
 }
 

@@ -3,6 +3,7 @@
 use crate::deployment::{self, Build, Deployment};
 use crate::frontend::{self, Profile};
 use crate::http::Client;
+use crate::site_files::files_of;
 use crate::steps::Steps;
 use crate::stop;
 use crate::workspace::Workspace;
@@ -64,12 +65,7 @@ fn print_welcome(url: &str, data: &Path) {
 /// The demo's jobs that this database does not have, in the order of their files' names.
 fn unsubmitted(root: &Path, client: &mut Client) -> Result<VecDeque<Value>> {
     let folder = root.join("trainer/configs/demo");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
-        .with_context(|| format!("reading {}", folder.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
+    let files = files_of(&folder, "toml")?;
     ensure!(!files.is_empty(), "{} contains no configs", folder.display());
     let known: Vec<String> = jobs(client)?.iter().map(|known| label(&known["spec"])).collect();
     let mut pending = VecDeque::new();

@@ -2,7 +2,7 @@
 
 use crate::book;
 use crate::process;
-use crate::site_files::{compress_folder, files_of, remove, write};
+use crate::site_files::{compress_folder, files_of, hash_files, remove, write};
 use crate::steps::{Steps, format_duration};
 use crate::system::{self, WASM_TARGET};
 use crate::workspace::{Workspace, cargo};
@@ -132,10 +132,7 @@ fn bundle_hash(module: &Path, static_files: &Path, optimized: bool) -> Result<St
     let mut hasher = DefaultHasher::new();
     let mut files = vec![module.to_owned()];
     files.extend(files_of(static_files, "")?);
-    for file in files {
-        file.file_name().hash(&mut hasher);
-        fs::read(&file).with_context(|| format!("reading {}", file.display()))?.hash(&mut hasher);
-    }
+    hash_files(&files, &mut hasher)?;
     (LAYOUT, optimized.then_some((BINARYEN, WASM_FEATURES))).hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }

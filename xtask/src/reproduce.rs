@@ -2,6 +2,7 @@
 
 use crate::background::Background;
 use crate::process;
+use crate::site_files::files_of;
 use crate::steps::Steps;
 use crate::workspace::{Workspace, cargo};
 use anyhow::{Context, Result, ensure};
@@ -56,7 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let kind = if options.full { "full" } else { "quick" };
     let mut pages = Vec::new();
-    for spec in specs(&workspace.root.join(SPECS).join(kind))? {
+    for spec in files_of(&workspace.root.join(SPECS).join(kind), "toml")? {
         let name = name_of(&spec);
         if !is_wanted(&name) {
             continue;
@@ -141,10 +142,8 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
-        let (from, to) =
-            (entry.as_ref().map(fs::DirEntry::path), entry.as_ref().map(|of| to.join(of.file_name())));
-        let (Ok(from), Ok(to)) = (from, to) else { continue };
+    for from in entries(from)? {
+        let to = to.join(from.file_name().unwrap_or_default());
         if from.is_dir() {
             copy_folder(&from, &to)?;
         } else {
@@ -152,13 +151,6 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The specs in a folder, in the order of their names.
-fn specs(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = entries(folder)?;
-    found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    Ok(found)
 }
 
 fn folders(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -1,8 +1,9 @@
-//! Files that the server sends as they are: written, compressed and replaced.
+//! Files of folders: listed, hashed, written, compressed and replaced.
 
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -21,6 +22,15 @@ pub(crate) fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Adds the names and contents of files to a hash.
+pub(crate) fn hash_files(files: &[PathBuf], hasher: &mut impl Hasher) -> Result<()> {
+    for file in files {
+        file.file_name().hash(hasher);
+        fs::read(file).with_context(|| format!("reading {}", file.display()))?.hash(hasher);
+    }
+    Ok(())
 }
 
 /// Writes the Brotli and gzip forms of each file beside it. Fonts are compressed already.

@@ -3,7 +3,7 @@
 use crate::evaluate::{Metric, PromptSpec, RewardSpec};
 use crate::image::{Sampler, validate_sampling};
 use crate::limits::MAX_SEED;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
 
 /// Pairs of the base's own images. Before the run begins, the base draws several images of each prompt, a metric scores
@@ -78,8 +78,7 @@ impl DrawnPairsSpec {
             paths.push((format!("data.{field}"), path));
         }
         if let Some(reward) = &self.reward {
-            let files = [Some(&reward.weights), reward.vocabulary.as_ref(), reward.backbone.as_ref()];
-            paths.extend(files.into_iter().flatten().map(|path| ("data.reward".to_owned(), path.as_str())));
+            paths.extend(reward.paths().map(|path| ("data.reward".to_owned(), path)));
         }
         paths
     }
@@ -87,7 +86,7 @@ impl DrawnPairsSpec {
     pub(crate) fn validate(&self, p: &mut Problems) {
         let mut problems = Problems::default();
         self.prompts.validate(&mut problems);
-        p.0.extend(problems.0.into_iter().map(|of| Problem { field: format!("data.{}", of.field), ..of }));
+        p.extend_below("data", problems);
         p.require(
             !matches!(self.prompts, PromptSpec::Validation { .. }),
             "data.prompts.source",

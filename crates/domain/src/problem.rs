@@ -40,6 +40,12 @@ impl Problems {
         }
     }
 
+    /// Adds the problems of a part, whose fields are below `field`.
+    pub(crate) fn extend_below(&mut self, field: &str, part: Self) {
+        let below = |of: Problem| Problem { field: format!("{field}.{}", of.field), ..of };
+        self.0.extend(part.0.into_iter().map(below));
+    }
+
     /// Adds a problem unless the number is finite and greater than 0.
     pub(crate) fn require_positive(&mut self, number: f64, field: &str) {
         self.require(number.is_finite() && number > 0.0, field, format!("{number} is not a positive number"));

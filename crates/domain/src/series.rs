@@ -15,7 +15,7 @@ pub const MAX_SMOOTHING: i64 = 1_000_000;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesPoint {
-    /// The step.
+    /// Number of the optimiser update.
     pub step: i64,
     /// The value; null if it was not finite.
     pub value: Option<f64>,

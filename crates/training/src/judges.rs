@@ -69,8 +69,7 @@ impl Judges {
             ClipFiles::locate(&folder).context("clip")?;
         }
         for spec in rewards {
-            let paths = [Some(&spec.weights), spec.vocabulary.as_ref(), spec.backbone.as_ref()];
-            for path in paths.into_iter().flatten() {
+            for path in spec.paths() {
                 ensure!(Path::new(path).exists(), "rewards: {}: {path} does not exist", spec.metric.as_str());
             }
         }

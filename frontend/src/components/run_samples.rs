@@ -225,7 +225,7 @@ fn Tools(gallery: Gallery) -> impl IntoView {
     }
 }
 
-/// One prompt.
+/// The samples of a prompt, with a slider over their steps.
 #[component]
 fn StripView(strip: usize, gallery: Gallery) -> impl IntoView {
     let prompt = gallery.strips.with_untracked(|strips| strips[strip].prompt.clone());

@@ -1,5 +1,6 @@
 //! What the method does to the bundled model: the committed study of its own pairs, in a table.
 
+use crate::format::percent;
 use domain::evaluate::Metric;
 use domain::study::{Measure, MethodRow, StudyReport, WinRow};
 use leptos::prelude::*;
@@ -59,12 +60,12 @@ pub(crate) fn evidence() -> Option<impl IntoView> {
 }
 
 fn line(name: &str, row: &MethodRow, wins: Option<&WinRow>) -> impl IntoView + use<> {
-    let rate = wins.map(|of| percent(of.rate.mean, of.rate.interval)).unwrap_or_default();
+    let rate = wins.map(|of| share(of.rate.mean, of.rate.interval)).unwrap_or_default();
     let counts = wins.map(|of| format!("{} · {} · {}", of.wins, of.ties, of.losses)).unwrap_or_default();
     view! {
         <tr>
             <th>{name.to_owned()}</th>
-            <td class="figure">{percent(row.mean.mean, row.mean.interval)}</td>
+            <td class="figure">{share(row.mean.mean, row.mean.interval)}</td>
             <td class="figure">{rate}</td>
             <td class="figure">{counts}</td>
         </tr>
@@ -72,10 +73,10 @@ fn line(name: &str, row: &MethodRow, wins: Option<&WinRow>) -> impl IntoView + u
 }
 
 /// A share with its interval, in percent.
-fn percent(mean: f64, interval: Option<[f64; 2]>) -> String {
+fn share(mean: f64, interval: Option<[f64; 2]>) -> String {
     let of = |share: f64| format!("{:.1}", 100.0 * share);
     let interval = interval.map(|[low, high]| format!(" [{}, {}]", of(low), of(high))).unwrap_or_default();
-    format!("{}%{interval}", of(mean))
+    percent(mean) + &interval
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::Id;
+use crate::routes::runs::find;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -25,7 +26,7 @@ pub(crate) async fn lineage(
     State(state): State<AppState>,
     Id(id): Id<RunId>,
 ) -> Result<Json<RunLineage>, ApiError> {
-    let run = state.store.get_run(id).await?.ok_or_else(|| ApiError::not_found("run"))?;
+    let run = find(&state, id).await?;
     let base = state.store.find_model(&run.spec.base).await?;
     let models = state.store.list_models_of_run(id).await?;
     let descendants = state.store.list_models_from_run(id).await?;

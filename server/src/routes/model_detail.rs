@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
-use crate::routes::models;
+use crate::routes::models::{self, find};
 use crate::state::AppState;
 use axum::Json;
 use axum::body::Body;
@@ -26,10 +26,6 @@ fn link(model: Model) -> ModelLink {
 pub(super) fn record(votes: ModelVotes) -> ModelRecord {
     let ModelVotes { wins, losses, ties, both_bad } = votes;
     ModelRecord { wins, losses, ties, both_bad, win_rate: win_rate(wins, losses, ties + both_bad) }
-}
-
-async fn find(state: &AppState, id: ModelId) -> Result<Model, ApiError> {
-    state.store.get_model(id).await?.ok_or_else(|| ApiError::not_found("model"))
 }
 
 /// Get a model in full

@@ -66,7 +66,7 @@ pub(crate) async fn one(
     State(state): State<AppState>,
     Id(id): Id<ModelId>,
 ) -> Result<Json<ModelSummary>, ApiError> {
-    let model = state.store.get_model(id).await?.ok_or_else(|| ApiError::not_found("model"))?;
+    let model = find(&state, id).await?;
     let scores = state.store.model_scores(id).await?;
     let base = match model.base_id {
         Some(base) => state.store.get_model(base).await?.map(|base| base.name),
@@ -248,4 +248,9 @@ pub(crate) async fn check(files: &ModelFiles) -> Result<(Defaults, u32), String>
         Ok(outcome) => outcome.map_err(|error| unreadable(files, &error.to_string())),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Looks up a model.
+pub(super) async fn find(state: &AppState, id: ModelId) -> Result<Model, ApiError> {
+    state.store.get_model(id).await?.ok_or_else(|| ApiError::not_found("model"))
 }

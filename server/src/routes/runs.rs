@@ -89,6 +89,7 @@ pub(crate) async fn samples(
     Ok(Json(Page { items: samples.collect() }))
 }
 
-async fn find(state: &AppState, id: RunId) -> Result<Run, ApiError> {
+/// Looks up a run.
+pub(super) async fn find(state: &AppState, id: RunId) -> Result<Run, ApiError> {
     state.store.get_run(id).await?.ok_or_else(|| ApiError::not_found("run"))
 }

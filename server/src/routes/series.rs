@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
 use crate::routes::file_schema::File;
+use crate::routes::runs::find;
 use crate::state::AppState;
 use axum::Json;
 use axum::body::Body;
@@ -307,8 +308,4 @@ fn pack_later(store: &Store, run: &Run) {
             }
         }
     });
-}
-
-async fn find(state: &AppState, id: RunId) -> Result<Run, ApiError> {
-    state.store.get_run(id).await?.ok_or_else(|| ApiError::not_found("run"))
 }

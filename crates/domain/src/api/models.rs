@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct ModelLink {
     /// Id of the model.
     pub id: ModelId,
-    /// Its name.
+    /// Name of the model.
     pub name: String,
     /// The objective of the run that made it.
     pub objective: Option<String>,
@@ -27,7 +27,7 @@ pub struct ModelLink {
 pub struct ModelFile {
     /// Its path in the folder, with `/` between the parts.
     pub path: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
 }
 

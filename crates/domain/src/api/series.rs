@@ -71,11 +71,11 @@ pub struct RunLineage {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreAgainstBase {
-    /// The run.
+    /// Id of the run that made the model.
     pub run_id: RunId,
     /// The evaluated model.
     pub model: String,
-    /// The metric.
+    /// The metric of both means.
     pub metric: Metric,
     /// Mean score of the model.
     pub mean: f64,

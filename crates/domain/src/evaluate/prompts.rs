@@ -2,7 +2,7 @@
 
 use crate::data::DataSpec;
 use crate::limits::{MAX_PROMPT_BYTES, MAX_PROMPTS};
-use crate::problem::{Problem, Problems};
+use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
 
 /// Prompts of each style of the HPSv2 benchmark.
@@ -157,9 +157,7 @@ impl PromptSpec {
                 _ => true,
             };
             problems.require(is_in_files, "data.source", "its captions are not in files here: name a folder");
-            p.0.extend(
-                problems.0.into_iter().map(|of| Problem { field: format!("prompts.{}", of.field), ..of }),
-            );
+            p.extend_below("prompts", problems);
         }
         if let Some((field, path)) = self.path() {
             p.require(!path.is_empty(), field, "name the file or folder that holds the prompts");

@@ -227,9 +227,7 @@ impl EvaluateSpec {
             }
         }
         for (i, reward) in self.rewards.iter().enumerate() {
-            let paths = [Some(&reward.weights), reward.vocabulary.as_ref(), reward.backbone.as_ref()];
-            let all_inside = paths.into_iter().flatten().all(|path| inside(path));
-            p.require(all_inside, format!("rewards.{i}"), remedy);
+            p.require(reward.paths().all(inside), format!("rewards.{i}"), remedy);
         }
         if let Some(fid) = &self.fid {
             p.require(inside(&fid.reference), "fid.reference", remedy);
@@ -240,6 +238,12 @@ impl EvaluateSpec {
 }
 
 impl RewardSpec {
+    /// The files and folders that it names.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let paths = [Some(&self.weights), self.vocabulary.as_ref(), self.backbone.as_ref()];
+        paths.into_iter().flatten().map(String::as_str)
+    }
+
     /// `field`: path of this reward model in the spec. `is_repeated`: whether an earlier one has the same metric.
     pub(crate) fn validate(&self, field: &str, is_repeated: bool, p: &mut Problems) {
         p.require(

@@ -8,7 +8,7 @@ use super::spec::{StudyEvaluation, StudySpec};
 use crate::evaluate::PromptSpec;
 use crate::limits::{MAX_MODELS, MAX_NAME_BYTES, MAX_SEED};
 use crate::name::is_name;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problems;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -167,9 +167,7 @@ impl StudySpec {
         );
         let spec = self.evaluate_spec(of, &[]);
         if let Err(problems) = spec.validate_job() {
-            p.0.extend(
-                problems.0.into_iter().map(|of| Problem { field: format!("{field}.{}", of.field), ..of }),
-            );
+            p.extend_below(field, problems);
         }
     }
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Batching {
-    /// Random ones.
+    /// Examples at random.
     #[default]
     Shuffled,
-    /// A random one, and those whose prompts have the most words in common with its prompt. Diff-contrast then contrasts
+    /// A random example, and those whose prompts have the most words in common with its prompt. Diff-contrast then contrasts
     /// each winner with losers of the same or similar prompts.
     RelatedPrompts,
 }

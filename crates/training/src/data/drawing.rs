@@ -1,5 +1,5 @@
-//! Images that a model draws for a training set, into a folder of the cache. Finished images stay, so an interrupted
-//! drawing resumes.
+//! Images that a model draws for a training set, into a folder of the cache. Finished images stay, so an interrupted call
+//! resumes where it stopped.
 
 use anyhow::{Context, Result};
 use candle_core::Device;

@@ -1,7 +1,7 @@
 //! Losers that the base draws of the captions of a set of images, once for all runs with the same base and settings.
 
 use super::drawing::{Drawing, DrawingSettings, draw_missing};
-use super::folder_lock::lock;
+use super::folder_lock::make_once;
 use super::key::set_key;
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -23,7 +23,7 @@ const FINISHED: &str = "drawn.json";
 ///
 /// # Errors
 /// Fails if the set or the base cannot be read, or if `report` fails.
-pub fn with_losers(
+pub(crate) fn with_losers(
     data: &DataSpec,
     base: &PartFolders,
     cache: &Path,
@@ -37,13 +37,7 @@ pub fn with_losers(
         return Ok(data.clone());
     }
     let folder = folder(spec, losers, base, cache)?;
-    if !folder.join(FINISHED).is_file() {
-        let _lock = lock(&folder, &mut || report(0, 1))?;
-        // Another process may have drawn them while this one waited.
-        if !folder.join(FINISHED).is_file() {
-            draw(spec, losers, base, &folder, device, report)?;
-        }
-    }
+    make_once(&folder, FINISHED, report, |report| draw(spec, losers, base, &folder, device, report))?;
     let folder = Some(folder.to_string_lossy().into_owned());
     let losers = Some(DrawnLosersSpec { folder, ..losers.clone() });
     Ok(DataSpec::Images(ImagesSpec { losers, ..spec.clone() }))

@@ -4,7 +4,7 @@ pub mod batch;
 pub mod clip;
 pub(crate) mod cut;
 pub(crate) mod drawing;
-pub mod drawn;
+pub(crate) mod drawn;
 pub mod encoded;
 pub mod encoder;
 pub mod encoding;

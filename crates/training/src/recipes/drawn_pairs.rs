@@ -1,10 +1,10 @@
 //! Pairs that a run's base draws itself: several images of each prompt, ranked by a metric. Drawn once for all runs with the
 //! same base and settings.
 
-use super::evaluate::prompts::{Task, tasks};
+use super::evaluate::prompts::tasks;
 use crate::data::drawing::{Drawing, DrawingSettings, draw_missing};
 use crate::data::drawn::with_losers;
-use crate::data::folder_lock::lock;
+use crate::data::folder_lock::make_once;
 use crate::judges::Judges;
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -21,7 +21,7 @@ use std::path::Path;
 
 /// The list of the pairs, which is written when all images are drawn and scored.
 const PAIRS: &str = "pairs.jsonl";
-/// Spec, number of prompts and scores of all images.
+/// Spec, prompts, and the scores of all images.
 const SCORES: &str = "scores.json";
 
 /// The set of a spec whose images, or some of them, `base` draws: drawn into a folder of `cache`, unless they are there. Other
@@ -41,16 +41,10 @@ pub fn with_drawn_images(
         return with_losers(data, base, cache, device, report);
     };
     let tasks = tasks(&spec.prompts, &[]).context("data.prompts")?;
-    let prompts: Vec<&str> = tasks.iter().map(|task: &Task| task.prompt.as_str()).collect();
+    let prompts: Vec<&str> = tasks.iter().map(|task| task.prompt.as_str()).collect();
     let key = serde_json::to_vec(&(Fingerprint::of(base)?.sha256(), spec, &prompts))?;
     let folder = cache.join(format!("drawn-{:.32}", sha256::of_bytes(&key)));
-    if !folder.join(PAIRS).is_file() {
-        let _lock = lock(&folder, &mut || report(0, 1))?;
-        // Another process may have drawn them while this one waited.
-        if !folder.join(PAIRS).is_file() {
-            draw(spec, &prompts, base, &folder, device, report)?;
-        }
-    }
+    make_once(&folder, PAIRS, report, |report| draw(spec, &prompts, base, &folder, device, report))?;
     Ok(DataSpec::Folder(FolderSpec {
         folder: folder.to_string_lossy().into_owned(),
         ..FolderSpec::default()
