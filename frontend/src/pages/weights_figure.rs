@@ -1,4 +1,4 @@
-//! W of one batch as a heat map. `crates/training/tests/front_page.rs` computes it with the objective's own code.
+//! W of one batch as a heat map. `crates/training/tests/recipes/front_page.rs` computes it with the objective's own code.
 
 use crate::components::note::Empty;
 use leptos::prelude::*;

@@ -1,9 +1,6 @@
 //! Runs and evaluations of the terminal in the database (`register`, `train --register`, `evaluate --register`), and
 //! runs of the database in the terminal (`pull`): on SQLite, and the same folders on Postgres.
 
-#[path = "support/postgres.rs"]
-mod postgres;
-
 use domain::evaluate::{Metric, ReportFile};
 use domain::id::{RaterId, VoteId};
 use domain::job::{JobSpec, JobState};
@@ -252,7 +249,7 @@ async fn runs_and_evaluations_are_registered_in_both_databases() {
     assert!(second.id > first.id, "runs are listed in the order in which they were trained");
 
     // The same folders in another database.
-    let schema = postgres::Schema::create().await;
+    let schema = crate::postgres::Schema::create().await;
     let elsewhere = Terminal {
         folder: terminal.folder.clone(),
         url: schema.url.clone(),

@@ -1,18 +1,13 @@
 //! Data sets of the Hugging Face hub: downloaded once, from a mock on this machine, then read as from a folder.
 
-#[path = "support/hub.rs"]
-mod hub;
-#[path = "support/model.rs"]
-mod model;
-
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
 use domain::id::JobId;
 use domain::job::{JobSpec, JobState};
 use domain::prepare::Manifest;
 use domain::train::TrainSpec;
-use hub::{COMMIT, Hub, TOKEN};
-use model::bundled;
+use crate::hub::{COMMIT, Hub, TOKEN};
+use crate::model::bundled;
 use process::ambient::{entropy, now};
 use std::collections::BTreeMap;
 use std::fs;

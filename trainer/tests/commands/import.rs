@@ -1,9 +1,6 @@
 //! The commands `import` and `export`: from folders, single files, and a mock of the Hugging Face hub.
 
-#[path = "support/hub.rs"]
-mod hub;
-
-use hub::{COMMIT, Hub, TOKEN};
+use crate::hub::{COMMIT, Hub, TOKEN};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};

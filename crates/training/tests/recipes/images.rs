@@ -1,8 +1,5 @@
 //! Images in training: mirroring, cropping, and the micro-conditioning of SDXL.
 
-#[path = "support/world.rs"]
-mod world;
-
 use candle_core::Device;
 use diffusion::part_folders::PartFolders;
 use diffusion::vae::Autoencoder;
@@ -12,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use training::data::images::images_to_tensor;
 use training::data::tensor_name::{Side, TensorName};
-use world::{World, numbers};
+use crate::world::{World, numbers};
 
 fn root(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder)

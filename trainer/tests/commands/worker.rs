@@ -1,16 +1,13 @@
 //! The worker program on a SQLite database: training jobs become runs, models and evaluations; jobs are cancelled,
 //! returned and fail.
 
-#[path = "support/model.rs"]
-mod model;
-
 use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
 use domain::id::{JobId, ModelId, RaterId};
 use domain::image::Purpose;
 use domain::job::{JobSpec, JobState};
 use domain::run::metric;
 use domain::train::TrainSpec;
-use model::bundled;
+use crate::model::bundled;
 use process::ambient::{entropy, now};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

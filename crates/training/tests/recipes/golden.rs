@@ -1,7 +1,7 @@
 //! Golden curves: losses and gradient norms of short runs of the bundled model, one per objective and one with an
 //! adapter. A refactor keeps them. A change of the mathematics writes new ones, and its commit says why:
 //!
-//!     GOLDEN=write cargo test -p training --test golden
+//!     GOLDEN=write cargo test -p training --test recipes golden
 //!
 //! `GOLDEN=hashes` prints the SHA-256 of each run's weights (with `-- --nocapture`), which two builds on one machine
 //! must agree on.

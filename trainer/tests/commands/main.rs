@@ -1,0 +1,25 @@
+//! The program, command by command, as one binary of tests: twenty would each link all of it.
+
+mod configs;
+mod convert;
+mod doctor;
+mod drawn_pairs;
+mod evaluate;
+mod export;
+mod fid;
+mod hub;
+mod hub_sets;
+mod import;
+mod kill;
+mod layouts;
+mod model;
+mod own_data;
+mod postgres;
+mod prepare;
+mod register;
+mod replay;
+mod runs;
+mod study;
+mod together;
+mod votes;
+mod worker;
