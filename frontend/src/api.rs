@@ -1,10 +1,11 @@
 //! Client of the HTTP API, and the only file of this crate that sends requests. On the server a call goes straight into
 //! the API's router, with the visitor's cookie and authorization; in the browser the same function is a `fetch`.
 
+use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
     BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunSample,
-    RunSeries, RunSummary, VoteRequest, VoteResponse, path,
+    RunSeries, VoteRequest, VoteResponse, path,
 };
 use domain::id::{JobId, RunId};
 use domain::job::Job;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
-        Leaderboard, ModelDetail, ModelSummary, Overview, RunDetail, RunLineage,
+        Leaderboard, ModelDetail, ModelSummary, Overview, RunChoices, RunDetail, RunDraft, RunDraftRequest,
+        RunLineage, RunPage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
@@ -39,9 +41,27 @@ impl Failure {
 
 pub(crate) type ApiResult<T> = Result<T, Failure>;
 
+/// A page of the list of runs, in the parts that the list shows.
+pub(crate) async fn run_rows(query: &str) -> ApiResult<RowPage> {
+    get(&format!("{}?{query}", path::RUNS)).await
+}
+
 /// The newest runs, newest first.
-pub(crate) async fn runs() -> ApiResult<Page<RunSummary>> {
+#[cfg(feature = "ssr")]
+pub(crate) async fn runs() -> ApiResult<RunPage> {
     get(path::RUNS).await
+}
+
+/// The fields of a training spec, filled in.
+#[cfg(feature = "ssr")]
+pub(crate) async fn draft_run(request: &RunDraftRequest) -> ApiResult<RunDraft> {
+    post(path::RUN_DRAFT, request).await
+}
+
+/// What the list of runs can be filtered by.
+#[cfg(feature = "ssr")]
+pub(crate) async fn run_choices() -> ApiResult<RunChoices> {
+    get(path::RUN_CHOICES).await
 }
 
 /// The newest jobs, newest first.

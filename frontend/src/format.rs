@@ -37,6 +37,11 @@ pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
     units((to - from).num_seconds().max(0))
 }
 
+/// Milliseconds in the two largest units of seconds and more.
+pub(crate) fn seconds(milliseconds: i64) -> String {
+    units(milliseconds.max(0) / 1000)
+}
+
 /// A number of seconds in its two largest units, rounded up.
 #[cfg(feature = "ssr")]
 pub(crate) fn left(seconds: f64) -> String {

@@ -25,7 +25,7 @@ mod run_colour;
 #[cfg(feature = "ssr")]
 pub use api::Api;
 #[cfg(feature = "ssr")]
-pub use pages::{App, Bundle, Help, HelpPage, RefusedForm, shell};
+pub use pages::{App, Bundle, EnteredRun, Help, HelpPage, RefusedFields, RefusedForm, shell};
 
 /// Entry point of the browser bundle: hydrates every island of the page.
 #[cfg(feature = "hydrate")]

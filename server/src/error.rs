@@ -130,6 +130,16 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
+    /// 409: a run that something depends on is not deleted.
+    pub(crate) fn run_in_use(run: &str, uses: &[String]) -> Self {
+        Self::conflict(format!("Run {run:?} is in use and is not deleted. Needed by: {}.", uses.join("; ")))
+    }
+
+    /// 409. `message` says what contradicts the request, and the remedy.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     /// 401.
     pub(crate) fn unauthorized() -> Self {
         let message = "Unauthorized: the access token is missing or wrong. Send `Authorization: Bearer TOKEN`, or \

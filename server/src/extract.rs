@@ -66,7 +66,7 @@ fn object(bytes: Bytes) -> Result<Value, ApiError> {
 }
 
 /// What a JSON object stands for. Lists in the place of objects are refused.
-fn value_of<T: DeserializeOwned + Serialize>(given: Value) -> Result<T, ApiError> {
+pub(crate) fn value_of<T: DeserializeOwned + Serialize>(given: Value) -> Result<T, ApiError> {
     let value: T = deserialize(given.clone()).map_err(Unreadable::into_error)?;
     let read = serde_json::to_value(&value).map_err(ApiError::internal)?;
     for list in suspicious_lists(&given, Some(&read)) {
@@ -118,6 +118,11 @@ impl Form {
         }
         refuse_control_characters_in(&fields)?;
         Ok(Self(fields))
+    }
+
+    /// All fields.
+    pub(crate) fn into_fields(self) -> Vec<(String, String)> {
+        self.0
     }
 
     /// The value of a field.

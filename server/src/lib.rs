@@ -14,6 +14,7 @@ mod plain_refusals;
 mod rater;
 mod request_span;
 mod routes;
+mod run_forms;
 mod site;
 mod state;
 mod stopping;

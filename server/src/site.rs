@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::routes::{self, CompareForm};
+use crate::run_forms::{Renderer, run_forms};
 use crate::state::AppState;
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +15,7 @@ use leptos::config::LeptosOptions;
 use leptos::prelude::{IntoView, provide_context};
 use leptos_axum::{LeptosRoutes, generate_route_list_with_exclusions, render_app_async_with_context};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -41,6 +43,17 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         let (state, context, document) = (state.clone(), context.clone(), document);
         move |request: Request| compare(state, request, context, document)
     };
+    let render: Renderer = {
+        let (context, document) = (context.clone(), document);
+        Arc::new(move |request, more| {
+            let context = context.clone();
+            let context = move || {
+                context();
+                more();
+            };
+            Box::pin(render_app_async_with_context(context, document)(request))
+        })
+    };
     let fallback = move |request: Request| {
         let page = render_app_async_with_context(context.clone(), document);
         async move { missing(request, page).await }
@@ -53,6 +66,7 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         .route("/help", get(|| async { Redirect::to("/help/index.html") }))
         .route(HELP_PAGE, get(help))
         .nest_service("/help/shapes", ServeDir::new(state.site.join("help/shapes")))
+        .merge(run_forms(state, &render))
         .merge(files(state))
         .fallback(fallback)
 }

@@ -18,6 +18,7 @@ pub mod models_folder;
 pub mod pull;
 pub mod register;
 pub mod run_cost;
+pub mod run_deletion;
 pub mod run_folder;
 pub mod run_manifest;
 pub mod run_models;

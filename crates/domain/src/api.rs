@@ -2,16 +2,19 @@
 
 mod comparison;
 mod data;
+mod drafts;
 mod error;
 mod generation;
 mod judging;
 mod models;
 pub mod path;
+mod runs;
 mod series;
 mod training;
 
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
+pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
@@ -19,8 +22,12 @@ pub use judging::{
     VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
+pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
-pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, RunSummary, StudyAccepted};
+pub use training::{
+    JobAccepted, ModelSummary, RunDetail, RunMetrics, RunPage, RunResumed, RunSample, RunSummary,
+    StudyAccepted,
+};
 
 // Types of other modules that are bodies, or parts of them.
 pub use crate::evaluate::ModelScore;

@@ -146,10 +146,20 @@ pub struct Job {
     pub error: Option<String>,
     /// The run of a training job, once a worker has claimed it.
     pub run_id: Option<RunId>,
+    /// Workers claim queued jobs of a higher priority first, and those of one priority in the order in which they were
+    /// queued.
+    #[serde(default)]
+    pub priority: i64,
+    /// Place of a queued job in the order in which workers claim them, from 1.
+    #[serde(default)]
+    pub position: Option<i64>,
     /// When it was submitted.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
-    /// When a worker first claimed it.
+    /// When it was queued last: submitted, or resumed.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub queued_at: Timestamp,
+    /// When a worker first claimed it after that.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub started_at: Option<Timestamp>,
     /// When it ended.

@@ -35,3 +35,15 @@ pub const MAX_LIST_LENGTH: u32 = 500;
 
 /// Items in a list of the HTTP API when the request sets no limit.
 pub const DEFAULT_LIST_LENGTH: u32 = 100;
+
+/// Most tags of a run.
+pub const MAX_TAGS: usize = 20;
+
+/// Longest tag of a run, in bytes.
+pub const MAX_TAG_BYTES: usize = 40;
+
+/// Longest notes of a run, in bytes.
+pub const MAX_NOTES_BYTES: usize = 10_000;
+
+/// Largest priority of a job; the smallest is its negative.
+pub const MAX_PRIORITY: i64 = 100;

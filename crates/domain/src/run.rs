@@ -73,7 +73,7 @@ pub struct Run {
     pub id: RunId,
     /// The job that it executes.
     pub job_id: JobId,
-    /// Name from the spec.
+    /// Name from the spec, unless the run was renamed.
     pub name: String,
     /// The spec of the job.
     pub spec: TrainSpec,
@@ -85,9 +85,31 @@ pub struct Run {
     pub error: Option<String>,
     /// The last model that it made.
     pub model_id: Option<ModelId>,
+    /// Tags, sorted.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// What people wrote about it.
+    #[serde(default)]
+    pub notes: String,
+    /// Whether lists show it first.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Whether lists leave it out unless they are asked for archived runs.
+    #[serde(default)]
+    pub archived: bool,
     /// When the job was submitted.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
+    /// When the job was queued last: submitted, or resumed.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub queued_at: Timestamp,
+    /// When a worker first claimed the job after that.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub started_at: Option<Timestamp>,
+    /// Milliseconds between the claim of the job and its end, with those of the times before it was resumed. 0 before the
+    /// first end.
+    #[serde(default)]
+    pub worked_ms: i64,
     /// When the job ended.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub finished_at: Option<Timestamp>,

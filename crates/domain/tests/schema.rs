@@ -1,7 +1,10 @@
 //! The OpenAPI schemas agree with serde: every default is the value that an absent field takes, every optional field
 //! has a default, and every example is a valid value of its type.
 
-use domain::api::{ComparisonRequest, ErrorBody, GenerateRequest, MatchupRequest, VoteRequest};
+use domain::api::{
+    ComparisonRequest, ErrorBody, GenerateRequest, JobChange, MatchupRequest, RunChange, RunDraftRequest,
+    RunResumption, VoteRequest,
+};
 use domain::data::{DataSpec, PromptFilterSpec};
 use domain::evaluate::{EvaluateSpec, FidSpec, PromptSpec, RewardSpec};
 use domain::job::JobSpec;
@@ -101,6 +104,9 @@ fn defaults_in_the_schema_are_those_of_serde() {
     check_defaults::<RewardSpec>(&json!({ "metric": "pick_score", "weights": "a" }));
     check_defaults::<GenerateRequest>(&json!({ "prompt": "a" }));
     let id = "019b76da-e6fb-774b-aacc-fd1996d32f15";
+    check_defaults::<RunChange>(&json!({}));
+    check_defaults::<RunResumption>(&json!({}));
+    check_defaults::<RunDraftRequest>(&json!({}));
     check_defaults::<MatchupRequest>(&json!({ "image_a": id, "image_b": id }));
     check_defaults::<ComparisonRequest>(&json!({ "models": ["a", "b"] }));
 }
@@ -130,5 +136,9 @@ fn examples_are_valid() {
     example::<MatchupRequest>();
     example::<VoteRequest>();
     example::<ComparisonRequest>();
+    example::<RunChange>().validate().expect("valid");
+    example::<RunResumption>();
+    example::<RunDraftRequest>().validate().expect("valid");
+    example::<JobChange>().validate().expect("valid");
     example::<ErrorBody>();
 }

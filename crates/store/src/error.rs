@@ -110,6 +110,12 @@ pub enum Conflict {
     /// The job has ended.
     #[error("this job has ended: submit a new one")]
     JobEnded,
+    /// The job is not queued.
+    #[error("this job is not in the queue: only a queued job has a priority")]
+    JobNotQueued,
+    /// A study, votes or other rows refer to the run.
+    #[error("this run is in use: a study, or votes on its samples, refer to it")]
+    RunInUse,
 }
 
 /// Converts a foreign-key violation to `Missing`. `what`: the row that is referred to.

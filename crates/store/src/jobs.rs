@@ -55,11 +55,11 @@ impl Ending {
 macro_rules! insert_ended {
     ($tx:ident, $job:expr) => {{
         let job: &domain::job::Job = $job;
-        let spec = serde_json::to_string(&job.spec)
-            .map_err(|e| domain::problem::Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
+        let spec = $crate::jobs::spec_text(&job.spec)?;
         sqlx::query(
             "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, worker, progress, total, error, \
-             created_at, started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             created_at, started_at, finished_at, worked_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(job.id.0)
@@ -74,6 +74,7 @@ macro_rules! insert_ended {
         .bind($crate::db::micros(job.created_at))
         .bind(job.started_at.map($crate::db::micros))
         .bind(job.finished_at.map($crate::db::micros))
+        .bind($crate::jobs::worked(job.started_at, job.finished_at))
         .execute(&mut *$tx)
         .await?;
     }};
@@ -111,7 +112,10 @@ struct JobRow {
     total: i64,
     error: Option<String>,
     run_id: Option<Uuid>,
+    priority: i64,
+    position: Option<i64>,
     created_at: Timestamp,
+    queued_at: Option<Timestamp>,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
 }
@@ -130,7 +134,10 @@ impl TryFrom<JobRow> for Job {
             total: row.total,
             error: row.error,
             run_id: row.run_id.map(RunId),
+            priority: row.priority,
+            position: row.position,
             created_at: row.created_at,
+            queued_at: row.queued_at.unwrap_or(row.created_at),
             started_at: row.started_at,
             finished_at: row.finished_at,
         })
@@ -141,7 +148,13 @@ macro_rules! select_jobs {
     ($rest:literal) => {
         concat!(
             "SELECT j.id, j.spec, j.state, j.attempt, j.cancel_requested, j.worker, j.progress, j.total, j.error, ",
-            "r.id AS run_id, j.created_at, j.started_at, j.finished_at ",
+            "r.id AS run_id, j.priority, j.created_at, j.queued_at, j.started_at, j.finished_at, ",
+            // In the order of `claim_job`.
+            "CASE WHEN j.state = 'queued' THEN (SELECT COUNT(*) + 1 FROM jobs a WHERE a.state = 'queued' AND ",
+            "(a.priority > j.priority OR (a.priority = j.priority AND ",
+            "(COALESCE(a.queued_at, a.created_at) < COALESCE(j.queued_at, j.created_at) OR ",
+            "(COALESCE(a.queued_at, a.created_at) = COALESCE(j.queued_at, j.created_at) AND a.id < j.id))))) ",
+            "END AS position ",
             "FROM jobs j LEFT JOIN runs r ON r.job_id = j.id ",
             $rest
         )
@@ -154,32 +167,32 @@ impl Store {
     /// # Errors
     /// Fails with `Invalid` if the spec cannot be written as JSON.
     pub async fn enqueue_job(&self, id: JobId, spec: &JobSpec, now: Timestamp) -> Result<Job, StoreError> {
-        let text = serde_json::to_string(spec)
-            .map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
+        self.enqueue_job_with(id, spec, 0, now).await
+    }
+
+    /// As [`Store::enqueue_job`], with a priority.
+    ///
+    /// # Errors
+    /// As [`Store::enqueue_job`].
+    pub async fn enqueue_job_with(
+        &self,
+        id: JobId,
+        spec: &JobSpec,
+        priority: i64,
+        now: Timestamp,
+    ) -> Result<Job, StoreError> {
+        let text = spec_text(spec)?;
         write_db!(self, pool => sqlx::query(
-            "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, progress, total, created_at) \
-             VALUES ($1, $2, 'queued', 0, FALSE, 0, 0, $3)")
+            "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, progress, total, priority, created_at) \
+             VALUES ($1, $2, 'queued', 0, FALSE, 0, 0, $3, $4)")
             .bind(id.0)
             .bind(text)
+            .bind(priority)
             .bind(micros(now))
             .execute(pool)
             .await
             .map(drop)?);
-        Ok(Job {
-            id,
-            spec: spec.clone(),
-            state: JobState::Queued,
-            attempt: 0,
-            cancel_requested: false,
-            worker: None,
-            progress: 0,
-            total: 0,
-            error: None,
-            run_id: None,
-            created_at: micros(now),
-            started_at: None,
-            finished_at: None,
-        })
+        self.get_job(id).await?.ok_or(StoreError::Missing("job"))
     }
 
     /// Inserts a job that was done outside the queue, in its final state. No effect if a job of this id exists.
@@ -210,7 +223,8 @@ impl Store {
         rows.into_iter().map(Job::try_from).collect()
     }
 
-    /// Claims the oldest job that is queued or whose lease has expired. `token`: fresh random bytes as a UUID.
+    /// Claims the first job that is queued or whose lease has expired: of the highest priority the one that was queued
+    /// first. `token`: fresh random bytes as a UUID.
     pub async fn claim_job(
         &self,
         worker: &str,
@@ -225,7 +239,7 @@ impl Store {
                 "UPDATE jobs SET state = 'running', worker = $1, token = $2, lease_until = $4, attempt = attempt + 1, \
                  started_at = COALESCE(started_at, $3) \
                  WHERE id = (SELECT id FROM jobs WHERE state = 'queued' OR (state = 'running' AND lease_until < $3) \
-                             ORDER BY id LIMIT 1) \
+                             ORDER BY priority DESC, COALESCE(queued_at, created_at), id LIMIT 1) \
                  AND (state = 'queued' OR (state = 'running' AND lease_until < $3)) \
                  RETURNING id")
                 .bind(worker)
@@ -283,13 +297,14 @@ impl Store {
     pub async fn finish_job(&self, claim: &Claim, now: Timestamp, ending: &Ending) -> Result<(), StoreError> {
         let error = if let Ending::Failed(error) = ending { Some(error.as_str()) } else { None };
         let changed = write_db!(self, pool => sqlx::query(
-            "UPDATE jobs SET state = $3, error = $4, finished_at = $5, token = NULL, lease_until = NULL \
-             WHERE id = $1 AND token = $2")
+            "UPDATE jobs SET state = $3, error = $4, finished_at = $5, token = NULL, lease_until = NULL, \
+             worked_ms = worked_ms + $6 WHERE id = $1 AND token = $2")
             .bind(claim.job.id.0)
             .bind(claim.token)
             .bind(ending.state().as_str())
             .bind(error)
             .bind(micros(now))
+            .bind(worked(claim.job.started_at, Some(now)))
             .execute(pool)
             .await?
             .rows_affected());
@@ -339,6 +354,16 @@ impl Store {
         }
         Ok(job)
     }
+}
+
+/// The text of a spec in its column.
+pub(crate) fn spec_text(spec: &JobSpec) -> Result<String, Problems> {
+    serde_json::to_string(spec).map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))
+}
+
+/// Milliseconds from the claim of a job to its end.
+pub(crate) fn worked(started: Option<Timestamp>, finished: Option<Timestamp>) -> i64 {
+    started.zip(finished).map_or(0, |(from, to)| (to - from).num_milliseconds().max(0))
 }
 
 /// Fails with `Invalid` unless the job has ended.

@@ -1,64 +1,43 @@
 //! Runs and their curves. A run's row holds only its step; spec, state, error and times are read from its job.
 
-use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
+use crate::db::{Store, in_transaction, micros, with_db, write_db};
 use crate::error::{Conflict, StoreError, missing};
-use crate::jobs::{Claim, insert_ended, require_final, require_lease};
+use crate::jobs::{Claim, insert_ended, require_final, require_lease, spec_text, worked};
 use crate::points::{not_finite_text, pack, unpack_from};
-use domain::Timestamp;
-use domain::id::{JobId, ModelId, RunId};
+use crate::run_rows::{RunRow, select_runs};
+use domain::id::RunId;
 use domain::job::{Job, JobSpec, JobState};
 use domain::problem::Problems;
 use domain::run::{MetricPoint, Run};
+use domain::train::TrainSpec;
 use sqlx::QueryBuilder;
-use uuid::Uuid;
 
 /// Points in one statement: four values each, below the limits of both databases.
 const POINTS_PER_QUERY: usize = 1000;
 
-#[derive(sqlx::FromRow)]
-struct RunRow {
-    id: Uuid,
-    job_id: Uuid,
-    step: i64,
-    spec: String,
-    state: String,
-    error: Option<String>,
-    model_id: Option<Uuid>,
-    created_at: Timestamp,
-    finished_at: Option<Timestamp>,
-}
-
-impl TryFrom<RunRow> for Run {
-    type Error = StoreError;
-    fn try_from(row: RunRow) -> Result<Self, StoreError> {
-        let spec = match serde_json::from_str(&row.spec) {
-            Ok(JobSpec::Train(spec)) => Ok(spec),
-            Ok(JobSpec::Evaluate(_)) | Err(_) => Err(()),
-        };
-        let spec = parsed(spec, "jobs", "spec", row.job_id)?;
-        Ok(Self {
-            id: RunId(row.id),
-            job_id: JobId(row.job_id),
-            name: spec.name.clone(),
-            spec,
-            state: parsed(row.state.parse(), "jobs", "state", row.job_id)?,
-            step: row.step,
-            error: row.error,
-            model_id: row.model_id.map(ModelId),
-            created_at: row.created_at,
-            finished_at: row.finished_at,
-        })
+/// The spec of a training job.
+fn training(job: &Job) -> Result<&TrainSpec, StoreError> {
+    match &job.spec {
+        JobSpec::Train(spec) => Ok(spec),
+        JobSpec::Evaluate(_) => Err(Problems::one("spec.kind", "only a training job has a run").into()),
     }
 }
 
-macro_rules! select_runs {
-    ($rest:literal) => {
-        concat!(
-            "SELECT r.id, r.job_id, r.step, j.spec, j.state, j.error, j.created_at, j.finished_at, ",
-            "(SELECT m.id FROM models m WHERE m.run_id = r.id ORDER BY m.id DESC LIMIT 1) AS model_id ",
-            "FROM runs r JOIN jobs j ON j.id = r.job_id ",
-            $rest
+/// Inserts the run of a job unless the job has one.
+macro_rules! insert_run {
+    ($tx:ident, $id:expr, $job:expr, $spec:expr, $step:expr) => {
+        sqlx::query(
+            "INSERT INTO runs (id, job_id, step, name, objective, base) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (job_id) DO NOTHING",
         )
+        .bind($id.0)
+        .bind($job.id.0)
+        .bind(i64::from($step))
+        .bind(&$spec.name)
+        .bind($spec.objective.kind())
+        .bind(&$spec.base)
+        .execute(&mut *$tx)
+        .await?;
     };
 }
 
@@ -116,16 +95,10 @@ impl Store {
     /// # Errors
     /// Fails with `LeaseLost`; with `Invalid` if it is not a training job.
     pub async fn begin_run(&self, claim: &Claim, id: RunId) -> Result<Run, StoreError> {
-        if !matches!(claim.job.spec, JobSpec::Train(_)) {
-            return Err(Problems::one("spec.kind", "only a training job has a run").into());
-        }
+        let spec = training(&claim.job)?;
         let row: RunRow = in_transaction!(self, tx => {
             require_lease!(tx, claim);
-            sqlx::query("INSERT INTO runs (id, job_id, step) VALUES ($1, $2, 0) ON CONFLICT (job_id) DO NOTHING")
-                .bind(id.0)
-                .bind(claim.job.id.0)
-                .execute(&mut *tx)
-                .await?;
+            insert_run!(tx, id, &claim.job, spec, 0);
             sqlx::query_as(select_runs!("WHERE r.job_id = $1")).bind(claim.job.id.0).fetch_one(&mut *tx).await?
         });
         row.try_into()
@@ -140,11 +113,8 @@ impl Store {
     /// exists and a worker may still work on it.
     pub async fn register_run(&self, job: &Job, id: RunId, step: i64) -> Result<Run, StoreError> {
         require_final(job)?;
-        if !matches!(job.spec, JobSpec::Train(_)) {
-            return Err(Problems::one("spec.kind", "only a training job has a run").into());
-        }
-        let spec = serde_json::to_string(&job.spec)
-            .map_err(|e| Problems::one("spec", format!("cannot be written as JSON: {e}")))?;
+        let train = training(job)?;
+        let spec = spec_text(&job.spec)?;
         let row: RunRow = in_transaction!(self, tx => {
             let existing: Option<RunRow> = sqlx::query_as(select_runs!("WHERE r.id = $1"))
                 .bind(id.0)
@@ -153,26 +123,26 @@ impl Store {
             match existing.map(Run::try_from).transpose()? {
                 None => {
                     insert_ended!(tx, job);
-                    sqlx::query("INSERT INTO runs (id, job_id, step) VALUES ($1, $2, $3)")
-                        .bind(id.0)
-                        .bind(job.id.0)
-                        .bind(step)
-                        .execute(&mut *tx)
-                        .await?;
+                    insert_run!(tx, id, job, train, step);
                 }
                 Some(run) if !run.state.is_final() => return Err(Conflict::JobNotEnded.into()),
                 Some(run) if run.state == JobState::Succeeded && step <= run.step => {}
                 Some(run) if step <= run.step && job.state != JobState::Succeeded => {}
                 Some(run) => {
-                    sqlx::query("UPDATE runs SET step = $2 WHERE id = $1")
+                    // A run that was renamed here keeps that name.
+                    let name = if run.name == run.spec.name { &train.name } else { &run.name };
+                    sqlx::query("UPDATE runs SET step = $2, name = $3, objective = $4, base = $5 WHERE id = $1")
                         .bind(id.0)
                         .bind(step)
+                        .bind(name)
+                        .bind(train.objective.kind())
+                        .bind(&train.base)
                         .execute(&mut *tx)
                         .await?;
                     // The ended job has no token, so no worker writes to it.
                     sqlx::query(
                         "UPDATE jobs SET state = $2, progress = $3, total = $4, error = $5, finished_at = $6, \
-                         spec = $7 WHERE id = $1")
+                         spec = $7, worked_ms = $8 WHERE id = $1")
                         .bind(run.job_id.0)
                         .bind(job.state.as_str())
                         .bind(job.progress)
@@ -180,6 +150,7 @@ impl Store {
                         .bind(&job.error)
                         .bind(job.finished_at.map(micros))
                         .bind(&spec)
+                        .bind(worked(job.started_at, job.finished_at))
                         .execute(&mut *tx)
                         .await?;
                 }

@@ -132,7 +132,10 @@ async fn charts_of_a_run_of_100000_steps_are_read_within_50_ms() {
         total: STEPS,
         error: None,
         run_id: None,
+        priority: 0,
+        position: None,
         created_at: now,
+        queued_at: now,
         started_at: Some(now),
         finished_at: Some(now),
     };

@@ -1,4 +1,5 @@
-//! Jobs that have no run to show them: queued jobs, and evaluations that are unfinished or failed.
+//! Jobs that have no run to show them, and queued runs: in the order in which workers claim them. Then evaluations that
+//! failed.
 
 use crate::components::badge::StateBadge;
 use crate::components::progress::Progress;
@@ -6,10 +7,13 @@ use crate::format::moment;
 use domain::job::{Job, JobState};
 use leptos::prelude::*;
 
-/// Selects these jobs from a list that is newest first, and sorts them in the order in which workers claim them.
+/// Selects these jobs from a list, and sorts them: what a worker holds, what is queued by its place, what failed.
 pub(crate) fn without_run(mut jobs: Vec<Job>) -> Vec<Job> {
-    jobs.retain(|job| job.run_id.is_none() && (!job.state.is_final() || job.state == JobState::Failed));
-    jobs.reverse();
+    jobs.retain(|job| {
+        job.state == JobState::Queued
+            || (job.run_id.is_none() && (!job.state.is_final() || job.state == JobState::Failed))
+    });
+    jobs.sort_by_key(|job| (job.state.is_final(), job.position, job.id));
     jobs
 }
 
@@ -28,7 +32,10 @@ pub(crate) fn JobQueue(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
                                 <th>"Job"</th>
                                 <th>"Status"</th>
                                 <th>"Progress"</th>
-                                <th class="figure">"Submitted"</th>
+                                <th class="figure">"Place"</th>
+                                <th>"Priority"</th>
+                                <th class="figure">"Queued"</th>
+                                <th>"Stop"</th>
                             </tr>
                         </thead>
                         <tbody>{rows}</tbody>
@@ -45,15 +52,42 @@ fn row(job: Job) -> impl IntoView {
         _ => "Training",
     };
     let progress = (job.total > 0).then(|| view! { <Progress step=job.progress steps=job.total /> });
+    let stop = (!job.state.is_final()).then(|| {
+        view! {
+            <form method="post" action=format!("/jobs/{}/cancel", job.id)>
+                <button class="quiet danger" disabled=job.cancel_requested>"Cancel"</button>
+            </form>
+        }
+    });
     view! {
         <tr>
             <td class="lead">
-                {job.spec.name().to_owned()} " " <span class="badge">{kind}</span>
-                {job.error.map(|error| view! { <p class="job-error">{error}</p> })}
+                <div>
+                    {job.spec.name().to_owned()} " " <span class="badge">{kind}</span>
+                    {job.error.clone().map(|error| view! { <p class="job-error">{error}</p> })}
+                </div>
             </td>
             <td data-label="Status"><StateBadge state=job.state /></td>
             <td data-label="Progress">{progress}</td>
-            <td data-label="Submitted" class="figure soft">{moment(job.created_at)}</td>
+            <td data-label="Place" class="figure">{job.position}</td>
+            <td data-label="Priority">{priority(&job)}</td>
+            <td data-label="Queued" class="figure soft">{moment(job.queued_at)}</td>
+            <td data-label="Stop">{stop}</td>
         </tr>
     }
+}
+
+/// The priority of a queued job, with buttons that raise and lower it.
+fn priority(job: &Job) -> Option<impl IntoView + use<>> {
+    let (name, now) = (job.spec.name().to_owned(), job.priority);
+    let change = |by: i64| (now + by).to_string();
+    (job.state == JobState::Queued).then(|| {
+        view! {
+            <form method="post" action=format!("/jobs/{}/priority", job.id) class="priority">
+                <button class="quiet" name="priority" value=change(-1) aria-label=format!("Lower the priority of {name}")>"−"</button>
+                <span>{now}</span>
+                <button class="quiet" name="priority" value=change(1) aria-label=format!("Raise the priority of {name}")>"+"</button>
+            </form>
+        }
+    })
 }

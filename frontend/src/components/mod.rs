@@ -19,6 +19,7 @@ mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_charts;
 pub(crate) mod run_live;
+pub(crate) mod run_row;
 pub(crate) mod run_samples;
 pub(crate) mod run_table;
 #[cfg(feature = "ssr")]

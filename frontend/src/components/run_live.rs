@@ -8,10 +8,11 @@ use crate::components::progress::Progress;
 use crate::components::run_charts::{Charts, ChartsSnapshot, RunCharts};
 use crate::components::run_samples::{OtherSamples, RunSamples};
 use crate::format;
-use domain::api::{RunSample, RunSeries};
+use domain::api::{RunSample, RunSeries, run_page};
 use domain::id::{JobId, RunId};
 use domain::job::JobState;
 use domain::run::metric;
+use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
             <StateBadge state />
             <Progress step steps=steps />
             <span class="soft">{time_left}</span>
-            <Cancel job state requested=cancel_requested />
+            <Cancel run=id job state requested=cancel_requested />
         </div>
         {error.map(|error| view! { <div class="note bad" role="alert"><p>{error}</p></div> })}
         <Show when=move || finished_while_open.get() fallback=|| ()>
@@ -191,12 +192,13 @@ fn rough(seconds: f64) -> String {
     }
 }
 
-/// The button that requests cancellation of the job.
+/// The button that requests cancellation of the job. Without JavaScript its form does.
 #[component]
-fn Cancel(job: JobId, state: RwSignal<JobState>, requested: bool) -> impl IntoView {
+fn Cancel(run: RunId, job: JobId, state: RwSignal<JobState>, requested: bool) -> impl IntoView {
     let requested = RwSignal::new(requested);
     let failure = RwSignal::new(None::<Failure>);
-    let cancel = move |_| {
+    let cancel = move |click: MouseEvent| {
+        click.prevent_default();
         requested.set(true);
         spawn_local(async move {
             if let Err(problem) = api::cancel_job(job).await {
@@ -207,9 +209,12 @@ fn Cancel(job: JobId, state: RwSignal<JobState>, requested: bool) -> impl IntoVi
     };
     view! {
         <Show when=move || !state.get().is_final() fallback=|| ()>
-            <button type="button" class="quiet danger" disabled=move || requested.get() on:click=cancel>
-                {move || if requested.get() { "Cancelling…" } else { "Cancel run" }}
-            </button>
+            <form method="post" action=format!("/jobs/{job}/cancel")>
+                <input type="hidden" name="back" value=run_page(run) />
+                <button class="quiet danger" disabled=move || requested.get() on:click=cancel>
+                    {move || if requested.get() { "Cancelling…" } else { "Cancel run" }}
+                </button>
+            </form>
         </Show>
         {move || failure.get().map(|failure| view! { <FailureNote failure /> })}
     }

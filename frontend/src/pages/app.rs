@@ -2,7 +2,7 @@
 
 use crate::pages::{
     compare, data_check, dataset, datasets, docs, generate, help, home, judge, leaderboard, model, models,
-    not_found, pair, run, run_compare, runs, studies, study,
+    new_run, not_found, pair, run, run_compare, runs, studies, study,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -17,6 +17,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/") view=home::Home ssr=SsrMode::Async />
                 <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs/compare") view=run_compare::RunComparePage ssr=SsrMode::Async />
+                <Route path=path!("/runs/new") view=new_run::NewRun ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
                 <Route path=path!("/studies") view=studies::Studies ssr=SsrMode::Async />
                 <Route path=path!("/studies/:id") view=study::StudyPage ssr=SsrMode::Async />

@@ -5,11 +5,13 @@ use crate::chart_view::{View, default_smoothing};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::run_charts::{ChartRun, ChartsSnapshot, fetch};
 use crate::components::run_live::{FIGURES, RunLive, RunSnapshot, figures};
+use crate::components::run_row::tag;
 use crate::components::run_samples::OtherSamples;
 use crate::curve::{Extent, curves};
 use crate::format::moment;
 use crate::pages::layout::{Head, loaded};
 use crate::pages::run_facts::{execution_section, lineage_section, scores_section, spec_section};
+use crate::pages::run_manage::manage_section;
 use crate::pages::run_verdict::verdict;
 use crate::run_colour::colour;
 use domain::api::{ErrorDetail, Page, RunDetail, RunLineage, RunSample, RunSeries, run_page};
@@ -117,6 +119,7 @@ fn page(loaded: Loaded) -> impl IntoView {
         verdict: verdict(run, &detail.job, &whole, &lineage.scores),
     };
     let (objective, base) = (run.spec.objective.kind(), run.spec.base.clone());
+    let (tags, notes) = (run.tags.iter().map(tag).collect::<Vec<_>>(), run.notes.clone());
     let (swatch, submitted) = (format!("swatch run-{}", colour(run.id)), run.created_at);
     view! {
         <Head title=run.name.clone()>
@@ -126,11 +129,14 @@ fn page(loaded: Loaded) -> impl IntoView {
                 " base model " <a href=format!("/models#{base}")>{base.clone()}</a>
                 " · submitted " <time datetime=submitted.to_rfc3339()>{moment(submitted)}</time>
             </p>
+            {(!tags.is_empty()).then(|| view! { <p class="actions">{tags}</p> })}
+            {(!notes.is_empty()).then(|| view! { <p class="notes">{notes}</p> })}
         </Head>
         <RunLive run=snapshot />
         {scores_section(&lineage.scores)}
         {lineage_section(&detail, &lineage)}
         {execution_section(&detail)}
         {spec_section(run, other.map(|(other, _)| other))}
+        {manage_section(&detail)}
     }
 }

@@ -66,8 +66,13 @@ pub(crate) fn add_common_responses(document: &mut utoipa::openapi::OpenApi) {
         SecurityRequirement::new("basic", [""; 0]),
     ];
     for (path, item) in &mut document.paths.paths {
-        for (is_get, operation) in [(true, &mut item.get), (false, &mut item.post), (false, &mut item.delete)]
-        {
+        let operations = [
+            (true, &mut item.get),
+            (false, &mut item.post),
+            (false, &mut item.patch),
+            (false, &mut item.delete),
+        ];
+        for (is_get, operation) in operations {
             let Some(operation) = operation else { continue };
             let parameters = operation.parameters.iter().flatten();
             let mut query = parameters.filter_map(|parameter| match parameter {
@@ -205,7 +210,8 @@ fn set_formats(schema: &mut Value) {
 /// The methods of each path, as words: `GET or POST`.
 pub(crate) fn methods(document: &utoipa::openapi::OpenApi) -> HashMap<String, String> {
     let methods = |item: &utoipa::openapi::PathItem| {
-        let known = [("GET", &item.get), ("POST", &item.post), ("DELETE", &item.delete)];
+        let known =
+            [("GET", &item.get), ("POST", &item.post), ("PATCH", &item.patch), ("DELETE", &item.delete)];
         let served = known.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method);
         served.collect::<Vec<_>>().join(" or ")
     };

@@ -1,7 +1,7 @@
 //! Jobs: submission, status, cancellation, and the reports of evaluations.
 
 use crate::error::ApiError;
-use crate::extract::{Id, JobBody, Query};
+use crate::extract::{Body, Id, JobBody, Query};
 use crate::routes::list_limit::limit;
 use crate::routes::models::{unknown, without_paths};
 use crate::routes::report_file::report_file;
@@ -14,7 +14,7 @@ use catalogue::clip::{find_clip, require_clip};
 use catalogue::world::{belongs_to_bundled_world, require_world};
 use datasets::votes::{JudgedPair, judged_pairs};
 use diffusion::part_folders::PartFolders;
-use domain::api::{ErrorBody, JobAccepted, Page, path};
+use domain::api::{ErrorBody, JobAccepted, JobChange, Page, path};
 use domain::data::DataSpec;
 use domain::evaluate::{EvaluateSpec, ReportFile};
 use domain::id::JobId;
@@ -47,11 +47,21 @@ pub(crate) async fn list(
     Ok(Json(Page { items: state.store.list_jobs(query.state, limit(query.limit)?).await? }))
 }
 
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SubmitQuery {
+    /// Workers claim jobs of a higher priority first.
+    #[serde(default)]
+    #[param(default = 0, minimum = -100, maximum = 100)]
+    priority: i64,
+}
+
 /// Submit a job
 ///
 /// Adds the job to the queue, where a worker claims it. A training job creates a run with metrics, and models. An
 /// evaluation creates images, scores and a report.
-#[utoipa::path(post, path = path::JOBS, tag = "training", operation_id = "submit_job",
+#[utoipa::path(post, path = path::JOBS, tag = "training", operation_id = "submit_job", params(SubmitQuery),
     request_body(content = JobSpec, examples(
         ("train" = (summary = "Fine-tune the bundled model with Diff-contrast", value = json!({
             "kind": "train", "name": "my-first", "base": "shapes",
@@ -69,18 +79,53 @@ pub(crate) async fn list(
     (status = 422, description = "A field has a value that is not accepted, or a named model does not exist.", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(state): State<AppState>,
+    Query(SubmitQuery { priority }): Query<SubmitQuery>,
     JobBody(spec): JobBody,
 ) -> Result<impl IntoResponse, ApiError> {
-    spec.validate()?;
-    check_names(&state, &spec).await?;
-    match &spec {
-        JobSpec::Train(spec) => check_base(&state, spec).await?,
-        JobSpec::Evaluate(spec) => check_prompts(&state, spec).await?,
-    }
+    let accepted = enqueue(&state, &spec, priority).await?;
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, accepted.url.clone())], Json(accepted)))
+}
+
+/// Checks a job and adds it to the queue.
+pub(crate) async fn enqueue(
+    state: &AppState,
+    spec: &JobSpec,
+    priority: i64,
+) -> Result<JobAccepted, ApiError> {
+    JobChange { priority }.validate()?;
+    check(state, spec).await?;
     let now = ambient::now();
-    let job = state.store.enqueue_job(JobId::new(now, ambient::entropy()), &spec, now).await?;
-    let url = path::JOB.replace("{id}", &job.id.to_string());
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, url.clone())], Json(JobAccepted { id: job.id, url })))
+    let job = state.store.enqueue_job_with(JobId::new(now, ambient::entropy()), spec, priority, now).await?;
+    Ok(JobAccepted { id: job.id, url: path::JOB.replace("{id}", &job.id.to_string()) })
+}
+
+/// Checks a job, so that it does not fail later.
+pub(crate) async fn check(state: &AppState, spec: &JobSpec) -> Result<(), ApiError> {
+    spec.validate()?;
+    check_names(state, spec).await?;
+    match spec {
+        JobSpec::Train(spec) => check_base(state, spec).await,
+        JobSpec::Evaluate(spec) => check_prompts(state, spec).await,
+    }
+}
+
+/// Change the priority of a job
+///
+/// Only of a queued job. `position` of a job is its place in the queue.
+#[utoipa::path(patch, path = path::JOB, tag = "training", operation_id = "change_job",
+    params(("id" = Uuid, Path, description = "Id of the job.")), request_body = JobChange, responses(
+    (status = 200, description = "The changed job.", body = Job),
+    (status = 404, description = "There is no such job.", body = ErrorBody),
+    (status = 409, description = "The job is not queued.", body = ErrorBody),
+    (status = 422, description = "`priority` is out of range.", body = ErrorBody)))]
+pub(crate) async fn change(
+    State(state): State<AppState>,
+    Id(id): Id<JobId>,
+    Body(change): Body<JobChange>,
+) -> Result<Json<Job>, ApiError> {
+    change.validate()?;
+    let job = state.store.set_priority(id, change.priority).await?;
+    job.map(Json).ok_or_else(|| ApiError::not_found("job"))
 }
 
 /// Get a job

@@ -19,8 +19,14 @@ mod models;
 mod overview;
 mod question;
 mod report_file;
+mod run_changes;
+mod run_draft;
+mod run_list;
+mod run_presets;
 mod runs;
 mod series;
+mod spec_form;
+mod spec_values;
 mod studies;
 mod votes;
 mod votes_export;
@@ -37,6 +43,8 @@ use utoipa_axum::routes;
 
 pub(crate) use comparisons::{CompareForm, compare};
 pub(crate) use model_detail::delete_by_form as delete_model_by_form;
+pub(crate) use run_changes::{apply as apply_run_change, delete as delete_run, go_on as resume_run};
+pub(crate) use run_draft::submit as submit_run;
 pub(crate) use votes::by_form as vote_by_form;
 
 /// The router of the whole API. The pages call it too, without a socket.
@@ -44,7 +52,7 @@ pub(crate) fn api(state: AppState) -> Router {
     let (router, mut document) = OpenApiRouter::with_openapi(document::introduction())
         .routes(routes!(generate::by_query, generate::by_body))
         .routes(routes!(jobs::list, jobs::submit))
-        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::one, jobs::change))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::report))
         .routes(routes!(studies::list, studies::submit))
@@ -53,8 +61,11 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(studies::cancel))
         .routes(routes!(studies::retry))
         .routes(routes!(studies::report))
-        .routes(routes!(runs::list))
-        .routes(routes!(runs::one))
+        .routes(routes!(run_list::list))
+        .routes(routes!(run_list::choices))
+        .routes(routes!(runs::one, run_changes::change, run_changes::delete))
+        .routes(routes!(run_changes::resume))
+        .routes(routes!(run_draft::draft))
         .routes(routes!(runs::metrics))
         .routes(routes!(runs::samples))
         .routes(routes!(series::series))

@@ -2,17 +2,13 @@
 
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
-use crate::routes::list_limit::{Limit, limit};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use domain::api::{ErrorBody, Page, RunDetail, RunMetrics, RunSample, RunSummary, path};
+use domain::api::{ErrorBody, Page, RunDetail, RunMetrics, RunSample, path};
 use domain::id::RunId;
-use domain::run::{Run, metric};
+use domain::run::Run;
 use serde::Deserialize;
-
-/// The metrics whose last value the list includes.
-const LATEST: [&str; 3] = [metric::LOSS, metric::REWARDS_ACCURACIES, metric::SAMPLES_PER_SECOND];
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -20,22 +16,6 @@ const LATEST: [&str; 3] = [metric::LOSS, metric::REWARDS_ACCURACIES, metric::SAM
 pub(crate) struct After {
     /// Only points of later steps; all points when absent.
     after: Option<i64>,
-}
-
-/// List runs
-#[utoipa::path(get, path = path::RUNS, tag = "training", operation_id = "list_runs", params(Limit), responses(
-    (status = 200, description = "Runs, newest first.", body = Page<RunSummary>),
-    (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
-pub(crate) async fn list(
-    State(state): State<AppState>,
-    Query(query): Query<Limit>,
-) -> Result<Json<Page<RunSummary>>, ApiError> {
-    let mut items = Vec::new();
-    for run in state.store.list_runs(limit(query.limit)?).await? {
-        let latest = state.store.latest_metrics(run.id, &LATEST).await?;
-        items.push(RunSummary { run, latest });
-    }
-    Ok(Json(Page { items }))
 }
 
 /// Get a run
@@ -50,7 +30,9 @@ pub(crate) async fn one(
     let run = find(&state, id).await?;
     let job = state.store.get_job(run.job_id).await?.ok_or_else(|| ApiError::not_found("job"))?;
     let models = state.store.list_models_of_run(id).await?;
-    Ok(Json(RunDetail { run, job, models }))
+    let study = state.store.study_of_run(id).await?;
+    let deletion = state.catalogue.deletion_of(&run).await?;
+    Ok(Json(RunDetail { run, job, models, study, deletion }))
 }
 
 /// Get the metrics of a run

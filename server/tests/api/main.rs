@@ -12,6 +12,7 @@ mod load;
 mod logging;
 mod lora;
 mod models;
+mod new_run;
 mod openapi;
 mod pages;
 #[path = "../documents/postgres.rs"]
@@ -19,6 +20,8 @@ mod pages;
 mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod run_changes;
+mod run_list;
 mod series;
 mod studies;
 #[path = "../support/mod.rs"]

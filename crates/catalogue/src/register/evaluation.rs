@@ -106,7 +106,10 @@ impl Registrar<'_> {
             total: images,
             error: None,
             run_id: None,
+            priority: 0,
+            position: None,
             created_at: finished,
+            queued_at: finished,
             started_at: Some(finished),
             finished_at: Some(finished),
         };

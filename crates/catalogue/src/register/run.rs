@@ -268,7 +268,10 @@ fn job(files: &RunFiles<'_>, spec: &TrainSpec) -> Job {
         total,
         error: None,
         run_id: Some(files.manifest.id),
+        priority: 0,
+        position: None,
         created_at: begun,
+        queued_at: begun,
         started_at: Some(begun),
         finished_at: Some(changed.max(begun)),
     }

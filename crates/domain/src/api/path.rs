@@ -8,7 +8,7 @@ use crate::preference::Question;
 pub const GENERATE: &str = "/generate";
 /// Lists jobs (GET) or submits one (POST).
 pub const JOBS: &str = "/api/v1/jobs";
-/// A job.
+/// A job; changes its priority (PATCH).
 pub const JOB: &str = "/api/v1/jobs/{id}";
 /// A file of an evaluation's report; `{file}` is `report.html`, `report.json` or `scores.csv`.
 pub const JOB_REPORT: &str = "/api/v1/jobs/{id}/report/{file}";
@@ -28,7 +28,13 @@ pub const STUDY_RETRY: &str = "/api/v1/studies/{id}/retry";
 pub const STUDY_REPORT: &str = "/api/v1/studies/{id}/report/{file}";
 /// Lists runs.
 pub const RUNS: &str = "/api/v1/runs";
-/// A run with its job and models.
+/// Values to filter the list of runs by.
+pub const RUN_CHOICES: &str = "/api/v1/run-choices";
+/// Drafts a training run (POST).
+pub const RUN_DRAFT: &str = "/api/v1/run-drafts";
+/// Puts an ended run into the queue again (POST).
+pub const RUN_RESUME: &str = "/api/v1/runs/{id}/resume";
+/// A run with its job and models; changes (PATCH) or deletes (DELETE) it.
 pub const RUN: &str = "/api/v1/runs/{id}";
 /// The curves of a run.
 pub const RUN_METRICS: &str = "/api/v1/runs/{id}/metrics";

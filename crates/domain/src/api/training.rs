@@ -1,5 +1,6 @@
 //! Jobs, runs and models.
 
+use crate::api::RunDeletion;
 use crate::evaluate::ModelScore;
 use crate::id::{ImageId, JobId, StudyId};
 use crate::job::{Job, JobState};
@@ -33,9 +34,29 @@ pub struct StudyAccepted {
 pub struct RunSummary {
     /// The run.
     pub run: Run,
-    /// The last points of the curves `loss`, `rewards/accuracies` and `samples_per_second`, as far as the run has
-    /// them.
+    /// The last points of the curves `loss`, `rewards/accuracies`, `validation/loss`, `validation/accuracy` and
+    /// `samples_per_second`, as far as the run has them.
     pub latest: Vec<MetricPoint>,
+}
+
+/// One page of the list of runs. Pinned runs come first.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunPage {
+    /// The runs.
+    pub items: Vec<RunSummary>,
+    /// The `cursor` of the next page; none on the last.
+    pub next: Option<String>,
+}
+
+/// Response to a resumption (202).
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResumed {
+    /// The job of the run, which is in the queue again.
+    pub job: JobAccepted,
+    /// Whether a saved state exists. Without one the run begins at step 0 again.
+    pub has_state: bool,
 }
 
 /// A run with its job and models.
@@ -48,6 +69,12 @@ pub struct RunDetail {
     pub job: Job,
     /// The models that it has made, oldest first.
     pub models: Vec<Model>,
+    /// Id and name of the study that it belongs to.
+    #[serde(default)]
+    pub study: Option<(StudyId, String)>,
+    /// What its deletion would do.
+    #[serde(default)]
+    pub deletion: RunDeletion,
 }
 
 /// The curves of a run; with `?after=STEP` only the points of later steps.

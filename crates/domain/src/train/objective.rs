@@ -75,6 +75,9 @@ pub struct Weighting {
 }
 
 impl Objective {
+    /// The values of `kind`.
+    pub const KINDS: [&'static str; 5] = ["denoise", "sft", "diffusion_dpo", "diff_contrast", "rpo"];
+
     /// The value of `kind` in specs, and of the `objective` column of a model.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -167,7 +167,10 @@ impl Fixture {
             total: 100,
             error: None,
             run_id: None,
+            priority: 0,
+            position: None,
             created_at: now,
+            queued_at: now,
             started_at: Some(now),
             finished_at: Some(now),
         }

@@ -40,7 +40,14 @@ async fn a_run_has_the_spec_and_state_of_its_job(mut fixture: Fixture) {
         step: 0,
         error: None,
         model_id: None,
+        tags: Vec::new(),
+        notes: String::new(),
+        pinned: false,
+        archived: false,
         created_at: claim.job.created_at,
+        queued_at: claim.job.created_at,
+        started_at: claim.job.started_at,
+        worked_ms: 0,
         finished_at: None,
     };
     assert_eq!(run, expected);
@@ -55,7 +62,7 @@ async fn a_run_has_the_spec_and_state_of_its_job(mut fixture: Fixture) {
         (ended.state, ended.step, ended.error.as_deref()),
         (JobState::Failed, 9, Some("out of memory"))
     );
-    assert_eq!(ended.finished_at, Some(end));
+    assert_eq!((ended.finished_at, ended.worked_ms), (Some(end), 1000));
     let unknown = RunId::new(fixture.now, [0; 10]);
     assert_eq!(fixture.store.get_run(unknown).await.unwrap(), None);
 }
