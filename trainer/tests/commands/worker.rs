@@ -1,13 +1,13 @@
 //! The worker program on a SQLite database: training jobs become runs, models and evaluations; jobs are cancelled,
 //! returned and fail.
 
+use crate::model::bundled;
 use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
 use domain::id::{JobId, ModelId, RaterId};
 use domain::image::Purpose;
 use domain::job::{JobSpec, JobState};
 use domain::run::metric;
 use domain::train::TrainSpec;
-use crate::model::bundled;
 use process::ambient::{entropy, now};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
