@@ -19,6 +19,7 @@ mod run_rows;
 mod runs;
 mod studies;
 mod votes;
+mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
 pub use db::{Db, Store, Waits};

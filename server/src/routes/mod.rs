@@ -30,6 +30,7 @@ mod spec_values;
 mod studies;
 mod votes;
 mod votes_export;
+mod workers;
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -93,6 +94,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(datasets::image))
         .routes(routes!(leaderboard::leaderboard))
         .routes(routes!(agreement::agreement))
+        .routes(routes!(workers::list))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .split_for_parts();

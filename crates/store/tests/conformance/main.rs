@@ -20,3 +20,4 @@ mod scores;
 mod studies;
 mod unavailable;
 mod votes;
+mod workers;
