@@ -45,7 +45,7 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
     };
     let render: Renderer = {
         let (context, document) = (context.clone(), document);
-        Arc::new(move |request, more| {
+        Arc::new(move |request: Request, more: Arc<dyn Fn() + Send + Sync>| {
             let context = context.clone();
             let context = move || {
                 context();

@@ -33,17 +33,22 @@ macro_rules! filler {
                 for rows in plan.runs.chunks(ROWS) {
                     let mut query = QueryBuilder::<$database>::new(
                         "INSERT INTO jobs (id, spec, state, attempt, cancel_requested, progress, total, error, \
-                         created_at, started_at, finished_at) ",
+                         created_at, started_at, finished_at, worked_ms) ",
                     );
                     query.push_values(rows, |mut values, run| {
+                        let worked = (run.finished_at - run.created_at).num_milliseconds();
                         values.push_bind(run.job).push_bind(&run.spec).push_bind(run.state);
                         values.push("1, 0").push_bind(run.points).push_bind(run.points).push_bind(run.error);
                         values.push_bind(run.created_at).push_bind(run.created_at).push_bind(run.finished_at);
+                        values.push_bind(worked);
                     });
                     query.build().execute(&mut *tx).await?;
-                    let mut query = QueryBuilder::<$database>::new("INSERT INTO runs (id, job_id, step) ");
+                    let mut query = QueryBuilder::<$database>::new(
+                        "INSERT INTO runs (id, job_id, step, name, objective, base) ",
+                    );
                     query.push_values(rows, |mut values, run| {
                         values.push_bind(run.id).push_bind(run.job).push_bind(run.points);
+                        values.push_bind(&run.name).push_bind(run.objective).push("'shapes'");
                     });
                     query.build().execute(&mut *tx).await?;
                     let mut query = QueryBuilder::<$database>::new(

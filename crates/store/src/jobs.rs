@@ -144,18 +144,36 @@ impl TryFrom<JobRow> for Job {
     }
 }
 
+/// `$place`: SQL of the place in the queue, in the order of `claim_job`; of one job it is counted, of many numbered.
 macro_rules! select_jobs {
-    ($rest:literal) => {
+    (one $rest:literal) => {
+        select_jobs!(
+            concat!(
+                "CASE WHEN j.state = 'queued' THEN (SELECT COUNT(*) + 1 FROM jobs a WHERE a.state = 'queued' AND ",
+                "(a.priority > j.priority OR (a.priority = j.priority AND ",
+                "(COALESCE(a.queued_at, a.created_at) < COALESCE(j.queued_at, j.created_at) OR ",
+                "(COALESCE(a.queued_at, a.created_at) = COALESCE(j.queued_at, j.created_at) AND a.id < j.id))))) END"
+            ),
+            $rest
+        )
+    };
+    (many $rest:literal) => {
+        select_jobs!(
+            "q.place",
+            concat!(
+                "LEFT JOIN (SELECT id, ROW_NUMBER() OVER ",
+                "(ORDER BY priority DESC, COALESCE(queued_at, created_at), id) AS place ",
+                "FROM jobs WHERE state = 'queued') q ON q.id = j.id ",
+                $rest
+            )
+        )
+    };
+    ($place:expr, $rest:expr) => {
         concat!(
             "SELECT j.id, j.spec, j.state, j.attempt, j.cancel_requested, j.worker, j.progress, j.total, j.error, ",
             "r.id AS run_id, j.priority, j.created_at, j.queued_at, j.started_at, j.finished_at, ",
-            // In the order of `claim_job`.
-            "CASE WHEN j.state = 'queued' THEN (SELECT COUNT(*) + 1 FROM jobs a WHERE a.state = 'queued' AND ",
-            "(a.priority > j.priority OR (a.priority = j.priority AND ",
-            "(COALESCE(a.queued_at, a.created_at) < COALESCE(j.queued_at, j.created_at) OR ",
-            "(COALESCE(a.queued_at, a.created_at) = COALESCE(j.queued_at, j.created_at) AND a.id < j.id))))) ",
-            "END AS position ",
-            "FROM jobs j LEFT JOIN runs r ON r.job_id = j.id ",
+            $place,
+            " AS position FROM jobs j LEFT JOIN runs r ON r.job_id = j.id ",
             $rest
         )
     };
@@ -208,14 +226,14 @@ impl Store {
     /// Looks up a job.
     pub async fn get_job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         let row: Option<JobRow> = with_db!(self, pool =>
-            sqlx::query_as(select_jobs!("WHERE j.id = $1")).bind(id.0).fetch_optional(pool).await?);
+            sqlx::query_as(select_jobs!(one "WHERE j.id = $1")).bind(id.0).fetch_optional(pool).await?);
         row.map(Job::try_from).transpose()
     }
 
     /// Lists jobs, newest first. `state`: only jobs in this state.
     pub async fn list_jobs(&self, state: Option<JobState>, at_most: u32) -> Result<Vec<Job>, StoreError> {
         let rows: Vec<JobRow> = with_db!(self, pool =>
-            sqlx::query_as(select_jobs!("WHERE $1 IS NULL OR j.state = $1 ORDER BY j.id DESC LIMIT $2"))
+            sqlx::query_as(select_jobs!(many "WHERE $1 IS NULL OR j.state = $1 ORDER BY j.id DESC LIMIT $2"))
                 .bind(state.map(JobState::as_str))
                 .bind(i64::from(at_most))
                 .fetch_all(pool)

@@ -32,7 +32,7 @@ macro_rules! insert_run {
         )
         .bind($id.0)
         .bind($job.id.0)
-        .bind(i64::from($step))
+        .bind($step)
         .bind(&$spec.name)
         .bind($spec.objective.kind())
         .bind(&$spec.base)
@@ -98,7 +98,7 @@ impl Store {
         let spec = training(&claim.job)?;
         let row: RunRow = in_transaction!(self, tx => {
             require_lease!(tx, claim);
-            insert_run!(tx, id, &claim.job, spec, 0);
+            insert_run!(tx, id, &claim.job, spec, 0_i64);
             sqlx::query_as(select_runs!("WHERE r.job_id = $1")).bind(claim.job.id.0).fetch_one(&mut *tx).await?
         });
         row.try_into()

@@ -90,7 +90,7 @@ pub(crate) fn row(row: RunRow) -> impl IntoView {
     let started = run.started_at.map(|start| {
         view! { <time datetime=start.to_rfc3339()>{moment(start)}</time> }
     });
-    let tags = run.tags.iter().map(tag).collect_view();
+    let tags = run.tags.iter().map(|name| tag(name)).collect_view();
     let pin = run.pinned.then(|| view! { <span class="badge">"pinned"</span> });
     view! {
         <tr>
@@ -117,6 +117,6 @@ pub(crate) fn row(row: RunRow) -> impl IntoView {
 }
 
 /// A tag as a link to the runs that have it.
-pub(crate) fn tag(tag: &String) -> impl IntoView + use<> {
-    view! { <a class="badge tag" href=format!("/runs?tag={}", query(tag))>{tag.clone()}</a> }
+pub(crate) fn tag(tag: &str) -> impl IntoView + use<> {
+    view! { <a class="badge tag" href=format!("/runs?tag={}", query(tag))>{tag.to_owned()}</a> }
 }

@@ -49,7 +49,7 @@ async fn load(entered: Option<EnteredRun>, query: ParamsMap) -> ApiResult<RunDra
     api::draft_run(&request).await
 }
 
-fn page(draft: RunDraft, priority: &str, is_entered: bool) -> impl IntoView {
+fn page(draft: RunDraft, priority: &str, is_entered: bool) -> impl IntoView + use<> {
     let RunDraft { groups, toml, problems, presets } = draft;
     let options = presets
         .into_iter()
@@ -178,8 +178,8 @@ fn input(field: &FormField, is_wrong: bool, about: &str) -> AnyView {
                 None => "not set".to_owned(),
             };
             let known = field.options.contains(&value) || value.is_empty();
-            let other =
-                (!known).then(|| view! { <option value=value.clone() selected>{value.clone()}</option> });
+            let other = (!known)
+                .then(|| view! { <option value=value.clone() selected=true>{value.clone()}</option> });
             let options = field
                 .options
                 .iter()

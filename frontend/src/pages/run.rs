@@ -119,7 +119,7 @@ fn page(loaded: Loaded) -> impl IntoView {
         verdict: verdict(run, &detail.job, &whole, &lineage.scores),
     };
     let (objective, base) = (run.spec.objective.kind(), run.spec.base.clone());
-    let (tags, notes) = (run.tags.iter().map(tag).collect::<Vec<_>>(), run.notes.clone());
+    let (tags, notes) = (run.tags.iter().map(|name| tag(name)).collect::<Vec<_>>(), run.notes.clone());
     let (swatch, submitted) = (format!("swatch run-{}", colour(run.id)), run.created_at);
     view! {
         <Head title=run.name.clone()>

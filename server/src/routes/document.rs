@@ -1,7 +1,7 @@
 //! The OpenAPI document: its introduction, its tags, and the responses that many routes share.
 
 use crate::routes::votes_export::{Format, Ties};
-use domain::api::ErrorBody;
+use domain::api::{ErrorBody, RunSort};
 use domain::data::VotesPer;
 use domain::preference::Question;
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ may send an id of its own in the same header.";
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Diff-contrast", description = INTRODUCTION),
-    components(schemas(ErrorBody, Question, VotesPer, Format, Ties)),
+    components(schemas(ErrorBody, Question, RunSort, VotesPer, Format, Ties)),
     tags(
         (name = "generation", description = "Generate images from prompts, and read the images of all models."),
         (name = "training", description = "Submit training and evaluation jobs, follow runs, and list models."),

@@ -47,7 +47,8 @@ pub(crate) async fn draft(
     }
     // What was entered stays, also if it cannot be read.
     let values = request.fields.clone().unwrap_or_else(|| values_of(&written));
-    let text = toml::to_string(&written).map_err(ApiError::internal)?;
+    // A number beyond the integers of TOML, which the problems name.
+    let text = toml::to_string(&written).unwrap_or_else(|problem| format!("# Not TOML: {problem}\n"));
     Ok(Json(RunDraft { groups: filled(&values), toml: text, problems, presets: presets() }))
 }
 
@@ -105,7 +106,20 @@ fn parsed(text: &str) -> Result<Value, String> {
     {
         fields.remove("kind");
     }
+    remove_nulls(&mut spec);
     Ok(spec)
+}
+
+/// Removes keys without a value, which TOML does not have: they mean the default.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
 }
 
 /// What the submission of a spec would refuse.

@@ -44,13 +44,13 @@ async fn a_draft_turns_toml_into_fields_and_back() {
         (&json!("0.1"), &json!("64"), &json!("a sample"))
     );
     let from_fields = draft(&app, json!({ "fields": fields })).await;
-    assert_eq!(from_fields, from_toml);
+    assert_eq!((&from_fields["groups"], &from_fields["problems"]), (&from_toml["groups"], &json!([])));
     let read: Value = toml::from_str(from_fields["toml"].as_str().expect("TOML")).expect("TOML");
     let mut expected = spec.clone();
     expected.as_object_mut().expect("an object").remove("kind");
     assert_eq!(read, expected);
     // The body of a job is read too.
-    assert_eq!(draft(&app, json!({ "toml": spec.to_string() })).await, from_toml);
+    assert_eq!(draft(&app, json!({ "toml": spec.to_string() })).await["groups"], from_toml["groups"]);
 }
 
 #[tokio::test]
