@@ -254,6 +254,32 @@ async fn a_cancelled_job_stops_and_a_stopped_worker_returns_its_job() {
     assert_eq!((runs.len(), runs[0].id), (1, before.id));
 }
 
+/// As the page of a run does it: the job of an ended run is queued again, with more steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_run_that_is_queued_again_goes_on_from_its_state() {
+    let environment = Environment::new().await;
+    let spec = TrainSpec { sample_every: 0, evaluate_prompts: 0, ..spec("longer", 4) };
+    let job = environment.enqueue(&JobSpec::Train(spec.clone())).await;
+    assert!(environment.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let first = environment.store.list_runs(1).await.expect("runs").remove(0);
+    assert_eq!((first.state, first.step), (JobState::Succeeded, 4));
+    let before = environment.store.metrics(first.id, -1).await.expect("points");
+
+    let longer = JobSpec::Train(TrainSpec { steps: 6, ..spec });
+    environment.store.requeue_job(job, &longer, now()).await.expect("queued").expect("the job");
+    assert!(environment.worker(&["--until-empty"]).wait().expect("the worker ends").success());
+    let runs = environment.store.list_runs(10).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].id), (1, first.id));
+    assert_eq!((runs[0].state, runs[0].step, runs[0].error.as_deref()), (JobState::Succeeded, 6, None));
+    assert!(runs[0].worked_ms > first.worked_ms);
+    // The steps that were done are not done again.
+    let after = environment.store.metrics(first.id, -1).await.expect("points");
+    assert_eq!(after[..before.len()], before[..]);
+    assert_eq!(after.iter().filter(|point| point.name == metric::LOSS).count(), 6);
+    let models = environment.store.list_models_of_run(first.id).await.expect("models");
+    assert_eq!(models.iter().map(|model| model.step).collect::<Vec<_>>(), [Some(2), Some(4), Some(6)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_base_does_not_exist_fails_with_the_reason() {
     let environment = Environment::new().await;
