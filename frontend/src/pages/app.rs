@@ -2,7 +2,7 @@
 
 use crate::pages::{
     compare, data_check, dataset, datasets, docs, generate, help, home, judge, leaderboard, model, models,
-    new_run, not_found, pair, run, run_compare, runs, studies, study,
+    new_run, not_found, pair, run, run_compare, runs, studies, study, workers,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};

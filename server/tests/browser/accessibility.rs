@@ -31,6 +31,8 @@ async fn pages(app: &TestApp) -> Vec<String> {
     let mut pages: Vec<String> = [
         "/",
         "/runs",
+        "/runs?state=failed&sort=name",
+        "/runs/new",
         "/studies",
         "/workers",
         "/models",

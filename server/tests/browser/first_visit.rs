@@ -50,6 +50,7 @@ async fn a_page_loads_little_and_one_without_islands_no_script() {
         ("/leaderboard", false),
         ("/datasets", false),
         ("/studies", false),
+        ("/runs/new", false),
         ("/judge/compare", false),
         ("/docs", false),
         ("/runs", true),

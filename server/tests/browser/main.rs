@@ -57,6 +57,7 @@ async fn every_page_fits_desktop_and_phone() {
         ("help", "/help/method.html".to_owned()),
         ("model", format!("/models/{}", app.model("tuned-contrast").await.id)),
         ("runs", "/runs".to_owned()),
+        ("run-new", "/runs/new".to_owned()),
         ("run", format!("/runs/{run}")),
         ("run-part", format!("/runs/{run}?from=10&to=50&smoothing=5&large=Loss&against={earlier}")),
         ("runs-compare", format!("/runs/compare?run={run}&run={earlier}&run={failed}")),
