@@ -1,8 +1,9 @@
-//! Time to draw a matchup among many images, and to read the curves of a long run. Run by hand:
+//! Time to draw a matchup among many images, to read the curves of a long run, and to list many runs. Run by hand:
 //! `cargo test -p store --test speed -- --ignored --nocapture`.
 
 use chrono::TimeDelta;
 use domain::Timestamp;
+use domain::api::RunSort;
 use domain::id::{ImageId, JobId, ModelId, RaterId, RunId, VoteId};
 use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{Job, JobState};
@@ -13,7 +14,7 @@ use domain::series::{Grid, buckets, trailing_means};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
-use store::Store;
+use store::{RunCursor, RunFilter, Store};
 
 const MODELS: u32 = 50;
 const PROMPTS: u32 = 3200;
@@ -169,5 +170,75 @@ async fn charts_of_a_run_of_100000_steps_are_read_within_50_ms() {
         }
         times.sort();
         println!("{label}: p50 {:.1?} (read {:.1?}), p95 {:.1?}", times[20].0, times[20].1, times[38].0);
+    }
+}
+
+/// What a page of the list of runs reads: the runs in each order, of a filter, and in the middle, with the last points of their curves.
+#[tokio::test]
+#[ignore = "fills a database with 10000 runs"]
+async fn a_page_of_10000_runs_is_read_within_50_ms() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = std::env::var("SPEED_DATABASE_URL")
+        .unwrap_or_else(|_| format!("sqlite://{}", folder.path().join("a.db").display()));
+    let store = Store::connect(&url).await.unwrap();
+    let begin = Timestamp::from_timestamp_millis(1_767_225_600_000).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let filling = Instant::now();
+    for n in 0..10_000i64 {
+        let now = begin + TimeDelta::seconds(n);
+        let spec = serde_json::json!({
+            "kind": "train", "name": format!("run-{n}"), "base": "shapes", "objective": { "kind": "sft" },
+            "data": { "source": "shapes", "set": "winter", "count": 64 },
+            "steps": 100, "batch_size": 4, "learning_rate": { "rate": 1e-5 }
+        });
+        let job = Job {
+            id: JobId::new(now, rng.random()),
+            spec: serde_json::from_value(spec).unwrap(),
+            state: if n % 50 == 0 { JobState::Failed } else { JobState::Succeeded },
+            attempt: 1,
+            cancel_requested: false,
+            worker: None,
+            progress: 100,
+            total: 100,
+            error: None,
+            run_id: None,
+            priority: 0,
+            position: None,
+            created_at: now,
+            queued_at: now,
+            started_at: Some(now),
+            finished_at: Some(now + TimeDelta::seconds(n * 7919 % 1009)),
+        };
+        let run = RunId::new(now, rng.random());
+        store.register_run(&job, run, 100).await.unwrap();
+        let point = |step| MetricPoint { name: "loss".to_owned(), step, value: 0.5 };
+        store.add_points(run, &[point(1), point(100)]).await.unwrap();
+    }
+    println!("filled in {:.1?}", filling.elapsed());
+    let all = RunFilter::default();
+    let failed = RunFilter { state: Some(JobState::Failed), ..all.clone() };
+    let searched = RunFilter { search: Some("99".to_owned()), ..all.clone() };
+    let middle = store.list_run_page(&all, RunSort::Name, None, 5000).await.unwrap().pop().unwrap();
+    let middle = RunCursor::of(&middle, RunSort::Name);
+    for (label, filter, sort, after) in [
+        ("newest", &all, RunSort::Newest, None),
+        ("by name", &all, RunSort::Name, None),
+        ("by name, from the middle", &all, RunSort::Name, Some(&middle)),
+        ("longest", &all, RunSort::Duration, None),
+        ("failed", &failed, RunSort::Newest, None),
+        ("searched", &searched, RunSort::Newest, None),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..40 {
+            let began = Instant::now();
+            let runs = store.list_run_page(filter, sort, after, 50).await.unwrap();
+            assert_eq!(runs.len(), 50, "{label}");
+            let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+            assert_eq!(store.last_points(&ids, &["loss", "validation/loss"]).await.unwrap().len(), 50);
+            times.push(began.elapsed());
+        }
+        times.sort();
+        println!("{label}: p50 {:.1?}, p95 {:.1?}", times[20], times[38]);
+        assert!(times[38] < Duration::from_millis(50), "{label}: {:?}", times[38]);
     }
 }
