@@ -8,7 +8,7 @@ use crate::state::AppState;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 use domain::api::{JobChange, RunChange, RunDraftRequest, RunResumption, run_page};
@@ -103,7 +103,7 @@ async fn draw(
     let mut page = Request::new(Body::empty());
     *page.method_mut() = Method::GET;
     *page.headers_mut() = headers.clone();
-    *page.uri_mut() = match address.parse() {
+    *page.uri_mut() = match address.parse::<Uri>() {
         Ok(address) => address,
         Err(problem) => return ApiError::internal(problem).into_response(),
     };
@@ -121,7 +121,7 @@ fn change(state: AppState, id: RunId, fields: Fields) -> Submission {
     };
     let outcome = async move {
         apply_run_change(&state, id, &change).await?;
-        Ok(run_page(id))
+        Ok::<_, ApiError>(run_page(id))
     };
     Submission { name: "change", entered: fields.0.into_fields(), outcome: Box::pin(outcome) }
 }
@@ -129,21 +129,21 @@ fn change(state: AppState, id: RunId, fields: Fields) -> Submission {
 fn resume(state: AppState, id: RunId, fields: Fields) -> Submission {
     let steps = match fields.text("steps").trim() {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
+        text => text.parse::<u32>().map(Some).map_err(|_| {
             ApiError::field("steps", format!("{text:?} is not a whole number from 1 to 10000000"))
         }),
     };
     let outcome = async move {
         resume_run(&state, id, &RunResumption { steps: steps? }).await?;
-        Ok(run_page(id))
+        Ok::<_, ApiError>(run_page(id))
     };
     Submission { name: "resume", entered: fields.0.into_fields(), outcome: Box::pin(outcome) }
 }
 
 fn delete(state: AppState, id: RunId, fields: Fields) -> Submission {
     let outcome = async move {
-        delete_run(State(state), Id(id)).await?;
-        Ok("/runs".to_owned())
+        delete_run(State(state), Id(id)).await.map(drop)?;
+        Ok::<_, ApiError>("/runs".to_owned())
     };
     Submission { name: "delete", entered: fields.0.into_fields(), outcome: Box::pin(outcome) }
 }

@@ -51,7 +51,7 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
                 context();
                 more();
             };
-            Box::pin(render_app_async_with_context(context, document)(request))
+            render_app_async_with_context(context, document)(request)
         })
     };
     let fallback = move |request: Request| {
