@@ -245,6 +245,21 @@ mod tests {
         assert_eq!(placed.len(), keys.len(), "a key has two places");
     }
 
+    /// Fields of tables that are not chosen are hidden without JavaScript.
+    #[test]
+    fn the_style_hides_the_fields_of_every_other_table() {
+        let style = include_str!("../../../static/style.css");
+        for option in
+            form().iter().flat_map(|group| &group.fields).filter(|field| field.kind == FieldKind::Tag)
+        {
+            for value in &option.options {
+                let rule =
+                    format!("option[value=\"{value}\"]:checked) [data-of]:not([data-of~=\"{value}\"])");
+                assert!(style.contains(&rule), "no rule for {} = {value:?}", option.path);
+            }
+        }
+    }
+
     #[test]
     fn fields_have_kinds_choices_and_explanations() {
         let fields: Vec<_> = form().iter().flat_map(|group| &group.fields).collect();
