@@ -4,6 +4,7 @@ mod comparison;
 mod data;
 mod drafts;
 mod error;
+mod evaluation;
 mod generation;
 mod judging;
 mod models;
@@ -16,6 +17,7 @@ pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
+pub use evaluation::{EvaluatedModel, EvaluationDetail};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,

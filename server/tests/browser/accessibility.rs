@@ -35,6 +35,7 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/runs/new",
         "/studies",
         "/workers",
+        "/evaluations",
         "/models",
         "/datasets",
         "/datasets/check",
