@@ -5,14 +5,16 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Each crate with its allowed dependencies, dev-dependencies included.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("files", &[]),
     ("shapes", &[]),
     ("process", &["domain"]),
     ("hub", &["files", "process"]),
     ("diffusion", &["files"]),
-    ("store", &["domain", "files"]),
+    ("judging", &["domain"]),
+    ("judging_benchmark", &["judging"]),
+    ("store", &["domain", "files", "judging"]),
     // Files of pairs, for training and for the page that shows them: no tensors, no database.
     ("datasets", &["domain", "files"]),
     ("evaluation", &["diffusion", "files"]),
@@ -64,6 +66,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "evaluation",
             "catalogue",
             "frontend",
+            "judging",
             "shapes",
         ],
     ),

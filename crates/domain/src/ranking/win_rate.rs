@@ -5,7 +5,7 @@ use crate::id::ContestantId;
 use serde::{Deserialize, Serialize};
 
 /// The 97.5% quantile of the standard normal distribution.
-pub(super) const Z: f64 = 1.959_963_984_540_054;
+pub const Z: f64 = 1.959_963_984_540_054;
 
 /// A win rate with its interval and number of votes.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
