@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("diffusion", &["files"]),
     ("judging", &["domain"]),
     ("judging_benchmark", &["judging"]),
-    ("store", &["domain", "files", "judging"]),
+    ("store", &["domain", "files"]),
     // Files of pairs, for training and for the page that shows them: no tensors, no database.
     ("datasets", &["domain", "files"]),
     ("evaluation", &["diffusion", "files"]),

@@ -22,5 +22,5 @@ pub use correlation::spearman;
 pub use crossed::{CrossedMean, crossed_mean, crossed_share, student};
 pub use elo::{ELO_K, ELO_START, elo};
 pub use tally::{ModelVote, Outcome, Tally};
-pub use win_rate::{WinRate, Z, win_rate};
+pub use win_rate::{WinRate, Z, win_rate, win_rate_of};
 pub use win_rate_matrix::{WinRateMatrix, win_rate_matrix};

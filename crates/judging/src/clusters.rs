@@ -10,7 +10,7 @@ use domain::ranking::{Cholesky, Z, student};
 
 /// Inverse information, and the sandwich variances of three groupings.
 #[derive(Clone, Debug)]
-pub struct Clusters {
+pub(crate) struct Clusters {
     pub(crate) inverse: Vec<Vec<f64>>,
     /// By rater, by prompt, by both.
     sandwiches: [Vec<Vec<f64>>; 3],

@@ -15,10 +15,9 @@ mod reliability;
 mod select;
 
 pub use answers::{Answer, Answers, MOST_SHOWN, Refused, Said};
-pub use clusters::Clusters;
 pub use estimate::{Estimate, Interval, START_ERROR};
 pub use fit::{Fit, Weighting, fit, fit_from};
 pub use influence::{Influential, influential};
 pub use power::votes_to_separate;
 pub use reliability::{CARELESS, CERTAIN, Reliability};
-pub use select::{Chosen, Goal, Item, choose, open_contrasts};
+pub use select::{Chosen, Goal, Item, choose, gains, open_contrasts};

@@ -88,7 +88,8 @@ struct Open {
 ///
 /// A contrast's interval is as wide as variance / difference^2, for that is what has to fall. The fall of the sum of
 /// squares of these widths counts, in which the widest dominates.
-pub(crate) fn gains(fit: &Fit, items: &[Item], goal: Goal) -> Vec<f64> {
+#[must_use]
+pub fn gains(fit: &Fit, items: &[Item], goal: Goal) -> Vec<f64> {
     let inverse = &fit.clusters.inverse;
     let open = |(a, b): (usize, usize)| {
         let estimate = fit.difference(a, b);

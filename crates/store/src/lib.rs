@@ -24,4 +24,4 @@ pub use jobs::{Claim, Ending, Heartbeat};
 pub use model_uses::{Activity, ModelVotes};
 pub use points::Curves;
 pub use studies::StudyJob;
-pub use votes::{JudgedScores, PairVotes};
+pub use votes::{JudgedScores, PairVotes, RatedVote};

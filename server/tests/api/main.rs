@@ -19,6 +19,7 @@ mod pages;
 mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod ratings;
 mod series;
 mod studies;
 #[path = "../support/mod.rs"]

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: runs two programs on the same weights and inputs, step by step in turn, so that other load on the
-//! machine affects both. The result is the median of the rounds' ratios.
+//! machine affects both. The result is the median of the rounds' ratios. `judging` runs one program, which simulates raters.
 
 mod data;
+mod judging;
 mod options;
 mod python;
 mod rounds;
@@ -26,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::new();
     match options.task {
         Task::Data => data::run(options, &mut steps)?,
+        Task::Judging => judging::run(options, &mut steps)?,
         Task::Score | Task::Fid => score::run(options, &mut steps)?,
         Task::Train | Task::Generate | Task::Objectives | Task::Kernels | Task::Prepared => {
             step::run(options, &mut steps)?;

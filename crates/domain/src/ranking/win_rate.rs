@@ -41,7 +41,8 @@ pub fn win_rate(wins: i64, losses: i64, ties: i64) -> Option<WinRate> {
 }
 
 /// A model's win rate over all its votes; none without votes.
-pub(super) fn win_rate_of(model: ContestantId, tallies: &[Tally]) -> Option<WinRate> {
+#[must_use]
+pub fn win_rate_of(model: ContestantId, tallies: &[Tally]) -> Option<WinRate> {
     let (mut wins, mut losses, mut ties) = (0, 0, 0);
     for tally in tallies.iter().filter(|tally| tally.a != tally.b) {
         if tally.a == model {
