@@ -5,7 +5,7 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Each crate with its allowed dependencies, dev-dependencies included.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("files", &[]),
     ("shapes", &[]),
@@ -70,6 +70,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "shapes",
         ],
     ),
+    ("pages_database", &["domain", "process", "store"]),
     ("fuzz_targets", &["datasets", "diffusion", "domain"]),
     ("xtask", &[]),
 ];

@@ -15,6 +15,7 @@ mod raters;
 mod runs;
 mod studies;
 mod votes;
+mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
 pub use db::{Db, Store, Waits};

@@ -38,6 +38,7 @@ mod shell;
 mod studies;
 mod study;
 mod weights_figure;
+mod workers;
 
 pub use app::App;
 pub use bundle::Bundle;

@@ -17,3 +17,4 @@ mod scores;
 mod studies;
 mod unavailable;
 mod votes;
+mod workers;
