@@ -12,14 +12,17 @@ use judging::{
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use store::RatedVote;
+use store::{PairVotes, RatedVote};
 
 /// Votes below which every rating is preliminary.
 pub(crate) const PRELIMINARY_BELOW: usize = 100;
 /// Share of matchups whose models are drawn evenly.
 const EVEN_SHARE: f64 = 0.15;
-/// Draws may follow ratings that lack this share of the votes, so that not every vote leads to a fit.
-const MISSING: i64 = 20;
+/// Ratings are of at most this many votes, the newest: more would narrow intervals below a point or two, and a fit to
+/// them takes a fraction of a second.
+const MOST_VOTES: u32 = 20_000;
+/// Draws follow ratings until there are a twentieth more votes, so that not every vote leads to a fit.
+const STALE: i64 = 20;
 
 /// The newest ratings of each question.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +31,8 @@ pub(crate) struct Judgements(Arc<Mutex<HashMap<Question, Arc<Judged>>>>);
 /// Ratings, and the votes that they are from.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// Number of all votes at that time.
-    version: i64,
+    /// The counts of all votes at that time.
+    counts: Vec<PairVotes>,
     /// The contestants with votes, by their number in the fits.
     pub(crate) contestants: Vec<ContestantId>,
     /// The raters, by their number in the fits.
@@ -43,47 +46,63 @@ pub(crate) struct Judged {
     pub(crate) influential: Option<Influential>,
 }
 
-/// The ratings of a question from all its votes.
-pub(crate) async fn judged(state: &AppState, question: Question) -> Result<Arc<Judged>, ApiError> {
-    let version = state.store.count_all_votes().await?;
-    judged_at(state, question, version, 0).await
+/// The ratings of a question from its newest votes; `counts`: those of all its votes now.
+pub(crate) async fn judged(
+    state: &AppState,
+    question: Question,
+    counts: &[PairVotes],
+) -> Result<Arc<Judged>, ApiError> {
+    match state.judgements.of(question).filter(|known| known.counts == counts) {
+        Some(known) => Ok(known),
+        None => fitted(state, question, counts).await,
+    }
 }
 
 /// The order in which pairs of models are drawn: by the number of votes until ratings say something, then by what a vote
-/// tells about which model is the best. `draws`: uniform from 0 to 1.
+/// tells about which model is the best. `models`: the number that the draw is restricted to, or 0. `draw`: uniform from 0 to 1.
 pub(crate) async fn draw_order(
     state: &AppState,
     question: Question,
     models: usize,
     draw: f64,
 ) -> Result<DrawOrder, ApiError> {
-    let version = state.store.count_all_votes().await?;
     // Two models are one pair, and one model has no rating.
-    if (1..=2).contains(&models) || version < PRELIMINARY_BELOW as i64 {
+    if (1..=2).contains(&models) {
         return Ok(DrawOrder::FewestVotes);
     }
-    let judged = judged_at(state, question, version, version / MISSING).await?;
+    let counts = state.store.tallies(question).await?;
+    let votes = |counts: &[PairVotes]| counts.iter().map(PairVotes::total).sum::<i64>();
+    let now = votes(&counts);
+    if now < PRELIMINARY_BELOW as i64 {
+        return Ok(DrawOrder::FewestVotes);
+    }
+    let is_fresh = |known: &Arc<Judged>| (now - now / STALE..=now).contains(&votes(&known.counts));
+    let judged = match state.judgements.of(question).filter(is_fresh) {
+        Some(known) => known,
+        None => fitted(state, question, &counts).await?,
+    };
     Ok(judged.draw_order(draw < EVEN_SHARE))
 }
 
-async fn judged_at(
+async fn fitted(
     state: &AppState,
     question: Question,
-    version: i64,
-    missing: i64,
+    counts: &[PairVotes],
 ) -> Result<Arc<Judged>, ApiError> {
-    let known = || state.judgements.0.lock().ok()?.get(&question).cloned();
-    if let Some(known) = known().filter(|known| (known.version..=known.version + missing).contains(&version))
-    {
-        return Ok(known);
-    }
-    let votes = state.store.rated_votes(question).await?;
-    let judged = tokio::task::spawn_blocking(move || Arc::new(Judged::new(version, &votes)));
-    let judged = judged.await.map_err(|e| ApiError::internal(e))?;
+    let votes = state.store.rated_votes(question, MOST_VOTES).await?;
+    let counts = counts.to_vec();
+    let judged = tokio::task::spawn_blocking(move || Arc::new(Judged::new(counts, &votes)));
+    let judged = judged.await.map_err(ApiError::internal)?;
     if let Ok(mut all) = state.judgements.0.lock() {
         all.insert(question, judged.clone());
     }
     Ok(judged)
+}
+
+impl Judgements {
+    fn of(&self, question: Question) -> Option<Arc<Judged>> {
+        self.0.lock().ok()?.get(&question).cloned()
+    }
 }
 
 /// Numbers in the order of first use.
@@ -100,7 +119,7 @@ impl<K: Ord + Clone> Numbers<K> {
 }
 
 impl Judged {
-    fn new(version: i64, votes: &[RatedVote]) -> Self {
+    fn new(counts: Vec<PairVotes>, votes: &[RatedVote]) -> Self {
         let mut contestants = Numbers(BTreeMap::new(), Vec::new());
         let mut raters = Numbers(BTreeMap::new(), Vec::new());
         let mut prompts = Numbers(BTreeMap::new(), Vec::new());
@@ -125,7 +144,7 @@ impl Judged {
             _ => None,
         };
         let (contestants, raters) = (contestants.1, raters.1);
-        Self { version, contestants, raters, answers, weighted, plain, influential }
+        Self { counts, contestants, raters, answers, weighted, plain, influential }
     }
 
     /// Whether the ratings of all models are worth more than a first impression.

@@ -44,7 +44,7 @@ pub struct Fit {
 /// Fits all answers from scratch.
 #[must_use]
 pub fn fit(answers: &Answers, weighting: Weighting) -> Fit {
-    solve(answers, weighting, None, [1e-8, PRIOR_PRECISION])
+    solve(answers, weighting, None, [1e-5, PRIOR_PRECISION])
 }
 
 /// As [`fit`], starting from the fit of most of these answers, and precise to a few rating points.
@@ -53,7 +53,7 @@ pub fn fit_from(answers: &Answers, weighting: Weighting, before: &Fit) -> Fit {
     solve(answers, weighting, Some(before), [1e-2, PRIOR_PRECISION])
 }
 
-/// `precise`: the length of the last step. `precision`: that of the prior.
+/// `precise`: a step that is shorter is not taken. `precision`: that of the prior.
 fn solve(
     answers: &Answers,
     weighting: Weighting,
@@ -74,13 +74,16 @@ fn solve(
         if by_reliability {
             shares = reliability::shares(weighed.raters.iter());
         }
-        let here = evaluated.log_likelihood(&shares) + log_prior(&parameters, precision);
         let step = step(&evaluated, &weighed, &parameters, precision);
         let longest = step.iter().fold(0.0_f64, |longest, s| longest.max(s.abs()));
+        if longest < precise {
+            break;
+        }
+        let here = evaluated.log_likelihood(&shares) + log_prior(&parameters, precision);
         let mut scale = (LONGEST_STEP / longest).min(1.0);
         loop {
             let moved: Vec<f64> = parameters.iter().zip(&step).map(|(p, s)| p + scale * s).collect();
-            evaluated = Evaluated::new(answers, &moved, by_reliability);
+            evaluated.move_to(answers, &moved, by_reliability);
             if scale < 1e-4 || evaluated.log_likelihood(&shares) + log_prior(&moved, precision) >= here - 1e-9
             {
                 parameters = moved;
@@ -89,9 +92,6 @@ fn solve(
             scale /= 2.0;
         }
         weighed = evaluated.weighed(answers, &shares);
-        if longest < precise {
-            break;
-        }
     }
     let mean = parameters[..answers.models].iter().sum::<f64>() / answers.models.max(1) as f64;
     parameters[..answers.models].iter_mut().for_each(|r| *r -= mean);

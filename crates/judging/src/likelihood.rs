@@ -5,7 +5,7 @@ use crate::choice::{Derivatives, derivatives};
 use crate::reliability::{COMPONENTS, RELIABILITIES, careless_answer, of_gold};
 
 /// Probabilities below this are left out of sums over a rater's components.
-const NEGLIGIBLE: f64 = 1e-6;
+const NEGLIGIBLE: f64 = 1e-4;
 /// Products of probabilities are turned into logarithms after this many factors, far from the smallest number.
 const FACTORS: usize = 40;
 
@@ -26,10 +26,18 @@ pub(crate) struct Weighed {
 
 impl Evaluated {
     pub(crate) fn new(answers: &Answers, parameters: &[f64], by_reliability: bool) -> Self {
-        let evaluated: Vec<Derivatives> =
-            answers.list.iter().map(|answer| derivatives(answer, parameters)).collect();
-        let logs = if by_reliability { logs(answers, &evaluated) } else { Vec::new() };
-        Self { answers: evaluated, logs }
+        let mut evaluated = Self { answers: Vec::with_capacity(answers.list.len()), logs: Vec::new() };
+        evaluated.move_to(answers, parameters, by_reliability);
+        evaluated
+    }
+
+    /// The same at other parameters, in the same memory.
+    pub(crate) fn move_to(&mut self, answers: &Answers, parameters: &[f64], by_reliability: bool) {
+        self.answers.clear();
+        self.answers.extend(answers.list.iter().map(|answer| derivatives(answer, parameters)));
+        if by_reliability {
+            self.logs = logs(answers, &self.answers);
+        }
     }
 
     /// The log-likelihood with these shares of the components.
@@ -53,10 +61,10 @@ impl Evaluated {
         for (logs, of_rater) in self.logs.iter().zip(&answers.by_rater) {
             let (rater, log) = probabilities(logs, shares);
             weighed.log_likelihood += log;
-            for &index in of_rater {
-                weighed.weights[index] = components(&rater)
-                    .map(|(component, probability)| probability * self.follows(answers, index, component))
-                    .sum();
+            for (component, probability) in components(&rater) {
+                for &index in of_rater {
+                    weighed.weights[index] += probability * self.follows(answers, index, component);
+                }
             }
             weighed.raters.push(rater);
         }
@@ -83,8 +91,8 @@ fn logs(answers: &Answers, evaluated: &[Derivatives]) -> Vec<[f64; COMPONENTS]> 
             for &index in some {
                 let p = evaluated[index].probability;
                 let careless = careless_answer(&answers.list[index]);
-                for component in 0..COMPONENTS {
-                    products[component] *= RELIABILITIES[component] * p + careless[component];
+                for ((product, rho), careless) in products.iter_mut().zip(&RELIABILITIES).zip(careless) {
+                    *product *= rho * p + careless;
                 }
             }
             for (log, product) in logs.iter_mut().zip(products) {

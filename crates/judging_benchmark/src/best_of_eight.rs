@@ -161,3 +161,27 @@ fn items(shown: usize) -> Vec<Item> {
     let sets = sets.filter(|set| set.count_ones() as usize == shown);
     sets.map(|set| Item { models: models(set), seconds: 1.0 }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Chance, Ended, MODELS, WAYS, campaign, items};
+
+    #[test]
+    fn items_are_all_choices_of_models() {
+        assert_eq!((items(2).len(), items(4).len()), (28, 70));
+        assert!(
+            items(4).iter().all(|item| item.models.len() == 4 && item.models.iter().all(|&m| m < MODELS))
+        );
+    }
+
+    #[test]
+    fn chosen_fours_name_the_best_model_in_fewer_answers_than_pairs_at_random() {
+        let answers = WAYS.map(|way| {
+            let mut ended = Ended::default();
+            (0..3).for_each(|simulation| campaign(way, &mut Chance::new(5, simulation), &mut ended));
+            assert_eq!((ended.answers.len(), ended.right, ended.undecided), (3, 3, 0), "{}", way.name);
+            ended.answers.iter().sum::<usize>()
+        });
+        assert!(2 * answers[3] < answers[0], "{answers:?}");
+    }
+}

@@ -5,7 +5,7 @@ use crate::population::{MODELS, Rater, limit, prompt};
 use judging::{Answer, Answers, Fit, Weighting, fit, fit_from};
 
 const RATERS: usize = 40;
-const ANSWERS_EACH: usize = 30;
+const ANSWERS_EACH: usize = 25;
 /// Gold pairs of each rater beside them.
 const GOLD_EACH: usize = 3;
 const PROMPTS: usize = 100;

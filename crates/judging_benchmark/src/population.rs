@@ -149,3 +149,41 @@ fn mean_probabilities(d: f64, spread: f64) -> [f64; 3] {
     }
     sums.map(|sum| sum / all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MODELS, Rater, limit, mean_probabilities};
+    use crate::chance::Chance;
+
+    #[test]
+    fn mean_probabilities_are_those_of_the_drawn_raters() {
+        let p = mean_probabilities(0.0, 0.7);
+        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12 && (p[0] - p[1]).abs() < 1e-12, "{p:?}");
+        // e^-0.7 / (2 + e^-0.7) = 0.199 of the answers would be ties without habits and tastes.
+        assert!((0.17..0.2).contains(&p[2]), "{p:?}");
+    }
+
+    #[test]
+    fn tastes_flatten_the_ratings_that_answers_lead_to() {
+        let truth = [0.7, 0.5, 0.3, 0.1, -0.1, -0.3, -0.5, -0.7];
+        let limit = limit(&truth);
+        let ratio = (limit[0] - limit[7]) / (truth[0] - truth[7]);
+        assert!((0.85..0.99).contains(&ratio), "{limit:?}");
+        assert!(limit.is_sorted_by(|a, b| a > b) && limit.len() == MODELS);
+    }
+
+    #[test]
+    fn three_of_ten_raters_are_careless_and_miss_gold_pairs() {
+        let mut chance = Chance::new(1, 2);
+        let raters: Vec<Rater> = (0..2000).map(|_| Rater::new(&mut chance)).collect();
+        let careless = raters.iter().filter(|rater| rater.is_careless()).count();
+        assert!((540..660).contains(&careless), "{careless}");
+        let mut passed = |is_careless: bool| {
+            let these: Vec<&Rater> =
+                raters.iter().filter(|rater| rater.is_careless() == is_careless).collect();
+            let passed = these.iter().filter(|rater| rater.passes_gold(&mut chance)).count();
+            passed as f64 / these.len() as f64
+        };
+        assert!(passed(false) > 0.9 && passed(true) < 0.5);
+    }
+}

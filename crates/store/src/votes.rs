@@ -178,26 +178,21 @@ impl Store {
         rows.into_iter().map(|row| row.vote(&names)).collect()
     }
 
-    /// Number of votes of all raters on all questions. While it is the same, so is everything that is computed from votes.
-    pub async fn count_all_votes(&self) -> Result<i64, StoreError> {
-        let (count,): (i64,) =
-            with_db!(self, pool => sqlx::query_as("SELECT COUNT(*) FROM votes").fetch_one(pool).await?);
-        Ok(count)
-    }
-
-    /// Lists every vote on a question about two contestants, oldest first.
-    pub async fn rated_votes(&self, question: Question) -> Result<Vec<RatedVote>, StoreError> {
+    /// Lists the newest votes on a question about two contestants, oldest first.
+    pub async fn rated_votes(&self, question: Question, at_most: u32) -> Result<Vec<RatedVote>, StoreError> {
         let rows: Vec<(Uuid, Uuid, String, Uuid, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, v.rater_id, m.prompt, COALESCE(l.contestant_id, l.model_id), \
              COALESCE(r.contestant_id, r.model_id), v.choice \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE m.question = $1 AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id) \
-             ORDER BY v.id")
+             ORDER BY v.id DESC LIMIT $2")
             .bind(question.as_str())
+            .bind(i64::from(at_most))
             .fetch_all(pool)
             .await?);
         rows.into_iter()
+            .rev()
             .map(|(id, rater, prompt, left, right, choice)| {
                 Ok(RatedVote {
                     rater: RaterId(rater),

@@ -28,13 +28,13 @@ pub(crate) async fn agreement(
     State(state): State<AppState>,
     Query(QuestionQuery { question }): Query<QuestionQuery>,
 ) -> Result<Json<Agreement>, ApiError> {
-    let tallies = state.store.tallies(question).await?;
-    let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
+    let counts = state.store.tallies(question).await?;
+    let judged = judged(&state, question, &counts).await?;
+    let tallies: Vec<Tally> = counts.into_iter().map(Tally::from).collect();
     let listed = state.store.list_contestants().await?;
     let ids: HashMap<&str, ContestantId> =
         listed.iter().map(|known| (known.name.as_str(), known.id)).collect();
     let names: HashMap<ContestantId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
-    let judged = judged(&state, question).await?;
     let ratings = judged.weighted.ratings();
     let standings: Vec<Standing> = (judged.weighted.order().into_iter())
         .map(|place| Standing { model: judged.contestants[place], rating: ratings[place] })

@@ -27,10 +27,10 @@ pub(crate) async fn leaderboard(
     State(state): State<AppState>,
     Query(QuestionQuery { question }): Query<QuestionQuery>,
 ) -> Result<Json<Leaderboard>, ApiError> {
-    let tallies = state.store.tallies(question).await?;
-    let votes = tallies.iter().map(PairVotes::total).sum();
-    let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
-    let judged = judged(&state, question).await?;
+    let counts = state.store.tallies(question).await?;
+    let judged = judged(&state, question, &counts).await?;
+    let votes = counts.iter().map(PairVotes::total).sum();
+    let tallies: Vec<Tally> = counts.into_iter().map(Tally::from).collect();
     let places: HashMap<ContestantId, usize> =
         judged.contestants.iter().enumerate().map(|(place, &contestant)| (contestant, place)).collect();
     let contestants = state.store.list_contestants().await?;
