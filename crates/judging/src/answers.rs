@@ -158,7 +158,8 @@ impl Answers {
         kept.by_rater = vec![Vec::new(); self.by_rater.len()];
         kept.gold.clone_from(&self.gold);
         kept.prompts = self.prompts;
-        for (_, answer) in self.list.iter().enumerate().filter(|(index, _)| keep(*index)) {
+        let indices = (0..self.list.len()).filter(|index| keep(*index));
+        for answer in indices.map(|index| &self.list[index]) {
             let cells = kept.cells.len();
             let cell = *kept.cells.entry((answer.rater, answer.prompt)).or_insert(cells);
             kept.by_rater[answer.rater].push(kept.list.len());

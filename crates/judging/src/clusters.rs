@@ -30,9 +30,8 @@ impl Clusters {
     ) -> Self {
         let information = information(answers, evaluated, weighed, parameters, precision);
         let inverse = Cholesky::new(information).inverse();
-        let sums = [answers.by_rater.len(), answers.prompts, answers.cells.len()]
+        let mut sums = [answers.by_rater.len(), answers.prompts, answers.cells.len()]
             .map(|groups| vec![0.0; groups * parameters]);
-        let mut sums = sums;
         let mut sizes = [vec![0.0; answers.by_rater.len()], vec![0.0; answers.prompts]];
         for (index, answer) in answers.list.iter().enumerate() {
             let weight = weighed.weights[index];
