@@ -3,6 +3,7 @@
 mod comparison;
 mod data;
 mod error;
+mod evaluation;
 mod evidence;
 mod generation;
 mod judging;
@@ -14,6 +15,7 @@ mod training;
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
+pub use evaluation::{EvaluatedModel, EvaluationDetail};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{

@@ -5,6 +5,7 @@ mod artifacts;
 mod contestants;
 mod db;
 mod error;
+mod evaluations;
 mod images;
 mod jobs;
 mod matchups;
