@@ -16,6 +16,8 @@ use store::{PairVotes, RatedVote};
 
 /// Votes below which every rating is preliminary.
 pub(crate) const PRELIMINARY_BELOW: usize = 100;
+/// Votes on each model below which they are.
+pub(crate) const PRELIMINARY_BELOW_EACH: i64 = 20;
 /// Share of matchups whose models are drawn evenly.
 const EVEN_SHARE: f64 = 0.15;
 /// Ratings are of at most this many votes, the newest: more would narrow intervals below a point or two, and a fit to
@@ -147,22 +149,20 @@ impl Judged {
         Self { counts, contestants, raters, answers, weighted, plain, influential }
     }
 
-    /// Whether the ratings of all models are worth more than a first impression.
+    /// Whether the ratings are no more than a first impression: few votes, or few on some model.
     pub(crate) fn is_preliminary(&self) -> bool {
-        let has_interval = |model: usize| self.weighted.rating(model).anytime().is_some();
-        self.answers.len() < PRELIMINARY_BELOW || !(0..self.contestants.len()).all(has_interval)
+        let votes = |contestant: ContestantId| {
+            let on = self.counts.iter().filter(|pair| pair.a == contestant || pair.b == contestant);
+            on.map(PairVotes::total).sum::<i64>()
+        };
+        self.answers.len() < PRELIMINARY_BELOW
+            || self.contestants.iter().any(|&contestant| votes(contestant) < PRELIMINARY_BELOW_EACH)
     }
 
     /// 1 + the number of models that are better at 95% confidence, however often one looks.
     pub(crate) fn rank(&self, model: usize) -> u32 {
-        let is_better = |other: &usize| {
-            *other != model
-                && self
-                    .weighted
-                    .difference(*other, model)
-                    .anytime()
-                    .is_some_and(|interval| interval.low > 0.0)
-        };
+        let is_better =
+            |other: &usize| *other != model && self.weighted.difference(*other, model).anytime().low > 0.0;
         let better = (0..self.contestants.len()).filter(is_better).count();
         u32::try_from(better + 1).unwrap_or(u32::MAX)
     }

@@ -3,13 +3,22 @@
 //! The interval for any number of looks is that of H. Robbins and D. Siegmund (1970): a Brownian motion W of information
 //! t stays below sqrt(t (a^2 + ln(t / t0))) at all t >= t0 with probability 1 - 2 (1 - Phi(a) + a phi(a)). Estimates from
 //! growing data are such a motion in the limit (A. Bibaut, N. Kallus and M. Lindon, 2022), with 1 / variance for t. At t0,
-//! with a standard error of [`START_ERROR`], the limit is good; before it there is no such interval.
+//! with a standard error of [`START_ERROR`], the limit is good. Before t0 the interval is much wider, for W below
+//! [`EARLY`] sqrt(t0). Only a difference above [`FAR`], such as that to a model that always loses, has the interval for one
+//! look there: its standard error grows with it (W. Hauck and A. Donner, 1977) and hardly falls with more answers.
 
 use crate::fit::Fit;
 use domain::ranking::Z;
 
-/// The standard error, in r, from which on the interval for any number of looks exists: 104 points.
+/// The standard error, in r, above which an estimate is preliminary: 104 points.
 pub const START_ERROR: f64 = 0.6;
+
+/// W leaves this many sqrt(t0) before t0 with a probability of at most 4 (1 - Phi(3.5)) = 0.1%, by the reflection principle.
+const EARLY: f64 = 3.5;
+
+/// A difference of 92 wins in 100. For equal models, 20,000 simulated series of 40 answers had one with an interval for one
+/// look without 0 in 0.13% of the cases.
+const FAR: f64 = 2.5;
 
 /// The a for which the error over all looks is 5%.
 const A: f64 = 2.795_483_482_915_107;
@@ -46,23 +55,35 @@ impl Estimate {
     /// The 95% interval for one look at a time that does not depend on the answers.
     #[must_use]
     pub fn interval(&self) -> Interval {
-        self.reach(self.quantile)
+        self.reach(self.quantile * self.standard_error)
     }
 
-    /// The 95% interval that holds at all looks together; none while the estimate is preliminary.
+    /// The 95% interval that holds at all looks together.
     #[must_use]
-    pub fn anytime(&self) -> Option<Interval> {
-        self.anytime_multiplier(self.standard_error).map(|multiplier| self.reach(multiplier))
+    pub fn anytime(&self) -> Interval {
+        self.reach(self.anytime_reach(self.standard_error))
     }
 
-    /// Half the width of [`Self::anytime`] in units of this standard error.
-    pub(crate) fn anytime_multiplier(&self, standard_error: f64) -> Option<f64> {
+    /// Whether there are too few answers for an interval that is of use.
+    #[must_use]
+    pub fn is_preliminary(&self) -> bool {
+        self.standard_error > START_ERROR
+    }
+
+    /// Half the width of [`Self::anytime`] at another standard error.
+    pub(crate) fn anytime_reach(&self, standard_error: f64) -> f64 {
         let growth = (START_ERROR / standard_error).powi(2);
-        (growth >= 1.0).then(|| self.quantile / Z * (A * A + growth.ln()).sqrt())
+        let multiplier = if growth >= 1.0 {
+            (A * A + growth.ln()).sqrt()
+        } else if self.value.abs() >= FAR {
+            Z
+        } else {
+            EARLY * standard_error / START_ERROR
+        };
+        self.quantile / Z * multiplier * standard_error
     }
 
-    fn reach(&self, multiplier: f64) -> Interval {
-        let reach = multiplier * self.standard_error;
+    fn reach(&self, reach: f64) -> Interval {
         Interval { low: self.value - reach, high: self.value + reach }
     }
 }

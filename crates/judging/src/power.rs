@@ -13,13 +13,12 @@ const MOST_TIMES: f64 = 1000.0;
 #[must_use]
 pub fn votes_to_separate(fit: &Fit, a: usize, b: usize) -> Option<usize> {
     let estimate = fit.difference(a, b);
-    if estimate.anytime().is_some_and(|interval| interval.excludes_zero()) {
+    if estimate.anytime().excludes_zero() {
         return Some(0);
     }
     let is_enough = |times: f64| {
         let standard_error = estimate.standard_error / times.sqrt();
-        let reach = estimate.anytime_multiplier(standard_error).map(|m| (m + POWER) * standard_error);
-        reach.is_some_and(|reach| reach < estimate.value.abs())
+        estimate.anytime_reach(standard_error) + POWER * standard_error < estimate.value.abs()
     };
     if !is_enough(MOST_TIMES) {
         return None;

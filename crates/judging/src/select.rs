@@ -50,9 +50,7 @@ pub fn open_contrasts(fit: &Fit, goal: Goal) -> Vec<(usize, usize)> {
         Goal::Best => order.iter().skip(1).map(|&other| (order[0], other)).collect(),
         Goal::Order => order.windows(2).map(|pair| (pair[0], pair[1])).collect(),
     };
-    let is_open = |&(a, b): &(usize, usize)| {
-        !fit.difference(a, b).anytime().is_some_and(|interval| interval.excludes_zero())
-    };
+    let is_open = |&(a, b): &(usize, usize)| !fit.difference(a, b).anytime().excludes_zero();
     pairs.into_iter().filter(is_open).collect()
 }
 

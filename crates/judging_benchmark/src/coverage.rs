@@ -10,7 +10,7 @@ const ANSWERS_EACH: usize = 25;
 const GOLD_EACH: usize = 3;
 const PROMPTS: usize = 100;
 const TRUTH: [f64; MODELS] = [0.7, 0.45, 0.2, 0.05, -0.1, -0.25, -0.4, -0.65];
-/// Answers before the first look. The intervals for any number of looks begin later.
+/// Answers before the first look. A difference is looked at while it is not preliminary.
 const FIRST_LOOK: usize = 50;
 
 /// Counts over all simulations, of differences of two models and of raters.
@@ -74,7 +74,8 @@ impl Coverage {
                 let true_difference = truth[a] - truth[b];
                 let misses = |low: f64, high: f64| true_difference < low || true_difference > high;
                 let one_look = estimate.interval();
-                if let Some(anytime) = estimate.anytime() {
+                if !estimate.is_preliminary() {
+                    let anytime = estimate.anytime();
                     missed[place] |= misses(anytime.low, anytime.high);
                     missed_by_one_look[place] |= misses(one_look.low, one_look.high);
                 }

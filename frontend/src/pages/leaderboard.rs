@@ -64,7 +64,7 @@ fn definitions(metrics: &[Metric]) -> impl IntoView + use<> {
                      The dark bar is the 95% interval for one look at a time fixed before; votes of one rater, or on one prompt, are not counted as independent."
                 </dd>
                 <dt>"At any time"</dt>
-                <dd>"The light bar: the 95% interval that holds however often one looks, so that a campaign may stop as soon as it tells two models apart. It starts when the rating's standard error falls below 104 points."</dd>
+                <dd>"The light bar: the 95% interval that holds however often one looks, so that a campaign may stop as soon as it tells two models apart. It is shown once the rating's standard error is below 104 points."</dd>
                 <dt>"Rank"</dt>
                 <dd>"One plus the number of models that are better by the interval of their difference at any time. Models whose difference is not significant share a rank."</dd>
                 <dt>"Win rate"</dt>

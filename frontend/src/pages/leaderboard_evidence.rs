@@ -11,8 +11,8 @@ const RATERS: usize = 20;
 pub(crate) fn verdict(evidence: &Evidence) -> impl IntoView + use<> {
     let preliminary = evidence.is_preliminary.then(|| {
         format!(
-            "Preliminary: below {} votes, or while a rating is uncertain by more than 100 points, ratings still move much.",
-            evidence.preliminary_below
+            "Preliminary: below {} votes, or {} on each model, ratings still move much.",
+            evidence.preliminary_below, evidence.preliminary_below_each
         )
     });
     let separation = evidence.separation.as_ref().map(separation);

@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::judged::{Judged, PRELIMINARY_BELOW, elo, judged, points};
+use crate::judged::{Judged, PRELIMINARY_BELOW, PRELIMINARY_BELOW_EACH, elo, judged, points};
 use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
@@ -70,7 +70,7 @@ fn row(
         lora: contestant.lora,
         objective: contestant.objective,
         rating: estimate.map(|estimate| points(&estimate, estimate.interval())),
-        anytime: estimate.and_then(|estimate| Some(points(&estimate, estimate.anytime()?))),
+        anytime: estimate.filter(|known| !known.is_preliminary()).map(|known| points(&known, known.anytime())),
         rating_all_alike: place.map(|place| elo(judged.plain.rating(place).value)),
         win_rate: place.and_then(|_| win_rate_of(contestant.id, tallies)),
         scores,
@@ -98,6 +98,7 @@ fn evidence(judged: &Judged, contestants: &[Contestant]) -> Evidence {
     Evidence {
         is_preliminary: judged.is_preliminary(),
         preliminary_below: PRELIMINARY_BELOW as i64,
+        preliminary_below_each: PRELIMINARY_BELOW_EACH,
         tie_share: judged.weighted.tie_share(),
         left_share: Share {
             value: share(position.value),

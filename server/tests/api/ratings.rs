@@ -5,12 +5,13 @@ use domain::id::{MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, Question, Vote};
 use rand::SeedableRng;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// Casts the rater's votes on every matchup that is left, at most `count`. `choose` gets the names of the left and the
 /// right model.
 async fn vote(app: &TestApp, rater: u8, count: usize, choose: impl Fn(usize, &str, &str) -> Choice) {
     let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(u64::from(rater));
-    let id = RaterId::new(app.now(), [rater; 10]);
+    let id = RaterId(Uuid::from_bytes([rater; 16]));
     app.store.ensure_rater(id, app.now()).await.expect("a rater");
     for index in 0..count {
         let next = app.store.next_matchup(id, Question::Overall, &[], app.now(), &mut rng).await;
@@ -57,7 +58,7 @@ async fn the_leaderboard_names_careless_raters_and_says_what_the_votes_decide() 
     let careless: Vec<bool> = raters.iter().filter_map(|rater| rater["is_careless"].as_bool()).collect();
     assert_eq!(careless, [true, false, false, false, false, false, false], "{evidence}");
     assert_eq!(raters[0]["votes"], 40);
-    let id = RaterId::new(app.now(), [7; 10]).to_string();
+    let id = Uuid::from_bytes([7; 16]).to_string();
     assert!(!board.to_string().contains(&id[24..]), "a rater's id must not be told: {board}");
 
     let rows = board["rows"].as_array().expect("rows");

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Whether there are fewer votes than `preliminary_below`, or a rating has no interval for any number of looks yet.
+    /// Whether there are fewer votes than `preliminary_below`, or fewer on some model than `preliminary_below_each`.
     pub is_preliminary: bool,
     /// Votes below which every rating is preliminary.
     pub preliminary_below: i64,
+    /// Votes on each model below which they are.
+    pub preliminary_below_each: i64,
     /// Expected share of ties among votes on two models of equal rating, from 0 to 1.
     pub tie_share: f64,
     /// Expected share of votes for the left image, of those for either, on two models of equal rating.

@@ -204,22 +204,36 @@ fn answers_of_one_rater_or_prompt_count_as_fewer() {
 }
 
 #[test]
-fn the_interval_for_all_looks_starts_at_a_standard_error_and_is_wider() {
+fn the_interval_for_all_looks_is_wider_and_much_wider_at_first() {
     let few = fit(&counted(2, &[([0, 1], [4, 2, 1])]), Weighting::Plain).difference(0, 1);
-    assert_eq!(few.anytime(), None);
-    let many = fit(&counted(2, &[([0, 1], [200, 100, 50]), ([1, 0], [100, 200, 50])]), Weighting::Plain)
-        .difference(0, 1);
-    let (one, all) = (many.interval(), many.anytime().expect("not preliminary"));
-    assert!(all.low < one.low && all.high > one.high);
+    assert!(few.is_preliminary());
+    close(
+        few.anytime().high - few.value,
+        few.quantile / 1.959_964 * 3.5 * few.standard_error.powi(2) / 0.6,
+        1e-5,
+    );
+    let many = fit(&counted(2, &[([0, 1], [200, 100, 50]), ([1, 0], [100, 200, 50])]), Weighting::Plain);
+    let many = many.difference(0, 1);
+    let (one, all) = (many.interval(), many.anytime());
+    assert!(!many.is_preliminary() && all.low < one.low && all.high > one.high);
     let growth = 0.36 / many.standard_error.powi(2);
-    let multiplier =
-        many.quantile / 1.959_963_984_540_054 * (2.795_483_482_915_107_f64.powi(2) + growth.ln()).sqrt();
-    close(all.high - many.value, multiplier * many.standard_error, 1e-9);
+    let multiplier = many.quantile / 1.959_964 * (2.795_483_5_f64.powi(2) + growth.ln()).sqrt();
+    close(all.high - many.value, multiplier * many.standard_error, 1e-6);
     // The error over all looks that this a is for.
     let (a, density) =
         (2.795_483_482_915_107_f64, |x: f64| (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt());
     let tail = (0..200_000).map(|n| density(a + (f64::from(n) + 0.5) * 5e-5) * 5e-5).sum::<f64>();
     close(2.0 * (tail + a * density(a)), 0.05, 1e-6);
+}
+
+/// Its rating has a large standard error, for nothing tells how far below it is.
+#[test]
+fn a_model_that_always_loses_is_told_apart_nevertheless() {
+    let fitted = fit(&counted(2, &[([0, 1], [30, 0, 0]), ([1, 0], [0, 30, 0])]), Weighting::Plain);
+    let difference = fitted.difference(0, 1);
+    assert!(difference.is_preliminary() && difference.anytime().low > 0.0, "{difference:?}");
+    let fitted = fit(&counted(2, &[([0, 1], [4, 0, 0]), ([1, 0], [0, 4, 0])]), Weighting::Plain);
+    assert!(fitted.difference(0, 1).anytime().low < 0.0);
 }
 
 #[test]
@@ -302,7 +316,7 @@ fn the_votes_that_would_tell_fit_the_interval_they_are_for() {
     let scaled = |n: usize| (n as f64 * times).round() as usize;
     let later = counted(2, &[([0, 1], [scaled(60), scaled(50), 0]), ([1, 0], [scaled(50), scaled(60), 0])]);
     let later = fit(&later, Weighting::Plain).difference(0, 1);
-    let spare = later.anytime().expect("not preliminary").low / later.standard_error;
+    let spare = later.anytime().low / later.standard_error;
     close(spare, 0.84, 0.1);
     assert_eq!(votes_to_separate(&fit(&three(), Weighting::Plain), 0, 1), Some(0));
     let equal = fit(&counted(2, &[([0, 1], [50, 50, 0])]), Weighting::Plain);
