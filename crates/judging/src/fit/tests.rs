@@ -236,6 +236,33 @@ fn a_model_that_always_loses_is_told_apart_nevertheless() {
     assert!(fitted.difference(0, 1).anytime().low < 0.0);
 }
 
+/// The probability that one of the first 40 looks tells two equal models apart while the estimate is preliminary.
+#[test]
+fn equal_models_are_hardly_ever_told_apart_while_the_estimate_is_preliminary() {
+    let mut error = 0.0;
+    // Probabilities of so many wins of the first model, without such a look before.
+    let mut probabilities = vec![1.0];
+    for answers in 1..=40 {
+        let mut next = vec![0.0; answers + 1];
+        for (wins, probability) in probabilities.into_iter().enumerate() {
+            next[wins] += 0.5 * probability;
+            next[wins + 1] += 0.5 * probability;
+        }
+        for (wins, probability) in next.iter_mut().enumerate() {
+            let losses = answers - wins;
+            let sides =
+                [([0, 1], [wins.div_ceil(2), losses / 2, 0]), ([1, 0], [losses.div_ceil(2), wins / 2, 0])];
+            let difference = fit(&counted(2, &sides), Weighting::Plain).difference(0, 1);
+            if difference.is_preliminary() && difference.anytime().excludes_zero() {
+                error += *probability;
+                *probability = 0.0;
+            }
+        }
+        probabilities = next;
+    }
+    assert!(error < 0.002, "{error}");
+}
+
 #[test]
 fn anything_that_can_be_pushed_gives_finite_ratings() {
     let mut cases = vec![Answers::new(0), Answers::new(3)];
