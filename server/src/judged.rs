@@ -86,11 +86,7 @@ pub(crate) async fn draw_order(
     Ok(judged.draw_order(draw < EVEN_SHARE))
 }
 
-async fn fitted(
-    state: &AppState,
-    question: Question,
-    counts: &[PairVotes],
-) -> Result<Arc<Judged>, ApiError> {
+async fn fitted(state: &AppState, question: Question, counts: &[PairVotes]) -> Result<Arc<Judged>, ApiError> {
     let votes = state.store.rated_votes(question, MOST_VOTES).await?;
     let counts = counts.to_vec();
     let judged = tokio::task::spawn_blocking(move || Arc::new(Judged::new(counts, &votes)));

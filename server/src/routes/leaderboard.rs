@@ -70,7 +70,9 @@ fn row(
         lora: contestant.lora,
         objective: contestant.objective,
         rating: estimate.map(|estimate| points(&estimate, estimate.interval())),
-        anytime: estimate.filter(|known| !known.is_preliminary()).map(|known| points(&known, known.anytime())),
+        anytime: estimate
+            .filter(|known| !known.is_preliminary())
+            .map(|known| points(&known, known.anytime())),
         rating_all_alike: place.map(|place| elo(judged.plain.rating(place).value)),
         win_rate: place.and_then(|_| win_rate_of(contestant.id, tallies)),
         scores,
