@@ -10,6 +10,7 @@ mod generator;
 mod hosts;
 mod image_work;
 mod json;
+mod judged;
 mod plain_refusals;
 mod rater;
 mod request_span;

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::generator::Generator;
 use crate::hosts::Hosts;
 use crate::image_work::ImageWork;
+use crate::judged::Judgements;
 use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
 use catalogue::models::Catalogue;
@@ -28,6 +29,7 @@ pub struct AppState {
     pub(crate) generator: Generator,
     pub(crate) stopping: Stopping,
     pub(crate) catalogue: Catalogue,
+    pub(crate) judgements: Judgements,
     pub(crate) datasets: Arc<DatasetCatalogue>,
     /// One at a time: checks of data sets decode images on all cores.
     pub(crate) data_checks: ImageWork,
@@ -75,6 +77,7 @@ impl AppState {
             generator,
             stopping: Stopping::new(),
             catalogue,
+            judgements: Judgements::default(),
             data_checks: ImageWork::new(1, "Another check is running."),
             browsing: ImageWork::new(2, "Other requests are reading or drawing images of data sets."),
             exports: ImageWork::new(4, "Other exports are running."),

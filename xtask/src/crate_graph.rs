@@ -5,13 +5,15 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Each crate with its allowed dependencies, dev-dependencies included.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("files", &[]),
     ("shapes", &[]),
     ("process", &["domain"]),
     ("hub", &["files", "process"]),
     ("diffusion", &["files"]),
+    ("judging", &["domain"]),
+    ("judging_benchmark", &["judging"]),
     ("store", &["domain", "files"]),
     // Files of pairs, for training and for the page that shows them: no tensors, no database.
     ("datasets", &["domain", "files"]),
@@ -64,6 +66,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "evaluation",
             "catalogue",
             "frontend",
+            "judging",
             "shapes",
         ],
     ),

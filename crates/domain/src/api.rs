@@ -5,6 +5,7 @@ mod data;
 mod drafts;
 mod error;
 mod evaluation;
+mod evidence;
 mod generation;
 mod judging;
 mod models;
@@ -18,6 +19,7 @@ pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, D
 pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
 pub use evaluation::{EvaluatedModel, EvaluationDetail};
+pub use evidence::{Evidence, RaterEvidence, Separation, Share};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,

@@ -93,6 +93,75 @@ pub fn order_pairs(
     pairs
 }
 
+/// Which pairs of models are tried first for a new matchup.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum DrawOrder {
+    /// Those with the fewest votes, see [`order_pairs`].
+    #[default]
+    FewestVotes,
+    /// Those whose votes tell most, but a share of the draws is even.
+    Informative {
+        /// Pairs in the order of what a vote tells, the most first. A pair that is not listed has a model without votes.
+        ranked: Vec<(ModelId, ModelId)>,
+        /// The share of even draws.
+        even_share: f64,
+        /// Whether this draw is even.
+        is_even: bool,
+    },
+}
+
+/// How a matchup's models were drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Whether the draw was even, so that the votes of even draws alone are a sample of all pairs.
+    pub is_even: bool,
+    /// The probability of this pair of models at that moment, if all pairs have images left for the rater.
+    pub propensity: f64,
+}
+
+/// As [`order_pairs`], in another order. In an informative order, pairs with a model without votes come first.
+#[must_use]
+pub fn order_pairs_by(
+    order: &DrawOrder,
+    mut pairs: Vec<(ModelId, ModelId)>,
+    only: &[ModelId],
+    tallies: &[Tally],
+    shuffle: impl FnOnce(&mut [(ModelId, ModelId)]),
+) -> Vec<(ModelId, ModelId)> {
+    let DrawOrder::Informative { ranked, is_even, .. } = order else {
+        return order_pairs(pairs, only, tallies, shuffle);
+    };
+    let is_wanted = |model: &ModelId| only.is_empty() || only.contains(model);
+    pairs.retain(|(a, b)| is_wanted(a) && is_wanted(b));
+    shuffle(&mut pairs);
+    if !is_even {
+        let places: HashMap<_, _> = ranked.iter().enumerate().map(|(place, pair)| (*pair, place)).collect();
+        pairs.sort_by_key(|&(a, b)| places.get(&(a, b)).or_else(|| places.get(&(b, a))).copied());
+    }
+    pairs
+}
+
+impl DrawOrder {
+    /// How `drawn` was drawn from these wanted pairs; none where the order is by votes.
+    #[must_use]
+    pub fn draw(&self, wanted: &[(ModelId, ModelId)], drawn: (ModelId, ModelId)) -> Option<Draw> {
+        let Self::Informative { ranked, even_share, is_even } = self else { return None };
+        let same = |x: (ModelId, ModelId), y: (ModelId, ModelId)| x == y || x == (y.1, y.0);
+        let is_listed = |pair: (ModelId, ModelId)| ranked.iter().any(|&known| same(known, pair));
+        let unlisted: Vec<_> = wanted.iter().filter(|&&pair| !is_listed(pair)).collect();
+        let first = match unlisted[..] {
+            [] => {
+                let best = ranked.iter().find(|&&known| wanted.iter().any(|&pair| same(known, pair)));
+                f64::from(u8::from(best.is_some_and(|&best| same(best, drawn))))
+            }
+            _ if unlisted.iter().any(|&&pair| same(pair, drawn)) => 1.0 / unlisted.len() as f64,
+            _ => 0.0,
+        };
+        let propensity = (1.0 - even_share) * first + even_share / wanted.len().max(1) as f64;
+        Some(Draw { is_even: *is_even, propensity })
+    }
+}
+
 /// Draws one of these pairs of images, and its sides. None if `judged` holds all of them.
 ///
 /// `judged`: the pairs of images that the rater has already judged, left and right. `draw(n)` must return a uniformly
@@ -143,8 +212,8 @@ pub fn shared_prompt(a: Option<&Image>, b: Option<&Image>) -> Result<String, Pro
 #[cfg(test)]
 mod tests {
     use super::{
-        Candidate, LATER_VARIANTS, Sides, Variant, comparable_pairs, draw_sides, order_pairs, shared_prompt,
-        variant_pairs,
+        Candidate, DrawOrder, LATER_VARIANTS, Sides, Variant, comparable_pairs, draw_sides, order_pairs,
+        order_pairs_by, shared_prompt, variant_pairs,
     };
     use crate::Timestamp;
     use crate::id::{ImageId, ModelId};
@@ -189,6 +258,31 @@ mod tests {
         assert_eq!(wanted, [pair(1, 3)]);
         assert_eq!(order_pairs(pairs.clone(), &[model(1)], &[], |_| {}), []);
         assert_eq!(order_pairs(pairs.clone(), &[], &[], |_| {}), pairs);
+    }
+
+    #[test]
+    fn informative_pairs_come_first_after_models_without_votes_and_even_draws_ignore_the_order() {
+        let pairs = vec![pair(1, 2), pair(1, 3), pair(2, 3), pair(3, 4)];
+        let order = |is_even| DrawOrder::Informative {
+            ranked: vec![pair(2, 3), pair(1, 3), pair(2, 1)],
+            even_share: 0.2,
+            is_even,
+        };
+        let ordered = |order: &DrawOrder| order_pairs_by(order, pairs.clone(), &[], &[], <[_]>::reverse);
+        assert_eq!(ordered(&order(false)), [pair(3, 4), pair(2, 3), pair(1, 3), pair(1, 2)]);
+        let shuffled = order_pairs_by(&order(true), pairs.clone(), &[], &[], |pairs| pairs.swap(0, 1));
+        assert_eq!(shuffled, [pair(1, 3), pair(1, 2), pair(2, 3), pair(3, 4)]);
+        let three = [model(1), model(2), model(3)];
+        let wanted = order_pairs_by(&order(false), pairs.clone(), &three, &[], |_| {});
+        assert_eq!(wanted, [pair(2, 3), pair(1, 3), pair(1, 2)]);
+        let propensity = |wanted: &[_], drawn| order(false).draw(wanted, drawn).expect("a draw").propensity;
+        // One of three pairs is the most informative, and each has a third of the even draws.
+        assert!((propensity(&wanted, pair(2, 3)) - (0.8 + 0.2 / 3.0)).abs() < 1e-12);
+        assert!((propensity(&wanted, pair(1, 2)) - 0.2 / 3.0).abs() < 1e-12);
+        // A pair with a model without votes comes before them.
+        assert!((propensity(&pairs, pair(3, 4)) - 0.85).abs() < 1e-12);
+        assert!((propensity(&pairs, pair(2, 3)) - 0.05).abs() < 1e-12);
+        assert_eq!(DrawOrder::FewestVotes.draw(&pairs, pair(2, 3)), None);
     }
 
     #[test]

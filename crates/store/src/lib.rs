@@ -31,4 +31,4 @@ pub use model_uses::{Activity, ModelVotes};
 pub use points::Curves;
 pub use run_list::{RunCursor, RunFilter};
 pub use studies::StudyJob;
-pub use votes::{JudgedScores, PairVotes};
+pub use votes::{JudgedScores, PairVotes, RatedVote};

@@ -7,7 +7,8 @@ use domain::Timestamp;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId};
 use domain::image::GenerationParams;
 use domain::matchmaking::{
-    Candidate, Sides, Variant, comparable_pairs, draw_sides, order_pairs, shared_prompt, variant_pairs,
+    Candidate, Draw, DrawOrder, Sides, Variant, comparable_pairs, draw_sides, order_pairs_by, shared_prompt,
+    variant_pairs,
 };
 use domain::preference::{Matchup, Question};
 use domain::ranking::Tally;
@@ -103,9 +104,25 @@ impl Store {
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
+        self.next_matchup_by(&DrawOrder::FewestVotes, rater, question, only, now, rng).await
+    }
+
+    /// As [`Self::next_matchup`], with the models of a new matchup drawn in this order, which is recorded with it.
+    ///
+    /// # Errors
+    /// As [`Self::next_matchup`].
+    pub async fn next_matchup_by<R: Rng>(
+        &self,
+        order: &DrawOrder,
+        rater: RaterId,
+        question: Question,
+        only: &[ModelId],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Option<Matchup>, StoreError> {
         match self.open_matchup(rater, question, only).await? {
             Some(matchup) => Ok(Some(matchup)),
-            None => self.draw_matchup(rater, question, only, now, rng).await,
+            None => self.draw_matchup(order, rater, question, only, now, rng).await,
         }
     }
 
@@ -144,6 +161,7 @@ impl Store {
     /// models.
     async fn draw_matchup<R: Rng>(
         &self,
+        order: &DrawOrder,
         rater: RaterId,
         question: Question,
         only: &[ModelId],
@@ -151,7 +169,8 @@ impl Store {
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
         let judged = self.judged_images(rater, question).await?;
-        let Some(Sides { left, right }) = self.draw_images(question, only, &judged, rng).await? else {
+        let drawn = self.draw_images(order, question, only, &judged, rng).await?;
+        let Some((Sides { left, right }, draw)) = drawn else {
             return Ok(None);
         };
         let image = self.get_image(left).await?.ok_or(StoreError::Missing("image"))?;
@@ -165,27 +184,32 @@ impl Store {
             created_at: micros(now),
         };
         self.insert_matchup(&matchup).await?;
+        if let Some(draw) = draw {
+            self.insert_draw(matchup.id, draw).await?;
+        }
         Ok(Some(matchup))
     }
 
     /// Two images that the rater has not judged, and their sides.
     async fn draw_images<R: Rng>(
         &self,
+        order: &DrawOrder,
         question: Question,
         only: &[ModelId],
         judged: &HashSet<(ImageId, ImageId)>,
         rng: &mut R,
-    ) -> Result<Option<Sides>, StoreError> {
+    ) -> Result<Option<(Sides, Option<Draw>)>, StoreError> {
         if let [model] = only {
             let pairs = variant_pairs(&self.variants(*model).await?);
-            return Ok(draw_sides(pairs, judged, |n| rng.random_range(0..n)));
+            return Ok(draw_sides(pairs, judged, |n| rng.random_range(0..n)).map(|sides| (sides, None)));
         }
         let tallies: Vec<Tally> = self.tallies(question).await?.into_iter().map(Tally::from).collect();
         let pairs = self.comparable_models().await?;
-        for (a, b) in order_pairs(pairs, only, &tallies, |pairs| pairs.shuffle(rng)) {
+        let ordered = order_pairs_by(order, pairs, only, &tallies, |pairs| pairs.shuffle(rng));
+        for &(a, b) in &ordered {
             let pairs = comparable_pairs(&self.candidates(a).await?, &self.candidates(b).await?);
             if let Some(sides) = draw_sides(pairs, judged, |n| rng.random_range(0..n)) {
-                return Ok(Some(sides));
+                return Ok(Some((sides, order.draw(&ordered, (a, b)))));
             }
         }
         Ok(None)
@@ -248,6 +272,27 @@ impl Store {
             .fetch_all(pool)
             .await?);
         Ok(rows.into_iter().map(|(left, right)| (ImageId(left), ImageId(right))).collect())
+    }
+
+    /// How the models of a matchup were drawn; none if by the number of votes, or if a user asked for it.
+    pub async fn draw_of_matchup(&self, id: MatchupId) -> Result<Option<Draw>, StoreError> {
+        let row: Option<(String, f64)> = with_db!(self, pool =>
+            sqlx::query_as("SELECT way, propensity FROM draws WHERE matchup_id = $1")
+                .bind(id.0)
+                .fetch_optional(pool)
+                .await?);
+        Ok(row.map(|(way, propensity)| Draw { is_even: way == "even", propensity }))
+    }
+
+    async fn insert_draw(&self, id: MatchupId, draw: Draw) -> Result<(), StoreError> {
+        write_db!(self, pool => sqlx::query("INSERT INTO draws (matchup_id, way, propensity) VALUES ($1, $2, $3)")
+            .bind(id.0)
+            .bind(if draw.is_even { "even" } else { "informative" })
+            .bind(draw.propensity)
+            .execute(pool)
+            .await
+            .map(drop)?);
+        Ok(())
     }
 
     async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {

@@ -38,6 +38,19 @@ pub struct JudgedScores {
     pub choice: Choice,
 }
 
+/// A vote on images of two contestants, with what ratings depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RatedVote {
+    /// The rater.
+    pub rater: RaterId,
+    /// The prompt of both images.
+    pub prompt: String,
+    /// The contestants on the left and on the right.
+    pub shown: [ContestantId; 2],
+    /// The rater's choice.
+    pub choice: Choice,
+}
+
 impl PairVotes {
     /// Number of votes.
     #[must_use]
@@ -163,6 +176,32 @@ impl Store {
             .await?);
         let names = self.contestant_names().await?;
         rows.into_iter().map(|row| row.vote(&names)).collect()
+    }
+
+    /// Lists the newest votes on a question about two contestants, oldest first.
+    pub async fn rated_votes(&self, question: Question, at_most: u32) -> Result<Vec<RatedVote>, StoreError> {
+        let rows: Vec<(Uuid, Uuid, String, Uuid, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT v.id, v.rater_id, m.prompt, COALESCE(l.contestant_id, l.model_id), \
+             COALESCE(r.contestant_id, r.model_id), v.choice \
+             FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
+             WHERE m.question = $1 AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id) \
+             ORDER BY v.id DESC LIMIT $2")
+            .bind(question.as_str())
+            .bind(i64::from(at_most))
+            .fetch_all(pool)
+            .await?);
+        rows.into_iter()
+            .rev()
+            .map(|(id, rater, prompt, left, right, choice)| {
+                Ok(RatedVote {
+                    rater: RaterId(rater),
+                    prompt,
+                    shown: [ContestantId(left), ContestantId(right)],
+                    choice: parsed(choice.parse(), "votes", "choice", id)?,
+                })
+            })
+            .collect()
     }
 
     /// Lists the votes on a question whose two images both have a score, in order of metric.

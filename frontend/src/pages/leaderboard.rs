@@ -7,6 +7,7 @@ use crate::format::{self, count, percent};
 use crate::pages::agreement::agreement;
 use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded};
+use crate::pages::leaderboard_evidence::{details, verdict};
 use crate::pages::questions::{Questions, selected};
 use domain::api::{Agreement, Leaderboard, LeaderboardRow, Rating, WinRate, model_page};
 use domain::evaluate::Metric;
@@ -34,8 +35,12 @@ fn content((board, agreed): (Leaderboard, Agreement)) -> impl IntoView {
     let has = |row: &LeaderboardRow, metric| row.scores.iter().any(|score| score.metric == metric);
     let metrics: Vec<Metric> =
         Metric::ALL.into_iter().filter(|&metric| board.rows.iter().any(|row| has(row, metric))).collect();
+    let evidence = board.evidence.clone();
+    let rows = board.rows.clone();
     view! {
+        {evidence.as_ref().map(verdict)}
         {table(board, &metrics)}
+        {evidence.map(|evidence| details(evidence, &rows))}
         {agreement(agreed)}
         {definitions(&metrics)}
     }
@@ -54,11 +59,14 @@ fn definitions(metrics: &[Metric]) -> impl IntoView + use<> {
             <dl class="terms">
                 <dt>"Rating"</dt>
                 <dd>
-                    "Bradley-Terry rating from all votes on the selected question, on the Elo scale: the mean is 1000, and a lead of 100 points means about 64 wins in 100. \
-                     The bar is the 95% interval. Ties and “both bad” count as half a win for each side."
+                    "Bradley-Terry rating from all votes on the selected question, on the Elo scale: the mean is 1000, and a lead of 100 points means about 64 wins in 100 votes that are no ties. \
+                     Ties (Davidson's model; “both bad” is a tie), the side of an image and the reliability of raters are estimated with it. \
+                     The dark bar is the 95% interval for one look at a time fixed before; votes of one rater, or on one prompt, are not counted as independent."
                 </dd>
+                <dt>"At any time"</dt>
+                <dd>"The light bar: the 95% interval that holds however often one looks, so that a campaign may stop as soon as it tells two models apart. It is shown once the rating's standard error is below 104 points."</dd>
                 <dt>"Rank"</dt>
-                <dd>"One plus the number of models whose interval lies entirely above. Models whose difference is not significant share a rank."</dd>
+                <dd>"One plus the number of models that are better by the interval of their difference at any time. Models whose difference is not significant share a rank."</dd>
                 <dt>"Win rate"</dt>
                 <dd>"Wins plus half the ties, divided by all votes on the model, with the 95% Wilson interval and the number of votes."</dd>
                 <dt>"Elo"</dt>
@@ -103,7 +111,7 @@ fn table(board: Leaderboard, metrics: &[Metric]) -> impl IntoView + use<> {
         }
         .into_any();
     }
-    let ratings = board.rows.iter().filter_map(|row| row.rating);
+    let ratings = board.rows.iter().filter_map(|row| row.anytime.or(row.rating));
     let (low, high) = ratings.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), rating| {
         (low.min(rating.low), high.max(rating.high))
     });
@@ -149,14 +157,14 @@ fn standing(row: LeaderboardRow, scale: Option<(f64, f64)>, metrics: &[Metric]) 
             view! { <td data-label=metric.label() class="figure">{text}</td> }
         })
         .collect_view();
-    let (rank, rating, rate) = (row.rank, row.rating, row.win_rate);
+    let (rank, rating, rate, anytime) = (row.rank, row.rating, row.win_rate, row.anytime);
     let place = scale.map(|_| {
         let rank = rating.map_or_else(|| "–".to_owned(), |_| rank.to_string());
         view! { <td data-label="Rank" class="figure rank">{rank}</td> }
     });
     let votes = scale.map(|scale| {
         let rating = match rating {
-            Some(rating) => interval(rating, scale).into_any(),
+            Some(rating) => interval(rating, anytime, scale).into_any(),
             None => view! { <span class="soft">"no votes yet"</span> }.into_any(),
         };
         let rate = match rate {
@@ -189,20 +197,27 @@ fn standing(row: LeaderboardRow, scale: Option<(f64, f64)>, metrics: &[Metric]) 
     }
 }
 
-/// A rating with a bar for its interval.
-fn interval(rating: Rating, (low, high): (f64, f64)) -> impl IntoView {
-    let position = |value: f64| (value - low) / (high - low) * 100.0;
-    let (left, width) = (position(rating.low), position(rating.high) - position(rating.low));
-    let bar = format!("left:{left:.1}%;width:{width:.1}%");
+/// A rating with bars for its intervals: for one look, and at any time.
+fn interval(rating: Rating, anytime: Option<Rating>, (low, high): (f64, f64)) -> impl IntoView {
+    let position = |value: f64| ((value - low) / (high - low) * 100.0).clamp(0.0, 100.0);
+    let bar = |rating: Rating| {
+        let (left, width) = (position(rating.low), position(rating.high) - position(rating.low));
+        format!("left:{left:.1}%;width:{width:.1}%")
+    };
     let dot = format!("left:{:.1}%", position(rating.value));
+    let ends = |rating: Rating| format!("{:.0} to {:.0}", rating.low, rating.high);
     view! {
         <span class="interval">
             <b class="figure">{format!("{:.0}", rating.value)}</b>
             <span class="track" aria-hidden="true">
-                <span class="bar" style=bar></span>
+                {anytime.map(|anytime| view! { <span class="bar anytime" style=bar(anytime)></span> })}
+                <span class="bar" style=bar(rating)></span>
                 <span class="point" style=dot></span>
             </span>
-            <small class="soft figure">{format!("{:.0} to {:.0}", rating.low, rating.high)}</small>
+            <small class="soft figure">
+                {ends(rating)}
+                {anytime.map(|anytime| view! { <br /> {format!("at any time {}", ends(anytime))} })}
+            </small>
         </span>
     }
 }

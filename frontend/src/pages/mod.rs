@@ -21,6 +21,7 @@ mod home;
 mod judge;
 mod layout;
 mod leaderboard;
+mod leaderboard_evidence;
 mod model;
 mod model_lineage;
 mod models;

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::judged::judged;
 use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
@@ -11,8 +12,8 @@ use domain::evaluate::Metric;
 use domain::id::{ContestantId, ImageId};
 use domain::preference::JudgedVote;
 use domain::ranking::{
-    ELO_K, ELO_START, ModelVote, Outcome, Predicted, Standing, Tally, elo, krippendorff_alpha, spearman,
-    standings, tie_aware_accuracy, win_rate_matrix,
+    ELO_K, ELO_START, ModelVote, Outcome, Predicted, Tally, elo, krippendorff_alpha, spearman,
+    tie_aware_accuracy, win_rate_matrix,
 };
 use std::collections::{BTreeMap, HashMap};
 use store::JudgedScores;
@@ -27,14 +28,18 @@ pub(crate) async fn agreement(
     State(state): State<AppState>,
     Query(QuestionQuery { question }): Query<QuestionQuery>,
 ) -> Result<Json<Agreement>, ApiError> {
-    let tallies = state.store.tallies(question).await?;
-    let tallies: Vec<Tally> = tallies.into_iter().map(Tally::from).collect();
+    let counts = state.store.tallies(question).await?;
+    let judged = judged(&state, question, &counts).await?;
+    let tallies: Vec<Tally> = counts.into_iter().map(Tally::from).collect();
     let listed = state.store.list_contestants().await?;
     let ids: HashMap<&str, ContestantId> =
         listed.iter().map(|known| (known.name.as_str(), known.id)).collect();
     let names: HashMap<ContestantId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
-    let standings: Vec<Standing> =
-        standings(&tallies).into_iter().filter(|standing| names.contains_key(&standing.model)).collect();
+    let ratings = judged.weighted.ratings();
+    let standings: Vec<Standing> = (judged.weighted.order().into_iter())
+        .map(|place| Standing { model: judged.contestants[place], rating: ratings[place] })
+        .filter(|standing| names.contains_key(&standing.model))
+        .collect();
 
     let votes = state.store.judged_votes(question).await?;
     let on_models: Vec<ModelVote> = votes.iter().filter_map(|vote| on_models(vote, &ids)).collect();
@@ -66,6 +71,12 @@ pub(crate) async fn agreement(
         judged_by_several: answers.iter().filter(|answers| answers.len() > 1).count() as i64,
         metrics: metrics(&standings, &scores, &state.store.judged_scores(question).await?),
     }))
+}
+
+/// A contestant and its rating, on the scale of log-odds.
+struct Standing {
+    model: ContestantId,
+    rating: f64,
 }
 
 fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ContestantId>) -> Option<ModelVote> {
@@ -104,7 +115,7 @@ fn metrics(
             .iter()
             .filter_map(|standing| {
                 let score = mean_scores.get(&standing.model)?.iter().find(|score| score.metric == metric)?;
-                Some((standing.rating.value, score.mean))
+                Some((standing.rating, score.mean))
             })
             .unzip();
         if pairs.is_empty() && ratings.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::{Body, Query};
+use crate::judged::draw_order;
 use crate::rater::Rater;
 use crate::routes::comparisons::drawing_of;
 use crate::routes::file_schema::File;
@@ -17,6 +18,7 @@ use domain::id::{MatchupId, ModelId, RaterId};
 use domain::model::Model;
 use domain::preference::{Matchup, Question};
 use process::ambient;
+use rand::Rng;
 
 /// Create a matchup of two images
 ///
@@ -94,7 +96,9 @@ pub(crate) async fn next_of(
     // Read before the images: if the job ends in between, the images of its end are found.
     let drawing = drawing_of(state, models).await?;
     let only: Vec<ModelId> = models.iter().map(|model| model.id).collect();
-    let matchup = state.store.next_matchup(rater, question, &only, ambient::now(), &mut generator).await?;
+    let order = draw_order(state, question, only.len(), generator.random()).await?;
+    let matchup =
+        state.store.next_matchup_by(&order, rater, question, &only, ambient::now(), &mut generator).await?;
     Ok(NextMatchup {
         matchup: matchup.map(blind),
         question,

@@ -21,6 +21,7 @@ mod pages;
 mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod ratings;
 mod run_changes;
 mod run_list;
 mod series;

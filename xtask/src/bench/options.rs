@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Path of a built diff-contrast-benchmark; without it, one is built in release mode.
     #[arg(long)]
     pub(super) program: Option<PathBuf>,
+    /// Simulations of `judging`.
+    #[arg(long, default_value_t = 1000)]
+    pub(super) simulations: u64,
     /// Threads of each program; defaults to all cores.
     #[arg(long)]
     pub(super) threads: Option<NonZero<usize>>,
@@ -67,6 +70,8 @@ pub(super) enum Task {
     Score,
     /// Inception features: ours and pytorch-fid.
     Fid,
+    /// Simulated raters: coverage of intervals, careless raters, answers needed to name the best model.
+    Judging,
     /// The time of every page and of the requests that pages make, on a large database, on SQLite and on Postgres.
     Pages,
 }

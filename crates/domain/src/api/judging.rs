@@ -1,6 +1,7 @@
 //! Matchups, votes and ratings.
 
 use super::comparison::Drawing;
+use super::evidence::Evidence;
 use crate::evaluate::{Metric, ModelScore};
 use crate::id::{ImageId, MatchupId, ModelId, VoteId};
 use crate::lora::LoraUse;
@@ -106,13 +107,16 @@ pub struct Leaderboard {
     pub votes: i64,
     /// Number of raters who voted.
     pub raters: i64,
+    /// What the ratings rest on; none without votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// A model of the leaderboard.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeaderboardRow {
-    /// 1 + the number of models whose whole interval is above this one's.
+    /// 1 + the number of models that are better at 95% confidence, however often one looks.
     pub rank: u32,
     /// Id of the model.
     pub model_id: ModelId,
@@ -123,8 +127,15 @@ pub struct LeaderboardRow {
     pub lora: Vec<LoraUse>,
     /// The objective that it was trained with; none with adapters.
     pub objective: Option<String>,
-    /// Rating from votes; none without votes.
+    /// Rating from votes, each counted by its rater's reliability, with the 95% interval for one look; none without
+    /// votes.
     pub rating: Option<Rating>,
+    /// The same rating with the 95% interval that holds however often one looks; none while the rating is preliminary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anytime: Option<Rating>,
+    /// The rating if every rater counted alike; none without votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating_all_alike: Option<f64>,
     /// Win rate over all its votes; none without votes.
     pub win_rate: Option<WinRate>,
     /// Mean scores by metrics.

@@ -1,10 +1,13 @@
 //! Cholesky decomposition of small dense matrices.
 
 /// The factor L of a symmetric positive definite matrix A = L L^T.
-pub(super) struct Cholesky(Vec<Vec<f64>>);
+pub struct Cholesky(Vec<Vec<f64>>);
 
 impl Cholesky {
-    pub(super) fn new(mut a: Vec<Vec<f64>>) -> Self {
+    /// Factorises a matrix, of which only the lower triangle is read. A matrix that is not positive definite gives a
+    /// factor of something else, without an error.
+    #[must_use]
+    pub fn new(mut a: Vec<Vec<f64>>) -> Self {
         for j in 0..a.len() {
             for i in j..a.len() {
                 let sum = a[i][j] - (0..j).map(|k| a[i][k] * a[j][k]).sum::<f64>();
@@ -15,7 +18,8 @@ impl Cholesky {
     }
 
     /// The solution x of A x = b.
-    pub(super) fn solve(&self, mut b: Vec<f64>) -> Vec<f64> {
+    #[must_use]
+    pub fn solve(&self, mut b: Vec<f64>) -> Vec<f64> {
         let l = &self.0;
         for i in 0..b.len() {
             b[i] = (b[i] - (0..i).map(|k| l[i][k] * b[k]).sum::<f64>()) / l[i][i];
@@ -26,7 +30,9 @@ impl Cholesky {
         b
     }
 
-    pub(super) fn inverse(&self) -> Vec<Vec<f64>> {
+    /// A^-1, column by column.
+    #[must_use]
+    pub fn inverse(&self) -> Vec<Vec<f64>> {
         let n = self.0.len();
         let column = |j: usize| self.solve((0..n).map(|i| f64::from(u8::from(i == j))).collect());
         (0..n).map(column).collect()

@@ -111,7 +111,8 @@ fn uncertainty(rows: &[Vec<f64>], mean: f64) -> Option<Uncertainty> {
 }
 
 /// The 97.5% quantile of Student's distribution, with the degrees of freedom rounded down.
-fn student(freedom: f64) -> f64 {
+#[must_use]
+pub fn student(freedom: f64) -> f64 {
     let freedom = freedom.clamp(1.0, 1000.0).floor() as u32;
     // The probability rises with t; 13 is beyond the quantile of one degree of freedom.
     let (mut low, mut high) = (1.0, 13.0);

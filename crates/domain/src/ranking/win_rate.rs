@@ -5,7 +5,7 @@ use crate::id::ContestantId;
 use serde::{Deserialize, Serialize};
 
 /// The 97.5% quantile of the standard normal distribution.
-pub(super) const Z: f64 = 1.959_963_984_540_054;
+pub const Z: f64 = 1.959_963_984_540_054;
 
 /// A win rate with its interval and number of votes.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -41,7 +41,8 @@ pub fn win_rate(wins: i64, losses: i64, ties: i64) -> Option<WinRate> {
 }
 
 /// A model's win rate over all its votes; none without votes.
-pub(super) fn win_rate_of(model: ContestantId, tallies: &[Tally]) -> Option<WinRate> {
+#[must_use]
+pub fn win_rate_of(model: ContestantId, tallies: &[Tally]) -> Option<WinRate> {
     let (mut wins, mut losses, mut ties) = (0, 0, 0);
     for tally in tallies.iter().filter(|tally| tally.a != tally.b) {
         if tally.a == model {

@@ -3,6 +3,7 @@
 use crate::fixture::{Fixture, on_both_databases};
 use domain::id::{ImageId, MatchupId, RaterId};
 use domain::image::Purpose;
+use domain::matchmaking::{Draw, DrawOrder};
 use domain::model::Model;
 use domain::preference::{Choice, Matchup, Question};
 use std::collections::{BTreeSet, HashMap};
@@ -25,6 +26,7 @@ on_both_databases!(
     comparable_pairs_are_counted,
     a_repeated_evaluation_gives_further_matchups,
     a_seeded_generator_draws_these_matchups,
+    an_informative_draw_is_recorded_with_its_propensity,
 );
 
 /// The two images, regardless of side.
@@ -355,4 +357,41 @@ async fn a_seeded_generator_draws_these_matchups(mut fixture: Fixture) {
     ];
     let expected = expected.map(|(prompt, sides, id)| (prompt.to_owned(), sides.to_owned(), id.to_owned()));
     assert_eq!(drawn, expected);
+}
+
+async fn an_informative_draw_is_recorded_with_its_propensity(mut fixture: Fixture) {
+    let (a, b, c) = (fixture.model("a").await, fixture.model("b").await, fixture.model("c").await);
+    evaluate(&mut fixture, &[&a, &b, &c], &["p", "q"]).await;
+    let order = |is_even| DrawOrder::Informative {
+        ranked: vec![(c.id, b.id), (a.id, b.id), (a.id, c.id)],
+        even_share: 0.3,
+        is_even,
+    };
+    let rater = fixture.rater().await;
+    for models in [["b", "c"], ["b", "c"], ["a", "b"]] {
+        let now = fixture.tick();
+        let drawn = fixture
+            .store
+            .next_matchup_by(&order(false), rater, Question::Overall, &[], now, &mut fixture.rng)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(models_of(&fixture, &drawn).await, models.map(str::to_owned).into());
+        let propensity = if models == ["b", "c"] { 0.8 } else { 0.1 };
+        let Draw { is_even, propensity: recorded } =
+            fixture.store.draw_of_matchup(drawn.id).await.unwrap().expect("a draw");
+        assert!(!is_even && (recorded - propensity).abs() < 1e-12, "{recorded}");
+        fixture.vote(&drawn, rater, Choice::Tie).await;
+    }
+    let (now, other) = (fixture.tick(), fixture.rater().await);
+    let even = fixture
+        .store
+        .next_matchup_by(&order(true), other, Question::Overall, &[], now, &mut fixture.rng)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(fixture.store.draw_of_matchup(even.id).await.unwrap().expect("a draw").is_even);
+    let by_votes = fixture.rater().await;
+    let drawn = fixture.next_matchup(by_votes, &[]).await.unwrap();
+    assert_eq!(fixture.store.draw_of_matchup(drawn.id).await.unwrap(), None);
 }

@@ -5,7 +5,7 @@ use domain::evaluate::Metric;
 use domain::id::{MatchupId, RaterId};
 use domain::preference::{Choice, Matchup, Question, VoteRecord};
 use domain::ranking::Tally;
-use store::{Conflict, ImageScore, JudgedScores, PairVotes, StoreError};
+use store::{Conflict, ImageScore, JudgedScores, PairVotes, RatedVote, StoreError};
 
 on_both_databases!(
     a_second_vote_on_a_matchup_is_a_conflict,
@@ -16,6 +16,7 @@ on_both_databases!(
     tallies_count_votes_for_a_model_on_either_side,
     judged_votes_include_their_images,
     votes_are_listed_with_the_scores_of_both_images,
+    votes_for_ratings_have_rater_prompt_and_both_sides,
 );
 
 /// Two models with images of the prompt, and a matchup of the images for every rater.
@@ -192,4 +193,29 @@ async fn votes_are_listed_with_the_scores_of_both_images(mut fixture: Fixture) {
     let judged = JudgedScores { metric: Metric::ClipScore, scores: [0.25, 0.5], choice: Choice::Right };
     assert_eq!(fixture.store.judged_scores(Question::Overall).await.unwrap(), [judged]);
     assert_eq!(fixture.store.judged_scores(Question::Appeal).await.unwrap(), []);
+}
+
+async fn votes_for_ratings_have_rater_prompt_and_both_sides(mut fixture: Fixture) {
+    let first = open_matchup(&mut fixture, "p").await;
+    let second = open_matchup(&mut fixture, "q").await;
+    let (rater, other) = (fixture.rater().await, fixture.rater().await);
+    fixture.vote(&first, rater, Choice::Left).await;
+    fixture.vote(&second, other, Choice::BothBad).await;
+    let mut expected = Vec::new();
+    for (matchup, rater, choice) in [(&first, rater, Choice::Left), (&second, other, Choice::BothBad)] {
+        let mut shown = Vec::new();
+        for image in [matchup.left, matchup.right] {
+            let image = fixture.store.get_image(image).await.unwrap().expect("the image");
+            shown.push(image.model_id.expect("a model").into());
+        }
+        expected.push(RatedVote {
+            rater,
+            prompt: matchup.prompt.clone(),
+            shown: [shown[0], shown[1]],
+            choice,
+        });
+    }
+    assert_eq!(fixture.store.rated_votes(Question::Overall, 9).await.unwrap(), expected);
+    assert_eq!(fixture.store.rated_votes(Question::Overall, 1).await.unwrap(), expected[1..]);
+    assert_eq!(fixture.store.rated_votes(Question::Appeal, 9).await.unwrap(), []);
 }
