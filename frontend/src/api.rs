@@ -3,10 +3,10 @@
 
 use crate::format::query;
 use domain::api::{
-    BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunSample,
+    DeskRequest, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunSample,
     RunSeries, RunSummary, VoteRequest, VoteResponse, path,
 };
-use domain::id::{JobId, RunId};
+use domain::id::{JobId, MatchupId, RunId};
 use domain::job::Job;
 use domain::preference::Question;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -76,8 +76,19 @@ fn with_question(path: &str, question: Question) -> String {
     format!("{path}?question={}", question.as_str())
 }
 
-pub(crate) async fn vote(matchup: &BlindMatchup, request: &VoteRequest) -> ApiResult<VoteResponse> {
-    post(&with_id(path::MATCHUP_VOTE, &matchup.id.to_string()), request).await
+/// Votes on a matchup. A repetition of a vote that has arrived fails with 409.
+pub(crate) async fn vote(matchup: MatchupId, request: &VoteRequest) -> ApiResult<VoteResponse> {
+    post(&with_id(path::MATCHUP_VOTE, &matchup.to_string()), request).await
+}
+
+/// Skips a matchup.
+pub(crate) async fn skip(matchup: MatchupId, request: &DeskRequest) -> ApiResult<NextMatchup> {
+    post(&with_id(path::MATCHUP_SKIP, &matchup.to_string()), request).await
+}
+
+/// Takes back the visitor's last vote or skip, which must be the one on this matchup.
+pub(crate) async fn undo(matchup: MatchupId, request: &DeskRequest) -> ApiResult<NextMatchup> {
+    post(&with_id(path::MATCHUP_UNDO, &matchup.to_string()), request).await
 }
 
 #[cfg(feature = "ssr")]

@@ -16,7 +16,7 @@ pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
     Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
-    VoteRequest, VoteResponse,
+    DeskRequest, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};

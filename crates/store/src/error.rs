@@ -104,6 +104,9 @@ pub enum Conflict {
     /// The rater has voted on the matchup.
     #[error("this rater has already voted on this matchup")]
     AlreadyVoted,
+    /// The rater has judged or skipped another matchup since.
+    #[error("only the rater's last answer can be taken back, and this is an earlier one")]
+    NotLastAnswer,
     /// The run's job has not ended.
     #[error("the job of this run has not ended: cancel it, or wait until it ends")]
     JobNotEnded,

@@ -14,6 +14,7 @@ mod points;
 mod raters;
 mod runs;
 mod studies;
+mod undo;
 mod votes;
 
 pub use artifacts::{ArtifactError, Artifacts};

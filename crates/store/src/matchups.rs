@@ -3,6 +3,7 @@
 use crate::db::{Store, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
 use crate::images::params_sha256;
+use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::id::{ImageId, MatchupId, ModelId, RaterId};
 use domain::image::GenerationParams;
@@ -103,29 +104,55 @@ impl Store {
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
-        match self.open_matchup(rater, question, only).await? {
-            Some(matchup) => Ok(Some(matchup)),
-            None => self.draw_matchup(rater, question, only, now, rng).await,
-        }
+        Ok(self.upcoming_matchups(rater, question, only, 1, now, rng).await?.pop())
     }
 
-    /// A matchup that exists and that the rater has not judged.
-    async fn open_matchup(
+    /// The next matchups of a rater, at most `count`, in the order in which they are to be judged: the first is the one of
+    /// [`Store::next_matchup`], and the others are known early so that their images can be loaded early.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer or a row is inconsistent.
+    pub async fn upcoming_matchups<R: Rng>(
         &self,
         rater: RaterId,
         question: Question,
         only: &[ModelId],
-    ) -> Result<Option<Matchup>, StoreError> {
+        count: usize,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<Vec<Matchup>, StoreError> {
+        let mut matchups = self.open_matchups(rater, question, only, count).await?;
+        while matchups.len() < count {
+            // Ids in the order of the draws: they decide the order in which the matchups are shown.
+            let now = now + TimeDelta::microseconds(i64::try_from(matchups.len()).unwrap_or(0));
+            match self.draw_matchup(rater, question, only, now, rng).await? {
+                Some(matchup) => matchups.push(matchup),
+                None => break,
+            }
+        }
+        Ok(matchups)
+    }
+
+    /// Matchups that exist and that the rater has neither judged nor skipped, at most `count`.
+    async fn open_matchups(
+        &self,
+        rater: RaterId,
+        question: Question,
+        only: &[ModelId],
+        count: usize,
+    ) -> Result<Vec<Matchup>, StoreError> {
         // Matchups drawn for the rater come first, then those for every rater, each in order of creation. A rater who
         // leaves the matchups of one model does not get the open one elsewhere; a requested one is shown to everyone.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.id, COALESCE(l.contestant_id, l.model_id), COALESCE(r.contestant_id, r.model_id) \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE (m.rater_id IS NULL OR (m.rater_id = $1 AND (l.model_id = r.model_id) = $4)) AND m.question = $3 \
+             AND m.campaign_id IS NULL \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
+             AND NOT EXISTS (SELECT 1 FROM skips s WHERE s.matchup_id = m.id AND s.rater_id = $1) \
              ORDER BY CASE WHEN m.rater_id IS NULL THEN 1 ELSE 0 END, m.id LIMIT $2")
             .bind(rater.0)
-            .bind(if only.is_empty() { 1_i64 } else { i64::MAX })
+            .bind(if only.is_empty() { i64::try_from(count).unwrap_or(i64::MAX) } else { i64::MAX })
             .bind(question.as_str())
             .bind(only.len() == 1)
             .fetch_all(pool)
@@ -134,10 +161,11 @@ impl Store {
         let wanted = |&(_, left, right): &(Uuid, Uuid, Uuid)| {
             only.is_empty() || (listed(left) && listed(right) && (left == right) == (only.len() == 1))
         };
-        match rows.into_iter().find(wanted) {
-            Some((id, ..)) => self.get_matchup(MatchupId(id)).await,
-            None => Ok(None),
+        let mut matchups = Vec::new();
+        for (id, ..) in rows.into_iter().filter(wanted).take(count) {
+            matchups.extend(self.get_matchup(MatchupId(id)).await?);
         }
+        Ok(matchups)
     }
 
     /// Draws and inserts a new matchup. The images of one pair of models are read at a time, never those of all
@@ -234,7 +262,7 @@ impl Store {
             .collect()
     }
 
-    /// Left and right images of every matchup of the question that the rater has judged.
+    /// Left and right images of every matchup of the question that the rater has judged, or that was drawn for the rater.
     async fn judged_images(
         &self,
         rater: RaterId,
@@ -242,7 +270,8 @@ impl Store {
     ) -> Result<HashSet<(ImageId, ImageId)>, StoreError> {
         let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.left_image, m.right_image FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-             WHERE v.rater_id = $1 AND m.question = $2")
+             WHERE v.rater_id = $1 AND m.question = $2 \
+             UNION SELECT left_image, right_image FROM matchups WHERE rater_id = $1 AND question = $2")
             .bind(rater.0)
             .bind(question.as_str())
             .fetch_all(pool)

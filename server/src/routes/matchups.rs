@@ -18,6 +18,9 @@ use domain::model::Model;
 use domain::preference::{Matchup, Question};
 use process::ambient;
 
+/// Matchups after the next one that a response announces, so that their images are loaded when they are shown.
+pub(crate) const PRELOADED: usize = 2;
+
 /// Create a matchup of two images
 ///
 /// The images must have the same prompt. The server draws at random which one is on the left. Every
@@ -94,9 +97,14 @@ pub(crate) async fn next_of(
     // Read before the images: if the job ends in between, the images of its end are found.
     let drawing = drawing_of(state, models).await?;
     let only: Vec<ModelId> = models.iter().map(|model| model.id).collect();
-    let matchup = state.store.next_matchup(rater, question, &only, ambient::now(), &mut generator).await?;
+    let (store, now) = (&state.store, ambient::now());
+    let matchups =
+        store.upcoming_matchups(rater, question, &only, 1 + PRELOADED, now, &mut generator).await?;
+    let mut matchups = matchups.into_iter().map(blind);
     Ok(NextMatchup {
-        matchup: matchup.map(blind),
+        matchup: matchups.next(),
+        upcoming: matchups.collect(),
+        last: store.last_answered(rater).await?,
         question,
         models: models.iter().map(|model| model.name.clone()).collect(),
         drawing,
@@ -104,7 +112,8 @@ pub(crate) async fn next_of(
     })
 }
 
-fn blind(matchup: Matchup) -> BlindMatchup {
+/// A matchup without anything that identifies its models.
+pub(crate) fn blind(matchup: Matchup) -> BlindMatchup {
     let side =
         |side: &str| path::MATCHUP_SIDE.replace("{id}", &matchup.id.to_string()).replace("{side}", side);
     BlindMatchup {

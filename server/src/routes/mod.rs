@@ -73,6 +73,8 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(matchups::next))
         .routes(routes!(matchups::side))
         .routes(routes!(votes::cast))
+        .routes(routes!(votes::skip))
+        .routes(routes!(votes::undo))
         .routes(routes!(votes::list))
         .routes(routes!(votes_export::export))
         .routes(routes!(datasets::list))

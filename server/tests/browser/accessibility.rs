@@ -79,10 +79,11 @@ async fn axe_finds_nothing_on_any_page_or_state_in_either_theme() {
             }
             browser.open(&format!("{address}/judge"), DESKTOP, dark);
             browser.wait_for(HYDRATED);
-            browser.evaluate("document.querySelector('.judge input[type=checkbox]')?.click()");
-            browser.click_until(".side", "!!document.querySelector('.reveal')");
+            browser.click_until(".side", "document.querySelector('[role=status]').innerText !== ''");
+            browser.press("f");
+            browser.press("z");
             std::thread::sleep(std::time::Duration::from_millis(300));
-            check(&mut browser, &axe, &format!("reveal, dark: {dark}"), &mut problems);
+            check(&mut browser, &axe, &format!("judged, enlarged, in one place, dark: {dark}"), &mut problems);
             browser.open(&format!("{address}/playground?prompt=a+cat&seed=1"), DESKTOP, dark);
             browser.wait_for(HYDRATED);
             browser.click_until("form .primary", "!!document.querySelector('.result-row img')");

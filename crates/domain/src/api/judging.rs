@@ -31,6 +31,12 @@ pub struct BlindMatchup {
 pub struct NextMatchup {
     /// The matchup; none if the rater has judged all of them.
     pub matchup: Option<BlindMatchup>,
+    /// What follows once it is judged, in this order, so that the images can be loaded early; at most two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upcoming: Vec<BlindMatchup>,
+    /// The matchup that the rater judged or skipped last, whose answer can be taken back; none if there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<MatchupId>,
     /// The question of the request.
     #[serde(default)]
     pub question: Question,
@@ -75,9 +81,29 @@ pub struct VoteRequest {
     /// Names or ids of the models that the next matchup is restricted to; all models when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Whether the response names the models. A rater who learns them vote by vote learns what each model's images look
+    /// like, and is no longer blind.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reveal: bool,
 }
 
-/// Response to a vote: the models' names and the next matchup.
+/// What the matchup after a skip, or after an answer that is taken back, is restricted to.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({})))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeskRequest {
+    /// Names or ids of the models that the next matchup is restricted to; all models when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Response to a vote: the next matchup.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VoteResponse {
@@ -85,10 +111,12 @@ pub struct VoteResponse {
     pub vote_id: VoteId,
     /// The rater's choice.
     pub choice: Choice,
-    /// Name of the left image's model, with its adapters.
-    pub left_model: String,
-    /// Name of the right image's model, with its adapters.
-    pub right_model: String,
+    /// Name of the left image's model, with its adapters, if the request asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_model: Option<String>,
+    /// Name of the right image's model, with its adapters, if the request asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right_model: Option<String>,
     /// The rater's next matchup.
     pub next: NextMatchup,
 }

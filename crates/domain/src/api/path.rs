@@ -66,6 +66,10 @@ pub const MATCHUP_NEXT: &str = "/api/v1/matchups/next";
 pub const MATCHUP_SIDE: &str = "/api/v1/matchups/{id}/{side}";
 /// Votes on a matchup (POST).
 pub const MATCHUP_VOTE: &str = "/api/v1/matchups/{id}/vote";
+/// Skips a matchup (POST).
+pub const MATCHUP_SKIP: &str = "/api/v1/matchups/{id}/skip";
+/// Takes back the last vote or skip (POST).
+pub const MATCHUP_UNDO: &str = "/api/v1/matchups/{id}/undo";
 /// Lists votes.
 pub const VOTES: &str = "/api/v1/votes";
 /// The votes as a set to train on.

@@ -16,4 +16,5 @@ mod runs;
 mod scores;
 mod studies;
 mod unavailable;
+mod undo;
 mod votes;
