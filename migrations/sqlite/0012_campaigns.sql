@@ -1,13 +1,15 @@
 -- The SQLite twin of the file of the same name in migrations/postgres: change both or neither.
 
 -- Judging of these models by these rules. `spec` is the campaign as it was requested; `owner_sha256` is the hash of the key that
--- its owner got.
+-- its owner got. It is closed at `ends_at`, and when it has `wanted_votes`.
 CREATE TABLE campaigns (
     id BLOB NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
     spec TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('open', 'paused', 'closed')),
     owner_sha256 TEXT NOT NULL,
+    wanted_votes INTEGER,
+    ends_at TEXT,
     created_at TEXT NOT NULL,
     closed_at TEXT,
     CONSTRAINT campaigns_name_unique UNIQUE (name),
@@ -49,7 +51,7 @@ CREATE TABLE skips (
 CREATE INDEX skips_by_rater ON skips (rater_id);
 
 -- Pairs that measure a rater: with a known answer (exam, gold), or one that the rater has judged before (repeat). They are no
--- matchups, so that no query of votes counts one.
+-- matchups, so that no query of votes counts one. A check that was skipped has a time and no choice.
 CREATE TABLE campaign_checks (
     id BLOB NOT NULL PRIMARY KEY,
     campaign_id BLOB NOT NULL REFERENCES campaigns (id),
@@ -63,7 +65,7 @@ CREATE TABLE campaign_checks (
     choice TEXT CHECK (choice IN ('left', 'right', 'tie', 'both_bad')),
     created_at TEXT NOT NULL,
     answered_at TEXT,
-    CONSTRAINT campaign_checks_answered_has_time CHECK ((choice IS NULL) = (answered_at IS NULL))
+    CONSTRAINT campaign_checks_answered_has_time CHECK (choice IS NULL OR answered_at IS NOT NULL)
 ) STRICT;
 CREATE INDEX campaign_checks_by_rater ON campaign_checks (campaign_id, rater_id, id);
 CREATE INDEX campaign_checks_by_left_image ON campaign_checks (left_image);

@@ -2,6 +2,7 @@
 
 mod address;
 mod auth;
+mod campaign_forms;
 mod config;
 mod connections;
 mod error;
@@ -9,11 +10,13 @@ mod extract;
 mod generator;
 mod hosts;
 mod image_work;
+mod invited;
 mod json;
 mod plain_refusals;
 mod rater;
 mod request_span;
 mod routes;
+mod secret;
 mod site;
 mod state;
 mod stopping;

@@ -1,5 +1,6 @@
-//! Bodies and paths of the HTTP API, shared by the server and the pages. One file per tag of the OpenAPI document; the comparisons of the tag `judging` have their own.
+//! Bodies and paths of the HTTP API, shared by the server and the pages. One file per tag of the OpenAPI document; the comparisons and campaigns of the tag `judging` have their own.
 
+mod campaign;
 mod comparison;
 mod data;
 mod error;
@@ -10,12 +11,16 @@ pub mod path;
 mod series;
 mod training;
 
+pub use campaign::{
+    CampaignCreated, CampaignDesk, CampaignRater, CampaignResult, CampaignStateRequest, CampaignSummary,
+    ConsentRequest, DeskVote, Invitation, InvitationCreated, InvitationRequest,
+};
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
-    Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
+    Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup, OwnVote,
     DeskRequest, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
@@ -26,7 +31,7 @@ pub use training::{JobAccepted, ModelSummary, RunDetail, RunMetrics, RunSample, 
 pub use crate::evaluate::ModelScore;
 pub use crate::preference::VoteRecord;
 pub use crate::ranking::{Rating, WinRate};
-pub use path::{judge_page, model_page, report_url, run_page};
+pub use path::{campaign_desk_page, campaign_page, judge_page, model_page, report_url, run_page};
 
 use serde::{Deserialize, Serialize};
 

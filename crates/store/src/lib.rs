@@ -2,10 +2,14 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod campaign_desk;
+mod campaign_raters;
+mod campaigns;
 mod contestants;
 mod db;
 mod error;
 mod images;
+mod invitations;
 mod jobs;
 mod matchups;
 mod model_uses;
@@ -18,6 +22,9 @@ mod undo;
 mod votes;
 
 pub use artifacts::{ArtifactError, Artifacts};
+pub use campaign_desk::{CheckCounts, DeskItem};
+pub use campaign_raters::{OwnAnswer, RaterCounts};
+pub use campaigns::CampaignCounts;
 pub use db::{Db, Store, Waits};
 pub use error::{Conflict, StoreError, Unavailable};
 pub use images::{ImageFilter, ImageScore, PairedScores};

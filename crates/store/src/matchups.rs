@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::images::params_sha256;
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::id::{ImageId, MatchupId, ModelId, RaterId};
+use domain::id::{CampaignId, ImageId, MatchupId, ModelId, RaterId};
 use domain::image::GenerationParams;
 use domain::matchmaking::{
     Candidate, Sides, Variant, comparable_pairs, draw_sides, order_pairs, shared_prompt, variant_pairs,
@@ -62,14 +62,15 @@ impl Store {
         let prompt = shared_prompt(a.as_ref(), b.as_ref())?;
         let (left, right) = if swap { (image_b, image_a) } else { (image_a, image_b) };
         let matchup = Matchup { id, prompt, question, left, right, rater_id: None, created_at: micros(now) };
-        self.insert_matchup(&matchup).await?;
+        self.insert_matchup(&matchup, None).await?;
         Ok(matchup)
     }
 
-    /// Looks up a matchup.
+    /// Looks up a matchup outside campaigns.
     pub async fn get_matchup(&self, id: MatchupId) -> Result<Option<Matchup>, StoreError> {
         let row: Option<MatchupRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT id, prompt, question, left_image, right_image, rater_id, created_at FROM matchups WHERE id = $1")
+            "SELECT id, prompt, question, left_image, right_image, rater_id, created_at FROM matchups \
+             WHERE id = $1 AND campaign_id IS NULL")
             .bind(id.0)
             .fetch_optional(pool)
             .await?);
@@ -148,6 +149,8 @@ impl Store {
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE (m.rater_id IS NULL OR (m.rater_id = $1 AND (l.model_id = r.model_id) = $4)) AND m.question = $3 \
              AND m.campaign_id IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM campaign_models cm JOIN campaigns c ON c.id = cm.campaign_id \
+             WHERE c.state <> 'closed' AND (cm.model_id = l.model_id OR cm.model_id = r.model_id)) \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
              AND NOT EXISTS (SELECT 1 FROM skips s WHERE s.matchup_id = m.id AND s.rater_id = $1) \
              ORDER BY CASE WHEN m.rater_id IS NULL THEN 1 ELSE 0 END, m.id LIMIT $2")
@@ -192,7 +195,7 @@ impl Store {
             rater_id: Some(rater),
             created_at: micros(now),
         };
-        self.insert_matchup(&matchup).await?;
+        self.insert_matchup(&matchup, None).await?;
         Ok(Some(matchup))
     }
 
@@ -204,12 +207,18 @@ impl Store {
         judged: &HashSet<(ImageId, ImageId)>,
         rng: &mut R,
     ) -> Result<Option<Sides>, StoreError> {
+        // Their images are judged in campaigns, and shown nowhere else.
+        let elsewhere = self.models_being_judged().await?;
         if let [model] = only {
+            if elsewhere.contains(model) {
+                return Ok(None);
+            }
             let pairs = variant_pairs(&self.variants(*model).await?);
             return Ok(draw_sides(pairs, judged, |n| rng.random_range(0..n)));
         }
         let tallies: Vec<Tally> = self.tallies(question).await?.into_iter().map(Tally::from).collect();
-        let pairs = self.comparable_models().await?;
+        let mut pairs = self.comparable_models().await?;
+        pairs.retain(|(a, b)| !elsewhere.contains(a) && !elsewhere.contains(b));
         for (a, b) in order_pairs(pairs, only, &tallies, |pairs| pairs.shuffle(rng)) {
             let pairs = comparable_pairs(&self.candidates(a).await?, &self.candidates(b).await?);
             if let Some(sides) = draw_sides(pairs, judged, |n| rng.random_range(0..n)) {
@@ -279,10 +288,15 @@ impl Store {
         Ok(rows.into_iter().map(|(left, right)| (ImageId(left), ImageId(right))).collect())
     }
 
-    async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {
+    /// Inserts a matchup of a campaign, or of none.
+    pub(crate) async fn insert_matchup(
+        &self,
+        matchup: &Matchup,
+        campaign: Option<CampaignId>,
+    ) -> Result<(), StoreError> {
         write_db!(self, pool => sqlx::query(
-            "INSERT INTO matchups (id, prompt, question, left_image, right_image, rater_id, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            "INSERT INTO matchups (id, prompt, question, left_image, right_image, rater_id, created_at, campaign_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(matchup.id.0)
             .bind(&matchup.prompt)
             .bind(matchup.question.as_str())
@@ -290,6 +304,7 @@ impl Store {
             .bind(matchup.right.0)
             .bind(matchup.rater_id.map(|id| id.0))
             .bind(micros(matchup.created_at))
+            .bind(campaign.map(|id| id.0))
             .execute(pool)
             .await
             .map(drop)?);

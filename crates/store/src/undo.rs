@@ -3,14 +3,38 @@
 use crate::db::{Store, in_transaction, micros, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
-use domain::id::{MatchupId, RaterId};
+use domain::id::{CampaignId, MatchupId, RaterId};
 use uuid::Uuid;
 
-/// The newest vote or skip of a rater.
+/// The newest vote or skip of a rater outside campaigns.
 const LAST_ANSWER: &str = "SELECT answered.matchup_id FROM \
      (SELECT matchup_id, created_at FROM votes WHERE rater_id = $1 \
       UNION ALL SELECT matchup_id, created_at FROM skips WHERE rater_id = $1) AS answered \
+     JOIN matchups m ON m.id = answered.matchup_id WHERE m.campaign_id IS NULL \
      ORDER BY answered.created_at DESC, answered.matchup_id DESC LIMIT 1";
+
+/// The newest vote or skip of a rater in a campaign, or the newest check outside the exam that the rater has answered.
+const LAST_ANSWER_IN_CAMPAIGN: &str = "SELECT answered.matchup_id FROM \
+     (SELECT v.matchup_id, v.created_at FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+      WHERE v.rater_id = $1 AND m.campaign_id = $2 \
+      UNION ALL SELECT s.matchup_id, s.created_at FROM skips s JOIN matchups m ON m.id = s.matchup_id \
+      WHERE s.rater_id = $1 AND m.campaign_id = $2 \
+      UNION ALL SELECT id AS matchup_id, answered_at AS created_at FROM campaign_checks \
+      WHERE rater_id = $1 AND campaign_id = $2 AND answered_at IS NOT NULL AND kind <> 'exam') AS answered \
+     ORDER BY answered.created_at DESC, answered.matchup_id DESC LIMIT 1";
+
+/// The query of the newest answer of a rater, in a campaign or outside all.
+macro_rules! last_answer {
+    ($campaign:expr, $rater:expr) => {
+        match $campaign {
+            None => sqlx::query_scalar(LAST_ANSWER).bind($rater.0),
+            Some(campaign) => {
+                let campaign: CampaignId = campaign;
+                sqlx::query_scalar(LAST_ANSWER_IN_CAMPAIGN).bind($rater.0).bind(campaign.0)
+            }
+        }
+    };
+}
 
 impl Store {
     /// Records that a rater does not want to judge a matchup: the rater does not get it again. No effect if it was skipped
@@ -51,10 +75,13 @@ impl Store {
         Ok(())
     }
 
-    /// The matchup that a rater judged or skipped last: the one whose answer can be taken back.
-    pub async fn last_answered(&self, rater: RaterId) -> Result<Option<MatchupId>, StoreError> {
-        let row: Option<Uuid> = with_db!(self, pool =>
-            sqlx::query_scalar(LAST_ANSWER).bind(rater.0).fetch_optional(pool).await?);
+    /// The matchup that a rater judged or skipped last, in a campaign or outside all: the one whose answer can be taken back.
+    pub async fn last_answered(
+        &self,
+        rater: RaterId,
+        campaign: Option<CampaignId>,
+    ) -> Result<Option<MatchupId>, StoreError> {
+        let row: Option<Uuid> = with_db!(self, pool => last_answer!(campaign, rater).fetch_optional(pool).await?);
         Ok(row.map(MatchupId))
     }
 
@@ -68,12 +95,14 @@ impl Store {
         &self,
         matchup: MatchupId,
         rater: RaterId,
+        campaign: Option<CampaignId>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             let answered: i64 = sqlx::query_scalar(
                 "SELECT (SELECT COUNT(*) FROM votes WHERE matchup_id = $1 AND rater_id = $2) + \
-                 (SELECT COUNT(*) FROM skips WHERE matchup_id = $1 AND rater_id = $2)")
+                 (SELECT COUNT(*) FROM skips WHERE matchup_id = $1 AND rater_id = $2) + \
+                 (SELECT COUNT(*) FROM campaign_checks WHERE id = $1 AND rater_id = $2 AND answered_at IS NOT NULL)")
                 .bind(matchup.0)
                 .bind(rater.0)
                 .fetch_one(&mut *tx)
@@ -81,8 +110,7 @@ impl Store {
             if answered == 0 {
                 return Err(StoreError::Missing("answer of this rater to this matchup"));
             }
-            let last: Option<Uuid> =
-                sqlx::query_scalar(LAST_ANSWER).bind(rater.0).fetch_optional(&mut *tx).await?;
+            let last: Option<Uuid> = last_answer!(campaign, rater).fetch_optional(&mut *tx).await?;
             if last != Some(matchup.0) {
                 return Err(Conflict::NotLastAnswer.into());
             }
@@ -98,6 +126,7 @@ impl Store {
             for table in [
                 "DELETE FROM votes WHERE matchup_id = $1 AND rater_id = $2",
                 "DELETE FROM skips WHERE matchup_id = $1 AND rater_id = $2",
+                "UPDATE campaign_checks SET choice = NULL, answered_at = NULL WHERE id = $1 AND rater_id = $2",
             ] {
                 sqlx::query(table).bind(matchup.0).bind(rater.0).execute(&mut *tx).await?;
             }

@@ -1,4 +1,5 @@
-//! Votes, and their counts.
+//! Votes, and their counts. Votes of a campaign are listed and counted when it is closed: before, they would tell raters which
+//! model made an image that they are judging.
 
 use crate::contestants::ContestantNames;
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
@@ -133,7 +134,9 @@ impl Store {
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
-             WHERE m.question = $1 ORDER BY v.id")
+             WHERE m.question = $1 \
+             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
+             ORDER BY v.id")
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
@@ -147,7 +150,9 @@ impl Store {
             "SELECT v.id, l.metric, l.value, r.value, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN image_scores l ON l.image_id = m.left_image \
              JOIN image_scores r ON r.image_id = m.right_image AND r.metric = l.metric \
-             WHERE m.question = $1 ORDER BY l.metric, v.id")
+             WHERE m.question = $1 \
+             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
+             ORDER BY l.metric, v.id")
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
@@ -205,6 +210,7 @@ impl Store {
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
+             WHERE m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed') \
              ORDER BY v.id DESC LIMIT $1")
             .bind(i64::from(at_most))
             .fetch_all(pool)
@@ -232,7 +238,8 @@ impl Store {
                          COALESCE(ri.contestant_id, ri.model_id) AS r \
                          FROM votes v JOIN matchups m ON m.id = v.matchup_id \
                          JOIN images li ON li.id = m.left_image JOIN images ri ON ri.id = m.right_image \
-                         WHERE m.question = $1) AS judged \
+                         WHERE m.question = $1 AND (m.campaign_id IS NULL OR m.campaign_id IN \
+                         (SELECT id FROM campaigns WHERE state = 'closed'))) AS judged \
                    WHERE l <> r) AS ordered \
              GROUP BY a, b ORDER BY a, b")
             .bind(question.as_str())

@@ -3,7 +3,9 @@
 use crate::api::{self, ApiResult, Failure};
 use crate::components::desk_queue::{self, Unsent};
 use crate::components::hydration::property;
-use domain::api::{BlindMatchup, DeskRequest, Drawing, NextMatchup, VoteRequest, VoteResponse};
+use domain::api::{
+    BlindMatchup, DeskRequest, Drawing, NextMatchup, VoteRequest, VoteResponse, campaign_desk_page,
+};
 use domain::id::MatchupId;
 use domain::preference::Choice;
 use leptos::prelude::*;
@@ -88,10 +90,11 @@ impl Desk {
         let Some(matchup) = next.matchup.take() else { return };
         self.failure.set(None);
         self.notice.set(said(choice).to_owned());
-        let unsent = Unsent { matchup, choice, models: next.models.clone() };
+        let campaign = next.campaign.as_ref().map(|campaign| campaign.id);
+        let unsent = Unsent { matchup, choice, models: next.models.clone(), campaign };
         desk_queue::keep(&unsent);
         self.unsent.update(|all| all.push(unsent));
-        next.votes_cast += i64::from(choice.is_some());
+        count(&mut next, i64::from(choice.is_some()));
         next.matchup = (!next.upcoming.is_empty()).then(|| next.upcoming.remove(0));
         self.show(next);
         self.send();
@@ -109,7 +112,7 @@ impl Desk {
         if let Some(Unsent { matchup, choice, .. }) = unsent.pop() {
             desk_queue::forget(matchup.id);
             self.unsent.set(unsent);
-            next.votes_cast -= i64::from(choice.is_some());
+            count(&mut next, -i64::from(choice.is_some()));
             if let Some(shown) = next.matchup.replace(matchup) {
                 next.upcoming.insert(0, shown);
             }
@@ -117,10 +120,13 @@ impl Desk {
             self.show(next);
             return;
         }
-        let (Some(last), models) = (next.last, next.models) else { return };
+        let (Some(last), models, campaign) = (next.last, next.models, next.campaign) else { return };
         self.is_sending.set(true);
         spawn_local(async move {
-            let outcome = api::undo(last, &DeskRequest { models }).await;
+            let outcome = match campaign {
+                Some(campaign) => api::undo_in_campaign(campaign.id, last).await,
+                None => api::undo(last, &DeskRequest { models }).await,
+            };
             self.is_sending.set(false);
             match outcome {
                 Ok(next) => {
@@ -132,6 +138,14 @@ impl Desk {
             }
             self.send();
         });
+    }
+
+    /// Where the forms of the desk go without JavaScript.
+    pub(crate) fn form_address(self) -> String {
+        match &self.current.read_untracked().campaign {
+            Some(campaign) => format!("{}/answer", campaign_desk_page(campaign.id)),
+            None => "/judge/vote".to_owned(),
+        }
     }
 
     /// Whether there is an answer to take back.
@@ -169,7 +183,7 @@ impl Desk {
                 Err(failure) => {
                     self.confirmed(id);
                     if failure.status == 409 {
-                        self.notice.set("That pair was answered before. The first answer counts.".to_owned());
+                        self.notice.set(failure.detail.message);
                     } else {
                         self.failure.set(Some(failure));
                     }
@@ -189,8 +203,11 @@ impl Desk {
 
     /// The next matchup of the page's question and models.
     async fn next(self) -> ApiResult<NextMatchup> {
-        let NextMatchup { question, models, .. } = self.current.get_untracked();
-        api::next_matchup(question, &models.join(",")).await
+        let NextMatchup { question, models, campaign, .. } = self.current.get_untracked();
+        match campaign {
+            Some(campaign) => api::campaign_desk(&campaign.id.to_string()).await,
+            None => api::next_matchup(question, &models.join(",")).await,
+        }
     }
 
     /// Takes what the server says is open. The pair that is shown stays, unless it has been answered elsewhere.
@@ -204,7 +221,7 @@ impl Desk {
         next.matchup = (!open.is_empty()).then(|| open.remove(place.unwrap_or(0)));
         next.upcoming = open;
         let later = unsent.iter().filter(|unsent| unsent.choice.is_some()).count();
-        next.votes_cast += i64::try_from(later).unwrap_or(0);
+        count(&mut next, i64::try_from(later).unwrap_or(0));
         if place.is_some() { self.current.set(next) } else { self.show(next) }
     }
 
@@ -297,9 +314,20 @@ fn said(choice: Option<Choice>) -> &'static str {
     }
 }
 
+/// Counts answers that the server has not confirmed, or ones that were taken back.
+fn count(next: &mut NextMatchup, answers: i64) {
+    next.votes_cast += answers;
+    if let Some(campaign) = &mut next.campaign {
+        campaign.answered += answers;
+    }
+}
+
 /// Sends an answer. Returns what is open next, and a sentence with the models if they are revealed.
 async fn sent(unsent: Unsent, reveal: bool) -> ApiResult<(NextMatchup, Option<String>)> {
-    let Unsent { matchup, choice, models } = unsent;
+    let Unsent { matchup, choice, models, campaign } = unsent;
+    if let Some(campaign) = campaign {
+        return Ok((api::answer_in_campaign(campaign, matchup.id, choice).await?, None));
+    }
     let Some(choice) = choice else {
         return Ok((api::skip(matchup.id, &DeskRequest { models }).await?, None));
     };

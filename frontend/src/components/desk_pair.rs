@@ -19,7 +19,7 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
     let prompt = move || matchup.read().as_ref().map(|matchup| matchup.prompt.clone());
     view! {
         // The buttons answer when clicked; the form is submitted only without JavaScript.
-        <form method="post" action="/judge/vote" on:submit=move |event| event.prevent_default()>
+        <form method="post" action=desk.form_address() on:submit=move |event| event.prevent_default()>
             <input type="hidden" name="matchup" value=id />
             <input type="hidden" name="models" value=models />
             <p class="question">

@@ -2,7 +2,7 @@
 //! survive a reload and a lost connection; the id of the matchup makes a repetition harmless.
 
 use domain::api::BlindMatchup;
-use domain::id::MatchupId;
+use domain::id::{CampaignId, MatchupId};
 use domain::preference::Choice;
 use leptos::prelude::window;
 use leptos::web_sys::Storage;
@@ -20,6 +20,9 @@ pub(crate) struct Unsent {
     pub(crate) choice: Option<Choice>,
     /// The models of the desk.
     pub(crate) models: Vec<String>,
+    /// The campaign of the desk.
+    #[serde(default)]
+    pub(crate) campaign: Option<CampaignId>,
 }
 
 /// None where storage is not available, as in some private windows: answers are then lost with the page.

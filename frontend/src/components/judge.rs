@@ -10,6 +10,7 @@ use crate::components::poll::poll;
 use crate::components::progress::Progress;
 use crate::format::{count, query};
 use domain::api::{Drawing, NextMatchup};
+use domain::campaign::CampaignState;
 use domain::job::JobState;
 use leptos::ev;
 use leptos::prelude::*;
@@ -47,6 +48,7 @@ pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
                 let NextMatchup { models, votes_cast, .. } = desk.current.get_untracked();
                 match (has_pair.get(), models.is_empty()) {
                     (true, _) => view! { <Pair desk /> }.into_any(),
+                    _ if desk.current.read_untracked().campaign.is_some() => view! { <CampaignEnd desk /> }.into_any(),
                     (false, true) => view! { <AllJudged votes=votes_cast /> }.into_any(),
                     (false, false) => view! { <NoPair models drawing=desk.drawing /> }.into_any(),
                 }
@@ -75,7 +77,7 @@ fn Status(desk: Desk) -> impl IntoView {
     view! {
         <div class="desk-status">
             <p role="status">{move || desk.notice.get()}</p>
-            <form method="post" action="/judge/vote" on:submit=move |event| event.prevent_default()>
+            <form method="post" action=desk.form_address() on:submit=move |event| event.prevent_default()>
                 <input type="hidden" name="matchup" value=last />
                 <input type="hidden" name="models" value=models />
                 <button
@@ -88,15 +90,80 @@ fn Status(desk: Desk) -> impl IntoView {
             {waiting}
         </div>
         <div class="judge-foot soft">
-            <p>{cast}" cast."</p>
-            <label class="check">
-                <input
-                    type="checkbox" prop:checked=move || desk.reveals.get()
-                    on:change=move |event| desk.reveals.set(event_target_checked(&event))
-                />
-                "Show the models after each vote (you are then no longer blind)"
-            </label>
+            {if desk.current.read_untracked().campaign.is_some() {
+                view! { <Session desk /> }.into_any()
+            } else {
+                view! {
+                    <p>{cast}" cast."</p>
+                    <label class="check">
+                        <input
+                            type="checkbox" prop:checked=move || desk.reveals.get()
+                            on:change=move |event| desk.reveals.set(event_target_checked(&event))
+                        />
+                        "Show the models after each vote (you are then no longer blind)"
+                    </label>
+                }
+                .into_any()
+            }}
         </div>
+    }
+}
+
+/// How far the rater is in the session of a campaign.
+#[component]
+fn Session(desk: Desk) -> impl IntoView {
+    let numbers = move || desk.current.read().campaign.as_ref().map(|c| (c.answered, c.session, c.exam_left));
+    let step = Signal::derive(move || numbers().map_or(0, |(answered, ..)| answered));
+    let steps = Signal::derive(move || numbers().map_or(0, |(_, session, _)| i64::from(session)));
+    let exam = move || {
+        let left = numbers().map_or(0, |(.., left)| left);
+        (left > 0).then(|| format!("Exam: {} left.", count(i64::from(left), "pair", "pairs")))
+    };
+    let done = move || {
+        let is_done = desk.current.read().session_is_done() && desk.current.read().matchup.is_some();
+        is_done.then(|| view! { <p>"The session is done; you can go on. "<Completion desk /></p> })
+    };
+    view! {
+        <p>"This session: "<Progress step steps /></p>
+        <p>{exam}</p>
+        {done}
+    }
+}
+
+/// What a rater whom a panel has sent takes back to it.
+#[component]
+fn Completion(desk: Desk) -> impl IntoView {
+    let told = Memo::new(move |_| {
+        let told = desk.current.read().campaign.as_ref().map(|c| (c.completion_code.clone(), c.return_url.clone()));
+        told.unwrap_or_default()
+    });
+    move || {
+        let (code, address) = told.get();
+        view! {
+            {code.map(|code| view! { <span>"Completion code: "<code class="completion">{code}</code>" "</span> })}
+            {address.map(|address| view! { <a href=address rel="noreferrer">"Return to the panel"</a> })}
+        }
+    }
+}
+
+/// What a campaign's desk shows without a pair.
+#[component]
+fn CampaignEnd(desk: Desk) -> impl IntoView {
+    move || {
+        let current = desk.current.read();
+        let Some(campaign) = &current.campaign else { return ().into_any() };
+        let waits = !desk.unsent.read().is_empty();
+        let (title, text) = match campaign.state {
+            _ if waits => ("Sending your answers", "The next pair comes when they have arrived."),
+            CampaignState::Paused => ("This campaign is paused", "Come back later; what you have answered is kept."),
+            _ if campaign.passed == Some(false) => (
+                "Thank you",
+                "Your answers to the pairs of the exam differ from the expected ones too often to go on.",
+            ),
+            CampaignState::Closed => ("This campaign is closed", "Thank you for your answers."),
+            CampaignState::Open => ("Thank you", "There is nothing left for you to judge."),
+        };
+        view! { <Empty title><p>{text}</p><p><Completion desk /></p></Empty> }.into_any()
     }
 }
 

@@ -40,7 +40,7 @@ fn desk(question: Question, initial: NextMatchup) -> impl IntoView {
 /// Which models the page is restricted to, and the way to restrict it.
 fn scope(models: &[String]) -> impl IntoView + use<> {
     match models {
-        [] => view! { <p class="scope soft"><a href="/judge/compare">"Judge two models"</a></p> }.into_any(),
+        [] => view! { <p class="scope soft"><a href="/judge/compare">"Judge two models"</a>" · "<a href="/campaigns">"Campaigns"</a></p> }.into_any(),
         [model] => view! {
             <p class="scope soft">"Only images of "<b>{model.clone()}</b>" · "<a href="/judge">"All models"</a></p>
         }
@@ -68,14 +68,21 @@ fn instructions(question: Question) -> impl IntoView {
                 <li>{rule}</li>
                 <li>"Both are equally good: "<b>"Tie"</b>". You would keep neither: "<b>"Both bad"</b>". You cannot or do not want to judge: "<b>"Skip"</b>"."</li>
                 <li>"The sides are random, and nothing tells which model made which image."</li>
-                <li>
-                    "Keys: "<kbd>"1"</kbd>" or "<kbd>"2"</kbd>" for the better image, "<kbd>"3"</kbd>" tie, "<kbd>"4"</kbd>" both bad, "
-                    <kbd>"N"</kbd>" skip, "<kbd>"U"</kbd>" take back the last answer, "<kbd>"Z"</kbd>" enlarge both (then the arrow keys, or the pointer, move both), "
-                    <kbd>"F"</kbd>" show the images by turns in one place, "<kbd>"Esc"</kbd>" side by side again. "
-                    "If the page fits the window, "<kbd>"←"</kbd>" and "<kbd>"→"</kbd>" vote too; otherwise they scroll."
-                </li>
-                <li>"A new pair takes no answer in its first 0.4 seconds, so a double press counts once."</li>
             </ul>
+            {keys()}
         </details>
+    }
+}
+
+/// The keys of a desk.
+pub(crate) fn keys() -> impl IntoView {
+    view! {
+        <p>
+            "Keys: "<kbd>"1"</kbd>" or "<kbd>"2"</kbd>" for the better image, "<kbd>"3"</kbd>" tie, "<kbd>"4"</kbd>" both bad, "
+            <kbd>"N"</kbd>" skip, "<kbd>"U"</kbd>" take back the last answer, "<kbd>"Z"</kbd>" enlarge both (then the arrow keys, or the pointer, move both), "
+            <kbd>"F"</kbd>" show the images by turns in one place, "<kbd>"Esc"</kbd>" side by side again. "
+            "If the page fits the window, "<kbd>"←"</kbd>" and "<kbd>"→"</kbd>" vote too; otherwise they scroll. "
+            "A new pair takes no answer in its first 0.4 seconds, so a double press counts once."
+        </p>
     }
 }

@@ -7,6 +7,7 @@ use crate::routes::comparisons::drawing_of;
 use crate::routes::file_schema::File;
 use crate::routes::images;
 use crate::routes::question::{DeskQuery, named_models};
+use crate::routes::withheld::is_judged;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -34,6 +35,14 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     Body(request): Body<MatchupRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
+    for id in [request.image_a, request.image_b] {
+        if let Some(image) = state.store.get_image(id).await?
+            && let Some(model) = image.model_id
+            && is_judged(&state, model, &image.params.prompt).await?
+        {
+            return Err(ApiError::withheld("This image"));
+        }
+    }
     let (now, mut generator) = (ambient::now(), ambient::generator());
     let matchup = state
         .store
@@ -83,7 +92,7 @@ pub(crate) async fn side(
         _ => return Err(missing()),
     };
     let image = state.store.get_image(image).await?.ok_or_else(missing)?;
-    images::bytes(&state, &image, "private, max-age=3600").await
+    images::blind_bytes(&state, &image).await
 }
 
 /// The next matchup of a rater, of these models unless there are none, and the number of votes the rater has cast.
@@ -104,11 +113,12 @@ pub(crate) async fn next_of(
     Ok(NextMatchup {
         matchup: matchups.next(),
         upcoming: matchups.collect(),
-        last: store.last_answered(rater).await?,
+        last: store.last_answered(rater, None).await?,
         question,
         models: models.iter().map(|model| model.name.clone()).collect(),
         drawing,
         votes_cast: state.store.count_votes(rater).await?,
+        campaign: None,
     })
 }
 

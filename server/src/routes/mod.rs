@@ -1,6 +1,9 @@
 //! The routes of the HTTP API, one file per resource. A route and its documentation are registered together.
 
 mod agreement;
+mod campaign_desk;
+mod campaign_raters;
+mod campaigns;
 mod comparisons;
 mod data_check;
 mod datasets;
@@ -9,6 +12,7 @@ mod file_schema;
 mod generate;
 mod health;
 mod images;
+mod invitations;
 mod jobs;
 mod leaderboard;
 mod lineage;
@@ -24,6 +28,7 @@ mod series;
 mod studies;
 mod votes;
 mod votes_export;
+mod withheld;
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -35,8 +40,11 @@ use domain::api::path;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use campaign_desk::{answer, take_back};
+pub(crate) use campaigns::{find as find_campaign, make as make_campaign, require_owner};
 pub(crate) use comparisons::{CompareForm, compare};
 pub(crate) use model_detail::delete_by_form as delete_model_by_form;
+pub(crate) use invitations::{invite, join};
 pub(crate) use votes::by_form as vote_by_form;
 
 /// The router of the whole API. The pages call it too, without a socket.
@@ -75,6 +83,19 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(votes::cast))
         .routes(routes!(votes::skip))
         .routes(routes!(votes::undo))
+        .routes(routes!(campaigns::list, campaigns::create))
+        .routes(routes!(campaigns::one))
+        .routes(routes!(campaigns::set_state))
+        .routes(routes!(campaign_desk::next))
+        .routes(routes!(campaign_desk::side))
+        .routes(routes!(campaign_desk::vote))
+        .routes(routes!(campaign_desk::skip))
+        .routes(routes!(campaign_desk::undo))
+        .routes(routes!(campaign_raters::consent))
+        .routes(routes!(campaign_raters::history))
+        .routes(routes!(campaign_raters::erase))
+        .routes(routes!(invitations::create))
+        .routes(routes!(invitations::revoke))
         .routes(routes!(votes::list))
         .routes(routes!(votes_export::export))
         .routes(routes!(datasets::list))

@@ -15,13 +15,13 @@ use domain::api::{
     BlindMatchup, ErrorBody, NextMatchup, Page, DeskRequest, VoteRecord, VoteRequest, VoteResponse, judge_page, path,
 };
 use domain::id::{MatchupId, RaterId, VoteId};
-use domain::preference::{Choice, Question, Vote};
+use domain::preference::{Choice, Matchup, Question, Vote};
 use process::ambient;
 
 /// Vote on a matchup
 ///
 /// The response has the next matchup, restricted to `models` of the body, and names the models of this one if the body has
-/// `reveal`. The cookie `rater` identifies the rater. A request that got no response can be repeated: the vote counts once.
+/// `reveal` and no campaign judges them. The cookie `rater` identifies the rater. A request that got no response can be repeated: the vote counts once.
 #[utoipa::path(post, path = path::MATCHUP_VOTE, tag = "judging", operation_id = "vote",
     params(("id" = Uuid, Path, description = "Id of the matchup.")),
     request_body = VoteRequest, responses(
@@ -36,10 +36,10 @@ pub(crate) async fn cast(
     Body(VoteRequest { choice, models, reveal }): Body<VoteRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let models = named_models(&state, models.iter().map(String::as_str)).await?;
-    let vote_id = store_vote(&state, rater.id, matchup, choice).await?;
-    let names = if reveal { state.store.matchup_model_names(matchup).await? } else { None };
-    let (left_model, right_model) = names.unzip();
     let question = question_of(&state, matchup).await?;
+    let vote_id = store_vote(&state, rater.id, matchup, choice).await?;
+    let names = if reveal { revealed(&state, matchup).await? } else { None };
+    let (left_model, right_model) = names.unzip();
     let next = next_of(&state, rater.id, question, &models).await?;
     let response = VoteResponse { vote_id, choice, left_model, right_model, next };
     Ok((StatusCode::CREATED, rater, Json(response)))
@@ -62,8 +62,8 @@ pub(crate) async fn skip(
     Body(DeskRequest { models }): Body<DeskRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let models = named_models(&state, models.iter().map(String::as_str)).await?;
-    state.store.skip_matchup(matchup, rater.id, ambient::now()).await?;
     let question = question_of(&state, matchup).await?;
+    state.store.skip_matchup(matchup, rater.id, ambient::now()).await?;
     Ok((rater, Json(next_of(&state, rater.id, question, &models).await?)))
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn undo(
     Body(DeskRequest { models }): Body<DeskRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let models = named_models(&state, models.iter().map(String::as_str)).await?;
-    state.store.undo_answer(matchup, rater.id, ambient::now()).await?;
+    state.store.undo_answer(matchup, rater.id, None, ambient::now()).await?;
     let reopened = state.store.get_matchup(matchup).await?.ok_or_else(|| ApiError::not_found("matchup"))?;
     let next = next_of(&state, rater.id, reopened.question, &models).await?;
     Ok((rater, Json(first(next, blind(reopened)))))
@@ -103,9 +103,10 @@ pub(crate) async fn by_form(
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::field("matchup", "is not the id of a matchup; open /judge again"))?;
     let models = named_models(&state, form.get("models").unwrap_or_default().split(',')).await?;
+    let question = question_of(&state, matchup).await?;
     match form.get("choice") {
         Some("skip") => state.store.skip_matchup(matchup, rater.id, ambient::now()).await?,
-        Some("undo") => state.store.undo_answer(matchup, rater.id, ambient::now()).await?,
+        Some("undo") => state.store.undo_answer(matchup, rater.id, None, ambient::now()).await?,
         choice => {
             let choice: Choice = choice
                 .ok_or_else(|| "is missing; press one of the buttons".to_owned())
@@ -115,7 +116,7 @@ pub(crate) async fn by_form(
         }
     }
     let names: Vec<String> = models.into_iter().map(|model| model.name).collect();
-    Ok((rater, Redirect::to(&judge_page(question_of(&state, matchup).await?, &names))))
+    Ok((rater, Redirect::to(&judge_page(question, &names))))
 }
 
 /// List votes
@@ -127,6 +128,19 @@ pub(crate) async fn list(
     Query(query): Query<Limit>,
 ) -> Result<Json<Page<VoteRecord>>, ApiError> {
     Ok(Json(Page { items: state.store.list_votes(limit(query.limit)?).await? }))
+}
+
+/// The names of a matchup's models; none if a campaign judges one of them, which raters of the campaign may have seen here.
+async fn revealed(state: &AppState, matchup: MatchupId) -> Result<Option<(String, String)>, ApiError> {
+    let judged = state.store.models_being_judged().await?;
+    let Some(Matchup { left, right, .. }) = state.store.get_matchup(matchup).await? else { return Ok(None) };
+    for image in [left, right] {
+        let model = state.store.get_image(image).await?.and_then(|image| image.model_id);
+        if model.is_none_or(|model| judged.contains(&model)) {
+            return Ok(None);
+        }
+    }
+    Ok(state.store.matchup_model_names(matchup).await?)
 }
 
 /// The same matchups with this one first.

@@ -238,7 +238,7 @@ async fn a_pair_that_is_open_in_two_tabs_is_judged_once() {
                      { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{\"choice\":\"right\"}' }).then(r => r.status)";
         assert_eq!(browser.evaluate(other), 201);
         browser.press("1");
-        browser.wait_for("document.querySelector('[role=status]').innerText.includes('The first answer counts')");
+        browser.wait_for("document.querySelector('[role=status]').innerText.includes('the first answer counts')");
         browser.wait_for(&format!("{PROMPT} !== {shown}"));
         browser.wait_for(&voted(1));
         ready(&mut browser);

@@ -1,6 +1,8 @@
 //! Matchups, votes and ratings.
 
+use super::campaign::CampaignDesk;
 use super::comparison::Drawing;
+use crate::Timestamp;
 use crate::evaluate::{Metric, ModelScore};
 use crate::id::{ImageId, MatchupId, ModelId, VoteId};
 use crate::lora::LoraUse;
@@ -49,6 +51,36 @@ pub struct NextMatchup {
     pub drawing: Option<Drawing>,
     /// Votes that the rater has cast so far.
     pub votes_cast: i64,
+    /// The campaign, at the desk of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<CampaignDesk>,
+}
+
+impl NextMatchup {
+    /// Whether the rater has answered all that a session of the campaign has.
+    #[must_use]
+    pub fn session_is_done(&self) -> bool {
+        self.campaign.as_ref().is_some_and(|campaign| campaign.answered >= i64::from(campaign.session))
+    }
+}
+
+/// An answer of a rater in a campaign.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnVote {
+    /// The pair.
+    pub matchup: BlindMatchup,
+    /// The rater's choice.
+    pub choice: Choice,
+    /// When it was cast.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub created_at: Timestamp,
+    /// Name of the left image's model, once the campaign reveals it to this rater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_model: Option<String>,
+    /// Name of the right image's model, once the campaign reveals it to this rater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right_model: Option<String>,
 }
 
 /// A matchup to create. Its sides are drawn at random.

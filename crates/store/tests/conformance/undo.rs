@@ -28,7 +28,7 @@ async fn an_undone_vote_counts_nowhere_and_its_matchup_is_open_again(mut fixture
     fixture.vote(&matchup, rater, Choice::Left).await;
     let now = fixture.tick();
     let store = fixture.store.clone();
-    store.undo_answer(matchup.id, rater, now).await.unwrap();
+    store.undo_answer(matchup.id, rater, None, now).await.unwrap();
     assert_eq!(store.tallies(Question::Overall).await.unwrap(), []);
     assert_eq!(store.judged_votes(Question::Overall).await.unwrap(), []);
     assert_eq!(store.list_votes(10).await.unwrap(), []);
@@ -39,9 +39,9 @@ async fn an_undone_vote_counts_nowhere_and_its_matchup_is_open_again(mut fixture
     fixture.vote(&matchup, rater, Choice::Right).await;
     assert_eq!(store.list_votes(10).await.unwrap()[0].choice, Choice::Right);
     let now = fixture.tick();
-    store.undo_answer(matchup.id, rater, now).await.unwrap();
+    store.undo_answer(matchup.id, rater, None, now).await.unwrap();
     assert_eq!(store.count_undone_votes().await.unwrap(), 2);
-    let nothing = store.undo_answer(matchup.id, rater, now).await;
+    let nothing = store.undo_answer(matchup.id, rater, None, now).await;
     assert!(matches!(nothing, Err(StoreError::Missing(_))), "{nothing:?}");
 }
 
@@ -53,15 +53,15 @@ async fn only_the_last_answer_is_undone(mut fixture: Fixture) {
     let second = fixture.next_matchup(rater, &[]).await.unwrap();
     let now = fixture.tick();
     fixture.store.skip_matchup(second.id, rater, now).await.unwrap();
-    assert_eq!(fixture.store.last_answered(rater).await.unwrap(), Some(second.id));
-    let refused = fixture.store.undo_answer(first.id, rater, now).await;
+    assert_eq!(fixture.store.last_answered(rater, None).await.unwrap(), Some(second.id));
+    let refused = fixture.store.undo_answer(first.id, rater, None, now).await;
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::NotLastAnswer))), "{refused:?}");
-    let refused = fixture.store.undo_answer(first.id, other, now).await;
+    let refused = fixture.store.undo_answer(first.id, other, None, now).await;
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
-    fixture.store.undo_answer(second.id, rater, now).await.unwrap();
-    assert_eq!(fixture.store.last_answered(rater).await.unwrap(), Some(first.id));
-    fixture.store.undo_answer(first.id, rater, now).await.unwrap();
-    assert_eq!(fixture.store.last_answered(rater).await.unwrap(), None);
+    fixture.store.undo_answer(second.id, rater, None, now).await.unwrap();
+    assert_eq!(fixture.store.last_answered(rater, None).await.unwrap(), Some(first.id));
+    fixture.store.undo_answer(first.id, rater, None, now).await.unwrap();
+    assert_eq!(fixture.store.last_answered(rater, None).await.unwrap(), None);
     assert_eq!(fixture.store.count_undone_votes().await.unwrap(), 1);
 }
 

@@ -1,0 +1,23 @@
+//! Secrets that are told once and stored as hashes: keys of campaigns, tokens of invitations.
+
+use process::ambient;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// A new secret of 160 random bits, in hexadecimal.
+pub(crate) fn new_secret() -> String {
+    hexadecimal(&ambient::entropy::<20>())
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+pub(crate) fn sha256(text: &str) -> String {
+    hexadecimal(&Sha256::digest(text))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        drop(write!(text, "{byte:02x}"));
+        text
+    })
+}
