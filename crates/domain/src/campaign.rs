@@ -101,18 +101,22 @@ pub struct CampaignSpec {
     pub reveal: Reveal,
     /// What raters read before the first pair.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(default = ""))]
     pub instructions: String,
     /// Pairs with a known answer, for the exam and as checks in between.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gold: Vec<GoldPair>,
     /// Pairs of `gold` that a rater answers first; who answers fewer than 75% as expected gets no others. 0: no exam.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub exam: u32,
     /// Every n-th pair after the exam is one of `gold`; 0: none is.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub gold_every: u32,
     /// Every n-th pair after the exam is one that the rater has judged before, with its sides exchanged; 0: none is.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = 0))]
     pub repeat_every: u32,
     /// What a rater who has finished a session enters at the panel that sent them, such as Prolific's completion code.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,11 @@
 //! The OpenAPI schemas agree with serde: every default is the value that an absent field takes, every optional field
 //! has a default, and every example is a valid value of its type.
 
-use domain::api::{ComparisonRequest, ErrorBody, GenerateRequest, MatchupRequest, VoteRequest};
+use domain::api::{
+    CampaignStateRequest, ComparisonRequest, ConsentRequest, DeskRequest, DeskVote, ErrorBody, GenerateRequest,
+    InvitationRequest, MatchupRequest, VoteRequest,
+};
+use domain::campaign::CampaignSpec;
 use domain::data::{DataSpec, PromptFilterSpec};
 use domain::evaluate::{EvaluateSpec, FidSpec, PromptSpec, RewardSpec};
 use domain::job::JobSpec;
@@ -101,6 +105,9 @@ fn defaults_in_the_schema_are_those_of_serde() {
     check_defaults::<RewardSpec>(&json!({ "metric": "pick_score", "weights": "a" }));
     check_defaults::<GenerateRequest>(&json!({ "prompt": "a" }));
     let id = "019b76da-e6fb-774b-aacc-fd1996d32f15";
+    check_defaults::<VoteRequest>(&json!({ "choice": "left" }));
+    check_defaults::<InvitationRequest>(&json!({}));
+    check_defaults::<CampaignSpec>(&json!({ "name": "n", "models": ["a", "b"] }));
     check_defaults::<MatchupRequest>(&json!({ "image_a": id, "image_b": id }));
     check_defaults::<ComparisonRequest>(&json!({ "models": ["a", "b"] }));
 }
@@ -129,6 +136,12 @@ fn examples_are_valid() {
     example::<GenerateRequest>();
     example::<MatchupRequest>();
     example::<VoteRequest>();
+    example::<DeskRequest>();
+    example::<DeskVote>();
+    example::<ConsentRequest>();
+    example::<InvitationRequest>();
+    example::<CampaignStateRequest>();
+    example::<CampaignSpec>().validate().expect("a valid campaign");
     example::<ComparisonRequest>();
     example::<ErrorBody>();
 }

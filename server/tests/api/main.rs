@@ -1,6 +1,8 @@
 //! The whole router, called without a socket.
 
 mod bad_input;
+mod blinding;
+mod campaigns;
 mod comparisons;
 mod contestants;
 mod database;

@@ -164,6 +164,7 @@ pub struct DeskVote {
 pub struct InvitationRequest {
     /// Whom it is for; at most 100 bytes.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = ""))]
     pub label: String,
     /// When it ends; with the campaign if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -116,6 +116,7 @@ pub struct VoteRequest {
     /// Whether the response names the models. A rater who learns them vote by vote learns what each model's images look
     /// like, and is no longer blind.
     #[serde(default, skip_serializing_if = "is_false")]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
     pub reveal: bool,
 }
 

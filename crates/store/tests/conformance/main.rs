@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod campaigns;
 mod contestants;
 mod db;
 mod images;
