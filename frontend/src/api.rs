@@ -3,8 +3,8 @@
 
 use crate::format::query;
 use domain::api::{
-    DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunSample,
-    RunSeries, RunSummary, VoteRequest, VoteResponse, path,
+    DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page,
+    RunSample, RunSeries, RunSummary, VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
 use domain::job::Job;
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
-        Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
-        Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote, RunDetail, RunLineage,
+        Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
+        DatasetSummary, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote, RunDetail, RunLineage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},

@@ -14,16 +14,17 @@ use sha2::{Digest, Sha256};
 /// Rejects requests without the access token, if the server has one, except for what an invitation opens. `/livez` is always
 /// open.
 pub(crate) async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    match &state.access_token {
-        Some(token)
-            if request.uri().path() != "/livez"
-                && !has_token(request.headers(), token)
-                && !invited::opens(&state, &request).await =>
-        {
-            ApiError::unauthorized().into_response()
+    if let Some(token) = &state.access_token
+        && request.uri().path() != "/livez"
+        && !has_token(request.headers(), token)
+    {
+        // A request is not shared with another thread while the database answers; its parts can be.
+        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+        if !invited::opens(&state, &path, &headers).await {
+            return ApiError::unauthorized().into_response();
         }
-        _ => next.run(request).await,
     }
+    next.run(request).await
 }
 
 /// Without an access token, rejects requests to a host that is not this server. With one, a page of another site lacks the

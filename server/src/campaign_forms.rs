@@ -32,7 +32,9 @@ pub(crate) async fn new(State(state): State<AppState>, request: Request) -> Resu
     let Some(detail) = error.client_error() else { return Err(error) };
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("problem", &detail.message);
-    for name in ["name", "raters_per_item", "votes", "ends_at", "session", "reveal", "instructions", "prompts"] {
+    for name in
+        ["name", "raters_per_item", "votes", "ends_at", "session", "reveal", "instructions", "prompts"]
+    {
         query.append_pair(name, form.get(name).unwrap_or_default());
     }
     query.append_pair("models", &chosen(&form, "model:").join(","));
@@ -80,7 +82,8 @@ pub(crate) async fn quick(State(state): State<AppState>, request: Request) -> Re
     let field = |name: &str| form.get(name).unwrap_or_default().trim().to_owned();
     let models = vec![field("model"), field("campaign_against")];
     let comparison =
-        compare(&state, &ComparisonRequest { models: models.clone(), ..ComparisonRequest::default() }).await?;
+        compare(&state, &ComparisonRequest { models: models.clone(), ..ComparisonRequest::default() })
+            .await?;
     let mut name = format!("{} against {}", models[0], models[1]);
     name.truncate(name.floor_char_boundary(80));
     let now = ambient::now();
@@ -164,7 +167,8 @@ pub(crate) async fn agree(
 ) -> Result<impl IntoResponse, ApiError> {
     let campaign = id(&campaign)?;
     let form = Form::read(request, &state).await?;
-    let external_id = form.get("external_id").map(str::trim).filter(|name| !name.is_empty() && name.len() <= 100);
+    let external_id =
+        form.get("external_id").map(str::trim).filter(|name| !name.is_empty() && name.len() <= 100);
     crate::routes::find_campaign(&state, campaign).await?;
     state.store.agree(campaign, rater.id, external_id, ambient::now()).await?;
     Ok((rater, Redirect::to(&campaign_desk_page(campaign))))

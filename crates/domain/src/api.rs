@@ -20,8 +20,8 @@ pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, D
 pub use error::{ErrorBody, ErrorDetail};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
-    Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup, OwnVote,
-    DeskRequest, VoteRequest, VoteResponse,
+    Agreement, BlindMatchup, DeskRequest, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement,
+    NextMatchup, OwnVote, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};

@@ -159,7 +159,11 @@ impl CampaignSpec {
             "give at least one of overall, appeal and alignment, each once",
         );
         p.require((1..=100).contains(&self.raters_per_item), "raters_per_item", "use 1 to 100");
-        p.require(self.votes.is_none_or(|votes| (1..=10_000_000).contains(&votes)), "votes", "use 1 to 10000000");
+        p.require(
+            self.votes.is_none_or(|votes| (1..=10_000_000).contains(&votes)),
+            "votes",
+            "use 1 to 10000000",
+        );
         p.require((1..=1000).contains(&self.session), "session", "use 1 to 1000");
         p.require(
             self.instructions.len() <= MAX_INSTRUCTIONS,
@@ -180,7 +184,11 @@ impl CampaignSpec {
         p.require(self.exam <= gold, "exam", format!("there are {gold} pairs in gold: use at most as many"));
         p.require(self.gold_every == 0 || gold > 0, "gold_every", "needs pairs in gold, or use 0");
         p.require(self.gold_every != 1, "gold_every", "every pair would be a check: use 0, or 2 and more");
-        p.require(self.repeat_every != 1, "repeat_every", "every pair would be a repetition: use 0, or 2 and more");
+        p.require(
+            self.repeat_every != 1,
+            "repeat_every",
+            "every pair would be a repetition: use 0, or 2 and more",
+        );
         let code = self.completion_code.as_ref();
         p.require(
             code.is_none_or(|code| !code.trim().is_empty() && code.len() <= 100),
@@ -319,8 +327,12 @@ mod tests {
 
     #[test]
     fn checks_come_at_their_turns() {
-        let mut spec = read(r#"{"name": "n", "models": ["a", "b"], "gold_every": 5, "repeat_every": 3, "exam": 2}"#);
-        assert_eq!([turn(&spec, 0, 0), turn(&spec, 1, 0), turn(&spec, 2, 0)], [Turn::Exam, Turn::Exam, Turn::Item]);
+        let mut spec =
+            read(r#"{"name": "n", "models": ["a", "b"], "gold_every": 5, "repeat_every": 3, "exam": 2}"#);
+        assert_eq!(
+            [turn(&spec, 0, 0), turn(&spec, 1, 0), turn(&spec, 2, 0)],
+            [Turn::Exam, Turn::Exam, Turn::Item]
+        );
         let turns: Vec<Turn> = (0..6).map(|others| turn(&spec, 2, others)).collect();
         assert_eq!(turns, [Turn::Item, Turn::Item, Turn::Repeat, Turn::Item, Turn::Gold, Turn::Repeat]);
         (spec.gold_every, spec.repeat_every) = (0, 0);
@@ -330,7 +342,10 @@ mod tests {
     #[test]
     fn three_of_four_pass() {
         let spec = read(r#"{"name": "n", "models": ["a", "b"], "exam": 4}"#);
-        assert_eq!([passed(&spec, 3, 3), passed(&spec, 4, 3), passed(&spec, 4, 2)], [None, Some(true), Some(false)]);
+        assert_eq!(
+            [passed(&spec, 3, 3), passed(&spec, 4, 3), passed(&spec, 4, 2)],
+            [None, Some(true), Some(false)]
+        );
         let none = read(r#"{"name": "n", "models": ["a", "b"]}"#);
         assert_eq!(passed(&none, 0, 0), Some(true));
     }

@@ -2,8 +2,8 @@
 //! has a default, and every example is a valid value of its type.
 
 use domain::api::{
-    CampaignStateRequest, ComparisonRequest, ConsentRequest, DeskRequest, DeskVote, ErrorBody, GenerateRequest,
-    InvitationRequest, MatchupRequest, VoteRequest,
+    CampaignStateRequest, ComparisonRequest, ConsentRequest, DeskRequest, DeskVote, ErrorBody,
+    GenerateRequest, InvitationRequest, MatchupRequest, VoteRequest,
 };
 use domain::campaign::CampaignSpec;
 use domain::data::{DataSpec, PromptFilterSpec};

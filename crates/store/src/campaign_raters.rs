@@ -1,6 +1,7 @@
 //! Raters of a campaign: consent, what they have done, their own answers, and erasure.
 
-use crate::campaign_desk::{CheckCounts, DeskItem};
+use crate::campaign_checks::CheckCounts;
+use crate::campaign_desk::DeskItem;
 use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
 use domain::Timestamp;

@@ -208,11 +208,18 @@ impl Store {
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
-        let mut tallies: std::collections::BTreeMap<(Uuid, Uuid), PairVotes> = std::collections::BTreeMap::new();
+        let mut tallies: std::collections::BTreeMap<(Uuid, Uuid), PairVotes> =
+            std::collections::BTreeMap::new();
         for (left, right, choice, count) in rows {
             let (a, b) = (left.min(right), left.max(right));
-            let empty =
-                PairVotes { a: ContestantId(a), b: ContestantId(b), wins_a: 0, wins_b: 0, ties: 0, both_bad: 0 };
+            let empty = PairVotes {
+                a: ContestantId(a),
+                b: ContestantId(b),
+                wins_a: 0,
+                wins_b: 0,
+                ties: 0,
+                both_bad: 0,
+            };
             let tally = tallies.entry((a, b)).or_insert(empty);
             match (choice.as_str(), left == a) {
                 ("tie", _) => tally.ties += count,

@@ -2,6 +2,7 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod campaign_checks;
 mod campaign_desk;
 mod campaign_raters;
 mod campaigns;
@@ -22,7 +23,8 @@ mod undo;
 mod votes;
 
 pub use artifacts::{ArtifactError, Artifacts};
-pub use campaign_desk::{CheckCounts, DeskItem};
+pub use campaign_checks::CheckCounts;
+pub use campaign_desk::DeskItem;
 pub use campaign_raters::{OwnAnswer, RaterCounts};
 pub use campaigns::CampaignCounts;
 pub use db::{Db, Store, Waits};

@@ -81,7 +81,8 @@ impl Store {
         rater: RaterId,
         campaign: Option<CampaignId>,
     ) -> Result<Option<MatchupId>, StoreError> {
-        let row: Option<Uuid> = with_db!(self, pool => last_answer!(campaign, rater).fetch_optional(pool).await?);
+        let row: Option<Uuid> =
+            with_db!(self, pool => last_answer!(campaign, rater).fetch_optional(pool).await?);
         Ok(row.map(MatchupId))
     }
 

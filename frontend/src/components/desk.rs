@@ -353,5 +353,7 @@ fn images_are_shown() -> bool {
 /// Whether the page is longer than the window.
 fn scrolls() -> bool {
     let window = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(0.0);
-    property("html", "scrollHeight").and_then(|height| height.as_f64()).is_none_or(|height| height > window + 1.0)
+    property("html", "scrollHeight")
+        .and_then(|height| height.as_f64())
+        .is_none_or(|height| height > window + 1.0)
 }

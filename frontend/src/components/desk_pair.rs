@@ -3,9 +3,8 @@
 use crate::components::desk::Desk;
 use domain::api::BlindMatchup;
 use domain::preference::Choice;
-use leptos::ev::PointerEvent;
 use leptos::prelude::*;
-use leptos::web_sys::Element;
+use leptos::web_sys::{Element, PointerEvent};
 use wasm_bindgen::JsCast;
 
 /// The images and the answers. The buttons stay when the next pair comes, and with them the focus.
@@ -62,7 +61,11 @@ fn Side(desk: Desk, choice: Choice, address: String) -> impl IntoView {
     let is_second = choice == Choice::Right;
     let style = move || {
         let ((x, y), zoom) = (desk.centre.get(), desk.zoom.get());
-        (zoom > 1).then(|| format!("transform: scale({zoom}); transform-origin: {x:.1}% {y:.1}%"))
+        if zoom > 1 {
+            format!("transform: scale({zoom}); transform-origin: {x:.1}% {y:.1}%")
+        } else {
+            String::new()
+        }
     };
     view! {
         <button
@@ -84,7 +87,9 @@ fn follow(desk: Desk, event: &PointerEvent) {
     if desk.zoom.get_untracked() <= 1 {
         return;
     }
-    let Some(side) = event.current_target().and_then(|target| target.dyn_into::<Element>().ok()) else { return };
+    let Some(side) = event.current_target().and_then(|target| target.dyn_into::<Element>().ok()) else {
+        return;
+    };
     let place = side.get_bounding_client_rect();
     if place.width() > 0.0 && place.height() > 0.0 {
         let percent = |at: f64, from: f64, length: f64| (100.0 * (at - from) / length).clamp(0.0, 100.0);

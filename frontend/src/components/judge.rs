@@ -134,7 +134,8 @@ fn Session(desk: Desk) -> impl IntoView {
 #[component]
 fn Completion(desk: Desk) -> impl IntoView {
     let told = Memo::new(move |_| {
-        let told = desk.current.read().campaign.as_ref().map(|c| (c.completion_code.clone(), c.return_url.clone()));
+        let told =
+            desk.current.read().campaign.as_ref().map(|c| (c.completion_code.clone(), c.return_url.clone()));
         told.unwrap_or_default()
     });
     move || {
@@ -155,7 +156,9 @@ fn CampaignEnd(desk: Desk) -> impl IntoView {
         let waits = !desk.unsent.read().is_empty();
         let (title, text) = match campaign.state {
             _ if waits => ("Sending your answers", "The next pair comes when they have arrived."),
-            CampaignState::Paused => ("This campaign is paused", "Come back later; what you have answered is kept."),
+            CampaignState::Paused => {
+                ("This campaign is paused", "Come back later; what you have answered is kept.")
+            }
             _ if campaign.passed == Some(false) => (
                 "Thank you",
                 "Your answers to the pairs of the exam differ from the expected ones too often to go on.",

@@ -1,8 +1,8 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs, generate, help, home, judge, leaderboard, model, models,
-    not_found, pair, run, run_compare, runs, studies, study,
+    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs, generate,
+    help, home, judge, leaderboard, model, models, not_found, pair, run, run_compare, runs, studies, study,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};

@@ -13,8 +13,9 @@ use leptos_router::hooks::{use_params_map, use_query_map};
 #[component]
 pub(crate) fn CampaignPage() -> impl IntoView {
     let id = use_params_map().with_untracked(|params| params.get("id").unwrap_or_default());
-    let (key, link) = use_query_map()
-        .with_untracked(|fields| (fields.get("key").unwrap_or_default(), fields.get("link").unwrap_or_default()));
+    let (key, link) = use_query_map().with_untracked(|fields| {
+        (fields.get("key").unwrap_or_default(), fields.get("link").unwrap_or_default())
+    });
     let call = {
         let key = key.clone();
         async move { api::campaign(&id, &key).await }
@@ -66,10 +67,15 @@ fn page(summary: CampaignSummary, key: &str, link: &str) -> impl IntoView + use<
 
 fn actions(campaign: &Campaign, key: &str) -> impl IntoView + use<> {
     let address = format!("/campaigns/{}/state", campaign.id);
-    let button = |state: &'static str, text: &'static str| view! { <button name="state" value=state>{text}</button> };
+    let button =
+        |state: &'static str, text: &'static str| view! { <button name="state" value=state>{text}</button> };
     let buttons = match campaign.state {
-        CampaignState::Open => view! { {button("paused", "Pause")} {button("closed", "Close for good")} }.into_any(),
-        CampaignState::Paused => view! { {button("open", "Go on")} {button("closed", "Close for good")} }.into_any(),
+        CampaignState::Open => {
+            view! { {button("paused", "Pause")} {button("closed", "Close for good")} }.into_any()
+        }
+        CampaignState::Paused => {
+            view! { {button("open", "Go on")} {button("closed", "Close for good")} }.into_any()
+        }
         CampaignState::Closed => ().into_any(),
     };
     let judge = (campaign.state == CampaignState::Open)
@@ -120,11 +126,12 @@ fn invitation_section(
             {new}
             <form method="post" action=address>
                 <input type="hidden" name="key" value=key.to_owned() />
-                <ul class="plain">{rows}</ul>
+                // The first button of a form is the one that the Enter key presses.
                 <p class="with-button narrow">
                     <input name="label" maxlength="100" placeholder="for whom" aria-label="For whom" />
                     <button>"New invitation"</button>
                 </p>
+                <ul class="plain">{rows}</ul>
             </form>
         </section>
     }
@@ -231,10 +238,14 @@ fn rules(campaign: &Campaign) -> impl IntoView + use<> {
         ("Session", format!("{} pairs", spec.session)),
         ("End", ends.join(", ")),
         ("Raters learn the models", reveal.to_owned()),
-        ("Exam", if spec.exam == 0 { "none".to_owned() } else { format!("{} pairs, 75% to pass", spec.exam) }),
+        (
+            "Exam",
+            if spec.exam == 0 { "none".to_owned() } else { format!("{} pairs, 75% to pass", spec.exam) },
+        ),
     ]
     .map(|(term, value)| view! { <div><dt>{term}</dt><dd>{value}</dd></div> });
-    let instructions = (!spec.instructions.is_empty()).then(|| view! { <p class="instructions">{spec.instructions.clone()}</p> });
+    let instructions = (!spec.instructions.is_empty())
+        .then(|| view! { <p class="instructions">{spec.instructions.clone()}</p> });
     view! {
         <section aria-labelledby="rules">
             <h2 id="rules">"Rules"</h2>

@@ -88,7 +88,8 @@ fn about(campaign: &CampaignDesk, own: Page<OwnVote>) -> impl IntoView + use<> {
                 domain::preference::Choice::Tie => "tie",
                 domain::preference::Choice::BothBad => "both bad",
             };
-            let models = left_model.zip(right_model).map(|(left, right)| format!(" (1 by {left}, 2 by {right})"));
+            let models =
+                left_model.zip(right_model).map(|(left, right)| format!(" (1 by {left}, 2 by {right})"));
             view! {
                 <li>
                     <img src=matchup.left_url alt="Image 1" loading="lazy" width="48" />

@@ -48,12 +48,15 @@ impl Entered {
 
     fn of_address(fields: &ParamsMap) -> Self {
         let text = |name: &str| fields.get(name).unwrap_or_default();
-        let or = |name: &str, default: &str| Some(text(name)).filter(|x| !x.is_empty()).unwrap_or(default.to_owned());
+        let or = |name: &str, default: &str| {
+            Some(text(name)).filter(|x| !x.is_empty()).unwrap_or(default.to_owned())
+        };
         let list = |name: &str| -> Vec<String> {
             let text = text(name);
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
         };
-        let mut questions: Vec<Question> = list("questions").iter().filter_map(|word| word.parse().ok()).collect();
+        let mut questions: Vec<Question> =
+            list("questions").iter().filter_map(|word| word.parse().ok()).collect();
         if questions.is_empty() {
             questions.push(Question::Overall);
         }
@@ -99,8 +102,18 @@ pub(crate) fn CampaignNew() -> impl IntoView {
 }
 
 fn form(models: Page<ModelSummary>, entered: Entered) -> impl IntoView {
-    let Entered { name, models: chosen, questions, raters, votes, ends_at, session, reveal, instructions, prompts } =
-        entered;
+    let Entered {
+        name,
+        models: chosen,
+        questions,
+        raters,
+        votes,
+        ends_at,
+        session,
+        reveal,
+        instructions,
+        prompts,
+    } = entered;
     let models = models
         .items
         .into_iter()

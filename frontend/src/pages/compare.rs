@@ -116,10 +116,12 @@ fn against(
     let name = model.name.clone();
     let campaigns = names
         .into_iter()
-        .map(|name| view! {
-            <button name="campaign_against" value=name.clone() formaction="/campaigns/quick">
-                <span class="name">{name}</span>
-            </button>
+        .map(|name| {
+            view! {
+                <button name="campaign_against" value=name.clone() formaction="/campaigns/quick">
+                    <span class="name">{name}</span>
+                </button>
+            }
         })
         .collect_view();
     view! {

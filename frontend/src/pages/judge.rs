@@ -58,8 +58,12 @@ fn scope(models: &[String]) -> impl IntoView + use<> {
 fn instructions(question: Question) -> impl IntoView {
     let rule = match question {
         Question::Overall => "Decide as if you had asked for this prompt: which of the two would you keep?",
-        Question::Appeal => "Ignore the prompt. Decide which image looks better: composition, colour, detail, flaws.",
-        Question::Alignment => "Ignore looks. Decide which image shows more of what the prompt says, and less that it does not.",
+        Question::Appeal => {
+            "Ignore the prompt. Decide which image looks better: composition, colour, detail, flaws."
+        }
+        Question::Alignment => {
+            "Ignore looks. Decide which image shows more of what the prompt says, and less that it does not."
+        }
     };
     view! {
         <details class="more how-to-judge">

@@ -104,7 +104,8 @@ fn TopBar() -> impl IntoView {
         .into_iter()
         .map(|(address, name, icon)| {
             // Campaigns are reached from the Judge page.
-            let current = path.starts_with(address) || (address == "/judge" && path.starts_with("/campaigns"));
+            let current =
+                path.starts_with(address) || (address == "/judge" && path.starts_with("/campaigns"));
             view! {
                 <a href=address aria-current=current.then_some("page")>
                     <svg viewBox="0 0 20 20" aria-hidden="true"><path d=icon /></svg>

@@ -179,7 +179,8 @@ pub(crate) async fn answer(
 /// The campaign, if it takes answers.
 async fn open_campaign(state: &AppState, id: CampaignId) -> Result<Campaign, ApiError> {
     let campaign = find(state, id).await?;
-    if campaign.state != CampaignState::Open || campaign.spec.ends_at.is_some_and(|end| end <= ambient::now()) {
+    if campaign.state != CampaignState::Open || campaign.spec.ends_at.is_some_and(|end| end <= ambient::now())
+    {
         return Err(StoreError::from(Conflict::CampaignNotOpen).into());
     }
     Ok(campaign)
@@ -203,12 +204,13 @@ pub(crate) async fn desk(
     if has_agreed && campaign.state == CampaignState::Open && !ends_here {
         let models = store.campaign_models(campaign.id).await?;
         let mut generator = ambient::generator();
-        items = store
-            .desk_items(campaign, &models, rater, 1 + PRELOADED, ambient::now(), &mut generator)
-            .await?;
+        items =
+            store.desk_items(campaign, &models, rater, 1 + PRELOADED, ambient::now(), &mut generator).await?;
     }
     let checks = store.check_counts(campaign.id, rater).await?;
-    let told = is_done || campaign.state == CampaignState::Closed || (has_agreed && items.is_empty() && answered > 0);
+    let told = is_done
+        || campaign.state == CampaignState::Closed
+        || (has_agreed && items.is_empty() && answered > 0);
     let mut items = items.into_iter().map(|item| blind(campaign.id, item));
     let matchup = items.next();
     Ok(NextMatchup {

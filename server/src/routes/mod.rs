@@ -43,8 +43,8 @@ use utoipa_axum::routes;
 pub(crate) use campaign_desk::{answer, take_back};
 pub(crate) use campaigns::{find as find_campaign, make as make_campaign, require_owner};
 pub(crate) use comparisons::{CompareForm, compare};
-pub(crate) use model_detail::delete_by_form as delete_model_by_form;
 pub(crate) use invitations::{invite, join};
+pub(crate) use model_detail::delete_by_form as delete_model_by_form;
 pub(crate) use votes::by_form as vote_by_form;
 
 /// The router of the whole API. The pages call it too, without a socket.

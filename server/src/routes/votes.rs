@@ -12,7 +12,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use domain::api::{
-    BlindMatchup, ErrorBody, NextMatchup, Page, DeskRequest, VoteRecord, VoteRequest, VoteResponse, judge_page, path,
+    BlindMatchup, DeskRequest, ErrorBody, NextMatchup, Page, VoteRecord, VoteRequest, VoteResponse,
+    judge_page, path,
 };
 use domain::id::{MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, Matchup, Question, Vote};

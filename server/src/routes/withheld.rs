@@ -64,7 +64,12 @@ mod tests {
     #[test]
     fn only_the_chunks_of_the_pixels_are_kept() {
         let (head, pixels, end) = (chunk(b"IHDR", &[1; 13]), chunk(b"IDAT", b"xyz"), chunk(b"IEND", b""));
-        let text = [chunk(b"tEXt", b"model\0own-dpo"), chunk(b"iTXt", b"m"), chunk(b"eXIf", b"m"), chunk(b"tIME", b"m")];
+        let text = [
+            chunk(b"tEXt", b"model\0own-dpo"),
+            chunk(b"iTXt", b"m"),
+            chunk(b"eXIf", b"m"),
+            chunk(b"tIME", b"m"),
+        ];
         let file = [SIGNATURE, &head, &text.concat(), &pixels, &end, b"behind the end"].concat();
         assert_eq!(without_metadata(&file), [SIGNATURE, &head, &pixels, &end].concat());
         assert_eq!(without_metadata(b"no PNG"), b"no PNG");

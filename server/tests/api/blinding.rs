@@ -51,7 +51,11 @@ async fn the_desk_tells_no_model() {
     tells_nothing(&undo, &models, &images);
     tells_nothing(&act(&app, &cookie, &next, "skip", "{}").await.expect(200), &models, &images);
     tells_nothing(&app.get_as(&cookie, &format!("{desk}/history")).await.expect(200), &models, &images);
-    tells_nothing(&app.get_as(&cookie, &format!("/campaigns/{id}/judge")).await.expect(200), &models, &images);
+    tells_nothing(
+        &app.get_as(&cookie, &format!("/campaigns/{id}/judge")).await.expect(200),
+        &models,
+        &images,
+    );
 }
 
 #[tokio::test]
@@ -72,7 +76,8 @@ async fn images_of_the_desk_have_no_metadata() {
     }
     let (cookie, next) = rater(&app, &id).await;
     for side in ["left_url", "right_url"] {
-        let file = app.get_as(&cookie, next["matchup"][side].as_str().expect("an address")).await.expect(200).bytes;
+        let file =
+            app.get_as(&cookie, next["matchup"][side].as_str().expect("an address")).await.expect(200).bytes;
         assert!(!file.windows(5).any(|bytes| bytes == b"tuned"), "the file names its model");
         image::load_from_memory(&file).expect("still a PNG");
     }
@@ -183,7 +188,8 @@ async fn votes_of_an_open_campaign_are_counted_nowhere() {
         let listed = app.get("/api/v1/votes").await.expect(200).json()["items"].as_array().map(Vec::len);
         let board = app.get("/api/v1/leaderboard").await.expect(200).json();
         let detail = app.get(&format!("/api/v1/models/{}/detail", models[0].id)).await.expect(200).json();
-        let record = ["wins", "losses"].map(|name| detail["record"][name].as_i64().unwrap_or(-1)).iter().sum::<i64>();
+        let record =
+            ["wins", "losses"].map(|name| detail["record"][name].as_i64().unwrap_or(-1)).iter().sum::<i64>();
         let exported = app.get(export).await.expect(200).text().lines().count();
         (listed, board["votes"].as_i64(), board["raters"].as_i64(), record, exported)
     };
@@ -215,13 +221,17 @@ async fn the_general_desk_shows_no_judged_model() {
     }
     let body = json!({ "image_a": a, "image_b": b }).to_string();
     app.post("/api/v1/matchups", body).await.expect(403);
-    let voted = app.post_as(&cookie, &format!("/api/v1/matchups/{old}/vote"), r#"{"choice":"left","reveal":true}"#).await;
+    let voted = app
+        .post_as(&cookie, &format!("/api/v1/matchups/{old}/vote"), r#"{"choice":"left","reveal":true}"#)
+        .await;
     tells_nothing(&voted.expect(201), &models, &[]);
 }
 
 #[tokio::test]
 async fn a_campaign_reveals_when_its_rules_say_so() {
-    for (reveal, after_session, at_end) in [("never", false, false), ("at_end", false, true), ("after_session", true, true)] {
+    for (reveal, after_session, at_end) in
+        [("never", false, false), ("at_end", false, true), ("after_session", true, true)]
+    {
         let (app, models, images, id, _) = open_campaign(json!({ "reveal": reveal, "session": 2 })).await;
         let (cookie, first) = rater(&app, &id).await;
         let history = format!("/api/v1/campaigns/{id}/desk/history");

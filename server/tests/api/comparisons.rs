@@ -72,7 +72,8 @@ async fn models_with_images_are_judged_at_once_and_only_they() {
     let mut judged = 0;
     while let Some(id) = shown["matchup"]["id"].as_str().map(str::to_owned) {
         assert_eq!(shown["models"], json!(["tuned-dpo", "tuned-contrast"]));
-        let body = json!({ "choice": "left", "models": ["tuned-dpo", "tuned-contrast"], "reveal": true }).to_string();
+        let body = json!({ "choice": "left", "models": ["tuned-dpo", "tuned-contrast"], "reveal": true })
+            .to_string();
         let vote =
             app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201).json();
         assert!(vote["left_model"] != "other" && vote["right_model"] != "other", "{vote}");

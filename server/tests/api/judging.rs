@@ -50,7 +50,8 @@ async fn a_matchup_hides_its_models_and_a_vote_reveals_them_only_on_request() {
     assert_eq!(vote["next"]["votes_cast"], 1);
     let second = vote["next"]["matchup"]["id"].as_str().expect("an id");
     let body = json!({ "choice": "tie", "reveal": true }).to_string();
-    let revealed = app.post_as(&cookie, &format!("/api/v1/matchups/{second}/vote"), body).await.expect(201).json();
+    let revealed =
+        app.post_as(&cookie, &format!("/api/v1/matchups/{second}/vote"), body).await.expect(201).json();
     let mut names =
         [revealed["left_model"].as_str().expect("a name"), revealed["right_model"].as_str().expect("a name")];
     names.sort_unstable();
@@ -146,7 +147,9 @@ async fn a_skipped_pair_does_not_come_back_unless_the_skip_is_taken_back() {
     let end = app.post_as(&cookie, &address, r#"{"choice":"left"}"#).await.expect(201).json();
     assert_eq!(end["next"]["matchup"], Value::Null, "{end}");
     app.post_as(&cookie, &address.replace("vote", "skip"), "{}").await.expect(409);
-    app.post_as(&cookie, &address.replace("vote", "skip"), r#"{"models":["nobody"]}"#).await.refuses(422, "models");
+    app.post_as(&cookie, &address.replace("vote", "skip"), r#"{"models":["nobody"]}"#)
+        .await
+        .refuses(422, "models");
     let none = format!("/api/v1/matchups/{}/skip", app.now_id());
     app.post_as(&cookie, &none, "{}").await.expect(404);
     app.post_as(&cookie, &none, r#"{"model":[]}"#).await.refuses(400, "model");

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod blinding;
+mod campaign_access;
 mod campaigns;
 mod comparisons;
 mod contestants;

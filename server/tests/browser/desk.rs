@@ -163,7 +163,9 @@ async fn an_answer_is_taken_back_and_a_pair_is_skipped() {
         browser.press("1");
         browser.wait_for(&voted(1));
         browser.press("u");
-        browser.wait_for(&format!("{PROMPT} === {first} && document.querySelector('.judge-foot').innerText.includes('0 votes')"));
+        browser.wait_for(&format!(
+            "{PROMPT} === {first} && document.querySelector('.judge-foot').innerText.includes('0 votes')"
+        ));
         ready(&mut browser);
         browser.press("2");
         browser.wait_for(&voted(1));

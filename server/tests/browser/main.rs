@@ -10,8 +10,8 @@ mod screenshots;
 mod support;
 
 use chromium::Chromium;
-use desk::{ready, voted};
 use datasets::rows::Pairs;
+use desk::{ready, voted};
 use domain::data::{DataSpec, PickAPicSpec};
 use domain::job::JobState;
 use domain::preference::{Choice, Question};

@@ -118,18 +118,24 @@ async fn a_campaign_ends_by_its_votes_or_its_time(mut fixture: Fixture) {
 }
 
 async fn items_go_to_their_raters_and_count_after_the_end(mut fixture: Fixture) {
-    let setting = setting(&mut fixture, &["p", "q"], r#", "questions": ["overall", "appeal"], "raters_per_item": 2"#).await;
+    let setting =
+        setting(&mut fixture, &["p", "q"], r#", "questions": ["overall", "appeal"], "raters_per_item": 2"#)
+            .await;
     let store = fixture.store.clone();
     assert_eq!(store.count_items(&setting.campaign, &setting.models).await.unwrap(), 4);
     for expected in [4, 4, 0] {
         let rater = fixture.rater().await;
         let items = setting.items(&mut fixture, rater, 10).await;
-        let distinct: BTreeSet<_> = items.iter().map(|item| (item.prompt.clone(), item.question.as_str())).collect();
+        let distinct: BTreeSet<_> =
+            items.iter().map(|item| (item.prompt.clone(), item.question.as_str())).collect();
         assert_eq!((items.len(), distinct.len()), (expected, expected));
         // The same again, in the same order.
         assert_eq!(setting.items(&mut fixture, rater, 10).await, items);
         for item in &items {
-            assert_eq!(store.get_desk_item(setting.campaign.id, rater, item.id).await.unwrap().as_ref(), Some(item));
+            assert_eq!(
+                store.get_desk_item(setting.campaign.id, rater, item.id).await.unwrap().as_ref(),
+                Some(item)
+            );
             // Outside the campaign the pair is not known.
             assert_eq!(store.get_matchup(item.id).await.unwrap(), None);
             vote(&mut fixture, item, rater, Choice::Left).await;
@@ -146,7 +152,10 @@ async fn items_go_to_their_raters_and_count_after_the_end(mut fixture: Fixture) 
     let now = fixture.tick();
     store.set_campaign_state(setting.campaign.id, CampaignState::Closed, now).await.unwrap();
     assert_eq!(store.tallies(Question::Overall).await.unwrap(), tallies);
-    assert_eq!((store.list_votes(10).await.unwrap().len(), store.count_raters(Question::Overall).await.unwrap()), (8, 2));
+    assert_eq!(
+        (store.list_votes(10).await.unwrap().len(), store.count_raters(Question::Overall).await.unwrap()),
+        (8, 2)
+    );
     assert_eq!(store.judged_votes(Question::Overall).await.unwrap().len(), 4);
 }
 
@@ -154,7 +163,8 @@ async fn checks_come_at_their_turns_and_the_first_answer_counts(mut fixture: Fix
     let mut setting = setting(&mut fixture, &["p", "q", "r"], r#", "repeat_every": 2"#).await;
     let (c, d) = (fixture.model("c").await, fixture.model("d").await);
     for prompt in ["x", "y"] {
-        let (better, worse) = (fixture.evaluation_image(&c, prompt).await, fixture.evaluation_image(&d, prompt).await);
+        let (better, worse) =
+            (fixture.evaluation_image(&c, prompt).await, fixture.evaluation_image(&d, prompt).await);
         setting.campaign.spec.gold.push(GoldPair { better: better.id, worse: worse.id });
     }
     setting.campaign.spec.exam = 2;
@@ -164,7 +174,8 @@ async fn checks_come_at_their_turns_and_the_first_answer_counts(mut fixture: Fix
     assert_eq!(exam.len(), 2, "nothing follows before the exam is decided: {exam:?}");
     for item in &exam {
         let gold = &setting.campaign.spec.gold;
-        let choice = if gold.iter().any(|pair| pair.better == item.left) { Choice::Left } else { Choice::Right };
+        let choice =
+            if gold.iter().any(|pair| pair.better == item.left) { Choice::Left } else { Choice::Right };
         assert!(item.is_check);
         let now = fixture.tick();
         assert!(store.answer_check(item.id, rater, Some(choice), now).await.unwrap());

@@ -90,18 +90,14 @@ async fn matchups_are_known_before_they_are_next(mut fixture: Fixture) {
     let rater = fixture.rater().await;
     let store = fixture.store.clone();
     let now = fixture.tick();
-    let known = store
-        .upcoming_matchups(rater, Question::Overall, &[], 3, now, &mut fixture.rng)
-        .await
-        .unwrap();
+    let known =
+        store.upcoming_matchups(rater, Question::Overall, &[], 3, now, &mut fixture.rng).await.unwrap();
     let prompts: std::collections::HashSet<_> = known.iter().map(|matchup| &matchup.prompt).collect();
     assert_eq!((known.len(), prompts.len()), (3, 3), "{known:?}");
     for (index, matchup) in known.iter().enumerate() {
         let now = fixture.tick();
-        let again = store
-            .upcoming_matchups(rater, Question::Overall, &[], 3, now, &mut fixture.rng)
-            .await
-            .unwrap();
+        let again =
+            store.upcoming_matchups(rater, Question::Overall, &[], 3, now, &mut fixture.rng).await.unwrap();
         assert_eq!(again.len(), 3.min(4 - index));
         assert_eq!(again[0], *matchup);
         fixture.vote(matchup, rater, Choice::Tie).await;
