@@ -20,6 +20,7 @@ use {
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
     domain::study::{StudyOverview, StudySummary},
+    domain::worker::Worker,
     serde_json::Value,
 };
 
@@ -179,6 +180,11 @@ pub(crate) async fn model_detail(id: ModelId) -> ApiResult<ModelDetail> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn images_of_model(id: ModelId, purpose: Purpose, limit: u32) -> ApiResult<Page<Image>> {
     get(&format!("{}?model={id}&purpose={}&limit={limit}", path::IMAGES, purpose.as_str())).await
+}
+
+#[cfg(feature = "ssr")]
+pub(crate) async fn workers() -> ApiResult<Page<Worker>> {
+    get(path::WORKERS).await
 }
 
 /// What is going on.

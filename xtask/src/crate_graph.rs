@@ -5,7 +5,7 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 
 /// Each crate with its allowed dependencies, dev-dependencies included.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("files", &[]),
     ("shapes", &[]),
@@ -67,6 +67,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "shapes",
         ],
     ),
+    ("pages_database", &["domain", "process", "store"]),
     ("fuzz_targets", &["datasets", "diffusion", "domain"]),
     ("xtask", &[]),
 ];

@@ -56,8 +56,20 @@ pub(crate) fn build_with(workspace: &Workspace, build: Build, packages: &[&str])
 }
 
 impl Deployment {
-    /// Starts the server with the data folder `data` and waits until it is ready.
+    /// Starts the server with the data folder `data`, a SQLite database in it, and waits until it is ready.
     pub(crate) fn start(
+        workspace: &Workspace,
+        build: Build,
+        data: &Path,
+        port: u16,
+        token: Option<&str>,
+    ) -> Result<Self> {
+        Self::start_on(&sqlite(data), workspace, build, data, port, token)
+    }
+
+    /// The same with a database by its URL.
+    pub(crate) fn start_on(
+        database: &str,
         workspace: &Workspace,
         build: Build,
         data: &Path,
@@ -72,6 +84,7 @@ impl Deployment {
         fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
         let mut command = program(workspace, build, data, "diff-contrast-server");
         command
+            .env("DATABASE_URL", database)
             .env("ADDRESS", &address)
             .env("SITE", workspace.target.join("site"))
             .env("STATIC", workspace.root.join("static"));
@@ -121,12 +134,17 @@ impl Deployment {
     }
 }
 
+/// The URL of the SQLite database in a data folder.
+pub(crate) fn sqlite(data: &Path) -> String {
+    format!("sqlite://{}", data.join("diff-contrast.db").display())
+}
+
 /// A program with the folders it uses in its environment.
 fn program(workspace: &Workspace, build: Build, data: &Path, name: &str) -> Command {
     let mut command = Command::new(workspace.target.join(build.profile()).join(name));
     command
         .current_dir(&workspace.root)
-        .env("DATABASE_URL", format!("sqlite://{}", data.join("diff-contrast.db").display()))
+        .env("DATABASE_URL", sqlite(data))
         .env("ARTIFACTS", data.join("artifacts"))
         .env("CACHE", data.join("cache"))
         .env("MODELS", workspace.root.join("models"))

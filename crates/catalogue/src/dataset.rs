@@ -32,6 +32,8 @@ pub enum Dataset {
     Prepared(Box<Manifest>),
     /// The team's votes.
     Votes(Vec<JudgedPair>),
+    /// The same in a list of sets, which does not read the votes: their number.
+    CountedVotes(u64),
     /// A folder that cannot be read, and the reason.
     Unreadable(String),
 }
@@ -72,6 +74,7 @@ impl Dataset {
         let (description, rows, problem) = match self {
             Self::Shapes(_) => ("The bundled world, generated on request".to_owned(), None, None),
             Self::Votes(pairs) => ("The team's votes".to_owned(), Some(pairs.len() as u64), None),
+            Self::CountedVotes(votes) => (format!("The team's votes: {votes} so far"), None, None),
             Self::Prepared(manifest) => {
                 let parts = manifest.parts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 let [width, height] = manifest.size;
@@ -121,6 +124,7 @@ impl Dataset {
                 let rows: Vec<_> = pairs.iter().enumerate().map(|(row, pair)| Ok(vote(row, pair))).collect();
                 collect(Pairs::new(rows.into_iter(), None, None), query, wanted, |_| false)
             }
+            Self::CountedVotes(_) => Err("the votes were not read".to_owned()),
             Self::Unreadable(problem) => Err(problem.clone()),
         }
     }

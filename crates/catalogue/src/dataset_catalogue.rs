@@ -39,24 +39,32 @@ impl DatasetCatalogue {
         Self { folder: folder.to_owned(), cache: Mutex::default() }
     }
 
-    /// All sets with their names.
+    /// All sets with their names. The votes are counted, not read.
     ///
     /// # Errors
-    /// Fails if the votes cannot be read from the database.
+    /// Fails if the votes cannot be counted.
     pub async fn all(&self, store: &Store) -> Result<Vec<(String, Dataset)>, StoreError> {
+        let mut all = self.files_and_shapes();
+        let tallies = store.tallies(VotesSpec::default().question).await?;
+        let votes = tallies.iter().map(|tally| tally.total().unsigned_abs()).sum();
+        let place = Set::ALL.len();
+        all.insert(place, (VOTES.to_owned(), Dataset::CountedVotes(votes)));
+        Ok(all)
+    }
+
+    fn files_and_shapes(&self) -> Vec<(String, Dataset)> {
         let mut all: Vec<_> =
             Set::ALL.iter().map(|&(set, name)| (format!("shapes-{name}"), Dataset::Shapes(set))).collect();
-        all.push((VOTES.to_owned(), votes(store).await?));
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
         folders.sort_unstable();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !name.starts_with('.') && all.iter().all(|(known, _)| *known != name) {
+            if !name.starts_with('.') && name != VOTES && all.iter().all(|(known, _)| *known != name) {
                 all.push((name, Dataset::of_folder(&folder)));
             }
         }
-        Ok(all)
+        all
     }
 
     /// The set with this name.
@@ -67,7 +75,7 @@ impl DatasetCatalogue {
         if name == VOTES {
             return votes(store).await.map(Some);
         }
-        Ok(self.all(store).await?.into_iter().find(|(known, _)| known == name).map(|(_, set)| set))
+        Ok(self.files_and_shapes().into_iter().find(|(known, _)| known == name).map(|(_, set)| set))
     }
 
     /// Caches pairs for the requests of their images that follow. Pairs of votes are not cached: the next vote may change

@@ -28,6 +28,7 @@ pub mod series;
 pub mod study;
 pub mod style;
 pub mod train;
+pub mod worker;
 
 /// A time in UTC, to the microsecond: the resolution of both databases.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

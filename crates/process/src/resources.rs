@@ -35,6 +35,24 @@ pub fn prepare() {
     let _ = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
 }
 
+/// The memory of this host in bytes; `None` where the system has no `/proc/meminfo`.
+#[must_use]
+pub fn memory_total() -> Option<u64> {
+    meminfo("MemTotal:")
+}
+
+/// The memory of this host that a new process can use, in bytes; `None` as for [`memory_total`].
+#[must_use]
+pub fn memory_available() -> Option<u64> {
+    meminfo("MemAvailable:")
+}
+
+fn meminfo(field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
 /// The largest resident memory of this process so far, in bytes.
 #[must_use]
 pub fn peak_memory() -> u64 {

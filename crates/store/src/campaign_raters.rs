@@ -4,6 +4,7 @@ use crate::campaign_checks::CheckCounts;
 use crate::campaign_desk::DeskItem;
 use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
+use crate::votes::count_vote;
 use domain::Timestamp;
 use domain::id::{CampaignId, ImageId, MatchupId, RaterId};
 use domain::preference::Choice;
@@ -133,6 +134,19 @@ impl Store {
     /// Deletes everything that a campaign knows of a rater: agreement, votes, also those taken back, skips and checks.
     pub async fn erase_from_campaign(&self, campaign: CampaignId, rater: RaterId) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
+            // Those of a closed campaign are counted.
+            let counted: Vec<(Uuid, String)> = sqlx::query_as(
+                "SELECT v.matchup_id, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+                 JOIN campaigns c ON c.id = m.campaign_id \
+                 WHERE c.id = $1 AND c.state = 'closed' AND v.rater_id = $2")
+                .bind(campaign.0)
+                .bind(rater.0)
+                .fetch_all(&mut *tx)
+                .await?;
+            for (matchup, choice) in counted {
+                let choice: Choice = parsed(choice.parse(), "votes", "choice", matchup)?;
+                count_vote!(tx, MatchupId(matchup), choice, -1_i64);
+            }
             for change in [
                 "DELETE FROM votes WHERE rater_id = $2 AND matchup_id IN (SELECT id FROM matchups WHERE campaign_id = $1)",
                 "DELETE FROM undone_votes WHERE rater_id = $2 \

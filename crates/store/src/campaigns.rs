@@ -1,12 +1,12 @@
 //! Campaigns: their rows, states and counts. What raters get is in `campaign_desk.rs`.
 
-use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
+use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError};
-use crate::votes::PairVotes;
+use crate::votes::{PairVotes, count_vote};
 use domain::Timestamp;
 use domain::campaign::{Campaign, CampaignState};
-use domain::id::{CampaignId, ContestantId, ModelId};
-use domain::preference::Question;
+use domain::id::{CampaignId, ContestantId, MatchupId, ModelId};
+use domain::preference::{Choice, Question};
 use domain::problem::Problems;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -150,12 +150,27 @@ impl Store {
                 }
                 Some(_) => {}
             }
-            sqlx::query("UPDATE campaigns SET state = $2, closed_at = $3 WHERE id = $1 AND state <> 'closed'")
+            let changed = sqlx::query(
+                "UPDATE campaigns SET state = $2, closed_at = $3 WHERE id = $1 AND state <> 'closed'")
                 .bind(id.0)
                 .bind(state.as_str())
                 .bind(closed_at)
                 .execute(&mut *tx)
-                .await?;
+                .await?
+                .rows_affected();
+            // From now on its votes count like all others.
+            if changed > 0 && state == CampaignState::Closed {
+                let votes: Vec<(Uuid, String)> = sqlx::query_as(
+                    "SELECT v.matchup_id, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+                     WHERE m.campaign_id = $1")
+                    .bind(id.0)
+                    .fetch_all(&mut *tx)
+                    .await?;
+                for (matchup, choice) in votes {
+                    let choice: Choice = parsed(choice.parse(), "votes", "choice", matchup)?;
+                    count_vote!(tx, MatchupId(matchup), choice, 1_i64);
+                }
+            }
         });
         Ok(())
     }
@@ -170,13 +185,7 @@ impl Store {
             .fetch_all(pool)
             .await?);
         for id in due {
-            write_db!(self, pool => sqlx::query(
-                "UPDATE campaigns SET state = 'closed', closed_at = $2 WHERE id = $1 AND state <> 'closed'")
-                .bind(id)
-                .bind(micros(now))
-                .execute(pool)
-                .await
-                .map(drop)?);
+            self.set_campaign_state(CampaignId(id), CampaignState::Closed, now).await?;
         }
         Ok(())
     }

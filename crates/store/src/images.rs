@@ -11,7 +11,8 @@ use domain::image::{GenerationParams, Image, Purpose};
 use domain::limits::MAX_SEED;
 use domain::problem::Problems;
 use sqlx::QueryBuilder;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// Which images to list. `None` does not restrict.
@@ -324,8 +325,11 @@ impl Store {
             if let Some(claim) = claim {
                 require_lease!(tx, claim);
             }
+            let mut models: HashMap<ImageId, Option<Uuid>> = HashMap::new();
+            // In order of their keys, so that two workers take the locks of the rows in one order.
+            let mut sums: BTreeMap<(Uuid, &str), (i64, f64, f64)> = BTreeMap::new();
             for score in scores {
-                sqlx::query(
+                let added = sqlx::query(
                     "INSERT INTO image_scores (image_id, metric, value) VALUES ($1, $2, $3) \
                      ON CONFLICT (image_id, metric) DO NOTHING")
                     .bind(score.image_id.0)
@@ -333,7 +337,33 @@ impl Store {
                     .bind(score.value)
                     .execute(&mut *tx)
                     .await
-                    .map_err(|e| missing(e, "image"))?;
+                    .map_err(|e| missing(e, "image"))?
+                    .rows_affected();
+                if let Entry::Vacant(unknown) = models.entry(score.image_id) {
+                    let model = sqlx::query_scalar("SELECT model_id FROM images WHERE id = $1 AND purpose = 'evaluation'")
+                        .bind(score.image_id.0)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                    unknown.insert(model.flatten());
+                }
+                if let (1, Some(Some(model))) = (added, models.get(&score.image_id)) {
+                    let sum = sums.entry((*model, score.metric.as_str())).or_default();
+                    *sum = (sum.0 + 1, sum.1 + score.value, sum.2 + score.value * score.value);
+                }
+            }
+            for ((model, metric), (count, total, squares)) in sums {
+                sqlx::query(
+                    "INSERT INTO model_score_sums (model_id, metric, count, total, total_squares) VALUES ($1, $2, $3, $4, $5) \
+                     ON CONFLICT (model_id, metric) DO UPDATE SET count = model_score_sums.count + EXCLUDED.count, \
+                     total = model_score_sums.total + EXCLUDED.total, \
+                     total_squares = model_score_sums.total_squares + EXCLUDED.total_squares")
+                    .bind(model)
+                    .bind(metric)
+                    .bind(count)
+                    .bind(total)
+                    .bind(squares)
+                    .execute(&mut *tx)
+                    .await?;
             }
         });
         Ok(())
@@ -428,11 +458,8 @@ impl Store {
         last: Uuid,
     ) -> Result<HashMap<ModelId, Vec<ModelScore>>, StoreError> {
         let rows: Vec<(Uuid, String, f64, f64, i64)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT i.model_id, s.metric, CAST(AVG(s.value) AS DOUBLE PRECISION), \
-             CAST(AVG(s.value * s.value) AS DOUBLE PRECISION), COUNT(*) \
-             FROM images i JOIN image_scores s ON s.image_id = i.id \
-             WHERE i.purpose = 'evaluation' AND i.model_id >= $1 AND i.model_id <= $2 \
-             GROUP BY i.model_id, s.metric ORDER BY i.model_id, s.metric")
+            "SELECT model_id, metric, total / count, total_squares / count, count FROM model_score_sums \
+             WHERE model_id >= $1 AND model_id <= $2 ORDER BY model_id, metric")
             .bind(first)
             .bind(last)
             .fetch_all(pool)

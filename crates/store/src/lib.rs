@@ -21,6 +21,7 @@ mod runs;
 mod studies;
 mod undo;
 mod votes;
+mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
 pub use campaign_checks::CheckCounts;

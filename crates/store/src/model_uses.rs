@@ -167,6 +167,7 @@ impl Store {
                 "UPDATE images SET model_id = NULL, contestant_id = NULL WHERE model_id = $1 AND purpose = 'sample'",
                 "DELETE FROM images WHERE model_id = $1",
                 "DELETE FROM contestants WHERE model_id = $1",
+                "DELETE FROM model_score_sums WHERE model_id = $1",
                 "DELETE FROM comparable_models WHERE model_a = $1 OR model_b = $1",
                 "DELETE FROM models WHERE id = $1",
             ] {

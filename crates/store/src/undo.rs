@@ -1,9 +1,11 @@
 //! Skipped matchups, and answers that raters take back.
 
-use crate::db::{Store, in_transaction, micros, with_db};
+use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
+use crate::votes::count_vote;
 use domain::Timestamp;
 use domain::id::{CampaignId, MatchupId, RaterId};
+use domain::preference::Choice;
 use uuid::Uuid;
 
 /// The newest vote or skip of a rater outside campaigns.
@@ -114,6 +116,17 @@ impl Store {
             let last: Option<Uuid> = last_answer!(campaign, rater).fetch_optional(&mut *tx).await?;
             if last != Some(matchup.0) {
                 return Err(Conflict::NotLastAnswer.into());
+            }
+            let counted: Option<String> = sqlx::query_scalar(
+                "SELECT v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+                 WHERE v.matchup_id = $1 AND v.rater_id = $2 AND m.campaign_id IS NULL")
+                .bind(matchup.0)
+                .bind(rater.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if let Some(choice) = counted {
+                let choice: Choice = parsed(choice.parse(), "votes", "choice", matchup)?;
+                count_vote!(tx, matchup, choice, -1_i64);
             }
             sqlx::query(
                 "INSERT INTO undone_votes (id, matchup_id, rater_id, choice, created_at, undone_at) \

@@ -124,6 +124,32 @@ impl JudgedRow {
     }
 }
 
+/// Adds a vote to the counts of its pair of contestants: `$by` is 1, or -1 for a vote that is withdrawn.
+macro_rules! count_vote {
+    ($tx:ident, $matchup:expr, $choice:expr, $by:literal) => {
+        sqlx::query(
+            "INSERT INTO pair_votes (question, contestant_a, contestant_b, wins_a, wins_b, ties, both_bad) \
+             SELECT question, CASE WHEN l < r THEN l ELSE r END, CASE WHEN l < r THEN r ELSE l END, \
+                CASE WHEN (l < r AND $2 = 'left') OR (l > r AND $2 = 'right') THEN $3 ELSE 0 END, \
+                CASE WHEN (l < r AND $2 = 'right') OR (l > r AND $2 = 'left') THEN $3 ELSE 0 END, \
+                CASE WHEN $2 = 'tie' THEN $3 ELSE 0 END, CASE WHEN $2 = 'both_bad' THEN $3 ELSE 0 END \
+             FROM (SELECT m.question, COALESCE(li.contestant_id, li.model_id) AS l, \
+                   COALESCE(ri.contestant_id, ri.model_id) AS r \
+                   FROM matchups m JOIN images li ON li.id = m.left_image JOIN images ri ON ri.id = m.right_image \
+                   WHERE m.id = $1) AS judged WHERE l <> r \
+             ON CONFLICT (question, contestant_a, contestant_b) DO UPDATE SET \
+                wins_a = pair_votes.wins_a + EXCLUDED.wins_a, wins_b = pair_votes.wins_b + EXCLUDED.wins_b, \
+                ties = pair_votes.ties + EXCLUDED.ties, both_bad = pair_votes.both_bad + EXCLUDED.both_bad")
+            .bind($matchup.0)
+            .bind($choice.as_str())
+            .bind($by)
+            .execute(&mut *$tx)
+            .await?
+    };
+}
+
+pub(crate) use count_vote;
+
 impl Store {
     /// Lists every vote on a question with its images, oldest first.
     pub async fn judged_votes(&self, question: Question) -> Result<Vec<JudgedVote>, StoreError> {
@@ -174,15 +200,15 @@ impl Store {
     /// `Conflict::AlreadyVoted`.
     pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
-            let matchup: Option<(Uuid,)> = sqlx::query_as(
-                "SELECT id FROM matchups WHERE id = $1 AND (rater_id IS NULL OR rater_id = $2)")
+            let matchup: Option<(Option<Uuid>,)> = sqlx::query_as(
+                "SELECT campaign_id FROM matchups WHERE id = $1 AND (rater_id IS NULL OR rater_id = $2)")
                 .bind(vote.matchup_id.0)
                 .bind(vote.rater_id.0)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if matchup.is_none() {
+            let Some((campaign,)) = matchup else {
                 return Err(StoreError::Missing("matchup for this rater"));
-            }
+            };
             let inserted = sqlx::query(
                 "INSERT INTO votes (id, matchup_id, rater_id, choice, created_at) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (matchup_id, rater_id) DO NOTHING")
@@ -197,6 +223,10 @@ impl Store {
                 .rows_affected();
             if inserted == 0 {
                 return Err(Conflict::AlreadyVoted.into());
+            }
+            // Votes of a campaign are counted when it is closed.
+            if campaign.is_none() {
+                count_vote!(tx, vote.matchup_id, vote.choice, 1_i64);
             }
         });
         Ok(())
@@ -230,18 +260,8 @@ impl Store {
     /// left out.
     pub async fn tallies(&self, question: Question) -> Result<Vec<PairVotes>, StoreError> {
         let rows: Vec<(Uuid, Uuid, i64, i64, i64, i64)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT a, b, COUNT(CASE WHEN winner = a THEN 1 END), COUNT(CASE WHEN winner = b THEN 1 END), \
-             COUNT(CASE WHEN choice = 'tie' THEN 1 END), COUNT(CASE WHEN choice = 'both_bad' THEN 1 END) \
-             FROM (SELECT choice, CASE WHEN l < r THEN l ELSE r END AS a, CASE WHEN l < r THEN r ELSE l END AS b, \
-                   CASE choice WHEN 'left' THEN l WHEN 'right' THEN r END AS winner \
-                   FROM (SELECT v.choice, COALESCE(li.contestant_id, li.model_id) AS l, \
-                         COALESCE(ri.contestant_id, ri.model_id) AS r \
-                         FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-                         JOIN images li ON li.id = m.left_image JOIN images ri ON ri.id = m.right_image \
-                         WHERE m.question = $1 AND (m.campaign_id IS NULL OR m.campaign_id IN \
-                         (SELECT id FROM campaigns WHERE state = 'closed'))) AS judged \
-                   WHERE l <> r) AS ordered \
-             GROUP BY a, b ORDER BY a, b")
+            "SELECT contestant_a, contestant_b, wins_a, wins_b, ties, both_bad FROM pair_votes \
+             WHERE question = $1 AND wins_a + wins_b + ties + both_bad > 0 ORDER BY contestant_a, contestant_b")
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);

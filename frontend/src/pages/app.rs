@@ -18,6 +18,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs/compare") view=run_compare::RunComparePage ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
+                <Route path=path!("/workers") view=workers::Workers ssr=SsrMode::Async />
                 <Route path=path!("/studies") view=studies::Studies ssr=SsrMode::Async />
                 <Route path=path!("/studies/:id") view=study::StudyPage ssr=SsrMode::Async />
                 <Route path=path!("/models") view=models::Models ssr=SsrMode::Async />

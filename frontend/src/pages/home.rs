@@ -61,7 +61,7 @@ fn activity(overview: Overview) -> impl IntoView {
             <section aria-labelledby="work">
                 <header class="section-head">
                     <h2 id="work">"Work"</h2>
-                    <span class="soft">{format!("{running} running, {queued} queued")}</span>
+                    <a class="soft" href="/workers">{format!("{running} running, {queued} queued")}</a>
                 </header>
                 {work(jobs, runs)}
             </section>

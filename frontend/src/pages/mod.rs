@@ -41,6 +41,7 @@ mod shell;
 mod studies;
 mod study;
 mod weights_figure;
+mod workers;
 
 pub use app::App;
 pub use bundle::Bundle;

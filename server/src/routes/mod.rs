@@ -29,6 +29,7 @@ mod studies;
 mod votes;
 mod votes_export;
 mod withheld;
+mod workers;
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -105,6 +106,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(datasets::image))
         .routes(routes!(leaderboard::leaderboard))
         .routes(routes!(agreement::agreement))
+        .routes(routes!(workers::list))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .split_for_parts();

@@ -13,6 +13,7 @@ async fn empty_pages_say_how_to_fill_them() {
         ("/", "Nothing has been trained yet"),
         ("/runs", "No runs yet"),
         ("/studies", "No studies yet"),
+        ("/workers", "No worker has reported yet"),
         ("/models", "tiny"),
         ("/playground", "Generate"),
         ("/judge", "No pairs to judge yet"),

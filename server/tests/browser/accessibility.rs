@@ -32,6 +32,7 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/",
         "/runs",
         "/studies",
+        "/workers",
         "/models",
         "/datasets",
         "/datasets/check",

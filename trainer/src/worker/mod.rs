@@ -3,6 +3,7 @@
 
 mod evaluate;
 mod lease;
+mod presence;
 mod study;
 mod train;
 
@@ -15,6 +16,7 @@ use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::job::JobSpec;
 use hub::HubSettings;
 use lease::Lease;
+use presence::Presence;
 use process::ambient::{entropy, now};
 use process::stop_signal::StopSignal;
 use std::path::PathBuf;
@@ -110,6 +112,7 @@ impl Worker {
     /// Runs jobs until the process is asked to stop or `ended` returns true. It is asked after each job, and with true when
     /// nothing is to be claimed.
     pub(crate) fn work_until(&self, ended: &mut dyn FnMut(&Self, bool) -> Result<bool>) -> Result<()> {
+        let presence = Presence::announce(&self.runtime, &self.catalogue.store, &self.name, &self.device)?;
         tracing::info!(name = self.name, device = ?self.device, "waiting for jobs");
         while !self.stop.received() {
             let token = uuid::Uuid::from_bytes(entropy());
@@ -128,6 +131,7 @@ impl Worker {
                 None => std::thread::sleep(POLL_INTERVAL),
             }
         }
+        drop(presence);
         self.runtime.block_on(self.catalogue.store.close());
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! Data sets of the Hugging Face hub: downloaded once, from a mock on this machine, then read as from a folder.
 
+use crate::hub::{COMMIT, Hub, TOKEN};
+use crate::model::bundled;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
 use domain::id::JobId;
 use domain::job::{JobSpec, JobState};
 use domain::prepare::Manifest;
 use domain::train::TrainSpec;
-use crate::hub::{COMMIT, Hub, TOKEN};
-use crate::model::bundled;
 use process::ambient::{entropy, now};
 use std::collections::BTreeMap;
 use std::fs;

@@ -7,13 +7,16 @@ mod drawn_pairs;
 mod evaluate;
 mod export;
 mod fid;
+#[path = "../support/hub.rs"]
 mod hub;
 mod hub_sets;
 mod import;
 mod kill;
 mod layouts;
+#[path = "../support/model.rs"]
 mod model;
 mod own_data;
+#[path = "../support/postgres.rs"]
 mod postgres;
 mod prepare;
 mod register;

@@ -1,5 +1,6 @@
 //! Training on votes: directly from the database by the worker, and from a file of `export-votes`.
 
+use crate::model::bundled;
 use datasets::rows::Pairs;
 use domain::data::{DataSpec, PickAPicSpec};
 use domain::id::{ImageId, JobId, ModelId, RaterId, VoteId};
@@ -7,7 +8,6 @@ use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use domain::job::{JobSpec, JobState};
 use domain::preference::{Choice, Question, Vote};
 use domain::train::TrainSpec;
-use crate::model::bundled;
 use process::ambient::{entropy, now};
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;

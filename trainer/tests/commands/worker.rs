@@ -1,13 +1,14 @@
 //! The worker program on a SQLite database: training jobs become runs, models and evaluations; jobs are cancelled,
 //! returned and fail.
 
+use crate::model::bundled;
 use domain::evaluate::{EvaluateSpec, Metric, PromptSpec};
 use domain::id::{JobId, ModelId, RaterId};
 use domain::image::Purpose;
 use domain::job::{JobSpec, JobState};
 use domain::run::metric;
 use domain::train::TrainSpec;
-use crate::model::bundled;
+use domain::worker::WorkerState;
 use process::ambient::{entropy, now};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -163,6 +164,12 @@ async fn a_training_job_becomes_a_run_a_model_and_an_evaluation() {
         let job = environment.store.get_job(job).await.expect("the store").expect("the job");
         assert_eq!((job.state, job.progress), (JobState::Succeeded, job.total), "{job:?}");
     }
+    let workers = environment.store.list_workers(now()).await.expect("workers");
+    assert_eq!((workers.len(), workers[0].state), (1, WorkerState::Stopped), "{workers:?}");
+    assert!(
+        workers[0].peak_memory > 1 << 20 && workers[0].info.memory > workers[0].peak_memory,
+        "{workers:?}"
+    );
     let runs = environment.store.list_runs(10).await.expect("runs");
     assert_eq!((runs.len(), runs[0].step), (1, 4));
     let points = environment.store.metrics(runs[0].id, -1).await.expect("curves");

@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: runs two programs on the same weights and inputs, step by step in turn, so that other load on the
-//! machine affects both. The result is the median of the rounds' ratios.
+//! machine affects both. The result is the median of the rounds' ratios. `pages` has no peer: it measures the server against
+//! the bounds of its documentation.
 
 mod data;
 mod options;
+mod pages;
 mod python;
 mod rounds;
 mod score;
@@ -26,6 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::new();
     match options.task {
         Task::Data => data::run(options, &mut steps)?,
+        Task::Pages => pages::run(options, &mut steps)?,
         Task::Score | Task::Fid => score::run(options, &mut steps)?,
         Task::Train | Task::Generate | Task::Objectives | Task::Kernels | Task::Prepared => {
             step::run(options, &mut steps)?;

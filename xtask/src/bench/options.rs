@@ -10,7 +10,7 @@ pub(crate) struct Options {
     /// Images in a batch.
     #[arg(long, default_value_t = 16)]
     pub(super) batch: u32,
-    /// Timed rounds, after two rounds of warm-up.
+    /// Timed rounds, after two rounds of warm-up; `pages` takes at least 20.
     #[arg(long, default_value_t = 10)]
     pub(super) rounds: usize,
     /// Denoising steps of `generate`.
@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Size of the shard that `data` reads; it is made under target/ if it is missing.
     #[arg(long, default_value_t = 2.0)]
     pub(super) gigabytes: f64,
+    /// Size of the database of `pages`: 1 has 1000 runs, 100000 images and 1000000 votes.
+    #[arg(long, default_value_t = 1.0)]
+    pub(super) scale: f64,
     /// Device of both programs: cpu, or cuda with a `--program` that was built for it.
     #[arg(long, default_value = "cpu")]
     pub(super) device: String,
@@ -64,6 +67,8 @@ pub(super) enum Task {
     Score,
     /// Inception features: ours and pytorch-fid.
     Fid,
+    /// The time of every page and of the requests that pages make, on a large database, on SQLite and on Postgres.
+    Pages,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]

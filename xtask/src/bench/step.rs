@@ -80,7 +80,7 @@ fn pair(options: &Options, setup: &Setup) -> Result<Pair> {
             names: ["prepared", "from images"],
             commands: [ours(&diff_contrast), with_flag("--from-images")],
         },
-        Task::Data | Task::Score | Task::Fid => {
+        Task::Data | Task::Score | Task::Fid | Task::Pages => {
             bail!("this task does not compare training steps or generation")
         }
     })

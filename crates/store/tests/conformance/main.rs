@@ -19,3 +19,4 @@ mod studies;
 mod unavailable;
 mod undo;
 mod votes;
+mod workers;

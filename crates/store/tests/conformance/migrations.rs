@@ -56,6 +56,23 @@ macro_rules! insert_old_rows {
             .await
             .expect("an image");
         }
+        sqlx::query(
+            "INSERT INTO images (id, model_id, purpose, prompt, negative_prompt, seed, steps, guidance_scale, width, height, \
+             sampler, params_sha256, artifact, created_at) \
+             VALUES ($1, $2, 'evaluation', 'p', '', 1, 20, 7.5, 64, 64, 'ddim', 'key', 'a.png', $3)",
+        )
+        .bind(id(15))
+        .bind(id(1))
+        .bind(now)
+        .execute(pool)
+        .await
+        .expect("an evaluation image");
+        sqlx::query("INSERT INTO image_scores (image_id, metric, value) VALUES ($1, 'clip_score', 0.5), ($2, 'clip_score', 9)")
+            .bind(id(15))
+            .bind(id(11))
+            .execute(pool)
+            .await
+            .expect("scores");
         sqlx::query("INSERT INTO raters (id, created_at) VALUES ($1, $2)")
             .bind(id(21))
             .bind(now)
@@ -87,7 +104,7 @@ macro_rules! insert_old_rows {
     }};
 }
 
-/// The vote counts for the model with its adapter; the matchup is still the rater's own; images keep their parameters.
+/// The vote counts for the model with its adapter; the score of the evaluation image for the model; the matchup is still the rater's own; images keep their parameters.
 async fn check(store: &Store) {
     let contestants = store.list_contestants().await.expect("contestants");
     let listed: Vec<_> = contestants.iter().map(|known| (known.id.0, known.name.as_str())).collect();
@@ -96,6 +113,8 @@ async fn check(store: &Store) {
     assert_eq!(tallies.len(), 1);
     assert_eq!((tallies[0].a, tallies[0].b), (ContestantId(id(1)), ContestantId(id(12))));
     assert_eq!((tallies[0].wins_a, tallies[0].wins_b), (0, 1));
+    let scores = store.model_scores(domain::id::ModelId(id(1))).await.expect("scores");
+    assert_eq!((scores.len(), scores[0].mean, scores[0].count), (1, 0.5, 1));
     let votes = store.judged_votes(Question::Overall).await.expect("votes");
     assert_eq!((votes.len(), votes[0].choice, votes[0].rater_id), (1, Choice::Right, RaterId(id(21))));
     assert_eq!(votes[0].images[1].model, "shapes + snow:0.5");

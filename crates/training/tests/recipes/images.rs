@@ -1,5 +1,6 @@
 //! Images in training: mirroring, cropping, and the micro-conditioning of SDXL.
 
+use crate::world::{World, numbers};
 use candle_core::Device;
 use diffusion::part_folders::PartFolders;
 use diffusion::vae::Autoencoder;
@@ -9,7 +10,6 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use training::data::images::images_to_tensor;
 use training::data::tensor_name::{Side, TensorName};
-use crate::world::{World, numbers};
 
 fn root(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder)

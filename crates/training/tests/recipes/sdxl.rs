@@ -1,6 +1,7 @@
 //! Training a small SDXL: every parameter of its UNet receives a gradient, and a dropped caption is conditioned as the
 //! empty one. `resume.rs` tests that it resumes.
 
+use crate::world::{World, numbers};
 use candle_core::{DType, Device};
 use diffusion::conditioning::Conditioning;
 use diffusion::part_folders::PartFolders;
@@ -13,7 +14,6 @@ use std::path::Path;
 use training::forward::{Forward, PassOptions};
 use training::optim::Gradients;
 use training::recipes::objective::objective;
-use crate::world::{World, numbers};
 
 fn world(caption_dropout: f64) -> World {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

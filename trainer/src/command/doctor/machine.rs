@@ -1,13 +1,15 @@
 //! The hardware of this machine.
 
 use diffusion::device::{HAS_CUDA, gpus};
+use process::resources::{memory_available, memory_total};
 
 /// Prints version, processor, memory and GPUs.
 pub(super) fn print_machine() {
     let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
     println!("diff-contrast-trainer {}", env!("CARGO_PKG_VERSION"));
     println!("built for: {}", if HAS_CUDA { "CPU and CUDA" } else { "CPU (no feature cuda)" });
-    let [total, free] = ["MemTotal:", "MemAvailable:"].map(|field| memory(field).map(gigabytes));
+    let [total, free] =
+        [memory_total(), memory_available()].map(|bytes| bytes.map(|bytes| gigabytes(bytes as f64)));
     println!(
         "cpu: {} threads, {} of memory, {} free",
         rayon::current_num_threads(),
@@ -24,11 +26,4 @@ pub(super) fn print_machine() {
             gigabytes(gpu.free as f64)
         );
     }
-}
-
-/// A field of `/proc/meminfo`, in bytes; `None` where the system has no such file.
-fn memory(field: &str) -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
 }
