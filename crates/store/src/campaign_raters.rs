@@ -134,6 +134,8 @@ impl Store {
     /// Deletes everything that a campaign knows of a rater: agreement, votes, also those taken back, skips and checks.
     pub async fn erase_from_campaign(&self, campaign: CampaignId, rater: RaterId) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
+            // Holds the row: the campaign is not closed, and its votes are not counted, in between.
+            sqlx::query("UPDATE campaigns SET state = state WHERE id = $1").bind(campaign.0).execute(&mut *tx).await?;
             // Those of a closed campaign are counted.
             let counted: Vec<(Uuid, String)> = sqlx::query_as(
                 "SELECT v.matchup_id, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \

@@ -4,6 +4,7 @@
 mod artifacts;
 mod campaign_checks;
 mod campaign_desk;
+mod campaign_lock;
 mod campaign_raters;
 mod campaigns;
 mod contestants;

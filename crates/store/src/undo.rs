@@ -1,5 +1,6 @@
 //! Skipped matchups, and answers that raters take back.
 
+use crate::campaign_lock::require_open;
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use crate::votes::count_vote;
@@ -102,6 +103,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
+            if let Some(campaign) = campaign {
+                require_open!(tx, campaign.0);
+            }
             let answered: i64 = sqlx::query_scalar(
                 "SELECT (SELECT COUNT(*) FROM votes WHERE matchup_id = $1 AND rater_id = $2) + \
                  (SELECT COUNT(*) FROM skips WHERE matchup_id = $1 AND rater_id = $2) + \

@@ -1,6 +1,7 @@
 //! Votes, and their counts. Votes of a campaign are listed and counted when it is closed: before, they would tell raters which
 //! model made an image that they are judging.
 
+use crate::campaign_lock::require_open;
 use crate::contestants::ContestantNames;
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
@@ -197,7 +198,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails with `Missing` if the rater does not exist, or the matchup does not exist for this rater; with
-    /// `Conflict::AlreadyVoted`.
+    /// `Conflict::AlreadyVoted`; with `Conflict::CampaignNotOpen`.
     pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
             let matchup: Option<(Option<Uuid>,)> = sqlx::query_as(
@@ -209,6 +210,9 @@ impl Store {
             let Some((campaign,)) = matchup else {
                 return Err(StoreError::Missing("matchup for this rater"));
             };
+            if let Some(campaign) = campaign {
+                require_open!(tx, campaign);
+            }
             let inserted = sqlx::query(
                 "INSERT INTO votes (id, matchup_id, rater_id, choice, created_at) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (matchup_id, rater_id) DO NOTHING")

@@ -3,6 +3,7 @@
 use crate::pages::{
     campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs, generate,
     help, home, judge, leaderboard, model, models, not_found, pair, run, run_compare, runs, studies, study,
+    workers,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};

@@ -49,7 +49,7 @@ impl Entered {
     fn of_address(fields: &ParamsMap) -> Self {
         let text = |name: &str| fields.get(name).unwrap_or_default();
         let or = |name: &str, default: &str| {
-            Some(text(name)).filter(|x| !x.is_empty()).unwrap_or(default.to_owned())
+            Some(text(name)).filter(|x| !x.is_empty()).unwrap_or_else(|| default.to_owned())
         };
         let list = |name: &str| -> Vec<String> {
             let text = text(name);
