@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::api::{ComparisonRequest, InvitationRequest, campaign_desk_page, campaign_page};
 use domain::campaign::{CampaignSpec, CampaignState};
 use domain::id::{CampaignId, InvitationId, MatchupId};
-use domain::preference::Question;
+use domain::preference::{Choice, Question};
 use process::ambient;
 use serde_json::{Map, Value, json};
 
@@ -191,7 +191,8 @@ pub(crate) async fn judge(
         "undo" => drop(take_back(&state, campaign, rater.id, item).await?),
         "skip" => drop(answer(&state, campaign, rater.id, item, None).await?),
         choice => {
-            let choice = choice.parse().map_err(|problem: String| ApiError::field("choice", problem))?;
+            let choice: Choice =
+                choice.parse().map_err(|problem: String| ApiError::field("choice", problem))?;
             drop(answer(&state, campaign, rater.id, item, Some(choice)).await?);
         }
     }

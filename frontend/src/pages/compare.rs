@@ -119,7 +119,7 @@ fn against(
         .map(|name| {
             view! {
                 <button name="campaign_against" value=name.clone() formaction="/campaigns/quick">
-                    <span class="name">{name}</span>
+                    <span class="name">{name.clone()}</span>
                 </button>
             }
         })

@@ -120,7 +120,7 @@ async fn the_last_answer_is_taken_back_and_counts_nowhere() {
     let export = "/api/v1/votes/export?format=jsonl&per=vote";
     assert_eq!(app.get(export).await.expect(200).text().lines().count(), 1);
     let detail = app.get(&format!("/api/v1/models/{}/detail", contrast.id)).await.expect(200).json();
-    assert_eq!(detail["win_rate"]["votes"], 1, "{detail}");
+    assert_eq!(detail["record"]["win_rate"]["votes"], 1, "{detail}");
     assert_eq!(app.store.count_undone_votes().await.expect("a query"), 1);
 
     // The pair is judged anew, and the answer before is no longer the last.
