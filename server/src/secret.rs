@@ -2,7 +2,6 @@
 
 use process::ambient;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// A new secret of 160 random bits, in hexadecimal.
 pub(crate) fn new_secret() -> String {
@@ -15,9 +14,6 @@ pub(crate) fn sha256(text: &str) -> String {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
