@@ -22,6 +22,7 @@ const DRAWING_PERIOD: Duration = Duration::from_millis(2000);
 /// The page of a rater. Without JavaScript the buttons submit a form.
 #[island(lazy)]
 pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
+    let in_campaign = initial.campaign.is_some();
     let desk = Desk::new(initial);
     // Effects do not run on the server.
     Effect::new(move |_| {
@@ -43,7 +44,7 @@ pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
     let hydrated = is_hydrated();
     let has_pair = Memo::new(move |_| desk.current.read().matchup.is_some());
     view! {
-        <div class="judge" data-hydrated=hydrated>
+        <div class="judge" class:of-campaign=in_campaign data-hydrated=hydrated>
             {move || {
                 let NextMatchup { models, votes_cast, .. } = desk.current.get_untracked();
                 match (has_pair.get(), models.is_empty()) {

@@ -89,7 +89,7 @@ async fn images_fill_the_window_and_are_enlarged_and_compared_in_place() {
     let (address, _app) = site(2).await;
     tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();
-        for (size, least) in [(WIDE, 520.0), (PHONE, 200.0)] {
+        for (size, least) in [(WIDE, 520.0), (PHONE, 190.0)] {
             open(&mut browser, &address, size);
             ready(&mut browser);
             let width = browser.evaluate("document.querySelector('.side.left img').getBoundingClientRect().width");
