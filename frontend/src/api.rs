@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
-        DatasetSummary, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote, RunDetail, RunLineage,
+        DatasetSummary, EvaluationDetail, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
+        RunDetail, RunLineage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
@@ -180,6 +181,18 @@ pub(crate) async fn model_detail(id: ModelId) -> ApiResult<ModelDetail> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn images_of_model(id: ModelId, purpose: Purpose, limit: u32) -> ApiResult<Page<Image>> {
     get(&format!("{}?model={id}&purpose={}&limit={limit}", path::IMAGES, purpose.as_str())).await
+}
+
+/// Evaluations older than `before`, newest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn evaluations(before: Option<JobId>, limit: u32) -> ApiResult<Page<Job>> {
+    let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
+    get(&format!("{}?limit={limit}{before}", path::EVALUATIONS)).await
+}
+
+#[cfg(feature = "ssr")]
+pub(crate) async fn evaluation(id: JobId) -> ApiResult<EvaluationDetail> {
+    get(&with_id(path::EVALUATION, &id.to_string())).await
 }
 
 #[cfg(feature = "ssr")]

@@ -96,6 +96,20 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// A score, a mean of scores or a difference of them, in the unit of the metric.
+#[cfg(feature = "ssr")]
+pub(crate) fn metric_value(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::ShapeAndColour | Metric::PromptFollowed => percent(value),
+        Metric::HpsV20 | Metric::HpsV21 | Metric::PickScore | Metric::Aesthetic => format!("{value:.2}"),
+        Metric::ClipScore
+        | Metric::Clarity
+        | Metric::ClipScoreH14
+        | Metric::ClipScoreL14
+        | Metric::ImageReward => format!("{value:.3}"),
+    }
+}
+
 /// A mean score and half the width of its interval.
 #[cfg(feature = "ssr")]
 pub(crate) fn score(score: &ModelScore) -> String {

@@ -4,6 +4,7 @@ mod campaign;
 mod comparison;
 mod data;
 mod error;
+mod evaluation;
 mod generation;
 mod judging;
 mod models;
@@ -18,6 +19,7 @@ pub use campaign::{
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use error::{ErrorBody, ErrorDetail};
+pub use evaluation::{EvaluatedModel, EvaluationDetail};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
     Agreement, BlindMatchup, DeskRequest, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement,

@@ -100,7 +100,7 @@ macro_rules! require_lease {
 pub(crate) use require_lease;
 
 #[derive(sqlx::FromRow)]
-struct JobRow {
+pub(crate) struct JobRow {
     id: Uuid,
     spec: String,
     state: String,
@@ -147,6 +147,7 @@ macro_rules! select_jobs {
         )
     };
 }
+pub(crate) use select_jobs;
 
 impl Store {
     /// Adds a job to the end of the queue.

@@ -10,6 +10,7 @@ mod campaigns;
 mod contestants;
 mod db;
 mod error;
+mod evaluations;
 mod images;
 mod invitations;
 mod jobs;

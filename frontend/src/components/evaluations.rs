@@ -44,7 +44,7 @@ fn row(job: &Job) -> Option<impl IntoView + use<>> {
     let JobSpec::Evaluate(spec) = &job.spec else { return None };
     Some(view! {
         <tr>
-            <td class="lead"><div>{models(spec)}</div></td>
+            <td class="lead"><a href=format!("/evaluations/{}", job.id)>{evaluated_models(spec)}</a></td>
             <td data-label="Report">
                 <span>
                     <ReportLink job=job.id file=ReportFile::Page text="HTML" /> " · "
@@ -59,7 +59,7 @@ fn row(job: &Job) -> Option<impl IntoView + use<>> {
 }
 
 /// The models in the order of the spec. With several models, the baseline has a badge.
-fn models(spec: &EvaluateSpec) -> impl IntoView + use<> {
+pub(crate) fn evaluated_models(spec: &EvaluateSpec) -> impl IntoView + use<> {
     let all = spec.all_models();
     let several = all.len() > 1;
     let name = |name: &str| {

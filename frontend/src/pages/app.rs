@@ -1,9 +1,9 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs, generate,
-    help, home, judge, leaderboard, model, models, not_found, pair, run, run_compare, runs, studies, study,
-    workers,
+    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs,
+    evaluation, evaluations, generate, help, home, judge, leaderboard, model, models, not_found, pair, run,
+    run_compare, runs, studies, study, workers,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -19,6 +19,8 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/runs") view=runs::Runs ssr=SsrMode::Async />
                 <Route path=path!("/runs/compare") view=run_compare::RunComparePage ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
+                <Route path=path!("/evaluations") view=evaluations::EvaluationsPage ssr=SsrMode::Async />
+                <Route path=path!("/evaluations/:id") view=evaluation::EvaluationPage ssr=SsrMode::Async />
                 <Route path=path!("/workers") view=workers::Workers ssr=SsrMode::Async />
                 <Route path=path!("/studies") view=studies::Studies ssr=SsrMode::Async />
                 <Route path=path!("/studies/:id") view=study::StudyPage ssr=SsrMode::Async />

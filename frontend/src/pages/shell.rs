@@ -78,6 +78,7 @@ pub fn shell() -> impl IntoView {
                 <main id="main"><App /></main>
                 <footer class="foot">
                     <span>"Diff-contrast"</span>
+                    <a href="/evaluations">"Evaluations"</a>
                     <a href="/workers">"Workers"</a>
                     <a href="/help/index.html">"Documentation"</a>
                     <a href="/docs">"HTTP API"</a>

@@ -8,6 +8,7 @@ mod comparisons;
 mod data_check;
 mod datasets;
 mod document;
+mod evaluations;
 mod file_schema;
 mod generate;
 mod health;
@@ -106,6 +107,8 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(datasets::image))
         .routes(routes!(leaderboard::leaderboard))
         .routes(routes!(agreement::agreement))
+        .routes(routes!(evaluations::list))
+        .routes(routes!(evaluations::one))
         .routes(routes!(workers::list))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

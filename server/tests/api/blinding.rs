@@ -172,6 +172,9 @@ async fn reports_of_judged_models_are_withheld() {
     let (app, ..) = open_campaign(json!({})).await;
     let judged = app.evaluation(&["tiny", "tuned-dpo"], "<!doctype html>").await;
     let other = app.evaluation(&["tiny"], "<!doctype html>").await;
+    app.get(&format!("/api/v1/evaluations/{judged}")).await.expect(403);
+    app.get(&format!("/evaluations/{judged}")).await.expect(403);
+    app.get(&format!("/api/v1/evaluations/{other}")).await.expect(200);
     for file in ["report.html", "report.json", "scores.csv"] {
         app.get(&format!("/api/v1/jobs/{judged}/report/{file}")).await.expect(403);
         app.get(&format!("/api/v1/jobs/{other}/report/{file}")).await.expect(200);

@@ -8,6 +8,7 @@ mod comparisons;
 mod contestants;
 mod database;
 mod datasets;
+mod evaluations;
 mod generation;
 mod guard;
 mod judging;

@@ -14,6 +14,7 @@ async fn empty_pages_say_how_to_fill_them() {
         ("/runs", "No runs yet"),
         ("/studies", "No studies yet"),
         ("/workers", "No worker has reported yet"),
+        ("/evaluations", "No evaluations here"),
         ("/models", "tiny"),
         ("/playground", "Generate"),
         ("/judge", "No pairs to judge yet"),

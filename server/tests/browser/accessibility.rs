@@ -33,6 +33,7 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/runs",
         "/studies",
         "/workers",
+        "/evaluations",
         "/models",
         "/datasets",
         "/datasets/check",

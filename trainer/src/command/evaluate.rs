@@ -9,14 +9,13 @@ use catalogue::register::{EvaluatedModel, Evaluation, Registrar};
 use clap::Args;
 use diffusion::device::DeviceName;
 use diffusion::fingerprint::Fingerprint;
-use domain::evaluate::EvaluateSpec;
+use domain::evaluate::{EvaluateSpec, EvaluationReport};
 use hub::HubSettings;
 use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use training::data::clip::with_clip;
-use training::recipes::evaluate::report::EvaluationReport;
 use training::recipes::evaluate::{Contestant, EvaluationStore, FolderStore, evaluate};
 
 /// Arguments of `evaluate`.

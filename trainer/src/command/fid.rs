@@ -4,14 +4,13 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use diffusion::device::DeviceName;
+use domain::evaluate::FidReport;
 use evaluation::fid::{Extractor, Mode, write_statistics};
 use process::progress::Progress;
 use process::stop_signal::StopSignal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use training::recipes::fid::{
-    FidReport, FidSettings, Side, SideFeatures, compare, features_of, open_extractor,
-};
+use training::recipes::fid::{FidSettings, Side, SideFeatures, compare, features_of, open_extractor};
 
 /// Arguments of `fid`.
 #[derive(Debug, Args)]

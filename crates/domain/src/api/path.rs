@@ -114,6 +114,10 @@ pub const DATASET_IMAGE: &str = "/api/v1/datasets/{name}/pairs/{index}/{side}";
 pub const LEADERBOARD: &str = "/api/v1/leaderboard";
 /// Win rates of pairs of models, and agreement of raters and metrics.
 pub const AGREEMENT: &str = "/api/v1/leaderboard/agreement";
+/// Evaluations.
+pub const EVALUATIONS: &str = "/api/v1/evaluations";
+/// An evaluation with its figures.
+pub const EVALUATION: &str = "/api/v1/evaluations/{id}";
 /// Workers.
 pub const WORKERS: &str = "/api/v1/workers";
 /// The OpenAPI document.

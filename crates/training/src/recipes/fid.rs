@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use diffusion::noise::Noise;
 use domain::data::DataSpec;
+use domain::evaluate::{FidReport, KernelReport};
 use evaluation::clip::Clip;
 use evaluation::fid::{
     Extractor, Features, Mode, Statistics, TRUSTED_COUNT, cmmd, extract, frechet_distance, images_of,
@@ -12,7 +13,6 @@ use evaluation::fid::{
 };
 use evaluation::inception::Inception;
 use image::RgbImage;
-use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -96,42 +96,6 @@ pub struct FidSettings {
     pub subset_size: usize,
     /// Seed of the choice of subsets.
     pub seed: u64,
-}
-
-/// The distances between two sides, and how they were computed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FidReport {
-    /// Name of the Frechet distance: FID with Inception's features, another with CLIP's.
-    pub metric: String,
-    /// The network of the features, and its file or folder.
-    pub features: String,
-    /// The implementation of FID that was reproduced; `None` with CLIP's features.
-    pub mode: Option<String>,
-    /// Number of images of each side; `None` for statistics without a count.
-    pub images: [Option<usize>; 2],
-    /// The Frechet distance.
-    pub frechet: f64,
-    /// The kernel distance over subsets, KID with Inception's features; `None` if a side is statistics.
-    pub kernel: Option<KernelReport>,
-    /// CMMD: 1000 times the kernel distance on CLIP's features; `None` with Inception's features.
-    pub cmmd: Option<f64>,
-    /// Warnings for the reader of the numbers.
-    pub warnings: Vec<String>,
-}
-
-/// A kernel distance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct KernelReport {
-    /// Name of the distance.
-    pub metric: String,
-    /// Mean over the subsets.
-    pub mean: f64,
-    /// Standard deviation over the subsets.
-    pub deviation: f64,
-    /// Number of subsets.
-    pub subsets: usize,
-    /// Images of each side in a subset.
-    pub subset_size: usize,
 }
 
 /// The features of a side and their statistics.

@@ -1,30 +1,12 @@
 //! How far two metrics agree on which image is better.
 
 use super::scored::{ScorePair, Scored, pairs};
-use domain::evaluate::Metric;
+use domain::evaluate::{Metric, MetricsAgreement};
 use domain::ranking::{cohen_kappa, spearman};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far two metrics agree on which image is better, over the comparisons of all models with the baseline.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Agreement {
-    /// One metric.
-    pub first: Metric,
-    /// The other metric.
-    pub second: Metric,
-    /// Comparisons that both metrics decide: neither scores both images equally.
-    pub decided: usize,
-    /// Decided comparisons in which both prefer the same image.
-    pub same: usize,
-    /// Cohen's kappa of better, worse and equal; `None` where it is undefined.
-    pub kappa: Option<f64>,
-    /// Spearman's rank correlation of the score differences; `None` where it is undefined.
-    pub spearman: Option<f64>,
-}
-
 /// The agreement of every two metrics.
-pub(super) fn agreements(models: &[Scored], baseline: &Scored) -> Vec<Agreement> {
+pub(super) fn agreements(models: &[Scored], baseline: &Scored) -> Vec<MetricsAgreement> {
     let metrics: BTreeSet<Metric> = models.iter().flat_map(|scored| scored.scores.keys().copied()).collect();
     let metrics: Vec<Metric> = metrics.into_iter().collect();
     let mut found = Vec::new();
@@ -36,7 +18,7 @@ pub(super) fn agreements(models: &[Scored], baseline: &Scored) -> Vec<Agreement>
     found
 }
 
-fn agreement(first: Metric, second: Metric, models: &[Scored], baseline: &Scored) -> Agreement {
+fn agreement(first: Metric, second: Metric, models: &[Scored], baseline: &Scored) -> MetricsAgreement {
     // Differences by the first and the second metric of every prompt that both scored.
     let mut differences = Vec::new();
     for scored in models.iter().filter(|scored| scored.model != baseline.model) {
@@ -49,7 +31,7 @@ fn agreement(first: Metric, second: Metric, models: &[Scored], baseline: &Scored
     let signs: Vec<(i8, i8)> = differences.iter().map(|&(x, y)| (sign(x), sign(y))).collect();
     let decided = signs.iter().filter(|(x, y)| *x != 0 && *y != 0);
     let (x, y): (Vec<f64>, Vec<f64>) = differences.iter().copied().unzip();
-    Agreement {
+    MetricsAgreement {
         first,
         second,
         decided: decided.clone().count(),

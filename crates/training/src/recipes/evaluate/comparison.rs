@@ -3,10 +3,8 @@
 use super::prompts::Task;
 use super::scored::ScorePair;
 use diffusion::noise::Noise;
-use domain::api::WinRate;
-use domain::evaluate::Metric;
+use domain::evaluate::{Extreme, Metric, MetricComparison, Wins};
 use domain::ranking::{paired_bootstrap, win_rate};
-use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -15,51 +13,6 @@ const RESAMPLES: usize = 2000;
 /// Number of prompts in each list of extremes.
 const EXTREMES: usize = 4;
 
-/// A model against the baseline by one metric.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// Name of the model.
-    pub model: String,
-    /// The metric.
-    pub metric: Metric,
-    /// Over all prompts.
-    pub overall: Wins,
-    /// Per category of prompts.
-    pub categories: BTreeMap<String, Wins>,
-    /// Mean of the model's score minus the baseline's, with the ends of its 95% interval by a bootstrap over prompts.
-    pub difference: [f64; 3],
-    /// Prompts where the score exceeds the baseline's most, the largest difference first.
-    pub won_most: Vec<Extreme>,
-    /// Prompts where the score is farthest below the baseline's, the largest difference first.
-    pub lost_most: Vec<Extreme>,
-}
-
-/// How often the model's image scored higher than the baseline's of the same prompt and noise.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Wins {
-    /// Prompts with a higher score.
-    pub wins: i64,
-    /// Prompts with a lower score.
-    pub losses: i64,
-    /// Prompts with equal scores; they count as half a win.
-    pub ties: i64,
-    /// Wins plus half the ties over all, with Wilson's 95% interval.
-    pub win_rate: WinRate,
-}
-
-/// A prompt where the scores differ most.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Extreme {
-    /// Index of the prompt, from 0.
-    pub index: usize,
-    /// The prompt.
-    pub prompt: String,
-    /// Score of the model's image.
-    pub score: f64,
-    /// Score of the baseline's image.
-    pub baseline: f64,
-}
-
 /// Compares a model with the baseline; `None` without pairs. `noise` draws the bootstrap's resamples.
 pub(super) fn compare(
     tasks: &[Task],
@@ -67,7 +20,7 @@ pub(super) fn compare(
     metric: Metric,
     pairs: &[ScorePair],
     mut noise: Noise,
-) -> Option<Comparison> {
+) -> Option<MetricComparison> {
     let scores: Vec<(f64, f64)> = pairs.iter().map(|pair| (pair.ours, pair.theirs)).collect();
     let interval = paired_bootstrap(&scores, RESAMPLES, |n| noise.below(n))?;
     let mut categories: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
@@ -87,7 +40,7 @@ pub(super) fn compare(
     };
     let won = order.iter().filter(|pair| pair.ours > pair.theirs).take(EXTREMES).map(extreme);
     let lost = order.iter().rev().filter(|pair| pair.ours < pair.theirs).take(EXTREMES).map(extreme);
-    Some(Comparison {
+    Some(MetricComparison {
         model: model.to_owned(),
         metric,
         overall: wins(&scores)?,

@@ -9,7 +9,7 @@ mod contestant;
 mod folder;
 mod page;
 pub(super) mod prompts;
-pub mod report;
+mod report;
 mod scored;
 mod store;
 mod summary;
@@ -20,7 +20,7 @@ pub use store::EvaluationStore;
 
 use crate::data::cut::CutCounter;
 use crate::judges::{Judges, Scores};
-use crate::recipes::fid::{FidReport, FidSettings, Side, fid};
+use crate::recipes::fid::{FidSettings, Side, fid};
 use anyhow::{Context, Error, Result};
 use candle_core::Device;
 use catalogue::images;
@@ -28,14 +28,14 @@ use catalogue::world::require_world;
 use diffusion::layout::CLIP;
 use diffusion::part_folders::PartFolders;
 use diffusion::pipeline::{Prompt, TextToImage};
-use domain::evaluate::{EvaluateSpec, FidSpec, ReportFile};
+use domain::evaluate::{EvaluateSpec, EvaluationReport, FidReport, FidSpec, ReportFile};
 use domain::image::GenerationParams;
 use domain::prepare::CutTexts;
 use evaluation::fid::open_image;
 use image::RgbImage;
 use page::{page, table};
 use prompts::{Task, tasks};
-use report::EvaluationReport;
+use report::report;
 use scored::Scored;
 use std::collections::BTreeSet;
 use std::iter;
@@ -100,7 +100,7 @@ pub fn evaluate(
         let (name, sha256) = (contestant.name.clone(), contestant.sha256.clone());
         scored.push(Scored { model: name, sha256, scores, fid: distance });
     }
-    let report = EvaluationReport::new(&tasks, spec.seed, &baseline.name, &scored, judges.statements());
+    let report = report(&tasks, spec.seed, &baseline.name, &scored, judges.statements());
     let report = EvaluationReport { cut, ..report };
     write_report(&report, &tasks, &scored, store)?;
     Ok(Some(report))

@@ -1,13 +1,12 @@
 //! The report as an HTML page, and the scores as a CSV table.
 
-use super::comparison::{Comparison, Extreme};
 use super::prompts::Task;
-use super::report::EvaluationReport;
 use super::scored::Scored;
 use anyhow::{Context, Result};
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use domain::evaluate::{EvaluationReport, Extreme, MetricComparison};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -38,7 +37,7 @@ const SIDE_BY_SIDE: usize = 12;
 
 /// The images of a comparison.
 struct Section<'a> {
-    comparison: &'a Comparison,
+    comparison: &'a MetricComparison,
     baseline: &'a str,
     won: Vec<Pair<'a>>,
     lost: Vec<Pair<'a>>,
@@ -117,7 +116,7 @@ fn cell(value: &str) -> String {
 mod tests {
     use super::{cell, page};
     use crate::recipes::evaluate::prompts::Task;
-    use crate::recipes::evaluate::report::EvaluationReport;
+    use crate::recipes::evaluate::report::report;
     use crate::recipes::evaluate::scored::Scored;
     use domain::evaluate::Metric;
     use std::collections::BTreeMap;
@@ -132,7 +131,7 @@ mod tests {
             fid: None,
         };
         let (tasks, models) = (vec![task; 20], [scored("base"), scored("tuned")]);
-        let report = EvaluationReport::new(&tasks, 0, "base", &models, BTreeMap::new());
+        let report = report(&tasks, 0, "base", &models, BTreeMap::new());
         assert_eq!(report.not_measured.keys().copied().collect::<Vec<_>>(), Metric::ALL);
         let page = page(&report, &tasks, &|_, _| Ok(Vec::new())).expect("a page");
         assert_eq!(page.matches("<img").count(), 2 * super::SIDE_BY_SIDE);
@@ -156,7 +155,7 @@ mod tests {
         };
         let models = [scored("base", 0.1), scored("tuned", 0.2)];
         let tasks = [task];
-        let report = EvaluationReport::new(&tasks, 0, "base", &models, BTreeMap::new());
+        let report = report(&tasks, 0, "base", &models, BTreeMap::new());
         let page =
             page(&report, &tasks, &|model, i| Ok(format!("{model} {i}").into_bytes())).expect("a page");
         // The largest win, and the prompt with the images of both models.

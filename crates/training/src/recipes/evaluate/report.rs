@@ -1,88 +1,59 @@
 //! The report of an evaluation: averages, comparisons with the baseline, agreement of the metrics. A pure function of
 //! the scores, so a resumed evaluation reports the same.
 
-use super::agreement::{Agreement, agreements};
-use super::comparison::{Comparison, compare};
+use super::agreement::agreements;
+use super::comparison::compare;
 use super::prompts::Task;
 use super::scored::{Scored, pairs};
-use super::summary::{ModelSummary, summary};
+use super::summary::summary;
 use diffusion::noise::Noise;
-use domain::evaluate::Metric;
-use domain::prepare::CutTexts;
-use serde::Serialize;
+use domain::evaluate::{EvaluationReport, Metric, ScoredModel};
 use std::collections::BTreeMap;
 
-/// The report of an evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EvaluationReport {
-    /// Number of prompts.
-    pub prompts: usize,
-    /// Seed of the first image; image i of every model uses seed + i.
-    pub seed: u64,
-    /// Name of the model that the others are compared with.
-    pub baseline: String,
-    /// The averages of each model.
-    pub models: Vec<ModelSummary>,
-    /// Each other model against the baseline, by each metric.
-    pub comparisons: Vec<Comparison>,
-    /// The agreement of every two metrics.
-    pub agreements: Vec<Agreement>,
-    /// What the numbers of each metric are: network, scale, weights.
-    pub statements: BTreeMap<Metric, String>,
-    /// Metrics without a score, with the files that they need.
-    pub not_measured: BTreeMap<Metric, &'static str>,
-    /// Prompts that are longer than the text encoders of a model read. Absent if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cut: Option<CutTexts>,
-}
-
-impl EvaluationReport {
-    /// Computes the report. `baseline` is the name of one of the models; `statements` of metrics without a score are
-    /// omitted.
-    pub(super) fn new(
-        tasks: &[Task],
-        seed: u64,
-        baseline: &str,
-        models: &[Scored],
-        mut statements: BTreeMap<Metric, String>,
-    ) -> Self {
-        let reference = models.iter().find(|scored| scored.model == baseline);
-        let mut comparisons = Vec::new();
-        for scored in models.iter().filter(|scored| scored.model != baseline) {
-            for &metric in scored.scores.keys() {
-                let noise = Noise::stream(seed, comparisons.len() as u64);
-                let pairs = reference.map(|reference| pairs(scored, reference, metric)).unwrap_or_default();
-                comparisons.extend(compare(tasks, &scored.model, metric, &pairs, noise));
-            }
+/// Computes the report. `baseline` is the name of one of the models; `statements` of metrics without a score are
+/// omitted.
+pub(super) fn report(
+    tasks: &[Task],
+    seed: u64,
+    baseline: &str,
+    models: &[Scored],
+    mut statements: BTreeMap<Metric, String>,
+) -> EvaluationReport {
+    let reference = models.iter().find(|scored| scored.model == baseline);
+    let mut comparisons = Vec::new();
+    for scored in models.iter().filter(|scored| scored.model != baseline) {
+        for &metric in scored.scores.keys() {
+            let noise = Noise::stream(seed, comparisons.len() as u64);
+            let pairs = reference.map(|reference| pairs(scored, reference, metric)).unwrap_or_default();
+            comparisons.extend(compare(tasks, &scored.model, metric, &pairs, noise));
         }
-        let summaries: Vec<ModelSummary> = models.iter().map(|scored| summary(tasks, scored)).collect();
-        let is_measured = |metric: &Metric| {
-            summaries.iter().any(|model| model.metrics.iter().any(|found| found.metric == *metric))
-        };
-        statements.retain(|metric, _| is_measured(metric));
-        let missing = Metric::ALL.into_iter().filter(|metric| !is_measured(metric));
-        let not_measured = missing.map(|metric| (metric, metric.needs())).collect();
-        Self {
-            not_measured,
-            cut: None,
-            prompts: tasks.len(),
-            seed,
-            baseline: baseline.to_owned(),
-            models: summaries,
-            comparisons,
-            agreements: reference.map(|reference| agreements(models, reference)).unwrap_or_default(),
-            statements,
-        }
+    }
+    let summaries: Vec<ScoredModel> = models.iter().map(|scored| summary(tasks, scored)).collect();
+    let is_measured = |metric: &Metric| {
+        summaries.iter().any(|model| model.metrics.iter().any(|found| found.metric == *metric))
+    };
+    statements.retain(|metric, _| is_measured(metric));
+    let missing = Metric::ALL.into_iter().filter(|metric| !is_measured(metric));
+    let not_measured = missing.map(|metric| (metric, metric.needs().to_owned())).collect();
+    EvaluationReport {
+        not_measured,
+        cut: None,
+        prompts: tasks.len(),
+        seed,
+        baseline: baseline.to_owned(),
+        models: summaries,
+        comparisons,
+        agreements: reference.map(|reference| agreements(models, reference)).unwrap_or_default(),
+        statements,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::EvaluationReport;
-    use crate::recipes::evaluate::comparison::Extreme;
+    use super::report;
     use crate::recipes::evaluate::prompts::Task;
     use crate::recipes::evaluate::scored::Scored;
-    use domain::evaluate::Metric;
+    use domain::evaluate::{Extreme, Metric};
     use std::collections::BTreeMap;
 
     fn task(prompt: &str, category: &str) -> Task {
@@ -100,7 +71,7 @@ mod tests {
         let tasks = [task("p", "x"), task("q", "x"), task("r", "y"), task("s", "")];
         let base = scored("base", &[0.1, 0.2, 0.3, 0.4], &[Some(0.0), Some(0.0), Some(1.0), None]);
         let tuned = scored("tuned", &[0.5, 0.1, 0.3, 0.8], &[Some(1.0), Some(0.0), Some(1.0), None]);
-        let report = EvaluationReport::new(&tasks, 7, "base", &[base, tuned], BTreeMap::new());
+        let report = report(&tasks, 7, "base", &[base, tuned], BTreeMap::new());
 
         let clip = &report.models[1].metrics[0];
         assert_eq!((clip.count, clip.median), (4, 0.4));
@@ -126,8 +97,7 @@ mod tests {
 
     #[test]
     fn a_single_model_has_a_summary_and_no_comparisons() {
-        let report =
-            EvaluationReport::new(&[task("p", "")], 0, "a", &[scored("a", &[0.5], &[None])], BTreeMap::new());
+        let report = report(&[task("p", "")], 0, "a", &[scored("a", &[0.5], &[None])], BTreeMap::new());
         assert!(report.comparisons.is_empty() && report.models.len() == 1);
         assert_eq!(report.models[0].metrics.len(), 1, "a metric without scores has no summary");
     }

@@ -1,8 +1,7 @@
 //! The scores of one model.
 
 use crate::judges::Scores;
-use crate::recipes::fid::FidReport;
-use domain::evaluate::Metric;
+use domain::evaluate::{FidReport, Metric};
 
 /// The scores of one model.
 #[derive(Clone, Debug)]

@@ -2,41 +2,11 @@
 
 use super::prompts::Task;
 use super::scored::Scored;
-use crate::recipes::fid::FidReport;
-use domain::evaluate::Metric;
-use serde::Serialize;
+use domain::evaluate::{MetricSummary, ScoredModel};
 use std::collections::BTreeMap;
 
-/// The averages of one model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ModelSummary {
-    /// Name of the model.
-    pub model: String,
-    /// SHA-256 of its weights.
-    pub sha256: String,
-    /// One entry per metric that scored an image.
-    pub metrics: Vec<MetricSummary>,
-    /// Distance of its images from the reference set, if the spec names one.
-    pub fid: Option<FidReport>,
-}
-
-/// The scores of one model by one metric.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MetricSummary {
-    /// The metric.
-    pub metric: Metric,
-    /// Number of images that have a score.
-    pub count: usize,
-    /// Mean of the scores.
-    pub mean: f64,
-    /// Median of the scores.
-    pub median: f64,
-    /// Mean and number of scores per category of prompts.
-    pub categories: BTreeMap<String, (f64, usize)>,
-}
-
 /// The averages of a model. Metrics without a score are omitted.
-pub(super) fn summary(tasks: &[Task], scored: &Scored) -> ModelSummary {
+pub(super) fn summary(tasks: &[Task], scored: &Scored) -> ScoredModel {
     let metrics = scored.scores.iter().filter_map(|(&metric, scores)| {
         let known: Vec<f64> = scores.iter().copied().flatten().collect();
         let mut categories: BTreeMap<String, (f64, usize)> = BTreeMap::new();
@@ -51,7 +21,7 @@ pub(super) fn summary(tasks: &[Task], scored: &Scored) -> ModelSummary {
         let mean = known.iter().sum::<f64>() / known.len() as f64;
         Some(MetricSummary { metric, count: known.len(), mean, median: median(known)?, categories })
     });
-    ModelSummary {
+    ScoredModel {
         model: scored.model.clone(),
         sha256: scored.sha256.clone(),
         metrics: metrics.collect(),

@@ -1,0 +1,33 @@
+//! Bodies of evaluations.
+
+use crate::evaluate::EvaluationReport;
+use crate::id::{ImageId, ModelId};
+use crate::job::Job;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An evaluation with its figures.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationDetail {
+    /// The job.
+    pub job: Job,
+    /// The figures; none until the job has succeeded.
+    pub report: Option<EvaluationReport>,
+    /// The evaluated models that still exist, in the order of the report.
+    pub models: Vec<EvaluatedModel>,
+}
+
+/// An evaluated model.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluatedModel {
+    /// Its id.
+    pub id: ModelId,
+    /// Its name.
+    pub name: String,
+    /// Whether its weights are still those that were evaluated.
+    pub is_unchanged: bool,
+    /// Its images of the first prompts and of the largest wins and losses, by the index of the prompt.
+    pub images: BTreeMap<usize, ImageId>,
+}
