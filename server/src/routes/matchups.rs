@@ -78,6 +78,7 @@ pub(crate) async fn next(
     ),
     responses(
         (status = 200, description = "The PNG file.", content_type = "image/png", body = File),
+        (status = 403, description = "A campaign judges images of its model.", body = ErrorBody),
         (status = 404, description = "There is no such matchup or side.", body = ErrorBody)))]
 pub(crate) async fn side(
     State(state): State<AppState>,
@@ -92,6 +93,12 @@ pub(crate) async fn side(
         _ => return Err(missing()),
     };
     let image = state.store.get_image(image).await?.ok_or_else(missing)?;
+    // A list of earlier votes may name the models of an earlier matchup.
+    if let Some(model) = image.model_id
+        && is_judged(&state, model, &image.params.prompt).await?
+    {
+        return Err(ApiError::withheld("This image"));
+    }
     images::blind_bytes(&state, &image).await
 }
 

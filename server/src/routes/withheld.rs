@@ -2,7 +2,9 @@
 
 use crate::error::ApiError;
 use crate::state::AppState;
+use datasets::votes::JudgedPair;
 use domain::id::ModelId;
+use domain::preference::JudgedImage;
 
 /// The signature of a PNG file.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -29,6 +31,20 @@ pub(crate) async fn refuse_judged(state: &AppState, models: &[impl AsRef<str>]) 
         }
     }
     Ok(())
+}
+
+/// The pairs of earlier votes without those with an image by a model that is being judged, with adapters or without: they show
+/// images beside the names of their models.
+pub(crate) async fn shown(state: &AppState, mut pairs: Vec<JudgedPair>) -> Result<Vec<JudgedPair>, ApiError> {
+    let mut judged = Vec::new();
+    for id in state.store.models_being_judged().await? {
+        judged.extend(state.store.get_model(id).await?.map(|model| model.name));
+    }
+    let is_by = |image: &JudgedImage, name: &String| {
+        image.model.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(" + "))
+    };
+    pairs.retain(|pair| !pair.images.iter().any(|image| judged.iter().any(|name| is_by(image, name))));
+    Ok(pairs)
 }
 
 /// A PNG file with the chunks of its pixels only: no text, time or other metadata, and nothing behind its end. A file that is no

@@ -203,6 +203,32 @@ async fn votes_of_an_open_campaign_are_counted_nowhere() {
     assert_eq!(counts().await, (Some(1), Some(1), Some(1), 1, 1));
 }
 
+/// Votes from before the campaign stay listed, but not beside their images.
+#[tokio::test]
+async fn earlier_votes_show_no_images_of_judged_models() {
+    let app = TestApp::start().await;
+    let models: Vec<Model> = app.pairs(2).await.into();
+    let reply = app.get("/api/v1/matchups/next").await.expect(200);
+    let cookie = reply.header("set-cookie").split(';').next().expect("a cookie").to_owned();
+    let pair = reply.json()["matchup"]["id"].as_str().expect("a pair").to_owned();
+    app.post_as(&cookie, &format!("/api/v1/matchups/{pair}/vote"), r#"{"choice":"left"}"#).await.expect(201);
+    let (export, browse) = ("/api/v1/votes/export?format=jsonl", "/api/v1/datasets/votes/pairs");
+    let seen = || async {
+        let listed = app.get(browse).await.expect(200).json()["items"].as_array().map_or(0, Vec::len);
+        (listed, app.get(export).await.expect(200).text().lines().count())
+    };
+    assert_eq!(seen().await, (1, 1));
+    let (id, _) = campaign(&app, json!({})).await;
+    assert_eq!(seen().await, (0, 0));
+    app.get("/api/v1/datasets/votes/pairs/0/winner").await.expect(404);
+    app.get(&format!("/api/v1/matchups/{pair}/left")).await.expect(403);
+    // The list names models and no images; the counts go on.
+    let listed = app.get("/api/v1/votes").await.expect(200);
+    assert!(listed.text().contains(&models[0].name), "{}", listed.text());
+    app.post(&format!("/api/v1/campaigns/{id}/state"), r#"{"state":"closed"}"#).await.expect(200);
+    assert_eq!(seen().await, (1, 1));
+}
+
 #[tokio::test]
 async fn the_general_desk_shows_no_judged_model() {
     let app = TestApp::start().await;
