@@ -21,7 +21,9 @@ pub(crate) fn CampaignDeskPage() -> impl IntoView {
         use_query_map().with_untracked(|fields| EXTERNAL_IDS.into_iter().find_map(|name| fields.get(name)));
     let call = async move {
         let next = api::campaign_desk(&id).await?;
-        let own = api::own_votes(&id).await?;
+        // A visitor without a cookie would get one from each call.
+        let has_agreed = next.campaign.as_ref().is_some_and(|campaign| campaign.has_agreed);
+        let own = if has_agreed { api::own_votes(&id).await? } else { Page { items: Vec::new() } };
         ApiResult::Ok((next, own))
     };
     loaded(call, move |(next, own)| page(next, own, external_id.unwrap_or_default()))
