@@ -4,20 +4,20 @@
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
-    BlindMatchup, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page, RunSample,
-    RunSeries, VoteRequest, VoteResponse, path,
+    DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page,
+    RunSample, RunSeries, VoteRequest, VoteResponse, path,
 };
-use domain::id::{JobId, RunId};
+use domain::id::{CampaignId, JobId, MatchupId, RunId};
 use domain::job::Job;
-use domain::preference::Question;
+use domain::preference::{Choice, Question};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
-        Agreement, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary,
-        EvaluationDetail, Leaderboard, ModelDetail, ModelSummary, Overview, RunChoices, RunDetail, RunDraft,
-        RunDraftRequest, RunLineage, RunPage,
+        Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
+        DatasetSummary, EvaluationDetail, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
+        RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
@@ -97,8 +97,64 @@ fn with_question(path: &str, question: Question) -> String {
     format!("{path}?question={}", question.as_str())
 }
 
-pub(crate) async fn vote(matchup: &BlindMatchup, request: &VoteRequest) -> ApiResult<VoteResponse> {
-    post(&with_id(path::MATCHUP_VOTE, &matchup.id.to_string()), request).await
+/// What the visitor judges next in a campaign.
+pub(crate) async fn campaign_desk(id: &str) -> ApiResult<NextMatchup> {
+    get(&with_id(path::CAMPAIGN_DESK, &query(id))).await
+}
+
+/// The address of an action on a pair at a campaign's desk.
+fn desk_address(path: &str, campaign: CampaignId, item: MatchupId) -> String {
+    with_id(path, &campaign.to_string()).replace("{item}", &item.to_string())
+}
+
+/// Votes on a pair of a campaign, or skips it.
+pub(crate) async fn answer_in_campaign(
+    campaign: CampaignId,
+    item: MatchupId,
+    choice: Option<Choice>,
+) -> ApiResult<NextMatchup> {
+    match choice {
+        Some(choice) => post(&desk_address(path::DESK_VOTE, campaign, item), &DeskVote { choice }).await,
+        None => post(&desk_address(path::DESK_SKIP, campaign, item), &DeskRequest::default()).await,
+    }
+}
+
+/// Takes back the visitor's last answer in a campaign.
+pub(crate) async fn undo_in_campaign(campaign: CampaignId, item: MatchupId) -> ApiResult<NextMatchup> {
+    post(&desk_address(path::DESK_UNDO, campaign, item), &DeskRequest::default()).await
+}
+
+/// Votes on a matchup. A repetition of a vote that has arrived fails with 409.
+pub(crate) async fn vote(matchup: MatchupId, request: &VoteRequest) -> ApiResult<VoteResponse> {
+    post(&with_id(path::MATCHUP_VOTE, &matchup.to_string()), request).await
+}
+
+/// Skips a matchup.
+pub(crate) async fn skip(matchup: MatchupId, request: &DeskRequest) -> ApiResult<NextMatchup> {
+    post(&with_id(path::MATCHUP_SKIP, &matchup.to_string()), request).await
+}
+
+/// Takes back the visitor's last vote or skip, which must be the one on this matchup.
+pub(crate) async fn undo(matchup: MatchupId, request: &DeskRequest) -> ApiResult<NextMatchup> {
+    post(&with_id(path::MATCHUP_UNDO, &matchup.to_string()), request).await
+}
+
+/// The newest campaigns, newest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn campaigns() -> ApiResult<Page<CampaignSummary>> {
+    get(path::CAMPAIGNS).await
+}
+
+/// A campaign. With the owner's key, also what is withheld from others.
+#[cfg(feature = "ssr")]
+pub(crate) async fn campaign(id: &str, key: &str) -> ApiResult<CampaignSummary> {
+    get(&format!("{}?key={}", with_id(path::CAMPAIGN, &segment(id)), query(key))).await
+}
+
+/// The visitor's own votes in a campaign, newest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn own_votes(id: &str) -> ApiResult<Page<OwnVote>> {
+    get(&with_id(path::CAMPAIGN_HISTORY, &segment(id))).await
 }
 
 #[cfg(feature = "ssr")]

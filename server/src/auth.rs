@@ -1,6 +1,7 @@
 //! Access control: the access token or the host, and protection against cross-site requests.
 
 use crate::error::ApiError;
+use crate::invited;
 use crate::state::AppState;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Uri, header};
@@ -10,14 +11,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-/// Rejects requests without the access token, if the server has one. `/livez` is always open.
+/// Rejects requests without the access token, if the server has one, except for what an invitation opens. `/livez` is always
+/// open.
 pub(crate) async fn require_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    match &state.access_token {
-        Some(token) if request.uri().path() != "/livez" && !has_token(request.headers(), token) => {
-            ApiError::unauthorized().into_response()
+    if let Some(token) = &state.access_token
+        && request.uri().path() != "/livez"
+        && !has_token(request.headers(), token)
+    {
+        // A request is not shared with another thread while the database answers; its parts can be.
+        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+        if !invited::opens(&state, &path, &headers).await {
+            return ApiError::unauthorized().into_response();
         }
-        _ => next.run(request).await,
     }
+    next.run(request).await
 }
 
 /// Without an access token, rejects requests to a host that is not this server. With one, a page of another site lacks the

@@ -164,6 +164,15 @@ impl ApiError {
         Self::try_later(message, RETRY_AFTER)
     }
 
+    /// 403: what the request asks for would tell raters which model made an image that they are judging.
+    pub(crate) fn withheld(what: &str) -> Self {
+        let message = format!(
+            "{what} is withheld while a campaign judges images of this model: it would tell raters which model made which image. \
+             /campaigns lists the campaigns; closing one shows it again."
+        );
+        Self::new(StatusCode::FORBIDDEN, "withheld", message)
+    }
+
     /// 403: the host of the request is not this server.
     pub(crate) fn unknown_host(host: &str) -> Self {
         let shown: String = host.chars().take(100).collect();

@@ -2,6 +2,7 @@
 
 mod address;
 mod auth;
+mod campaign_forms;
 mod config;
 mod connections;
 mod error;
@@ -9,6 +10,7 @@ mod extract;
 mod generator;
 mod hosts;
 mod image_work;
+mod invited;
 mod json;
 mod judged;
 mod plain_refusals;
@@ -16,6 +18,7 @@ mod rater;
 mod request_span;
 mod routes;
 mod run_forms;
+mod secret;
 mod site;
 mod state;
 mod stopping;

@@ -1,5 +1,6 @@
 //! The pages, the browser bundle and the static files.
 
+use crate::campaign_forms;
 use crate::error::ApiError;
 use crate::routes::{self, CompareForm};
 use crate::run_forms::{Renderer, run_forms};
@@ -62,6 +63,7 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         .with_state(options)
         .route("/judge/vote", post(routes::vote_by_form).with_state(state.clone()))
         .route(COMPARE_PAGE, post(compare))
+        .merge(campaigns(state))
         .route("/models/{id}/delete", post(routes::delete_model_by_form).with_state(state.clone()))
         .route("/help", get(|| async { Redirect::to("/help/index.html") }))
         .route(HELP_PAGE, get(help))
@@ -69,6 +71,20 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         .merge(run_forms(state, &render))
         .merge(files(state))
         .fallback(fallback)
+}
+
+/// Where the forms of campaigns are posted, and the links of invitations.
+fn campaigns(state: &AppState) -> Router {
+    Router::new()
+        .route("/campaigns/new", post(campaign_forms::new))
+        .route("/campaigns/quick", post(campaign_forms::quick))
+        .route("/campaigns/{id}/state", post(campaign_forms::set_state))
+        .route("/campaigns/{id}/invite", post(campaign_forms::invitations))
+        .route("/campaigns/{id}/judge/agree", post(campaign_forms::agree))
+        .route("/campaigns/{id}/judge/answer", post(campaign_forms::judge))
+        .route("/campaigns/{id}/judge/erase", post(campaign_forms::erase))
+        .route("/join/{token}", get(routes::join))
+        .with_state(state.clone())
 }
 
 /// The page that starts a comparison, and where its form is posted.

@@ -1,5 +1,6 @@
-//! Bodies and paths of the HTTP API, shared by the server and the pages. One file per tag of the OpenAPI document; the comparisons of the tag `judging` have their own.
+//! Bodies and paths of the HTTP API, shared by the server and the pages. One file per tag of the OpenAPI document; the comparisons and campaigns of the tag `judging` have their own.
 
+mod campaign;
 mod comparison;
 mod data;
 mod drafts;
@@ -14,6 +15,10 @@ mod runs;
 mod series;
 mod training;
 
+pub use campaign::{
+    CampaignCreated, CampaignDesk, CampaignRater, CampaignResult, CampaignStateRequest, CampaignSummary,
+    ConsentRequest, DeskVote, Invitation, InvitationCreated, InvitationRequest,
+};
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};
 pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
@@ -22,8 +27,8 @@ pub use evaluation::{EvaluatedModel, EvaluationDetail};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
-    Agreement, BlindMatchup, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement, NextMatchup,
-    VoteRequest, VoteResponse,
+    Agreement, BlindMatchup, DeskRequest, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement,
+    NextMatchup, OwnVote, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
 pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
@@ -37,7 +42,7 @@ pub use training::{
 pub use crate::evaluate::ModelScore;
 pub use crate::preference::VoteRecord;
 pub use crate::ranking::{Rating, WinRate};
-pub use path::{judge_page, model_page, report_url, run_page};
+pub use path::{campaign_desk_page, campaign_page, judge_page, model_page, report_url, run_page};
 
 use serde::{Deserialize, Serialize};
 

@@ -64,6 +64,10 @@ ids! {
     RaterId,
     /// Methods, data sets and seeds that are compared.
     StudyId,
+    /// Models that are judged by rules of their own.
+    CampaignId,
+    /// A link that opens the desk of one campaign.
+    InvitationId,
 }
 
 impl From<ModelId> for ContestantId {

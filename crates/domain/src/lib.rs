@@ -3,6 +3,7 @@
 //! definitions.
 
 pub mod api;
+pub mod campaign;
 pub mod contestant;
 pub mod data;
 pub mod data_check;

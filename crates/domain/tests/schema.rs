@@ -2,9 +2,11 @@
 //! has a default, and every example is a valid value of its type.
 
 use domain::api::{
-    ComparisonRequest, ErrorBody, GenerateRequest, JobChange, MatchupRequest, RunChange, RunDraftRequest,
-    RunResumption, VoteRequest,
+    CampaignStateRequest, ComparisonRequest, ConsentRequest, DeskRequest, DeskVote, ErrorBody,
+    GenerateRequest, InvitationRequest, JobChange, MatchupRequest, RunChange, RunDraftRequest, RunResumption,
+    VoteRequest,
 };
+use domain::campaign::CampaignSpec;
 use domain::data::{DataSpec, PromptFilterSpec};
 use domain::evaluate::{EvaluateSpec, FidSpec, PromptSpec, RewardSpec};
 use domain::job::JobSpec;
@@ -107,6 +109,9 @@ fn defaults_in_the_schema_are_those_of_serde() {
     check_defaults::<RunChange>(&json!({}));
     check_defaults::<RunResumption>(&json!({}));
     check_defaults::<RunDraftRequest>(&json!({}));
+    check_defaults::<VoteRequest>(&json!({ "choice": "left" }));
+    check_defaults::<InvitationRequest>(&json!({}));
+    check_defaults::<CampaignSpec>(&json!({ "name": "n", "models": ["a", "b"] }));
     check_defaults::<MatchupRequest>(&json!({ "image_a": id, "image_b": id }));
     check_defaults::<ComparisonRequest>(&json!({ "models": ["a", "b"] }));
 }
@@ -135,6 +140,12 @@ fn examples_are_valid() {
     example::<GenerateRequest>();
     example::<MatchupRequest>();
     example::<VoteRequest>();
+    example::<DeskRequest>();
+    example::<DeskVote>();
+    example::<ConsentRequest>();
+    example::<InvitationRequest>();
+    example::<CampaignStateRequest>();
+    example::<CampaignSpec>().validate().expect("a valid campaign");
     example::<ComparisonRequest>();
     example::<RunChange>().validate().expect("valid");
     example::<RunResumption>();

@@ -102,8 +102,20 @@ pub enum Conflict {
     #[error("this model is in use: images, votes or other models refer to it")]
     ModelInUse,
     /// The rater has voted on the matchup.
-    #[error("this rater has already voted on this matchup")]
+    #[error("this rater has already voted on this matchup: the first answer counts")]
     AlreadyVoted,
+    /// A campaign of this name exists.
+    #[error("a campaign of this name exists: choose another name")]
+    CampaignName,
+    /// The campaign is closed, which is final.
+    #[error("this campaign is closed, which is final: copy it to judge more")]
+    CampaignClosed,
+    /// The campaign is paused or closed.
+    #[error("this campaign takes no answers now: it is paused or closed")]
+    CampaignNotOpen,
+    /// The rater has judged or skipped another matchup since.
+    #[error("only the rater's last answer can be taken back, and this is an earlier one")]
+    NotLastAnswer,
     /// The run's job has not ended.
     #[error("the job of this run has not ended: cancel it, or wait until it ends")]
     JobNotEnded,

@@ -28,6 +28,9 @@ pub struct ImageFilter {
     pub prompt_contains: Option<String>,
     /// Only images older than this one, the last of the previous page.
     pub before: Option<ImageId>,
+    /// Leave out what could tell raters which model made an image that they judge: images by a model of a campaign that is not
+    /// closed, of a prompt that the model has an evaluation image of.
+    pub without_judged: bool,
 }
 
 /// Score of an image by a metric.
@@ -235,13 +238,18 @@ impl Store {
     pub async fn list_images(&self, filter: &ImageFilter, at_most: u32) -> Result<Vec<Image>, StoreError> {
         let rows: Vec<ImageRow> = with_db!(self, pool => sqlx::query_as(select_images!(
             "WHERE ($1 IS NULL OR model_id = $1) AND ($2 IS NULL OR run_id = $2) AND ($3 IS NULL OR purpose = $3) \
-             AND ($4 IS NULL OR LOWER(prompt) LIKE $4 ESCAPE '\\') AND id < $5 ORDER BY id DESC LIMIT $6"))
+             AND ($4 IS NULL OR LOWER(prompt) LIKE $4 ESCAPE '\\') AND id < $5 \
+             AND ($7 = 0 OR NOT EXISTS (SELECT 1 FROM campaign_models cm JOIN campaigns c ON c.id = cm.campaign_id \
+             JOIN images e ON e.model_id = cm.model_id AND e.purpose = 'evaluation' AND e.prompt = images.prompt \
+             WHERE c.state <> 'closed' AND cm.model_id = images.model_id)) \
+             ORDER BY id DESC LIMIT $6"))
             .bind(filter.model_id.map(|id| id.0))
             .bind(filter.run_id.map(|id| id.0))
             .bind(filter.purpose.map(Purpose::as_str))
             .bind(filter.prompt_contains.as_deref().map(containing))
             .bind(filter.before.map_or(Uuid::max(), |id| id.0))
             .bind(i64::from(at_most))
+            .bind(i64::from(filter.without_judged))
             .fetch_all(pool)
             .await?);
         rows.into_iter().map(Image::try_from).collect()

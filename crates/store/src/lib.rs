@@ -2,11 +2,17 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod campaign_checks;
+mod campaign_desk;
+mod campaign_lock;
+mod campaign_raters;
+mod campaigns;
 mod contestants;
 mod db;
 mod error;
 mod evaluations;
 mod images;
+mod invitations;
 mod jobs;
 mod matchups;
 mod model_uses;
@@ -19,10 +25,15 @@ mod run_list;
 mod run_rows;
 mod runs;
 mod studies;
+mod undo;
 mod votes;
 mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
+pub use campaign_checks::CheckCounts;
+pub use campaign_desk::DeskItem;
+pub use campaign_raters::{OwnAnswer, RaterCounts};
+pub use campaigns::CampaignCounts;
 pub use db::{Db, Store, Waits};
 pub use error::{Conflict, StoreError, Unavailable};
 pub use images::{ImageFilter, ImageScore, PairedScores};

@@ -3,8 +3,9 @@
 use crate::db::{Store, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
 use crate::images::params_sha256;
+use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::id::{ImageId, MatchupId, ModelId, RaterId};
+use domain::id::{CampaignId, ImageId, MatchupId, ModelId, RaterId};
 use domain::image::GenerationParams;
 use domain::matchmaking::{
     Candidate, Draw, DrawOrder, Sides, Variant, comparable_pairs, draw_sides, order_pairs_by, shared_prompt,
@@ -62,14 +63,15 @@ impl Store {
         let prompt = shared_prompt(a.as_ref(), b.as_ref())?;
         let (left, right) = if swap { (image_b, image_a) } else { (image_a, image_b) };
         let matchup = Matchup { id, prompt, question, left, right, rater_id: None, created_at: micros(now) };
-        self.insert_matchup(&matchup).await?;
+        self.insert_matchup(&matchup, None).await?;
         Ok(matchup)
     }
 
-    /// Looks up a matchup.
+    /// Looks up a matchup outside campaigns.
     pub async fn get_matchup(&self, id: MatchupId) -> Result<Option<Matchup>, StoreError> {
         let row: Option<MatchupRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT id, prompt, question, left_image, right_image, rater_id, created_at FROM matchups WHERE id = $1")
+            "SELECT id, prompt, question, left_image, right_image, rater_id, created_at FROM matchups \
+             WHERE id = $1 AND campaign_id IS NULL")
             .bind(id.0)
             .fetch_optional(pool)
             .await?);
@@ -104,45 +106,64 @@ impl Store {
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<Matchup>, StoreError> {
-        self.next_matchup_by(&DrawOrder::FewestVotes, rater, question, only, now, rng).await
+        let order = DrawOrder::FewestVotes;
+        Ok(self.upcoming_matchups(&order, rater, question, only, 1, now, rng).await?.pop())
     }
 
-    /// As [`Self::next_matchup`], with the models of a new matchup drawn in this order, which is recorded with it.
+    /// The next matchups of a rater, at most `count`, in the order in which they are to be judged: the first is the one of
+    /// [`Store::next_matchup`], and the others are known early so that their images can be loaded early. The models of new
+    /// ones are drawn in the given order, which is recorded with them.
     ///
     /// # Errors
-    /// As [`Self::next_matchup`].
-    pub async fn next_matchup_by<R: Rng>(
+    /// Fails if the database does not answer or a row is inconsistent.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a draw depends on; a struct would be used here alone"
+    )]
+    pub async fn upcoming_matchups<R: Rng>(
         &self,
         order: &DrawOrder,
         rater: RaterId,
         question: Question,
         only: &[ModelId],
+        count: usize,
         now: Timestamp,
         rng: &mut R,
-    ) -> Result<Option<Matchup>, StoreError> {
-        match self.open_matchup(rater, question, only).await? {
-            Some(matchup) => Ok(Some(matchup)),
-            None => self.draw_matchup(order, rater, question, only, now, rng).await,
+    ) -> Result<Vec<Matchup>, StoreError> {
+        let mut matchups = self.open_matchups(rater, question, only, count).await?;
+        while matchups.len() < count {
+            // Ids in the order of the draws: they decide the order in which the matchups are shown.
+            let now = now + TimeDelta::microseconds(i64::try_from(matchups.len()).unwrap_or(0));
+            match self.draw_matchup(order, rater, question, only, now, rng).await? {
+                Some(matchup) => matchups.push(matchup),
+                None => break,
+            }
         }
+        Ok(matchups)
     }
 
-    /// A matchup that exists and that the rater has not judged.
-    async fn open_matchup(
+    /// Matchups that exist and that the rater has neither judged nor skipped, at most `count`.
+    async fn open_matchups(
         &self,
         rater: RaterId,
         question: Question,
         only: &[ModelId],
-    ) -> Result<Option<Matchup>, StoreError> {
+        count: usize,
+    ) -> Result<Vec<Matchup>, StoreError> {
         // Matchups drawn for the rater come first, then those for every rater, each in order of creation. A rater who
         // leaves the matchups of one model does not get the open one elsewhere; a requested one is shown to everyone.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.id, COALESCE(l.contestant_id, l.model_id), COALESCE(r.contestant_id, r.model_id) \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE (m.rater_id IS NULL OR (m.rater_id = $1 AND (l.model_id = r.model_id) = $4)) AND m.question = $3 \
+             AND m.campaign_id IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM campaign_models cm JOIN campaigns c ON c.id = cm.campaign_id \
+             WHERE c.state <> 'closed' AND (cm.model_id = l.model_id OR cm.model_id = r.model_id)) \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \
+             AND NOT EXISTS (SELECT 1 FROM skips s WHERE s.matchup_id = m.id AND s.rater_id = $1) \
              ORDER BY CASE WHEN m.rater_id IS NULL THEN 1 ELSE 0 END, m.id LIMIT $2")
             .bind(rater.0)
-            .bind(if only.is_empty() { 1_i64 } else { i64::MAX })
+            .bind(if only.is_empty() { i64::try_from(count).unwrap_or(i64::MAX) } else { i64::MAX })
             .bind(question.as_str())
             .bind(only.len() == 1)
             .fetch_all(pool)
@@ -151,10 +172,11 @@ impl Store {
         let wanted = |&(_, left, right): &(Uuid, Uuid, Uuid)| {
             only.is_empty() || (listed(left) && listed(right) && (left == right) == (only.len() == 1))
         };
-        match rows.into_iter().find(wanted) {
-            Some((id, ..)) => self.get_matchup(MatchupId(id)).await,
-            None => Ok(None),
+        let mut matchups = Vec::new();
+        for (id, ..) in rows.into_iter().filter(wanted).take(count) {
+            matchups.extend(self.get_matchup(MatchupId(id)).await?);
         }
+        Ok(matchups)
     }
 
     /// Draws and inserts a new matchup. The images of one pair of models are read at a time, never those of all
@@ -183,7 +205,7 @@ impl Store {
             rater_id: Some(rater),
             created_at: micros(now),
         };
-        self.insert_matchup(&matchup).await?;
+        self.insert_matchup(&matchup, None).await?;
         if let Some(draw) = draw {
             self.insert_draw(matchup.id, draw).await?;
         }
@@ -199,12 +221,18 @@ impl Store {
         judged: &HashSet<(ImageId, ImageId)>,
         rng: &mut R,
     ) -> Result<Option<(Sides, Option<Draw>)>, StoreError> {
+        // Their images are judged in campaigns, and shown nowhere else.
+        let elsewhere = self.models_being_judged().await?;
         if let [model] = only {
+            if elsewhere.contains(model) {
+                return Ok(None);
+            }
             let pairs = variant_pairs(&self.variants(*model).await?);
             return Ok(draw_sides(pairs, judged, |n| rng.random_range(0..n)).map(|sides| (sides, None)));
         }
         let tallies: Vec<Tally> = self.tallies(question).await?.into_iter().map(Tally::from).collect();
-        let pairs = self.comparable_models().await?;
+        let mut pairs = self.comparable_models().await?;
+        pairs.retain(|(a, b)| !elsewhere.contains(a) && !elsewhere.contains(b));
         let ordered = order_pairs_by(order, pairs, only, &tallies, |pairs| pairs.shuffle(rng));
         for &(a, b) in &ordered {
             let pairs = comparable_pairs(&self.candidates(a).await?, &self.candidates(b).await?);
@@ -258,7 +286,7 @@ impl Store {
             .collect()
     }
 
-    /// Left and right images of every matchup of the question that the rater has judged.
+    /// Left and right images of every matchup of the question that the rater has judged, or that was drawn for the rater.
     async fn judged_images(
         &self,
         rater: RaterId,
@@ -266,7 +294,8 @@ impl Store {
     ) -> Result<HashSet<(ImageId, ImageId)>, StoreError> {
         let rows: Vec<(Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.left_image, m.right_image FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-             WHERE v.rater_id = $1 AND m.question = $2")
+             WHERE v.rater_id = $1 AND m.question = $2 \
+             UNION SELECT left_image, right_image FROM matchups WHERE rater_id = $1 AND question = $2")
             .bind(rater.0)
             .bind(question.as_str())
             .fetch_all(pool)
@@ -295,10 +324,15 @@ impl Store {
         Ok(())
     }
 
-    async fn insert_matchup(&self, matchup: &Matchup) -> Result<(), StoreError> {
+    /// Inserts a matchup of a campaign, or of none.
+    pub(crate) async fn insert_matchup(
+        &self,
+        matchup: &Matchup,
+        campaign: Option<CampaignId>,
+    ) -> Result<(), StoreError> {
         write_db!(self, pool => sqlx::query(
-            "INSERT INTO matchups (id, prompt, question, left_image, right_image, rater_id, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            "INSERT INTO matchups (id, prompt, question, left_image, right_image, rater_id, created_at, campaign_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(matchup.id.0)
             .bind(&matchup.prompt)
             .bind(matchup.question.as_str())
@@ -306,6 +340,7 @@ impl Store {
             .bind(matchup.right.0)
             .bind(matchup.rater_id.map(|id| id.0))
             .bind(micros(matchup.created_at))
+            .bind(campaign.map(|id| id.0))
             .execute(pool)
             .await
             .map(drop)?);

@@ -62,10 +62,12 @@ impl Store {
              (SELECT v.choice, CAST(1 AS BIGINT) AS is_left FROM images i JOIN matchups m ON m.left_image = i.id \
               JOIN images o ON o.id = m.right_image JOIN votes v ON v.matchup_id = m.id \
               WHERE i.model_id = $1 AND i.contestant_id IS NULL AND (o.model_id <> $1 OR o.contestant_id IS NOT NULL) \
+              AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
               UNION ALL \
               SELECT v.choice, CAST(0 AS BIGINT) AS is_left FROM images i JOIN matchups m ON m.right_image = i.id \
               JOIN images o ON o.id = m.left_image JOIN votes v ON v.matchup_id = m.id \
-              WHERE i.model_id = $1 AND i.contestant_id IS NULL AND (o.model_id <> $1 OR o.contestant_id IS NOT NULL)) \
+              WHERE i.model_id = $1 AND i.contestant_id IS NULL AND (o.model_id <> $1 OR o.contestant_id IS NOT NULL) \
+              AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed'))) \
              AS judged GROUP BY judged.choice, judged.is_left")
             .bind(model.0)
             .fetch_all(pool)

@@ -25,6 +25,7 @@ impl Store {
             "SELECT COUNT(DISTINCT v.rater_id) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE m.question = $1 \
+             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
              AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id)")
             .bind(question.as_str())
             .fetch_one(pool)

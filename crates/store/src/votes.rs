@@ -1,5 +1,7 @@
-//! Votes, and their counts.
+//! Votes, and their counts. Votes of a campaign are listed and counted when it is closed: before, they would tell raters which
+//! model made an image that they are judging.
 
+use crate::campaign_lock::require_open;
 use crate::contestants::ContestantNames;
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
@@ -160,6 +162,8 @@ macro_rules! count_vote {
     };
 }
 
+pub(crate) use count_vote;
+
 impl Store {
     /// Lists every vote on a question with its images, oldest first.
     pub async fn judged_votes(&self, question: Question) -> Result<Vec<JudgedVote>, StoreError> {
@@ -170,7 +174,9 @@ impl Store {
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
-             WHERE m.question = $1 ORDER BY v.id")
+             WHERE m.question = $1 \
+             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
+             ORDER BY v.id")
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
@@ -186,6 +192,7 @@ impl Store {
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE m.question = $1 AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id) \
+             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
              ORDER BY v.id DESC LIMIT $2")
             .bind(question.as_str())
             .bind(i64::from(at_most))
@@ -210,7 +217,9 @@ impl Store {
             "SELECT v.id, l.metric, l.value, r.value, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN image_scores l ON l.image_id = m.left_image \
              JOIN image_scores r ON r.image_id = m.right_image AND r.metric = l.metric \
-             WHERE m.question = $1 ORDER BY l.metric, v.id")
+             WHERE m.question = $1 \
+             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
+             ORDER BY l.metric, v.id")
             .bind(question.as_str())
             .fetch_all(pool)
             .await?);
@@ -229,17 +238,20 @@ impl Store {
     ///
     /// # Errors
     /// Fails with `Missing` if the rater does not exist, or the matchup does not exist for this rater; with
-    /// `Conflict::AlreadyVoted`.
+    /// `Conflict::AlreadyVoted`; with `Conflict::CampaignNotOpen`.
     pub async fn cast_vote(&self, vote: &Vote) -> Result<(), StoreError> {
         in_transaction!(self, tx => {
-            let matchup: Option<(Uuid,)> = sqlx::query_as(
-                "SELECT id FROM matchups WHERE id = $1 AND (rater_id IS NULL OR rater_id = $2)")
+            let matchup: Option<(Option<Uuid>,)> = sqlx::query_as(
+                "SELECT campaign_id FROM matchups WHERE id = $1 AND (rater_id IS NULL OR rater_id = $2)")
                 .bind(vote.matchup_id.0)
                 .bind(vote.rater_id.0)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if matchup.is_none() {
+            let Some((campaign,)) = matchup else {
                 return Err(StoreError::Missing("matchup for this rater"));
+            };
+            if let Some(campaign) = campaign {
+                require_open!(tx, campaign);
             }
             let inserted = sqlx::query(
                 "INSERT INTO votes (id, matchup_id, rater_id, choice, created_at) VALUES ($1, $2, $3, $4, $5) \
@@ -256,7 +268,10 @@ impl Store {
             if inserted == 0 {
                 return Err(Conflict::AlreadyVoted.into());
             }
-            count_vote!(tx, vote.matchup_id, vote.choice, 1_i64);
+            // Votes of a campaign are counted when it is closed.
+            if campaign.is_none() {
+                count_vote!(tx, vote.matchup_id, vote.choice, 1_i64);
+            }
         });
         Ok(())
     }
@@ -269,6 +284,7 @@ impl Store {
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN models a ON a.id = l.model_id \
              JOIN images r ON r.id = m.right_image JOIN models b ON b.id = r.model_id \
+             WHERE m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed') \
              ORDER BY v.id DESC LIMIT $1")
             .bind(i64::from(at_most))
             .fetch_all(pool)

@@ -26,7 +26,7 @@ pub(crate) fn is_checked(data_box: &str, rendered: bool) -> bool {
 }
 
 /// A property of the first element that matches a selector; none on the server, which has no document.
-fn property(selector: &str, name: &str) -> Option<JsValue> {
+pub(crate) fn property(selector: &str, name: &str) -> Option<JsValue> {
     if cfg!(not(feature = "hydrate")) {
         return None;
     }

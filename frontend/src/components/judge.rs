@@ -1,290 +1,173 @@
-//! Blind comparison of two images: vote, see the models, continue with the next pair.
+//! The desk of a rater, blind: two images of one prompt, and the answer. `desk.rs` decides, `desk_pair.rs` draws the pair; this
+//! file is the island, and what it shows without a pair.
 
-use crate::api::{self, ApiResult, Failure};
+use crate::components::desk::Desk;
+use crate::components::desk_pair::Pair;
 use crate::components::hydration::is_hydrated;
 use crate::components::keyboard::shortcut_key;
 use crate::components::note::{Empty, FailureNote};
 use crate::components::poll::poll;
 use crate::components::progress::Progress;
 use crate::format::{count, query};
-use domain::api::{BlindMatchup, Drawing, NextMatchup, VoteRequest, VoteResponse};
+use domain::api::{Drawing, NextMatchup};
+use domain::campaign::CampaignState;
 use domain::job::JobState;
-use domain::preference::Choice;
 use leptos::ev;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
-use leptos::web_sys::SubmitEvent;
-use std::ops::ControlFlow;
 use std::time::Duration;
-
-/// How long the models are shown before auto-advance loads the next pair.
-const REVEAL_TIME: Duration = Duration::from_millis(2500);
 
 /// How often the page asks for images while they are drawn.
 const DRAWING_PERIOD: Duration = Duration::from_millis(2000);
 
-#[derive(Clone, Copy)]
-struct JudgeState {
-    current: RwSignal<NextMatchup>,
-    /// The job that draws the images of the page's models.
-    drawing: RwSignal<Option<Drawing>>,
-    /// The vote that was sent for the current matchup.
-    vote: RwSignal<Option<Choice>>,
-    /// The response to the vote, which names the models.
-    revealed: RwSignal<Option<VoteResponse>>,
-    failure: RwSignal<Option<Failure>>,
-    auto_advance: RwSignal<bool>,
-}
-
 /// The page of a rater. Without JavaScript the buttons submit a form.
 #[island(lazy)]
 pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
-    let judge = JudgeState {
-        drawing: RwSignal::new(initial.drawing.clone()),
-        current: RwSignal::new(initial),
-        vote: RwSignal::new(None),
-        revealed: RwSignal::new(None),
-        failure: RwSignal::new(None),
-        auto_advance: RwSignal::new(true),
-    };
+    let in_campaign = initial.campaign.is_some();
+    let desk = Desk::new(initial);
+    // Effects do not run on the server.
     Effect::new(move |_| {
-        let listener = window_event_listener(ev::keydown, move |event| {
+        desk.begin();
+        let keys = window_event_listener(ev::keydown, move |event| {
             if let Some(key) = shortcut_key(&event)
-                && judge.handle_key(&key)
+                && desk.handle_key(&key)
             {
                 event.prevent_default();
             }
         });
-        on_cleanup(move || listener.remove());
+        let online = window_event_listener(ev::online, move |_| desk.send());
+        on_cleanup(move || {
+            keys.remove();
+            online.remove();
+        });
     });
-    poll(DRAWING_PERIOD, move || judge.follow_drawing());
+    poll(DRAWING_PERIOD, move || desk.follow_drawing());
     let hydrated = is_hydrated();
+    let has_pair = Memo::new(move |_| desk.current.read().matchup.is_some());
     view! {
-        <div class="judge" data-hydrated=hydrated>
+        <div class="judge" class:of-campaign=in_campaign data-hydrated=hydrated>
             {move || {
-                let NextMatchup { matchup, models, votes_cast, .. } = judge.current.get();
-                match matchup {
-                    Some(matchup) => view! { <Pair judge matchup models=models.join(",") /> }.into_any(),
-                    None if models.is_empty() => view! { <AllJudged votes=votes_cast /> }.into_any(),
-                    None => view! { <NoPair models drawing=judge.drawing /> }.into_any(),
+                let NextMatchup { models, votes_cast, .. } = desk.current.get_untracked();
+                match (has_pair.get(), models.is_empty()) {
+                    (true, _) => view! { <Pair desk /> }.into_any(),
+                    _ if desk.current.read_untracked().campaign.is_some() => view! { <CampaignEnd desk /> }.into_any(),
+                    (false, true) => view! { <AllJudged votes=votes_cast /> }.into_any(),
+                    (false, false) => view! { <NoPair models drawing=desk.drawing /> }.into_any(),
                 }
             }}
-            <Remaining judge />
-            {move || judge.failure.get().map(|failure| view! { <FailureNote failure /> })}
+            <Status desk />
+            <Remaining judge=desk />
+            {move || desk.failure.get().map(|failure| view! { <FailureNote failure /> })}
         </div>
     }
 }
 
-impl JudgeState {
-    /// Whether the key is a shortcut of the page; if so, its action is taken.
-    fn handle_key(self, key: &str) -> bool {
-        if self.revealed.read_untracked().is_some() {
-            let advances = matches!(key, "Enter" | " ");
-            if advances {
-                self.advance();
-            }
-            return advances;
-        }
-        let choice = match key {
-            "ArrowLeft" => Choice::Left,
-            "ArrowRight" => Choice::Right,
-            "ArrowDown" => Choice::Tie,
-            "ArrowUp" | "b" | "B" => Choice::BothBad,
-            _ => return false,
-        };
-        self.cast(choice);
-        true
-    }
-
-    fn cast(self, choice: Choice) {
-        let Some(matchup) = self.current.get_untracked().matchup else { return };
-        if self.vote.get_untracked().is_some() {
-            return;
-        }
-        self.vote.set(Some(choice));
-        self.failure.set(None);
-        let models = self.current.get_untracked().models;
-        spawn_local(async move {
-            match api::vote(&matchup, &VoteRequest { choice, models }).await {
-                Ok(response) => self.reveal(response),
-                // The vote is already counted, from another tab or a double press: continue with the next pair.
-                Err(failure) if failure.status == 409 => match self.next().await {
-                    Ok(next) => self.show(next),
-                    Err(failure) => self.fail(failure),
-                },
-                Err(failure) => self.fail(failure),
-            }
-        });
-    }
-
-    /// The next matchup of the page's question and models.
-    async fn next(self) -> ApiResult<NextMatchup> {
-        let NextMatchup { question, models, .. } = self.current.get_untracked();
-        api::next_matchup(question, &models.join(",")).await
-    }
-
-    /// Follows the job that draws images, and shows the first pair if none is shown. Breaks once no image is drawn.
-    async fn follow_drawing(self) -> ControlFlow<()> {
-        if self.drawing.get_untracked().is_none_or(|drawing| drawing.state.is_final()) {
-            return ControlFlow::Break(());
-        }
-        // A failed request is repeated in the next period.
-        if let Ok(next) = self.next().await {
-            self.drawing.set(next.drawing.clone());
-            if self.current.read_untracked().matchup.is_none() {
-                self.show(next);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn reveal(self, response: VoteResponse) {
-        let vote = response.vote_id;
-        self.revealed.set(Some(response));
-        if self.auto_advance.get_untracked() {
-            let still_shown =
-                move || self.revealed.read_untracked().as_ref().is_some_and(|shown| shown.vote_id == vote);
-            set_timeout(
-                move || {
-                    if still_shown() && self.auto_advance.get_untracked() {
-                        self.advance();
-                    }
-                },
-                REVEAL_TIME,
-            );
-        }
-    }
-
-    fn advance(self) {
-        if let Some(response) = self.revealed.get_untracked() {
-            self.show(response.next);
-        }
-    }
-
-    fn show(self, next: NextMatchup) {
-        self.revealed.set(None);
-        self.vote.set(None);
-        self.current.set(next);
-    }
-
-    fn fail(self, failure: Failure) {
-        self.vote.set(None);
-        self.failure.set(Some(failure));
+/// What happened to the last answer, and the way to take it back.
+#[component]
+fn Status(desk: Desk) -> impl IntoView {
+    let cast = move || count(desk.current.read().votes_cast, "vote", "votes");
+    let waiting = move || {
+        let unsent = i64::try_from(desk.unsent.read().len()).unwrap_or(0);
+        let text = format!(
+            "No connection. {} to send: it is tried again every two seconds, and after a reload.",
+            count(unsent, "answer", "answers")
+        );
+        (desk.is_offline.get() && unsent > 0).then(|| view! { <p class="note wait">{text}</p> })
+    };
+    let last = move || desk.current.read().last.map(|id| id.to_string());
+    let models = move || desk.current.read().models.join(",");
+    view! {
+        <div class="desk-status">
+            <p role="status">{move || desk.notice.get()}</p>
+            <form method="post" action=desk.form_address() on:submit=move |event| event.prevent_default()>
+                <input type="hidden" name="matchup" value=last />
+                <input type="hidden" name="models" value=models />
+                <button
+                    name="choice" value="undo" disabled=move || !desk.can_undo()
+                    on:click=move |_| desk.undo()
+                >
+                    "Undo" <kbd>"U"</kbd>
+                </button>
+            </form>
+            {waiting}
+        </div>
+        <div class="judge-foot soft">
+            {if desk.current.read_untracked().campaign.is_some() {
+                view! { <Session desk /> }.into_any()
+            } else {
+                view! {
+                    <p>{cast}" cast."</p>
+                    <label class="check">
+                        <input
+                            type="checkbox" prop:checked=move || desk.reveals.get()
+                            on:change=move |event| desk.reveals.set(event_target_checked(&event))
+                        />
+                        "Show the models after each vote (you are then no longer blind)"
+                    </label>
+                }
+                .into_any()
+            }}
+        </div>
     }
 }
 
-/// The two images of a matchup and the four choices. `models`: those of the page, separated by commas.
+/// How far the rater is in the session of a campaign.
 #[component]
-fn Pair(judge: JudgeState, matchup: BlindMatchup, models: String) -> impl IntoView {
-    let BlindMatchup { id, question, prompt, left_url, right_url } = matchup;
-    let submit = move |event: SubmitEvent| {
-        // The buttons vote when clicked; the form is submitted only without JavaScript.
-        event.prevent_default();
+fn Session(desk: Desk) -> impl IntoView {
+    let numbers = move || desk.current.read().campaign.as_ref().map(|c| (c.answered, c.session, c.exam_left));
+    let step = Signal::derive(move || numbers().map_or(0, |(answered, ..)| answered));
+    let steps = Signal::derive(move || numbers().map_or(0, |(_, session, _)| i64::from(session)));
+    let exam = move || {
+        let left = numbers().map_or(0, |(.., left)| left);
+        (left > 0).then(|| format!("Exam: {} left.", count(i64::from(left), "pair", "pairs")))
     };
-    let votes = move || {
-        let revealed = judge.revealed.read().as_ref().map(|shown| shown.next.votes_cast);
-        count(revealed.unwrap_or_else(|| judge.current.get_untracked().votes_cast), "vote", "votes")
+    let done = move || {
+        let is_done = desk.current.read().session_is_done() && desk.current.read().matchup.is_some();
+        is_done.then(|| view! { <p>"The session is done; you can go on. "<Completion desk /></p> })
     };
     view! {
-        <form method="post" action="/judge/vote" on:submit=submit>
-            <input type="hidden" name="matchup" value=id.to_string() />
-            <input type="hidden" name="models" value=models />
-            <p class="question">
-                <span class="soft">{question.text()}</span>
-                <strong>{prompt}</strong>
-            </p>
-            <div class="sides">
-                <Side judge choice=Choice::Left address=left_url />
-                <Side judge choice=Choice::Right address=right_url />
-            </div>
-            <div class="answers" class:hidden=move || judge.revealed.read().is_some()>
-                <ChoiceButton judge choice=Choice::Left label="Left" key="←" />
-                <ChoiceButton judge choice=Choice::Tie label="Tie" key="↓" />
-                <ChoiceButton judge choice=Choice::BothBad label="Both bad" key="↑" />
-                <ChoiceButton judge choice=Choice::Right label="Right" key="→" />
-            </div>
-        </form>
-        {move || judge.revealed.get().map(|response| view! { <Reveal judge response /> })}
-        <p class="judge-foot soft">
-            {votes} " cast. Model names are revealed after you vote."
-        </p>
+        <p>"This session: "<Progress step steps /></p>
+        <p>{exam}</p>
+        {done}
     }
 }
 
-/// One image, as a button that votes for it. The name of its model is shown once revealed.
+/// What a rater whom a panel has sent takes back to it.
 #[component]
-fn Side(judge: JudgeState, choice: Choice, address: String) -> impl IntoView {
-    let name = move || {
-        judge.revealed.get().map(|response| match choice {
-            Choice::Left => response.left_model,
-            _ => response.right_model,
-        })
-    };
-    let side = choice.as_str();
-    view! {
-        <button
-            type="submit" name="choice" value=side class="side"
-            class:won=move || judge.vote.get() == Some(choice)
-            class:lost=move || judge.revealed.read().as_ref().is_some_and(|shown| shown.choice != choice)
-            aria-label=move || match name() {
-                Some(model) => format!("The {side} image, by {model}"),
-                None => format!("Vote for the {side} image"),
-            }
-            on:click=move |_| judge.cast(choice)
-        >
-            <img src=address alt=format!("The {side} image") />
-            {move || name().map(|name| view! { <span class="name">{name}</span> })}
-        </button>
-    }
-}
-
-#[component]
-fn ChoiceButton(judge: JudgeState, choice: Choice, label: &'static str, key: &'static str) -> impl IntoView {
-    view! {
-        <button
-            type="submit" name="choice" value=choice.as_str()
-            disabled=move || judge.vote.get().is_some()
-            on:click=move |_| judge.cast(choice)
-        >
-            <span>{label}</span>
-            <kbd>{key}</kbd>
-        </button>
-    }
-}
-
-/// The models of the judged images. Preloads the images of the next matchup.
-#[component]
-fn Reveal(judge: JudgeState, response: VoteResponse) -> impl IntoView {
-    let VoteResponse { choice, left_model, right_model, next, .. } = response;
-    let verdict = match choice {
-        Choice::Left | Choice::Right if left_model == right_model => {
-            format!("You chose the {} image. Both are by {left_model}.", choice.as_str())
-        }
-        Choice::Tie if left_model == right_model => format!("Tie. Both images are by {left_model}."),
-        Choice::BothBad if left_model == right_model => {
-            format!("You rated both images bad. Both are by {left_model}.")
-        }
-        Choice::Left => format!("You chose {left_model} over {right_model}."),
-        Choice::Right => format!("You chose {right_model} over {left_model}."),
-        Choice::Tie => format!("Tie between {left_model} and {right_model}."),
-        Choice::BothBad => format!("You rated {left_model} and {right_model} both bad."),
-    };
-    let preload = next.matchup.map(|next| {
-        view! { <img src=next.left_url alt="" /><img src=next.right_url alt="" /> }
+fn Completion(desk: Desk) -> impl IntoView {
+    let told = Memo::new(move |_| {
+        let told =
+            desk.current.read().campaign.as_ref().map(|c| (c.completion_code.clone(), c.return_url.clone()));
+        told.unwrap_or_default()
     });
-    view! {
-        <div class="reveal" role="status">
-            <p>{verdict}</p>
-            <button type="button" class="primary" on:click=move |_| judge.advance()>"Next pair" <kbd>"Enter"</kbd></button>
-            <label class="check">
-                <input
-                    type="checkbox" prop:checked=move || judge.auto_advance.get()
-                    on:change=move |event| judge.auto_advance.set(event_target_checked(&event))
-                />
-                "Auto-advance"
-            </label>
-            <div class="preload" aria-hidden="true">{preload}</div>
-        </div>
+    move || {
+        let (code, address) = told.get();
+        view! {
+            {code.map(|code| view! { <span>"Completion code: "<code class="completion">{code}</code>" "</span> })}
+            {address.map(|address| view! { <a href=address rel="noreferrer">"Return to the panel"</a> })}
+        }
+    }
+}
+
+/// What a campaign's desk shows without a pair.
+#[component]
+fn CampaignEnd(desk: Desk) -> impl IntoView {
+    move || {
+        let current = desk.current.read();
+        let Some(campaign) = &current.campaign else { return ().into_any() };
+        let waits = !desk.unsent.read().is_empty();
+        let (title, text) = match campaign.state {
+            _ if waits => ("Sending your answers", "The next pair comes when they have arrived."),
+            CampaignState::Paused => {
+                ("This campaign is paused", "Come back later; what you have answered is kept.")
+            }
+            _ if campaign.passed == Some(false) => (
+                "Thank you",
+                "Your answers to the pairs of the exam differ from the expected ones too often to go on.",
+            ),
+            CampaignState::Closed => ("This campaign is closed", "Thank you for your answers."),
+            CampaignState::Open => ("Thank you", "There is nothing left for you to judge."),
+        };
+        view! { <Empty title><p>{text}</p><p><Completion desk /></p></Empty> }.into_any()
     }
 }
 
@@ -362,7 +245,7 @@ fn DrawingProgress(drawing: RwSignal<Option<Drawing>>) -> impl IntoView {
 
 /// Below a pair: how many images are still drawn.
 #[component]
-fn Remaining(judge: JudgeState) -> impl IntoView {
+fn Remaining(judge: Desk) -> impl IntoView {
     let is_shown = Memo::new(move |_| {
         let is_drawing = judge.drawing.read().as_ref().is_some_and(|drawing| !drawing.state.is_final());
         is_drawing && judge.current.read().matchup.is_some()

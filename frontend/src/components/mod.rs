@@ -5,6 +5,9 @@ mod chart_controls;
 pub(crate) mod compare_board;
 #[cfg(feature = "ssr")]
 pub(crate) mod copy_line;
+mod desk;
+mod desk_pair;
+mod desk_queue;
 pub(crate) mod evaluations;
 pub(crate) mod generation_form;
 mod generation_results;

@@ -1,8 +1,9 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    compare, data_check, dataset, datasets, docs, evaluation, evaluations, generate, help, home, judge,
-    leaderboard, model, models, new_run, not_found, pair, run, run_compare, runs, studies, study, workers,
+    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs,
+    evaluation, evaluations, generate, help, home, judge, leaderboard, model, models, new_run, not_found,
+    pair, run, run_compare, runs, studies, study, workers,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -33,6 +34,10 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/playground") view=generate::Generate ssr=SsrMode::Async />
                 <Route path=path!("/judge/compare") view=compare::ComparePage ssr=SsrMode::Async />
                 <Route path=path!("/judge") view=judge::JudgePage ssr=SsrMode::Async />
+                <Route path=path!("/campaigns") view=campaigns::Campaigns ssr=SsrMode::Async />
+                <Route path=path!("/campaigns/new") view=campaign_new::CampaignNew ssr=SsrMode::Async />
+                <Route path=path!("/campaigns/:id") view=campaign::CampaignPage ssr=SsrMode::Async />
+                <Route path=path!("/campaigns/:id/judge") view=campaign_desk::CampaignDeskPage ssr=SsrMode::Async />
                 <Route path=path!("/leaderboard") view=leaderboard::LeaderboardPage ssr=SsrMode::Async />
                 <Route path=path!("/help/:page") view=help::HelpView ssr=SsrMode::Async />
                 <Route path=path!("/docs") view=docs::Docs ssr=SsrMode::Async />

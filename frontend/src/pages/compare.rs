@@ -98,6 +98,7 @@ fn against(
         models.into_iter().filter(|summary| summary.model.id != model.id).collect();
     // A stable sort: the others stay newest first.
     others.sort_by_key(|summary| Some(&summary.model.name) != base_name.as_ref());
+    let names: Vec<String> = others.iter().map(|summary| summary.model.name.clone()).collect();
     let choices = others
         .into_iter()
         .map(|summary| {
@@ -113,6 +114,16 @@ fn against(
         })
         .collect_view();
     let name = model.name.clone();
+    let campaigns = names
+        .into_iter()
+        .map(|name| {
+            view! {
+                <button name="campaign_against" value=name.clone() formaction="/campaigns/quick">
+                    <span class="name">{name.clone()}</span>
+                </button>
+            }
+        })
+        .collect_view();
     view! {
         <Head
             title=format!("Judge {}", model.name)
@@ -124,6 +135,14 @@ fn against(
             <fieldset class="field">
                 <legend>"Against another model"</legend>
                 <div class="choices">{choices}</div>
+            </fieldset>
+            <fieldset class="field">
+                <legend>"As a campaign against"</legend>
+                <div class="choices">{campaigns}</div>
+                <p class="soft">
+                    "Blind for everybody: until it is closed, these models' evaluation images are shown at its desk only. "
+                    <a href=format!("/campaigns/new?models={}", query(&model.name))>"With rules of its own"</a>
+                </p>
             </fieldset>
             <fieldset class="field">
                 <legend>"Against itself"</legend>

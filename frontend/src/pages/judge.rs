@@ -33,13 +33,14 @@ fn desk(question: Question, initial: NextMatchup) -> impl IntoView {
         // Outside the island, whose markup must be the same in the browser.
         {is_waiting.then(|| view! { <noscript><meta http-equiv="refresh" content="5" /></noscript> })}
         <Judge initial />
+        {instructions(question)}
     }
 }
 
 /// Which models the page is restricted to, and the way to restrict it.
 fn scope(models: &[String]) -> impl IntoView + use<> {
     match models {
-        [] => view! { <p class="scope soft"><a href="/judge/compare">"Judge two models"</a></p> }.into_any(),
+        [] => view! { <p class="scope soft"><a href="/judge/compare">"Judge two models"</a>" · "<a href="/campaigns">"Campaigns"</a></p> }.into_any(),
         [model] => view! {
             <p class="scope soft">"Only images of "<b>{model.clone()}</b>" · "<a href="/judge">"All models"</a></p>
         }
@@ -50,5 +51,42 @@ fn scope(models: &[String]) -> impl IntoView + use<> {
             </p>
         }
         .into_any(),
+    }
+}
+
+/// What a rater has to know: how to decide, and the keys.
+fn instructions(question: Question) -> impl IntoView {
+    let rule = match question {
+        Question::Overall => "Decide as if you had asked for this prompt: which of the two would you keep?",
+        Question::Appeal => {
+            "Ignore the prompt. Decide which image looks better: composition, colour, detail, flaws."
+        }
+        Question::Alignment => {
+            "Ignore looks. Decide which image shows more of what the prompt says, and less that it does not."
+        }
+    };
+    view! {
+        <details class="more how-to-judge">
+            <summary>"How to judge"</summary>
+            <ul>
+                <li>{rule}</li>
+                <li>"Both are equally good: "<b>"Tie"</b>". You would keep neither: "<b>"Both bad"</b>". You cannot or do not want to judge: "<b>"Skip"</b>"."</li>
+                <li>"The sides are random, and nothing tells which model made which image."</li>
+            </ul>
+            {keys()}
+        </details>
+    }
+}
+
+/// The keys of a desk.
+pub(crate) fn keys() -> impl IntoView {
+    view! {
+        <p>
+            "Keys: "<kbd>"1"</kbd>" or "<kbd>"2"</kbd>" for the better image, "<kbd>"3"</kbd>" tie, "<kbd>"4"</kbd>" both bad, "
+            <kbd>"N"</kbd>" skip, "<kbd>"U"</kbd>" take back the last answer, "<kbd>"Z"</kbd>" enlarge both (then the arrow keys, or the pointer, move both), "
+            <kbd>"F"</kbd>" show the images by turns in one place, "<kbd>"Esc"</kbd>" side by side again. "
+            "If the page fits the window, "<kbd>"←"</kbd>" and "<kbd>"→"</kbd>" vote too; otherwise they scroll. "
+            "A new pair takes no answer in its first 0.4 seconds, so a double press counts once."
+        </p>
     }
 }

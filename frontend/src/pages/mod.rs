@@ -4,6 +4,10 @@
 mod agreement;
 mod app;
 mod bundle;
+mod campaign;
+mod campaign_desk;
+mod campaign_new;
+mod campaigns;
 mod compare;
 mod data_check;
 mod dataset;

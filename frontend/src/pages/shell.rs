@@ -92,10 +92,22 @@ pub fn shell() -> impl IntoView {
 #[component]
 fn TopBar() -> impl IntoView {
     let path = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
+    // Raters, of whom some are invited to this page only.
+    if path.starts_with("/campaigns/") && path.ends_with("/judge") {
+        return view! {
+            <header class="top">
+                <span class="brand">"Diff-contrast"</span>
+                <span class="tools"><ThemeToggle /></span>
+            </header>
+        }
+        .into_any();
+    }
     let links = PAGES
         .into_iter()
         .map(|(address, name, icon)| {
-            let current = path.starts_with(address);
+            // Campaigns are reached from the Judge page.
+            let current =
+                path.starts_with(address) || (address == "/judge" && path.starts_with("/campaigns"));
             view! {
                 <a href=address aria-current=current.then_some("page")>
                     <svg viewBox="0 0 20 20" aria-hidden="true"><path d=icon /></svg>
@@ -120,4 +132,5 @@ fn TopBar() -> impl IntoView {
             </span>
         </header>
     }
+    .into_any()
 }

@@ -4,6 +4,7 @@ use crate::error::ApiError;
 use crate::extract::Query;
 use crate::routes::file_schema::File;
 use crate::routes::list_limit::limit;
+use crate::routes::withheld::shown;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -152,7 +153,11 @@ fn parse_index(index: &str) -> Result<u64, ApiError> {
 }
 
 async fn find(state: &AppState, name: &str) -> Result<Dataset, ApiError> {
-    state.datasets.find(&state.store, name).await?.ok_or_else(|| ApiError::not_found("dataset"))
+    let dataset = state.datasets.find(&state.store, name).await?;
+    match dataset.ok_or_else(|| ApiError::not_found("dataset"))? {
+        Dataset::Votes(pairs) => Ok(Dataset::Votes(shown(state, pairs).await?)),
+        other => Ok(other),
+    }
 }
 
 async fn read(

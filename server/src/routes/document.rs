@@ -16,7 +16,8 @@ const INTRODUCTION: &str = "Train text-to-image models on human preferences, gen
 judge and rank them.
 
 **Access.** If the server has an access token, every route except `/livez` needs it: send `Authorization: Bearer TOKEN`, \
-or the token as the password of HTTP Basic authentication with any user name.
+or the token as the password of HTTP Basic authentication with any user name. The link of an invitation opens the desk of one \
+campaign without it.
 
 **Requests.** Bodies are JSON objects of at most 64 KiB, sent as `application/json` and not compressed. Unknown and repeated \
 fields are errors, in bodies and in queries. An empty query value counts as absent.

@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Id, Query};
 use crate::routes::list_limit::limit;
+use crate::routes::withheld::refuse_judged;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -46,6 +47,7 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = path::EVALUATION, tag = "training", operation_id = "get_evaluation",
     params(("id" = Uuid, Path, description = "Id of the evaluation job.")), responses(
     (status = 200, description = "The evaluation; without figures until it has succeeded.", body = EvaluationDetail),
+    (status = 403, description = "A campaign judges one of its models, and is not closed.", body = ErrorBody),
     (status = 404, description = "There is no such evaluation.", body = ErrorBody)))]
 pub(crate) async fn one(
     State(state): State<AppState>,
@@ -53,6 +55,7 @@ pub(crate) async fn one(
 ) -> Result<Json<EvaluationDetail>, ApiError> {
     let job = state.store.get_job(id).await?.ok_or_else(|| ApiError::not_found("evaluation"))?;
     let JobSpec::Evaluate(spec) = &job.spec else { return Err(ApiError::not_found("evaluation")) };
+    refuse_judged(&state, &spec.all_models()).await?;
     let stored = state.artifacts.get(&ReportFile::Figures.artifact(id)).await?;
     let report = stored.and_then(|bytes| readable(id, &bytes));
     let mut models = Vec::new();

@@ -5,6 +5,7 @@ use crate::extract::{Body, Query};
 use crate::generator::{Generated, GenerationError, GenerationRequest};
 use crate::routes::file_schema::File;
 use crate::routes::models;
+use crate::routes::withheld::is_judged;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -172,6 +173,9 @@ async fn order(state: &AppState, headers: &HeaderMap, request: GenerateRequest) 
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/json"));
     let model = model(state, request.model.as_deref()).await?;
+    if is_judged(state, model.id, &request.prompt).await? {
+        return Err(ApiError::withheld("What this model draws of this prompt"));
+    }
     let files = state.catalogue.files(&model).await?;
     let (defaults, multiple) = models::check(&files).await.map_err(ApiError::unavailable)?;
     let count = request.num_images.unwrap_or(1);

@@ -4,6 +4,7 @@ use crate::error::ApiError;
 use crate::extract::{Id, Query};
 use crate::routes::file_schema::File;
 use crate::routes::list_limit::limit;
+use crate::routes::withheld::{is_judged, without_metadata};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -38,6 +39,8 @@ pub(crate) struct ImageQuery {
 }
 
 /// List images
+///
+/// Without those that would tell raters of a campaign, while it is not closed, which model made what they judge.
 #[utoipa::path(get, path = path::IMAGES, tag = "generation", operation_id = "list_images", params(ImageQuery), responses(
     (status = 200, description = "Records of images, newest first.", body = Page<Image>),
     (status = 422, description = "`limit` is out of range.", body = ErrorBody)))]
@@ -52,6 +55,7 @@ pub(crate) async fn list(
         purpose: query.purpose,
         prompt_contains: query.prompt.filter(|text| !text.is_empty()),
         before: query.before,
+        without_judged: true,
     };
     Ok(Json(Page { items: state.store.list_images(&filter, at_most).await? }))
 }
@@ -77,10 +81,24 @@ pub(crate) async fn file(State(state): State<AppState>, Id(id): Id<ImageId>) -> 
 }
 
 async fn find(state: &AppState, id: ImageId) -> Result<Image, ApiError> {
-    state.store.get_image(id).await?.ok_or_else(|| ApiError::not_found("image"))
+    let image = state.store.get_image(id).await?.ok_or_else(|| ApiError::not_found("image"))?;
+    match image.model_id {
+        Some(model) if is_judged(state, model, &image.params.prompt).await? => {
+            Err(ApiError::withheld("This image"))
+        }
+        _ => Ok(image),
+    }
 }
 
-/// The PNG file of an image, without headers that identify its model. `cache` is the value of `Cache-Control`.
+/// The PNG file of an image without its metadata and without headers that identify its model: for raters.
+pub(crate) async fn blind_bytes(state: &AppState, image: &Image) -> Result<Response, ApiError> {
+    let bytes = state.artifacts.get(&image.artifact).await?;
+    let bytes = bytes.ok_or_else(|| ApiError::internal(format!("artifact {} is missing", image.artifact)))?;
+    let headers = [(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "private, max-age=3600")];
+    Ok((headers, without_metadata(&bytes)).into_response())
+}
+
+/// The PNG file of an image. `cache` is the value of `Cache-Control`.
 pub(crate) async fn bytes(
     state: &AppState,
     image: &Image,

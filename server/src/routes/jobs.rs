@@ -5,6 +5,7 @@ use crate::extract::{Body, Id, JobBody, Query};
 use crate::routes::list_limit::limit;
 use crate::routes::models::{unknown, without_paths};
 use crate::routes::report_file::report_file;
+use crate::routes::withheld::refuse_judged;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -172,6 +173,10 @@ pub(crate) async fn report(
     };
     let id: JobId = id.parse().map_err(|_| missing())?;
     let file: ReportFile = file.parse().map_err(|_| missing())?;
+    let job = state.store.get_job(id).await?.ok_or_else(missing)?;
+    if let JobSpec::Evaluate(spec) = &job.spec {
+        refuse_judged(&state, &spec.all_models()).await?;
+    }
     let bytes = state.artifacts.get(&file.artifact(id)).await?.ok_or_else(missing)?;
     Ok(report_file(file, &format!("evaluation-{id}"), bytes))
 }

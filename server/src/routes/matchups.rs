@@ -8,6 +8,7 @@ use crate::routes::comparisons::drawing_of;
 use crate::routes::file_schema::File;
 use crate::routes::images;
 use crate::routes::question::{DeskQuery, named_models};
+use crate::routes::withheld::is_judged;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -19,6 +20,9 @@ use domain::model::Model;
 use domain::preference::{Matchup, Question};
 use process::ambient;
 use rand::Rng;
+
+/// Matchups after the next one that a response announces, so that their images are loaded when they are shown.
+pub(crate) const PRELOADED: usize = 2;
 
 /// Create a matchup of two images
 ///
@@ -33,6 +37,14 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     Body(request): Body<MatchupRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
+    for id in [request.image_a, request.image_b] {
+        if let Some(image) = state.store.get_image(id).await?
+            && let Some(model) = image.model_id
+            && is_judged(&state, model, &image.params.prompt).await?
+        {
+            return Err(ApiError::withheld("This image"));
+        }
+    }
     let (now, mut generator) = (ambient::now(), ambient::generator());
     let matchup = state
         .store
@@ -68,6 +80,7 @@ pub(crate) async fn next(
     ),
     responses(
         (status = 200, description = "The PNG file.", content_type = "image/png", body = File),
+        (status = 403, description = "A campaign judges images of its model.", body = ErrorBody),
         (status = 404, description = "There is no such matchup or side.", body = ErrorBody)))]
 pub(crate) async fn side(
     State(state): State<AppState>,
@@ -82,7 +95,13 @@ pub(crate) async fn side(
         _ => return Err(missing()),
     };
     let image = state.store.get_image(image).await?.ok_or_else(missing)?;
-    images::bytes(&state, &image, "private, max-age=3600").await
+    // A list of earlier votes may name the models of an earlier matchup.
+    if let Some(model) = image.model_id
+        && is_judged(&state, model, &image.params.prompt).await?
+    {
+        return Err(ApiError::withheld("This image"));
+    }
+    images::blind_bytes(&state, &image).await
 }
 
 /// The next matchup of a rater, of these models unless there are none, and the number of votes the rater has cast.
@@ -97,18 +116,24 @@ pub(crate) async fn next_of(
     let drawing = drawing_of(state, models).await?;
     let only: Vec<ModelId> = models.iter().map(|model| model.id).collect();
     let order = draw_order(state, question, only.len(), generator.random()).await?;
-    let matchup =
-        state.store.next_matchup_by(&order, rater, question, &only, ambient::now(), &mut generator).await?;
+    let (store, now) = (&state.store, ambient::now());
+    let matchups =
+        store.upcoming_matchups(&order, rater, question, &only, 1 + PRELOADED, now, &mut generator).await?;
+    let mut matchups = matchups.into_iter().map(blind);
     Ok(NextMatchup {
-        matchup: matchup.map(blind),
+        matchup: matchups.next(),
+        upcoming: matchups.collect(),
+        last: store.last_answered(rater, None).await?,
         question,
         models: models.iter().map(|model| model.name.clone()).collect(),
         drawing,
         votes_cast: state.store.count_votes(rater).await?,
+        campaign: None,
     })
 }
 
-fn blind(matchup: Matchup) -> BlindMatchup {
+/// A matchup without anything that identifies its models.
+pub(crate) fn blind(matchup: Matchup) -> BlindMatchup {
     let side =
         |side: &str| path::MATCHUP_SIDE.replace("{id}", &matchup.id.to_string()).replace("{side}", side);
     BlindMatchup {

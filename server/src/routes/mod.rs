@@ -1,6 +1,9 @@
 //! The routes of the HTTP API, one file per resource. A route and its documentation are registered together.
 
 mod agreement;
+mod campaign_desk;
+mod campaign_raters;
+mod campaigns;
 mod comparisons;
 mod data_check;
 mod datasets;
@@ -10,6 +13,7 @@ mod file_schema;
 mod generate;
 mod health;
 mod images;
+mod invitations;
 mod jobs;
 mod leaderboard;
 mod lineage;
@@ -31,6 +35,7 @@ mod spec_values;
 mod studies;
 mod votes;
 mod votes_export;
+mod withheld;
 mod workers;
 
 use crate::error::ApiError;
@@ -43,7 +48,10 @@ use domain::api::path;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use campaign_desk::{answer, take_back};
+pub(crate) use campaigns::{find as find_campaign, make as make_campaign, require_owner};
 pub(crate) use comparisons::{CompareForm, compare};
+pub(crate) use invitations::{invite, join};
 pub(crate) use model_detail::delete_by_form as delete_model_by_form;
 pub(crate) use run_changes::{apply as apply_run_change, delete as delete_run, go_on as resume_run};
 pub(crate) use run_draft::submit as submit_run;
@@ -86,6 +94,21 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(matchups::next))
         .routes(routes!(matchups::side))
         .routes(routes!(votes::cast))
+        .routes(routes!(votes::skip))
+        .routes(routes!(votes::undo))
+        .routes(routes!(campaigns::list, campaigns::create))
+        .routes(routes!(campaigns::one))
+        .routes(routes!(campaigns::set_state))
+        .routes(routes!(campaign_desk::next))
+        .routes(routes!(campaign_desk::side))
+        .routes(routes!(campaign_desk::vote))
+        .routes(routes!(campaign_desk::skip))
+        .routes(routes!(campaign_desk::undo))
+        .routes(routes!(campaign_raters::consent))
+        .routes(routes!(campaign_raters::history))
+        .routes(routes!(campaign_raters::erase))
+        .routes(routes!(invitations::create))
+        .routes(routes!(invitations::revoke))
         .routes(routes!(votes::list))
         .routes(routes!(votes_export::export))
         .routes(routes!(datasets::list))

@@ -43,6 +43,9 @@ pub(crate) async fn list(
         (Some(oldest), Some(newest)) => state.store.model_samples(oldest.id, newest.id, SAMPLES).await?,
         _ => HashMap::new(),
     };
+    for model in state.store.models_being_judged().await? {
+        samples.remove(&model);
+    }
     let all: HashMap<ModelId, Model> = all.into_iter().map(|model| (model.id, model)).collect();
     let unusable = unusable_folders(&state, &all);
     let mut items = Vec::with_capacity(listed.len());
@@ -72,7 +75,9 @@ pub(crate) async fn one(
         Some(base) => state.store.get_model(base).await?.map(|base| base.name),
         None => None,
     };
-    let samples = state.store.model_samples(id, id, SAMPLES).await?.remove(&id).unwrap_or_default();
+    let is_judged = state.store.models_being_judged().await?.contains(&id);
+    let samples = if is_judged { HashMap::new() } else { state.store.model_samples(id, id, SAMPLES).await? };
+    let samples = samples.get(&id).cloned().unwrap_or_default();
     let files = state.catalogue.files(&model).await;
     Ok(Json(summary(model, base, scores, samples, files).await))
 }

@@ -6,6 +6,7 @@ use crate::routes::jobs::check_base;
 use crate::routes::list_limit::{Limit, limit};
 use crate::routes::models::unknown;
 use crate::routes::report_file::report_file;
+use crate::routes::withheld::refuse_judged;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -154,6 +155,11 @@ pub(crate) async fn report(
         || ApiError::not_found("report file: a finished study has report.html, report.json and scores.csv");
     let id: StudyId = id.parse().map_err(|_| missing())?;
     let file: ReportFile = file.parse().map_err(|_| missing())?;
+    if !state.store.models_being_judged().await?.is_empty() {
+        let jobs = state.store.list_study_jobs(id).await?;
+        let models: Vec<String> = jobs.into_iter().filter_map(|job| job.model).collect();
+        refuse_judged(&state, &models).await?;
+    }
     let key = format!("{}/{}", folder::key(id), file.name());
     let bytes = state.artifacts.get(&key).await?.ok_or_else(missing)?;
     Ok(report_file(file, &format!("study-{id}"), bytes))

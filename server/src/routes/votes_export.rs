@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::Query;
 use crate::routes::file_schema::File;
+use crate::routes::withheld::shown;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::State;
@@ -76,7 +77,8 @@ pub(crate) enum Ties {
 
 /// Export votes as a dataset
 ///
-/// The columns are those of Pick-a-Pic, so that any trainer for Pick-a-Pic can read the file.
+/// The columns are those of Pick-a-Pic, so that any trainer for Pick-a-Pic can read the file. Pairs with an image by a model that
+/// a campaign judges are left out until it is closed.
 #[utoipa::path(get, path = path::VOTES_EXPORT, tag = "judging", operation_id = "export_votes", params(ExportQuery), responses(
     (status = 200, description = "The file, streamed while it is written.",
         content((File = "application/vnd.apache.parquet"), (String = "application/x-ndjson"))),
@@ -94,7 +96,8 @@ pub(crate) async fn export(
         until: query.until,
         prompt_filter: None,
     };
-    let mut pairs = judged_pairs(&state.store.judged_votes(spec.question).await?, &spec);
+    let mut pairs =
+        shown(&state, judged_pairs(&state.store.judged_votes(spec.question).await?, &spec)).await?;
     if matches!(query.ties, Ties::Drop) {
         pairs.retain(|pair| !pair.is_tie());
     }

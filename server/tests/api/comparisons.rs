@@ -72,7 +72,8 @@ async fn models_with_images_are_judged_at_once_and_only_they() {
     let mut judged = 0;
     while let Some(id) = shown["matchup"]["id"].as_str().map(str::to_owned) {
         assert_eq!(shown["models"], json!(["tuned-dpo", "tuned-contrast"]));
-        let body = json!({ "choice": "left", "models": ["tuned-dpo", "tuned-contrast"] }).to_string();
+        let body = json!({ "choice": "left", "models": ["tuned-dpo", "tuned-contrast"], "reveal": true })
+            .to_string();
         let vote =
             app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201).json();
         assert!(vote["left_model"] != "other" && vote["right_model"] != "other", "{vote}");
@@ -206,7 +207,7 @@ async fn images_of_one_model_are_judged_and_become_training_data() {
     let next = app.get_as(&cookie, "/api/v1/matchups/next?models=tiny").await.expect(200).json();
     assert_eq!(next["drawing"]["state"], "queued");
     let id = next["matchup"]["id"].as_str().expect("a matchup");
-    let body = json!({ "choice": "left", "models": ["tiny"] }).to_string();
+    let body = json!({ "choice": "left", "models": ["tiny"], "reveal": true }).to_string();
     let vote = app.post_as(&cookie, &format!("/api/v1/matchups/{id}/vote"), body).await.expect(201).json();
     assert_eq!((&vote["left_model"], &vote["right_model"]), (&json!("tiny"), &json!("tiny")));
     assert_eq!(vote["next"]["matchup"], Value::Null);

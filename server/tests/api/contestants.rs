@@ -21,7 +21,10 @@ async fn prefer(app: &TestApp, first: &str, second: &str) -> (Value, Value) {
     let wanted = app.get(&format!("/api/v1/images/{first}/file")).await.expect(200);
     let choice = if left.bytes == wanted.bytes { "left" } else { "right" };
     let address = format!("/api/v1/matchups/{}/vote", matchup["id"].as_str().expect("an id"));
-    (matchup, app.post(&address, json!({ "choice": choice }).to_string()).await.expect(201).json())
+    (
+        matchup,
+        app.post(&address, json!({ "choice": choice, "reveal": true }).to_string()).await.expect(201).json(),
+    )
 }
 
 fn row<'a>(board: &'a Value, name: &str) -> &'a Value {

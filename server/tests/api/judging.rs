@@ -18,7 +18,7 @@ async fn new_rater(app: &TestApp) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn a_matchup_hides_its_models_until_it_is_judged() {
+async fn a_matchup_hides_its_models_and_a_vote_reveals_them_only_on_request() {
     let app = TestApp::start().await;
     let models = app.pairs(3).await;
     let (cookie, next) = new_rater(&app).await;
@@ -45,18 +45,114 @@ async fn a_matchup_hides_its_models_until_it_is_judged() {
     app.post_as(&cookie, &address, json!({ "choice": "best" }).to_string()).await.refuses(400, "choice");
     let vote =
         app.post_as(&cookie, &address, json!({ "choice": "left" }).to_string()).await.expect(201).json();
+    let answered = vote.to_string();
+    assert!(models.iter().all(|model| !answered.contains(&model.name)), "{answered}");
+    assert_eq!(vote["next"]["votes_cast"], 1);
+    let second = vote["next"]["matchup"]["id"].as_str().expect("an id");
+    let body = json!({ "choice": "tie", "reveal": true }).to_string();
+    let revealed =
+        app.post_as(&cookie, &format!("/api/v1/matchups/{second}/vote"), body).await.expect(201).json();
     let mut names =
-        [vote["left_model"].as_str().expect("a name"), vote["right_model"].as_str().expect("a name")];
+        [revealed["left_model"].as_str().expect("a name"), revealed["right_model"].as_str().expect("a name")];
     names.sort_unstable();
     assert_eq!(names, ["tuned-contrast", "tuned-dpo"]);
-    assert_eq!(vote["next"]["votes_cast"], 1);
     assert_ne!(vote["next"]["matchup"]["id"], next["matchup"]["id"]);
 
     let twice = app.post_as(&cookie, &address, json!({ "choice": "right" }).to_string()).await.expect(409);
     assert_eq!(twice.json()["error"]["code"], "conflict");
     let votes = app.get("/api/v1/votes").await.expect(200).json();
-    assert_eq!(votes["items"].as_array().map(Vec::len), Some(1));
-    assert_eq!(votes["items"][0]["choice"], "left");
+    assert_eq!(votes["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(votes["items"][1]["choice"], "left");
+}
+
+/// What follows is announced, so that its images can be loaded: every response continues the previous one.
+#[tokio::test]
+async fn the_pairs_after_the_next_one_are_announced_and_come_in_this_order() {
+    let app = TestApp::start().await;
+    app.pairs(5).await;
+    let (cookie, mut next) = new_rater(&app).await;
+    for left in (0..5).rev() {
+        let ids = |next: &Value| -> Vec<Value> {
+            let upcoming = next["upcoming"].as_array().into_iter().flatten();
+            std::iter::once(&next["matchup"]).chain(upcoming).map(|matchup| matchup["id"].clone()).collect()
+        };
+        let announced = ids(&next);
+        assert_eq!(announced.len(), (left + 1).min(3));
+        let address = format!("/api/v1/matchups/{}/vote", announced[0].as_str().expect("an id"));
+        next = app.post_as(&cookie, &address, r#"{"choice":"tie"}"#).await.expect(201).json()["next"].clone();
+        if left > 0 {
+            assert!(ids(&next).starts_with(&announced[1..]), "{next} after {announced:?}");
+        }
+    }
+    assert_eq!(next["matchup"], Value::Null);
+}
+
+/// A vote that was taken back counts nowhere, and the pair is shown again; only the last answer can be taken back.
+#[tokio::test]
+async fn the_last_answer_is_taken_back_and_counts_nowhere() {
+    let app = TestApp::start().await;
+    let [_, contrast] = app.pairs(3).await;
+    let (cookie, next) = new_rater(&app).await;
+    assert_eq!(next["last"], Value::Null);
+    let address = |next: &Value, action: &str| {
+        format!("/api/v1/matchups/{}/{action}", next["matchup"]["id"].as_str().expect("an id"))
+    };
+    let vote = |address: String, choice: &str| {
+        let body = json!({ "choice": choice }).to_string();
+        let (app, cookie) = (&app, &cookie);
+        async move { app.post_as(cookie, &address, body).await.expect(201).json()["next"].clone() }
+    };
+    let second = vote(address(&next, "vote"), "left").await;
+    assert_eq!(second["last"], next["matchup"]["id"]);
+    let third = vote(address(&second, "vote"), "right").await;
+    // An earlier answer, another rater's, and one that does not exist.
+    app.post_as(&cookie, &address(&next, "undo"), "{}").await.expect(409);
+    app.post_as(&cookie, &address(&third, "undo"), "{}").await.expect(404);
+    let (other, _) = new_rater(&app).await;
+    app.post_as(&other, &address(&second, "undo"), "{}").await.expect(404);
+
+    let undone = app.post_as(&cookie, &address(&second, "undo"), "{}").await.expect(200).json();
+    assert_eq!((&undone["matchup"], &undone["last"]), (&second["matchup"], &next["matchup"]["id"]));
+    assert_eq!(undone["upcoming"][0], third["matchup"]);
+    assert_eq!(undone["votes_cast"], 1);
+    assert_eq!(app.get("/api/v1/leaderboard").await.json()["votes"], 1);
+    assert_eq!(app.get("/api/v1/votes").await.json()["items"].as_array().map(Vec::len), Some(1));
+    let export = "/api/v1/votes/export?format=jsonl&per=vote";
+    assert_eq!(app.get(export).await.expect(200).text().lines().count(), 1);
+    let detail = app.get(&format!("/api/v1/models/{}/detail", contrast.id)).await.expect(200).json();
+    assert_eq!(detail["record"]["win_rate"]["votes"], 1, "{detail}");
+    assert_eq!(app.store.count_undone_votes().await.expect("a query"), 1);
+
+    // The pair is judged anew, and the answer before is no longer the last.
+    let again = vote(address(&second, "vote"), "tie").await;
+    assert_eq!((&again["matchup"], &again["votes_cast"]), (&third["matchup"], &json!(2)));
+    assert_eq!(app.get("/api/v1/votes").await.json()["items"][0]["choice"], "tie");
+}
+
+#[tokio::test]
+async fn a_skipped_pair_does_not_come_back_unless_the_skip_is_taken_back() {
+    let app = TestApp::start().await;
+    app.pairs(2).await;
+    let (cookie, first) = new_rater(&app).await;
+    let id = first["matchup"]["id"].as_str().expect("an id");
+    let address = |action: &str| format!("/api/v1/matchups/{id}/{action}");
+    let second = app.post_as(&cookie, &address("skip"), "{}").await.expect(200).json();
+    assert_eq!((&second["votes_cast"], &second["last"]), (&json!(0), &json!(id)));
+    assert_eq!(second["matchup"], first["upcoming"][0]);
+    app.post_as(&cookie, &address("skip"), "{}").await.expect(200);
+    let back = app.post_as(&cookie, &address("undo"), "{}").await.expect(200).json();
+    assert_eq!((&back["matchup"], &back["last"]), (&first["matchup"], &Value::Null));
+    app.post_as(&cookie, &address("skip"), "{}").await.expect(200);
+    let address = format!("/api/v1/matchups/{}/vote", second["matchup"]["id"].as_str().expect("an id"));
+    let end = app.post_as(&cookie, &address, r#"{"choice":"left"}"#).await.expect(201).json();
+    assert_eq!(end["next"]["matchup"], Value::Null, "{end}");
+    app.post_as(&cookie, &address.replace("vote", "skip"), "{}").await.expect(409);
+    app.post_as(&cookie, &address.replace("vote", "skip"), r#"{"models":["nobody"]}"#)
+        .await
+        .refuses(422, "models");
+    let none = format!("/api/v1/matchups/{}/skip", app.now_id());
+    app.post_as(&cookie, &none, "{}").await.expect(404);
+    app.post_as(&cookie, &none, r#"{"model":[]}"#).await.refuses(400, "model");
 }
 
 /// Looking at pairs and pages leaves no rater behind; voting does.
@@ -180,6 +276,18 @@ async fn the_form_votes_without_javascript() {
     assert_eq!(reply.header("location"), "/judge");
     let page = app.get_as(&cookie, "/judge").await.expect(200).text();
     assert!(page.contains("You have judged every pair"), "{page}");
+    // The page offers to take the vote back; then the pair is skipped.
+    for (choice, text) in [("undo", "value=\"both_bad\""), ("skip", "No pairs to judge yet")] {
+        assert!(page.contains(&format!("name=\"matchup\" value=\"{id}\"")), "{page}");
+        let request = Request::post("/judge/vote")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::COOKIE, &cookie)
+            .body(Body::from(format!("matchup={id}&choice={choice}")))
+            .expect("a request");
+        app.send(request).await.expect(303);
+        let page = app.get_as(&cookie, "/judge").await.expect(200).text();
+        assert!(page.contains(text), "after {choice}: {page}");
+    }
 }
 
 /// Every question has its own page, matchups, export and leaderboard.

@@ -1,6 +1,9 @@
 //! The whole router, called without a socket.
 
 mod bad_input;
+mod blinding;
+mod campaign_access;
+mod campaigns;
 mod comparisons;
 mod contestants;
 mod database;

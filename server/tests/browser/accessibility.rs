@@ -44,6 +44,8 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/judge/compare",
         "/judge/compare?model=tuned-dpo",
         "/judge?models=tiny",
+        "/campaigns",
+        "/campaigns/new",
         "/leaderboard",
         "/docs",
         "/help/index.html",
@@ -83,10 +85,16 @@ async fn axe_finds_nothing_on_any_page_or_state_in_either_theme() {
             }
             browser.open(&format!("{address}/judge"), DESKTOP, dark);
             browser.wait_for(HYDRATED);
-            browser.evaluate("document.querySelector('.judge input[type=checkbox]')?.click()");
-            browser.click_until(".side", "!!document.querySelector('.reveal')");
+            browser.click_until(".side", "document.querySelector('[role=status]').innerText !== ''");
+            browser.press("f");
+            browser.press("z");
             std::thread::sleep(std::time::Duration::from_millis(300));
-            check(&mut browser, &axe, &format!("reveal, dark: {dark}"), &mut problems);
+            check(
+                &mut browser,
+                &axe,
+                &format!("judged, enlarged, in one place, dark: {dark}"),
+                &mut problems,
+            );
             browser.open(&format!("{address}/playground?prompt=a+cat&seed=1"), DESKTOP, dark);
             browser.wait_for(HYDRATED);
             browser.click_until("form .primary", "!!document.querySelector('.result-row img')");
@@ -97,6 +105,57 @@ async fn axe_finds_nothing_on_any_page_or_state_in_either_theme() {
     .await
     .expect("the browser");
     assert!(problems.is_empty(), "{} findings:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// The pages of a campaign, which withholds images of other pages while it is open: agreement, desk, owner's page, list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_of_a_campaign_pass_axe_and_fit() {
+    let (address, app, _) = site().await;
+    let body = r#"{"name": "a campaign", "models": ["tuned-dpo", "tuned-contrast"], "instructions": "Look closely.", "session": 3}"#;
+    let made = app.post("/api/v1/campaigns", body).await.expect(201).json();
+    let (owner, desk) =
+        (made["owner_url"].as_str().expect("a page"), made["judge_url"].as_str().expect("a page"));
+    let pages = [owner.to_owned(), desk.to_owned(), "/campaigns".to_owned()];
+    let (axe, desk) = (axe(), desk.to_owned());
+    let problems = tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start();
+        let mut problems = Vec::new();
+        let look = |browser: &mut Chromium, path: &str, problems: &mut Vec<String>| {
+            for size in [DESKTOP, PHONE] {
+                for dark in [false, true] {
+                    browser.open(&format!("{address}{path}"), size, dark);
+                    browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })");
+                    check(browser, &axe, &format!("{path} at {} px, dark: {dark}", size.0), problems);
+                    let excess = browser.evaluate("document.documentElement.scrollWidth - innerWidth");
+                    if excess.as_i64() > Some(0) {
+                        problems.push(format!("{path} is {excess} px too wide at {} px", size.0));
+                    }
+                }
+            }
+        };
+        for path in &pages {
+            look(&mut browser, path, &mut problems);
+        }
+        browser.open(&format!("{address}{desk}"), DESKTOP, false);
+        browser.click_until("main form .primary", "!!document.querySelector('.side img')");
+        for key in ["1", "2", "3"] {
+            browser.wait_for(HYDRATED);
+            crate::desk::ready(&mut browser);
+            let before = browser.evaluate("document.querySelector('.question strong').innerText");
+            browser.press(key);
+            browser.wait_for(&format!("document.querySelector('.question strong').innerText !== {before}"));
+        }
+        browser.wait_for("document.querySelector('main').innerText.includes('The session is done')");
+        assert_eq!(browser.errors(), Vec::<String>::new());
+        look(&mut browser, &desk, &mut problems);
+        problems
+    })
+    .await
+    .expect("the browser");
+    assert!(problems.is_empty(), "{} findings:\n{}", problems.len(), problems.join("\n"));
+    let summary =
+        app.get(&format!("/api/v1/campaigns/{}", made["campaign"]["id"].as_str().expect("an id"))).await;
+    assert_eq!(summary.expect(200).json()["votes"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

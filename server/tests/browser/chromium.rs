@@ -165,6 +165,29 @@ impl Chromium {
         }
     }
 
+    /// Touches the middle of an element.
+    pub(crate) fn tap(&mut self, selector: &str) {
+        let place = self.evaluate(&format!(
+            "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
+             const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
+        ));
+        let point = json!([{ "x": place[0], "y": place[1] }]);
+        self.call("Input.dispatchTouchEvent", json!({ "type": "touchStart", "touchPoints": point }));
+        self.call("Input.dispatchTouchEvent", json!({ "type": "touchEnd", "touchPoints": [] }));
+    }
+
+    /// Cuts the page's connection, or restores it.
+    pub(crate) fn set_offline(&mut self, offline: bool) {
+        let conditions =
+            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.call("Network.emulateNetworkConditions", conditions);
+    }
+
+    /// Lets taps reach the page as touches.
+    pub(crate) fn enable_touch(&mut self) {
+        self.call("Emulation.setTouchEmulationEnabled", json!({ "enabled": true }));
+    }
+
     /// Types text into a field.
     pub(crate) fn fill(&mut self, selector: &str, text: &str) {
         self.evaluate(&format!(

@@ -29,7 +29,7 @@ pub(super) fn vote(client: &mut Client, base: &str, new: &str) -> Result<String>
         let id = matchup["id"].as_str().context("the server has no matchup")?.to_owned();
         blind(client, matchup, &[base, new])?;
         let address = format!("/api/v1/matchups/{id}/vote");
-        let reply = client.post(&address, &json!({ "choice": "left" }))?;
+        let reply = client.post(&address, &json!({ "choice": "left", "reveal": true }))?;
         ensure!((200..300).contains(&reply.status), "status {}: {}", reply.status, reply.text());
         let reply = reply.json()?;
         let (left, right) = (text(&reply["left_model"]), text(&reply["right_model"]));

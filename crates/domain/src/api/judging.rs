@@ -1,7 +1,9 @@
 //! Matchups, votes and ratings.
 
+use super::campaign::CampaignDesk;
 use super::comparison::Drawing;
 use super::evidence::Evidence;
+use crate::Timestamp;
 use crate::evaluate::{Metric, ModelScore};
 use crate::id::{ImageId, MatchupId, ModelId, VoteId};
 use crate::lora::LoraUse;
@@ -32,6 +34,12 @@ pub struct BlindMatchup {
 pub struct NextMatchup {
     /// The matchup; none if the rater has judged all of them.
     pub matchup: Option<BlindMatchup>,
+    /// What follows once it is judged, in this order, so that the images can be loaded early; at most two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upcoming: Vec<BlindMatchup>,
+    /// The matchup that the rater judged or skipped last, whose answer can be taken back; none if there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<MatchupId>,
     /// The question of the request.
     #[serde(default)]
     pub question: Question,
@@ -44,6 +52,36 @@ pub struct NextMatchup {
     pub drawing: Option<Drawing>,
     /// Votes that the rater has cast so far.
     pub votes_cast: i64,
+    /// The campaign, at the desk of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<CampaignDesk>,
+}
+
+impl NextMatchup {
+    /// Whether the rater has answered all that a session of the campaign has.
+    #[must_use]
+    pub fn session_is_done(&self) -> bool {
+        self.campaign.as_ref().is_some_and(|campaign| campaign.answered >= i64::from(campaign.session))
+    }
+}
+
+/// An answer of a rater in a campaign.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnVote {
+    /// The pair.
+    pub matchup: BlindMatchup,
+    /// The rater's choice.
+    pub choice: Choice,
+    /// When it was cast.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub created_at: Timestamp,
+    /// Name of the left image's model, once the campaign reveals it to this rater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_model: Option<String>,
+    /// Name of the right image's model, once the campaign reveals it to this rater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right_model: Option<String>,
 }
 
 /// A matchup to create. Its sides are drawn at random.
@@ -76,9 +114,30 @@ pub struct VoteRequest {
     /// Names or ids of the models that the next matchup is restricted to; all models when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Whether the response names the models. A rater who learns them vote by vote learns what each model's images look
+    /// like, and is no longer blind.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
+    pub reveal: bool,
 }
 
-/// Response to a vote: the models' names and the next matchup.
+/// What the matchup after a skip, or after an answer that is taken back, is restricted to.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({})))]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeskRequest {
+    /// Names or ids of the models that the next matchup is restricted to; all models when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Response to a vote: the next matchup.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VoteResponse {
@@ -86,10 +145,12 @@ pub struct VoteResponse {
     pub vote_id: VoteId,
     /// The rater's choice.
     pub choice: Choice,
-    /// Name of the left image's model, with its adapters.
-    pub left_model: String,
-    /// Name of the right image's model, with its adapters.
-    pub right_model: String,
+    /// Name of the left image's model, with its adapters, if the request asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_model: Option<String>,
+    /// Name of the right image's model, with its adapters, if the request asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right_model: Option<String>,
     /// The rater's next matchup.
     pub next: NextMatchup,
 }

@@ -1,7 +1,7 @@
 //! Paths of the API and of pages.
 
 use crate::evaluate::ReportFile;
-use crate::id::{JobId, ModelId, RunId};
+use crate::id::{CampaignId, JobId, ModelId, RunId};
 use crate::preference::Question;
 
 /// Generates images (GET with a query, POST with a body).
@@ -72,6 +72,36 @@ pub const MATCHUP_NEXT: &str = "/api/v1/matchups/next";
 pub const MATCHUP_SIDE: &str = "/api/v1/matchups/{id}/{side}";
 /// Votes on a matchup (POST).
 pub const MATCHUP_VOTE: &str = "/api/v1/matchups/{id}/vote";
+/// Skips a matchup (POST).
+pub const MATCHUP_SKIP: &str = "/api/v1/matchups/{id}/skip";
+/// Takes back the last vote or skip (POST).
+pub const MATCHUP_UNDO: &str = "/api/v1/matchups/{id}/undo";
+/// Lists campaigns (GET) or makes one (POST).
+pub const CAMPAIGNS: &str = "/api/v1/campaigns";
+/// A campaign with its progress.
+pub const CAMPAIGN: &str = "/api/v1/campaigns/{id}";
+/// Opens, pauses or closes a campaign (POST).
+pub const CAMPAIGN_STATE: &str = "/api/v1/campaigns/{id}/state";
+/// Makes an invitation to a campaign's desk (POST).
+pub const CAMPAIGN_INVITATIONS: &str = "/api/v1/campaigns/{id}/invitations";
+/// Revokes an invitation (POST).
+pub const CAMPAIGN_REVOKE: &str = "/api/v1/campaigns/{id}/invitations/{invitation}/revoke";
+/// What the rater gets next at a campaign's desk. With everything below it, all that an invitation opens.
+pub const CAMPAIGN_DESK: &str = "/api/v1/campaigns/{id}/desk";
+/// Agrees to take part (POST).
+pub const CAMPAIGN_CONSENT: &str = "/api/v1/campaigns/{id}/desk/consent";
+/// What the rater has answered.
+pub const CAMPAIGN_HISTORY: &str = "/api/v1/campaigns/{id}/desk/history";
+/// Erases the rater from the campaign (POST).
+pub const CAMPAIGN_ERASE: &str = "/api/v1/campaigns/{id}/desk/erase";
+/// The PNG of one side of a pair; `{side}` is `left` or `right`.
+pub const DESK_SIDE: &str = "/api/v1/campaigns/{id}/desk/{item}/{side}";
+/// Votes on a pair (POST).
+pub const DESK_VOTE: &str = "/api/v1/campaigns/{id}/desk/{item}/vote";
+/// Skips a pair (POST).
+pub const DESK_SKIP: &str = "/api/v1/campaigns/{id}/desk/{item}/skip";
+/// Takes back the last answer (POST).
+pub const DESK_UNDO: &str = "/api/v1/campaigns/{id}/desk/{item}/undo";
 /// Lists votes.
 pub const VOTES: &str = "/api/v1/votes";
 /// The votes as a set to train on.
@@ -117,6 +147,18 @@ pub fn judge_page(question: Question, models: &[String]) -> String {
         fields.push(format!("models={}", models.join(",")));
     }
     if fields.is_empty() { "/judge".to_owned() } else { format!("/judge?{}", fields.join("&")) }
+}
+
+/// URL of a campaign's page.
+#[must_use]
+pub fn campaign_page(id: CampaignId) -> String {
+    format!("/campaigns/{id}")
+}
+
+/// URL of the page where raters judge for a campaign.
+#[must_use]
+pub fn campaign_desk_page(id: CampaignId) -> String {
+    format!("/campaigns/{id}/judge")
 }
 
 /// URL of a model's page.

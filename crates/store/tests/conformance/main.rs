@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod campaigns;
 mod contestants;
 mod db;
 mod images;
@@ -19,5 +20,6 @@ mod runs;
 mod scores;
 mod studies;
 mod unavailable;
+mod undo;
 mod votes;
 mod workers;

@@ -372,10 +372,10 @@ async fn an_informative_draw_is_recorded_with_its_propensity(mut fixture: Fixtur
         let now = fixture.tick();
         let drawn = fixture
             .store
-            .next_matchup_by(&order(false), rater, Question::Overall, &[], now, &mut fixture.rng)
+            .upcoming_matchups(&order(false), rater, Question::Overall, &[], 1, now, &mut fixture.rng)
             .await
             .unwrap()
-            .unwrap();
+            .remove(0);
         assert_eq!(models_of(&fixture, &drawn).await, models.map(str::to_owned).into());
         let propensity = if models == ["b", "c"] { 0.8 } else { 0.1 };
         let Draw { is_even, propensity: recorded } =
@@ -386,10 +386,10 @@ async fn an_informative_draw_is_recorded_with_its_propensity(mut fixture: Fixtur
     let (now, other) = (fixture.tick(), fixture.rater().await);
     let even = fixture
         .store
-        .next_matchup_by(&order(true), other, Question::Overall, &[], now, &mut fixture.rng)
+        .upcoming_matchups(&order(true), other, Question::Overall, &[], 1, now, &mut fixture.rng)
         .await
         .unwrap()
-        .unwrap();
+        .remove(0);
     assert!(fixture.store.draw_of_matchup(even.id).await.unwrap().expect("a draw").is_even);
     let by_votes = fixture.rater().await;
     let drawn = fixture.next_matchup(by_votes, &[]).await.unwrap();
