@@ -174,6 +174,7 @@ fn run(n: usize, counts: &Counts, start: Timestamp, rng: &mut ChaCha8Rng) -> Run
     let objective_body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let spec = json!({
         "kind": "train", "name": name, "base": "shapes", "steps": points, "batch_size": 16, "seed": n,
+        "learning_rate": {"rate": 1e-4},
         "objective": objective_body,
         "data": {"source": "shapes", "set": "quality", "count": 256, "seed": 1},
     });

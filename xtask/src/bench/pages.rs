@@ -93,8 +93,12 @@ fn measure(client: &mut Client, rounds: usize) -> Result<Vec<Timed>> {
 /// The pages, and the requests that pages repeat, with their bounds.
 fn requests(client: &mut Client) -> Result<Vec<(String, Duration)>> {
     let runs = client.get_json("/api/v1/runs?limit=3")?;
-    let ids: Vec<&str> =
-        runs["items"].as_array().into_iter().flatten().filter_map(|run| run["id"].as_str()).collect();
+    let ids: Vec<&str> = runs["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["run"]["id"].as_str())
+        .collect();
     let [long, second, third] = ids[..] else { anyhow::bail!("the list of runs has no three runs: {runs}") };
     let board = client.get_json("/api/v1/leaderboard")?;
     let model = board["rows"][0]["model_id"].as_str().context("the leaderboard is empty")?.to_owned();
