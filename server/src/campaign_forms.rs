@@ -84,8 +84,7 @@ pub(crate) async fn quick(State(state): State<AppState>, request: Request) -> Re
     let comparison =
         compare(&state, &ComparisonRequest { models: models.clone(), ..ComparisonRequest::default() })
             .await?;
-    let mut name = format!("{} against {}", models[0], models[1]);
-    name.truncate(name.floor_char_boundary(80));
+    let name: String = format!("{} against {}", models[0], models[1]).chars().take(80).collect();
     let now = ambient::now();
     let spec = CampaignSpec {
         name: format!("{name}, {}", now.format("%Y-%m-%d %H:%M:%S")),

@@ -57,6 +57,24 @@ pub(crate) use run_changes::{apply as apply_run_change, delete as delete_run, go
 pub(crate) use run_draft::submit as submit_run;
 pub(crate) use votes::by_form as vote_by_form;
 
+/// The routes of campaigns.
+fn of_campaigns() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(campaigns::list, campaigns::create))
+        .routes(routes!(campaigns::one))
+        .routes(routes!(campaigns::set_state))
+        .routes(routes!(campaign_desk::next))
+        .routes(routes!(campaign_desk::side))
+        .routes(routes!(campaign_desk::vote))
+        .routes(routes!(campaign_desk::skip))
+        .routes(routes!(campaign_desk::undo))
+        .routes(routes!(campaign_raters::consent))
+        .routes(routes!(campaign_raters::history))
+        .routes(routes!(campaign_raters::erase))
+        .routes(routes!(invitations::create))
+        .routes(routes!(invitations::revoke))
+}
+
 /// The router of the whole API. The pages call it too, without a socket.
 pub(crate) fn api(state: AppState) -> Router {
     let (router, mut document) = OpenApiRouter::with_openapi(document::introduction())
@@ -96,19 +114,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(votes::cast))
         .routes(routes!(votes::skip))
         .routes(routes!(votes::undo))
-        .routes(routes!(campaigns::list, campaigns::create))
-        .routes(routes!(campaigns::one))
-        .routes(routes!(campaigns::set_state))
-        .routes(routes!(campaign_desk::next))
-        .routes(routes!(campaign_desk::side))
-        .routes(routes!(campaign_desk::vote))
-        .routes(routes!(campaign_desk::skip))
-        .routes(routes!(campaign_desk::undo))
-        .routes(routes!(campaign_raters::consent))
-        .routes(routes!(campaign_raters::history))
-        .routes(routes!(campaign_raters::erase))
-        .routes(routes!(invitations::create))
-        .routes(routes!(invitations::revoke))
+        .merge(of_campaigns())
         .routes(routes!(votes::list))
         .routes(routes!(votes_export::export))
         .routes(routes!(datasets::list))

@@ -71,7 +71,7 @@ async fn a_campaign_is_found_listed_and_closed_once(mut fixture: Fixture) {
     let Setting { campaign, models } = setting(&mut fixture, &["p"], "").await;
     let store = fixture.store.clone();
     assert_eq!(store.get_campaign(campaign.id).await.unwrap().as_ref(), Some(&campaign));
-    assert_eq!(store.list_campaigns(10).await.unwrap(), [campaign.clone()]);
+    assert_eq!(store.list_campaigns(10).await.unwrap(), std::slice::from_ref(&campaign));
     assert_eq!(store.campaign_models(campaign.id).await.unwrap(), {
         let mut sorted = models.clone();
         sorted.sort();
