@@ -85,7 +85,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     process::run(command.current_dir(&workspace.root).args(["build", "--profile", "demo", "-p", "trainer"]))
 }
 
-/// Runs a study by one process per core, each on one thread: the bundled model is too small to gain from more.
+/// Runs a study by one process per core, each on one thread: the jobs are independent, and the bundled model is small.
 fn study(workspace: &Workspace, trainer: &Path, spec: &Path, out: &Path) -> Result<()> {
     let command = || {
         let mut command = Command::new(trainer);

@@ -41,7 +41,7 @@ fn campaigns(page: Page<CampaignSummary>) -> impl IntoView {
                     <th class="figure">"Votes"</th>
                     <th class="figure">"Raters"</th>
                     <th class="figure">"Made"</th>
-                    <th></th>
+                    <th><span class="visually-hidden">"Actions"</span></th>
                 </tr>
             </thead>
             <tbody>{rows}</tbody>

@@ -149,9 +149,7 @@ async fn two_clicks_on_the_models_page_lead_to_the_judge_page_of_two_models() {
         let search = browser.evaluate("decodeURIComponent(location.search)");
         assert_eq!(search, "?models=tuned-contrast,tuned-dpo");
         browser.wait_for(HYDRATED);
-        browser.click_until(".side", "!!document.querySelector('.reveal')");
-        browser.press("Enter");
-        browser.wait_for("!document.querySelector('.reveal') && !!document.querySelector('.sides')");
+        browser.click_until(".side", &voted(1));
 
         // Without images: a job, and a message until they are drawn.
         browser.open(&format!("{address}/models"), PHONE, false);
