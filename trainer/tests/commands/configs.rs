@@ -36,7 +36,7 @@ fn every_training_config_is_valid() {
 
 /// The quick and the full form of a study compare the same methods and settings.
 #[test]
-fn every_study_is_valid_and_has_a_quick_and_a_full_form() {
+fn every_study_is_valid_and_every_quick_one_has_a_full_form() {
     let read = |file: &Path| -> StudySpec {
         let text = std::fs::read_to_string(file).expect("a config");
         let spec: StudySpec = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -51,7 +51,8 @@ fn every_study_is_valid_and_has_a_quick_and_a_full_form() {
         assert_eq!(quick.ablations, full.ablations, "{}", file.display());
         assert!(quick.budget.pairs < full.budget.pairs && quick.seeds.len() >= 3, "{}", file.display());
     }
-    assert_eq!(files("studies/quick").len(), files("studies/full").len());
+    // Some questions need more pairs than a quick study has.
+    files("studies/full").iter().for_each(|file| drop(read(file)));
 }
 
 /// Batch size, beta, tau, optimiser and learning rate of every run (docs/method.md, "The paper's settings").
