@@ -104,7 +104,10 @@ fn uncertainty(rows: &[Vec<f64>], mean: f64) -> Option<Uncertainty> {
             let spread = square(by_seed) / (s - 1.0)
                 + square(by_prompt) / (p - 1.0)
                 + square(rest) / ((s - 1.0) * (p - 1.0));
+            // Satterthwaite's formula never gives fewer than the scarcer source has; with the larger of two parts in place of
+            // the sum it could, and rounded down to 1 instead of 2 it would make intervals three times as wide.
             let freedom = if spread > 0.0 { square(total) / spread } else { p - 1.0 };
+            let freedom = freedom.max(s.min(p) - 1.0);
             Some(Uncertainty { variance: total / (s * p), freedom })
         }
     }
@@ -200,6 +203,16 @@ mod tests {
         let [low_alone, high_alone] = alone.interval.expect("an interval");
         close(low, low_alone, 1e-9);
         close(high, high_alone, 1e-9);
+    }
+
+    /// Seeds that differ more than prompts and chance explain have two degrees of freedom, not fewer.
+    #[test]
+    fn three_seeds_have_at_least_two_degrees_of_freedom() {
+        let row = |seed: f64| (0..40).map(|prompt| seed + f64::from(prompt % 2) * 0.01).collect::<Vec<f64>>();
+        let [low, high] =
+            crossed_mean(&[row(-0.1), row(0.0), row(0.1)]).expect("a mean").interval.expect("an interval");
+        // The standard error of the seeds is 0.1 / sqrt(3).
+        close(high - low, 2.0 * 4.302_652_7 * 0.1 / 3.0_f64.sqrt(), 0.002);
     }
 
     /// Draws tables of a known model and counts how often the interval holds its mean.
