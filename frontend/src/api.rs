@@ -38,6 +38,12 @@ impl Failure {
     fn new(status: u16, message: String) -> Self {
         Self { status, detail: ErrorDetail { code: "unreadable".into(), message, fields: Vec::new() } }
     }
+
+    /// The failure of a page whose address names nothing, without a call.
+    #[cfg(feature = "ssr")]
+    pub(crate) fn not_found(message: String) -> Self {
+        Self { status: 404, detail: ErrorDetail { code: "not_found".into(), message, fields: Vec::new() } }
+    }
 }
 
 pub(crate) type ApiResult<T> = Result<T, Failure>;

@@ -35,7 +35,7 @@ pub(crate) async fn new(State(state): State<AppState>, request: Request) -> Resu
     for name in
         ["name", "raters_per_item", "votes", "ends_at", "session", "reveal", "instructions", "prompts"]
     {
-        query.append_pair(name, form.get(name).unwrap_or_default());
+        query.append_pair(name, form.text(name));
     }
     query.append_pair("models", &chosen(&form, "model:").join(","));
     query.append_pair("questions", &chosen(&form, "question:").join(","));
@@ -50,7 +50,7 @@ fn chosen(form: &Form, prefix: &str) -> Vec<String> {
 /// The campaign that a form describes.
 fn spec(form: &Form) -> Result<CampaignSpec, ApiError> {
     let mut fields = Map::new();
-    let text = |name: &str| form.get(name).unwrap_or_default().trim();
+    let text = |name: &str| form.text(name).trim();
     fields.insert("name".to_owned(), text("name").into());
     fields.insert("models".to_owned(), json!(chosen(form, "model:")));
     fields.insert("questions".to_owned(), json!(chosen(form, "question:")));
@@ -79,7 +79,7 @@ fn spec(form: &Form) -> Result<CampaignSpec, ApiError> {
 /// page.
 pub(crate) async fn quick(State(state): State<AppState>, request: Request) -> Result<Redirect, ApiError> {
     let form = Form::read(request, &state).await?;
-    let field = |name: &str| form.get(name).unwrap_or_default().trim().to_owned();
+    let field = |name: &str| form.text(name).trim().to_owned();
     let models = vec![field("model"), field("campaign_against")];
     let comparison =
         compare(&state, &ComparisonRequest { models: models.clone(), ..ComparisonRequest::default() })
@@ -115,11 +115,8 @@ pub(crate) async fn set_state(
 ) -> Result<Redirect, ApiError> {
     let campaign = id(&campaign)?;
     let form = Form::read(request, &state).await?;
-    let wanted: CampaignState = form
-        .get("state")
-        .unwrap_or_default()
-        .parse()
-        .map_err(|problem: String| ApiError::field("state", problem))?;
+    let wanted: CampaignState =
+        form.text("state").parse().map_err(|problem: String| ApiError::field("state", problem))?;
     state.store.set_campaign_state(campaign, wanted, ambient::now()).await?;
     Ok(Redirect::to(&owner_page(campaign, &form, "")))
 }
@@ -132,14 +129,14 @@ pub(crate) async fn invitations(
 ) -> Result<Redirect, ApiError> {
     let campaign = id(&campaign)?;
     let form = Form::read(request, &state).await?;
-    require_owner(&state, campaign, form.get("key").unwrap_or_default()).await?;
+    require_owner(&state, campaign, form.text("key")).await?;
     if let Some(revoked) = form.get("revoke") {
         let revoked: InvitationId =
             revoked.parse().map_err(|_| ApiError::field("revoke", "is not the id of an invitation"))?;
         state.store.revoke_invitation(campaign, revoked, ambient::now()).await?;
         return Ok(Redirect::to(&owner_page(campaign, &form, "")));
     }
-    let label = form.get("label").unwrap_or_default().trim().to_owned();
+    let label = form.text("label").trim().to_owned();
     let created = invite(&state, campaign, InvitationRequest { label, ends_at: None }).await?;
     Ok(Redirect::to(&owner_page(campaign, &form, &created.path)))
 }
@@ -147,7 +144,7 @@ pub(crate) async fn invitations(
 /// The page of a campaign, with the key that the form had.
 fn owner_page(campaign: CampaignId, form: &Form, link: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in [("key", form.get("key").unwrap_or_default()), ("link", link)] {
+    for (name, value) in [("key", form.text("key")), ("link", link)] {
         if !value.is_empty() {
             query.append_pair(name, value);
         }
@@ -186,7 +183,7 @@ pub(crate) async fn judge(
         .get("matchup")
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::field("matchup", "is not the id of a pair; open the desk again"))?;
-    match form.get("choice").unwrap_or_default() {
+    match form.text("choice") {
         "undo" => drop(take_back(&state, campaign, rater.id, item).await?),
         "skip" => drop(answer(&state, campaign, rater.id, item, None).await?),
         choice => {

@@ -134,6 +134,11 @@ impl Form {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
+
+    /// The value of a field; an absent one is empty.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
 }
 
 /// A query. Empty values count as absent, because forms send them; only an empty prompt is kept, so that it is rejected

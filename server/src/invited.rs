@@ -1,6 +1,6 @@
 //! Access by invitation: a browser that has opened the link of an invitation may use one campaign's desk, and nothing else.
 
-use crate::secret::sha256;
+use crate::secret::hashed;
 use crate::state::AppState;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
@@ -27,7 +27,7 @@ pub(crate) async fn opens(state: &AppState, asked: &str, headers: &HeaderMap) ->
         .filter(|(name, _)| *name == COOKIE_NAME);
     let Some((_, token)) = tokens.next() else { return false };
     // Without an answer of the database nothing is opened.
-    let Ok(Some(campaign)) = state.store.invited_to(&sha256(token), ambient::now()).await else {
+    let Ok(Some(campaign)) = state.store.invited_to(&hashed(token), ambient::now()).await else {
         return false;
     };
     let desk = path::CAMPAIGN_DESK.replace("{id}", &campaign.to_string());

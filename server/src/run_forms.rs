@@ -30,12 +30,12 @@ pub(crate) type Renderer = Arc<
 
 /// The routes of these forms.
 pub(crate) fn run_forms(state: &AppState, render: &Renderer) -> Router {
-    let with_page = |form: fn(AppState, RunId, Fields) -> Submission| {
+    let with_page = |form: fn(AppState, RunId, Form) -> Submission| {
         let render = Arc::clone(render);
         post(move |State(state): State<AppState>, Id(id): Id<RunId>, request: Request| async move {
             let headers = request.headers().clone();
             let fields = match Form::read(request, &state).await {
-                Ok(fields) => Fields(fields),
+                Ok(fields) => fields,
                 Err(error) => return error.into_response(),
             };
             let Submission { name, entered, outcome } = form(state, id, fields);
@@ -57,15 +57,6 @@ pub(crate) fn run_forms(state: &AppState, render: &Renderer) -> Router {
         .route("/jobs/{id}/cancel", post(cancel))
         .route("/jobs/{id}/priority", post(priority))
         .with_state(state.clone())
-}
-
-/// The fields of a form.
-struct Fields(Form);
-
-impl Fields {
-    fn text(&self, name: &str) -> &str {
-        self.0.get(name).unwrap_or_default()
-    }
 }
 
 /// A submitted form: its name on the page, what was entered, and the address that it leads to.
@@ -110,23 +101,23 @@ async fn draw(
     render(page, context).await
 }
 
-fn change(state: AppState, id: RunId, fields: Fields) -> Submission {
+fn change(state: AppState, id: RunId, fields: Form) -> Submission {
     let tags = fields.text("tags").split([' ', ',', '\t']).filter(|tag| !tag.is_empty()).map(str::to_owned);
     let change = RunChange {
         name: Some(fields.text("name").trim().to_owned()),
         notes: Some(fields.text("notes").trim_end().replace("\r\n", "\n")),
         tags: Some(tags.collect()),
-        pinned: Some(fields.0.get("pinned").is_some()),
-        archived: Some(fields.0.get("archived").is_some()),
+        pinned: Some(fields.get("pinned").is_some()),
+        archived: Some(fields.get("archived").is_some()),
     };
     let outcome = async move {
         apply_run_change(&state, id, &change).await?;
         Ok::<_, ApiError>(run_page(id))
     };
-    Submission { name: "change", entered: fields.0.into_fields(), outcome: Box::pin(outcome) }
+    Submission { name: "change", entered: fields.into_fields(), outcome: Box::pin(outcome) }
 }
 
-fn resume(state: AppState, id: RunId, fields: Fields) -> Submission {
+fn resume(state: AppState, id: RunId, fields: Form) -> Submission {
     let steps = match fields.text("steps").trim() {
         "" => Ok(None),
         text => text.parse::<u32>().map(Some).map_err(|_| {
@@ -137,15 +128,15 @@ fn resume(state: AppState, id: RunId, fields: Fields) -> Submission {
         resume_run(&state, id, &RunResumption { steps: steps? }).await?;
         Ok::<_, ApiError>(run_page(id))
     };
-    Submission { name: "resume", entered: fields.0.into_fields(), outcome: Box::pin(outcome) }
+    Submission { name: "resume", entered: fields.into_fields(), outcome: Box::pin(outcome) }
 }
 
-fn delete(state: AppState, id: RunId, fields: Fields) -> Submission {
+fn delete(state: AppState, id: RunId, fields: Form) -> Submission {
     let outcome = async move {
         delete_run(State(state), Id(id)).await.map(drop)?;
         Ok::<_, ApiError>("/runs".to_owned())
     };
-    Submission { name: "delete", entered: fields.0.into_fields(), outcome: Box::pin(outcome) }
+    Submission { name: "delete", entered: fields.into_fields(), outcome: Box::pin(outcome) }
 }
 
 /// The page of the form of a new run, and where it is posted.
@@ -158,7 +149,7 @@ async fn new_run(state: AppState, request: Request, render: Renderer) -> Respons
         Ok(form) => form,
         Err(error) => return error.into_response(),
     };
-    let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
+    let text = |name: &str| form.text(name).to_owned();
     let (action, toml, priority) = (text("action"), text("toml"), text("priority"));
     let fields: BTreeMap<String, String> = form
         .into_fields()
@@ -227,7 +218,7 @@ async fn priority(
     request: Request,
 ) -> Result<Redirect, ApiError> {
     let form = Form::read(request, &state).await?;
-    let priority = whole_number("priority", form.get("priority").unwrap_or_default())?;
+    let priority = whole_number("priority", form.text("priority"))?;
     JobChange { priority }.validate()?;
     unless_conflict(state.store.set_priority(id, priority).await.map(drop).map_err(ApiError::from))?;
     Ok(Redirect::to(&back(&form)))

@@ -45,9 +45,9 @@ pub struct Worker {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerJob {
-    /// Id of the job.
+    /// Id of the job, for `/api/v1/jobs/{id}`.
     pub id: JobId,
-    /// Its name.
+    /// Name of the run that it trains, or of the first model that it evaluates.
     pub name: String,
     /// The run of a training job.
     pub run_id: Option<RunId>,

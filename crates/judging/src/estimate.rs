@@ -42,7 +42,7 @@ impl Interval {
 /// An estimate on the scale of r.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The estimate.
+    /// The most likely value, in log-odds.
     pub value: f64,
     /// The larger of the clustered standard error and the model's.
     pub standard_error: f64,

@@ -86,11 +86,7 @@ pub(crate) struct Plan {
 
 /// Seconds between two runs.
 const PAUSE: i64 = 1800;
-const OBJECTIVES: [(&str, &str); 3] = [
-    ("sft", r#"{"kind":"sft"}"#),
-    ("diffusion_dpo", r#"{"kind":"diffusion_dpo","beta":500.0}"#),
-    ("diff_contrast", r#"{"kind":"diff_contrast","beta":500.0,"tau":0.1}"#),
-];
+const OBJECTIVES: [&str; 3] = ["sft", "diffusion_dpo", "diff_contrast"];
 /// The curves that pages show by name; further ones are numbered.
 const CURVES: [&str; 6] =
     ["loss", "implicit_accuracy", "margin", "learning_rate", "grad_norm", "step_seconds"];
@@ -169,13 +165,17 @@ pub(crate) fn prompt(n: usize) -> String {
 fn run(n: usize, counts: &Counts, start: Timestamp, rng: &mut ChaCha8Rng) -> RunRow {
     let created_at = start + TimeDelta::seconds(PAUSE * n as i64);
     let points = if n == counts.runs { counts.long_points } else { counts.points };
-    let (objective, body) = OBJECTIVES[n % OBJECTIVES.len()];
+    let objective = OBJECTIVES[n % OBJECTIVES.len()];
     let name = format!("run-{n:04}-{}", objective.replace('_', "-"));
-    let objective_body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let body = match objective {
+        "diffusion_dpo" => json!({"kind": objective, "beta": 500.0}),
+        "diff_contrast" => json!({"kind": objective, "beta": 500.0, "tau": 0.1}),
+        _ => json!({"kind": objective}),
+    };
     let spec = json!({
         "kind": "train", "name": name, "base": "shapes", "steps": points, "batch_size": 16, "seed": n,
         "learning_rate": {"rate": 1e-4},
-        "objective": objective_body,
+        "objective": body,
         "data": {"source": "shapes", "set": "quality", "count": 256, "seed": 1},
     });
     let failed = n % 50 == 7;

@@ -54,6 +54,9 @@ impl TryFrom<ItemRow> for DeskItem {
     }
 }
 
+/// An item of a campaign: a question about two comparable images of two of its models, whatever their sides.
+type Item = (Question, (ImageId, ImageId));
+
 /// Two images whatever their sides.
 pub(crate) fn unordered(a: ImageId, b: ImageId) -> (ImageId, ImageId) {
     (a.min(b), a.max(b))
@@ -75,6 +78,8 @@ impl Store {
         rng: &mut R,
     ) -> Result<Vec<DeskItem>, StoreError> {
         let mut items = self.open_desk_items(campaign.id, rater, count).await?;
+        // Read when the first one is drawn: the images of all models.
+        let mut wanted = None;
         while items.len() < count {
             // Ids in the order of the draws.
             let now = micros(now + TimeDelta::microseconds(i64::try_from(items.len()).unwrap_or(0)));
@@ -93,7 +98,13 @@ impl Store {
             };
             let item = match check {
                 Some(check) => Some(check),
-                None => self.draw_item(campaign, models, rater, now, rng).await?,
+                None => {
+                    let wanted = match &mut wanted {
+                        Some(wanted) => wanted,
+                        None => wanted.insert(self.wanted_items(campaign, models).await?),
+                    };
+                    self.draw_item(campaign.id, wanted, rater, now, rng).await?
+                }
             };
             match item {
                 Some(item) => items.push(item),
@@ -170,30 +181,21 @@ impl Store {
         Ok(count)
     }
 
-    /// Draws one of the items with the fewest votes that the rater has not got, at random, and its sides; none if all have
-    /// enough.
+    /// Draws one of the wanted items with the fewest votes that the rater has not got, at random, and its sides; none if there
+    /// is none.
     async fn draw_item<R: Rng>(
         &self,
-        campaign: &Campaign,
-        models: &[ModelId],
+        campaign: CampaignId,
+        wanted: &[(Item, i64)],
         rater: RaterId,
         now: Timestamp,
         rng: &mut R,
     ) -> Result<Option<DeskItem>, StoreError> {
-        let got = self.items_of_rater(campaign.id, rater).await?;
-        let votes = self.votes_of_items(campaign.id).await?;
-        let mut fewest: Vec<(Question, (ImageId, ImageId))> = Vec::new();
-        let mut least = i64::from(campaign.spec.raters_per_item);
-        for item in self.campaign_items(campaign, models).await? {
-            let votes = votes.get(&item).copied().unwrap_or(0);
-            if votes > least || votes >= i64::from(campaign.spec.raters_per_item) || got.contains(&item) {
-                continue;
-            }
-            if votes < least {
-                (fewest, least) = (Vec::new(), votes);
-            }
-            fewest.push(item);
-        }
+        let got = self.items_of_rater(campaign, rater).await?;
+        let left: Vec<&(Item, i64)> = wanted.iter().filter(|(item, _)| !got.contains(item)).collect();
+        let least = left.iter().map(|(_, votes)| *votes).min();
+        let fewest: Vec<Item> =
+            left.into_iter().filter(|(_, votes)| Some(*votes) == least).map(|(item, _)| *item).collect();
         let Some(&(question, (a, b))) = fewest.choose(rng) else { return Ok(None) };
         let (left, right) = if rng.random() { (a, b) } else { (b, a) };
         let image = self.get_image(left).await?.ok_or(StoreError::Missing("image"))?;
@@ -214,16 +216,24 @@ impl Store {
             rater_id: Some(rater),
             created_at: now,
         };
-        self.insert_matchup(&matchup, Some(campaign.id)).await?;
+        self.insert_matchup(&matchup, Some(campaign)).await?;
         Ok(Some(item))
     }
 
-    /// Every item of a campaign: a question about two comparable images of two of its models.
-    async fn campaign_items(
+    /// The items that have fewer votes than the campaign wants, with their votes.
+    async fn wanted_items(
         &self,
         campaign: &Campaign,
         models: &[ModelId],
-    ) -> Result<Vec<(Question, (ImageId, ImageId))>, StoreError> {
+    ) -> Result<Vec<(Item, i64)>, StoreError> {
+        let votes = self.votes_of_items(campaign.id).await?;
+        let items = self.campaign_items(campaign, models).await?.into_iter();
+        let with_votes = items.map(|item| (item, votes.get(&item).copied().unwrap_or(0)));
+        Ok(with_votes.filter(|(_, votes)| *votes < i64::from(campaign.spec.raters_per_item)).collect())
+    }
+
+    /// Every item of a campaign.
+    async fn campaign_items(&self, campaign: &Campaign, models: &[ModelId]) -> Result<Vec<Item>, StoreError> {
         let mut candidates: Vec<Vec<Candidate>> = Vec::new();
         for &model in models {
             candidates.push(self.candidates_of(model, &campaign.spec.prompts).await?);
@@ -263,7 +273,7 @@ impl Store {
         &self,
         campaign: CampaignId,
         rater: RaterId,
-    ) -> Result<HashSet<(Question, (ImageId, ImageId))>, StoreError> {
+    ) -> Result<HashSet<Item>, StoreError> {
         let rows: Vec<(String, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT question, left_image, right_image FROM matchups WHERE campaign_id = $1 AND rater_id = $2")
             .bind(campaign.0)
@@ -274,10 +284,7 @@ impl Store {
     }
 
     /// The votes of each item that has any.
-    async fn votes_of_items(
-        &self,
-        campaign: CampaignId,
-    ) -> Result<HashMap<(Question, (ImageId, ImageId)), i64>, StoreError> {
+    async fn votes_of_items(&self, campaign: CampaignId) -> Result<HashMap<Item, i64>, StoreError> {
         let rows: Vec<(String, Uuid, Uuid, i64)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.question, m.left_image, m.right_image, COUNT(*) \
              FROM matchups m JOIN votes v ON v.matchup_id = m.id WHERE m.campaign_id = $1 \
@@ -293,10 +300,7 @@ impl Store {
     }
 }
 
-fn item_of(
-    campaign: CampaignId,
-    (question, left, right): (String, Uuid, Uuid),
-) -> Result<(Question, (ImageId, ImageId)), StoreError> {
+fn item_of(campaign: CampaignId, (question, left, right): (String, Uuid, Uuid)) -> Result<Item, StoreError> {
     let question = parsed(question.parse(), "matchups", "question", campaign)?;
     Ok((question, unordered(ImageId(left), ImageId(right))))
 }

@@ -485,7 +485,7 @@ fn half_width(mean: f64, mean_square: f64, count: i64) -> f64 {
 }
 
 /// The LIKE pattern of texts that contain `text`, with `%` and `_` escaped.
-fn containing(text: &str) -> String {
+pub(crate) fn containing(text: &str) -> String {
     let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{escaped}%")
 }

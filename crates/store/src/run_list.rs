@@ -3,6 +3,7 @@
 
 use crate::db::{Store, with_db};
 use crate::error::StoreError;
+use crate::images::containing;
 use crate::run_rows::{RunRow, select_runs};
 use domain::api::{RunChoices, RunSort};
 use domain::id::{RunId, StudyId};
@@ -86,19 +87,6 @@ impl FromStr for RunCursor {
         };
         Ok(Self { pinned, id: part()?.parse().map_err(|_| ())?, key: part()?.to_owned() })
     }
-}
-
-/// A pattern of LIKE that matches texts which contain this one.
-fn containing(text: &str) -> String {
-    let mut pattern = "%".to_owned();
-    for c in text.to_ascii_lowercase().chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 /// Adds the conditions of a filter to a query that ends in one.
@@ -242,7 +230,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::{RunCursor, containing};
+    use super::RunCursor;
+    use crate::images::containing;
 
     #[test]
     fn a_searched_text_stands_for_itself() {

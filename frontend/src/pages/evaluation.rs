@@ -8,7 +8,7 @@ use crate::format::{metric_value, moment, number, percent};
 use crate::pages::evaluation_images::images;
 use crate::pages::evaluations::prompts;
 use crate::pages::layout::{Head, loaded};
-use domain::api::{ErrorDetail, EvaluatedModel, EvaluationDetail, WinRate, model_page};
+use domain::api::{EvaluatedModel, EvaluationDetail, WinRate, model_page};
 use domain::evaluate::{
     EvaluateSpec, EvaluationReport, Metric, MetricComparison, MetricsAgreement, ReportFile, ScoredModel,
 };
@@ -24,13 +24,10 @@ pub(crate) fn EvaluationPage() -> impl IntoView {
 }
 
 async fn load(id: String) -> ApiResult<EvaluationDetail> {
-    let id: JobId = id.parse().map_err(|_| Failure {
-        status: 404,
-        detail: ErrorDetail {
-            code: "not_found".into(),
-            message: format!("{id:?} is not the id of an evaluation. Open it from the Evaluations page."),
-            fields: Vec::new(),
-        },
+    let id: JobId = id.parse().map_err(|_| {
+        Failure::not_found(format!(
+            "{id:?} is not the id of an evaluation. Open it from the Evaluations page."
+        ))
     })?;
     api::evaluation(id).await
 }

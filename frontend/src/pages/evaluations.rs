@@ -7,7 +7,7 @@ use crate::components::note::Empty;
 use crate::components::progress::Progress;
 use crate::format::moment;
 use crate::pages::layout::{Head, loaded};
-use domain::api::{ErrorDetail, Page};
+use domain::api::Page;
 use domain::evaluate::{EvaluateSpec, PromptSpec};
 use domain::id::JobId;
 use domain::job::{Job, JobSpec};
@@ -28,13 +28,8 @@ pub(crate) fn EvaluationsPage() -> impl IntoView {
 
 async fn load(before: Option<String>) -> ApiResult<Page<Job>> {
     let parsed = before.as_deref().map(str::parse::<JobId>).transpose();
-    let before = parsed.map_err(|_| Failure {
-        status: 404,
-        detail: ErrorDetail {
-            code: "not_found".into(),
-            message: "before: not the id of an evaluation. Go back to /evaluations.".to_owned(),
-            fields: Vec::new(),
-        },
+    let before = parsed.map_err(|_| {
+        Failure::not_found("before: not the id of an evaluation. Go back to /evaluations.".to_owned())
     })?;
     api::evaluations(before, LISTED).await
 }

@@ -7,7 +7,7 @@ use crate::format::{bytes, count, moment, percent, query, score};
 use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded, origin};
 use crate::pages::model_lineage::Lineage;
-use domain::api::{ErrorDetail, ModelDeletion, ModelDetail, ModelRecord, RunSample, path, run_page};
+use domain::api::{ModelDeletion, ModelDetail, ModelRecord, RunSample, path, run_page};
 use domain::evaluate::ModelScore;
 use domain::id::{ImageId, ModelId};
 use domain::image::{Image, Purpose};
@@ -33,13 +33,8 @@ struct Loaded {
 }
 
 async fn load(id: String) -> ApiResult<Loaded> {
-    let id: ModelId = id.parse().map_err(|_| Failure {
-        status: 404,
-        detail: ErrorDetail {
-            code: "not_found".into(),
-            message: format!("{id:?} is not the id of a model. Open the model from the Models page."),
-            fields: Vec::new(),
-        },
+    let id: ModelId = id.parse().map_err(|_| {
+        Failure::not_found(format!("{id:?} is not the id of a model. Open the model from the Models page."))
     })?;
     let detail = api::model_detail(id).await?;
     let samples = match (&detail.run, detail.summary.model.step) {

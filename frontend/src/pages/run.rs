@@ -14,7 +14,7 @@ use crate::pages::run_facts::{execution_section, lineage_section, scores_section
 use crate::pages::run_manage::manage_section;
 use crate::pages::run_verdict::verdict;
 use crate::run_colour::colour;
-use domain::api::{ErrorDetail, Page, RunDetail, RunLineage, RunSample, RunSeries, run_page};
+use domain::api::{Page, RunDetail, RunLineage, RunSample, RunSeries, run_page};
 use domain::id::RunId;
 use domain::run::Run;
 use leptos::prelude::*;
@@ -68,13 +68,8 @@ async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
 
 /// The id in an address.
 pub(crate) fn run_id(text: &str) -> ApiResult<RunId> {
-    text.parse().map_err(|_| Failure {
-        status: 404,
-        detail: ErrorDetail {
-            code: "not_found".into(),
-            message: format!("{text:?} is not the id of a run. Open the run from the Runs page."),
-            fields: Vec::new(),
-        },
+    text.parse().map_err(|_| {
+        Failure::not_found(format!("{text:?} is not the id of a run. Open the run from the Runs page."))
     })
 }
 

@@ -4,7 +4,7 @@ use crate::api::{self, ApiResult, Failure};
 use crate::format::{left, moment};
 use crate::pages::layout::{Head, loaded};
 use crate::pages::studies::StudyBadge;
-use domain::api::{ErrorDetail, path};
+use domain::api::path;
 use domain::evaluate::ReportFile;
 use domain::id::StudyId;
 use domain::study::{Study, StudyCell, StudyState, StudySummary};
@@ -18,13 +18,8 @@ pub(crate) fn StudyPage() -> impl IntoView {
 }
 
 async fn load(id: String) -> ApiResult<StudySummary> {
-    let id: StudyId = id.parse().map_err(|_| Failure {
-        status: 404,
-        detail: ErrorDetail {
-            code: "not_found".into(),
-            message: format!("{id:?} is not the id of a study. Open the study from the Studies page."),
-            fields: Vec::new(),
-        },
+    let id: StudyId = id.parse().map_err(|_| {
+        Failure::not_found(format!("{id:?} is not the id of a study. Open the study from the Studies page."))
     })?;
     api::study(id).await
 }

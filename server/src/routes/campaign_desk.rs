@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::api::{BlindMatchup, CampaignDesk, DeskRequest, DeskVote, ErrorBody, NextMatchup, path};
-use domain::campaign::{Campaign, CampaignState, Reveal, passed};
+use domain::campaign::{CampaignState, Reveal, passed};
 use domain::id::{CampaignId, MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, Vote};
 use process::ambient;
@@ -34,8 +34,7 @@ pub(crate) async fn next(
     Id(id): Id<CampaignId>,
 ) -> Result<(Rater, Json<NextMatchup>), ApiError> {
     state.store.close_ended_campaigns(ambient::now()).await?;
-    let campaign = find(&state, id).await?;
-    Ok((rater, Json(desk(&state, &campaign, rater.id).await?)))
+    Ok((rater, Json(desk(&state, id, rater.id).await?)))
 }
 
 /// Get an image of a pair of a campaign
@@ -143,11 +142,11 @@ pub(crate) async fn take_back(
     rater: RaterId,
     item: MatchupId,
 ) -> Result<NextMatchup, ApiError> {
-    let campaign = open_campaign(state, id).await?;
+    require_open(state, id).await?;
     let known = state.store.get_desk_item(id, rater, item).await?;
     known.ok_or_else(|| ApiError::not_found("pair that was drawn for this rater"))?;
     state.store.undo_answer(item, rater, Some(id), ambient::now()).await?;
-    desk(state, &campaign, rater).await
+    desk(state, id, rater).await
 }
 
 /// Votes on a pair, or skips it, for the API and for the form.
@@ -159,7 +158,7 @@ pub(crate) async fn answer(
     choice: Option<Choice>,
 ) -> Result<NextMatchup, ApiError> {
     let (store, now) = (&state.store, ambient::now());
-    let campaign = open_campaign(state, id).await?;
+    require_open(state, id).await?;
     let item = store.get_desk_item(id, rater, item).await?;
     let item = item.ok_or_else(|| ApiError::not_found("pair that was drawn for this rater"))?;
     if item.is_check {
@@ -167,34 +166,35 @@ pub(crate) async fn answer(
             return Err(StoreError::from(Conflict::AlreadyVoted).into());
         }
     } else if let Some(choice) = choice {
-        let id = VoteId::new(now, ambient::entropy());
-        store.cast_vote(&Vote { id, matchup_id: item.id, rater_id: rater, choice, created_at: now }).await?;
+        let vote = VoteId::new(now, ambient::entropy());
+        store
+            .cast_vote(&Vote { id: vote, matchup_id: item.id, rater_id: rater, choice, created_at: now })
+            .await?;
     } else {
         store.skip_matchup(item.id, rater, now).await?;
     }
     store.close_ended_campaigns(now).await?;
-    desk(state, &campaign, rater).await
+    desk(state, id, rater).await
 }
 
-/// The campaign, if it takes answers.
-async fn open_campaign(state: &AppState, id: CampaignId) -> Result<Campaign, ApiError> {
+/// Fails unless the campaign takes answers.
+async fn require_open(state: &AppState, id: CampaignId) -> Result<(), ApiError> {
     let campaign = find(state, id).await?;
     if campaign.state != CampaignState::Open || campaign.spec.ends_at.is_some_and(|end| end <= ambient::now())
     {
         return Err(StoreError::from(Conflict::CampaignNotOpen).into());
     }
-    Ok(campaign)
+    Ok(())
 }
 
 /// What a rater finds at the desk.
 pub(crate) async fn desk(
     state: &AppState,
-    campaign: &Campaign,
+    campaign: CampaignId,
     rater: RaterId,
 ) -> Result<NextMatchup, ApiError> {
     let store = &state.store;
-    // The state may have changed by this rater's answer.
-    let campaign = &find(state, campaign.id).await?;
+    let campaign = &find(state, campaign).await?;
     let spec = &campaign.spec;
     let has_agreed = store.has_agreed(campaign.id, rater).await?;
     let answered = store.count_answers(campaign.id, rater).await?;

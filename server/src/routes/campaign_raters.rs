@@ -32,14 +32,14 @@ pub(crate) async fn consent(
     Id(id): Id<CampaignId>,
     Body(ConsentRequest { external_id }): Body<ConsentRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let campaign = find(&state, id).await?;
+    find(&state, id).await?;
     let external_id = external_id.as_deref();
     if external_id.is_some_and(|name| name.trim().is_empty() || name.len() > LONGEST_NAME) {
         let message = format!("use 1 to {LONGEST_NAME} bytes, or leave the field out");
         return Err(ApiError::field("external_id", message));
     }
     state.store.agree(id, rater.id, external_id, ambient::now()).await?;
-    Ok((rater, Json(desk(&state, &campaign, rater.id).await?)))
+    Ok((rater, Json(desk(&state, id, rater.id).await?)))
 }
 
 /// List the own votes in a campaign
@@ -88,7 +88,7 @@ pub(crate) async fn erase(
     Id(id): Id<CampaignId>,
     Body(_): Body<DeskRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let campaign = find(&state, id).await?;
+    find(&state, id).await?;
     state.store.erase_from_campaign(id, rater.id).await?;
-    Ok((rater, Json(desk(&state, &campaign, rater.id).await?)))
+    Ok((rater, Json(desk(&state, id, rater.id).await?)))
 }

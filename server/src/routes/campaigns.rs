@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::extract::{Body, Id, Query};
 use crate::routes::list_limit::{Limit, limit};
 use crate::routes::question::named_models;
-use crate::secret::{new_secret, sha256};
+use crate::secret::{hashed, new_secret};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -87,7 +87,7 @@ pub(crate) async fn make(state: &AppState, mut spec: CampaignSpec) -> Result<Cam
     let id = CampaignId::new(now, ambient::entropy());
     let campaign = Campaign { id, spec, state: CampaignState::Open, created_at: now, closed_at: None };
     let owner_key = new_secret();
-    state.store.insert_campaign(&campaign, &models, &sha256(&owner_key)).await?;
+    state.store.insert_campaign(&campaign, &models, &hashed(&owner_key)).await?;
     Ok(CampaignCreated {
         owner_url: format!("{}?key={owner_key}", campaign_page(id)),
         judge_url: campaign_desk_page(id),
@@ -144,7 +144,7 @@ pub(crate) async fn find(state: &AppState, id: CampaignId) -> Result<Campaign, A
 
 /// Fails with 422 unless this is the key of the campaign's owner.
 pub(crate) async fn require_owner(state: &AppState, id: CampaignId, key: &str) -> Result<(), ApiError> {
-    if state.store.is_campaign_owner(id, &sha256(key)).await? {
+    if state.store.is_campaign_owner(id, &hashed(key)).await? {
         return Ok(());
     }
     Err(ApiError::field("key", "is not the key of this campaign: use the one that its creation told"))
@@ -152,7 +152,7 @@ pub(crate) async fn require_owner(state: &AppState, id: CampaignId, key: &str) -
 
 /// The name that stands for a rater in a campaign: the same for all its answers, and another in every campaign.
 pub(crate) fn pseudonym(campaign: CampaignId, rater: RaterId) -> String {
-    format!("rater-{}", &sha256(&format!("{campaign} {rater}"))[..8])
+    format!("rater-{}", &files::sha256::of_bytes(format!("{campaign} {rater}").as_bytes())[..8])
 }
 
 async fn summary(

@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::extract::{Body, Id, Query};
 use crate::invited::cookie;
 use crate::routes::campaigns::{OwnerQuery, find, require_owner};
-use crate::secret::{new_secret, sha256};
+use crate::secret::{hashed, new_secret};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -57,7 +57,7 @@ pub(crate) async fn invite(
     let id = InvitationId::new(now, ambient::entropy());
     let invitation = Invitation { id, label, created_at: now, ends_at, revoked_at: None };
     let token = new_secret();
-    state.store.insert_invitation(campaign, &invitation, &sha256(&token)).await?;
+    state.store.insert_invitation(campaign, &invitation, &hashed(&token)).await?;
     Ok(InvitationCreated { invitation, path: format!("/join/{token}") })
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn join(
     Path(token): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let campaign = state.store.invited_to(&sha256(&token), ambient::now()).await?;
+    let campaign = state.store.invited_to(&hashed(&token), ambient::now()).await?;
     let Some(campaign) = campaign else {
         return Err(ApiError::not_found(
             "invitation: the link was revoked, has ended, or is incomplete. Ask for a new one",

@@ -13,7 +13,6 @@ use domain::evaluate::ModelScore;
 use domain::id::{ContestantId, RaterId};
 use domain::ranking::{Tally, win_rate_of};
 use judging::votes_to_separate;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use store::PairVotes;
 
@@ -130,6 +129,5 @@ fn separation(judged: &Judged, contestants: &[Contestant]) -> Option<Separation>
 
 /// A rater's name on pages: the same on all of them, and of no use to vote as the rater.
 fn pseudonym(rater: RaterId) -> String {
-    let hash = Sha256::digest(rater.0.as_bytes());
-    format!("rater {:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
+    format!("rater {}", &files::sha256::of_bytes(rater.0.as_bytes())[..6])
 }

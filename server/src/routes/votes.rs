@@ -103,7 +103,7 @@ pub(crate) async fn by_form(
         .get("matchup")
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::field("matchup", "is not the id of a matchup; open /judge again"))?;
-    let models = named_models(&state, form.get("models").unwrap_or_default().split(',')).await?;
+    let models = named_models(&state, form.text("models").split(',')).await?;
     let question = question_of(&state, matchup).await?;
     match form.get("choice") {
         Some("skip") => state.store.skip_matchup(matchup, rater.id, ambient::now()).await?,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CampaignCreated {
-    /// The campaign.
+    /// The campaign as it was stored, open.
     pub campaign: Campaign,
     /// Shows what is withheld from everybody else while the campaign is not closed. It is not stored: keep it.
     pub owner_key: String,
@@ -183,7 +183,7 @@ pub struct Invitation {
     /// When it was made.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
-    /// When it ends.
+    /// From when on it opens nothing; none: until the campaign is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub ends_at: Option<Timestamp>,
@@ -197,7 +197,7 @@ pub struct Invitation {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InvitationCreated {
-    /// The invitation.
+    /// The invitation as lists show it.
     pub invitation: Invitation,
     /// Path of the link, to be put behind the address of this site. Whoever has it can judge in this campaign.
     pub path: String,

@@ -47,7 +47,7 @@ impl RunDraftRequest {
     }
 }
 
-/// A draft.
+/// A training spec in the making: the fields of its form, and what submitting it would refuse.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunDraft {
@@ -65,9 +65,9 @@ pub struct RunDraft {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldGroup {
-    /// The heading.
+    /// The heading above the fields.
     pub title: String,
-    /// The fields.
+    /// The fields, in the order of the form.
     pub fields: Vec<FormField>,
 }
 
@@ -76,11 +76,11 @@ pub struct FieldGroup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
-    /// A text.
+    /// One line of text.
     Text,
     /// A whole number.
     Integer,
-    /// A number.
+    /// A number with or without a fraction.
     Number,
     /// `true`, or nothing for false.
     Switch,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationDetail {
-    /// The job.
+    /// The job of kind `evaluate`, with its spec.
     pub job: Job,
     /// The figures; none until the job has succeeded.
     pub report: Option<EvaluationReport>,
@@ -22,9 +22,9 @@ pub struct EvaluationDetail {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatedModel {
-    /// Its id.
+    /// Id of the model, for links to its page.
     pub id: ModelId,
-    /// Its name.
+    /// Name, as in the report.
     pub name: String,
     /// Whether its weights are still those that were evaluated.
     pub is_unchanged: bool,

@@ -26,7 +26,7 @@ pub struct Evidence {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Share {
-    /// The estimate.
+    /// The most likely share.
     pub value: f64,
     /// Lower end of the interval.
     pub low: f64,
