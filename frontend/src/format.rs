@@ -63,6 +63,7 @@ pub(crate) fn objective(kind: &str) -> &str {
         "denoise" => "Denoising",
         "sft" => "SFT",
         "diffusion_dpo" => "Diffusion-DPO",
+        "diffusion_lpo" => "Diffusion-LPO",
         "diff_contrast" => "Diff-contrast",
         "rpo" => "RPO",
         other => other,

@@ -15,6 +15,7 @@ pub mod pair;
 mod parallel_reader;
 pub mod pick_a_pic;
 pub mod prompt_filter;
+mod ranked;
 pub mod rows;
 mod splits;
 pub mod text;
