@@ -1,6 +1,7 @@
 //! The HTTP API and the pages. `app` builds the whole router; the program in `main.rs` only listens.
 
 mod address;
+mod agreed;
 mod auth;
 mod campaign_forms;
 mod config;
@@ -15,6 +16,7 @@ mod json;
 mod judged;
 mod plain_refusals;
 mod rater;
+mod ratings;
 mod request_span;
 mod routes;
 mod run_forms;

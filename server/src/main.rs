@@ -58,6 +58,7 @@ async fn serve(config: &Config) -> Result<()> {
         state = AppState::open(config) => state?,
         () = stop.as_mut() => return Ok(()),
     };
+    tokio::spawn(state.clone().prepare());
     let listener = listen(config.listen).with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let most = config.max_connections.map_or_else(default_connections, |most| most as usize);

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::generator::Generator;
 use crate::hosts::Hosts;
 use crate::image_work::ImageWork;
-use crate::judged::Judgements;
+use crate::judged::{Judgements, prepare};
 use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
 use catalogue::models::Catalogue;
@@ -54,6 +54,11 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// Computes what would keep the first requests waiting: the ratings from many votes.
+    pub async fn prepare(self) {
+        prepare(&self).await;
+    }
+
     /// Opens the database and the artifact store, registers the models of the models folder, and starts the generator.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::command::export::ExportCommand;
 use crate::command::export_votes::ExportVotesCommand;
 use crate::command::fid::FidCommand;
 use crate::command::import::ImportCommand;
+use crate::command::import_votes::ImportVotesCommand;
 use crate::command::prepare::PrepareCommand;
 use crate::command::pull::PullCommand;
 use crate::command::register::RegisterCommand;
@@ -50,6 +51,8 @@ enum Command {
     Style(StyleCommand),
     /// Export the team's votes as a data set for training.
     ExportVotes(ExportVotesCommand),
+    /// Takes in votes that were made elsewhere on images of this site.
+    ImportVotes(ImportVotesCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
     Replay(ReplayCommand),
     /// Convert a torch or safetensors file to safetensors, without running code from it.
@@ -97,6 +100,7 @@ fn run(command: Command) -> Result<()> {
         Command::Data(command) => command.run(),
         Command::Style(command) => command.run(),
         Command::ExportVotes(command) => command.run(),
+        Command::ImportVotes(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Import(command) => command.run(),

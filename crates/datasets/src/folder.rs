@@ -36,7 +36,7 @@ pub(crate) fn open(folder: &Path) -> Result<Rows, ReadError> {
     if list.is_file() {
         let folder = folder.to_owned();
         let lines = Lines::open(&list)?;
-        let rows = move |line| match line {
+        let rows = move |line: Result<(Vec<u8>, Source), ReadError>| match line {
             Ok((line, source)) => read_line(&folder, &line, source).into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         };
@@ -155,16 +155,14 @@ fn pair(prompt: String, images: Result<[PathBuf; 2], (Reason, String)>, source: 
     }
     let bytes = images.and_then(|[winner, loser]| Ok([read_image(&winner)?, read_image(&loser)?]));
     match bytes {
-        Ok([winner, loser]) => {
-            Row::Pair(PreferencePair {
-                prompt,
-                winner,
-                loser: Some(loser),
-                models: [None, None],
-                source,
-                list: None,
-            })
-        }
+        Ok([winner, loser]) => Row::Pair(PreferencePair {
+            prompt,
+            winner,
+            loser: Some(loser),
+            models: [None, None],
+            source,
+            list: None,
+        }),
         Err((reason, detail)) => Row::dropped(reason, source, detail),
     }
 }

@@ -20,4 +20,5 @@ pub mod rows;
 mod splits;
 pub mod text;
 pub mod votes;
+pub mod votes_elsewhere;
 mod webdataset;

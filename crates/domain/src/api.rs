@@ -12,6 +12,7 @@ mod judging;
 mod models;
 pub mod path;
 mod runs;
+mod scorers;
 mod series;
 mod training;
 
@@ -32,6 +33,10 @@ pub use judging::{
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
 pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
+pub use scorers::{
+    BlendWeight, CalibrationGroup, CategoryAccuracy, CategoryRating, CategoryRatings, PartedPair,
+    ScorerBlend, ScorerDrift,
+};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
 pub use training::{
     JobAccepted, ModelSummary, RunDetail, RunMetrics, RunPage, RunResumed, RunSample, RunSummary,

@@ -233,7 +233,11 @@ mod tests {
         let scores = [Some(0.2), Some(0.9), Some(0.2), Some(0.4)];
         assert_eq!(lists.ranking_of(&scores), Some(vec![vec![1], vec![3], vec![0, 2]]));
         assert_eq!(lists.ranking_of(&[Some(0.5); 4]), None, "nothing is told apart");
-        assert_eq!(lists.ranking_of(&[Some(0.5), None, Some(0.1), Some(0.2)]), None, "an image without a score");
+        assert_eq!(
+            lists.ranking_of(&[Some(0.5), None, Some(0.1), Some(0.2)]),
+            None,
+            "an image without a score"
+        );
         let refused = spec(r#", "lists": true, "pairs_per_prompt": 2, "images_per_prompt": 5"#);
         assert_eq!(fields(&refused), ["data.pairs_per_prompt", "data.images_per_prompt"]);
     }

@@ -45,6 +45,7 @@ mod run_manage;
 mod run_sweep;
 mod run_verdict;
 mod runs;
+mod scorers;
 mod shell;
 mod studies;
 mod study;

@@ -27,6 +27,7 @@ mod proxy;
 mod ratings;
 mod run_changes;
 mod run_list;
+mod scorers;
 mod series;
 mod studies;
 #[path = "../support/mod.rs"]

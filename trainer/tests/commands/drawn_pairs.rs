@@ -100,7 +100,10 @@ fn the_base_draws_lists_for_diffusion_lpo() {
     let folder = scratch.path();
     let lists = |name: &str, objective: &str| {
         spec(name, &format!("objective = {{ kind = '{objective}', beta = 500.0 }}\ncaption_dropout = 0.5"))
-            .replace("first_images = 3\nimages_per_prompt = 6\npairs_per_prompt = 3", "images_per_prompt = 4\nlists = true")
+            .replace(
+                "first_images = 3\nimages_per_prompt = 6\npairs_per_prompt = 3",
+                "images_per_prompt = 4\nlists = true",
+            )
             .replace("'prompt_followed'", "'clip_score'")
     };
     run(folder, "lpo", &lists("lpo", "diffusion_lpo")).expect("trained");
@@ -109,7 +112,11 @@ fn the_base_draws_lists_for_diffusion_lpo() {
     assert_eq!(rows.len(), 2, "a list of each prompt: {list}");
     for row in &rows {
         let ranked = row["ranked"].as_array().expect("a ranking");
-        assert_eq!(ranked.iter().map(|group| group.as_array().expect("a group").len()).sum::<usize>(), 4, "{row}");
+        assert_eq!(
+            ranked.iter().map(|group| group.as_array().expect("a group").len()).sum::<usize>(),
+            4,
+            "{row}"
+        );
         let score = |group: &Value| {
             let name = group[0].as_str().expect("a name");
             let image: usize = name[6..8].parse().expect("a number");
@@ -119,7 +126,11 @@ fn the_base_draws_lists_for_diffusion_lpo() {
     }
     // The pairs of the same lists suit other objectives.
     run(folder, "dpo", &lists("dpo", "diffusion_dpo")).expect("trained");
-    let refusal = run(folder, "odd", &lists("odd", "diffusion_lpo").replace("batch_size = 2", "batch_size = 1"))
-        .expect_err("a list has two pairs");
-    assert!(refusal.contains("batch_size: the lists have 4 images, 2 pairs each: use a multiple of 2"), "{refusal}");
+    let refusal =
+        run(folder, "odd", &lists("odd", "diffusion_lpo").replace("batch_size = 2", "batch_size = 1"))
+            .expect_err("a list has two pairs");
+    assert!(
+        refusal.contains("batch_size: the lists have 4 images, 2 pairs each: use a multiple of 2"),
+        "{refusal}"
+    );
 }

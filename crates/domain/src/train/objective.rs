@@ -116,10 +116,9 @@ impl Objective {
     #[must_use]
     pub fn weighting(&self) -> Option<Weighting> {
         match *self {
-            Self::Denoise { .. }
-            | Self::Sft {}
-            | Self::DiffusionDpo { .. }
-            | Self::DiffusionLpo { .. } => None,
+            Self::Denoise { .. } | Self::Sft {} | Self::DiffusionDpo { .. } | Self::DiffusionLpo { .. } => {
+                None
+            }
             Self::DiffContrast { tau, embedding, .. } | Self::Rpo { tau, embedding, .. } => {
                 Some(Weighting { tau, embedding })
             }

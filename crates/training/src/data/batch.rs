@@ -135,7 +135,8 @@ impl<'a> Batches<'a> {
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         let first = (number % per_epoch) as usize * m;
-        let picked: Vec<u32> = order[first..first + m].iter().flat_map(|&i| self.training[i].iter().copied()).collect();
+        let picked: Vec<u32> =
+            order[first..first + m].iter().flat_map(|&i| self.training[i].iter().copied()).collect();
         let mirrored = self.flips(&picked, Noise::stream(self.spec.seed, FLIPS + number))?;
         let noise = Noise::stream(self.spec.seed, DRAWS + number);
         self.assemble(picked, &mirrored, noise, self.spec.caption_dropout)
@@ -215,16 +216,7 @@ impl<'a> Batches<'a> {
             1 => Vec::new(),
             _ => self.set.list_places(&picked)?.unwrap_or_default(),
         };
-        Ok(Batch {
-            noise: draws,
-            winner,
-            loser,
-            timesteps,
-            conditioning,
-            clip,
-            lists,
-            examples: picked,
-        })
+        Ok(Batch { noise: draws, winner, loser, timesteps, conditioning, clip, lists, examples: picked })
     }
 
     /// The values of each unit's first example, for all its examples: a list has one timestep, one draw of noise and one caption.

@@ -22,7 +22,8 @@ impl Units {
         let all: Vec<u32> = (0..set.len() as u32).collect();
         let units = match set.list_places(&all)? {
             Some(places) => {
-                let decided = all.into_iter().zip(places).filter(|(_, place)| place.ranks[0] != place.ranks[1]);
+                let decided =
+                    all.into_iter().zip(places).filter(|(_, place)| place.ranks[0] != place.ranks[1]);
                 decided.map(|(example, _)| vec![example]).collect()
             }
             None => all.into_iter().map(|example| vec![example]).collect(),

@@ -23,7 +23,8 @@ pub fn diffusion_lpo(errors: &PairErrors, places: &[ListPlace], beta: f64) -> Re
     let rewards = rewards.to_dtype(DType::F64)?;
     let compared = |j: usize, k: usize| j == k || images[k].is_below(images[j]);
     let count = images.len();
-    let masks = (0..count * count).map(|at| if compared(at / count, at % count) { 0.0 } else { NOT_COMPARED });
+    let masks =
+        (0..count * count).map(|at| if compared(at / count, at % count) { 0.0 } else { NOT_COMPARED });
     let masks = Tensor::from_vec(masks.collect::<Vec<f64>>(), (count, count), &Device::Cpu)?;
     // s_k - s_j, (2M, 2M): j in rows. The largest of a row is at least 0, that of j with itself.
     let gaps = (rewards.unsqueeze(0)?.broadcast_sub(&rewards.unsqueeze(1)?)? + masks)?;

@@ -1,7 +1,9 @@
 //! Values worked by hand, and the invariants of docs/method.md.
 
 use super::sigmoid::log_sigmoid;
-use super::{ClipFeatures, Loss, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, diffusion_lpo, rpo};
+use super::{
+    ClipFeatures, Loss, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, diffusion_lpo, rpo,
+};
 use candle_core::{DType, Device, Tensor, Var};
 use datasets::pair::ListPlace;
 use diffusion::noise::Noise;
@@ -305,7 +307,8 @@ fn lists_of_two_are_diffusion_dpo_with_its_gradients() {
         let slopes = |listwise: bool| {
             let var = Var::from_tensor(&e.policy_winner).expect("var");
             let e = PairErrors { policy_winner: var.as_tensor().clone(), ..e.clone() };
-            let loss = if listwise { diffusion_lpo(&e, &[], beta) } else { diffusion_dpo(&e, beta) }.expect("loss");
+            let loss =
+                if listwise { diffusion_lpo(&e, &[], beta) } else { diffusion_dpo(&e, beta) }.expect("loss");
             let gradients = loss.loss.backward().expect("backward");
             (value(&loss), gradients.get(&var).expect("gradient").to_vec1::<f32>().expect("values"))
         };
@@ -323,7 +326,9 @@ fn gradients_of_lists_equal_difference_quotients() {
     let places = [place(0, 2, [0, 3]), place(0, 2, [1, 2]), place(1, 2, [0, 1]), place(1, 2, [1, 1])];
     let policy = [0.10f64, 0.12, 0.09, 0.11, 0.13, 0.08, 0.105, 0.1];
     let of = |policy: &[f64]| {
-        let half = |from: usize| Var::from_tensor(&Tensor::new(&policy[from..from + 4], &CPU).expect("t")).expect("var");
+        let half = |from: usize| {
+            Var::from_tensor(&Tensor::new(&policy[from..from + 4], &CPU).expect("t")).expect("var")
+        };
         let (winner, loser) = (half(0), half(4));
         let reference = Tensor::full(0.1f64, 4, &CPU).expect("reference");
         let e = PairErrors {

@@ -2,7 +2,9 @@
 
 use crate::data::batch::Batch;
 use crate::forward::Forward;
-use crate::objectives::{Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, diffusion_lpo, rpo, sft};
+use crate::objectives::{
+    Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, diffusion_lpo, rpo, sft,
+};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use diffusion::config::Prediction;
