@@ -5,7 +5,7 @@ use crate::ratings::{EVEN_SHARE, Evidence, FITTED_AT_ONCE, Judged, PRELIMINARY_B
 use crate::state::AppState;
 use domain::matchmaking::DrawOrder;
 use domain::preference::Question;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use store::PairVotes;
 
@@ -107,9 +107,15 @@ async fn fitted(
     let mut prompts: Vec<&str> = votes.iter().map(|vote| vote.prompt.as_str()).collect();
     prompts.sort_unstable();
     prompts.dedup();
+    let rater_count = if votes.len() < MOST_VOTES as usize {
+        // All votes on the question. The query would look for them among each rater's votes on other questions.
+        votes.iter().map(|vote| vote.rater).collect::<BTreeSet<_>>().len() as i64
+    } else {
+        store.count_raters(question).await?
+    };
     let evidence = Evidence {
         counts,
-        rater_count: if votes.is_empty() { 0 } else { store.count_raters(question).await? },
+        rater_count,
         scores: store.scores_of_newest_votes(question, MOST_VOTES).await?,
         checks: store.rater_checks(question).await?,
         categories: store.prompt_categories(&prompts).await?,

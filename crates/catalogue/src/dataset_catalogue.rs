@@ -15,7 +15,7 @@ use store::{Store, StoreError};
 pub const VOTES: &str = "votes";
 
 /// The votes that can be browsed: the newest. Runs and exports have all.
-const BROWSED_VOTES: u32 = 2000;
+const BROWSED_VOTES: u32 = 1000;
 
 /// Bytes of images cached for the requests that follow a list.
 const CACHE_BYTES: usize = 64 << 20;
