@@ -46,14 +46,14 @@ pub struct RaterChecks {
 type RatedRow = (Uuid, Uuid, String, Uuid, Uuid, Uuid, Uuid, String);
 
 /// The newest votes on question $1, at most $2, from the newest matchup on. The joins are in the order in which they are to be
-/// made: SQLite takes the order of cross joins.
+/// made: SQLite takes the order of cross joins. The expression is that of the index `matchups_newest`.
 macro_rules! newest_votes {
     ($select:literal, $and:literal) => {
         concat!(
             "SELECT ",
             $select,
             " FROM matchups m CROSS JOIN votes v CROSS JOIN images l CROSS JOIN images r \
-             WHERE m.question = $1 AND v.matchup_id = m.id AND l.id = m.left_image AND r.id = m.right_image \
+             WHERE m.question || '' = $1 AND v.matchup_id = m.id AND l.id = m.left_image AND r.id = m.right_image \
              AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) ",
             $and,
             " ORDER BY m.id DESC, v.id DESC LIMIT $2"

@@ -60,8 +60,8 @@ impl Store {
                     .await?;
             }
             let earlier: Option<(Uuid,)> = sqlx::query_as(
-                "SELECT v.id FROM matchups m JOIN votes v ON v.matchup_id = m.id AND v.rater_id = $1 \
-                 WHERE m.question = $2 AND ((m.left_image = $3 AND m.right_image = $4) \
+                "SELECT v.id FROM votes v CROSS JOIN matchups m WHERE v.rater_id = $1 AND m.id = v.matchup_id \
+                 AND m.question = $2 AND ((m.left_image = $3 AND m.right_image = $4) \
                  OR (m.left_image = $4 AND m.right_image = $3)) LIMIT 1")
                 .bind(rater)
                 .bind(question.as_str())
