@@ -18,9 +18,10 @@ const NOT_COMPARED: f64 = -1e30;
 /// Fails if there are places, and not one for each pair.
 pub fn diffusion_lpo(errors: &PairErrors, places: &[ListPlace], beta: f64) -> Result<Loss> {
     let images = ranked_images(places, errors.policy_winner.dim(0)?)?;
-    let rewards = (Tensor::cat(&[errors.a()?, errors.b()?], 0)? * (-0.5 * beta))?;
-    let dtype = rewards.dtype();
-    let rewards = rewards.to_dtype(DType::F64)?;
+    let excess = Tensor::cat(&[errors.a()?, errors.b()?], 0)?;
+    let dtype = excess.dtype();
+    // In f64: two large rewards may differ by little.
+    let rewards = (excess.to_dtype(DType::F64)? * (-0.5 * beta))?;
     let compared = |j: usize, k: usize| j == k || images[k].is_below(images[j]);
     let count = images.len();
     let masks =
