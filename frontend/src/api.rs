@@ -4,7 +4,7 @@
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
-    DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page,
+    DeskRanking, DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page,
     RunSample, RunSeries, VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
-        DatasetSummary, EvaluationDetail, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
+        DatasetSummary, EvaluationDetail, GoldCandidate, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
         RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
     },
     domain::id::{ModelId, StudyId},
@@ -125,6 +125,15 @@ pub(crate) async fn answer_in_campaign(
     }
 }
 
+/// Picks the best image of a set of a campaign, or ranks several.
+pub(crate) async fn rank_in_campaign(
+    campaign: CampaignId,
+    item: MatchupId,
+    order: Vec<u8>,
+) -> ApiResult<NextMatchup> {
+    post(&desk_address(path::DESK_RANK, campaign, item), &DeskRanking { order }).await
+}
+
 /// Takes back the visitor's last answer in a campaign.
 pub(crate) async fn undo_in_campaign(campaign: CampaignId, item: MatchupId) -> ApiResult<NextMatchup> {
     post(&desk_address(path::DESK_UNDO, campaign, item), &DeskRequest::default()).await
@@ -155,6 +164,12 @@ pub(crate) async fn campaigns() -> ApiResult<Page<CampaignSummary>> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn campaign(id: &str, key: &str) -> ApiResult<CampaignSummary> {
     get(&format!("{}?key={}", with_id(path::CAMPAIGN, &segment(id)), query(key))).await
+}
+
+/// Pairs of images that could become pairs with a known answer.
+#[cfg(feature = "ssr")]
+pub(crate) async fn gold_candidates(models: &str, metric: &str) -> ApiResult<Page<GoldCandidate>> {
+    get(&format!("{}?models={}&metric={}", path::GOLD_CANDIDATES, query(models), query(metric))).await
 }
 
 /// The visitor's own votes in a campaign, newest first.

@@ -5,6 +5,7 @@ mod agreement;
 mod app;
 mod bundle;
 mod campaign;
+mod campaign_checks;
 mod campaign_desk;
 mod campaign_new;
 mod campaigns;

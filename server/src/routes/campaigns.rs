@@ -174,8 +174,7 @@ async fn summary(
         people = raters.into_iter().map(|rater| person(campaign.id, rater)).collect();
         invitations = store.list_invitations(campaign.id).await?;
     } else {
-        campaign.spec.gold.clear();
-        campaign.spec.completion_code = None;
+        campaign.spec.hide_from_raters();
     }
     let (votes, raters) = (counts.votes, counts.raters);
     Ok(CampaignSummary { campaign, votes, wanted, items, raters, results, people, invitations })

@@ -2,7 +2,7 @@
 
 use crate::Timestamp;
 use crate::campaign::{Campaign, CampaignState};
-use crate::id::{CampaignId, InvitationId};
+use crate::id::{CampaignId, ImageId, InvitationId};
 use crate::preference::{Choice, Question};
 use crate::ranking::WinRate;
 use serde::{Deserialize, Serialize};
@@ -125,12 +125,18 @@ pub struct CampaignDesk {
     pub exam_left: u32,
     /// Whether the rater has passed the exam; none while it is not decided.
     pub passed: Option<bool>,
-    /// What the rater enters at the panel that sent them; told when the session is done.
+    /// What the rater enters at the panel that sent them; told when the session is done, or the exam is failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_code: Option<String>,
     /// Where the rater goes then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
+    /// What a rater who does not agree, or stops, enters at the panel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_code: Option<String>,
+    /// Where such a rater goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_url: Option<String>,
     /// The name that stands for the rater in this campaign.
     pub pseudonym: String,
 }
@@ -154,6 +160,30 @@ pub struct ConsentRequest {
 pub struct DeskVote {
     /// The rater's choice.
     pub choice: Choice,
+}
+
+/// The best image of a set at a campaign's desk, or an order of several.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({ "order": [2, 4, 1, 3] })))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeskRanking {
+    /// Numbers of images from 1, the best first: one, or more, up to all. Images left out come after those named, in no order.
+    pub order: Vec<u8>,
+}
+
+/// Two comparable images that could become a pair with a known answer.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GoldCandidate {
+    /// The prompt of both.
+    pub prompt: String,
+    /// The image that the metric prefers.
+    pub better: ImageId,
+    /// The other one.
+    pub worse: ImageId,
+    /// How much higher the better image scores.
+    pub difference: f64,
 }
 
 /// An invitation to make.
