@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
-        Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
+        Agreement, CampaignItem, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
         DatasetSummary, EvaluationDetail, GoldCandidate, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
         RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
     },
@@ -164,6 +164,12 @@ pub(crate) async fn campaigns() -> ApiResult<Page<CampaignSummary>> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn campaign(id: &str, key: &str) -> ApiResult<CampaignSummary> {
     get(&format!("{}?key={}", with_id(path::CAMPAIGN, &segment(id)), query(key))).await
+}
+
+/// The judged pairs of a closed campaign, the most disputed first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn campaign_items(id: &str) -> ApiResult<Page<CampaignItem>> {
+    get(&with_id(path::CAMPAIGN_ITEMS, &segment(id))).await
 }
 
 /// Pairs of images that could become pairs with a known answer.

@@ -19,6 +19,7 @@ pub mod lora;
 pub mod matchmaking;
 pub mod model;
 pub mod name;
+pub mod pace;
 pub mod plain_words;
 pub mod preference;
 pub mod prepare;

@@ -2,6 +2,7 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod campaign_answers;
 mod campaign_checks;
 mod campaign_desk;
 mod campaign_lock;
@@ -32,6 +33,7 @@ mod votes;
 mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
+pub use campaign_answers::{CampaignAnswer, SplitItem};
 pub use campaign_checks::CheckCounts;
 pub use campaign_desk::{DeskItem, ItemKind};
 pub use campaign_raters::{OwnAnswer, RaterCounts};

@@ -2,6 +2,8 @@
 
 mod agreement;
 mod campaign_desk;
+mod campaign_habits;
+mod campaign_items;
 mod campaign_rankings;
 mod campaign_raters;
 mod campaigns;
@@ -66,6 +68,7 @@ fn of_campaigns() -> OpenApiRouter<AppState> {
         .routes(routes!(campaigns::list, campaigns::create))
         .routes(routes!(campaigns::one))
         .routes(routes!(campaigns::set_state))
+        .routes(routes!(campaign_items::list))
         .routes(routes!(campaign_desk::next))
         .routes(routes!(campaign_desk::side))
         .routes(routes!(campaign_desk::vote))

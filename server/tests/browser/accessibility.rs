@@ -143,7 +143,7 @@ async fn the_pages_of_a_campaign_pass_axe_and_fit() {
             crate::desk::ready(&mut browser);
             let before = browser.evaluate("document.querySelector('.question strong').innerText");
             browser.press(key);
-            browser.wait_for(&format!("document.querySelector('.question strong').innerText !== {before}"));
+            browser.wait_for(&format!("document.querySelector('.question strong')?.innerText !== {before}"));
         }
         browser.wait_for("document.querySelector('main').innerText.includes('The session is done')");
         assert_eq!(browser.errors(), Vec::<String>::new());

@@ -3,6 +3,7 @@
 use crate::Timestamp;
 use crate::campaign::{Campaign, CampaignState};
 use crate::id::{CampaignId, ImageId, InvitationId};
+use crate::pace::Pace;
 use crate::preference::{Choice, Question};
 use crate::ranking::WinRate;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct CampaignSummary {
     /// What its raters have done; for its owner only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub people: Vec<CampaignRater>,
+    /// Answers per hour, or per day or week of a long campaign, checks left out; for its owner, and for all when it is closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pace: Vec<Pace>,
     /// Invitations to its desk; for its owner only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invitations: Vec<Invitation>,
@@ -91,6 +95,44 @@ pub struct CampaignRater {
     pub repeats_same: u32,
     /// Repeated pairs that were answered.
     pub repeats_answered: u32,
+    /// Answers for the left image, checks included. Sides are drawn at random: without a position bias there are as many for the
+    /// right one.
+    #[serde(default)]
+    pub left: u32,
+    /// Answers for the right image.
+    #[serde(default)]
+    pub right: u32,
+    /// Median of the seconds between two answers, without breaks of two minutes and more; none without two answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// Two images that raters of a campaign have judged, and how they split.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignItem {
+    /// The question that was asked.
+    pub question: Question,
+    /// The prompt of both images.
+    pub prompt: String,
+    /// An image.
+    pub image: ImageId,
+    /// The name of its model.
+    pub model: String,
+    /// The other image.
+    pub against_image: ImageId,
+    /// The name of its model.
+    pub against: String,
+    /// Votes for `image`.
+    pub wins: u32,
+    /// Votes for `against_image`.
+    pub losses: u32,
+    /// Votes "tie".
+    pub ties: u32,
+    /// Votes "both bad".
+    pub both_bad: u32,
+    /// The probability that two of the votes, drawn at random, differ; ties and "both bad" are one answer.
+    pub dispute: f64,
 }
 
 /// The state that a campaign is to have.

@@ -84,6 +84,8 @@ pub const CAMPAIGN: &str = "/api/v1/campaigns/{id}";
 pub const CAMPAIGN_STATE: &str = "/api/v1/campaigns/{id}/state";
 /// Pairs of images that a metric proposes as pairs with a known answer.
 pub const GOLD_CANDIDATES: &str = "/api/v1/gold-candidates";
+/// The judged images of a campaign with the split of their votes.
+pub const CAMPAIGN_ITEMS: &str = "/api/v1/campaigns/{id}/items";
 /// Makes an invitation to a campaign's desk (POST).
 pub const CAMPAIGN_INVITATIONS: &str = "/api/v1/campaigns/{id}/invitations";
 /// Revokes an invitation (POST).
