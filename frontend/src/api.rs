@@ -4,8 +4,8 @@
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
-    DeskRanking, DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page,
-    RunSample, RunSeries, VoteRequest, VoteResponse, path,
+    DeskRanking, DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse,
+    NextMatchup, Page, RunSample, RunSeries, VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
 use domain::job::Job;
@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
-        Agreement, CampaignItem, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
-        DatasetSummary, EvaluationDetail, GoldCandidate, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
-        RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
+        Agreement, CampaignItem, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair,
+        DatasetPairs, DatasetSummary, EvaluationDetail, GoldCandidate, Leaderboard, ModelDetail,
+        ModelSummary, Overview, OwnVote, RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage,
+        RunPage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},

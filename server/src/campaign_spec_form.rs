@@ -88,7 +88,8 @@ fn whole_number(form: &Form, name: &str) -> Result<u32, ApiError> {
 /// The gold pairs of a form: lines of two ids, the better image first, and pairs of images of which one was chosen.
 pub(crate) fn entered_gold(form: &Form) -> Result<Vec<GoldPair>, ApiError> {
     let id = |text: &str| -> Result<ImageId, ApiError> {
-        let unknown = |_| ApiError::field("gold", format!("{text:?} is not the id of an image: write two per line"));
+        let unknown =
+            |_| ApiError::field("gold", format!("{text:?} is not the id of an image: write two per line"));
         text.parse().map_err(unknown)
     };
     let mut pairs = Vec::new();
@@ -111,11 +112,7 @@ pub(crate) fn entered_gold(form: &Form) -> Result<Vec<GoldPair>, ApiError> {
 }
 
 /// The gold pairs that the chosen metric proposes; none without a metric.
-async fn proposed_gold(
-    state: &AppState,
-    form: &Form,
-    models: &[String],
-) -> Result<Vec<GoldPair>, ApiError> {
+async fn proposed_gold(state: &AppState, form: &Form, models: &[String]) -> Result<Vec<GoldPair>, ApiError> {
     let name = form.text("gold_metric").trim();
     if name.is_empty() || form.text("gold_count").trim().is_empty() {
         return Ok(Vec::new());
@@ -142,7 +139,9 @@ async fn proposed_gold(
 /// The gold pairs of a form, as the lines that it shows again.
 pub(crate) fn kept_gold(form: &Form) -> String {
     // Lines that cannot be read are shown as they were entered.
-    let Ok(pairs) = entered_gold(form) else { return form.text("gold").chars().take(80 * MOST_KEPT).collect() };
+    let Ok(pairs) = entered_gold(form) else {
+        return form.text("gold").chars().take(80 * MOST_KEPT).collect();
+    };
     let lines = pairs.iter().take(MOST_KEPT).map(|pair| format!("{} {}", pair.better, pair.worse));
     lines.collect::<Vec<_>>().join("\n")
 }

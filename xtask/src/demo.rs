@@ -64,7 +64,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn print_welcome(url: &str, data: &Path) {
     println!();
-    println!("  Open {url}/ in a browser. Runs shows the training live, Judge compares images. After the last job, Campaigns and the");
+    println!(
+        "  Open {url}/ in a browser. Runs shows the training live, Judge compares images. After the last job, Campaigns and the"
+    );
     println!("  leaderboard show a month of votes by simulated raters.");
     println!("  Generate an image:");
     println!(

@@ -247,7 +247,9 @@ impl CampaignSpec {
             ("withdrawn_url", &self.withdrawn_url),
         ] {
             p.require(
-                address.as_ref().is_none_or(|address| address.starts_with("https://") && address.len() <= 2_000),
+                address
+                    .as_ref()
+                    .is_none_or(|address| address.starts_with("https://") && address.len() <= 2_000),
                 field,
                 "use an address that begins with https:// and has at most 2000 bytes, or leave the field out",
             );
@@ -258,7 +260,11 @@ impl CampaignSpec {
         if self.form == Form::Pair {
             return;
         }
-        p.require(self.models.len() >= 3, "form", "best_of_four compares 3 models and more: name them, or use pair");
+        p.require(
+            self.models.len() >= 3,
+            "form",
+            "best_of_four compares 3 models and more: name them, or use pair",
+        );
         let pairs = "would stand out among sets of four, being a pair: use 0, and an exam in its place";
         p.require(self.gold_every == 0, "gold_every", pairs);
         p.require(self.repeat_every == 0, "repeat_every", pairs);

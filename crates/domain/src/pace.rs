@@ -53,7 +53,9 @@ pub fn pace(times: &[Timestamp]) -> Vec<Pace> {
         168
     };
     let length = i64::from(hours) * 3600;
-    let begin = first - TimeDelta::seconds(first.timestamp().rem_euclid(length)) - TimeDelta::nanoseconds(i64::from(first.timestamp_subsec_nanos()));
+    let begin = first
+        - TimeDelta::seconds(first.timestamp().rem_euclid(length))
+        - TimeDelta::nanoseconds(i64::from(first.timestamp_subsec_nanos()));
     let mut counts: Vec<u32> = Vec::new();
     for time in times {
         let bucket = usize::try_from((*time - begin).num_seconds() / length).unwrap_or(0);
@@ -63,7 +65,11 @@ pub fn pace(times: &[Timestamp]) -> Vec<Pace> {
         counts[bucket] += 1;
     }
     let from = |index: usize| begin + TimeDelta::seconds(length * i64::try_from(index).unwrap_or(0));
-    counts.into_iter().enumerate().map(|(index, answers)| Pace { from: from(index), hours, answers }).collect()
+    counts
+        .into_iter()
+        .enumerate()
+        .map(|(index, answers)| Pace { from: from(index), hours, answers })
+        .collect()
 }
 
 #[cfg(test)]

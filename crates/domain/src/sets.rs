@@ -44,7 +44,9 @@ pub fn complete_order(mut order: Vec<u8>, images: u8) -> Result<Vec<u8>, String>
     sorted.dedup();
     let fits = sorted.len() == order.len() && order.iter().all(|place| (1..=images).contains(place));
     if order.is_empty() || !fits {
-        return Err(format!("name one image or more by their numbers from 1 to {images}, the best first, each once"));
+        return Err(format!(
+            "name one image or more by their numbers from 1 to {images}, the best first, each once"
+        ));
     }
     if order.len() + 1 == usize::from(images) {
         order.extend((1..=images).find(|place| !order.contains(place)));

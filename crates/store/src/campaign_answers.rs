@@ -115,7 +115,16 @@ impl Store {
             let (a, b) = (ImageId(a), ImageId(b));
             let (votes_a, votes_b, ties, both_bad) = (0, 0, 0, 0);
             let item = items.entry((a, b, question.as_str())).or_insert(SplitItem {
-                question, prompt, a, model_a, b, model_b, votes_a, votes_b, ties, both_bad,
+                question,
+                prompt,
+                a,
+                model_a,
+                b,
+                model_b,
+                votes_a,
+                votes_b,
+                ties,
+                both_bad,
             });
             match (choice, is_ordered) {
                 (Choice::Tie, _) => item.ties += count,

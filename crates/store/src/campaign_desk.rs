@@ -290,7 +290,11 @@ impl Store {
     }
 
     /// The evaluation images of a model, of these prompts unless there are none.
-    pub(crate) async fn candidates_of(&self, model: ModelId, prompts: &[String]) -> Result<Vec<Candidate>, StoreError> {
+    pub(crate) async fn candidates_of(
+        &self,
+        model: ModelId,
+        prompts: &[String],
+    ) -> Result<Vec<Candidate>, StoreError> {
         let rows: Vec<(String, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
             "SELECT params_sha256, id, prompt FROM images WHERE model_id = $1 AND purpose = 'evaluation' \
              ORDER BY params_sha256, id")

@@ -185,7 +185,9 @@ impl Store {
         let mut votes: Vec<(Uuid, Uuid, ImageId, ImageId, Choice)> = Vec::new();
         for (better, worse) in decided_pairs(order, count) {
             let (left, right) = (better.min(worse), better.max(worse));
-            let at = |place: u8| images.get(usize::from(place) - 1).copied().ok_or(StoreError::Missing("image of the set"));
+            let at = |place: u8| {
+                images.get(usize::from(place) - 1).copied().ok_or(StoreError::Missing("image of the set"))
+            };
             let choice = if better == left { Choice::Left } else { Choice::Right };
             let ids = (MatchupId::new(now, rng.random()).0, VoteId::new(now, rng.random()).0);
             votes.push((ids.0, ids.1, at(left)?, at(right)?, choice));

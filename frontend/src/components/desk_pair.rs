@@ -19,9 +19,10 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
     let images = Memo::new(move |_| matchup.read().as_ref().map_or(0, BlindMatchup::images));
     let question = move || {
         let is_set = images.get() > 2;
-        matchup.read().as_ref().map(|matchup| {
-            if is_set { matchup.question.text_of_set() } else { matchup.question.text() }
-        })
+        matchup
+            .read()
+            .as_ref()
+            .map(|matchup| if is_set { matchup.question.text_of_set() } else { matchup.question.text() })
     };
     let prompt = move || matchup.read().as_ref().map(|matchup| matchup.prompt.clone());
     view! {
@@ -92,14 +93,15 @@ fn Side(desk: Desk, number: u8, address: String, is_set: bool) -> impl IntoView 
             String::new()
         }
     };
-    let rank = move || desk.rank_of(number).map(|rank| view! { <span class="rank">{format!("rank {rank}")}</span> });
+    let rank =
+        move || desk.rank_of(number).map(|rank| view! { <span class="rank">{format!("rank {rank}")}</span> });
     view! {
         <button
             type="submit" name="choice" value=value
             class=format!("side {side}")
             class:behind=move || desk.flicker.get().is_some_and(|second| second != is_second)
             aria-label=format!("Image {number} is {better}")
-            on:click=move |_| if is_set { desk.pick(number) } else { desk.answer(Some(choice)) }
+            on:click=move |_| { if is_set { desk.pick(number) } else { desk.answer(Some(choice)) } }
             on:pointermove=move |event| follow(desk, &event)
         >
             <img src=address alt=format!("Image {number}") draggable="false" style=style />
@@ -179,7 +181,8 @@ fn Preload(desk: Desk) -> impl IntoView {
     let images = move || {
         let upcoming = upcoming.get().into_iter();
         let image = |address| view! { <img src=address alt="" /> };
-        let addresses = upcoming.flat_map(|next| [next.left_url, next.right_url].into_iter().chain(next.more_urls));
+        let addresses =
+            upcoming.flat_map(|next| [next.left_url, next.right_url].into_iter().chain(next.more_urls));
         addresses.map(image).collect_view()
     };
     view! { <div class="preload" aria-hidden="true">{images}</div> }

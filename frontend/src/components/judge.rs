@@ -57,11 +57,16 @@ pub(crate) fn Judge(
     });
     poll(DRAWING_PERIOD, move || desk.follow_drawing());
     let hydrated = is_hydrated();
-    let stage = Memo::new(move |_| match desk.current.read().matchup.is_some() {
-        true if desk.is_paused.get() => Stage::Paused,
-        true if desk.is_done() => Stage::Done,
-        true => Stage::Pair,
-        false => Stage::Nothing,
+    let stage = Memo::new(move |_| {
+        if desk.current.read().matchup.is_none() {
+            Stage::Nothing
+        } else if desk.is_paused.get() {
+            Stage::Paused
+        } else if desk.is_done() {
+            Stage::Done
+        } else {
+            Stage::Pair
+        }
     });
     view! {
         <div class="judge" class:of-campaign=in_campaign data-hydrated=hydrated>
@@ -175,7 +180,9 @@ fn Session(desk: Desk) -> impl IntoView {
         (left > 0).then(|| format!("Exam: {} left.", count(i64::from(left), "pair", "pairs")))
     };
     let done = move || {
-        let is_done = desk.goes_on.get() && desk.current.read().session_is_done() && desk.current.read().matchup.is_some();
+        let is_done = desk.goes_on.get()
+            && desk.current.read().session_is_done()
+            && desk.current.read().matchup.is_some();
         is_done.then(|| view! { <p>"The session is done. "<Completion desk /></p> })
     };
     view! {

@@ -32,13 +32,9 @@ pub(crate) fn CampaignPage() -> impl IntoView {
 }
 
 /// `link`: a link that was just made, which no other page shows again.
-fn page(
-    summary: CampaignSummary,
-    judged: Vec<CampaignItem>,
-    key: &str,
-    link: &str,
-) -> impl IntoView + use<> {
-    let CampaignSummary { campaign, votes, wanted, items, raters, results, people, pace, invitations } = summary;
+fn page(summary: CampaignSummary, judged: Vec<CampaignItem>, key: &str, link: &str) -> impl IntoView + use<> {
+    let CampaignSummary { campaign, votes, wanted, items, raters, results, people, pace, invitations } =
+        summary;
     let spec = &campaign.spec;
     let is_owner = !key.is_empty();
     let title = spec.name.clone();

@@ -44,7 +44,8 @@ impl Checks {
 
     pub(super) fn of_address(fields: &ParamsMap) -> Self {
         let text = |name: &str| fields.get(name).unwrap_or_default();
-        let number = |name: &str| Some(text(name)).filter(|x| !x.is_empty()).unwrap_or_else(|| "0".to_owned());
+        let number =
+            |name: &str| Some(text(name)).filter(|x| !x.is_empty()).unwrap_or_else(|| "0".to_owned());
         Self {
             gold: text("gold"),
             metric: text("gold_metric"),
@@ -95,7 +96,7 @@ pub(super) fn fields(checks: Checks, candidates: Option<Vec<GoldCandidate>>) -> 
             </p>
             <label class="field">
                 <span>"Metric that proposes gold pairs"</span>
-                <select name="gold_metric"><option value="">"none"</option>{metrics.collect_view()}</select>
+                <select name="gold_metric"><option value="">"none"</option>{metrics}</select>
             </label>
             <label class="field narrow">
                 <span>"Take so many of its clearest pairs"</span>

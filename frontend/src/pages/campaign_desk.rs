@@ -100,7 +100,8 @@ fn withdrawal(campaign: &CampaignDesk) -> impl IntoView + use<> {
 fn about(campaign: &CampaignDesk, own: Page<OwnVote>) -> impl IntoView + use<> {
     let total = own.items.len();
     let has_panel = campaign.withdrawn_code.is_some() || campaign.withdrawn_url.is_some();
-    let stops = has_panel.then(|| view! { <p>"To stop before the session is done:"{withdrawal(campaign)}</p> });
+    let stops =
+        has_panel.then(|| view! { <p>"To stop before the session is done:"{withdrawal(campaign)}</p> });
     let rows = own
         .items
         .into_iter()

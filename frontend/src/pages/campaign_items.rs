@@ -51,7 +51,9 @@ pub(super) fn gallery(items: Vec<CampaignItem>) -> impl IntoView {
 
 /// Answers over time, as bars.
 pub(super) fn pace(pace: &[Pace]) -> impl IntoView + use<> {
-    let (Some(first), Some(last)) = (pace.first().copied(), pace.last().copied()) else { return ().into_any() };
+    let (Some(first), Some(last)) = (pace.first().copied(), pace.last().copied()) else {
+        return ().into_any();
+    };
     let period = match first.hours {
         1 => "hour",
         24 => "day",

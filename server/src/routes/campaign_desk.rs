@@ -183,7 +183,8 @@ pub(crate) async fn answer(
             store.answer_set(id, rater, &item, &[], now, &mut ambient::generator()).await?;
         }
         (ItemKind::Set, Some(_)) => {
-            let remedy = "is for two images: this item has more, post their order to its address that ends in /rank";
+            let remedy =
+                "is for two images: this item has more, post their order to its address that ends in /rank";
             return Err(ApiError::field("choice", remedy));
         }
         (ItemKind::Decided, _) => return Err(missing()),

@@ -20,7 +20,8 @@ async fn four(prompts: usize, more: Value) -> (TestApp, Vec<Model>, Vec<String>,
     let images = listed["items"].as_array().expect("images").iter();
     let images: Vec<String> = images.map(|image| image["id"].as_str().expect("an id").to_owned()).collect();
     assert_eq!(images.len(), 4 * prompts);
-    let mut body = json!({ "form": "best_of_four", "models": models.iter().map(|m| &m.name).collect::<Vec<_>>() });
+    let mut body =
+        json!({ "form": "best_of_four", "models": models.iter().map(|m| &m.name).collect::<Vec<_>>() });
     body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let (id, key) = campaign(&app, body).await;
     (app, models, images, id, key)
@@ -68,9 +69,13 @@ async fn the_best_is_picked_ranked_taken_back_and_counted() {
     let end = act(&app, &cookie, &third, "skip", "{}").await.expect(200).json();
     assert_eq!((&end["matchup"], &end["campaign"]["answered"]), (&Value::Null, &json!(2)));
     let watched = app.get(&format!("/api/v1/campaigns/{id}?key={key}")).await.expect(200).json();
-    assert_eq!((&watched["items"], &watched["votes"], &watched["people"][0]["votes"]), (&json!(3), &json!(2), &json!(2)));
+    assert_eq!(
+        (&watched["items"], &watched["votes"], &watched["people"][0]["votes"]),
+        (&json!(3), &json!(2), &json!(2))
+    );
     let votes = watched["results"].as_array().expect("results").iter();
-    let votes: i64 = votes.map(|r| r["wins"].as_i64().expect("a count") + r["losses"].as_i64().expect("a count")).sum();
+    let votes: i64 =
+        votes.map(|r| r["wins"].as_i64().expect("a count") + r["losses"].as_i64().expect("a count")).sum();
     assert_eq!(votes, 3 + 6);
     app.post(&format!("/api/v1/campaigns/{id}/state"), r#"{"state":"closed"}"#).await.expect(200);
     let exported = app.get("/api/v1/votes/export?format=jsonl&per=vote").await.expect(200);
@@ -125,9 +130,13 @@ async fn the_desk_of_sets_tells_no_model() {
     // The pairs that an answer has decided take none of their own.
     let decided = history.json()["items"][0]["matchup"]["id"].as_str().expect("a pair").to_owned();
     for (action, body) in [("vote", r#"{"choice":"left"}"#), ("skip", "{}"), ("rank", r#"{"order":[1]}"#)] {
-        app.post_as(&cookie, &format!("/api/v1/campaigns/{id}/desk/{decided}/{action}"), body).await.expect(404);
+        app.post_as(&cookie, &format!("/api/v1/campaigns/{id}/desk/{decided}/{action}"), body)
+            .await
+            .expect(404);
     }
-    app.post_as(&stranger, &format!("/api/v1/campaigns/{id}/desk/{item}/rank"), r#"{"order":[1]}"#).await.expect(404);
+    app.post_as(&stranger, &format!("/api/v1/campaigns/{id}/desk/{item}/rank"), r#"{"order":[1]}"#)
+        .await
+        .expect(404);
 }
 
 /// Without JavaScript a button per image picks the best.

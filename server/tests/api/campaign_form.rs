@@ -92,7 +92,14 @@ async fn pairs_to_choose_from_are_shown_without_their_models() {
     form.extend([("pick", "1"), ("gold_metric", "prompt_followed"), ("instructions", "Look closely.")]);
     let address = submit(&app, &form).await.expect(303).header("location").to_owned();
     let page = app.get(address.trim_end_matches("#gold")).await.expect(200).text();
-    for text in [better.as_str(), worse.as_str(), "1 is better", "a small red square number 0", "Look closely.", "from the form"] {
+    for text in [
+        better.as_str(),
+        worse.as_str(),
+        "1 is better",
+        "a small red square number 0",
+        "Look closely.",
+        "from the form",
+    ] {
         assert!(page.contains(text), "no {text:?}: {page}");
     }
     // Images of models that are being judged are not proposed.
@@ -123,12 +130,15 @@ async fn a_refused_form_and_a_copy_keep_what_was_entered() {
     ]);
     let refused = submit(&app, &form).await.expect(303).header("location").to_owned();
     assert!(refused.starts_with("/campaigns/new?problem="), "{refused}");
-    let kept = [better.as_str(), "DONE1", "FAIL2", "STOP3", "https://panel.example/done", "is not a whole number"];
+    let kept =
+        [better.as_str(), "DONE1", "FAIL2", "STOP3", "https://panel.example/done", "is not a whole number"];
     let page = app.get(&refused).await.expect(200).text();
     for text in kept {
         assert!(page.contains(text), "no {text:?}: {page}");
     }
-    for (field, value) in [("gold", "x y"), ("gold", "one"), ("gold_count", "2"), ("withdrawn_url", "http://a")] {
+    for (field, value) in
+        [("gold", "x y"), ("gold", "one"), ("gold_count", "2"), ("withdrawn_url", "http://a")]
+    {
         let mut form = BASE.to_vec();
         form.extend([("gold_metric", "aesthetic"), (field, value)]);
         let refused = submit(&app, &form).await.expect(303).header("location").to_owned();
@@ -166,22 +176,31 @@ async fn each_way_to_leave_has_its_code() {
         assert!(!others.contains(text), "{others}");
     }
     let agreement = app.get(&format!("/campaigns/{id}/judge")).await.expect(200).text();
-    assert!(agreement.contains("STOP3") && agreement.contains("https://panel.example/stopped"), "{agreement}");
+    assert!(
+        agreement.contains("STOP3") && agreement.contains("https://panel.example/stopped"),
+        "{agreement}"
+    );
     assert!(!agreement.contains("DONE1") && !agreement.contains("FAIL2"), "{agreement}");
     let (passes, first) = rater(&app, id).await;
-    let right = app.get_as(&passes, first["matchup"]["right_url"].as_str().expect("an address")).await.expect(200);
+    let right =
+        app.get_as(&passes, first["matchup"]["right_url"].as_str().expect("an address")).await.expect(200);
     let right = image::load_from_memory(&right.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0;
     let good = if right == [40, 40, 220] { "right" } else { "left" };
     let item = vote(&app, &passes, &first, good).await;
-    assert_eq!((&item["campaign"]["passed"], &item["campaign"]["completion_code"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&item["campaign"]["passed"], &item["campaign"]["completion_code"]),
+        (&json!(true), &Value::Null)
+    );
     let done = vote(&app, &passes, &item, "tie").await;
     assert_eq!(done["campaign"]["completion_code"], "DONE1");
     assert_eq!(done["campaign"]["return_url"], "https://panel.example/done");
     let (fails, first) = rater(&app, id).await;
-    let right = app.get_as(&fails, first["matchup"]["right_url"].as_str().expect("an address")).await.expect(200);
+    let right =
+        app.get_as(&fails, first["matchup"]["right_url"].as_str().expect("an address")).await.expect(200);
     let right = image::load_from_memory(&right.bytes).expect("a PNG").to_rgb8().get_pixel(0, 0).0;
     let wrong = if right == [40, 40, 220] { "left" } else { "right" };
-    let failed = act(&app, &fails, &first, "vote", &json!({ "choice": wrong }).to_string()).await.expect(201).json();
+    let failed =
+        act(&app, &fails, &first, "vote", &json!({ "choice": wrong }).to_string()).await.expect(201).json();
     assert_eq!(failed["campaign"]["completion_code"], "FAIL2");
     assert_eq!(failed["campaign"]["return_url"], "https://panel.example/failed");
     let page = app.get_as(&fails, &format!("/campaigns/{id}/judge")).await.expect(200).text();
@@ -195,7 +214,8 @@ async fn habits_pace_and_judged_images() {
     app.pairs(3).await;
     let body = json!({ "name": "habits", "models": ["tuned-dpo", "tuned-contrast"] }).to_string();
     let made = app.post("/api/v1/campaigns", body).await.expect(201).json();
-    let (id, key) = (made["campaign"]["id"].as_str().expect("an id"), made["owner_key"].as_str().expect("a key"));
+    let (id, key) =
+        (made["campaign"]["id"].as_str().expect("an id"), made["owner_key"].as_str().expect("a key"));
     let (cookie, mut next) = rater(&app, id).await;
     for choice in ["left", "left", "right"] {
         next = vote(&app, &cookie, &next, choice).await;
@@ -203,7 +223,10 @@ async fn habits_pace_and_judged_images() {
     let items = format!("/api/v1/campaigns/{id}/items");
     app.get(&items).await.expect(403);
     app.get(&format!("{items}?key=wrong")).await.refuses(422, "key");
-    assert_eq!(app.get(&format!("{items}?key={key}")).await.expect(200).json()["items"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        app.get(&format!("{items}?key={key}")).await.expect(200).json()["items"].as_array().map(Vec::len),
+        Some(3)
+    );
     app.get(&format!("{items}?key={key}&limit=0")).await.refuses(422, "limit");
     let open = app.get(&format!("/api/v1/campaigns/{id}")).await.expect(200).json();
     assert_eq!((&open["pace"], &open["people"]), (&Value::Null, &Value::Null));
@@ -211,14 +234,22 @@ async fn habits_pace_and_judged_images() {
     let person = &owners["people"][0];
     assert_eq!((&person["left"], &person["right"]), (&json!(2), &json!(1)), "{person}");
     assert!(person["seconds"].as_f64().is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{person}");
-    let votes: i64 = owners["pace"].as_array().expect("hours").iter().map(|p| p["answers"].as_i64().expect("a count")).sum();
+    let votes: i64 = owners["pace"]
+        .as_array()
+        .expect("hours")
+        .iter()
+        .map(|p| p["answers"].as_i64().expect("a count"))
+        .sum();
     assert_eq!(votes, 3);
     let page = app.get(&format!("/campaigns/{id}?key={key}")).await.expect(200).text();
     assert!(page.contains("Votes per hour") && !page.contains("the most disputed first"), "{page}");
     app.post(&format!("/api/v1/campaigns/{id}/state"), r#"{"state":"closed"}"#).await.expect(200);
     let listed = app.get(&items).await.expect(200).json();
     let item = &listed["items"][0];
-    assert_eq!((&item["dispute"], item["wins"].as_i64().zip(item["losses"].as_i64()).map(|(w, l)| w + l)), (&json!(0.0), Some(1)));
+    assert_eq!(
+        (&item["dispute"], item["wins"].as_i64().zip(item["losses"].as_i64()).map(|(w, l)| w + l)),
+        (&json!(0.0), Some(1))
+    );
     let page = app.get(&format!("/campaigns/{id}")).await.expect(200).text();
     assert!(page.contains("the most disputed first"), "{page}");
     assert!(page.contains(item["image"].as_str().expect("an id")), "{page}");

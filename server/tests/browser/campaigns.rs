@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// True once the rater has so many answers in the session, and all have arrived.
 fn answered(count: usize) -> String {
     format!(
-        "document.querySelector('.judge-foot progress')?.value === {count} && \
+        "!!document.querySelector('.judge-foot .progress')?.innerText.trim().startsWith('{count} / ') && \
          Object.keys(localStorage).every(key => !key.startsWith('answer-'))"
     )
 }
@@ -219,7 +219,8 @@ async fn the_best_of_four_by_keys() {
     let watched = app.get(&format!("/api/v1{owner}")).await.expect(200).json();
     assert_eq!(watched["votes"], 3, "{watched}");
     let pairs = watched["results"].as_array().expect("results").iter();
-    let pairs: i64 = pairs.map(|r| r["wins"].as_i64().expect("a count") + r["losses"].as_i64().expect("a count")).sum();
+    let pairs: i64 =
+        pairs.map(|r| r["wins"].as_i64().expect("a count") + r["losses"].as_i64().expect("a count")).sum();
     // 3 of the best, 6 of the whole order, 5 of the first two.
     assert_eq!(pairs, 14);
 }
@@ -239,7 +240,8 @@ async fn the_best_of_four_by_touch() {
         }
         set_ready(&mut browser);
         browser.tap(".answers button[value=skip]");
-        browser.wait_for("document.querySelector('.judge').innerText.includes('nothing left for you to judge')");
+        browser
+            .wait_for("document.querySelector('.judge').innerText.includes('nothing left for you to judge')");
         assert_eq!(browser.errors(), Vec::<String>::new());
     })
     .await

@@ -113,7 +113,8 @@ impl SimulateCampaignCommand {
         let hash = files::sha256::of_bytes(owner_key.as_bytes());
         store.insert_campaign(&campaign, &models, &hash).await?;
         let raters = self.make_raters(store, &campaign, began, &mut rng).await?;
-        let mut judging = Judging { store, campaign: &campaign, models: &models, seen: &seen, noise: self.noise };
+        let mut judging =
+            Judging { store, campaign: &campaign, models: &models, seen: &seen, noise: self.noise };
         let mut cast = 0;
         for (start, rater) in self.sittings(&raters, began, &mut rng) {
             let wanted = SITTING.min(self.votes - cast);
@@ -230,7 +231,8 @@ impl Judging<'_> {
             return Choice::ALL.choose(rng).copied().context("there are choices");
         }
         // An image of a prompt that the rules do not know shows nothing of it.
-        let seen = |image: ImageId| self.seen.get(&image).copied().unwrap_or(Seen { followed: 0.0, clarity: 0.0 });
+        let seen =
+            |image: ImageId| self.seen.get(&image).copied().unwrap_or(Seen { followed: 0.0, clarity: 0.0 });
         Ok(by_rule(seen(item.left), seen(item.right)))
     }
 }

@@ -94,7 +94,11 @@ async fn simulated_raters_vote_by_the_rule_and_the_same_each_time() {
         assert!(wins > losses, "{wins} wins, {losses} losses");
         let raters = store.campaign_raters(campaign.id).await.expect("raters");
         assert_eq!(raters.len(), 5);
-        assert!(raters.iter().all(|rater| rater.external_id.as_deref().is_some_and(|name| name.starts_with("simulated-"))));
+        assert!(
+            raters
+                .iter()
+                .all(|rater| rater.external_id.as_deref().is_some_and(|name| name.starts_with("simulated-")))
+        );
         assert!(raters.iter().any(|rater| rater.checks.gold_answered > 0), "{raters:?}");
         choices.push(votes.iter().map(|vote| vote.choice).collect());
         store.close().await;

@@ -67,7 +67,8 @@ pub(super) fn campaign(client: &mut Client, base: &str, new: &str) -> Result<Str
     client.post(&vote, &json!({ "choice": "left" }))?.expect(201)?;
     let open = client.get_json(&address)?;
     ensure!(open["results"].is_null(), "an open campaign tells its results");
-    let closed = client.post(&format!("{address}/state"), &json!({ "state": "closed" }))?.expect(200)?.json()?;
+    let closed =
+        client.post(&format!("{address}/state"), &json!({ "state": "closed" }))?.expect(200)?.json()?;
     let result = &closed["results"][0];
     ensure!(closed["votes"] == 1 && !result["win_rate"].is_null(), "no result: {closed}");
     Ok(format!("{} against {}", text(&result["model"]), text(&result["against"])))
