@@ -9,7 +9,7 @@ use domain::id::{ImageId, ModelId};
 use serde_json::{Map, Value, json};
 
 /// Fields of text that a refused form shows again.
-pub(crate) const KEPT: [&str; 20] = [
+pub(crate) const KEPT: [&str; 21] = [
     "name",
     "form",
     "raters_per_item",
@@ -19,6 +19,7 @@ pub(crate) const KEPT: [&str; 20] = [
     "reveal",
     "instructions",
     "prompts",
+    "language",
     "gold_metric",
     "gold_count",
     "exam",
@@ -57,6 +58,7 @@ pub(crate) async fn spec(state: &AppState, form: &Form) -> Result<CampaignSpec, 
     for name in [
         "form",
         "reveal",
+        "language",
         "completion_code",
         "return_url",
         "failed_code",

@@ -103,6 +103,9 @@ pub struct CampaignSpec {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = Form::default))]
     pub form: Form,
+    /// Language of the prompts as a tag of BCP 47, such as `de`: how browsers pronounce and hyphenate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// What raters are asked about each pair of images, or each set: one item per question.
     #[serde(default = "overall")]
     #[cfg_attr(feature = "openapi", schema(default = overall))]
@@ -230,6 +233,16 @@ impl CampaignSpec {
             "every pair would be a repetition: use 0, or 2 and more",
         );
         self.check_form(p);
+        let is_tag = |tag: &String| {
+            let fits =
+                |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+            tag.len() <= 35 && tag.split('-').all(fits)
+        };
+        p.require(
+            self.language.as_ref().is_none_or(is_tag),
+            "language",
+            "use a language tag such as en or pt-BR, or leave the field out",
+        );
         for (field, code) in [
             ("completion_code", &self.completion_code),
             ("failed_code", &self.failed_code),
@@ -425,6 +438,7 @@ mod tests {
             ("failed_code", r#""""#),
             ("withdrawn_url", r#""a.example""#),
             ("form", r#""best_of_four""#),
+            ("language", r#""German, of course""#),
         ] {
             assert_eq!(fields(&format!(r#"{{{rest}, "{field}": {value}}}"#)), [field], "{value}");
         }

@@ -24,6 +24,8 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
             .as_ref()
             .map(|matchup| if is_set { matchup.question.text_of_set() } else { matchup.question.text() })
     };
+    let language =
+        move || desk.current.read().campaign.as_ref().and_then(|campaign| campaign.language.clone());
     let prompt = move || matchup.read().as_ref().map(|matchup| matchup.prompt.clone());
     view! {
         // The buttons answer when clicked; the form is submitted only without JavaScript.
@@ -32,7 +34,7 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
             <input type="hidden" name="models" value=models />
             <p class="question">
                 <span class="soft">{question}</span>
-                <strong>{prompt}</strong>
+                <strong lang=language>{prompt}</strong>
             </p>
             <div
                 class="sides"

@@ -24,6 +24,7 @@ struct Entered {
     reveal: String,
     instructions: String,
     prompts: String,
+    language: String,
     form: String,
     checks: Checks,
 }
@@ -48,6 +49,7 @@ impl Entered {
             reveal: reveal.to_owned(),
             instructions: spec.instructions,
             prompts: spec.prompts.join("\n"),
+            language: spec.language.unwrap_or_default(),
         }
     }
 
@@ -76,6 +78,7 @@ impl Entered {
             reveal: or("reveal", "never"),
             instructions: text("instructions"),
             prompts: text("prompts"),
+            language: text("language"),
             form: or("form", "pair"),
             checks: Checks::of_address(fields),
         }
@@ -126,6 +129,7 @@ fn form(
         reveal,
         instructions,
         prompts,
+        language,
         form,
         checks,
     } = entered;
@@ -159,6 +163,9 @@ fn form(
                 <label class="field">
                     <span>"Only these prompts, one per line"</span>
                     <textarea name="prompts" rows="5" placeholder="all prompts of evaluation images">{prompts}</textarea>
+                </label>
+                <label class="field narrow">
+                    <span>"Language of the prompts"</span><input name="language" maxlength="35" placeholder="such as de" value=language />
                 </label>
                 <label class="field narrow"><span>"Close after this many votes"</span><input name="votes" inputmode="numeric" value=votes /></label>
                 <label class="field narrow"><span>"Close at this time (UTC)"</span><input name="ends_at" type="datetime-local" value=ends_at /></label>

@@ -268,6 +268,7 @@ pub(crate) async fn desk(
             name: spec.name.clone(),
             state: campaign.state,
             instructions: spec.instructions.clone(),
+            language: spec.language.clone(),
             has_agreed,
             answered,
             session: spec.session,

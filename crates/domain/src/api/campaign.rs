@@ -157,6 +157,9 @@ pub struct CampaignDesk {
     pub state: CampaignState,
     /// What raters read before the first pair.
     pub instructions: String,
+    /// Language of the prompts, as a tag of BCP 47.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// Whether the rater has read them and agreed to take part.
     pub has_agreed: bool,
     /// Answers of the rater that count towards the session.
