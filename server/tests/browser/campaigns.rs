@@ -30,7 +30,7 @@ async fn make(app: &TestApp, spec: Value) -> (String, String) {
 }
 
 /// Opens the desk as a rater who has not been there, and agrees.
-fn agree(browser: &mut Chromium, address: &str, desk: &str, size: (u32, u32)) {
+pub(crate) fn agree(browser: &mut Chromium, address: &str, desk: &str, size: (u32, u32)) {
     browser.open(&format!("{address}{desk}"), size, false);
     browser.click_until("main form .primary", "!!document.querySelector('.side img')");
     browser.wait_for(HYDRATED);
@@ -133,7 +133,7 @@ async fn an_exam_is_passed_and_failed() {
 }
 
 /// A site with a campaign of four models, best of four, with so many sets.
-async fn sets(count: usize) -> (TestApp, String, String, String) {
+pub(crate) async fn sets(count: usize) -> (TestApp, String, String, String) {
     let app = TestApp::start().await;
     app.pairs(count).await;
     for (name, colour) in [("tuned-sft", [40, 220, 40]), ("tuned-lora", [220, 220, 40])] {
@@ -152,7 +152,7 @@ async fn sets(count: usize) -> (TestApp, String, String, String) {
 }
 
 /// Waits until a set takes answers: all four images are there, and it is not new.
-fn set_ready(browser: &mut Chromium) {
+pub(crate) fn set_ready(browser: &mut Chromium) {
     browser.wait_for("[...document.querySelectorAll('.side img')].filter(e => e.complete && e.naturalWidth > 0).length === 4");
     std::thread::sleep(std::time::Duration::from_millis(450));
 }
