@@ -176,6 +176,7 @@ async fn the_desk_of_sets_passes_axe_and_fits() {
         let mut problems = Vec::new();
         crate::campaigns::agree(&mut browser, &address, &desk, DESKTOP);
         look(&mut browser, &address, &axe, &desk, &mut problems);
+        browser.wait_for(HYDRATED);
         crate::campaigns::set_ready(&mut browser);
         browser.press("r");
         browser.press("2");
