@@ -23,9 +23,8 @@ fn id(text: &str) -> Result<CampaignId, ApiError> {
 /// choose from is shown with them.
 pub(crate) async fn new(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let form = Form::read(request, &state).await?;
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    if form.get("pick").is_some() {
-        query.append_pair("pick", "1");
+    let reason = if form.get("pick").is_some() {
+        ("pick", "1".to_owned())
     } else {
         let made = match spec(&state, &form).await {
             Ok(spec) => make_campaign(&state, spec).await,
@@ -36,8 +35,10 @@ pub(crate) async fn new(State(state): State<AppState>, request: Request) -> Resu
             Err(error) => error,
         };
         let Some(detail) = error.client_error() else { return Err(error) };
-        query.append_pair("problem", &detail.message);
-    }
+        ("problem", detail.message)
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair(reason.0, &reason.1);
     for name in KEPT {
         query.append_pair(name, form.text(name));
     }
