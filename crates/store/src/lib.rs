@@ -2,6 +2,7 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod campaign_answers;
 mod campaign_checks;
 mod campaign_desk;
 mod campaign_lock;
@@ -19,19 +20,22 @@ mod model_uses;
 mod models;
 mod points;
 mod queue;
+mod rankings;
 mod raters;
 mod run_changes;
 mod run_list;
 mod run_rows;
 mod runs;
+mod scored_images;
 mod studies;
 mod undo;
 mod votes;
 mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
+pub use campaign_answers::{CampaignAnswer, SplitItem};
 pub use campaign_checks::CheckCounts;
-pub use campaign_desk::DeskItem;
+pub use campaign_desk::{DeskItem, ItemKind};
 pub use campaign_raters::{OwnAnswer, RaterCounts};
 pub use campaigns::CampaignCounts;
 pub use db::{Db, Store, Waits};
@@ -40,6 +44,8 @@ pub use images::{ImageFilter, ImageScore, PairedScores};
 pub use jobs::{Claim, Ending, Heartbeat};
 pub use model_uses::{Activity, ModelVotes};
 pub use points::Curves;
+pub use rankings::RatedRanking;
 pub use run_list::{RunCursor, RunFilter};
+pub use scored_images::ScoredEvaluation;
 pub use studies::StudyJob;
 pub use votes::{JudgedScores, PairVotes, RatedVote};
