@@ -104,12 +104,15 @@ async fn fitted(
 ) -> Result<Arc<Judged>, ApiError> {
     let store = &state.store;
     let votes = store.rated_votes(question, MOST_VOTES).await?;
-    let mut prompts: Vec<&str> = votes.iter().map(|vote| vote.prompt.as_str()).collect();
+    let rankings = store.rated_rankings(question, MOST_VOTES).await?;
+    let of_rankings = rankings.iter().map(|ranking| ranking.prompt.as_str());
+    let mut prompts: Vec<&str> = votes.iter().map(|vote| vote.prompt.as_str()).chain(of_rankings).collect();
     prompts.sort_unstable();
     prompts.dedup();
     let rater_count = if votes.len() < MOST_VOTES as usize {
         // All votes on the question. The query would look for them among each rater's votes on other questions.
-        votes.iter().map(|vote| vote.rater).collect::<BTreeSet<_>>().len() as i64
+        let of_rankings = rankings.iter().map(|ranking| ranking.rater);
+        votes.iter().map(|vote| vote.rater).chain(of_rankings).collect::<BTreeSet<_>>().len() as i64
     } else {
         store.count_raters(question).await?
     };
@@ -120,6 +123,7 @@ async fn fitted(
         checks: store.rater_checks(question).await?,
         categories: store.prompt_categories(&prompts).await?,
         votes,
+        rankings,
     };
     let before = state.judgements.of(question);
     let judged = tokio::task::spawn_blocking(move || Arc::new(Judged::new(evidence, before.as_deref())));

@@ -4,6 +4,7 @@ mod address;
 mod agreed;
 mod auth;
 mod campaign_forms;
+mod campaign_spec_form;
 mod config;
 mod connections;
 mod error;

@@ -10,7 +10,7 @@ use judging::{
     influential,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use store::{ImageScore, PairVotes, RatedVote, RaterChecks};
+use store::{ImageScore, PairVotes, RatedRanking, RatedVote, RaterChecks};
 
 /// Votes below which every rating is preliminary.
 pub(crate) const PRELIMINARY_BELOW: usize = 100;
@@ -66,6 +66,8 @@ pub(crate) struct Evidence {
     pub(crate) rater_count: i64,
     /// The newest votes, oldest first.
     pub(crate) votes: Vec<RatedVote>,
+    /// The newest orders of three or four images, oldest first.
+    pub(crate) rankings: Vec<RatedRanking>,
     /// Scores of their images.
     pub(crate) scores: Vec<ImageScore>,
     pub(crate) checks: Vec<RaterChecks>,
@@ -93,13 +95,17 @@ impl<K: Ord + Clone> Numbers<K> {
 impl Judged {
     /// `before`: earlier ratings, from which the fits start if the models are the same.
     pub(crate) fn new(evidence: Evidence, before: Option<&Self>) -> Self {
-        let Evidence { counts, rater_count, votes, scores, checks, categories } = evidence;
+        let Evidence { counts, rater_count, votes, rankings, scores, checks, categories } = evidence;
         // In the order of their ids, so that the numbers of a later fit are the same and it can start from this one.
-        let contestants: BTreeSet<ContestantId> = votes.iter().flat_map(|vote| vote.shown).collect();
+        let contestants: BTreeSet<ContestantId> = votes
+            .iter()
+            .flat_map(|vote| vote.shown)
+            .chain(rankings.iter().flat_map(|ranking| ranking.shown.iter().copied()))
+            .collect();
         let contestants: Vec<ContestantId> = contestants.into_iter().collect();
         let number = |contestant: &ContestantId| contestants.binary_search(contestant).unwrap_or_default();
         let (mut raters, mut prompts) = (Numbers::new(), Numbers::new());
-        let numbered: Vec<Answer> = votes
+        let mut numbered: Vec<Answer> = votes
             .iter()
             .map(|vote| Answer {
                 rater: raters.of(&vote.rater),
@@ -108,6 +114,12 @@ impl Judged {
                 said: said(vote.choice),
             })
             .collect();
+        numbered.extend(rankings.iter().map(|ranking| Answer {
+            rater: raters.of(&ranking.rater),
+            prompt: prompts.of(&ranking.prompt),
+            shown: ranking.shown.iter().map(number).collect(),
+            said: said_of_set(&ranking.order, ranking.shown.len()),
+        }));
         let mut answers = Answers::new(contestants.len());
         for answer in &numbered {
             // The query leaves out what cannot be counted: two images of one contestant.
@@ -241,6 +253,15 @@ fn said(choice: Choice) -> Said {
         Choice::Left => Said::Best(0),
         Choice::Right => Said::Best(1),
         Choice::Tie | Choice::BothBad => Said::Neither,
+    }
+}
+
+/// An order counts as a ranking if it names all images. Of a shorter one, the best counts.
+fn said_of_set(order: &[usize], images: usize) -> Said {
+    if order.len() == images {
+        Said::Ranking(order.to_vec())
+    } else {
+        Said::Best(order.first().copied().unwrap_or(images))
     }
 }
 

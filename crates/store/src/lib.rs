@@ -2,6 +2,7 @@
 //! reads a clock or draws random numbers: both are arguments.
 
 mod artifacts;
+mod campaign_answers;
 mod campaign_checks;
 mod campaign_desk;
 mod campaign_lock;
@@ -21,11 +22,13 @@ mod newest_votes;
 mod points;
 mod prompt_categories;
 mod queue;
+mod rankings;
 mod raters;
 mod run_changes;
 mod run_list;
 mod run_rows;
 mod runs;
+mod scored_images;
 mod studies;
 mod undo;
 mod votes;
@@ -33,8 +36,9 @@ mod votes_import;
 mod workers;
 
 pub use artifacts::{ArtifactError, Artifacts};
+pub use campaign_answers::{CampaignAnswer, SplitItem};
 pub use campaign_checks::CheckCounts;
-pub use campaign_desk::DeskItem;
+pub use campaign_desk::{DeskItem, ItemKind};
 pub use campaign_raters::{OwnAnswer, RaterCounts};
 pub use campaigns::CampaignCounts;
 pub use db::{Db, Store, Waits};
@@ -44,7 +48,9 @@ pub use jobs::{Claim, Ending, Heartbeat};
 pub use model_uses::{Activity, ModelVotes};
 pub use newest_votes::{RatedVote, RaterChecks};
 pub use points::Curves;
+pub use rankings::RatedRanking;
 pub use run_list::{RunCursor, RunFilter};
+pub use scored_images::ScoredEvaluation;
 pub use studies::StudyJob;
 pub use votes::PairVotes;
 pub use votes_import::ImportedVote;

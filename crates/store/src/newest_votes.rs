@@ -62,12 +62,13 @@ macro_rules! newest_votes {
 }
 
 impl Store {
-    /// Lists the newest votes on a question about two contestants, oldest first.
+    /// Lists the newest votes on a question about two contestants, oldest first, without those that stand for an order of more
+    /// images.
     pub async fn rated_votes(&self, question: Question, at_most: u32) -> Result<Vec<RatedVote>, StoreError> {
         let mut rows: Vec<RatedRow> = with_db!(self, pool => sqlx::query_as(newest_votes!(
             "v.id, v.rater_id, m.prompt, l.id, r.id, COALESCE(l.contestant_id, l.model_id), \
              COALESCE(r.contestant_id, r.model_id), v.choice",
-            "AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id)"))
+            "AND m.ranking_id IS NULL AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id)"))
             .bind(question.as_str())
             .bind(i64::from(at_most))
             .fetch_all(pool)
