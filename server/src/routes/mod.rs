@@ -33,6 +33,7 @@ mod series;
 mod spec_form;
 mod spec_values;
 mod studies;
+mod taken;
 mod votes;
 mod votes_export;
 mod withheld;

@@ -3,7 +3,6 @@
 use crate::error::ApiError;
 use crate::extract::{Body, require_unique_keys, value_of};
 use crate::routes::jobs;
-use crate::routes::run_changes::taken;
 use crate::routes::run_presets::PRESETS;
 use crate::routes::runs::find;
 use crate::routes::spec_form::form;
@@ -125,7 +124,7 @@ fn remove_nulls(value: &mut Value) {
 /// What the submission of a spec would refuse.
 async fn problems_of(state: &AppState, written: &Value) -> Result<Vec<Problem>, ApiError> {
     let refused = match checked(state, written).await {
-        Ok(_) => return Ok(Vec::new()),
+        Ok(()) => return Ok(Vec::new()),
         Err(error) => error,
     };
     let Some(detail) = refused.client_error() else { return Err(refused) };
@@ -135,16 +134,9 @@ async fn problems_of(state: &AppState, written: &Value) -> Result<Vec<Problem>, 
     Ok(detail.fields)
 }
 
-/// The job of a spec, checked as on submission, and with a name that no run has.
-async fn checked(state: &AppState, written: &Value) -> Result<JobSpec, ApiError> {
-    let spec: TrainSpec = value_of(written.clone())?;
-    let name = spec.name.clone();
-    let job = JobSpec::Train(spec);
-    jobs::check(state, &job).await?;
-    match state.store.name_instead(&name, None).await? {
-        Some(free) => Err(taken(&name, &free)),
-        None => Ok(job),
-    }
+/// Checks a spec as its submission does.
+async fn checked(state: &AppState, written: &Value) -> Result<(), ApiError> {
+    jobs::check(state, &JobSpec::Train(value_of(written.clone())?)).await
 }
 
 /// Submits the spec that a form's values stand for.
@@ -155,8 +147,8 @@ pub(crate) async fn submit(
 ) -> Result<JobAccepted, ApiError> {
     let (written, problems) = spec_of(values);
     problems.into_result()?;
-    let job = checked(state, &written).await?;
-    jobs::enqueue(state, &job, priority).await
+    let spec: TrainSpec = value_of(written)?;
+    jobs::enqueue(state, &JobSpec::Train(spec), priority).await
 }
 
 /// The form with these values.
