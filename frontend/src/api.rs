@@ -1,6 +1,7 @@
 //! Client of the HTTP API, and the only file of this crate that sends requests. On the server a call goes straight into
 //! the API's router, with the visitor's cookie and authorization; in the browser the same function is a `fetch`.
 
+#[cfg(feature = "ssr")]
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
@@ -8,7 +9,6 @@ use domain::api::{
     RunSample, RunSeries, VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
-use domain::job::Job;
 use domain::preference::{Choice, Question};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
-        DatasetSummary, EvaluationDetail, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
+        DatasetSummary, EvaluationDetail, EventCursor, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
         RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
+    domain::job::Job,
     domain::study::{StudyOverview, StudySummary},
     domain::worker::Worker,
     serde_json::Value,
@@ -49,6 +50,7 @@ impl Failure {
 pub(crate) type ApiResult<T> = Result<T, Failure>;
 
 /// A page of the list of runs, in the parts that the list shows.
+#[cfg(feature = "ssr")]
 pub(crate) async fn run_rows(query: &str) -> ApiResult<RowPage> {
     get(&format!("{}?{query}", path::RUNS)).await
 }
@@ -72,8 +74,15 @@ pub(crate) async fn run_choices() -> ApiResult<RunChoices> {
 }
 
 /// The newest jobs, newest first.
+#[cfg(feature = "ssr")]
 pub(crate) async fn jobs() -> ApiResult<Page<Job>> {
     get(path::JOBS).await
+}
+
+/// Where the events of now begin.
+#[cfg(feature = "ssr")]
+pub(crate) async fn event_cursor() -> ApiResult<String> {
+    get(path::EVENT_CURSOR).await.map(|now: EventCursor| now.cursor)
 }
 
 /// Curves of a run in buckets. `fields` is the query.

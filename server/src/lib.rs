@@ -6,6 +6,7 @@ mod campaign_forms;
 mod config;
 mod connections;
 mod error;
+mod events;
 mod extract;
 mod generator;
 mod hosts;

@@ -6,6 +6,7 @@ mod data;
 mod drafts;
 mod error;
 mod evaluation;
+mod events;
 mod evidence;
 mod generation;
 mod judging;
@@ -24,6 +25,7 @@ pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, D
 pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
 pub use evaluation::{EvaluatedModel, EvaluationDetail};
+pub use events::{Changes, EventCursor};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
@@ -31,7 +33,7 @@ pub use judging::{
     NextMatchup, OwnVote, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
-pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
+pub use runs::{JobChange, RunChange, RunChoices, RunColumn, RunDeletion, RunResumption, RunSort, RunValue, is_tag};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
 pub use training::{
     JobAccepted, ModelSummary, RunDetail, RunMetrics, RunPage, RunResumed, RunSample, RunSummary,

@@ -1,6 +1,7 @@
 //! Rows in SQLite or Postgres, and files in the artifact store. One method per query, grouped by table. Nothing here
 //! reads a clock or draws random numbers: both are arguments.
 
+mod active_jobs;
 mod artifacts;
 mod campaign_checks;
 mod campaign_desk;
@@ -29,6 +30,7 @@ mod undo;
 mod votes;
 mod workers;
 
+pub use active_jobs::ActiveJob;
 pub use artifacts::{ArtifactError, Artifacts};
 pub use campaign_checks::CheckCounts;
 pub use campaign_desk::DeskItem;

@@ -8,13 +8,16 @@ pub(crate) mod copy_line;
 mod desk;
 mod desk_pair;
 mod desk_queue;
+#[cfg(feature = "ssr")]
 pub(crate) mod evaluations;
 pub(crate) mod generation_form;
 mod generation_results;
 mod hydration;
+#[cfg(feature = "ssr")]
 pub(crate) mod job_queue;
 pub(crate) mod judge;
 mod keyboard;
+mod live;
 pub(crate) mod model_picker;
 pub(crate) mod note;
 pub(crate) mod playground;
@@ -22,8 +25,10 @@ mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_charts;
 pub(crate) mod run_live;
+#[cfg(feature = "ssr")]
 pub(crate) mod run_row;
 pub(crate) mod run_samples;
+#[cfg(feature = "ssr")]
 pub(crate) mod run_table;
 #[cfg(feature = "ssr")]
 pub(crate) mod theme_toggle;

@@ -24,6 +24,7 @@ mod help;
 mod home;
 mod judge;
 mod layout;
+mod live_stream;
 mod leaderboard;
 mod leaderboard_evidence;
 mod model;

@@ -10,11 +10,12 @@ use crate::components::run_samples::OtherSamples;
 use crate::curve::{Extent, curves};
 use crate::format::moment;
 use crate::pages::layout::{Head, loaded};
+use crate::pages::live_stream::live_stream;
 use crate::pages::run_facts::{execution_section, lineage_section, scores_section, spec_section};
 use crate::pages::run_manage::manage_section;
 use crate::pages::run_verdict::verdict;
 use crate::run_colour::colour;
-use domain::api::{Page, RunDetail, RunLineage, RunSample, RunSeries, run_page};
+use domain::api::{Page, RunDetail, RunLineage, RunSample, RunSeries, path, run_page};
 use domain::id::RunId;
 use domain::run::Run;
 use leptos::prelude::*;
@@ -29,6 +30,8 @@ pub(crate) fn RunPage() -> impl IntoView {
 }
 
 struct Loaded {
+    /// Where the events after this page begin.
+    cursor: String,
     detail: RunDetail,
     /// The curves in the view's range.
     shown: RunSeries,
@@ -42,6 +45,7 @@ struct Loaded {
 
 async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
     let id = run_id(&id)?;
+    let cursor = api::event_cursor().await?;
     let detail = api::run(id).await?;
     let view = View::read(|name| query.get(name), default_smoothing(detail.run.spec.steps.into()));
     let images = f64::from(detail.run.spec.images_per_step());
@@ -63,7 +67,7 @@ async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
     };
     let samples = api::run_samples(id).await?;
     let lineage = api::run_lineage(id).await?;
-    Ok(Loaded { detail, shown, whole, samples, lineage, against, view })
+    Ok(Loaded { cursor, detail, shown, whole, samples, lineage, against, view })
 }
 
 /// The id in an address.
@@ -86,7 +90,7 @@ pub(crate) fn chart_run(run: &Run, shown: &RunSeries) -> ChartRun {
 }
 
 fn page(loaded: Loaded) -> impl IntoView {
-    let Loaded { detail, shown, whole, samples, lineage, against, view } = loaded;
+    let Loaded { cursor, detail, shown, whole, samples, lineage, against, view } = loaded;
     let run = &detail.run;
     let other = against.as_ref();
     let charts = ChartsSnapshot {
@@ -113,6 +117,7 @@ fn page(loaded: Loaded) -> impl IntoView {
             .map(|(other, samples)| OtherSamples { name: other.name.clone(), samples: samples.clone() }),
         verdict: verdict(run, &detail.job, &whole, &lineage.scores),
     };
+    let stream = (!run.state.is_final()).then(|| live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, false));
     let (objective, base) = (run.spec.objective.kind(), run.spec.base.clone());
     let (tags, notes) = (run.tags.iter().map(|name| tag(name)).collect::<Vec<_>>(), run.notes.clone());
     let (swatch, submitted) = (format!("swatch run-{}", colour(run.id)), run.created_at);
@@ -127,6 +132,7 @@ fn page(loaded: Loaded) -> impl IntoView {
             {(!tags.is_empty()).then(|| view! { <p class="actions">{tags}</p> })}
             {(!notes.is_empty()).then(|| view! { <p class="notes">{notes}</p> })}
         </Head>
+        {stream}
         <RunLive run=snapshot />
         {scores_section(&lineage.scores)}
         {lineage_section(&detail, &lineage)}

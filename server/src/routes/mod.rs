@@ -9,6 +9,7 @@ mod data_check;
 mod datasets;
 mod document;
 mod evaluations;
+mod events;
 mod file_schema;
 mod generate;
 mod health;
@@ -90,6 +91,8 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(studies::cancel))
         .routes(routes!(studies::retry))
         .routes(routes!(studies::report))
+        .routes(routes!(events::follow))
+        .routes(routes!(events::cursor))
         .routes(routes!(run_list::list))
         .routes(routes!(run_list::choices))
         .routes(routes!(runs::one, run_changes::change, run_changes::delete))

@@ -9,6 +9,7 @@ mod contestants;
 mod database;
 mod datasets;
 mod evaluations;
+mod events;
 mod generation;
 mod guard;
 mod judging;

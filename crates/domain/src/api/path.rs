@@ -126,6 +126,10 @@ pub const EVALUATIONS: &str = "/api/v1/evaluations";
 pub const EVALUATION: &str = "/api/v1/evaluations/{id}";
 /// Workers.
 pub const WORKERS: &str = "/api/v1/workers";
+/// Changes of jobs and runs, as server-sent events.
+pub const EVENTS: &str = "/api/v1/events";
+/// Where the events of now begin.
+pub const EVENT_CURSOR: &str = "/api/v1/events/cursor";
 /// The OpenAPI document.
 pub const OPENAPI: &str = "/api/openapi.json";
 
