@@ -22,7 +22,9 @@ use {
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
     domain::job::Job,
+    domain::log::LogLine,
     domain::study::{StudyOverview, StudySummary},
+    domain::usage::RunUsage,
     domain::worker::Worker,
     serde_json::Value,
 };
@@ -181,6 +183,18 @@ pub(crate) async fn run(id: RunId) -> ApiResult<RunDetail> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn run_lineage(id: RunId) -> ApiResult<RunLineage> {
     get(&with_id(path::RUN_LINEAGE, &id.to_string())).await
+}
+
+/// The last lines of a run's log, oldest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn run_log(id: RunId, limit: u32) -> ApiResult<Page<LogLine>> {
+    get(&format!("{}?limit={limit}", with_id(path::RUN_LOG, &id.to_string()))).await
+}
+
+/// What a run takes of its worker.
+#[cfg(feature = "ssr")]
+pub(crate) async fn run_usage(id: RunId) -> ApiResult<RunUsage> {
+    get(&with_id(path::RUN_USAGE, &id.to_string())).await
 }
 
 /// The newest studies, newest first.

@@ -63,7 +63,7 @@ impl Drop for Stream {
 
 impl Events {
     pub(crate) fn new(store: Store) -> Self {
-        let epoch = ambient::entropy().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let epoch = ambient::entropy::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
         Self(Arc::new(Shared {
             store,
             epoch,

@@ -25,6 +25,8 @@ pub struct ActiveJob {
     pub progress: (i64, i64),
     /// Last step whose points are stored.
     pub step: Option<i64>,
+    /// Last line of the log.
+    pub line: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -38,6 +40,7 @@ struct Row {
     progress: i64,
     total: i64,
     step: Option<i64>,
+    line: Option<i64>,
 }
 
 impl Store {
@@ -48,7 +51,7 @@ impl Store {
     pub async fn active_jobs(&self) -> Result<Vec<ActiveJob>, StoreError> {
         let rows: Vec<Row> = with_db!(self, pool => sqlx::query_as(
             "SELECT j.id, r.id AS run_id, j.state, j.cancel_requested, j.priority, j.attempt, \
-             j.progress, j.total, r.step FROM jobs j LEFT JOIN runs r ON r.job_id = j.id \
+             j.progress, j.total, r.step, (SELECT MAX(l.line) FROM run_log l WHERE l.run_id = r.id) AS line FROM jobs j LEFT JOIN runs r ON r.job_id = j.id \
              WHERE j.state IN ('queued', 'running')")
             .fetch_all(pool)
             .await?);
@@ -62,6 +65,7 @@ impl Store {
                 attempt: row.attempt,
                 progress: (row.progress, row.total),
                 step: row.step,
+                line: row.line,
             })
         };
         rows.into_iter().map(job).collect()

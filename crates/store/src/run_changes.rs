@@ -136,6 +136,8 @@ impl Store {
                 "DELETE FROM metrics_not_finite WHERE run_id = $1",
                 "DELETE FROM metric_chunks WHERE run_id = $1",
                 "DELETE FROM run_tags WHERE run_id = $1",
+                "DELETE FROM run_log WHERE run_id = $1",
+                "DELETE FROM run_usage WHERE run_id = $1",
                 "DELETE FROM runs WHERE id = $1",
             ] {
                 sqlx::query(change).bind(id.0).execute(&mut *tx).await.map_err(in_use)?;

@@ -74,7 +74,8 @@ async fn load(query: String) -> ApiResult<Loaded> {
 
 /// What the page shows, kept up to date.
 fn runs(loaded: Loaded, fields: &ParamsMap) -> impl IntoView + use<> {
-    let stream = live_stream(path::EVENTS.to_owned(), loaded.cursor.clone(), true);
+    let address = page_address(fields, fields.get("cursor").as_deref());
+    let stream = live_stream(path::EVENTS.to_owned(), loaded.cursor.clone(), Some(address));
     view! { {stream} <div data-part="runs">{content(loaded, fields)}</div> }
 }
 

@@ -27,8 +27,10 @@ mod question;
 mod report_file;
 mod run_changes;
 mod run_draft;
+mod run_estimate;
 mod run_list;
 mod run_presets;
+mod run_records;
 mod runs;
 mod series;
 mod spec_form;
@@ -100,6 +102,9 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(run_draft::draft))
         .routes(routes!(runs::metrics))
         .routes(routes!(runs::samples))
+        .routes(routes!(run_records::log))
+        .routes(routes!(run_records::text))
+        .routes(routes!(run_records::usage))
         .routes(routes!(series::series))
         .routes(routes!(series::csv))
         .routes(routes!(lineage::lineage))

@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Body, require_unique_keys, value_of};
 use crate::routes::jobs;
+use crate::routes::run_estimate::cost_without_data;
 use crate::routes::run_presets::PRESETS;
 use crate::routes::runs::find;
 use crate::routes::spec_form::form;
@@ -44,17 +45,18 @@ pub(crate) async fn draft(
     if problems.is_empty() {
         problems = problems_of(&state, &written).await?;
     }
+    let cost = if problems.is_empty() { cost_without_data(&state, &value_of(written.clone())?).await? } else { None };
     // What was entered stays, also if it cannot be read.
     let values = request.fields.clone().unwrap_or_else(|| values_of(&written));
     // A number beyond the integers of TOML, which the problems name.
     let text = toml::to_string(&written).unwrap_or_else(|problem| format!("# Not TOML: {problem}\n"));
-    Ok(Json(RunDraft { groups: filled(&values), toml: text, problems, presets: presets() }))
+    Ok(Json(RunDraft { groups: filled(&values), toml: text, problems, cost, presets: presets() }))
 }
 
 /// An empty form beside a text that is no TOML.
 fn unparsable(text: &str, problem: String) -> RunDraft {
     let problems = Problems::one("toml", problem).0;
-    RunDraft { groups: filled(&BTreeMap::new()), toml: text.to_owned(), problems, presets: presets() }
+    RunDraft { groups: filled(&BTreeMap::new()), toml: text.to_owned(), problems, cost: None, presets: presets() }
 }
 
 fn presets() -> Vec<String> {
