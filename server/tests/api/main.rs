@@ -28,6 +28,7 @@ mod proxy;
 mod ratings;
 mod run_changes;
 mod run_list;
+mod run_records;
 mod series;
 mod studies;
 #[path = "../support/mod.rs"]

@@ -32,6 +32,7 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/",
         "/runs",
         "/runs?state=failed&sort=name",
+        "/runs?column=loss:lowest&column=rewards/accuracies:last",
         "/runs/new",
         "/studies",
         "/workers",
@@ -55,7 +56,7 @@ async fn pages(app: &TestApp) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    pages.extend(runs.iter().map(|run| format!("/runs/{}", run.id)));
+    pages.extend(runs.iter().flat_map(|run| [format!("/runs/{}", run.id), format!("/runs/{}/log", run.id)]));
     pages.push(format!("/models/{}", app.model("tuned-contrast").await.id));
     pages.push(format!("/models/{}", app.model("tiny").await.id));
     pages

@@ -16,6 +16,7 @@ mod queue;
 mod raters;
 mod run_changes;
 mod run_list;
+mod run_records;
 mod runs;
 mod scores;
 mod studies;
