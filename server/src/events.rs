@@ -197,9 +197,9 @@ impl Shared {
         let mut seen = self.seen();
         let Some(before) = seen.jobs.replace(now) else { return };
         let now = seen.jobs.iter().flatten();
-        let changed = now.filter(|(id, job)| before.get(id) != Some(job)).map(|(id, job)| (*id, job.run));
+        let changed = now.filter(|&(id, job)| before.get(id) != Some(job)).map(|(id, job)| (*id, job.run));
         let mut changed: BTreeMap<JobId, Option<RunId>> = changed.collect();
-        let gone = before.iter().filter(|(id, _)| !seen.jobs.iter().any(|now| now.contains_key(id)));
+        let gone = before.iter().filter(|&(id, _)| !seen.jobs.iter().any(|now| now.contains_key(id)));
         changed.extend(gone.map(|(id, job)| (*id, job.run)));
         if changed.is_empty() {
             return;
