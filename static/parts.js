@@ -21,8 +21,12 @@ const become = (old, fresh) => {
   if (!keyed && (old.nodeType !== 1 || old.nodeName !== fresh.nodeName || mine.length !== theirs.length)) {
     return old.replaceWith(fresh);
   }
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  // What a visitor has opened stays open.
+  const own = old.nodeName === 'DETAILS' ? 'open' : '';
+  for (const { name } of [...old.attributes]) if (name !== own && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    if (name !== own && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
   if (keyed) rows(old, fresh); else mine.forEach((child, index) => become(child, theirs[index]));
 };
 

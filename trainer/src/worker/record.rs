@@ -1,8 +1,8 @@
 //! The log of a run and what it takes of its worker, recorded while its job runs.
 
 use super::log_layer;
-use candle_core::{Device, DeviceLocation};
-use diffusion::device::gpus;
+use candle_core::Device;
+use diffusion::device::memory_in_use;
 use domain::log::LogLine;
 use domain::usage::Usage;
 use domain::worker::REPORT_SECONDS;
@@ -92,12 +92,7 @@ impl Meter {
         let cores = (seconds - self.seconds).max(0.0) / passed.max(1e-3);
         (self.since, self.seconds) = (Instant::now(), seconds);
         let host_memory = memory_total().unwrap_or(0).saturating_sub(memory_available().unwrap_or(0));
-        let device_memory = match self.device.location() {
-            DeviceLocation::Cuda { gpu_id } => {
-                gpus().get(gpu_id).map(|gpu| gpu.memory.saturating_sub(gpu.free) as u64)
-            }
-            _ => None,
-        };
-        Usage { at: now(), cores, memory: memory().unwrap_or(0), host_memory, device_memory }
+        let (memory, device_memory) = (memory().unwrap_or(0), memory_in_use(&self.device));
+        Usage { at: now(), cores, memory, host_memory, device_memory }
     }
 }
