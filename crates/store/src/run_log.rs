@@ -26,7 +26,7 @@ impl Store {
     /// # Errors
     /// Fails with `LeaseLost` if another worker holds the job or it has ended.
     pub async fn append_log(&self, claim: &Claim, lines: &[LogLine]) -> Result<bool, StoreError> {
-        in_transaction!(self, tx => {
+        let written = in_transaction!(self, tx => {
             require_lease!(tx, claim);
             let run: Option<(Uuid, i64)> = sqlx::query_as(
                 "SELECT r.id, COALESCE((SELECT MAX(l.line) FROM run_log l WHERE l.run_id = r.id), 0) \
@@ -52,8 +52,9 @@ impl Store {
                 .bind(last - KEPT)
                 .execute(&mut *tx)
                 .await?;
+            true
         });
-        Ok(true)
+        Ok(written)
     }
 
     /// Lines of a run's log, oldest first: those after line `after`, or without it the last ones.

@@ -36,12 +36,7 @@ pub(crate) fn records_page(id: RunId) -> String {
 #[component]
 pub(crate) fn RunRecordsPage() -> impl IntoView {
     let id = use_params_map().with_untracked(|params| params.get("id").unwrap_or_default());
-    let load = async move {
-        let id = run_id(&id)?;
-        let cursor = api::event_cursor().await?;
-        Ok((cursor, api::run(id).await?.run, load_records(id).await?))
-    };
-    loaded(load, |(cursor, run, records)| {
+    loaded(load(id), |(cursor, run, records)| {
         let stream = (!run.state.is_final())
             .then(|| live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, Some(records_page(run.id))));
         view! {
@@ -52,6 +47,13 @@ pub(crate) fn RunRecordsPage() -> impl IntoView {
             {records_sections(&run, records)}
         }
     })
+}
+
+/// Where the events after the page begin, the run, and its records.
+async fn load(id: String) -> ApiResult<(String, Run, Records)> {
+    let id = run_id(&id)?;
+    let cursor = api::event_cursor().await?;
+    Ok((cursor, api::run(id).await?.run, load_records(id).await?))
 }
 
 /// The sections, whose parts are kept up to date.

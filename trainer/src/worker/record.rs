@@ -33,12 +33,13 @@ impl Record {
 
     /// Writes the rest of the log. The job must not have ended yet.
     pub(super) fn end(self, runtime: &Runtime) {
-        self.task.abort();
+        let Self { store, claim, task } = self;
+        task.abort();
         let rest = log_layer::end();
         runtime.block_on(async {
             // A write that was under way is either done or rolled back.
-            drop(self.task.await);
-            drop(write(&self.store, &self.claim, rest).await);
+            drop(task.await);
+            drop(write(&store, &claim, rest).await);
         });
     }
 }
