@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
-        DatasetSummary, EvaluationDetail, EventCursor, Leaderboard, ModelDetail, ModelSummary, Overview, OwnVote,
-        RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
+        DatasetSummary, EvaluationDetail, EventCursor, Leaderboard, ModelDetail, ModelSummary, Overview,
+        OwnVote, RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},

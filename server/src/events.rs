@@ -168,7 +168,8 @@ async fn ask(shared: Arc<Shared>) {
 /// The event of these changes.
 fn event(cursor: &str, changes: &Changes) -> Event {
     // Ids and a flag are always JSON.
-    let data = serde_json::to_string(changes).unwrap_or_else(|_| r#"{"all":true,"jobs":[],"runs":[]}"#.to_owned());
+    let data =
+        serde_json::to_string(changes).unwrap_or_else(|_| r#"{"all":true,"jobs":[],"runs":[]}"#.to_owned());
     Event::default().event("change").id(cursor).data(data)
 }
 

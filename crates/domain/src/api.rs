@@ -33,7 +33,9 @@ pub use judging::{
     NextMatchup, OwnVote, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
-pub use runs::{JobChange, RunChange, RunChoices, RunColumn, RunDeletion, RunResumption, RunSort, RunValue, is_tag};
+pub use runs::{
+    JobChange, RunChange, RunChoices, RunColumn, RunDeletion, RunResumption, RunSort, RunValue, is_tag,
+};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
 pub use training::{
     JobAccepted, ModelSummary, RunDetail, RunMetrics, RunPage, RunResumed, RunSample, RunSummary,

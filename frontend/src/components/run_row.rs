@@ -3,8 +3,8 @@
 use crate::components::badge::{ObjectiveBadge, StateBadge};
 use crate::components::progress::Progress;
 use crate::format::{duration, moment, number, percent, query, seconds};
-use domain::Timestamp;
 use crate::meaning::title;
+use domain::Timestamp;
 use domain::api::{RunColumn, RunValue, run_page};
 use domain::id::RunId;
 use domain::job::JobState;

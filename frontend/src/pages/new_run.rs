@@ -109,7 +109,9 @@ fn page(draft: RunDraft, priority: &str, is_entered: bool) -> impl IntoView + us
 /// What the run would take.
 fn estimate(cost: CostEstimate) -> impl IntoView {
     let time = match cost.seconds {
-        Some(seconds) => format!("{} of one worker, at the speed of the latest run from this base", left(seconds)),
+        Some(seconds) => {
+            format!("{} of one worker, at the speed of the latest run from this base", left(seconds))
+        }
         None => "not known: no run from this base has reported its speed".to_owned(),
     };
     let facts = [

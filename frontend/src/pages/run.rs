@@ -113,7 +113,8 @@ fn page(loaded: Loaded) -> impl IntoView {
             .map(|(other, samples)| OtherSamples { name: other.name.clone(), samples: samples.clone() }),
         verdict: verdict(run, &detail.job, &whole, &lineage.scores),
     };
-    let stream = (!run.state.is_final()).then(|| live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, Some(records_page(run.id))));
+    let stream = (!run.state.is_final())
+        .then(|| live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, Some(records_page(run.id))));
     let (objective, base) = (run.spec.objective.kind(), run.spec.base.clone());
     let (tags, notes) = (run.tags.iter().map(|name| tag(name)).collect::<Vec<_>>(), run.notes.clone());
     let (swatch, submitted) = (format!("swatch run-{}", colour(run.id)), run.created_at);

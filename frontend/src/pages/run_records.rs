@@ -37,8 +37,9 @@ pub(crate) fn records_page(id: RunId) -> String {
 pub(crate) fn RunRecordsPage() -> impl IntoView {
     let id = use_params_map().with_untracked(|params| params.get("id").unwrap_or_default());
     loaded(load(id), |(cursor, run, records)| {
-        let stream = (!run.state.is_final())
-            .then(|| live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, Some(records_page(run.id))));
+        let stream = (!run.state.is_final()).then(|| {
+            live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, Some(records_page(run.id)))
+        });
         view! {
             <Head title=format!("Log of {}", run.name)>
                 <p class="lead"><a href=run_page(run.id)>"Curves, samples and settings"</a>" of the run."</p>
@@ -130,7 +131,11 @@ fn count(bytes: u64) -> f64 {
     bytes as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes that were counted in bytes")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes that were counted in bytes"
+)]
 fn size(value: f64) -> String {
     bytes(value as u64)
 }
@@ -167,7 +172,11 @@ fn time_figure(time: &[PartTime]) -> Option<impl IntoView + use<>> {
 const DRAWING: (f64, f64) = (320.0, 60.0);
 
 /// A curve from zero to its highest value over the time of the run, with its figures as text.
-fn curve(title: &'static str, points: &[(Timestamp, f64)], text: fn(f64) -> String) -> Option<impl IntoView + use<>> {
+fn curve(
+    title: &'static str,
+    points: &[(Timestamp, f64)],
+    text: fn(f64) -> String,
+) -> Option<impl IntoView + use<>> {
     let ((start, _), (end, last)) = (points.first()?, points.last()?);
     let highest = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^52")]
@@ -179,7 +188,8 @@ fn curve(title: &'static str, points: &[(Timestamp, f64)], text: fn(f64) -> Stri
             format!("{:.1},{:.1}", DRAWING.0 * after(*at) / length, DRAWING.1 * (1.0 - value / top))
         })
         .collect();
-    let caption = format!("{title}: {} now, at most {}, over {}", text(*last), text(highest), duration(*start, *end));
+    let caption =
+        format!("{title}: {} now, at most {}, over {}", text(*last), text(highest), duration(*start, *end));
     Some(view! {
         <figure>
             <figcaption>{caption.clone()}</figcaption>

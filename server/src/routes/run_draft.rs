@@ -45,7 +45,11 @@ pub(crate) async fn draft(
     if problems.is_empty() {
         problems = problems_of(&state, &written).await?;
     }
-    let cost = if problems.is_empty() { cost_without_data(&state, &value_of(written.clone())?).await? } else { None };
+    let cost = if problems.is_empty() {
+        cost_without_data(&state, &value_of(written.clone())?).await?
+    } else {
+        None
+    };
     // What was entered stays, also if it cannot be read.
     let values = request.fields.clone().unwrap_or_else(|| values_of(&written));
     // A number beyond the integers of TOML, which the problems name.
@@ -56,7 +60,13 @@ pub(crate) async fn draft(
 /// An empty form beside a text that is no TOML.
 fn unparsable(text: &str, problem: String) -> RunDraft {
     let problems = Problems::one("toml", problem).0;
-    RunDraft { groups: filled(&BTreeMap::new()), toml: text.to_owned(), problems, cost: None, presets: presets() }
+    RunDraft {
+        groups: filled(&BTreeMap::new()),
+        toml: text.to_owned(),
+        problems,
+        cost: None,
+        presets: presets(),
+    }
 }
 
 fn presets() -> Vec<String> {

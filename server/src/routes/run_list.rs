@@ -6,9 +6,7 @@ use crate::routes::list_limit::limit;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use domain::api::{
-    ErrorBody, RunChoices, RunColumn, RunPage, RunSort, RunSummary, RunValue, is_tag, path,
-};
+use domain::api::{ErrorBody, RunChoices, RunColumn, RunPage, RunSort, RunSummary, RunValue, is_tag, path};
 use domain::id::{RunId, StudyId};
 use domain::job::JobState;
 use domain::limits::MAX_NAME_BYTES;
@@ -69,7 +67,8 @@ pub(crate) struct RunQuery {
 impl RunQuery {
     /// The requested columns.
     fn columns(&self) -> Result<Vec<RunColumn>, ApiError> {
-        let texts = self.columns.iter().flat_map(|columns| columns.split(',')).filter(|text| !text.is_empty());
+        let texts =
+            self.columns.iter().flat_map(|columns| columns.split(',')).filter(|text| !text.is_empty());
         let columns: Result<Vec<RunColumn>, String> = texts.map(str::parse).collect();
         let columns = columns.map_err(|problem| ApiError::field("columns", problem))?;
         if columns.len() > MOST_COLUMNS {

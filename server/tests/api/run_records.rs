@@ -50,15 +50,24 @@ async fn a_run_says_what_it_takes_and_its_page_reads_without_javascript() {
     let path = format!("/api/v1/runs/{run}/usage");
     assert_eq!(app.get(&path).await.expect(200).json(), json!({ "measurements": [], "time": [] }));
     for memory in [100, 200] {
-        let usage = Usage { at: app.now(), cores: 1.5, memory, host_memory: 4_000_000_000, device_memory: None };
+        let usage =
+            Usage { at: app.now(), cores: 1.5, memory, host_memory: 4_000_000_000, device_memory: None };
         app.store.append_usage(&claim, &usage).await.expect("written");
     }
-    let seconds = |name: &str, step: i64, value: f64| MetricPoint { name: format!("seconds/{name}"), step, value };
-    let points =
-        [seconds("forward", 1, 0.2), seconds("forward", 2, 0.4), seconds("data", 2, 0.1), seconds("samples", 2, 3.0)];
+    let seconds =
+        |name: &str, step: i64, value: f64| MetricPoint { name: format!("seconds/{name}"), step, value };
+    let points = [
+        seconds("forward", 1, 0.2),
+        seconds("forward", 2, 0.4),
+        seconds("data", 2, 0.1),
+        seconds("samples", 2, 3.0),
+    ];
     app.store.append_metrics(&claim, run, 2, &points).await.expect("points");
     let usage = app.get(&path).await.expect(200).json();
-    assert_eq!((&usage["measurements"][1]["memory"], &usage["measurements"][0]["cores"]), (&json!(200), &json!(1.5)));
+    assert_eq!(
+        (&usage["measurements"][1]["memory"], &usage["measurements"][0]["cores"]),
+        (&json!(200), &json!(1.5))
+    );
     let time = |part: &str| {
         let parts = usage["time"].as_array().expect("parts");
         parts.iter().find(|of| of["part"] == part).and_then(|of| of["seconds"].as_f64()).expect("a part")
@@ -70,7 +79,10 @@ async fn a_run_says_what_it_takes_and_its_page_reads_without_javascript() {
     for page in [format!("/runs/{run}"), format!("/runs/{run}/log")] {
         let text = app.get(&page).await.expect(200).text();
         for part in ["Time and memory", "Processor cores in use", "&lt;b>loud", "/log.txt"] {
-            assert!(text.contains(part) || text.contains(&part.replace('>', "&gt;")), "{page} has no {part:?}: {text}");
+            assert!(
+                text.contains(part) || text.contains(&part.replace('>', "&gt;")),
+                "{page} has no {part:?}: {text}"
+            );
         }
         assert!(!text.contains("Memory in use on the GPU"), "{page}");
     }
@@ -87,14 +99,16 @@ async fn the_list_of_runs_has_the_columns_that_are_chosen() {
     app.store.append_metrics(&claim, run, 4, &points).await.expect("points");
     app.run("other", 2, Some(Ending::Succeeded)).await;
     let columns = "columns=validation/loss:last,validation/loss:lowest,validation/loss:highest,no_such:last";
-    let items = app.get(&format!("/api/v1/runs?{columns}&sort=name")).await.expect(200).json()["items"].clone();
+    let items =
+        app.get(&format!("/api/v1/runs?{columns}&sort=name")).await.expect(200).json()["items"].clone();
     assert_eq!(items[0]["columns"], json!([0.5, 0.25, 0.75, null]));
     assert_eq!(items[1]["columns"].as_array().map(Vec::len), Some(4));
     for wrong in ["loss", "loss:best", "LOSS:last", &["loss:last"; 13].join(",")] {
         app.get(&format!("/api/v1/runs?columns={wrong}")).await.refuses(422, "columns");
         app.get(&format!("/runs?column={wrong}")).await.expect(422);
     }
-    let page = app.get("/runs?column=validation/loss:lowest&column=loss:last&sort=name").await.expect(200).text();
+    let page =
+        app.get("/runs?column=validation/loss:lowest&column=loss:last&sort=name").await.expect(200).text();
     for text in ["Validation loss, lowest", "Loss, last", "0.25"] {
         assert!(page.contains(text), "no {text:?}: {page}");
     }

@@ -104,7 +104,10 @@ async fn a_new_run_is_checked_while_its_form_is_filled_in() {
         browser.fill("[name=base]", "tiny");
         browser.wait_for("document.querySelector('[data-part=\"problems steps\"]').innerText === ''");
         browser.wait_for("document.querySelector('#toml').value.includes('steps = 123')");
-        assert_eq!(browser.evaluate("document.querySelector('[name=steps]').ariaInvalid"), serde_json::Value::Null);
+        assert_eq!(
+            browser.evaluate("document.querySelector('[name=steps]').ariaInvalid"),
+            serde_json::Value::Null
+        );
         assert_eq!(browser.evaluate("marked && document.querySelector('[name=steps]').value"), "123");
         assert_eq!(browser.errors(), Vec::<String>::new());
     })

@@ -324,7 +324,8 @@ async fn samples_are_walked_through_by_key_and_compared() {
             // Keys in a list of choices belong to it; a check box has no use for arrows.
             browser.evaluate("document.querySelector('.gallery-tools select').focus()");
             browser.press("ArrowLeft");
-            browser.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))");
+            browser
+                .evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))");
             assert_eq!(browser.evaluate(step), "120");
             browser.evaluate("document.querySelector('.gallery-tools input').focus()");
             browser.press("ArrowLeft");

@@ -123,7 +123,10 @@ mod tests {
             assert_eq!((taken[1].message.chars().count(), taken[1].level), (1001, LogLevel::Warn));
             tracing::error!("meanwhile");
             put_back(taken);
-            assert_eq!(take().iter().map(|line| line.level.as_str()).collect::<Vec<_>>(), ["info", "warn", "error"]);
+            assert_eq!(
+                take().iter().map(|line| line.level.as_str()).collect::<Vec<_>>(),
+                ["info", "warn", "error"]
+            );
             for number in 0..WAITING + 2 {
                 tracing::info!("{number}");
             }

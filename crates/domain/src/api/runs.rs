@@ -92,7 +92,9 @@ impl FromStr for RunColumn {
     fn from_str(text: &str) -> Result<Self, String> {
         let is_metric = |name: &&str| {
             (1..=MAX_NAME_BYTES).contains(&name.len())
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'/'))
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'/'))
         };
         let column = text.split_once(':').and_then(|(metric, value)| {
             let value = RunValue::ALL.into_iter().find(|known| known.as_str() == value)?;
