@@ -12,7 +12,13 @@ pub(crate) fn run_table(runs: Vec<RunRow>, columns: &[RunColumn], jobs: Vec<Job>
     let (heads, reports) = (heads(columns), with_report(&jobs));
     let rows: Vec<_> = runs.into_iter().map(|run| row(run, columns)).collect();
     let table = (!rows.is_empty()).then(|| {
-        view! { <table class="cards-on-phone runs-table">{heads}<tbody>{rows}</tbody></table> }
+        // Many columns are wider than a page.
+        let label = (!columns.is_empty()).then_some("Runs");
+        view! {
+            <div class:scrolls=label.is_some() role=label.map(|_| "region") aria-label=label tabindex=label.map(|_| "0")>
+                <table class="cards-on-phone runs-table">{heads}<tbody>{rows}</tbody></table>
+            </div>
+        }
     });
     view! { {table} {job_queue(without_run(jobs))} {evaluations(&reports)} }
 }

@@ -32,7 +32,8 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/",
         "/runs",
         "/runs?state=failed&sort=name",
-        "/runs?column=loss:lowest&column=rewards/accuracies:last",
+        "/runs?column=loss:last,loss:lowest,loss:highest,grad_norm:last,grad_norm:highest,rewards/accuracies:last,\
+         rewards/accuracies:highest,rewards/margins:last,rewards/margins:highest,mse/policy_winner:last",
         "/runs/new",
         "/studies",
         "/workers",
