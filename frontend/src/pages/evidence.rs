@@ -1,4 +1,4 @@
-//! What the method does to the bundled model: the committed study of its own pairs, in a table.
+//! What the method does to the bundled model: the committed study of its own pairs without guidance, in a table.
 
 use crate::format::percent;
 use domain::evaluate::Metric;
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 /// The report that `cargo xtask reproduce --full` wrote.
 static REPORT: LazyLock<Option<StudyReport>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/reproduction/own/report.json")).ok());
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/reproduction/own-unguided/report.json")).ok());
 
 const MEASURE: Measure = Measure::Metric(Metric::PromptFollowed);
 const NAMES: [(&str, &str); 4] =
@@ -30,8 +30,8 @@ pub(crate) fn evidence() -> Option<impl IntoView> {
         })
         .collect_view();
     let lead = format!(
-        "The bundled model, trained on {} pairs of its own images, right against wrong by the rule of its world. Held-out prompts, {} seeds, \
-         95% intervals over seeds and prompts. ",
+        "The bundled model, trained on {} pairs of its own images, right against wrong by the rule of its world, drawn without guidance. Held-out \
+         prompts, {} seeds, 95% intervals over seeds and prompts. ",
         report.pairs,
         report.seeds.len()
     );
