@@ -5,8 +5,8 @@
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
-    DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse, NextMatchup, Page,
-    RunSample, RunSeries, VoteRequest, VoteResponse, path,
+    DeskRanking, DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse,
+    NextMatchup, Page, RunSample, RunSeries, VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
 use domain::preference::{Choice, Question};
@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "ssr")]
 use {
     domain::api::{
-        Agreement, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs,
-        DatasetSummary, EvaluationDetail, EventCursor, Leaderboard, ModelDetail, ModelSummary, Overview,
-        OwnVote, RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage, RunPage,
+        Agreement, CampaignItem, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair,
+        DatasetPairs, DatasetSummary, EvaluationDetail, EventCursor, GoldCandidate, Leaderboard, ModelDetail,
+        ModelSummary, Overview, OwnVote, RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage,
+        RunPage,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
@@ -136,6 +137,15 @@ pub(crate) async fn answer_in_campaign(
     }
 }
 
+/// Picks the best image of a set of a campaign, or ranks several.
+pub(crate) async fn rank_in_campaign(
+    campaign: CampaignId,
+    item: MatchupId,
+    order: Vec<u8>,
+) -> ApiResult<NextMatchup> {
+    post(&desk_address(path::DESK_RANK, campaign, item), &DeskRanking { order }).await
+}
+
 /// Takes back the visitor's last answer in a campaign.
 pub(crate) async fn undo_in_campaign(campaign: CampaignId, item: MatchupId) -> ApiResult<NextMatchup> {
     post(&desk_address(path::DESK_UNDO, campaign, item), &DeskRequest::default()).await
@@ -166,6 +176,18 @@ pub(crate) async fn campaigns() -> ApiResult<Page<CampaignSummary>> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn campaign(id: &str, key: &str) -> ApiResult<CampaignSummary> {
     get(&format!("{}?key={}", with_id(path::CAMPAIGN, &segment(id)), query(key))).await
+}
+
+/// The judged pairs of a closed campaign, the most disputed first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn campaign_items(id: &str) -> ApiResult<Page<CampaignItem>> {
+    get(&with_id(path::CAMPAIGN_ITEMS, &segment(id))).await
+}
+
+/// Pairs of images that could become pairs with a known answer.
+#[cfg(feature = "ssr")]
+pub(crate) async fn gold_candidates(models: &str, metric: &str) -> ApiResult<Page<GoldCandidate>> {
+    get(&format!("{}?models={}&metric={}", path::GOLD_CANDIDATES, query(models), query(metric))).await
 }
 
 /// The visitor's own votes in a campaign, newest first.

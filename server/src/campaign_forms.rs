@@ -1,78 +1,52 @@
 //! The forms of the campaign pages, for browsers without JavaScript and for owners.
 
+use crate::campaign_spec_form::{KEPT, chosen, kept_gold, spec};
 use crate::error::ApiError;
 use crate::extract::Form;
 use crate::rater::Rater;
-use crate::routes::{answer, compare, invite, make_campaign, require_owner, take_back};
+use crate::routes::{answer, compare, invite, make_campaign, rank, require_owner, take_back};
 use crate::state::AppState;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::api::{ComparisonRequest, InvitationRequest, campaign_desk_page, campaign_page};
 use domain::campaign::{CampaignSpec, CampaignState};
 use domain::id::{CampaignId, InvitationId, MatchupId};
-use domain::preference::{Choice, Question};
+use domain::preference::Choice;
 use process::ambient;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 fn id(text: &str) -> Result<CampaignId, ApiError> {
     text.parse().map_err(|_| ApiError::not_found("campaign: the id is not a UUID"))
 }
 
-/// Makes a campaign and goes to its owner's page. A form that is refused is shown again, with the reason.
+/// Makes a campaign and goes to its owner's page. A form that is refused is shown again, with the reason; one that asks for pairs to
+/// choose from is shown with them.
 pub(crate) async fn new(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let form = Form::read(request, &state).await?;
-    let made = match spec(&form) {
-        Ok(spec) => make_campaign(&state, spec).await,
-        Err(error) => Err(error),
+    let reason = if form.get("pick").is_some() {
+        ("pick", "1".to_owned())
+    } else {
+        let made = match spec(&state, &form).await {
+            Ok(spec) => make_campaign(&state, spec).await,
+            Err(error) => Err(error),
+        };
+        let error = match made {
+            Ok(created) => return Ok(Redirect::to(&created.owner_url).into_response()),
+            Err(error) => error,
+        };
+        let Some(detail) = error.client_error() else { return Err(error) };
+        ("problem", detail.message)
     };
-    let error = match made {
-        Ok(created) => return Ok(Redirect::to(&created.owner_url).into_response()),
-        Err(error) => error,
-    };
-    let Some(detail) = error.client_error() else { return Err(error) };
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("problem", &detail.message);
-    for name in
-        ["name", "raters_per_item", "votes", "ends_at", "session", "reveal", "instructions", "prompts"]
-    {
+    query.append_pair(reason.0, &reason.1);
+    for name in KEPT {
         query.append_pair(name, form.text(name));
     }
+    query.append_pair("gold", &kept_gold(&form));
     query.append_pair("models", &chosen(&form, "model:").join(","));
     query.append_pair("questions", &chosen(&form, "question:").join(","));
-    Ok(Redirect::to(&format!("/campaigns/new?{}", query.finish())).into_response())
-}
-
-/// The rest of the names of the fields that begin so: the checked boxes.
-fn chosen(form: &Form, prefix: &str) -> Vec<String> {
-    form.names().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect()
-}
-
-/// The campaign that a form describes.
-fn spec(form: &Form) -> Result<CampaignSpec, ApiError> {
-    let mut fields = Map::new();
-    let text = |name: &str| form.text(name).trim();
-    fields.insert("name".to_owned(), text("name").into());
-    fields.insert("models".to_owned(), json!(chosen(form, "model:")));
-    fields.insert("questions".to_owned(), json!(chosen(form, "question:")));
-    fields.insert("instructions".to_owned(), text("instructions").into());
-    let prompts: Vec<&str> = text("prompts").lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    fields.insert("prompts".to_owned(), json!(prompts));
-    if !text("reveal").is_empty() {
-        fields.insert("reveal".to_owned(), text("reveal").into());
-    }
-    for name in ["raters_per_item", "session", "votes"] {
-        if !text(name).is_empty() {
-            let number: u32 = text(name)
-                .parse()
-                .map_err(|_| ApiError::field(name, format!("{:?} is not a whole number", text(name))))?;
-            fields.insert(name.to_owned(), number.into());
-        }
-    }
-    if !text("ends_at").is_empty() {
-        // Browsers send minutes, and no time zone.
-        fields.insert("ends_at".to_owned(), format!("{}:00Z", text("ends_at")).into());
-    }
-    serde_json::from_value(Value::Object(fields)).map_err(|error| ApiError::field("form", error.to_string()))
+    let place = if form.get("pick").is_some() { "#gold" } else { "" };
+    Ok(Redirect::to(&format!("/campaigns/new?{}{place}", query.finish())).into_response())
 }
 
 /// Makes a campaign of two models with the usual rules, draws their images if they have none in common, and goes to its owner's
@@ -86,24 +60,12 @@ pub(crate) async fn quick(State(state): State<AppState>, request: Request) -> Re
             .await?;
     let name: String = format!("{} against {}", models[0], models[1]).chars().take(80).collect();
     let now = ambient::now();
-    let spec = CampaignSpec {
-        name: format!("{name}, {}", now.format("%Y-%m-%d %H:%M:%S")),
-        models: comparison.models,
-        prompts: Vec::new(),
-        questions: vec![Question::Overall],
-        raters_per_item: 1,
-        votes: None,
-        ends_at: None,
-        session: 20,
-        reveal: domain::campaign::Reveal::AtEnd,
-        instructions: String::new(),
-        gold: Vec::new(),
-        exam: 0,
-        gold_every: 0,
-        repeat_every: 0,
-        completion_code: None,
-        return_url: None,
-    };
+    let spec = json!({
+        "name": format!("{name}, {}", now.format("%Y-%m-%d %H:%M:%S")),
+        "models": comparison.models,
+        "reveal": "at_end",
+    });
+    let spec: CampaignSpec = serde_json::from_value(spec).map_err(ApiError::internal)?;
     Ok(Redirect::to(&make_campaign(&state, spec).await?.owner_url))
 }
 
@@ -186,6 +148,12 @@ pub(crate) async fn judge(
     match form.text("choice") {
         "undo" => drop(take_back(&state, campaign, rater.id, item).await?),
         "skip" => drop(answer(&state, campaign, rater.id, item, None).await?),
+        best if best.starts_with("best-") => {
+            let place: u8 = best["best-".len()..]
+                .parse()
+                .map_err(|_| ApiError::field("choice", format!("{best:?} is not the number of an image")))?;
+            drop(rank(&state, campaign, rater.id, item, vec![place]).await?);
+        }
         choice => {
             let choice: Choice =
                 choice.parse().map_err(|problem: String| ApiError::field("choice", problem))?;

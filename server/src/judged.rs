@@ -12,7 +12,7 @@ use judging::{
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use store::{PairVotes, RatedVote};
+use store::{PairVotes, RatedRanking, RatedVote};
 
 /// Votes below which every rating is preliminary.
 pub(crate) const PRELIMINARY_BELOW: usize = 100;
@@ -88,8 +88,9 @@ pub(crate) async fn draw_order(
 
 async fn fitted(state: &AppState, question: Question, counts: &[PairVotes]) -> Result<Arc<Judged>, ApiError> {
     let votes = state.store.rated_votes(question, MOST_VOTES).await?;
+    let rankings = state.store.rated_rankings(question, MOST_VOTES).await?;
     let counts = counts.to_vec();
-    let judged = tokio::task::spawn_blocking(move || Arc::new(Judged::new(counts, &votes)));
+    let judged = tokio::task::spawn_blocking(move || Arc::new(Judged::new(counts, &votes, &rankings)));
     let judged = judged.await.map_err(ApiError::internal)?;
     if let Ok(mut all) = state.judgements.0.lock() {
         all.insert(question, judged.clone());
@@ -117,11 +118,11 @@ impl<K: Ord + Clone> Numbers<K> {
 }
 
 impl Judged {
-    fn new(counts: Vec<PairVotes>, votes: &[RatedVote]) -> Self {
+    fn new(counts: Vec<PairVotes>, votes: &[RatedVote], rankings: &[RatedRanking]) -> Self {
         let mut contestants = Numbers(BTreeMap::new(), Vec::new());
         let mut raters = Numbers(BTreeMap::new(), Vec::new());
         let mut prompts = Numbers(BTreeMap::new(), Vec::new());
-        let numbered: Vec<Answer> = votes
+        let mut numbered: Vec<Answer> = votes
             .iter()
             .map(|vote| Answer {
                 rater: raters.of(&vote.rater),
@@ -130,6 +131,12 @@ impl Judged {
                 said: said(vote.choice),
             })
             .collect();
+        numbered.extend(rankings.iter().map(|ranking| Answer {
+            rater: raters.of(&ranking.rater),
+            prompt: prompts.of(&ranking.prompt),
+            shown: ranking.shown.iter().map(|contestant| contestants.of(contestant)).collect(),
+            said: said_of_set(&ranking.order, ranking.shown.len()),
+        }));
         let mut answers = Answers::new(contestants.1.len());
         for answer in &numbered {
             // The query leaves out what cannot be counted: two images of one contestant.
@@ -185,6 +192,15 @@ fn said(choice: Choice) -> Said {
         Choice::Left => Said::Best(0),
         Choice::Right => Said::Best(1),
         Choice::Tie | Choice::BothBad => Said::Neither,
+    }
+}
+
+/// An order counts as a ranking if it names all images. Of a shorter one, the best counts.
+fn said_of_set(order: &[usize], images: usize) -> Said {
+    if order.len() == images {
+        Said::Ranking(order.to_vec())
+    } else {
+        Said::Best(order.first().copied().unwrap_or(images))
     }
 }
 

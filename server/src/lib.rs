@@ -3,6 +3,7 @@
 mod address;
 mod auth;
 mod campaign_forms;
+mod campaign_spec_form;
 mod config;
 mod connections;
 mod error;

@@ -17,6 +17,7 @@ use crate::command::prepare::PrepareCommand;
 use crate::command::pull::PullCommand;
 use crate::command::register::RegisterCommand;
 use crate::command::replay::ReplayCommand;
+use crate::command::simulate_campaign::SimulateCampaignCommand;
 use crate::command::study::StudyCommand;
 use crate::command::style::StyleCommand;
 use crate::command::train::TrainCommand;
@@ -66,6 +67,8 @@ enum Command {
     Evaluate(EvaluateCommand),
     /// Compare methods, settings and seeds at equal budgets, as specified in a config file.
     Study(Box<StudyCommand>),
+    /// Make a campaign with the votes of simulated raters, on models of the bundled world.
+    SimulateCampaign(SimulateCampaignCommand),
     /// Compute the Frechet distance (FID) of two sets of images.
     Fid(FidCommand),
     /// Bring a run or model of the terminal into the database.
@@ -106,6 +109,7 @@ fn run(command: Command) -> Result<()> {
         Command::Doctor(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Study(command) => command.run(),
+        Command::SimulateCampaign(command) => command.run(),
         Command::Fid(command) => command.run(),
         Command::Register(command) => command.run(),
         Command::Pull(command) => command.run(),

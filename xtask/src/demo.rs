@@ -14,6 +14,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// The command that gives the demo a closed campaign with votes, once its models are evaluated. It does nothing the second time.
+const CAMPAIGN: [&str; 9] = [
+    "simulate-campaign",
+    "--model",
+    "own-contrast",
+    "--model",
+    "own-dpo",
+    "--model",
+    "own-sft",
+    "--model",
+    "shapes",
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Port of the site on the loopback interface.
@@ -44,13 +57,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })?;
     steps.print_summary();
     print_welcome(demo.client.url(), &data);
-    let failed = follow(&mut demo, &mut pending, options.once)?;
+    let seed = |demo: &Deployment| demo.trainer(&workspace, &data, &CAMPAIGN);
+    let failed = follow(&mut demo, &mut pending, options.once, &seed)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print_welcome(url: &str, data: &Path) {
     println!();
-    println!("  Open {url}/ in a browser. Runs shows the training live, Judge compares images.");
+    println!(
+        "  Open {url}/ in a browser. Runs shows the training live, Judge compares images. After the last job, Campaigns and the"
+    );
+    println!("  leaderboard show a month of votes by simulated raters.");
     println!("  Generate an image:");
     println!(
         "    curl -sf '{url}/generate?prompt=a+large+red+circle+on+a+blue+background&seed=1' -o out.png"
@@ -125,10 +142,15 @@ fn jobs(client: &mut Client) -> Result<Vec<Value>> {
 
 /// Submits pending jobs as their models appear and prints a line when a job changes its state or completes another
 /// tenth. Runs until a stop is requested or, with `once`, until no job is left to run. Returns how many jobs failed
-/// or could not start.
-fn follow(demo: &mut Deployment, pending: &mut VecDeque<Value>, once: bool) -> Result<usize> {
+/// or could not start. `seed` runs once, when all jobs have succeeded.
+fn follow(
+    demo: &mut Deployment,
+    pending: &mut VecDeque<Value>,
+    once: bool,
+    seed: &dyn Fn(&Deployment) -> Result<()>,
+) -> Result<usize> {
     let mut seen: HashMap<String, (String, i64)> = HashMap::new();
-    let mut warned = false;
+    let (mut warned, mut seeded) = (false, false);
     while stop::pause(Duration::from_secs(1)).is_ok() {
         demo.check()?;
         let jobs = jobs(&mut demo.client)?;
@@ -150,6 +172,10 @@ fn follow(demo: &mut Deployment, pending: &mut VecDeque<Value>, once: bool) -> R
         if let (Some(next), false) = (pending.front(), warned) {
             println!("{} cannot start: no job makes its model {}", label(next), required_model(next));
             warned = true;
+        }
+        if !seeded && pending.is_empty() && count_in("failed") == 0 {
+            seed(demo).context("making the demo's campaign")?;
+            seeded = true;
         }
         if once {
             return Ok(count_in("failed") + pending.len());

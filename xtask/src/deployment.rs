@@ -109,6 +109,11 @@ impl Deployment {
         Ok(())
     }
 
+    /// Runs a command of the trainer on the server's database.
+    pub(crate) fn trainer(&self, workspace: &Workspace, data: &Path, arguments: &[&str]) -> Result<()> {
+        process::run(program(workspace, self.build, data, "diff-contrast-trainer").args(arguments))
+    }
+
     /// Fails if the server or the worker has exited.
     pub(crate) fn check(&mut self) -> Result<()> {
         self.server.check()?;

@@ -17,8 +17,9 @@ mod series;
 mod training;
 
 pub use campaign::{
-    CampaignCreated, CampaignDesk, CampaignRater, CampaignResult, CampaignStateRequest, CampaignSummary,
-    ConsentRequest, DeskVote, Invitation, InvitationCreated, InvitationRequest,
+    CampaignCreated, CampaignDesk, CampaignItem, CampaignRater, CampaignResult, CampaignStateRequest,
+    CampaignSummary, ConsentRequest, DeskRanking, DeskVote, GoldCandidate, Invitation, InvitationCreated,
+    InvitationRequest,
 };
 pub use comparison::{Comparison, ComparisonRequest, Drawing};
 pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, DatasetSummary};

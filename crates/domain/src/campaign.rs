@@ -36,6 +36,30 @@ pub enum Reveal {
     AfterSession,
 }
 
+/// What a rater is shown and asked for.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Two images; which is better, or a tie.
+    #[default]
+    Pair,
+    /// Three or four images of different models from equal prompt, seed and settings: which is the best, and if the rater wants
+    /// the order of the others.
+    BestOfFour,
+}
+
+impl Form {
+    /// The value in bodies and forms.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::BestOfFour => "best_of_four",
+        }
+    }
+}
+
 /// Two images of one prompt, of which one is better beyond doubt.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +99,14 @@ pub struct CampaignSpec {
     /// Only images of these prompts; all evaluation images when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<String>,
-    /// What raters are asked about each pair of images: one item per question.
+    /// What a rater is shown: two images, or up to four.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(default = Form::default))]
+    pub form: Form,
+    /// Language of the prompts as a tag of BCP 47, such as `de`: how browsers pronounce and hyphenate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// What raters are asked about each pair of images, or each set: one item per question.
     #[serde(default = "overall")]
     #[cfg_attr(feature = "openapi", schema(default = overall))]
     pub questions: Vec<Question>,
@@ -124,6 +155,18 @@ pub struct CampaignSpec {
     /// Where a rater who has finished a session goes: an `https` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
+    /// The code of a rater who has failed the exam.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_code: Option<String>,
+    /// Where a rater who has failed the exam goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_url: Option<String>,
+    /// The code of a rater who does not agree to take part, or stops before a session is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_code: Option<String>,
+    /// Where a rater who does not take part, or stops, goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_url: Option<String>,
 }
 
 impl CampaignSpec {
@@ -189,19 +232,92 @@ impl CampaignSpec {
             "repeat_every",
             "every pair would be a repetition: use 0, or 2 and more",
         );
-        let code = self.completion_code.as_ref();
+        self.check_form(p);
+        let is_tag = |tag: &String| {
+            let fits =
+                |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+            tag.len() <= 35 && tag.split('-').all(fits)
+        };
         p.require(
-            code.is_none_or(|code| !code.trim().is_empty() && code.len() <= 100),
-            "completion_code",
-            "use 1 to 100 bytes, or leave the field out",
+            self.language.as_ref().is_none_or(is_tag),
+            "language",
+            "use a language tag such as en or pt-BR, or leave the field out",
         );
-        let address = self.return_url.as_ref();
-        p.require(
-            address.is_none_or(|address| address.starts_with("https://") && address.len() <= 2_000),
-            "return_url",
-            "use an address that begins with https:// and has at most 2000 bytes, or leave the field out",
-        );
+        for (field, code) in [
+            ("completion_code", &self.completion_code),
+            ("failed_code", &self.failed_code),
+            ("withdrawn_code", &self.withdrawn_code),
+        ] {
+            p.require(
+                code.as_ref().is_none_or(|code| !code.trim().is_empty() && code.len() <= 100),
+                field,
+                "use 1 to 100 bytes, or leave the field out",
+            );
+        }
+        for (field, address) in [
+            ("return_url", &self.return_url),
+            ("failed_url", &self.failed_url),
+            ("withdrawn_url", &self.withdrawn_url),
+        ] {
+            p.require(
+                address
+                    .as_ref()
+                    .is_none_or(|address| address.starts_with("https://") && address.len() <= 2_000),
+                field,
+                "use an address that begins with https:// and has at most 2000 bytes, or leave the field out",
+            );
+        }
     }
+
+    fn check_form(&self, p: &mut Problems) {
+        if self.form == Form::Pair {
+            return;
+        }
+        p.require(
+            self.models.len() >= 3,
+            "form",
+            "best_of_four compares 3 models and more: name them, or use pair",
+        );
+        let pairs = "would stand out among sets of four, being a pair: use 0, and an exam in its place";
+        p.require(self.gold_every == 0, "gold_every", pairs);
+        p.require(self.repeat_every == 0, "repeat_every", pairs);
+    }
+
+    /// What is told to a rater who ends in this way: a code for the panel, and an address.
+    #[must_use]
+    pub fn told(&self, ending: Ending) -> (Option<String>, Option<String>) {
+        match ending {
+            Ending::Done => (self.completion_code.clone(), self.return_url.clone()),
+            Ending::Failed => (self.failed_code.clone(), self.failed_url.clone()),
+            Ending::Withdrawn => (self.withdrawn_code.clone(), self.withdrawn_url.clone()),
+        }
+    }
+
+    /// Without what only the owner may see: pairs with a known answer, codes and the addresses that may contain them.
+    pub fn hide_from_raters(&mut self) {
+        self.gold.clear();
+        for told in [
+            &mut self.completion_code,
+            &mut self.return_url,
+            &mut self.failed_code,
+            &mut self.failed_url,
+            &mut self.withdrawn_code,
+            &mut self.withdrawn_url,
+        ] {
+            *told = None;
+        }
+    }
+}
+
+/// How a rater leaves a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With a session done, or with all that there was to judge.
+    Done,
+    /// With a failed exam.
+    Failed,
+    /// Without agreeing, or before the session was done.
+    Withdrawn,
 }
 
 /// Whether a campaign takes answers.
@@ -319,10 +435,17 @@ mod tests {
             ("repeat_every", "1"),
             ("completion_code", r#"" ""#),
             ("return_url", r#""http://a""#),
+            ("failed_code", r#""""#),
+            ("withdrawn_url", r#""a.example""#),
+            ("form", r#""best_of_four""#),
+            ("language", r#""German, of course""#),
         ] {
             assert_eq!(fields(&format!(r#"{{{rest}, "{field}": {value}}}"#)), [field], "{value}");
         }
         read(&format!("{{{rest}}}")).validate().expect("the rest has defaults");
+        let four = r#""name": "n", "models": ["a", "b", "c"], "form": "best_of_four""#;
+        assert_eq!(fields(&format!(r#"{{{four}, "repeat_every": 5}}"#)), ["repeat_every"]);
+        read(&format!("{{{four}}}")).validate().expect("three models");
     }
 
     #[test]

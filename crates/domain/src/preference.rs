@@ -53,6 +53,16 @@ impl Question {
             Self::Alignment => "Regardless of its looks, which image fits the prompt better?",
         }
     }
+
+    /// The same question about more than two images.
+    #[must_use]
+    pub fn text_of_set(self) -> &'static str {
+        match self {
+            Self::Overall => "Which image is the best for this prompt?",
+            Self::Appeal => "Regardless of the prompt, which image looks best?",
+            Self::Alignment => "Regardless of its looks, which image fits the prompt best?",
+        }
+    }
 }
 
 impl FromStr for Question {

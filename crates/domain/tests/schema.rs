@@ -2,7 +2,7 @@
 //! has a default, and every example is a valid value of its type.
 
 use domain::api::{
-    CampaignStateRequest, ComparisonRequest, ConsentRequest, DeskRequest, DeskVote, ErrorBody,
+    CampaignStateRequest, ComparisonRequest, ConsentRequest, DeskRanking, DeskRequest, DeskVote, ErrorBody,
     GenerateRequest, InvitationRequest, JobChange, MatchupRequest, RunChange, RunDraftRequest, RunResumption,
     VoteRequest,
 };
@@ -141,6 +141,7 @@ fn examples_are_valid() {
     example::<MatchupRequest>();
     example::<VoteRequest>();
     example::<DeskRequest>();
+    example::<DeskRanking>();
     example::<DeskVote>();
     example::<ConsentRequest>();
     example::<InvitationRequest>();

@@ -1,6 +1,6 @@
 //! Checks of a campaign's raters: pairs with a known answer, and repeated ones. They are kept apart from matchups and votes.
 
-use crate::campaign_desk::{DeskItem, unordered};
+use crate::campaign_desk::{DeskItem, ItemKind, unordered};
 use crate::db::{Store, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
 use domain::Timestamp;
@@ -94,7 +94,8 @@ impl Store {
             question,
             left,
             right,
-            is_check: true,
+            more: Vec::new(),
+            kind: ItemKind::Check,
         };
         let expected = if swap { Choice::Right } else { Choice::Left };
         self.insert_check(campaign.id, rater, kind, &item, expected, now).await?;
@@ -126,7 +127,8 @@ impl Store {
             question: parsed(question.parse(), "matchups", "question", campaign)?,
             left: ImageId(*right),
             right: ImageId(*left),
-            is_check: true,
+            more: Vec::new(),
+            kind: ItemKind::Check,
         };
         let expected = match parsed(choice.parse(), "votes", "choice", campaign)? {
             Choice::Left => Choice::Right,

@@ -4,7 +4,7 @@ use crate::db::{Store, micros, parsed, with_db};
 use crate::error::StoreError;
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::campaign::{Campaign, Turn, passed, turn};
+use domain::campaign::{Campaign, Form, Turn, passed, turn};
 use domain::id::{CampaignId, ImageId, MatchupId, ModelId, RaterId};
 use domain::matchmaking::{Candidate, comparable_pairs};
 use domain::preference::{Matchup, Question};
@@ -13,10 +13,23 @@ use rand::seq::IndexedRandom;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// A pair at a campaign's desk: a matchup, or a check that looks like one.
+/// What an item of a campaign's desk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemKind {
+    /// A pair of the campaign's models.
+    Pair,
+    /// A pair that measures the rater.
+    Check,
+    /// Three or four images, of which the best is picked.
+    Set,
+    /// A pair that the answer to a set has decided. It takes no answer of its own.
+    Decided,
+}
+
+/// A pair at a campaign's desk: a matchup, or a check that looks like one. Or a set of three or four images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeskItem {
-    /// Id of the matchup or check.
+    /// Id of the matchup, check or set.
     pub id: MatchupId,
     /// The prompt of both images.
     pub prompt: String,
@@ -26,8 +39,10 @@ pub struct DeskItem {
     pub left: ImageId,
     /// The image on the right.
     pub right: ImageId,
-    /// Whether it is a check.
-    pub is_check: bool,
+    /// A third and a fourth image, in a set.
+    pub more: Vec<ImageId>,
+    /// What it is.
+    pub kind: ItemKind,
 }
 
 #[derive(sqlx::FromRow)]
@@ -37,7 +52,9 @@ struct ItemRow {
     question: String,
     left_image: Uuid,
     right_image: Uuid,
-    is_check: i64,
+    third_image: Option<Uuid>,
+    fourth_image: Option<Uuid>,
+    kind: i64,
 }
 
 impl TryFrom<ItemRow> for DeskItem {
@@ -49,7 +66,13 @@ impl TryFrom<ItemRow> for DeskItem {
             question: parsed(row.question.parse(), "matchups", "question", row.id)?,
             left: ImageId(row.left_image),
             right: ImageId(row.right_image),
-            is_check: row.is_check == 1,
+            more: row.third_image.into_iter().chain(row.fourth_image).map(ImageId).collect(),
+            kind: match row.kind {
+                0 => ItemKind::Pair,
+                1 => ItemKind::Check,
+                2 => ItemKind::Set,
+                _ => ItemKind::Decided,
+            },
         })
     }
 }
@@ -98,6 +121,9 @@ impl Store {
             };
             let item = match check {
                 Some(check) => Some(check),
+                None if campaign.spec.form == Form::BestOfFour => {
+                    self.draw_set(campaign, models, rater, now, rng).await?
+                }
                 None => {
                     let wanted = match &mut wanted {
                         Some(wanted) => wanted,
@@ -122,9 +148,12 @@ impl Store {
         id: MatchupId,
     ) -> Result<Option<DeskItem>, StoreError> {
         let row: Option<ItemRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT id, prompt, question, left_image, right_image, CAST(0 AS BIGINT) AS is_check FROM matchups \
+            "SELECT id, prompt, question, first_image AS left_image, second_image AS right_image, third_image, fourth_image, \
+             CAST(2 AS BIGINT) AS kind FROM rankings WHERE campaign_id = $1 AND rater_id = $2 AND id = $3 \
+             UNION ALL SELECT id, prompt, question, left_image, right_image, NULL, NULL, \
+             CAST(CASE WHEN ranking_id IS NULL THEN 0 ELSE 3 END AS BIGINT) FROM matchups \
              WHERE campaign_id = $1 AND rater_id = $2 AND id = $3 \
-             UNION ALL SELECT id, prompt, question, left_image, right_image, CAST(1 AS BIGINT) FROM campaign_checks \
+             UNION ALL SELECT id, prompt, question, left_image, right_image, NULL, NULL, CAST(1 AS BIGINT) FROM campaign_checks \
              WHERE campaign_id = $1 AND rater_id = $2 AND id = $3")
             .bind(campaign.0)
             .bind(rater.0)
@@ -142,11 +171,13 @@ impl Store {
         count: usize,
     ) -> Result<Vec<DeskItem>, StoreError> {
         let rows: Vec<ItemRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT m.id, m.prompt, m.question, m.left_image, m.right_image, CAST(0 AS BIGINT) AS is_check \
-             FROM matchups m WHERE m.campaign_id = $1 AND m.rater_id = $2 \
+            "SELECT id, prompt, question, first_image AS left_image, second_image AS right_image, third_image, fourth_image, \
+             CAST(2 AS BIGINT) AS kind FROM rankings WHERE campaign_id = $1 AND rater_id = $2 AND answered_at IS NULL \
+             UNION ALL SELECT m.id, m.prompt, m.question, m.left_image, m.right_image, NULL, NULL, CAST(0 AS BIGINT) \
+             FROM matchups m WHERE m.campaign_id = $1 AND m.rater_id = $2 AND m.ranking_id IS NULL \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $2) \
              AND NOT EXISTS (SELECT 1 FROM skips s WHERE s.matchup_id = m.id AND s.rater_id = $2) \
-             UNION ALL SELECT id, prompt, question, left_image, right_image, CAST(1 AS BIGINT) FROM campaign_checks \
+             UNION ALL SELECT id, prompt, question, left_image, right_image, NULL, NULL, CAST(1 AS BIGINT) FROM campaign_checks \
              WHERE campaign_id = $1 AND rater_id = $2 AND answered_at IS NULL ORDER BY 1 LIMIT $3")
             .bind(campaign.0)
             .bind(rater.0)
@@ -171,7 +202,7 @@ impl Store {
     /// exam. To the rater they look the same.
     pub async fn count_answers(&self, campaign: CampaignId, rater: RaterId) -> Result<i64, StoreError> {
         let (count,): (i64,) = with_db!(self, pool => sqlx::query_as(
-            "SELECT (SELECT COUNT(*) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+            "SELECT (SELECT COUNT(DISTINCT COALESCE(m.ranking_id, m.id)) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              WHERE m.campaign_id = $1 AND v.rater_id = $2) + (SELECT COUNT(*) FROM campaign_checks \
              WHERE campaign_id = $1 AND rater_id = $2 AND choice IS NOT NULL AND kind <> 'exam')")
             .bind(campaign.0)
@@ -205,7 +236,8 @@ impl Store {
             question,
             left,
             right,
-            is_check: false,
+            more: Vec::new(),
+            kind: ItemKind::Pair,
         };
         let matchup = Matchup {
             id: item.id,
@@ -251,11 +283,18 @@ impl Store {
 
     /// Number of items of a campaign of these models.
     pub async fn count_items(&self, campaign: &Campaign, models: &[ModelId]) -> Result<usize, StoreError> {
-        Ok(self.campaign_items(campaign, models).await?.len())
+        Ok(match campaign.spec.form {
+            Form::Pair => self.campaign_items(campaign, models).await?.len(),
+            Form::BestOfFour => self.campaign_sets(campaign, models).await?.len(),
+        })
     }
 
     /// The evaluation images of a model, of these prompts unless there are none.
-    async fn candidates_of(&self, model: ModelId, prompts: &[String]) -> Result<Vec<Candidate>, StoreError> {
+    pub(crate) async fn candidates_of(
+        &self,
+        model: ModelId,
+        prompts: &[String],
+    ) -> Result<Vec<Candidate>, StoreError> {
         let rows: Vec<(String, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
             "SELECT params_sha256, id, prompt FROM images WHERE model_id = $1 AND purpose = 'evaluation' \
              ORDER BY params_sha256, id")

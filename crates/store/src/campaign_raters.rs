@@ -1,7 +1,7 @@
 //! Raters of a campaign: consent, what they have done, their own answers, and erasure.
 
 use crate::campaign_checks::CheckCounts;
-use crate::campaign_desk::DeskItem;
+use crate::campaign_desk::{DeskItem, ItemKind};
 use crate::db::{Store, in_transaction, micros, parsed, with_db, write_db};
 use crate::error::StoreError;
 use crate::votes::count_vote;
@@ -41,6 +41,7 @@ struct OwnRow {
     question: String,
     left_image: Uuid,
     right_image: Uuid,
+    ranking_id: Option<Uuid>,
     choice: String,
     created_at: Timestamp,
 }
@@ -55,7 +56,8 @@ impl TryFrom<OwnRow> for OwnAnswer {
                 question: parsed(row.question.parse(), "matchups", "question", row.id)?,
                 left: ImageId(row.left_image),
                 right: ImageId(row.right_image),
-                is_check: false,
+                more: Vec::new(),
+                kind: if row.ranking_id.is_none() { ItemKind::Pair } else { ItemKind::Decided },
             },
             choice: parsed(row.choice.parse(), "votes", "choice", row.id)?,
             created_at: row.created_at,
@@ -99,7 +101,8 @@ impl Store {
     /// What each rater who has agreed has done in a campaign, in the order in which they agreed.
     pub async fn campaign_raters(&self, campaign: CampaignId) -> Result<Vec<RaterCounts>, StoreError> {
         let rows: Vec<(Uuid, Option<String>, i64)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT c.rater_id, c.external_id, (SELECT COUNT(*) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+            "SELECT c.rater_id, c.external_id, (SELECT COUNT(DISTINCT COALESCE(m.ranking_id, m.id)) FROM votes v JOIN matchups m \
+             ON m.id = v.matchup_id \
              WHERE m.campaign_id = $1 AND v.rater_id = c.rater_id) \
              FROM campaign_raters c WHERE c.campaign_id = $1 ORDER BY c.consented_at, c.rater_id")
             .bind(campaign.0)
@@ -121,7 +124,7 @@ impl Store {
         rater: RaterId,
     ) -> Result<Vec<OwnAnswer>, StoreError> {
         let rows: Vec<OwnRow> = with_db!(self, pool => sqlx::query_as(
-            "SELECT m.id, m.prompt, m.question, m.left_image, m.right_image, v.choice, v.created_at \
+            "SELECT m.id, m.prompt, m.question, m.left_image, m.right_image, m.ranking_id, v.choice, v.created_at \
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              WHERE m.campaign_id = $1 AND v.rater_id = $2 ORDER BY v.id DESC")
             .bind(campaign.0)
@@ -155,6 +158,7 @@ impl Store {
                  AND matchup_id IN (SELECT id FROM matchups WHERE campaign_id = $1)",
                 "DELETE FROM skips WHERE rater_id = $2 AND matchup_id IN (SELECT id FROM matchups WHERE campaign_id = $1)",
                 "DELETE FROM matchups WHERE campaign_id = $1 AND rater_id = $2",
+                "DELETE FROM rankings WHERE campaign_id = $1 AND rater_id = $2",
                 "DELETE FROM campaign_checks WHERE campaign_id = $1 AND rater_id = $2",
                 "DELETE FROM campaign_raters WHERE campaign_id = $1 AND rater_id = $2",
             ] {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// What has been judged in a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CampaignCounts {
-    /// Votes that count.
+    /// Votes that count. The answer to a set is one.
     pub votes: i64,
     /// Raters with at least one of these votes.
     pub raters: i64,
@@ -180,7 +180,8 @@ impl Store {
         // Most calls find none, and need not wait for the connection that writes.
         let due: Vec<Uuid> = with_db!(self, pool => sqlx::query_scalar(
             "SELECT c.id FROM campaigns c WHERE c.state <> 'closed' AND (c.ends_at <= $1 OR c.wanted_votes <= \
-             (SELECT COUNT(*) FROM votes v JOIN matchups m ON m.id = v.matchup_id WHERE m.campaign_id = c.id))")
+             (SELECT COUNT(DISTINCT COALESCE(m.ranking_id, m.id)) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+             WHERE m.campaign_id = c.id))")
             .bind(micros(now))
             .fetch_all(pool)
             .await?);
@@ -193,7 +194,7 @@ impl Store {
     /// Counts the votes of a campaign and its raters.
     pub async fn campaign_counts(&self, id: CampaignId) -> Result<CampaignCounts, StoreError> {
         let (votes, raters): (i64, i64) = with_db!(self, pool => sqlx::query_as(
-            "SELECT COUNT(*), COUNT(DISTINCT v.rater_id) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
+            "SELECT COUNT(DISTINCT COALESCE(m.ranking_id, m.id)), COUNT(DISTINCT v.rater_id) FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              WHERE m.campaign_id = $1")
             .bind(id.0)
             .fetch_one(pool)

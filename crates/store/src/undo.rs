@@ -16,10 +16,12 @@ const LAST_ANSWER: &str = "SELECT answered.matchup_id FROM \
      JOIN matchups m ON m.id = answered.matchup_id WHERE m.campaign_id IS NULL \
      ORDER BY answered.created_at DESC, answered.matchup_id DESC LIMIT 1";
 
-/// The newest vote or skip of a rater in a campaign, or the newest check outside the exam that the rater has answered.
+/// The newest vote, answer to a set, or skip of a rater in a campaign, or the newest check outside the exam that the rater has answered.
 const LAST_ANSWER_IN_CAMPAIGN: &str = "SELECT answered.matchup_id FROM \
      (SELECT v.matchup_id, v.created_at FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-      WHERE v.rater_id = $1 AND m.campaign_id = $2 \
+      WHERE v.rater_id = $1 AND m.campaign_id = $2 AND m.ranking_id IS NULL \
+      UNION ALL SELECT id AS matchup_id, answered_at AS created_at FROM rankings \
+      WHERE rater_id = $1 AND campaign_id = $2 AND answered_at IS NOT NULL \
       UNION ALL SELECT s.matchup_id, s.created_at FROM skips s JOIN matchups m ON m.id = s.matchup_id \
       WHERE s.rater_id = $1 AND m.campaign_id = $2 \
       UNION ALL SELECT id AS matchup_id, answered_at AS created_at FROM campaign_checks \
@@ -109,6 +111,7 @@ impl Store {
             let answered: i64 = sqlx::query_scalar(
                 "SELECT (SELECT COUNT(*) FROM votes WHERE matchup_id = $1 AND rater_id = $2) + \
                  (SELECT COUNT(*) FROM skips WHERE matchup_id = $1 AND rater_id = $2) + \
+                 (SELECT COUNT(*) FROM rankings WHERE id = $1 AND rater_id = $2 AND answered_at IS NOT NULL) + \
                  (SELECT COUNT(*) FROM campaign_checks WHERE id = $1 AND rater_id = $2 AND answered_at IS NOT NULL)")
                 .bind(matchup.0)
                 .bind(rater.0)
@@ -135,15 +138,17 @@ impl Store {
             sqlx::query(
                 "INSERT INTO undone_votes (id, matchup_id, rater_id, choice, created_at, undone_at) \
                  SELECT id, matchup_id, rater_id, choice, created_at, $3 FROM votes \
-                 WHERE matchup_id = $1 AND rater_id = $2 ON CONFLICT (id) DO NOTHING")
+                 WHERE matchup_id IN (SELECT id FROM matchups WHERE id = $1 OR ranking_id = $1) AND rater_id = $2 \
+                 ON CONFLICT (id) DO NOTHING")
                 .bind(matchup.0)
                 .bind(rater.0)
                 .bind(micros(now))
                 .execute(&mut *tx)
                 .await?;
             for table in [
-                "DELETE FROM votes WHERE matchup_id = $1 AND rater_id = $2",
+                "DELETE FROM votes WHERE matchup_id IN (SELECT id FROM matchups WHERE id = $1 OR ranking_id = $1) AND rater_id = $2",
                 "DELETE FROM skips WHERE matchup_id = $1 AND rater_id = $2",
+                "UPDATE rankings SET places = NULL, answered_at = NULL WHERE id = $1 AND rater_id = $2",
                 "UPDATE campaign_checks SET choice = NULL, answered_at = NULL WHERE id = $1 AND rater_id = $2",
             ] {
                 sqlx::query(table).bind(matchup.0).bind(rater.0).execute(&mut *tx).await?;

@@ -184,7 +184,8 @@ impl Store {
         rows.into_iter().map(|row| row.vote(&names)).collect()
     }
 
-    /// Lists the newest votes on a question about two contestants, oldest first.
+    /// Lists the newest votes on a question about two contestants, oldest first, without those that stand for an order of more
+    /// images.
     pub async fn rated_votes(&self, question: Question, at_most: u32) -> Result<Vec<RatedVote>, StoreError> {
         let rows: Vec<(Uuid, Uuid, String, Uuid, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
             "SELECT v.id, v.rater_id, m.prompt, COALESCE(l.contestant_id, l.model_id), \
@@ -192,6 +193,7 @@ impl Store {
              FROM votes v JOIN matchups m ON m.id = v.matchup_id \
              JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE m.question = $1 AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id) \
+             AND m.ranking_id IS NULL \
              AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
              ORDER BY v.id DESC LIMIT $2")
             .bind(question.as_str())

@@ -1,11 +1,9 @@
 //! What a rater's desk knows and does: the pair shown, what follows, answers on their way, and taking back the last one.
 
 use crate::api::{self, ApiResult, Failure};
+use crate::components::desk_answer::{images_are_shown, said, scrolls, sent};
 use crate::components::desk_queue::{self, Unsent};
-use crate::components::hydration::property;
-use domain::api::{
-    BlindMatchup, DeskRequest, Drawing, NextMatchup, VoteRequest, VoteResponse, campaign_desk_page,
-};
+use domain::api::{BlindMatchup, DeskRequest, Drawing, NextMatchup, campaign_desk_page};
 use domain::id::MatchupId;
 use domain::preference::Choice;
 use leptos::prelude::*;
@@ -46,6 +44,14 @@ pub(crate) struct Desk {
     pub(crate) centre: RwSignal<(f64, f64)>,
     /// With both images in one place: whether the second is in front. None: side by side.
     pub(crate) flicker: RwSignal<Option<bool>>,
+    /// Of a set: the numbers of the images that are ranked so far, the best first.
+    pub(crate) picked: RwSignal<Vec<u8>>,
+    /// Whether the rater ranks the images of a set, and does not only pick the best.
+    pub(crate) ranks: RwSignal<bool>,
+    /// Whether the rater has paused: no pair is shown.
+    pub(crate) is_paused: RwSignal<bool>,
+    /// Whether the rater goes on after the session is done.
+    pub(crate) goes_on: RwSignal<bool>,
 }
 
 impl Desk {
@@ -63,6 +69,10 @@ impl Desk {
             zoom: RwSignal::new(1),
             centre: RwSignal::new((50.0, 50.0)),
             flicker: RwSignal::new(None),
+            picked: RwSignal::new(Vec::new()),
+            ranks: RwSignal::new(false),
+            is_paused: RwSignal::new(false),
+            goes_on: RwSignal::new(false),
         }
     }
 
@@ -77,24 +87,61 @@ impl Desk {
         }
     }
 
+    /// Whether a pair or set is shown and takes an answer: the page is not paused, and has been there for long enough.
+    pub(crate) fn takes_answers(self) -> bool {
+        self.shows_pair() && js_sys::Date::now() - self.shown_at.get_value() >= GUARD
+    }
+
+    /// Whether the session of a campaign is done, and the rater has not said to go on.
+    pub(crate) fn is_done(self) -> bool {
+        !self.goes_on.get() && self.current.read().session_is_done()
+    }
+
+    fn shows_pair(self) -> bool {
+        untrack(|| self.current.read().matchup.is_some() && !self.is_paused.get() && !self.is_done())
+    }
+
+    /// Hides what is shown, or shows it again.
+    pub(crate) fn pause(self) {
+        if self.is_paused.get_untracked() || self.shows_pair() {
+            self.is_paused.update(|is_paused| *is_paused = !*is_paused);
+            self.shown_at.set_value(js_sys::Date::now());
+        }
+    }
+
+    /// Goes on after the session is done.
+    pub(crate) fn go_on(self) {
+        self.goes_on.set(true);
+        self.shown_at.set_value(js_sys::Date::now());
+    }
+
     /// Answers the pair: with a choice, or by skipping it. Without effect while the pair is new or its images are not there.
     pub(crate) fn answer(self, choice: Option<Choice>) {
-        let mut next = self.current.get_untracked();
-        if js_sys::Date::now() - self.shown_at.get_value() < GUARD || next.matchup.is_none() {
+        let is_set = self.current.read_untracked().matchup.as_ref().is_some_and(|shown| shown.images() > 2);
+        if !(is_set && choice.is_some()) {
+            self.settle(choice, Vec::new());
+        }
+    }
+
+    /// Answers what is shown: a pair with a choice, a set with an order, and either with none of both by skipping it.
+    pub(crate) fn settle(self, choice: Option<Choice>, order: Vec<u8>) {
+        if !self.takes_answers() {
             return;
         }
-        if choice.is_some() && !images_are_shown() {
+        let mut next = self.current.get_untracked();
+        let Some(matchup) = next.matchup.take() else { return };
+        let is_answer = choice.is_some() || !order.is_empty();
+        if is_answer && !images_are_shown(matchup.images()) {
             self.notice.set("The images have not loaded yet. Wait for them, or skip the pair.".to_owned());
             return;
         }
-        let Some(matchup) = next.matchup.take() else { return };
         self.failure.set(None);
-        self.notice.set(said(choice).to_owned());
+        self.notice.set(said(choice, &order));
         let campaign = next.campaign.as_ref().map(|campaign| campaign.id);
-        let unsent = Unsent { matchup, choice, models: next.models.clone(), campaign };
+        let unsent = Unsent { matchup, choice, order, models: next.models.clone(), campaign };
         desk_queue::keep(&unsent);
         self.unsent.update(|all| all.push(unsent));
-        count(&mut next, i64::from(choice.is_some()));
+        count(&mut next, i64::from(is_answer));
         next.matchup = (!next.upcoming.is_empty()).then(|| next.upcoming.remove(0));
         self.show(next);
         self.send();
@@ -109,10 +156,12 @@ impl Desk {
             return;
         }
         let mut next = self.current.get_untracked();
-        if let Some(Unsent { matchup, choice, .. }) = unsent.pop() {
+        if let Some(taken) = unsent.pop() {
+            let is_answer = taken.is_answer();
+            let matchup = taken.matchup;
             desk_queue::forget(matchup.id);
             self.unsent.set(unsent);
-            count(&mut next, -i64::from(choice.is_some()));
+            count(&mut next, -i64::from(is_answer));
             if let Some(shown) = next.matchup.replace(matchup) {
                 next.upcoming.insert(0, shown);
             }
@@ -220,7 +269,7 @@ impl Desk {
         let place = open.iter().position(|matchup| Some(matchup.id) == shown);
         next.matchup = (!open.is_empty()).then(|| open.remove(place.unwrap_or(0)));
         next.upcoming = open;
-        let later = unsent.iter().filter(|unsent| unsent.choice.is_some()).count();
+        let later = unsent.iter().filter(|unsent| unsent.is_answer()).count();
         count(&mut next, i64::try_from(later).unwrap_or(0));
         if place.is_some() { self.current.set(next) } else { self.show(next) }
     }
@@ -228,6 +277,7 @@ impl Desk {
     fn show(self, next: NextMatchup) {
         self.shown_at.set_value(js_sys::Date::now());
         self.zoom.set(1);
+        self.picked.set(Vec::new());
         self.flicker.update(|front| *front = front.map(|_| false));
         self.current.set(next);
     }
@@ -249,7 +299,11 @@ impl Desk {
 
     /// Whether the key is a shortcut of the desk; if so, its action is taken.
     pub(crate) fn handle_key(self, key: &str) -> bool {
+        if self.handle_key_of_set(key) {
+            return true;
+        }
         match key {
+            "p" | "P" => self.pause(),
             "1" => self.answer(Some(Choice::Left)),
             "2" => self.answer(Some(Choice::Right)),
             "3" => self.answer(Some(Choice::Tie)),
@@ -303,57 +357,10 @@ impl Desk {
 
 const TAKEN_BACK: &str = "Your last answer is taken back. Answer again.";
 
-/// What the status line says of an answer.
-fn said(choice: Option<Choice>) -> &'static str {
-    match choice {
-        Some(Choice::Left) => "Your answer: 1 is better.",
-        Some(Choice::Right) => "Your answer: 2 is better.",
-        Some(Choice::Tie) => "Your answer: a tie.",
-        Some(Choice::BothBad) => "Your answer: both are bad.",
-        None => "Skipped.",
-    }
-}
-
 /// Counts answers that the server has not confirmed, or ones that were taken back.
 fn count(next: &mut NextMatchup, answers: i64) {
     next.votes_cast += answers;
     if let Some(campaign) = &mut next.campaign {
         campaign.answered += answers;
     }
-}
-
-/// Sends an answer. Returns what is open next, and a sentence with the models if they are revealed.
-async fn sent(unsent: Unsent, reveal: bool) -> ApiResult<(NextMatchup, Option<String>)> {
-    let Unsent { matchup, choice, models, campaign } = unsent;
-    if let Some(campaign) = campaign {
-        return Ok((api::answer_in_campaign(campaign, matchup.id, choice).await?, None));
-    }
-    let Some(choice) = choice else {
-        return Ok((api::skip(matchup.id, &DeskRequest { models }).await?, None));
-    };
-    let VoteResponse { left_model, right_model, next, .. } =
-        api::vote(matchup.id, &VoteRequest { choice, models, reveal }).await?;
-    let verdict = left_model.zip(right_model).map(|(left, right)| match choice {
-        Choice::Left => format!("You chose {left} over {right}."),
-        Choice::Right => format!("You chose {right} over {left}."),
-        Choice::Tie => format!("A tie between {left} and {right}."),
-        Choice::BothBad => format!("You rated {left} and {right} both bad."),
-    });
-    Ok((next, verdict))
-}
-
-/// Whether both images of the pair have loaded.
-fn images_are_shown() -> bool {
-    [".side.left img", ".side.right img"].iter().all(|image| {
-        let width = property(image, "naturalWidth").and_then(|width| width.as_f64());
-        width.is_some_and(|width| width > 0.0)
-    })
-}
-
-/// Whether the page is longer than the window.
-fn scrolls() -> bool {
-    let window = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(0.0);
-    property("html", "scrollHeight")
-        .and_then(|height| height.as_f64())
-        .is_none_or(|height| height > window + 1.0)
 }

@@ -1,6 +1,8 @@
-//! The pair of a desk: the question, the two images, and the buttons. Both images are enlarged and moved together.
+//! The pair or set of a desk: the question, the images, and the buttons. All images are enlarged and moved together.
 
 use crate::components::desk::Desk;
+use crate::components::desk_answer::SIDES;
+use crate::components::desk_set::SetAnswers;
 use domain::api::BlindMatchup;
 use domain::preference::Choice;
 use leptos::prelude::*;
@@ -14,7 +16,16 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
     let matchup = Memo::new(move |_| desk.current.read().matchup.clone());
     let id = move || matchup.read().as_ref().map(|matchup| matchup.id.to_string());
     let models = move || desk.current.read().models.join(",");
-    let question = move || matchup.read().as_ref().map(|matchup| matchup.question.text());
+    let images = Memo::new(move |_| matchup.read().as_ref().map_or(0, BlindMatchup::images));
+    let question = move || {
+        let is_set = images.get() > 2;
+        matchup
+            .read()
+            .as_ref()
+            .map(|matchup| if is_set { matchup.question.text_of_set() } else { matchup.question.text() })
+    };
+    let language =
+        move || desk.current.read().campaign.as_ref().and_then(|campaign| campaign.language.clone());
     let prompt = move || matchup.read().as_ref().map(|matchup| matchup.prompt.clone());
     view! {
         // The buttons answer when clicked; the form is submitted only without JavaScript.
@@ -23,22 +34,23 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
             <input type="hidden" name="models" value=models />
             <p class="question">
                 <span class="soft">{question}</span>
-                <strong>{prompt}</strong>
+                <strong lang=language>{prompt}</strong>
             </p>
             <div
                 class="sides"
                 class:flicker=move || desk.flicker.read().is_some()
                 class:enlarged=move || { desk.zoom.get() > 1 }
+                class:of-set=move || { images.get() > 2 }
             >
                 {move || matchup.get().map(|matchup| view! { <Sides desk matchup /> })}
             </div>
-            <div class="answers">
-                <Answer desk choice=Some(Choice::Left) label="1 is better" key="1" />
-                <Answer desk choice=Some(Choice::Right) label="2 is better" key="2" />
-                <Answer desk choice=Some(Choice::Tie) label="Tie" key="3" />
-                <Answer desk choice=Some(Choice::BothBad) label="Both bad" key="4" />
-                <Answer desk choice=None label="Skip" key="N" />
-            </div>
+            {move || {
+                if images.get() > 2 {
+                    view! { <SetAnswers desk /> }.into_any()
+                } else {
+                    view! { <PairAnswers desk /> }.into_any()
+                }
+            }}
         </form>
         <Tools desk />
         <Preload desk />
@@ -46,19 +58,35 @@ pub(crate) fn Pair(desk: Desk) -> impl IntoView {
 }
 
 #[component]
-fn Sides(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
-    let BlindMatchup { left_url, right_url, .. } = matchup;
+fn PairAnswers(desk: Desk) -> impl IntoView {
     view! {
-        <Side desk choice=Choice::Left address=left_url />
-        <Side desk choice=Choice::Right address=right_url />
+        <div class="answers">
+            <Answer desk choice=Some(Choice::Left) label="1 is better" key="1" />
+            <Answer desk choice=Some(Choice::Right) label="2 is better" key="2" />
+            <Answer desk choice=Some(Choice::Tie) label="Tie" key="3" />
+            <Answer desk choice=Some(Choice::BothBad) label="Both bad" key="4" />
+            <Answer desk choice=None label="Skip" key="N" />
+        </div>
     }
+}
+
+#[component]
+fn Sides(desk: Desk, matchup: BlindMatchup) -> impl IntoView {
+    let is_set = matchup.images() > 2;
+    let BlindMatchup { left_url, right_url, more_urls, .. } = matchup;
+    let addresses = [left_url, right_url].into_iter().chain(more_urls);
+    let sides = (1..).zip(addresses).map(|(number, address)| view! { <Side desk number address is_set /> });
+    sides.collect_view()
 }
 
 /// One image, as a button that votes for it.
 #[component]
-fn Side(desk: Desk, choice: Choice, address: String) -> impl IntoView {
-    let (side, number) = if choice == Choice::Left { ("left", "1") } else { ("right", "2") };
-    let is_second = choice == Choice::Right;
+fn Side(desk: Desk, number: u8, address: String, is_set: bool) -> impl IntoView {
+    let side = SIDES[usize::from(number - 1).min(SIDES.len() - 1)];
+    let is_second = number == 2;
+    let choice = if is_second { Choice::Right } else { Choice::Left };
+    let value = if is_set { format!("best-{number}") } else { side.to_owned() };
+    let better = if is_set { "the best" } else { "better" };
     let style = move || {
         let ((x, y), zoom) = (desk.centre.get(), desk.zoom.get());
         if zoom > 1 {
@@ -67,17 +95,20 @@ fn Side(desk: Desk, choice: Choice, address: String) -> impl IntoView {
             String::new()
         }
     };
+    let rank =
+        move || desk.rank_of(number).map(|rank| view! { <span class="rank">{format!("rank {rank}")}</span> });
     view! {
         <button
-            type="submit" name="choice" value=side
+            type="submit" name="choice" value=value
             class=format!("side {side}")
             class:behind=move || desk.flicker.get().is_some_and(|second| second != is_second)
-            aria-label=format!("Image {number} is better")
-            on:click=move |_| desk.answer(Some(choice))
+            aria-label=format!("Image {number} is {better}")
+            on:click=move |_| { if is_set { desk.pick(number) } else { desk.answer(Some(choice)) } }
             on:pointermove=move |event| follow(desk, &event)
         >
             <img src=address alt=format!("Image {number}") draggable="false" style=style />
             <span class="number" aria-hidden="true">{number}</span>
+            {rank}
         </button>
     }
 }
@@ -118,13 +149,14 @@ fn Tools(desk: Desk) -> impl IntoView {
     let pressed = move |on: bool| if on { "true" } else { "false" };
     view! {
         <div class="desk-tools">
+            <button type="button" on:click=move |_| desk.pause()>"Pause" <kbd>"P"</kbd></button>
             <button
                 type="button" aria-pressed=move || pressed(desk.zoom.get() > 1) on:click=move |_| desk.enlarge()
             >
                 {zoom} <kbd>"Z"</kbd>
             </button>
             <button
-                type="button" aria-pressed=move || pressed(desk.flicker.read().is_some())
+                type="button" hidden=move || desk.is_set() aria-pressed=move || pressed(desk.flicker.read().is_some())
                 on:click=move |_| { desk.handle_key("f"); }
             >
                 {move || match desk.flicker.get() {
@@ -151,7 +183,9 @@ fn Preload(desk: Desk) -> impl IntoView {
     let images = move || {
         let upcoming = upcoming.get().into_iter();
         let image = |address| view! { <img src=address alt="" /> };
-        upcoming.map(|next| view! { {image(next.left_url)} {image(next.right_url)} }).collect_view()
+        let addresses =
+            upcoming.flat_map(|next| [next.left_url, next.right_url].into_iter().chain(next.more_urls));
+        addresses.map(image).collect_view()
     };
     view! { <div class="preload" aria-hidden="true">{images}</div> }
 }

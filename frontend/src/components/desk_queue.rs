@@ -16,13 +16,23 @@ const PREFIX: &str = "answer-";
 pub(crate) struct Unsent {
     /// The matchup, to show it again if the answer is taken back before it is sent.
     pub(crate) matchup: BlindMatchup,
-    /// The choice; none for a skip.
+    /// The choice about a pair.
     pub(crate) choice: Option<Choice>,
+    /// The order of the images of a set, by their numbers from 1. With no choice and no order it is a skip.
+    #[serde(default)]
+    pub(crate) order: Vec<u8>,
     /// The models of the desk.
     pub(crate) models: Vec<String>,
     /// The campaign of the desk.
     #[serde(default)]
     pub(crate) campaign: Option<CampaignId>,
+}
+
+impl Unsent {
+    /// Whether it is an answer, and not a skip.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.choice.is_some() || !self.order.is_empty()
+    }
 }
 
 /// None where storage is not available, as in some private windows: answers are then lost with the page.

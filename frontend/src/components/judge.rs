@@ -19,11 +19,26 @@ use std::time::Duration;
 /// How often the page asks for images while they are drawn.
 const DRAWING_PERIOD: Duration = Duration::from_millis(2000);
 
+/// What the page shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Pair,
+    Paused,
+    /// The session of a campaign is done, and there is more.
+    Done,
+    Nothing,
+}
+
 /// The page of a rater. Without JavaScript the buttons submit a form.
 #[island(lazy)]
-pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
+pub(crate) fn Judge(
+    initial: NextMatchup,
+    /// Whether the rater of a campaign goes on after the session is done.
+    goes_on: bool,
+) -> impl IntoView {
     let in_campaign = initial.campaign.is_some();
     let desk = Desk::new(initial);
+    desk.goes_on.set(goes_on);
     // Effects do not run on the server.
     Effect::new(move |_| {
         desk.begin();
@@ -42,22 +57,66 @@ pub(crate) fn Judge(initial: NextMatchup) -> impl IntoView {
     });
     poll(DRAWING_PERIOD, move || desk.follow_drawing());
     let hydrated = is_hydrated();
-    let has_pair = Memo::new(move |_| desk.current.read().matchup.is_some());
+    let stage = Memo::new(move |_| {
+        if desk.current.read().matchup.is_none() {
+            Stage::Nothing
+        } else if desk.is_paused.get() {
+            Stage::Paused
+        } else if desk.is_done() {
+            Stage::Done
+        } else {
+            Stage::Pair
+        }
+    });
     view! {
         <div class="judge" class:of-campaign=in_campaign data-hydrated=hydrated>
             {move || {
                 let NextMatchup { models, votes_cast, .. } = desk.current.get_untracked();
-                match (has_pair.get(), models.is_empty()) {
-                    (true, _) => view! { <Pair desk /> }.into_any(),
+                match (stage.get(), models.is_empty()) {
+                    (Stage::Pair, _) => view! { <Pair desk /> }.into_any(),
+                    (Stage::Paused, _) => view! { <Paused desk /> }.into_any(),
+                    (Stage::Done, _) => view! { <Done desk /> }.into_any(),
                     _ if desk.current.read_untracked().campaign.is_some() => view! { <CampaignEnd desk /> }.into_any(),
-                    (false, true) => view! { <AllJudged votes=votes_cast /> }.into_any(),
-                    (false, false) => view! { <NoPair models drawing=desk.drawing /> }.into_any(),
+                    (Stage::Nothing, true) => view! { <AllJudged votes=votes_cast /> }.into_any(),
+                    (Stage::Nothing, false) => view! { <NoPair models drawing=desk.drawing /> }.into_any(),
                 }
             }}
             <Status desk />
             <Remaining judge=desk />
             {move || desk.failure.get().map(|failure| view! { <FailureNote failure /> })}
         </div>
+    }
+}
+
+/// A rater's pause: the images are out of sight until the rater goes on.
+#[component]
+fn Paused(desk: Desk) -> impl IntoView {
+    view! {
+        <Empty title="Paused">
+            <p>"Your answers are kept. The same images come when you go on."</p>
+            <p><button class="primary go-on" on:click=move |_| desk.pause()>"Go on" <kbd>"P"</kbd></button></p>
+        </Empty>
+    }
+}
+
+/// The end of a session of a campaign that has more for the rater.
+#[component]
+fn Done(desk: Desk) -> impl IntoView {
+    view! {
+        <Empty title="The session is done">
+            <p>"Thank you for your answers. "<Completion desk /></p>
+            <p>
+                <a
+                    class="button go-on" href="?on=1"
+                    on:click=move |event| {
+                        event.prevent_default();
+                        desk.go_on();
+                    }
+                >
+                    "Go on judging"
+                </a>
+            </p>
+        </Empty>
     }
 }
 
@@ -121,8 +180,10 @@ fn Session(desk: Desk) -> impl IntoView {
         (left > 0).then(|| format!("Exam: {} left.", count(i64::from(left), "pair", "pairs")))
     };
     let done = move || {
-        let is_done = desk.current.read().session_is_done() && desk.current.read().matchup.is_some();
-        is_done.then(|| view! { <p>"The session is done; you can go on. "<Completion desk /></p> })
+        let is_done = desk.goes_on.get()
+            && desk.current.read().session_is_done()
+            && desk.current.read().matchup.is_some();
+        is_done.then(|| view! { <p>"The session is done. "<Completion desk /></p> })
     };
     view! {
         <p>"This session: "<Progress step steps /></p>

@@ -6,8 +6,10 @@ pub(crate) mod compare_board;
 #[cfg(feature = "ssr")]
 pub(crate) mod copy_line;
 mod desk;
+mod desk_answer;
 mod desk_pair;
 mod desk_queue;
+mod desk_set;
 #[cfg(feature = "ssr")]
 pub(crate) mod evaluations;
 pub(crate) mod generation_form;

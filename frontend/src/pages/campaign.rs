@@ -1,12 +1,14 @@
 //! A campaign: how far it is, its rules, and what may be done with it. With the owner's key also results, raters and invitations.
 
-use crate::api;
+use crate::api::{self, ApiResult};
 use crate::components::copy_line::CopyLine;
 use crate::format::{moment, percent, query};
+use crate::pages::campaign_items;
+use crate::pages::campaign_raters;
 use crate::pages::campaigns::CampaignBadge;
 use crate::pages::layout::{Head, loaded, origin};
-use domain::api::{CampaignRater, CampaignResult, CampaignSummary, Invitation, campaign_desk_page};
-use domain::campaign::{Campaign, CampaignState, Reveal};
+use domain::api::{CampaignItem, CampaignResult, CampaignSummary, Invitation, campaign_desk_page};
+use domain::campaign::{Campaign, CampaignState, Form, Reveal};
 use leptos::prelude::*;
 use leptos_router::hooks::{use_params_map, use_query_map};
 
@@ -18,14 +20,21 @@ pub(crate) fn CampaignPage() -> impl IntoView {
     });
     let call = {
         let key = key.clone();
-        async move { api::campaign(&id, &key).await }
+        async move {
+            let summary = api::campaign(&id, &key).await?;
+            // Before, the images themselves are withheld.
+            let is_closed = summary.campaign.state == CampaignState::Closed;
+            let items = if is_closed { api::campaign_items(&id).await?.items } else { Vec::new() };
+            ApiResult::Ok((summary, items))
+        }
     };
-    loaded(call, move |summary| page(summary, &key, &link))
+    loaded(call, move |(summary, items)| page(summary, items, &key, &link))
 }
 
 /// `link`: a link that was just made, which no other page shows again.
-fn page(summary: CampaignSummary, key: &str, link: &str) -> impl IntoView + use<> {
-    let CampaignSummary { campaign, votes, wanted, items, raters, results, people, invitations } = summary;
+fn page(summary: CampaignSummary, judged: Vec<CampaignItem>, key: &str, link: &str) -> impl IntoView + use<> {
+    let CampaignSummary { campaign, votes, wanted, items, raters, results, people, pace, invitations } =
+        summary;
     let spec = &campaign.spec;
     let is_owner = !key.is_empty();
     let title = spec.name.clone();
@@ -60,7 +69,9 @@ fn page(summary: CampaignSummary, key: &str, link: &str) -> impl IntoView + use<
         })}
         {is_owner.then(|| invitation_section(&campaign, invitations, key, link))}
         {(is_owner || is_closed).then(|| results_section(results))}
-        {is_owner.then(|| people_section(people))}
+        {campaign_items::pace(&pace)}
+        {is_owner.then(|| campaign_raters::section(people))}
+        {is_closed.then(|| campaign_items::gallery(judged))}
         {rules(&campaign)}
     }
 }
@@ -78,6 +89,8 @@ fn actions(campaign: &Campaign, key: &str) -> impl IntoView + use<> {
         }
         CampaignState::Closed => ().into_any(),
     };
+    // With the key, also pairs with known answers and codes are copied.
+    let copy = format!("/campaigns/new?copy={}&key={}", campaign.id, query(key));
     let judge = (campaign.state == CampaignState::Open)
         .then(|| view! { <a class="button primary" href=campaign_desk_page(campaign.id)>"Judge"</a> });
     view! {
@@ -85,7 +98,7 @@ fn actions(campaign: &Campaign, key: &str) -> impl IntoView + use<> {
             <input type="hidden" name="key" value=key.to_owned() />
             {judge}
             {buttons}
-            <a class="button" href=format!("/campaigns/new?copy={}", campaign.id)>"Copy"</a>
+            <a class="button" href=copy>"Copy"</a>
         </form>
     }
 }
@@ -178,43 +191,6 @@ fn results_section(results: Vec<CampaignResult>) -> impl IntoView {
     }
 }
 
-fn people_section(people: Vec<CampaignRater>) -> impl IntoView {
-    let rows = people
-        .into_iter()
-        .map(|rater| {
-            let of = |right: u32, all: u32| if all == 0 { "–".to_owned() } else { format!("{right} of {all}") };
-            view! {
-                <tr>
-                    <td class="lead">{rater.pseudonym}</td>
-                    <td data-label="Panel's name">{rater.external_id.unwrap_or_else(|| "–".to_owned())}</td>
-                    <td data-label="Votes" class="figure">{rater.votes}</td>
-                    <td data-label="Exam" class="figure">{of(rater.exam_right, rater.exam_answered)}</td>
-                    <td data-label="Known answers" class="figure">{of(rater.gold_right, rater.gold_answered)}</td>
-                    <td data-label="Repeated alike" class="figure">{of(rater.repeats_same, rater.repeats_answered)}</td>
-                </tr>
-            }
-        })
-        .collect_view();
-    view! {
-        <section aria-labelledby="raters">
-            <h2 id="raters">"Raters"</h2>
-            <table class="cards-on-phone">
-                <thead>
-                    <tr>
-                        <th>"Rater"</th>
-                        <th>"Panel's name"</th>
-                        <th class="figure">"Votes"</th>
-                        <th class="figure">"Exam"</th>
-                        <th class="figure">"Known answers"</th>
-                        <th class="figure">"Repeated alike"</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </section>
-    }
-}
-
 fn rules(campaign: &Campaign) -> impl IntoView + use<> {
     let spec = &campaign.spec;
     let questions: Vec<&str> = spec.questions.iter().map(|question| question.label()).collect();
@@ -232,6 +208,13 @@ fn rules(campaign: &Campaign) -> impl IntoView + use<> {
     };
     let facts = [
         ("Models", spec.models.join(", ")),
+        (
+            "Raters see",
+            match spec.form {
+                Form::Pair => "two images".to_owned(),
+                Form::BestOfFour => "up to four images".to_owned(),
+            },
+        ),
         ("Questions", questions.join(", ")),
         ("Prompts", prompts),
         ("Raters per pair", spec.raters_per_item.to_string()),

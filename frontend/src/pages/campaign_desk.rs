@@ -19,6 +19,7 @@ pub(crate) fn CampaignDeskPage() -> impl IntoView {
     let id = use_params_map().with_untracked(|params| params.get("id").unwrap_or_default());
     let external_id =
         use_query_map().with_untracked(|fields| EXTERNAL_IDS.into_iter().find_map(|name| fields.get(name)));
+    let goes_on = use_query_map().with_untracked(|fields| fields.get("on").is_some());
     let call = async move {
         let next = api::campaign_desk(&id).await?;
         // A visitor without a cookie would get one from each call.
@@ -26,10 +27,10 @@ pub(crate) fn CampaignDeskPage() -> impl IntoView {
         let own = if has_agreed { api::own_votes(&id).await? } else { Page { items: Vec::new() } };
         ApiResult::Ok((next, own))
     };
-    loaded(call, move |(next, own)| page(next, own, external_id.unwrap_or_default()))
+    loaded(call, move |(next, own)| page(next, own, external_id.unwrap_or_default(), goes_on))
 }
 
-fn page(next: NextMatchup, own: Page<OwnVote>, external_id: String) -> AnyView {
+fn page(next: NextMatchup, own: Page<OwnVote>, external_id: String, goes_on: bool) -> AnyView {
     let Some(campaign) = next.campaign.clone() else {
         return view! { <Empty title="No campaign"><p>"This address is not that of a campaign's desk."</p></Empty> }.into_any();
     };
@@ -40,11 +41,15 @@ fn page(next: NextMatchup, own: Page<OwnVote>, external_id: String) -> AnyView {
     view! {
         <Title text=name.clone() />
         <h1 class="visually-hidden">{name}</h1>
-        <Judge initial=next />
+        <Judge initial=next goes_on />
         <details class="more how-to-judge">
             <summary>"Instructions and keys"</summary>
             <p class="instructions">{instructions}</p>
             {keys()}
+            <p>
+                "Of three or four images, "<kbd>"1"</kbd>" to "<kbd>"4"</kbd>" picks the best. "<kbd>"R"</kbd>" lets you rank all of them: press "
+                "them in their order, or "<kbd>"Enter"</kbd>" when the others are equal to you."
+            </p>
         </details>
         {about(&campaign, own)}
     }
@@ -52,6 +57,7 @@ fn page(next: NextMatchup, own: Page<OwnVote>, external_id: String) -> AnyView {
 }
 
 fn agreement(campaign: CampaignDesk, external_id: String) -> impl IntoView {
+    let decline = withdrawal(&campaign);
     let CampaignDesk { id, name, instructions, session, exam_left, .. } = campaign;
     let exam = (exam_left > 0).then(|| {
         format!(
@@ -72,13 +78,30 @@ fn agreement(campaign: CampaignDesk, external_id: String) -> impl IntoView {
                 <input type="hidden" name="external_id" value=external_id />
                 <button class="primary">"I agree and begin"</button>
             </form>
+            <details class="more">
+                <summary>"I do not want to take part"</summary>
+                <p>"Nothing is kept of you. Close this page."{decline}</p>
+            </details>
         </div>
+    }
+}
+
+/// What a rater who does not take part, or stops, takes back to the panel.
+fn withdrawal(campaign: &CampaignDesk) -> impl IntoView + use<> {
+    let code = campaign.withdrawn_code.clone();
+    let address = campaign.withdrawn_url.clone();
+    view! {
+        {code.map(|code| view! { " Code for the panel: "<code class="completion withdrawn">{code}</code>"." })}
+        {address.map(|address| view! { " "<a href=address rel="noreferrer">"Return to the panel"</a>"." })}
     }
 }
 
 /// The rater's own answers, and the way to have them deleted.
 fn about(campaign: &CampaignDesk, own: Page<OwnVote>) -> impl IntoView + use<> {
     let total = own.items.len();
+    let has_panel = campaign.withdrawn_code.is_some() || campaign.withdrawn_url.is_some();
+    let stops =
+        has_panel.then(|| view! { <p>"To stop before the session is done:"{withdrawal(campaign)}</p> });
     let rows = own
         .items
         .into_iter()
@@ -111,6 +134,7 @@ fn about(campaign: &CampaignDesk, own: Page<OwnVote>) -> impl IntoView + use<> {
                     " Deletes all that this campaign keeps of you. It cannot be undone."
                 </p>
             </form>
+            {stops}
         </details>
     }
 }

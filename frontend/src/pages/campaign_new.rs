@@ -2,8 +2,9 @@
 //! from a form that was refused.
 
 use crate::api::{self, ApiResult};
+use crate::pages::campaign_checks::{self, Checks};
 use crate::pages::layout::{Head, loaded};
-use domain::api::{CampaignSummary, ModelSummary, Page};
+use domain::api::{GoldCandidate, ModelSummary, Page};
 use domain::campaign::{CampaignSpec, Reveal};
 use domain::id::CampaignId;
 use domain::preference::Question;
@@ -23,6 +24,9 @@ struct Entered {
     reveal: String,
     instructions: String,
     prompts: String,
+    language: String,
+    form: String,
+    checks: Checks,
 }
 
 impl Entered {
@@ -33,6 +37,8 @@ impl Entered {
             Reveal::AfterSession => "after_session",
         };
         Self {
+            checks: Checks::of_copy(&spec),
+            form: spec.form.as_str().to_owned(),
             name: format!("{} (copy)", spec.name),
             models: spec.models,
             questions: spec.questions,
@@ -43,6 +49,7 @@ impl Entered {
             reveal: reveal.to_owned(),
             instructions: spec.instructions,
             prompts: spec.prompts.join("\n"),
+            language: spec.language.unwrap_or_default(),
         }
     }
 
@@ -71,6 +78,9 @@ impl Entered {
             reveal: or("reveal", "never"),
             instructions: text("instructions"),
             prompts: text("prompts"),
+            language: text("language"),
+            form: or("form", "pair"),
+            checks: Checks::of_address(fields),
         }
     }
 }
@@ -80,28 +90,34 @@ pub(crate) fn CampaignNew() -> impl IntoView {
     let fields = use_query_map().get_untracked();
     let problem = fields.get("problem");
     let copied = fields.get("copy").and_then(|id| id.parse::<CampaignId>().ok());
+    let (key, picks) = (fields.get("key").unwrap_or_default(), fields.get("pick").is_some());
     let load = async move {
         let models = api::models().await?;
-        let copied: Option<CampaignSummary> = match copied {
-            Some(id) => Some(api::campaign(&id.to_string(), "").await?),
-            None => None,
-        };
-        ApiResult::Ok((models, copied))
-    };
-    loaded(load, move |(models, copied): (Page<ModelSummary>, Option<CampaignSummary>)| {
         let entered = match copied {
-            Some(summary) => Entered::of_copy(summary.campaign.spec),
+            Some(id) => Entered::of_copy(api::campaign(&id.to_string(), &key).await?.campaign.spec),
             None => Entered::of_address(&fields),
         };
+        let candidates = if picks && !entered.models.is_empty() {
+            Some(api::gold_candidates(&entered.models.join(","), entered.checks.metric()).await?.items)
+        } else {
+            picks.then(Vec::new)
+        };
+        ApiResult::Ok((models, entered, candidates))
+    };
+    loaded(load, move |(models, entered, candidates)| {
         view! {
             <Head title="New campaign" lead="Raters see two images of one prompt, and not which model made which." />
             {problem.map(|problem| view! { <div class="note bad" role="alert"><p>{problem}</p></div> })}
-            {form(models, entered)}
+            {form(models, entered, candidates)}
         }
     })
 }
 
-fn form(models: Page<ModelSummary>, entered: Entered) -> impl IntoView {
+fn form(
+    models: Page<ModelSummary>,
+    entered: Entered,
+    candidates: Option<Vec<GoldCandidate>>,
+) -> impl IntoView {
     let Entered {
         name,
         models: chosen,
@@ -113,33 +129,17 @@ fn form(models: Page<ModelSummary>, entered: Entered) -> impl IntoView {
         reveal,
         instructions,
         prompts,
+        language,
+        form,
+        checks,
     } = entered;
-    let models = models
-        .items
-        .into_iter()
-        .filter(|summary| summary.problem.is_none())
-        .map(|summary| {
-            let name = summary.model.name;
-            let is_chosen = chosen.contains(&name);
-            view! {
-                <label class="chip">
-                    <input type="checkbox" name=format!("model:{name}") value="1" checked=is_chosen />
-                    <span>{name}</span>
-                </label>
-            }
-        })
-        .collect_view();
-    let questions = Question::ALL
-        .into_iter()
-        .map(|question| {
-            view! {
-                <label class="chip">
-                    <input type="checkbox" name=format!("question:{}", question.as_str()) value="1" checked=questions.contains(&question) />
-                    <span>{question.label()}": "{question.text()}</span>
-                </label>
-            }
-        })
-        .collect_view();
+    let models = model_boxes(models, &chosen);
+    let questions = question_boxes(&questions);
+    let forms = [
+        ("pair", "two images: which is better, or a tie"),
+        ("best_of_four", "up to four images of three models and more: which is the best"),
+    ]
+    .map(|(value, text)| view! { <option value=value selected={value == form}>{text}</option> });
     let reveals = [
         ("never", "never"),
         ("at_end", "when the campaign is closed"),
@@ -148,9 +148,12 @@ fn form(models: Page<ModelSummary>, entered: Entered) -> impl IntoView {
     .map(|(value, text)| view! { <option value=value selected={value == reveal}>{text}</option> });
     view! {
         <form class="compare" method="post" action="/campaigns/new">
+            // The first button of a form is the one that the Enter key presses; it must not be the one that shows pairs.
+            <button class="visually-hidden" tabindex="-1" aria-hidden="true">"Make the campaign"</button>
             <label class="field"><span>"Name"</span><input name="name" required maxlength="100" value=name /></label>
             <fieldset class="field"><legend>"Models, at least two"</legend><div class="chips">{models}</div></fieldset>
             <fieldset class="field"><legend>"Questions"</legend><div class="chips">{questions}</div></fieldset>
+            <label class="field"><span>"Raters see"</span><select name="form">{forms}</select></label>
             <label class="field narrow"><span>"Raters per pair"</span><input name="raters_per_item" inputmode="numeric" value=raters /></label>
             <label class="field narrow"><span>"Pairs in a session"</span><input name="session" inputmode="numeric" value=session /></label>
             <label class="field"><span>"Raters learn the models"</span><select name="reveal">{reveals}</select></label>
@@ -161,14 +164,46 @@ fn form(models: Page<ModelSummary>, entered: Entered) -> impl IntoView {
                     <span>"Only these prompts, one per line"</span>
                     <textarea name="prompts" rows="5" placeholder="all prompts of evaluation images">{prompts}</textarea>
                 </label>
+                <label class="field narrow">
+                    <span>"Language of the prompts"</span><input name="language" maxlength="35" placeholder="such as de" value=language />
+                </label>
                 <label class="field narrow"><span>"Close after this many votes"</span><input name="votes" inputmode="numeric" value=votes /></label>
                 <label class="field narrow"><span>"Close at this time (UTC)"</span><input name="ends_at" type="datetime-local" value=ends_at /></label>
             </details>
+            {campaign_checks::fields(checks, candidates)}
             <p><button class="primary">"Make the campaign"</button></p>
             <p class="soft">
                 "It is open at once. Until it is closed, the site withholds these models' evaluation images, and votes on them, from "
-                "everybody. Exams, pairs with known answers and panels: "<a href="/help/judging.html">"Judging"</a>"."
+                "everybody. "<a href="/help/judging.html">"More about judging"</a>"."
             </p>
         </form>
     }
+}
+
+fn model_boxes(models: Page<ModelSummary>, chosen: &[String]) -> impl IntoView + use<> {
+    let usable = models.items.into_iter().filter(|summary| summary.problem.is_none());
+    let boxes = usable.map(|summary| {
+        let name = summary.model.name;
+        let is_chosen = chosen.contains(&name);
+        view! {
+            <label class="chip">
+                <input type="checkbox" name=format!("model:{name}") value="1" checked=is_chosen />
+                <span>{name}</span>
+            </label>
+        }
+    });
+    boxes.collect_view()
+}
+
+fn question_boxes(chosen: &[Question]) -> impl IntoView + use<> {
+    let boxes = Question::ALL.into_iter().map(|question| {
+        let is_chosen = chosen.contains(&question);
+        view! {
+            <label class="chip">
+                <input type="checkbox" name=format!("question:{}", question.as_str()) value="1" checked=is_chosen />
+                <span>{question.label()}": "{question.text()}</span>
+            </label>
+        }
+    });
+    boxes.collect_view()
 }

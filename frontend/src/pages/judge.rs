@@ -32,7 +32,7 @@ fn desk(question: Question, initial: NextMatchup) -> impl IntoView {
         {scope(&initial.models)}
         // Outside the island, whose markup must be the same in the browser.
         {is_waiting.then(|| view! { <noscript><meta http-equiv="refresh" content="5" /></noscript> })}
-        <Judge initial />
+        <Judge initial goes_on=false />
         {instructions(question)}
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn keys() -> impl IntoView {
         <p>
             "Keys: "<kbd>"1"</kbd>" or "<kbd>"2"</kbd>" for the better image, "<kbd>"3"</kbd>" tie, "<kbd>"4"</kbd>" both bad, "
             <kbd>"N"</kbd>" skip, "<kbd>"U"</kbd>" take back the last answer, "<kbd>"Z"</kbd>" enlarge both (then the arrow keys, or the pointer, move both), "
-            <kbd>"F"</kbd>" show the images by turns in one place, "<kbd>"Esc"</kbd>" side by side again. "
+            <kbd>"F"</kbd>" show the images by turns in one place, "<kbd>"Esc"</kbd>" side by side again, "<kbd>"P"</kbd>" pause. "
             "If the page fits the window, "<kbd>"←"</kbd>" and "<kbd>"→"</kbd>" vote too; otherwise they scroll. "
             "A new pair takes no answer in its first 0.4 seconds, so a double press counts once."
         </p>

@@ -14,11 +14,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::api::{BlindMatchup, CampaignDesk, DeskRequest, DeskVote, ErrorBody, NextMatchup, path};
-use domain::campaign::{CampaignState, Reveal, passed};
+use domain::campaign::{CampaignState, Ending, Reveal, passed};
 use domain::id::{CampaignId, MatchupId, RaterId, VoteId};
 use domain::preference::{Choice, Vote};
+use domain::sets::complete_order;
 use process::ambient;
-use store::{Conflict, DeskItem, StoreError};
+use store::{Conflict, DeskItem, ItemKind, StoreError};
 
 /// Get what a rater judges next in a campaign
 ///
@@ -44,7 +45,8 @@ pub(crate) async fn next(
     params(
         ("id" = Uuid, Path, description = "Id of the campaign."),
         ("item" = Uuid, Path, description = "Id of the pair."),
-        ("side" = String, Path, description = "`left` or `right`.", pattern = "^(left|right)$"),
+        ("side" = String, Path, description = "`left` or `right`; of a set also `third` or `fourth`.",
+            pattern = "^(left|right|third|fourth)$"),
     ),
     responses(
         (status = 200, description = "The PNG file.", content_type = "image/png", body = File),
@@ -60,6 +62,8 @@ pub(crate) async fn side(
     let image = match side.as_str() {
         "left" => item.left,
         "right" => item.right,
+        "third" => *item.more.first().ok_or_else(missing)?,
+        "fourth" => *item.more.get(1).ok_or_else(missing)?,
         _ => return Err(missing()),
     };
     let image = state.store.get_image(image).await?.ok_or_else(missing)?;
@@ -77,7 +81,8 @@ pub(crate) async fn side(
     request_body = DeskVote, responses(
     (status = 201, description = "The vote is counted.", body = NextMatchup),
     (status = 404, description = "There is no such pair of this rater.", body = ErrorBody),
-    (status = 409, description = "The pair has been answered (the first answer counts), or the campaign is not open.", body = ErrorBody)))]
+    (status = 409, description = "The pair has been answered (the first answer counts), or the campaign is not open.", body = ErrorBody),
+    (status = 422, description = "The item is a set of more images, which is answered by an order.", body = ErrorBody)))]
 pub(crate) async fn vote(
     State(state): State<AppState>,
     rater: Rater,
@@ -160,19 +165,49 @@ pub(crate) async fn answer(
     let (store, now) = (&state.store, ambient::now());
     require_open(state, id).await?;
     let item = store.get_desk_item(id, rater, item).await?;
-    let item = item.ok_or_else(|| ApiError::not_found("pair that was drawn for this rater"))?;
-    if item.is_check {
-        if !store.answer_check(item.id, rater, choice, now).await? {
-            return Err(StoreError::from(Conflict::AlreadyVoted).into());
+    let missing = || ApiError::not_found("pair that was drawn for this rater");
+    let item = item.ok_or_else(missing)?;
+    match (item.kind, choice) {
+        (ItemKind::Check, choice) => {
+            if !store.answer_check(item.id, rater, choice, now).await? {
+                return Err(StoreError::from(Conflict::AlreadyVoted).into());
+            }
         }
-    } else if let Some(choice) = choice {
-        let vote = VoteId::new(now, ambient::entropy());
-        store
-            .cast_vote(&Vote { id: vote, matchup_id: item.id, rater_id: rater, choice, created_at: now })
-            .await?;
-    } else {
-        store.skip_matchup(item.id, rater, now).await?;
+        (ItemKind::Pair, Some(choice)) => {
+            let id = VoteId::new(now, ambient::entropy());
+            let vote = Vote { id, matchup_id: item.id, rater_id: rater, choice, created_at: now };
+            store.cast_vote(&vote).await?;
+        }
+        (ItemKind::Pair, None) => store.skip_matchup(item.id, rater, now).await?,
+        (ItemKind::Set, None) => {
+            store.answer_set(id, rater, &item, &[], now, &mut ambient::generator()).await?;
+        }
+        (ItemKind::Set, Some(_)) => {
+            let remedy =
+                "is for two images: this item has more, post their order to its address that ends in /rank";
+            return Err(ApiError::field("choice", remedy));
+        }
+        (ItemKind::Decided, _) => return Err(missing()),
     }
+    store.close_ended_campaigns(now).await?;
+    desk(state, id, rater).await
+}
+
+/// Picks the best image of a set, or ranks several, for the API and for the form.
+pub(crate) async fn rank(
+    state: &AppState,
+    id: CampaignId,
+    rater: RaterId,
+    item: MatchupId,
+    order: Vec<u8>,
+) -> Result<NextMatchup, ApiError> {
+    let (store, now) = (&state.store, ambient::now());
+    require_open(state, id).await?;
+    let item = store.get_desk_item(id, rater, item).await?.filter(|item| item.kind == ItemKind::Set);
+    let item = item.ok_or_else(|| ApiError::not_found("set that was drawn for this rater"))?;
+    let images = u8::try_from(2 + item.more.len()).unwrap_or(u8::MAX);
+    let order = complete_order(order, images).map_err(|problem| ApiError::field("order", problem))?;
+    store.answer_set(id, rater, &item, &order, now, &mut ambient::generator()).await?;
     store.close_ended_campaigns(now).await?;
     desk(state, id, rater).await
 }
@@ -211,6 +246,13 @@ pub(crate) async fn desk(
     let told = is_done
         || campaign.state == CampaignState::Closed
         || (has_agreed && items.is_empty() && answered > 0);
+    let passed = passed(spec, checks.exam_answered, checks.exam_right);
+    let (completion_code, return_url) = match passed {
+        Some(false) => spec.told(Ending::Failed),
+        _ if told && answered > 0 => spec.told(Ending::Done),
+        _ => (None, None),
+    };
+    let (withdrawn_code, withdrawn_url) = spec.told(Ending::Withdrawn);
     let mut items = items.into_iter().map(|item| blind(campaign.id, item));
     let matchup = items.next();
     Ok(NextMatchup {
@@ -226,13 +268,16 @@ pub(crate) async fn desk(
             name: spec.name.clone(),
             state: campaign.state,
             instructions: spec.instructions.clone(),
+            language: spec.language.clone(),
             has_agreed,
             answered,
             session: spec.session,
             exam_left: spec.exam.saturating_sub(checks.exam_answered),
-            passed: passed(spec, checks.exam_answered, checks.exam_right),
-            completion_code: spec.completion_code.clone().filter(|_| told && answered > 0),
-            return_url: spec.return_url.clone().filter(|_| told && answered > 0),
+            passed,
+            completion_code,
+            return_url,
+            withdrawn_code,
+            withdrawn_url,
             pseudonym: pseudonym(campaign.id, rater),
         }),
     })
@@ -245,10 +290,12 @@ pub(crate) fn blind(campaign: CampaignId, item: DeskItem) -> BlindMatchup {
         address.replace("{item}", &item.id.to_string()).replace("{side}", side)
     };
     let (left_url, right_url) = (side("left"), side("right"));
-    BlindMatchup { id: item.id, question: item.question, left_url, right_url, prompt: item.prompt }
+    let more_urls = ["third", "fourth"].into_iter().take(item.more.len()).map(side).collect();
+    BlindMatchup { id: item.id, question: item.question, left_url, right_url, more_urls, prompt: item.prompt }
 }
 
-fn ids(campaign: &str, item: &str) -> Result<(CampaignId, MatchupId), ApiError> {
+/// The ids in a path.
+pub(crate) fn ids(campaign: &str, item: &str) -> Result<(CampaignId, MatchupId), ApiError> {
     let missing = |_| ApiError::not_found("pair: its id, or the campaign's, is not a UUID");
     Ok((campaign.parse().map_err(missing)?, item.parse().map_err(missing)?))
 }

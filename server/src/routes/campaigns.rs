@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::{Body, Id, Query};
+use crate::routes::campaign_habits::add_habits;
 use crate::routes::list_limit::{Limit, limit};
 use crate::routes::question::named_models;
 use crate::secret::{hashed, new_secret};
@@ -17,6 +18,7 @@ use domain::api::{
 use domain::campaign::{Campaign, CampaignSpec, CampaignState};
 use domain::id::{CampaignId, ModelId, RaterId};
 use domain::matchmaking::shared_prompt;
+use domain::pace::pace;
 use domain::ranking::win_rate;
 use process::ambient;
 use serde::Deserialize;
@@ -42,7 +44,7 @@ pub(crate) async fn list(
     state.store.close_ended_campaigns(ambient::now()).await?;
     let mut items = Vec::new();
     for campaign in state.store.list_campaigns(limit(query.limit)?).await? {
-        items.push(summary(&state, campaign, false).await?);
+        items.push(summary(&state, campaign, Detail::Line).await?);
     }
     Ok(Json(Page { items }))
 }
@@ -115,7 +117,8 @@ pub(crate) async fn one(
     if let Some(key) = key {
         require_owner(&state, id, &key).await?;
     }
-    summary(&state, campaign, is_owner).await.map(Json)
+    let detail = if is_owner { Detail::OwnersPage } else { Detail::Page };
+    summary(&state, campaign, detail).await.map(Json)
 }
 
 /// Open, pause or close a campaign
@@ -134,7 +137,7 @@ pub(crate) async fn set_state(
     Body(CampaignStateRequest { state: wanted }): Body<CampaignStateRequest>,
 ) -> Result<Json<CampaignSummary>, ApiError> {
     state.store.set_campaign_state(id, wanted, ambient::now()).await?;
-    summary(&state, find(&state, id).await?, false).await.map(Json)
+    summary(&state, find(&state, id).await?, Detail::Page).await.map(Json)
 }
 
 /// The campaign, or 404.
@@ -155,12 +158,24 @@ pub(crate) fn pseudonym(campaign: CampaignId, rater: RaterId) -> String {
     format!("rater-{}", &files::sha256::of_bytes(format!("{campaign} {rater}").as_bytes())[..8])
 }
 
+/// What a summary is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Detail {
+    /// A line of the list.
+    Line,
+    /// The campaign's page.
+    Page,
+    /// The page as its owner sees it.
+    OwnersPage,
+}
+
 async fn summary(
     state: &AppState,
     mut campaign: Campaign,
-    is_owner: bool,
+    detail: Detail,
 ) -> Result<CampaignSummary, ApiError> {
     let store = &state.store;
+    let is_owner = detail == Detail::OwnersPage;
     let models = store.campaign_models(campaign.id).await?;
     let items = i64::try_from(store.count_items(&campaign, &models).await?).unwrap_or(i64::MAX);
     let counts = store.campaign_counts(campaign.id).await?;
@@ -168,17 +183,24 @@ async fn summary(
     let wanted = campaign.spec.votes.map_or(needed, |votes| needed.min(votes.into()));
     let shows_results = is_owner || campaign.state == CampaignState::Closed;
     let results = if shows_results { results(state, &campaign).await? } else { Vec::new() };
+    let shows_pace = shows_results && detail != Detail::Line;
+    let answers = if shows_pace { store.campaign_answers(campaign.id).await? } else { Vec::new() };
+    let times: Vec<_> = answers.iter().filter(|answer| answer.is_vote).map(|answer| answer.at).collect();
     let (mut people, mut invitations) = (Vec::new(), Vec::new());
     if is_owner {
-        let raters = store.campaign_raters(campaign.id).await?;
-        people = raters.into_iter().map(|rater| person(campaign.id, rater)).collect();
+        for counts in store.campaign_raters(campaign.id).await? {
+            let rater = counts.rater;
+            let mut person = person(campaign.id, counts);
+            add_habits(&mut person, rater, &answers);
+            people.push(person);
+        }
         invitations = store.list_invitations(campaign.id).await?;
     } else {
-        campaign.spec.gold.clear();
-        campaign.spec.completion_code = None;
+        campaign.spec.hide_from_raters();
     }
     let (votes, raters) = (counts.votes, counts.raters);
-    Ok(CampaignSummary { campaign, votes, wanted, items, raters, results, people, invitations })
+    let pace = pace(&times);
+    Ok(CampaignSummary { campaign, votes, wanted, items, raters, results, people, pace, invitations })
 }
 
 async fn results(state: &AppState, campaign: &Campaign) -> Result<Vec<CampaignResult>, ApiError> {
@@ -216,5 +238,8 @@ fn person(campaign: CampaignId, counts: RaterCounts) -> CampaignRater {
         gold_answered: checks.gold_answered,
         repeats_same: checks.repeats_same,
         repeats_answered: checks.repeats_answered,
+        left: 0,
+        right: 0,
+        seconds: None,
     }
 }

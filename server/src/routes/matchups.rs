@@ -137,6 +137,7 @@ pub(crate) fn blind(matchup: Matchup) -> BlindMatchup {
     let side =
         |side: &str| path::MATCHUP_SIDE.replace("{id}", &matchup.id.to_string()).replace("{side}", side);
     BlindMatchup {
+        more_urls: Vec::new(),
         id: matchup.id,
         question: matchup.question,
         left_url: side("left"),

@@ -2,6 +2,9 @@
 
 mod agreement;
 mod campaign_desk;
+mod campaign_habits;
+mod campaign_items;
+mod campaign_rankings;
 mod campaign_raters;
 mod campaigns;
 mod comparisons;
@@ -12,6 +15,7 @@ mod evaluations;
 mod events;
 mod file_schema;
 mod generate;
+mod gold_candidates;
 mod health;
 mod images;
 mod invitations;
@@ -52,9 +56,10 @@ use domain::api::path;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use campaign_desk::{answer, take_back};
+pub(crate) use campaign_desk::{answer, rank, take_back};
 pub(crate) use campaigns::{find as find_campaign, make as make_campaign, require_owner};
 pub(crate) use comparisons::{CompareForm, compare};
+pub(crate) use gold_candidates::proposed as propose_gold;
 pub(crate) use invitations::{invite, join};
 pub(crate) use model_detail::delete_by_form as delete_model_by_form;
 pub(crate) use run_changes::{apply as apply_run_change, delete as delete_run, go_on as resume_run};
@@ -67,11 +72,14 @@ fn of_campaigns() -> OpenApiRouter<AppState> {
         .routes(routes!(campaigns::list, campaigns::create))
         .routes(routes!(campaigns::one))
         .routes(routes!(campaigns::set_state))
+        .routes(routes!(campaign_items::list))
         .routes(routes!(campaign_desk::next))
         .routes(routes!(campaign_desk::side))
         .routes(routes!(campaign_desk::vote))
+        .routes(routes!(campaign_rankings::rank))
         .routes(routes!(campaign_desk::skip))
         .routes(routes!(campaign_desk::undo))
+        .routes(routes!(gold_candidates::list))
         .routes(routes!(campaign_raters::consent))
         .routes(routes!(campaign_raters::history))
         .routes(routes!(campaign_raters::erase))

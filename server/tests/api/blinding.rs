@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Fails if a reply has, in its body or its headers, the name or id of a model or the id of one of its images.
 #[track_caller]
-fn tells_nothing(reply: &Reply, models: &[Model], images: &[String]) {
+pub(crate) fn tells_nothing(reply: &Reply, models: &[Model], images: &[String]) {
     let headers: String = reply.headers.iter().map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     let text = format!("{headers}{}", reply.text());
     for model in models {

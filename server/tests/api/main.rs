@@ -1,8 +1,10 @@
 //! The whole router, called without a socket.
 
 mod bad_input;
+mod best_of_four;
 mod blinding;
 mod campaign_access;
+mod campaign_form;
 mod campaigns;
 mod comparisons;
 mod contestants;

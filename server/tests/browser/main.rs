@@ -1,6 +1,7 @@
 //! The pages in a real browser, served by a real server. `SCREENSHOTS=FOLDER` saves a screenshot of each.
 
 mod accessibility;
+mod campaigns;
 mod chromium;
 mod desk;
 mod first_visit;

@@ -24,6 +24,7 @@ fn screenshots() {
     let mut browser = Chromium::start();
     let run = link(&mut browser, &format!("{address}/runs"), "td.lead a[href^='/runs/']");
     let model = link(&mut browser, &format!("{address}/models"), ".model-card h2 a");
+    let campaign = link(&mut browser, &format!("{address}/campaigns"), "td.lead a");
     let pages = [
         ("home", "/"),
         ("runs", "/runs"),
@@ -36,6 +37,7 @@ fn screenshots() {
         ("generate", "/playground?prompt=a+large+red+circle+on+a+blue+background&seed=1"),
         ("judge", "/judge"),
         ("compare", "/judge/compare"),
+        ("campaign", campaign.as_str()),
         ("leaderboard", "/leaderboard"),
         ("help", "/help/method.html"),
         ("api", "/docs"),

@@ -12,6 +12,7 @@ pub(crate) mod prepare;
 pub(crate) mod pull;
 pub(crate) mod register;
 pub(crate) mod replay;
+pub(crate) mod simulate_campaign;
 mod spec_file;
 pub(crate) mod study;
 pub(crate) mod style;

@@ -22,6 +22,7 @@ mod prepare;
 mod register;
 mod replay;
 mod runs;
+mod simulate_campaign;
 mod study;
 mod together;
 mod votes;

@@ -55,6 +55,25 @@ pub(super) fn vote(client: &mut Client, base: &str, new: &str) -> Result<String>
     bail!("none of {MAX_VOTES} matchups was of {base} and {new}")
 }
 
+/// A campaign of the two models: made, judged by one rater, closed, and then with results for everybody.
+pub(super) fn campaign(client: &mut Client, base: &str, new: &str) -> Result<String> {
+    let spec = json!({ "name": format!("smoke: {new}"), "models": [base, new] });
+    let made = client.post("/api/v1/campaigns", &spec)?.expect(201)?.json()?;
+    let address = format!("/api/v1/campaigns/{}", text(&made["campaign"]["id"]));
+    let desk = client.post(&format!("{address}/desk/consent"), &json!({}))?.expect(200)?.json()?;
+    let item = desk["matchup"]["id"].as_str().context("the campaign has no pair")?.to_owned();
+    blind(client, &desk["matchup"], &[base, new])?;
+    let vote = format!("{address}/desk/{item}/vote");
+    client.post(&vote, &json!({ "choice": "left" }))?.expect(201)?;
+    let open = client.get_json(&address)?;
+    ensure!(open["results"].is_null(), "an open campaign tells its results");
+    let closed =
+        client.post(&format!("{address}/state"), &json!({ "state": "closed" }))?.expect(200)?.json()?;
+    let result = &closed["results"][0];
+    ensure!(closed["votes"] == 1 && !result["win_rate"].is_null(), "no result: {closed}");
+    Ok(format!("{} against {}", text(&result["model"]), text(&result["against"])))
+}
+
 /// A matchup does not reveal its models: not in its body, its URLs or the bytes of its images.
 fn blind(client: &mut Client, matchup: &Value, names: &[&str]) -> Result<()> {
     let sides = ["left_url", "right_url"].map(|side| text(&matchup[side]).to_owned());

@@ -65,6 +65,7 @@ fn round(client: &mut Client) -> ExitCode {
     round.step("the new model generates", || generation::repeatable(client, &name));
     round.step("evaluation images of both models", || judging::evaluation_images(client, MODEL, &name));
     round.step("a blind vote changes the leaderboard", || judging::vote(client, MODEL, &name));
+    round.step("a campaign, from making to closing", || judging::campaign(client, MODEL, &name));
     round.step("cancel a job", || training::cancel(client));
     pages::all(client, &mut round);
     round.finish()

@@ -2,7 +2,8 @@
 
 use crate::Timestamp;
 use crate::campaign::{Campaign, CampaignState};
-use crate::id::{CampaignId, InvitationId};
+use crate::id::{CampaignId, ImageId, InvitationId};
+use crate::pace::Pace;
 use crate::preference::{Choice, Question};
 use crate::ranking::WinRate;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct CampaignSummary {
     /// What its raters have done; for its owner only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub people: Vec<CampaignRater>,
+    /// Answers per hour, or per day or week of a long campaign, checks left out; for its owner, and for all when it is closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pace: Vec<Pace>,
     /// Invitations to its desk; for its owner only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invitations: Vec<Invitation>,
@@ -91,6 +95,44 @@ pub struct CampaignRater {
     pub repeats_same: u32,
     /// Repeated pairs that were answered.
     pub repeats_answered: u32,
+    /// Answers for the left image, checks included. Sides are drawn at random: without a position bias there are as many for the
+    /// right one.
+    #[serde(default)]
+    pub left: u32,
+    /// Answers for the right image.
+    #[serde(default)]
+    pub right: u32,
+    /// Median of the seconds between two answers, without breaks of two minutes and more; none without two answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// Two images that raters of a campaign have judged, and how they split.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignItem {
+    /// The question that was asked.
+    pub question: Question,
+    /// The prompt of both images.
+    pub prompt: String,
+    /// An image.
+    pub image: ImageId,
+    /// The name of its model.
+    pub model: String,
+    /// The other image.
+    pub against_image: ImageId,
+    /// The name of its model.
+    pub against: String,
+    /// Votes for `image`.
+    pub wins: u32,
+    /// Votes for `against_image`.
+    pub losses: u32,
+    /// Votes "tie".
+    pub ties: u32,
+    /// Votes "both bad".
+    pub both_bad: u32,
+    /// The probability that two of the votes, drawn at random, differ; ties and "both bad" are one answer.
+    pub dispute: f64,
 }
 
 /// The state that a campaign is to have.
@@ -115,6 +157,9 @@ pub struct CampaignDesk {
     pub state: CampaignState,
     /// What raters read before the first pair.
     pub instructions: String,
+    /// Language of the prompts, as a tag of BCP 47.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// Whether the rater has read them and agreed to take part.
     pub has_agreed: bool,
     /// Answers of the rater that count towards the session.
@@ -125,12 +170,18 @@ pub struct CampaignDesk {
     pub exam_left: u32,
     /// Whether the rater has passed the exam; none while it is not decided.
     pub passed: Option<bool>,
-    /// What the rater enters at the panel that sent them; told when the session is done.
+    /// What the rater enters at the panel that sent them; told when the session is done, or the exam is failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_code: Option<String>,
     /// Where the rater goes then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
+    /// What a rater who does not agree, or stops, enters at the panel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_code: Option<String>,
+    /// Where such a rater goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_url: Option<String>,
     /// The name that stands for the rater in this campaign.
     pub pseudonym: String,
 }
@@ -154,6 +205,30 @@ pub struct ConsentRequest {
 pub struct DeskVote {
     /// The rater's choice.
     pub choice: Choice,
+}
+
+/// The best image of a set at a campaign's desk, or an order of several.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({ "order": [2, 4, 1, 3] })))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeskRanking {
+    /// Numbers of images from 1, the best first: one, or more, up to all. Images left out come after those named, in no order.
+    pub order: Vec<u8>,
+}
+
+/// Two comparable images that could become a pair with a known answer.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GoldCandidate {
+    /// The prompt of both.
+    pub prompt: String,
+    /// The image that the metric prefers.
+    pub better: ImageId,
+    /// The other one.
+    pub worse: ImageId,
+    /// How much higher the better image scores.
+    pub difference: f64,
 }
 
 /// An invitation to make.

@@ -26,6 +26,17 @@ pub struct BlindMatchup {
     pub left_url: String,
     /// URL of the right image.
     pub right_url: String,
+    /// URLs of a third and a fourth image, in a campaign that asks for the best of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_urls: Vec<String>,
+}
+
+impl BlindMatchup {
+    /// Number of images: above two, the rater picks the best.
+    #[must_use]
+    pub fn images(&self) -> u8 {
+        2 + u8::try_from(self.more_urls.len()).unwrap_or(u8::MAX - 2)
+    }
 }
 
 /// The next matchup of a rater.

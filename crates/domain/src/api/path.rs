@@ -88,6 +88,10 @@ pub const CAMPAIGNS: &str = "/api/v1/campaigns";
 pub const CAMPAIGN: &str = "/api/v1/campaigns/{id}";
 /// Opens, pauses or closes a campaign (POST).
 pub const CAMPAIGN_STATE: &str = "/api/v1/campaigns/{id}/state";
+/// Pairs of images that a metric proposes as pairs with a known answer.
+pub const GOLD_CANDIDATES: &str = "/api/v1/gold-candidates";
+/// The judged images of a campaign with the split of their votes.
+pub const CAMPAIGN_ITEMS: &str = "/api/v1/campaigns/{id}/items";
 /// Makes an invitation to a campaign's desk (POST).
 pub const CAMPAIGN_INVITATIONS: &str = "/api/v1/campaigns/{id}/invitations";
 /// Revokes an invitation (POST).
@@ -104,6 +108,8 @@ pub const CAMPAIGN_ERASE: &str = "/api/v1/campaigns/{id}/desk/erase";
 pub const DESK_SIDE: &str = "/api/v1/campaigns/{id}/desk/{item}/{side}";
 /// Votes on a pair (POST).
 pub const DESK_VOTE: &str = "/api/v1/campaigns/{id}/desk/{item}/vote";
+/// Picks the best image of a set, or ranks several (POST).
+pub const DESK_RANK: &str = "/api/v1/campaigns/{id}/desk/{item}/rank";
 /// Skips a pair (POST).
 pub const DESK_SKIP: &str = "/api/v1/campaigns/{id}/desk/{item}/skip";
 /// Takes back the last answer (POST).

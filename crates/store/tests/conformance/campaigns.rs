@@ -8,7 +8,7 @@ use domain::preference::{Choice, Question, Vote};
 use rand::Rng;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use store::{Conflict, DeskItem, StoreError};
+use store::{Conflict, DeskItem, ItemKind, StoreError};
 
 on_both_databases!(
     a_campaign_is_found_listed_and_closed_once,
@@ -176,7 +176,7 @@ async fn checks_come_at_their_turns_and_the_first_answer_counts(mut fixture: Fix
         let gold = &setting.campaign.spec.gold;
         let choice =
             if gold.iter().any(|pair| pair.better == item.left) { Choice::Left } else { Choice::Right };
-        assert!(item.is_check);
+        assert_eq!(item.kind, ItemKind::Check);
         let now = fixture.tick();
         assert!(store.answer_check(item.id, rater, Some(choice), now).await.unwrap());
         assert!(!store.answer_check(item.id, rater, None, now).await.unwrap());
@@ -184,10 +184,10 @@ async fn checks_come_at_their_turns_and_the_first_answer_counts(mut fixture: Fix
     let counts = store.check_counts(id, rater).await.unwrap();
     assert_eq!((counts.exam, counts.exam_answered, counts.exam_right), (2, 2, 2));
     let first = setting.items(&mut fixture, rater, 1).await.remove(0);
-    assert!(!first.is_check);
+    assert_eq!(first.kind, ItemKind::Pair);
     vote(&mut fixture, &first, rater, Choice::Left).await;
     let repeat = setting.items(&mut fixture, rater, 1).await.remove(0);
-    assert_eq!((repeat.is_check, repeat.left, repeat.right), (true, first.right, first.left));
+    assert_eq!((repeat.kind, repeat.left, repeat.right), (ItemKind::Check, first.right, first.left));
     let now = fixture.tick();
     assert!(store.answer_check(repeat.id, rater, Some(Choice::Right), now).await.unwrap());
     let counts = store.check_counts(id, rater).await.unwrap();

@@ -13,6 +13,7 @@ mod model_uses;
 mod models;
 mod points;
 mod queue;
+mod rankings;
 mod raters;
 mod run_changes;
 mod run_list;
