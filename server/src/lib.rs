@@ -8,6 +8,7 @@ mod campaign_spec_form;
 mod config;
 mod connections;
 mod error;
+mod events;
 mod extract;
 mod generator;
 mod hosts;

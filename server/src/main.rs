@@ -65,6 +65,7 @@ async fn serve(config: &Config) -> Result<()> {
     let mut connections = Connections::serve(listener, app(state.clone()), most);
     stop.await;
     tracing::info!("stopping");
+    state.end_streams();
     connections.stop();
     if timeout(GRACE, connections.ended()).await.is_err() {
         state.abandon_requests();

@@ -1,6 +1,7 @@
 //! The state that every handler shares.
 
 use crate::config::Config;
+use crate::events::Events;
 use crate::generator::Generator;
 use crate::hosts::Hosts;
 use crate::image_work::ImageWork;
@@ -28,6 +29,7 @@ pub struct AppState {
     pub(crate) artifacts: Artifacts,
     pub(crate) generator: Generator,
     pub(crate) stopping: Stopping,
+    pub(crate) events: Events,
     pub(crate) catalogue: Catalogue,
     pub(crate) judgements: Judgements,
     pub(crate) datasets: Arc<DatasetCatalogue>,
@@ -77,6 +79,7 @@ impl AppState {
         )?;
         let largest_request = if generator.is_cpu() { LARGEST_REQUEST_CPU } else { LARGEST_REQUEST_GPU };
         Ok(Self {
+            events: Events::new(store.clone()),
             store,
             artifacts,
             generator,
@@ -101,6 +104,11 @@ impl AppState {
             site: config.site.as_path().into(),
             static_files: config.static_files.as_path().into(),
         })
+    }
+
+    /// Ends the streams of events: they have no end of their own that the server could wait for.
+    pub fn end_streams(&self) {
+        self.events.end();
     }
 
     /// Stops the generator, and answers every request that is still unanswered with a 503.

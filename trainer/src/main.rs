@@ -22,14 +22,16 @@ use crate::command::simulate_campaign::SimulateCampaignCommand;
 use crate::command::study::StudyCommand;
 use crate::command::style::StyleCommand;
 use crate::command::train::TrainCommand;
-use crate::worker::WorkerCommand;
+use crate::worker::{LogLayer, WorkerCommand};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use process::exit::exit_code;
 use shapes_model::ShapesCommand;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Fine-tunes text-to-image models on human preferences, and evaluates them.
 #[derive(Debug, Parser)]
@@ -84,15 +86,15 @@ enum Command {
 
 fn main() -> ExitCode {
     process::resources::prepare();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")),
-        )
+    let usual = || EnvFilter::new("info,sqlx=warn");
+    let printed = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
         )
-        .init();
+        .with_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| usual()));
+    // The log of a run does not depend on what this process prints.
+    tracing_subscriber::registry().with(printed).with(LogLayer.with_filter(usual())).init();
     exit_code("diff-contrast-trainer", run(Arguments::parse().command))
 }
 

@@ -6,6 +6,7 @@ mod data;
 mod drafts;
 mod error;
 mod evaluation;
+mod events;
 mod evidence;
 mod generation;
 mod judging;
@@ -26,6 +27,7 @@ pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, D
 pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
 pub use evaluation::{EvaluatedModel, EvaluationDetail};
+pub use events::{Changes, EventCursor};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
 pub use judging::{
@@ -33,7 +35,9 @@ pub use judging::{
     NextMatchup, OwnVote, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
-pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
+pub use runs::{
+    JobChange, RunChange, RunChoices, RunColumn, RunDeletion, RunResumption, RunSort, RunValue, is_tag,
+};
 pub use scorers::{
     BlendWeight, CalibrationGroup, CategoryAccuracy, CategoryRating, CategoryRatings, PartedPair,
     ScorerBlend, ScorerDrift,

@@ -1,6 +1,7 @@
 //! Rows in SQLite or Postgres, and files in the artifact store. One method per query, grouped by table. Nothing here
 //! reads a clock or draws random numbers: both are arguments.
 
+mod active_jobs;
 mod artifacts;
 mod campaign_answers;
 mod campaign_checks;
@@ -26,7 +27,9 @@ mod rankings;
 mod raters;
 mod run_changes;
 mod run_list;
+mod run_log;
 mod run_rows;
+mod run_usage;
 mod runs;
 mod scored_images;
 mod studies;
@@ -35,6 +38,7 @@ mod votes;
 mod votes_import;
 mod workers;
 
+pub use active_jobs::ActiveJob;
 pub use artifacts::{ArtifactError, Artifacts};
 pub use campaign_answers::{CampaignAnswer, SplitItem};
 pub use campaign_checks::CheckCounts;

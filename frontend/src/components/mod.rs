@@ -10,13 +10,16 @@ mod desk_answer;
 mod desk_pair;
 mod desk_queue;
 mod desk_set;
+#[cfg(feature = "ssr")]
 pub(crate) mod evaluations;
 pub(crate) mod generation_form;
 mod generation_results;
 mod hydration;
+#[cfg(feature = "ssr")]
 pub(crate) mod job_queue;
 pub(crate) mod judge;
 mod keyboard;
+mod live;
 pub(crate) mod model_picker;
 pub(crate) mod note;
 pub(crate) mod playground;
@@ -24,8 +27,10 @@ mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_charts;
 pub(crate) mod run_live;
+#[cfg(feature = "ssr")]
 pub(crate) mod run_row;
 pub(crate) mod run_samples;
+#[cfg(feature = "ssr")]
 pub(crate) mod run_table;
 #[cfg(feature = "ssr")]
 pub(crate) mod theme_toggle;

@@ -5,6 +5,7 @@ use crate::extract::{Body, Id, JobBody, Query};
 use crate::routes::list_limit::limit;
 use crate::routes::models::{unknown, without_paths};
 use crate::routes::report_file::report_file;
+use crate::routes::taken::taken;
 use crate::routes::withheld::refuse_judged;
 use crate::state::AppState;
 use axum::Json;
@@ -77,7 +78,7 @@ pub(crate) struct SubmitQuery {
     )),
     responses(
     (status = 202, description = "The job is queued. The `Location` header is its address.", body = JobAccepted),
-    (status = 422, description = "A field has a value that is not accepted, or a named model does not exist.", body = ErrorBody)))]
+    (status = 422, description = "A field has a value that is not accepted, a named model does not exist, or another run has the name: the message suggests a free one.", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(state): State<AppState>,
     Query(SubmitQuery { priority }): Query<SubmitQuery>,
@@ -105,7 +106,13 @@ pub(crate) async fn check(state: &AppState, spec: &JobSpec) -> Result<(), ApiErr
     spec.validate()?;
     check_names(state, spec).await?;
     match spec {
-        JobSpec::Train(spec) => check_base(state, spec).await,
+        JobSpec::Train(spec) => {
+            check_base(state, spec).await?;
+            match state.store.name_instead(&spec.name, None).await? {
+                Some(free) => Err(taken(&spec.name, &free)),
+                None => Ok(()),
+            }
+        }
         JobSpec::Evaluate(spec) => check_prompts(state, spec).await,
     }
 }
