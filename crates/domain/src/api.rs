@@ -13,6 +13,7 @@ mod models;
 pub mod path;
 mod runs;
 mod series;
+mod settings;
 mod training;
 
 pub use campaign::{
@@ -26,7 +27,7 @@ pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
 pub use evaluation::{EvaluatedModel, EvaluationDetail};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
-pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
+pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage, GenerationProgress};
 pub use judging::{
     Agreement, BlindMatchup, DeskRequest, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement,
     NextMatchup, OwnVote, VoteRequest, VoteResponse,
@@ -34,6 +35,7 @@ pub use judging::{
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
 pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
+pub use settings::ServerSettings;
 pub use training::{
     JobAccepted, ModelSummary, RunDetail, RunMetrics, RunPage, RunResumed, RunSample, RunSummary,
     StudyAccepted,

@@ -30,8 +30,10 @@ mod ratings;
 mod run_changes;
 mod run_list;
 mod series;
+mod settings;
 mod studies;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;
 mod weights;
+mod workbench;
