@@ -5,8 +5,8 @@
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
-    DeskRanking, DeskRequest, DeskVote, ErrorBody, ErrorDetail, GenerateRequest, GenerateResponse,
-    NextMatchup, Page, RunSample, RunSeries, VoteRequest, VoteResponse, path,
+    DeskRanking, DeskRequest, DeskVote, ErrorBody, ErrorDetail, NextMatchup, Page, RunSample, RunSeries,
+    VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
 use domain::preference::{Choice, Question};
@@ -18,7 +18,7 @@ use {
         Agreement, CampaignItem, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair,
         DatasetPairs, DatasetSummary, EvaluationDetail, EventCursor, GoldCandidate, Leaderboard, ModelDetail,
         ModelSummary, Overview, OwnVote, RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage,
-        RunPage,
+        RunPage, ServerSettings,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
@@ -100,10 +100,6 @@ pub(crate) async fn run_samples(id: RunId) -> ApiResult<Page<RunSample>> {
 /// Requests that a job stops. The job in the response is not read: its specs are most of the code that reads JSON.
 pub(crate) async fn cancel_job(id: JobId) -> ApiResult<IgnoredAny> {
     post(&with_id(path::JOB_CANCEL, &id.to_string()), &serde_json::json!({})).await
-}
-
-pub(crate) async fn generate(request: &GenerateRequest) -> ApiResult<GenerateResponse> {
-    post(path::GENERATE, request).await
 }
 
 /// The matchup that this rater judges next. `models`: names or ids, separated by commas; empty for all models.
@@ -253,6 +249,14 @@ pub(crate) async fn images_of_model(id: ModelId, purpose: Purpose, limit: u32) -
     get(&format!("{}?model={id}&purpose={}&limit={limit}", path::IMAGES, purpose.as_str())).await
 }
 
+/// Images that users requested, whose prompt contains `search`, older than `before`; newest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn requested_images(search: &str, before: &str, limit: usize) -> ApiResult<Page<Image>> {
+    let purpose = Purpose::Generation.as_str();
+    let before = if before.is_empty() { String::new() } else { format!("&before={}", query(before)) };
+    get(&format!("{}?purpose={purpose}&prompt={}&limit={limit}{before}", path::IMAGES, query(search))).await
+}
+
 /// Evaluations older than `before`, newest first.
 #[cfg(feature = "ssr")]
 pub(crate) async fn evaluations(before: Option<JobId>, limit: u32) -> ApiResult<Page<Job>> {
@@ -281,16 +285,16 @@ pub(crate) async fn datasets() -> ApiResult<Page<DatasetSummary>> {
     get(path::DATASETS).await
 }
 
-/// Pairs of a dataset from index `from` on. Empty filters match every pair.
+/// Pairs of a dataset. `fields` is the query.
 #[cfg(feature = "ssr")]
-pub(crate) async fn dataset_pairs(
-    name: &str,
-    from: u64,
-    prompt: &str,
-    model: &str,
-) -> ApiResult<DatasetPairs> {
-    let address = path::DATASET_PAIRS.replace("{name}", &segment(name));
-    get(&format!("{address}?from={from}&prompt={}&model={}", query(prompt), query(model))).await
+pub(crate) async fn dataset_pairs(name: &str, fields: &str) -> ApiResult<DatasetPairs> {
+    get(&format!("{}?{fields}", path::DATASET_PAIRS.replace("{name}", &segment(name)))).await
+}
+
+/// What a dataset holds.
+#[cfg(feature = "ssr")]
+pub(crate) async fn dataset_report(name: &str) -> ApiResult<DataCheckResponse> {
+    get(&path::DATASET_REPORT.replace("{name}", &segment(name))).await
 }
 
 #[cfg(feature = "ssr")]
@@ -319,6 +323,12 @@ pub(crate) async fn leaderboard(question: Question) -> ApiResult<Leaderboard> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn agreement(question: Question) -> ApiResult<Agreement> {
     get(&with_question(path::AGREEMENT, question)).await
+}
+
+/// What the server is configured with.
+#[cfg(feature = "ssr")]
+pub(crate) async fn settings() -> ApiResult<ServerSettings> {
+    get(path::SETTINGS).await
 }
 
 #[cfg(feature = "ssr")]

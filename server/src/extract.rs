@@ -135,6 +135,11 @@ impl Form {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
+    /// The values of all fields with this name.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
     /// The value of a field; an absent one is empty.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()

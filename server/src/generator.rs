@@ -2,6 +2,7 @@
 //! Compatible requests form one batch. A request whose client has disconnected is dropped, between two steps if its batch
 //! is running.
 
+use crate::generation_places::{Place, Places, Work};
 use anyhow::Context;
 use candle_core::Device;
 use catalogue::images::png;
@@ -83,6 +84,10 @@ pub(crate) struct Generated {
 pub(crate) enum GenerationError {
     #[error("the queue is full")]
     QueueFull,
+    #[error("another request has this ticket")]
+    TicketTaken,
+    #[error("the request was cancelled")]
+    Cancelled,
     #[error("the server is stopping")]
     Stopping,
     #[error("the thread that generates has ended")]
@@ -126,6 +131,8 @@ impl GenerationError {
 struct QueuedRequest {
     request: GenerationRequest,
     reply: oneshot::Sender<Result<Generated, GenerationError>>,
+    /// Where the client sees the steps.
+    work: Arc<Work>,
     /// The span of the HTTP request, which the log lines of the generator's thread belong to.
     span: Span,
     /// Released with the request: the number of permits is the length of the queue.
@@ -165,6 +172,7 @@ pub(crate) struct Generator {
     queue: mpsc::Sender<QueuedRequest>,
     stopping: Arc<AtomicBool>,
     pulse: Pulse,
+    places: Places,
     is_cpu: bool,
 }
 
@@ -201,7 +209,14 @@ impl Generator {
             pulse: pulse.clone(),
         };
         std::thread::Builder::new().name("generator".into()).spawn(move || thread.run())?;
-        Ok(Self { permits: Arc::new(Semaphore::new(queue_size)), queue, stopping, pulse, is_cpu })
+        Ok(Self {
+            permits: Arc::new(Semaphore::new(queue_size)),
+            queue,
+            stopping,
+            pulse,
+            places: Places::default(),
+            is_cpu,
+        })
     }
 
     /// Whether images are generated on a CPU.
@@ -224,17 +239,31 @@ impl Generator {
         ))
     }
 
-    /// Generates the images of a request. Dropping the future cancels it.
-    pub(crate) async fn generate(&self, request: GenerationRequest) -> Result<Generated, GenerationError> {
+    /// The requests that wait or run.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Generates the images of a request. Dropping the future cancels it, as does its ticket.
+    pub(crate) async fn generate(
+        &self,
+        request: GenerationRequest,
+        ticket: Option<&str>,
+    ) -> Result<Generated, GenerationError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| GenerationError::QueueFull)?;
         if self.stopping.load(Ordering::Relaxed) {
             return Err(GenerationError::Stopping);
         }
         let (reply, generated) = oneshot::channel();
-        let queued = QueuedRequest { request, reply, span: Span::current(), _permit: permit };
+        let place: Place = self.places.enter(ticket).ok_or(GenerationError::TicketTaken)?;
+        let work = Arc::clone(&place.work);
+        let queued = QueuedRequest { request, reply, work, span: Span::current(), _permit: permit };
         // The channel has as many slots as there are permits, so it is not full.
         self.queue.try_send(queued).map_err(|_| self.gone())?;
-        generated.await.unwrap_or_else(|_| Err(self.gone()))
+        tokio::select! {
+            answer = generated => answer.unwrap_or_else(|_| Err(self.gone())),
+            () = place.work.cancelled() => Err(GenerationError::Cancelled),
+        }
     }
 
     /// Why the thread takes no request.
@@ -325,8 +354,14 @@ impl GeneratorThread {
         }
         let (stopping, pulse) = (&self.stopping, &self.pulse);
         let wanted = || !stopping.load(Ordering::Relaxed) && batch.iter().any(QueuedRequest::has_client);
+        let runs = u32::try_from(prompts.len().div_ceil(self.batch_size)).unwrap_or(u32::MAX);
+        let steps = runs.saturating_mul(settings.steps);
+        batch.iter().for_each(|queued| queued.work.begin(steps));
+        let mut done: u32 = 0;
         let mut on_step = |_, _| {
             pulse.beat();
+            done += 1;
+            batch.iter().for_each(|queued| queued.work.reach(done));
             if wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let mut files = Vec::with_capacity(prompts.len());
@@ -604,14 +639,14 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
 
         let generator = Generator::start(DeviceName::Cpu, 4, 1, None, None).expect("a generator");
-        let whole = || generator.generate(request(MODEL.into()));
+        let whole = || generator.generate(request(MODEL.into()), None);
         assert_eq!(whole().await.expect("an image").images.len(), 1);
         tokio::time::sleep(2 * LONGEST).await;
         assert_eq!(generator.problem(LONGEST), None, "idle");
 
         let waiting = {
             let (generator, request) = (generator.clone(), request(stuck));
-            tokio::spawn(async move { generator.generate(request).await })
+            tokio::spawn(async move { generator.generate(request, None).await })
         };
         let noticed = wait_until("it is noticed", || generator.problem(LONGEST).is_some()).await;
         assert!(noticed >= LONGEST && noticed < 10 * LONGEST, "{noticed:?}");
@@ -637,10 +672,10 @@ mod tests {
         drop(receiver);
         generator.queue = closed;
         assert!(generator.problem(LONGEST).is_some_and(|problem| problem.contains("Restart")));
-        let refused = generator.generate(request(MODEL.into())).await;
+        let refused = generator.generate(request(MODEL.into()), None).await;
         assert!(matches!(refused, Err(GenerationError::Ended)), "{refused:?}");
         generator.stop();
-        let refused = generator.generate(request(MODEL.into())).await;
+        let refused = generator.generate(request(MODEL.into()), None).await;
         assert!(matches!(refused, Err(GenerationError::Stopping)), "{refused:?}");
     }
 }

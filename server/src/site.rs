@@ -2,6 +2,7 @@
 
 use crate::campaign_forms;
 use crate::error::ApiError;
+use crate::image_forms::image_forms;
 use crate::routes::{self, CompareForm};
 use crate::run_forms::{Renderer, run_forms};
 use crate::state::AppState;
@@ -69,6 +70,7 @@ pub(crate) fn site(state: &AppState, api: Router) -> Router {
         .route(HELP_PAGE, get(help))
         .nest_service("/help/shapes", ServeDir::new(state.site.join("help/shapes")))
         .merge(run_forms(state, &render))
+        .merge(image_forms(state))
         .merge(files(state))
         .fallback(fallback)
 }

@@ -6,11 +6,13 @@ use crate::generator::Generator;
 use crate::hosts::Hosts;
 use crate::image_work::ImageWork;
 use crate::judged::{Judgements, prepare};
+use crate::routes::shown_settings;
 use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
 use catalogue::models::Catalogue;
 use catalogue::models_folder::ModelsFolder;
 use datasets::prompt_filter::PromptFilter;
+use domain::api::ServerSettings;
 use domain::data::PromptFilterSpec;
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct AppState {
     pub(crate) generation_timeout: Duration,
     /// Time without progress after which the generator counts as stuck.
     pub(crate) generator_stall: Duration,
+    /// What the Settings page shows.
+    pub(crate) settings: Arc<ServerSettings>,
     pub(crate) site: Arc<Path>,
     pub(crate) static_files: Arc<Path>,
 }
@@ -78,8 +82,10 @@ impl AppState {
             config.checker(),
         )?;
         let largest_request = if generator.is_cpu() { LARGEST_REQUEST_CPU } else { LARGEST_REQUEST_GPU };
+        let largest_request = f64::from(config.largest_request.unwrap_or(largest_request));
         Ok(Self {
             events: Events::new(store.clone()),
+            settings: Arc::new(shown_settings(config, generator.is_cpu(), largest_request)),
             store,
             artifacts,
             generator,
@@ -98,7 +104,7 @@ impl AppState {
             access_token: config.token().map(Arc::from),
             default_model: config.default_model.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             largest_side: config.largest_side,
-            largest_request: config.largest_request.unwrap_or(largest_request).into(),
+            largest_request,
             generation_timeout: Duration::from_secs(config.generation_timeout.into()),
             generator_stall: Duration::from_secs(config.generator_stall.into()),
             site: config.site.as_path().into(),

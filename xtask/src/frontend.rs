@@ -1,6 +1,7 @@
 //! `cargo xtask frontend`: compiles the pages' browser code to wasm, binds it to JavaScript, optimizes and compresses it.
 
 use crate::book;
+use crate::bundle_packs::{Islands, LOADER, pack};
 use crate::process;
 use crate::site_files::{compress_folder, files_of, hash_files, remove, write};
 use crate::steps::{Steps, format_duration};
@@ -30,7 +31,7 @@ const WASM_FEATURES: [&str; 6] = [
 ];
 
 /// Part of the hash of a bundle: a new number for another way of making it from the same files.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -97,10 +98,11 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let new = package.join("new");
     remove(&new)?;
     fs::create_dir_all(&new).with_context(|| format!("creating {}", new.display()))?;
-    bind(&module, &new, profile)?;
+    let islands = bind(&module, &new, profile)?;
     if let Some(optimizer) = optimizer {
         optimize_all(&optimizer, &files_of(&new, "wasm")?)?;
     }
+    pack(&new, &islands)?;
     for file in files_of(&static_files, "")? {
         let name = file.file_name().unwrap_or_default();
         fs::copy(&file, new.join(name)).with_context(|| format!("copying {}", file.display()))?;
@@ -138,15 +140,17 @@ fn bundle_hash(module: &Path, static_files: &Path, optimized: bool) -> Result<St
 }
 
 /// Splits the module at its lazy islands, then does what the wasm-bindgen tool does, in the version that `Cargo.lock`
-/// pins. Each island becomes a module of its own, and what only some of them share becomes further modules.
-fn bind(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
+/// pins. Each island becomes a module of its own, and what only some of them share becomes further modules. Returns which modules
+/// an island needs.
+fn bind(module: &Path, folder: &Path, profile: Profile) -> Result<Islands> {
     let began = Instant::now();
     let input = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
     let main = folder.join("main.wasm");
     let mut options = wasm_split_cli_support::Options::new(&input);
     options.output_dir = folder;
     options.main_out_path = &main;
-    options.link_name = "./islands.js";
+    let link = format!("./{LOADER}");
+    options.link_name = &link;
     options.main_module = "./frontend.js";
     let split = wasm_split_cli_support::transform(options)
         .map_err(|report| anyhow::anyhow!("splitting {}: {report:#}", module.display()))?;
@@ -163,7 +167,7 @@ fn bind(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
         split.split_modules.len(),
         format_duration(began.elapsed())
     );
-    Ok(())
+    Ok(split.prefetch_map.into_iter().collect())
 }
 
 /// Installs `wasm-opt` from npm. Without it the bundle works but is larger, so a failure is only printed.

@@ -4,6 +4,7 @@
 mod background;
 mod bench;
 mod book;
+mod bundle_packs;
 #[cfg(test)]
 mod crate_graph;
 mod demo;

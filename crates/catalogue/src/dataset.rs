@@ -1,5 +1,6 @@
 //! One data set, and its pairs as a page of a list.
 
+use crate::disputed::is_disputed;
 use bytes::Bytes;
 use datasets::listing::{rows_of, spec_of_folder};
 use datasets::pair::{PreferencePair, Row};
@@ -11,9 +12,10 @@ use domain::dataset::{Dropped, ReadReport, Reason, Source};
 use domain::prepare::Manifest;
 use shapes::set::{Set, caption, entry};
 use std::path::Path;
+use store::Artifacts;
 
 /// Pairs listed of a set that is generated on request.
-const GENERATED_PAIRS: u64 = 1000;
+const GENERATED_PAIRS: u32 = 1000;
 /// The largest number of pairs that are read for one page.
 const MAX_READ: u64 = 5000;
 /// The largest number of bytes of images that are read for one page: pairs of files are read with their images.
@@ -49,6 +51,8 @@ pub struct PairQuery {
     pub prompt: Option<String>,
     /// Text that the name of one of the two models contains, ignoring case.
     pub model: Option<String>,
+    /// Only pairs of which the bundled world's rule prefers the loser. The artifacts hold the images of votes.
+    pub disputed: Option<Artifacts>,
 }
 
 /// Pairs with their indices, the index at which the next page starts, and a report of the rows that were read.
@@ -95,7 +99,28 @@ impl Dataset {
             }
             Self::Unreadable(problem) => ("Prepared".to_owned(), None, Some(problem.clone())),
         };
-        DatasetSummary { name: name.to_owned(), description, rows, problem }
+        DatasetSummary { name: name.to_owned(), description, rows, problem, examples: Vec::new() }
+    }
+
+    /// The spec that reads the set; none for votes, and for a folder that cannot be read.
+    #[must_use]
+    pub fn spec(&self) -> Option<DataSpec> {
+        match self {
+            Self::Shapes(set) => {
+                let set = match set {
+                    Set::Images => ShapesSet::Images,
+                    Set::Centred => ShapesSet::Centred,
+                    Set::VanGogh => ShapesSet::VanGogh,
+                    Set::Sketch => ShapesSet::Sketch,
+                    Set::Winter => ShapesSet::Winter,
+                    Set::Quality => ShapesSet::Quality,
+                };
+                Some(DataSpec::Shapes { set, count: GENERATED_PAIRS, seed: 0 })
+            }
+            Self::Files(spec) => Some(spec.clone()),
+            Self::Prepared(manifest) => Some(manifest.data.clone()),
+            Self::Votes(_) | Self::CountedVotes(_) | Self::Unreadable(_) => None,
+        }
     }
 
     /// Pairs in the order of the set. Reads files and blocks: call it on a thread for blocking work. `wanted` is asked
@@ -122,7 +147,7 @@ impl Dataset {
             },
             Self::Votes(pairs) => {
                 let rows: Vec<_> = pairs.iter().enumerate().map(|(row, pair)| Ok(vote(row, pair))).collect();
-                collect(Pairs::new(rows.into_iter(), None, None), query, wanted, |_| false)
+                collect(Pairs::new(rows.into_iter(), None, None), query, wanted, true, |_| false)
             }
             Self::CountedVotes(_) => Err("the votes were not read".to_owned()),
             Self::Unreadable(problem) => Err(problem.clone()),
@@ -137,7 +162,7 @@ fn read(
     left_out: impl Fn(&Source) -> bool,
 ) -> Result<PairPage, String> {
     match Pairs::open(spec).map_err(|error| error.to_string())? {
-        Some(pairs) => collect(pairs, query, wanted, left_out),
+        Some(pairs) => collect(pairs, query, wanted, false, left_out),
         None => Err(format!("the images of {} are not in files here", spec.source())),
     }
 }
@@ -179,19 +204,30 @@ impl<'a> Search<'a> {
             |name: &Option<String>| name.as_deref().is_some_and(|n| n.to_lowercase().contains(&self.model));
         prompt.to_lowercase().contains(&self.text) && (self.model.is_empty() || models.iter().any(by))
     }
+
+    /// Adds a pair whose prompt and models match, if its label is as the query asks.
+    fn add(&mut self, index: u64, pair: PreferencePair, are_votes: bool) {
+        let wanted = match &self.query.disputed {
+            Some(artifacts) => is_disputed(&pair, are_votes.then_some(artifacts)),
+            None => true,
+        };
+        if wanted {
+            self.found.push((index, pair));
+        }
+    }
 }
 
 /// One page of a set of the bundled world. Captions are searched, and the found pairs alone are drawn.
 fn generated_pairs(set: Set, query: &PairQuery, wanted: &dyn Fn() -> bool) -> Result<PairPage, String> {
     let mut search = Search::new(query, wanted);
-    for index in query.from..GENERATED_PAIRS {
+    for index in query.from..u64::from(GENERATED_PAIRS) {
         search.go_on()?;
         if search.is_full() {
             return Ok((search.found, Some(index), search.report));
         }
         search.report.count_pair();
         if search.matches(&caption(set, 0, index), &[None, None]) {
-            search.found.push((index, generated(set, 0, index)?));
+            search.add(index, generated(set, 0, index)?, false);
         }
     }
     Ok((search.found, None, search.report))
@@ -202,6 +238,7 @@ fn collect(
     mut pairs: Pairs,
     query: &PairQuery,
     wanted: &dyn Fn() -> bool,
+    are_votes: bool,
     left_out: impl Fn(&Source) -> bool,
 ) -> Result<PairPage, String> {
     let mut search = Search::new(query, wanted);
@@ -222,7 +259,7 @@ fn collect(
         search.report.count_pair();
         search.bytes += pair.bytes();
         if search.matches(&pair.prompt, &pair.models) {
-            search.found.push((index, pair));
+            search.add(index, pair, are_votes);
         }
     }
     Ok((search.found, next, pairs.report().clone()))
@@ -314,7 +351,7 @@ mod tests {
     #[test]
     fn a_page_of_the_bundled_world_has_the_pairs_whose_captions_match() {
         let set = Dataset::Shapes(Set::Quality);
-        let query = PairQuery { from: 5, at_most: 3, prompt: Some("RED".to_owned()), model: None };
+        let query = PairQuery { from: 5, at_most: 3, prompt: Some("RED".to_owned()), ..PairQuery::default() };
         let (found, next, report) = set.pairs(&query, &|| true).expect("a page");
         let expected: Vec<u64> =
             (5..1000).filter(|&index| caption(Set::Quality, 0, index).contains("red")).collect();

@@ -9,7 +9,7 @@ use domain::image::{GenerationParams, Image, Purpose, Sampler};
 use image::{ImageFormat, RgbImage};
 use process::ambient;
 use std::io::Cursor;
-use store::ArtifactError;
+use store::{ArtifactError, StoreError};
 
 /// Seed of every sample image of a run.
 pub const SAMPLE_SEED: u64 = 1;
@@ -46,6 +46,22 @@ impl Catalogue {
             Owner::Sample(run, step) => (None, Some(run), Some(step), Purpose::Sample),
         };
         Ok(Image { id, model_id, run_id, step, purpose, params, artifact, created_at: now })
+    }
+}
+
+impl Catalogue {
+    /// Deletes an image that a user requested: its row, then its file. False if there is no such image.
+    ///
+    /// # Errors
+    /// Fails if the image is in use, or belongs to a run or an evaluation.
+    pub async fn delete_requested_image(&self, id: ImageId) -> Result<bool, StoreError> {
+        let Some(artifact) = self.store.remove_requested_image(id).await? else { return Ok(false) };
+        // The row is gone: a file that cannot be removed now is only space.
+        let removed = self.artifacts.path(&artifact).map(std::fs::remove_file);
+        if !matches!(removed, Ok(Ok(()))) {
+            tracing::warn!(artifact, ?removed, "the file of a deleted image remains");
+        }
+        Ok(true)
     }
 }
 

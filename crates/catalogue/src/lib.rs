@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod data_check;
 pub mod dataset;
 pub mod dataset_catalogue;
+mod disputed;
 pub mod evaluation_rows;
 pub mod images;
 pub mod local_models;

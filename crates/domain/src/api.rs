@@ -15,6 +15,7 @@ pub mod path;
 mod runs;
 mod scorers;
 mod series;
+mod settings;
 mod training;
 
 pub use campaign::{
@@ -29,7 +30,7 @@ pub use error::{ErrorBody, ErrorDetail};
 pub use evaluation::{EvaluatedModel, EvaluationDetail};
 pub use events::{Changes, EventCursor};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
-pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage};
+pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage, GenerationProgress};
 pub use judging::{
     Agreement, BlindMatchup, DeskRequest, Leaderboard, LeaderboardRow, MatchupRequest, MetricAgreement,
     NextMatchup, OwnVote, VoteRequest, VoteResponse,
@@ -43,6 +44,7 @@ pub use scorers::{
     ScorerBlend, ScorerDrift,
 };
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
+pub use settings::ServerSettings;
 pub use training::{
     JobAccepted, ModelSummary, RunDetail, RunMetrics, RunPage, RunResumed, RunSample, RunSummary,
     StudyAccepted,

@@ -128,6 +128,12 @@ pub enum Conflict {
     /// A study, votes or other rows refer to the run.
     #[error("this run is in use: a study, or votes on its samples, refer to it")]
     RunInUse,
+    /// Votes or a campaign refer to the image.
+    #[error("this image is in use: raters have answered about it, or a campaign has it as a known answer")]
+    ImageInUse,
+    /// The image is a run's sample or an evaluation's.
+    #[error("only images that were requested can be deleted: this one belongs to a run or an evaluation")]
+    ImageNotRequested,
 }
 
 /// Converts a foreign-key violation to `Missing`. `what`: the row that is referred to.

@@ -13,6 +13,7 @@ mod contestants;
 mod db;
 mod error;
 mod evaluations;
+mod image_deletion;
 mod images;
 mod invitations;
 mod jobs;

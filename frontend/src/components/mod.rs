@@ -12,17 +12,13 @@ mod desk_queue;
 mod desk_set;
 #[cfg(feature = "ssr")]
 pub(crate) mod evaluations;
-pub(crate) mod generation_form;
-mod generation_results;
 mod hydration;
 #[cfg(feature = "ssr")]
 pub(crate) mod job_queue;
 pub(crate) mod judge;
 mod keyboard;
 mod live;
-pub(crate) mod model_picker;
 pub(crate) mod note;
-pub(crate) mod playground;
 mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_charts;

@@ -1,9 +1,9 @@
 //! The routes of all pages.
 
 use crate::pages::{
-    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, datasets, docs,
-    evaluation, evaluations, generate, help, home, judge, leaderboard, model, models, new_run, not_found,
-    pair, run, run_compare, run_records, runs, studies, study, workers,
+    campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, dataset_report, datasets,
+    docs, evaluation, evaluations, generate, help, home, judge, leaderboard, model, models, new_run,
+    not_found, pair, run, run_compare, run_records, runs, settings, studies, study, workers,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -23,6 +23,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/runs/:id/log") view=run_records::RunRecordsPage ssr=SsrMode::Async />
                 <Route path=path!("/evaluations") view=evaluations::EvaluationsPage ssr=SsrMode::Async />
                 <Route path=path!("/evaluations/:id") view=evaluation::EvaluationPage ssr=SsrMode::Async />
+                <Route path=path!("/settings") view=settings::Settings ssr=SsrMode::Async />
                 <Route path=path!("/workers") view=workers::Workers ssr=SsrMode::Async />
                 <Route path=path!("/studies") view=studies::Studies ssr=SsrMode::Async />
                 <Route path=path!("/studies/:id") view=study::StudyPage ssr=SsrMode::Async />
@@ -31,6 +32,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/datasets") view=datasets::Datasets ssr=SsrMode::Async />
                 <Route path=path!("/datasets/check") view=data_check::DataCheck ssr=SsrMode::Async />
                 <Route path=path!("/datasets/:name") view=dataset::DatasetPage ssr=SsrMode::Async />
+                <Route path=path!("/datasets/:name/report") view=dataset_report::DatasetReportPage ssr=SsrMode::Async />
                 <Route path=path!("/datasets/:name/:index") view=pair::PairPage ssr=SsrMode::Async />
                 <Route path=path!("/playground") view=generate::Generate ssr=SsrMode::Async />
                 <Route path=path!("/judge/compare") view=compare::ComparePage ssr=SsrMode::Async />

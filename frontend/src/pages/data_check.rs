@@ -49,7 +49,8 @@ pub(crate) fn DataCheck() -> impl IntoView {
     }
 }
 
-fn report(checked: DataCheckResponse) -> impl IntoView {
+/// A report, with the first examples.
+pub(crate) fn report(checked: DataCheckResponse) -> impl IntoView {
     let DataCheckResponse { report, contact_sheet } = checked;
     let warnings = report.warnings.iter().map(|text| view! { <li>{text.clone()}</li> }).collect_view();
     let has_warnings = !report.warnings.is_empty();

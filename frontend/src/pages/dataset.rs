@@ -18,26 +18,48 @@ struct Search {
     from: u64,
     prompt: String,
     model: String,
+    /// Only pairs whose label the bundled world's rule disputes.
+    disputed: bool,
 }
 
 impl Search {
-    /// The URL of the same search from another index on.
+    /// The query of the same search from another index on.
+    fn fields(&self, from: u64) -> String {
+        let Self { prompt, model, disputed, .. } = self;
+        let disputed = if *disputed { "&disputed=true" } else { "" };
+        format!("from={from}&prompt={}&model={}{disputed}", query(prompt), query(model))
+    }
+
+    /// The address of its page.
     fn address(&self, from: u64) -> String {
-        let Self { name, prompt, model, .. } = self;
-        format!("/datasets/{}?from={from}&prompt={}&model={}", query(name), query(prompt), query(model))
+        format!("/datasets/{}?{}", query(&self.name), self.fields(from))
+    }
+
+    /// Whether every pair matches.
+    fn is_all(&self) -> bool {
+        self.prompt.is_empty() && self.model.is_empty() && !self.disputed
     }
 }
+
+/// Pairs of a page.
+const PER_PAGE: u64 = 24;
 
 #[component]
 pub(crate) fn DatasetPage() -> impl IntoView {
     let name = use_params_map().with_untracked(|params| params.get("name").unwrap_or_default());
     let search = use_query_map().with_untracked(|fields| {
         let text = |field: &str| fields.get(field).unwrap_or_default();
-        Search { name, from: text("from").parse().unwrap_or(0), prompt: text("prompt"), model: text("model") }
+        Search {
+            name,
+            from: text("from").trim().parse().unwrap_or(0),
+            prompt: text("prompt"),
+            model: text("model"),
+            disputed: text("disputed") == "true",
+        }
     });
     let call = {
-        let Search { name, from, prompt, model } = search.clone();
-        async move { api::dataset_pairs(&name, from, &prompt, &model).await }
+        let search = search.clone();
+        async move { api::dataset_pairs(&search.name, &search.fields(search.from)).await }
     };
     loaded(call, move |pairs| page(pairs, &search))
 }
@@ -56,20 +78,34 @@ fn page(pairs: DatasetPairs, search: &Search) -> impl IntoView + use<> {
     let is_empty = cards.is_empty();
     let first =
         (search.from > 0).then(|| view! { <a class="button" href=search.address(0)>"First page"</a> });
+    let previous = (search.from > 0 && search.is_all()).then(|| {
+        let from = search.from.saturating_sub(PER_PAGE);
+        view! { <a class="button" rel="prev" href=search.address(from)>"Previous page"</a> }
+    });
     let next =
         next.map(|next| view! { <a class="button" rel="next" href=search.address(next)>"Next page"</a> });
+    let found = (!search.is_all()).then(|| {
+        let text =
+            format!("{} of the {} pairs read from pair {} on match.", cards.len(), report.pairs, search.from);
+        view! { <p class="soft" role="status">{text}</p> }
+    });
+    let statistics = (search.name != "votes")
+        .then(|| view! { " · "<a href=format!("/datasets/{}/report", query(&search.name))>"Statistics of its labels and images"</a> });
     let (title, description) = (dataset.name, dataset.description);
     view! {
         <Head title>
-            <p class="lead"><a href="/datasets">"Datasets"</a>" · "{description}{rows}</p>
+            <p class="lead"><a href="/datasets">"Datasets"</a>" · "{description}{rows}{statistics}</p>
         </Head>
         <form class="filter" method="get" action=format!("/datasets/{}", query(&search.name))>
             <label>"Prompt contains"<input name="prompt" value=search.prompt.clone() /></label>
             <label>"Model name contains"<input name="model" value=search.model.clone() /></label>
-            <button class="primary">"Search"</button>
+            <label>"From pair"<input name="from" inputmode="numeric" pattern="[0-9]*" value=search.from.to_string() /></label>
+            <label class="check"><input type="checkbox" name="disputed" value="true" checked=search.disputed />"The rule prefers the loser"</label>
+            <button class="primary">"Show"</button>
         </form>
+        {found}
         {if is_empty { empty.into_any() } else { view! { <div class="pair-cards">{cards}</div> }.into_any() }}
-        <nav class="pager" aria-label="Pages">{first}{next}</nav>
+        <nav class="pager" aria-label="Pages">{first}{previous}{next}</nav>
         {skipped_rows(report)}
     }
 }

@@ -1,34 +1,46 @@
-//! The page that generates images.
+//! The page that generates images: the form, the images of this visit, and below them all that were requested before. The form is
+//! sent by `static/generate.js`; without JavaScript it leads to an image.
 
-use crate::api;
-use crate::components::generation_form::InitialFields;
-use crate::components::model_picker::ModelOption;
+use crate::api::{self, ApiResult};
 use crate::components::note::Empty;
-use crate::components::playground::Playground;
+use crate::pages::bundle::static_file;
+use crate::pages::generation_form::{Entered, form};
+use crate::pages::generation_history::{PER_PAGE, Search, history};
 use crate::pages::layout::{Head, loaded};
 use domain::api::{ModelSummary, Page};
+use domain::image::Image;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 
-/// Models that are selected if the URL names none.
-const SELECTED_BY_DEFAULT: usize = 4;
-
-/// The form. The URL may set its fields: `?prompt=..&seed=..&model=..`, with `model` once per model.
+/// The address may set every field of the form: `?prompt=..&seed=..&model=..`, with `model` once per model, or several separated by
+/// commas. `search` and `before` select what is shown of the history.
 #[component]
 pub(crate) fn Generate() -> impl IntoView {
-    let (initial, named) = use_query_map().with_untracked(|query| {
-        let text = |name: &str| query.get(name).unwrap_or_default();
-        let initial = InitialFields { prompt: text("prompt"), seed: text("seed") };
-        (initial, query.get_all("model").unwrap_or_default())
-    });
+    let (entered, search) =
+        use_query_map().with_untracked(|fields| (Entered::of(fields), Search::of(fields)));
+    let call = {
+        let search = search.clone();
+        async move { load(&search).await }
+    };
     view! {
-        <Head title="Generate" lead="Run one prompt and seed through several models and compare the images." />
-        {loaded(api::models(), move |page| playground(page, initial, &named))}
+        <Head title="Generate" lead="Run prompts and seeds through several models and compare the images." />
+        {loaded(call, move |(models, images)| workbench(models, images, &entered, &search))}
     }
 }
 
-fn playground(page: Page<ModelSummary>, initial: InitialFields, named: &[String]) -> impl IntoView + use<> {
-    if page.items.is_empty() {
+async fn load(search: &Search) -> ApiResult<(Page<ModelSummary>, Page<Image>)> {
+    let models = api::models().await?;
+    let images = api::requested_images(&search.text, &search.before, PER_PAGE).await?;
+    Ok((models, images))
+}
+
+fn workbench(
+    models: Page<ModelSummary>,
+    images: Page<Image>,
+    entered: &Entered,
+    search: &Search,
+) -> impl IntoView + use<> {
+    if models.items.is_empty() {
         return view! {
             <Empty title="No models">
                 <p>"Add a model in diffusers layout to the server's models folder and restart the server."</p>
@@ -36,20 +48,18 @@ fn playground(page: Page<ModelSummary>, initial: InitialFields, named: &[String]
         }
         .into_any();
     }
-    let models = page
-        .items
-        .into_iter()
-        .enumerate()
-        .map(|(index, ModelSummary { model, problem, .. })| {
-            let wanted =
-                if named.is_empty() { index < SELECTED_BY_DEFAULT } else { named.contains(&model.name) };
-            ModelOption {
-                selected: wanted && problem.is_none(),
-                name: model.name,
-                objective: model.objective,
-                problem,
-            }
-        })
-        .collect();
-    view! { <Playground models initial /> }.into_any()
+    view! {
+        <div class="playground">
+            {form(&models.items, entered)}
+            <div class="results" aria-live="polite">
+                <p class="placeholder">
+                    "Images appear here: one row per prompt and seed, one column per model. All models of a row use the same seed."
+                </p>
+            </div>
+        </div>
+        {history(&models.items, images.items, search)}
+        <script type="module" src=static_file("generate.js")></script>
+        <script type="module" src=static_file("lightbox.js")></script>
+    }
+    .into_any()
 }

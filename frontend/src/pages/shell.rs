@@ -80,6 +80,7 @@ pub fn shell() -> impl IntoView {
                     <span>"Diff-contrast"</span>
                     <a href="/evaluations">"Evaluations"</a>
                     <a href="/workers">"Workers"</a>
+                    <a href="/settings">"Settings"</a>
                     <a href="/help/index.html">"Documentation"</a>
                     <a href="/docs">"HTTP API"</a>
                 </footer>

@@ -2,11 +2,12 @@
 
 use crate::error::ApiError;
 use crate::extract::{Body, require_unique_keys};
+use crate::routes::datasets::find;
 use crate::routes::run_estimate::latest_speed;
 use crate::state::AppState;
 use anyhow::Context;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use catalogue::data_check::{DataCheck, Subject, check_data, jpeg};
@@ -53,8 +54,34 @@ pub(crate) async fn check(
     };
     let checked = state.data_checks.run(move |wanted| run(&subject, base.as_ref(), speed, wanted));
     let (report, sheet) = checked.await?.map_err(unreadable)?;
+    Ok(Json(response(report, &sheet)))
+}
+
+/// Get what a dataset holds
+///
+/// As a check of it does: of up to 500 examples.
+#[utoipa::path(get, path = path::DATASET_REPORT, tag = "data", operation_id = "get_dataset_report",
+    params(("name" = String, Path, description = "Name of the dataset.")), responses(
+    (status = 200, description = "The report.", body = DataCheckResponse),
+    (status = 404, description = "There is no such dataset, or it has no report: the votes are on the leaderboard.", body = ErrorBody),
+    (status = 503, description = "The dataset cannot be read, or another check is running.", body = ErrorBody)))]
+pub(crate) async fn report(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+) -> Result<Json<DataCheckResponse>, ApiError> {
+    let dataset = find(&state, &name).await?;
+    let none =
+        || ApiError::not_found("report: only sets in files have one, and the leaderboard counts votes");
+    let data = dataset.spec().ok_or_else(none)?;
+    let subject = Subject { data, base: None, run: None };
+    let checked = state.data_checks.run(move |wanted| run(&subject, None, None, wanted)).await?;
+    let (report, sheet) = checked.map_err(|error| ApiError::unavailable(format!("{error:#}.")))?;
+    Ok(Json(response(report, &sheet)))
+}
+
+fn response(report: DataReport, sheet: &[u8]) -> DataCheckResponse {
     let contact_sheet = format!("data:image/jpeg;base64,{}", STANDARD.encode(sheet));
-    Ok(Json(DataCheckResponse { report, contact_sheet }))
+    DataCheckResponse { report, contact_sheet }
 }
 
 /// The report and the contact sheet.

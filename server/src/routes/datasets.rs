@@ -18,6 +18,7 @@ use datasets::decode::{decode, media_type};
 use datasets::pair::PreferencePair;
 use domain::api::{DatasetPair, DatasetPairs, DatasetSummary, ErrorBody, Page, path};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// Pairs of a request without `limit`.
 const DEFAULT_LIMIT: u32 = 24;
@@ -36,7 +37,14 @@ pub(crate) struct PairsQuery {
     /// Most items to return.
     #[param(default = 24, minimum = 1, maximum = 500)]
     limit: Option<u32>,
+    /// Only pairs whose label the bundled world's rule disputes: the loser shows what the prompt states, and the winner does not.
+    #[serde(default)]
+    #[param(default = false)]
+    disputed: bool,
 }
+
+/// Pairs that the list of sets shows of each.
+const EXAMPLES: usize = 3;
 
 /// List datasets
 #[utoipa::path(get, path = path::DATASETS, tag = "data", operation_id = "list_datasets", responses(
@@ -44,11 +52,19 @@ pub(crate) struct PairsQuery {
     (status = 503, description = "Too many requests read data sets. `Retry-After` says when to retry.", body = ErrorBody)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Page<DatasetSummary>>, ApiError> {
     let datasets = state.datasets.all(&state.store).await?;
+    let cache = Arc::clone(&state.datasets);
     let items = state
         .browsing
         .run(move |wanted| {
-            let wanted = datasets.iter().take_while(|_| wanted());
-            wanted.map(|(name, dataset)| dataset.summary(name)).collect()
+            let of = |(name, dataset): &(String, Dataset)| {
+                let query = PairQuery { at_most: EXAMPLES, ..PairQuery::default() };
+                // A set that cannot be read has its problem in the summary.
+                let first = dataset.pairs(&query, wanted).map(|(pairs, ..)| pairs).unwrap_or_default();
+                cache.cache(name, &first);
+                let examples = first.iter().map(|(index, pair)| summary(name, *index, pair)).collect();
+                DatasetSummary { examples, ..dataset.summary(name) }
+            };
+            datasets.iter().take_while(|_| wanted()).map(of).collect()
         })
         .await?;
     Ok(Json(Page { items }))
@@ -73,6 +89,7 @@ pub(crate) async fn pairs(
         at_most: limit(Some(fields.limit.unwrap_or(DEFAULT_LIMIT)))? as usize,
         prompt: fields.prompt.filter(|text| !text.is_empty()),
         model: fields.model,
+        disputed: fields.disputed.then(|| state.artifacts.clone()),
     };
     let dataset = find(&state, &name).await?;
     let (dataset, found) = read(&state, dataset, query).await?;
@@ -152,7 +169,7 @@ fn parse_index(index: &str) -> Result<u64, ApiError> {
     index.parse().map_err(|_| ApiError::not_found("pair: an index is a whole number from 0 on"))
 }
 
-async fn find(state: &AppState, name: &str) -> Result<Dataset, ApiError> {
+pub(crate) async fn find(state: &AppState, name: &str) -> Result<Dataset, ApiError> {
     let dataset = state.datasets.find(&state.store, name).await?;
     match dataset.ok_or_else(|| ApiError::not_found("dataset"))? {
         Dataset::Votes(pairs) => Ok(Dataset::Votes(shown(state, pairs).await?)),

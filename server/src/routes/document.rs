@@ -43,7 +43,7 @@ may send an id of its own in the same header.";
         (name = "training", description = "Submit training and evaluation jobs, follow runs, and list models."),
         (name = "data", description = "Look at datasets of preference pairs."),
         (name = "judging", description = "Compare images blind, vote, and read ratings."),
-        (name = "operation", description = "Probes for monitoring."),
+        (name = "operation", description = "Probes for monitoring, and the settings of the server."),
     )
 )]
 struct Introduction;

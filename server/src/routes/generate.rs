@@ -37,6 +37,8 @@ const INVALID: &str =
     "A field has a value that is not accepted, or the safety checker flagged every image (code `flagged`).";
 const QUEUE_FULL: &str = "The generation queue is full. `Retry-After` says when to retry.";
 const UNAVAILABLE: &str = "The model cannot be used, the image was not finished within the server's deadline, or the server is stopping.";
+const CANCELLED: &str =
+    "The request was cancelled by its ticket, or another request with this ticket waits or runs.";
 const NOT_FINITE: &str =
     "The model gave values that are not finite (`not_finite`), or the server failed (`internal`).";
 
@@ -68,10 +70,14 @@ const NOT_FINITE: &str =
         ("num_images" = Option<u32>, Query,
             description = "Number of images, 1 to 4; 1 when absent. More than 1 needs `Accept: application/json`. Image i uses seed + i.",
             minimum = 1, maximum = 4),
+        ("ticket" = Option<String>, Query,
+            description = "Name of the request, to ask for its progress and to cancel it: 8 to 64 letters, digits and hyphens.",
+            pattern = "^[A-Za-z0-9-]{8,64}$"),
     ),
     responses(
         (status = 200, description = "One PNG file, or JSON with every image in base64.",
             content((File = "image/png"), (GenerateResponse = "application/json"))),
+        (status = 409, description = CANCELLED, body = ErrorBody),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
         (status = 500, description = NOT_FINITE, body = ErrorBody),
@@ -99,6 +105,7 @@ pub(crate) async fn by_query(
     responses(
         (status = 200, description = "One PNG file, or JSON with every image in base64.",
             content((File = "image/png"), (GenerateResponse = "application/json"))),
+        (status = 409, description = CANCELLED, body = ErrorBody),
         (status = 422, description = INVALID, body = ErrorBody),
         (status = 429, description = QUEUE_FULL, body = ErrorBody),
         (status = 500, description = NOT_FINITE, body = ErrorBody),
@@ -140,6 +147,7 @@ struct Order {
     params: GenerationParams,
     seeds: Vec<u64>,
     as_json: bool,
+    ticket: Option<String>,
     request: GenerationRequest,
 }
 
@@ -167,11 +175,16 @@ impl Order {
 }
 
 /// Checks a request, and names everything that decides its images.
-async fn order(state: &AppState, headers: &HeaderMap, request: GenerateRequest) -> Result<Order, ApiError> {
+async fn order(
+    state: &AppState,
+    headers: &HeaderMap,
+    mut request: GenerateRequest,
+) -> Result<Order, ApiError> {
     let as_json = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/json"));
+    let ticket = ticket(request.ticket.take())?;
     let model = model(state, request.model.as_deref()).await?;
     if is_judged(state, model.id, &request.prompt).await? {
         return Err(ApiError::withheld("What this model draws of this prompt"));
@@ -200,12 +213,27 @@ async fn order(state: &AppState, headers: &HeaderMap, request: GenerateRequest) 
     let sha256 = fingerprint.clone().with_adapters(&effective).sha256();
     let settings = settings(&params)?;
     let request = GenerationRequest { model: files, fingerprint, adapters, prompts, settings };
-    Ok(Order { model, sha256, params, seeds, as_json, request })
+    Ok(Order { model, sha256, params, seeds, as_json, ticket, request })
+}
+
+/// The ticket of a request, checked.
+fn ticket(given: Option<String>) -> Result<Option<String>, ApiError> {
+    let is_one = |text: &String| {
+        (8..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    match given {
+        Some(text) if !is_one(&text) => {
+            Err(ApiError::field("ticket", "use 8 to 64 letters, digits and hyphens, such as a UUID"))
+        }
+        given => Ok(given),
+    }
 }
 
 /// Generates the images and stores them.
 async fn answer(state: &AppState, order: Order) -> Result<Response, ApiError> {
-    let generated = state.generator.generate(order.request.clone()).await.map_err(api_error)?;
+    let generated =
+        state.generator.generate(order.request.clone(), order.ticket.as_deref()).await.map_err(api_error)?;
     let Generated { images: files, cut, seconds } = generated;
     let (mut accepted, mut flagged) = (Vec::new(), Vec::new());
     for (&seed, png) in order.seeds.iter().zip(files) {
@@ -362,6 +390,10 @@ fn settings(params: &GenerationParams) -> Result<Settings, ApiError> {
 fn api_error(error: GenerationError) -> ApiError {
     match error {
         GenerationError::QueueFull => ApiError::queue_full(),
+        GenerationError::TicketTaken => {
+            ApiError::conflict("Another request with this ticket waits or runs: choose another ticket.")
+        }
+        GenerationError::Cancelled => ApiError::conflict("The request was cancelled."),
         GenerationError::Stopping => ApiError::stopping(),
         GenerationError::Ended => ApiError::unavailable("The generator has ended. Restart the server."),
         GenerationError::Model(problem) => ApiError::unavailable(problem),

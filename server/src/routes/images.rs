@@ -8,7 +8,7 @@ use crate::routes::withheld::{is_judged, without_metadata};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::api::{ErrorBody, Page, path};
 use domain::id::{ImageId, ModelId, RunId};
@@ -67,6 +67,27 @@ pub(crate) async fn list(
     (status = 404, description = "There is no such image.", body = ErrorBody)))]
 pub(crate) async fn one(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Json<Image>, ApiError> {
     find(&state, id).await.map(Json)
+}
+
+/// Delete an image
+///
+/// Of those that were requested: samples of runs and images of evaluations stay. A matchup of it that nobody has judged goes with
+/// it.
+#[utoipa::path(delete, path = path::IMAGE, tag = "generation", operation_id = "delete_image",
+    params(("id" = Uuid, Path, description = "Id of the image.")), responses(
+    (status = 204, description = "The image is deleted."),
+    (status = 404, description = "There is no such image.", body = ErrorBody),
+    (status = 409, description = "The image is in use, or was not requested.", body = ErrorBody)))]
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    Id(id): Id<ImageId>,
+) -> Result<StatusCode, ApiError> {
+    find(&state, id).await?;
+    if state.catalogue.delete_requested_image(id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::not_found("image"))
+    }
 }
 
 /// Get the file of an image

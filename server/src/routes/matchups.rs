@@ -37,20 +37,23 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     Body(request): Body<MatchupRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
+    Ok((StatusCode::CREATED, Json(blind(make(&state, &request).await?))))
+}
+
+/// Creates a matchup of two images of which none is judged in a campaign.
+pub(crate) async fn make(state: &AppState, request: &MatchupRequest) -> Result<Matchup, ApiError> {
     for id in [request.image_a, request.image_b] {
         if let Some(image) = state.store.get_image(id).await?
             && let Some(model) = image.model_id
-            && is_judged(&state, model, &image.params.prompt).await?
+            && is_judged(state, model, &image.params.prompt).await?
         {
             return Err(ApiError::withheld("This image"));
         }
     }
     let (now, mut generator) = (ambient::now(), ambient::generator());
-    let matchup = state
-        .store
-        .create_matchup(request.image_a, request.image_b, request.question, now, &mut generator)
-        .await?;
-    Ok((StatusCode::CREATED, Json(blind(matchup))))
+    let made =
+        state.store.create_matchup(request.image_a, request.image_b, request.question, now, &mut generator);
+    Ok(made.await?)
 }
 
 /// Get the next matchup

@@ -15,6 +15,7 @@ mod evaluations;
 mod events;
 mod file_schema;
 mod generate;
+mod generations;
 mod gold_candidates;
 mod health;
 mod images;
@@ -37,6 +38,7 @@ mod run_presets;
 mod run_records;
 mod runs;
 mod series;
+mod settings;
 mod spec_form;
 mod spec_values;
 mod studies;
@@ -60,10 +62,13 @@ pub(crate) use campaign_desk::{answer, rank, take_back};
 pub(crate) use campaigns::{find as find_campaign, make as make_campaign, require_owner};
 pub(crate) use comparisons::{CompareForm, compare};
 pub(crate) use gold_candidates::proposed as propose_gold;
+pub(crate) use images::delete as delete_image;
 pub(crate) use invitations::{invite, join};
+pub(crate) use matchups::make as create_matchup;
 pub(crate) use model_detail::delete_by_form as delete_model_by_form;
 pub(crate) use run_changes::{apply as apply_run_change, delete as delete_run, go_on as resume_run};
 pub(crate) use run_draft::submit as submit_run;
+pub(crate) use settings::shown as shown_settings;
 pub(crate) use votes::by_form as vote_by_form;
 
 /// The routes of campaigns.
@@ -91,6 +96,7 @@ fn of_campaigns() -> OpenApiRouter<AppState> {
 pub(crate) fn api(state: AppState) -> Router {
     let (router, mut document) = OpenApiRouter::with_openapi(document::introduction())
         .routes(routes!(generate::by_query, generate::by_body))
+        .routes(routes!(generations::one, generations::cancel))
         .routes(routes!(jobs::list, jobs::submit))
         .routes(routes!(jobs::one, jobs::change))
         .routes(routes!(jobs::cancel))
@@ -122,7 +128,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(model_detail::file))
         .routes(routes!(overview::overview))
         .routes(routes!(images::list))
-        .routes(routes!(images::one))
+        .routes(routes!(images::one, images::delete))
         .routes(routes!(images::file))
         .routes(routes!(comparisons::create))
         .routes(routes!(matchups::create))
@@ -136,6 +142,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(votes_export::export))
         .routes(routes!(datasets::list))
         .routes(routes!(data_check::check))
+        .routes(routes!(data_check::report))
         .routes(routes!(datasets::pairs))
         .routes(routes!(datasets::one))
         .routes(routes!(datasets::image))
@@ -144,6 +151,7 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(evaluations::list))
         .routes(routes!(evaluations::one))
         .routes(routes!(workers::list))
+        .routes(routes!(settings::settings))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .split_for_parts();

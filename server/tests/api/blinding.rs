@@ -151,6 +151,37 @@ async fn pages_show_no_images_of_judged_models() {
     }
 }
 
+/// Images that were requested before the campaign, of a prompt that is now judged.
+#[tokio::test]
+async fn the_history_shows_no_images_of_judged_models() {
+    let app = TestApp::start().await;
+    let models: Vec<Model> = app.pairs(3).await.into();
+    let draw = |prompt: &'static str| {
+        let address = format!("/generate?model={}&seed=1&prompt={prompt}", models[0].name);
+        let app = &app;
+        async move { app.get(&address).await.expect(200).header("x-image-id").to_owned() }
+    };
+    let (judged, other) = (draw("a+small+red+square+number+0").await, draw("something+else").await);
+    let (id, _) = campaign(&app, json!({})).await;
+    let forms = [format!("image={judged}&image={other}"), String::new()];
+    for path in ["/playground", "/playground?search=square", "/playground?search=number+0"] {
+        tells_nothing(&app.get(path).await.expect(200), &[], std::slice::from_ref(&judged));
+    }
+    assert!(app.get("/playground").await.expect(200).text().contains(&other), "the others are shown");
+    // Nor is it deleted, or put into a pair, by its id.
+    for (path, fields) in
+        [("/playground/pair".to_owned(), &forms[0]), (format!("/images/{judged}/delete"), &forms[1])]
+    {
+        let request = axum::http::Request::post(&path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(axum::body::Body::from(fields.clone()));
+        let reply = app.send(request.expect("a request")).await.expect(303);
+        assert!(reply.header("location").starts_with("/playground?problem="), "{path}");
+    }
+    app.post(&format!("/api/v1/campaigns/{id}/state"), r#"{"state":"closed"}"#).await.expect(200);
+    assert!(app.get("/playground").await.expect(200).text().contains(&judged));
+}
+
 #[tokio::test]
 async fn judged_prompts_are_not_drawn_again() {
     let (app, ..) = open_campaign(json!({})).await;

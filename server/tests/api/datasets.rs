@@ -227,3 +227,67 @@ async fn a_set_is_checked_before_a_run() {
     let page = app.get(&format!("/datasets/check?spec={query}")).await.expect(200).text();
     assert!(page.contains("First examples") && page.contains("5 with a loser"), "{page}");
 }
+
+/// Exchanged pairs of the bundled world: the rule disputes those whose loser contradicts its caption.
+#[tokio::test]
+async fn pairs_whose_label_the_rule_disputes_are_found() {
+    let app = TestApp::start().await;
+    let folder = app.folder.path().join("datasets/exchanged");
+    fs::create_dir_all(&folder).expect("made");
+    let mut lines = String::new();
+    let count = 40;
+    for index in 0..count {
+        let entry = shapes::set::entry(shapes::set::Set::Quality, 0, index);
+        let loser = entry.loser.expect("a loser");
+        for (side, image) in [("w", &loser), ("l", &entry.winner)] {
+            fs::write(folder.join(format!("{index}{side}.png")), image.to_png().expect("a PNG"))
+                .expect("written");
+        }
+        let line = serde_json::json!({
+            "prompt": entry.caption, "winner": format!("{index}w.png"), "loser": format!("{index}l.png")
+        });
+        lines += &format!("{line}\n");
+    }
+    fs::write(folder.join("pairs.jsonl"), lines).expect("written");
+    let found = |name: &str| {
+        let address = format!("/api/v1/datasets/{name}/pairs?disputed=true&limit=500");
+        let app = &app;
+        async move { app.get(&address).await.expect(200).json() }
+    };
+    let exchanged = found("exchanged").await;
+    let disputed = exchanged["items"].as_array().map_or(0, Vec::len);
+    assert!(disputed > 0 && disputed < count as usize, "{disputed} of {count}");
+    assert_eq!(exchanged["report"]["rows"], count);
+    // The labels of the set itself follow from the rule.
+    assert_eq!(found("shapes-quality").await["items"], serde_json::json!([]));
+    assert_eq!(found("votes").await["items"], serde_json::json!([]));
+    let page = app.get("/datasets/exchanged?disputed=true").await.expect(200).text();
+    assert!(
+        page.contains(&format!("{} of the {count} pairs read", disputed.min(24))),
+        "the page counts them"
+    );
+}
+
+#[tokio::test]
+async fn a_set_has_examples_in_the_list_and_a_report() {
+    let app = TestApp::start().await;
+    write_dataset(&app.folder.path().join("datasets/mine"));
+    let sets = app.get("/api/v1/datasets").await.expect(200).json();
+    let mine =
+        sets["items"].as_array().expect("items").iter().find(|set| set["name"] == "mine").expect("the set");
+    assert_eq!(mine["examples"].as_array().map(Vec::len), Some(2));
+    let first = mine["examples"][0]["winner_url"].as_str().expect("an address");
+    app.get(first).await.expect(200);
+    assert!(app.get("/datasets").await.expect(200).text().contains(first));
+    let report = app.get("/api/v1/datasets/mine/report").await.expect(200).json()["report"].clone();
+    assert_eq!(
+        (&report["rows"]["pairs"], &report["with_loser"]),
+        (&serde_json::json!(2), &serde_json::json!(2))
+    );
+    assert_eq!(report["rows"]["dropped"]["missing_image"], 1);
+    let page = app.get("/datasets/mine/report").await.expect(200).text();
+    assert!(page.contains("Statistics of mine") && page.contains("missing image"), "{page}");
+    app.get("/api/v1/datasets/votes/report").await.expect(404);
+    app.get("/api/v1/datasets/none/report").await.expect(404);
+    app.get("/datasets/none/report").await.expect(404);
+}

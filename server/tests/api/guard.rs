@@ -127,6 +127,7 @@ async fn every_response_has_a_content_security_policy() {
         "/runs",
         "/models",
         "/playground",
+        "/settings",
         "/judge",
         "/judge/compare",
         "/leaderboard",

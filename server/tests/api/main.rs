@@ -33,8 +33,10 @@ mod run_list;
 mod run_records;
 mod scorers;
 mod series;
+mod settings;
 mod studies;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;
 mod weights;
+mod workbench;

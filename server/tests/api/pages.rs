@@ -17,6 +17,7 @@ async fn empty_pages_say_how_to_fill_them() {
         ("/evaluations", "No evaluations here"),
         ("/models", "tiny"),
         ("/playground", "Generate"),
+        ("/settings", "DATABASE_URL"),
         ("/judge", "No pairs to judge yet"),
         ("/leaderboard", "No ranking yet"),
         ("/docs", "/api/v1/matchups/next"),

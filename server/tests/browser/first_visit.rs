@@ -12,14 +12,14 @@ const MOST: u64 = 150_000;
 
 /// The pages that exceed it, with what they may load until they read less: their islands read whole jobs with their
 /// specs, or draw whole forms. Shrink these, and never add one.
-const OVER: [(&str, u64); 3] = [("/judge", 197_000), ("/runs/", 287_000), ("/playground", 190_000)];
+const OVER: [(&str, u64); 2] = [("/judge", 197_000), ("/runs/", 287_000)];
 
 /// Pages that load a small script and no WebAssembly, and what it may take.
 const PLAIN: [(&str, u64); 2] = [("/runs", 3_000), ("/runs/new", 3_000)];
 
 /// Addresses of the scripts and modules that the page has loaded, once no more arrive.
 fn loaded(browser: &mut Chromium) -> Vec<String> {
-    let list = "performance.getEntriesByType('resource').map(e => e.name).filter(n => /\\.(js|wasm)$/.test(n)).sort()";
+    let list = "performance.getEntriesByType('resource').map(e => e.name).filter(n => /\\.(js|wasm|pack)$/.test(n)).sort()";
     let mut before = Value::Null;
     loop {
         let now = browser.evaluate(list);

@@ -10,6 +10,7 @@ mod screenshots;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared with the API's tests, which use another part of it")]
 mod support;
+mod workbench;
 
 use chromium::Chromium;
 use datasets::rows::Pairs;
@@ -187,37 +188,6 @@ async fn two_clicks_on_the_models_page_lead_to_the_judge_page_of_two_models() {
     .expect("the browser");
     let votes = app.store.list_votes(10).await.expect("votes");
     assert_eq!(votes.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_models_generate_from_one_prompt_and_an_invalid_field_has_a_message() {
-    let (address, _app, _) = site().await;
-    let images = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
-    tokio::task::spawn_blocking(move || {
-        let mut browser = Chromium::start();
-        browser.open(&format!("{address}/playground"), DESKTOP, false);
-        browser.fill("textarea[name=prompt]", "a large red circle");
-        browser.wait_for(HYDRATED);
-        browser.click_until("form .primary", "!!document.querySelector('.result-row')");
-        browser.wait_for("document.querySelectorAll('.result-row:first-child img').length === 3");
-        let seed = browser.evaluate("document.querySelector('#seed').value");
-        assert!(seed.as_str().is_some_and(|seed| seed.parse::<u64>().is_ok()), "{seed}");
-        let shown = browser.evaluate("document.querySelector('.result-row').innerText");
-        assert!(
-            shown.as_str().zip(seed.as_str()).is_some_and(|(shown, seed)| shown.contains(seed)),
-            "{shown}"
-        );
-        browser.evaluate("document.querySelector('details.more').open = true");
-        browser.fill("input[name=width]", "9");
-        let message =
-            "[...document.querySelectorAll('.field-problem')].some(e => e.innerText.includes('multiple'))";
-        browser.click_until("form .primary", message);
-        if let Some(folder) = &images {
-            browser.keep_image(&folder.join("generate-results-1280-light.png"));
-        }
-    })
-    .await
-    .expect("the browser");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,7 @@ fn screenshots() {
         ("datasets", "/datasets"),
         ("dataset", "/datasets/shapes-quality"),
         ("generate", "/playground?prompt=a+large+red+circle+on+a+blue+background&seed=1"),
+        ("settings", "/settings"),
         ("judge", "/judge"),
         ("compare", "/judge/compare"),
         ("campaign", campaign.as_str()),

@@ -35,7 +35,7 @@ pub(super) fn all(client: &mut Client, round: &mut Round) {
     }
     for (name, kind) in [
         ("frontend.js", "text/javascript"),
-        ("frontend_bg.wasm", "application/wasm"),
+        ("judge.pack", "application/octet-stream"),
         ("style.css", "text/css"),
         ("display.woff2", "font/woff2"),
     ] {

@@ -17,6 +17,9 @@ pub struct DatasetSummary {
     /// Why it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The first pairs, in the list of sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<DatasetPair>,
 }
 
 /// A pair of a set.

@@ -58,6 +58,28 @@ pub struct GenerateRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4))]
     pub num_images: Option<u32>,
+    /// Name of the request that the client chooses, 8 to 64 letters, digits and hyphens, such as a UUID: to ask for its progress
+    /// at `/api/v1/generations/{ticket}`, and to cancel it. Unique among the requests that wait or run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 8, max_length = 64, pattern = "^[A-Za-z0-9-]{8,64}$")
+    )]
+    pub ticket: Option<String>,
+}
+
+/// Where a generation request is.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationProgress {
+    /// Requests that came before it and are not answered; 0 once it runs.
+    pub ahead: u32,
+    /// Whether its batch runs.
+    pub running: bool,
+    /// Denoising steps that its batch has done.
+    pub step: u32,
+    /// Denoising steps of its batch; 0 while it waits.
+    pub steps: u32,
 }
 
 /// Response of /generate to `Accept: application/json`.

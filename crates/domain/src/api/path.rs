@@ -6,6 +6,8 @@ use crate::preference::Question;
 
 /// Generates images (GET with a query, POST with a body).
 pub const GENERATE: &str = "/generate";
+/// The progress of a generation request (GET), or its cancellation (DELETE).
+pub const GENERATION: &str = "/api/v1/generations/{ticket}";
 /// Lists jobs (GET) or submits one (POST).
 pub const JOBS: &str = "/api/v1/jobs";
 /// A job; changes its priority (PATCH).
@@ -64,7 +66,7 @@ pub const MODEL_FILE: &str = "/api/v1/models/{id}/file";
 pub const OVERVIEW: &str = "/api/v1/overview";
 /// Lists images.
 pub const IMAGES: &str = "/api/v1/images";
-/// The record of an image.
+/// The record of an image; deletes it (DELETE).
 pub const IMAGE: &str = "/api/v1/images/{id}";
 /// The PNG of an image.
 pub const IMAGE_FILE: &str = "/api/v1/images/{id}/file";
@@ -122,6 +124,8 @@ pub const VOTES_EXPORT: &str = "/api/v1/votes/export";
 pub const DATASETS: &str = "/api/v1/datasets";
 /// Checks a set (POST).
 pub const DATA_CHECK: &str = "/api/v1/datasets/check";
+/// What a set holds.
+pub const DATASET_REPORT: &str = "/api/v1/datasets/{name}/report";
 /// Lists pairs of a set.
 pub const DATASET_PAIRS: &str = "/api/v1/datasets/{name}/pairs";
 /// A pair of a set.
@@ -142,6 +146,8 @@ pub const WORKERS: &str = "/api/v1/workers";
 pub const EVENTS: &str = "/api/v1/events";
 /// Where the events of now begin.
 pub const EVENT_CURSOR: &str = "/api/v1/events/cursor";
+/// What the server is configured with.
+pub const SETTINGS: &str = "/api/v1/settings";
 /// The OpenAPI document.
 pub const OPENAPI: &str = "/api/openapi.json";
 

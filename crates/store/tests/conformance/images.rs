@@ -4,7 +4,8 @@ use crate::fixture::{Fixture, on_both_databases, params};
 use domain::id::{ImageId, ModelId};
 use domain::image::{Image, Purpose, Sampler};
 use domain::lora::LoraUse;
-use store::{ImageFilter, StoreError};
+use domain::preference::{Choice, Matchup, Question};
+use store::{Conflict, ImageFilter, StoreError};
 
 on_both_databases!(
     an_inserted_image_can_be_read,
@@ -14,6 +15,7 @@ on_both_databases!(
     pages_continue_after_the_last_image,
     samples_are_listed_in_order_of_step,
     an_evaluation_image_is_found_by_its_parameters,
+    only_requested_images_that_nobody_judged_are_deleted,
 );
 
 async fn an_inserted_image_can_be_read(mut fixture: Fixture) {
@@ -156,4 +158,36 @@ async fn an_evaluation_image_is_found_by_its_parameters(mut fixture: Fixture) {
         let expected = (*params == image.params).then_some(image.id);
         assert_eq!(found.map(|image| image.id), expected, "{params:?}");
     }
+}
+
+async fn requested_matchup(fixture: &mut Fixture, a: &Image, b: &Image) -> Matchup {
+    let now = fixture.tick();
+    let made = fixture.store.create_matchup(a.id, b.id, Question::Overall, now, &mut fixture.rng).await;
+    made.unwrap()
+}
+
+async fn only_requested_images_that_nobody_judged_are_deleted(mut fixture: Fixture) {
+    let model = fixture.model("m").await;
+    let requested: Vec<Image> =
+        (0..3).map(|_| fixture.new_image(Purpose::Generation, Some(model.id), "a ring")).collect();
+    fixture.store.insert_images(&requested, None).await.unwrap();
+    let evaluated = fixture.evaluation_image(&model, "a ring").await;
+    let refused = fixture.store.remove_requested_image(evaluated.id).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ImageNotRequested))), "{refused:?}");
+
+    // A matchup that nobody has judged goes with its image.
+    let matchup = requested_matchup(&mut fixture, &requested[0], &requested[1]).await;
+    let deleted = fixture.store.remove_requested_image(requested[0].id).await.unwrap();
+    assert_eq!(deleted.as_deref(), Some(requested[0].artifact.as_str()));
+    assert_eq!(fixture.store.get_image(requested[0].id).await.unwrap(), None);
+    assert_eq!(fixture.store.get_matchup(matchup.id).await.unwrap(), None);
+    assert_eq!(fixture.store.remove_requested_image(requested[0].id).await.unwrap(), None);
+
+    // A judged one keeps it.
+    let matchup = requested_matchup(&mut fixture, &requested[1], &requested[2]).await;
+    let rater = fixture.rater().await;
+    fixture.vote(&matchup, rater, Choice::Tie).await;
+    let refused = fixture.store.remove_requested_image(requested[1].id).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::ImageInUse))), "{refused:?}");
+    assert_eq!(fixture.store.get_image(requested[1].id).await.unwrap().as_ref(), Some(&requested[1]));
 }
