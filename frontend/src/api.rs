@@ -1,6 +1,7 @@
 //! Client of the HTTP API, and the only file of this crate that sends requests. On the server a call goes straight into
 //! the API's router, with the visitor's cookie and authorization; in the browser the same function is a `fetch`.
 
+#[cfg(feature = "ssr")]
 use crate::components::run_row::RowPage;
 use crate::format::query;
 use domain::api::{
@@ -8,7 +9,6 @@ use domain::api::{
     VoteRequest, VoteResponse, path,
 };
 use domain::id::{CampaignId, JobId, MatchupId, RunId};
-use domain::job::Job;
 use domain::preference::{Choice, Question};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,16 @@ use serde::{Deserialize, Serialize};
 use {
     domain::api::{
         Agreement, CampaignItem, CampaignSummary, DataCheckRequest, DataCheckResponse, DatasetPair,
-        DatasetPairs, DatasetSummary, EvaluationDetail, GoldCandidate, Leaderboard, ModelDetail,
+        DatasetPairs, DatasetSummary, EvaluationDetail, EventCursor, GoldCandidate, Leaderboard, ModelDetail,
         ModelSummary, Overview, OwnVote, RunChoices, RunDetail, RunDraft, RunDraftRequest, RunLineage,
         RunPage, ServerSettings,
     },
     domain::id::{ModelId, StudyId},
     domain::image::{Image, Purpose},
+    domain::job::Job,
+    domain::log::LogLine,
     domain::study::{StudyOverview, StudySummary},
+    domain::usage::RunUsage,
     domain::worker::Worker,
     serde_json::Value,
 };
@@ -50,6 +53,7 @@ impl Failure {
 pub(crate) type ApiResult<T> = Result<T, Failure>;
 
 /// A page of the list of runs, in the parts that the list shows.
+#[cfg(feature = "ssr")]
 pub(crate) async fn run_rows(query: &str) -> ApiResult<RowPage> {
     get(&format!("{}?{query}", path::RUNS)).await
 }
@@ -73,8 +77,15 @@ pub(crate) async fn run_choices() -> ApiResult<RunChoices> {
 }
 
 /// The newest jobs, newest first.
+#[cfg(feature = "ssr")]
 pub(crate) async fn jobs() -> ApiResult<Page<Job>> {
     get(path::JOBS).await
+}
+
+/// Where the events of now begin.
+#[cfg(feature = "ssr")]
+pub(crate) async fn event_cursor() -> ApiResult<String> {
+    get(path::EVENT_CURSOR).await.map(|now: EventCursor| now.cursor)
 }
 
 /// Curves of a run in buckets. `fields` is the query.
@@ -190,6 +201,18 @@ pub(crate) async fn run(id: RunId) -> ApiResult<RunDetail> {
 #[cfg(feature = "ssr")]
 pub(crate) async fn run_lineage(id: RunId) -> ApiResult<RunLineage> {
     get(&with_id(path::RUN_LINEAGE, &id.to_string())).await
+}
+
+/// The last lines of a run's log, oldest first.
+#[cfg(feature = "ssr")]
+pub(crate) async fn run_log(id: RunId, limit: u32) -> ApiResult<Page<LogLine>> {
+    get(&format!("{}?limit={limit}", with_id(path::RUN_LOG, &id.to_string()))).await
+}
+
+/// What a run takes of its worker.
+#[cfg(feature = "ssr")]
+pub(crate) async fn run_usage(id: RunId) -> ApiResult<RunUsage> {
+    get(&with_id(path::RUN_USAGE, &id.to_string())).await
 }
 
 /// The newest studies, newest first.

@@ -1,8 +1,7 @@
 //! Numbers, times and URLs as text. No clock and no locale, so that the server and the browser render the same text.
 
-use domain::Timestamp;
 #[cfg(feature = "ssr")]
-use {domain::api::ModelScore, domain::evaluate::Metric};
+use {domain::Timestamp, domain::api::ModelScore, domain::evaluate::Metric};
 
 /// Four significant digits without trailing zeros; scientific notation below 1e-4 and from 1e6 on.
 pub(crate) fn number(value: f64) -> String {
@@ -23,21 +22,25 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// A share from 0 to 1 as a percentage with one decimal.
+#[cfg(feature = "ssr")]
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
 /// `23 Nov, 14:05 UTC`.
+#[cfg(feature = "ssr")]
 pub(crate) fn moment(time: Timestamp) -> String {
     time.format("%-d %b, %H:%M UTC").to_string()
 }
 
 /// The time between two moments in its two largest units, such as `3 min 20 s`.
+#[cfg(feature = "ssr")]
 pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
     units((to - from).num_seconds().max(0))
 }
 
 /// Milliseconds in the two largest units of seconds and more.
+#[cfg(feature = "ssr")]
 pub(crate) fn seconds(milliseconds: i64) -> String {
     units(milliseconds.max(0) / 1000)
 }
@@ -48,6 +51,7 @@ pub(crate) fn left(seconds: f64) -> String {
     units(seconds.max(0.0).ceil() as i64)
 }
 
+#[cfg(feature = "ssr")]
 fn units(seconds: i64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -63,6 +67,7 @@ pub(crate) fn objective(kind: &str) -> &str {
         "denoise" => "Denoising",
         "sft" => "SFT",
         "diffusion_dpo" => "Diffusion-DPO",
+        "diffusion_lpo" => "Diffusion-LPO",
         "diff_contrast" => "Diff-contrast",
         "rpo" => "RPO",
         other => other,

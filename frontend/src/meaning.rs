@@ -107,6 +107,9 @@ pub(crate) const GROUPS: [Group; 16] = [
             (metric::SECONDS_FORWARD, "forward"),
             (metric::SECONDS_BACKWARD, "backward"),
             (metric::SECONDS_UPDATE, "update"),
+            (metric::SECONDS_VALIDATION, "validation"),
+            (metric::SECONDS_SAMPLES, "samples"),
+            (metric::SECONDS_CHECKPOINT, "checkpoint"),
         ],
     ),
 ];

@@ -1,12 +1,14 @@
 //! The HTTP API and the pages. `app` builds the whole router; the program in `main.rs` only listens.
 
 mod address;
+mod agreed;
 mod auth;
 mod campaign_forms;
 mod campaign_spec_form;
 mod config;
 mod connections;
 mod error;
+mod events;
 mod extract;
 mod generation_places;
 mod generator;
@@ -18,6 +20,7 @@ mod json;
 mod judged;
 mod plain_refusals;
 mod rater;
+mod ratings;
 mod request_span;
 mod routes;
 mod run_forms;

@@ -58,12 +58,14 @@ async fn serve(config: &Config) -> Result<()> {
         state = AppState::open(config) => state?,
         () = stop.as_mut() => return Ok(()),
     };
+    tokio::spawn(state.clone().prepare());
     let listener = listen(config.listen).with_context(|| format!("listening on {}", config.listen))?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let most = config.max_connections.map_or_else(default_connections, |most| most as usize);
     let mut connections = Connections::serve(listener, app(state.clone()), most);
     stop.await;
     tracing::info!("stopping");
+    state.end_streams();
     connections.stop();
     if timeout(GRACE, connections.ended()).await.is_err() {
         state.abandon_requests();

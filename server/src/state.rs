@@ -1,10 +1,11 @@
 //! The state that every handler shares.
 
 use crate::config::Config;
+use crate::events::Events;
 use crate::generator::Generator;
 use crate::hosts::Hosts;
 use crate::image_work::ImageWork;
-use crate::judged::Judgements;
+use crate::judged::{Judgements, prepare};
 use crate::routes::shown_settings;
 use crate::stopping::Stopping;
 use catalogue::dataset_catalogue::DatasetCatalogue;
@@ -30,6 +31,7 @@ pub struct AppState {
     pub(crate) artifacts: Artifacts,
     pub(crate) generator: Generator,
     pub(crate) stopping: Stopping,
+    pub(crate) events: Events,
     pub(crate) catalogue: Catalogue,
     pub(crate) judgements: Judgements,
     pub(crate) datasets: Arc<DatasetCatalogue>,
@@ -58,6 +60,11 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// Computes what would keep the first requests waiting: the ratings from many votes.
+    pub async fn prepare(self) {
+        prepare(&self).await;
+    }
+
     /// Opens the database and the artifact store, registers the models of the models folder, and starts the generator.
     ///
     /// # Errors
@@ -78,6 +85,7 @@ impl AppState {
         let largest_request = f64::from(config.largest_request.unwrap_or(largest_request));
         Ok(Self {
             settings: Arc::new(shown_settings(config, generator.is_cpu(), largest_request)),
+            events: Events::new(store.clone()),
             store,
             artifacts,
             generator,
@@ -102,6 +110,11 @@ impl AppState {
             site: config.site.as_path().into(),
             static_files: config.static_files.as_path().into(),
         })
+    }
+
+    /// Ends the streams of events: they have no end of their own that the server could wait for.
+    pub fn end_streams(&self) {
+        self.events.end();
     }
 
     /// Stops the generator, and answers every request that is still unanswered with a 503.

@@ -13,6 +13,7 @@ use crate::command::export::ExportCommand;
 use crate::command::export_votes::ExportVotesCommand;
 use crate::command::fid::FidCommand;
 use crate::command::import::ImportCommand;
+use crate::command::import_votes::ImportVotesCommand;
 use crate::command::prepare::PrepareCommand;
 use crate::command::pull::PullCommand;
 use crate::command::register::RegisterCommand;
@@ -21,14 +22,16 @@ use crate::command::simulate_campaign::SimulateCampaignCommand;
 use crate::command::study::StudyCommand;
 use crate::command::style::StyleCommand;
 use crate::command::train::TrainCommand;
-use crate::worker::WorkerCommand;
+use crate::worker::{LogLayer, WorkerCommand};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use process::exit::exit_code;
 use shapes_model::ShapesCommand;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Fine-tunes text-to-image models on human preferences, and evaluates them.
 #[derive(Debug, Parser)]
@@ -51,6 +54,8 @@ enum Command {
     Style(StyleCommand),
     /// Export the team's votes as a data set for training.
     ExportVotes(ExportVotesCommand),
+    /// Takes in votes that were made elsewhere on images of this site.
+    ImportVotes(ImportVotesCommand),
     /// Compute one objective on stored inputs, to compare it with another implementation.
     Replay(ReplayCommand),
     /// Convert a torch or safetensors file to safetensors, without running code from it.
@@ -81,15 +86,15 @@ enum Command {
 
 fn main() -> ExitCode {
     process::resources::prepare();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")),
-        )
+    let usual = || EnvFilter::new("info,sqlx=warn");
+    let printed = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
         )
-        .init();
+        .with_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| usual()));
+    // The log of a run does not depend on what this process prints.
+    tracing_subscriber::registry().with(printed).with(LogLayer.with_filter(usual())).init();
     exit_code("diff-contrast-trainer", run(Arguments::parse().command))
 }
 
@@ -100,6 +105,7 @@ fn run(command: Command) -> Result<()> {
         Command::Data(command) => command.run(),
         Command::Style(command) => command.run(),
         Command::ExportVotes(command) => command.run(),
+        Command::ImportVotes(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Import(command) => command.run(),

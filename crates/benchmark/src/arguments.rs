@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
     /// The reward model of `score`.
     #[arg(long, default_value = "clip_score_l14")]
     pub(crate) reward: RewardKind,
-    /// The objective of `train`, with the paper's settings for SD 1.5: denoise, sft, diffusion_dpo, diff_contrast or
-    /// rpo.
+    /// The objective of `train`, with the paper's settings for SD 1.5: denoise, sft, diffusion_dpo, diffusion_lpo,
+    /// diff_contrast or rpo.
     #[arg(long, default_value = "denoise", value_parser = objective_of_kind)]
     pub(crate) objective: Objective,
     /// Height and width of the latents; default: the model's.
@@ -105,6 +105,7 @@ fn objective_of_kind(kind: &str) -> Result<Objective, String> {
         Objective::Denoise { snr_clamp: None },
         Objective::Sft {},
         Objective::DiffusionDpo { beta },
+        Objective::DiffusionLpo { beta },
         Objective::DiffContrast { beta, tau, embedding },
         Objective::Rpo { beta, tau, embedding },
     ];
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn objectives_have_the_names_of_specs() {
-        for kind in ["denoise", "sft", "diffusion_dpo", "diff_contrast", "rpo"] {
+        for kind in ["denoise", "sft", "diffusion_dpo", "diffusion_lpo", "diff_contrast", "rpo"] {
             assert_eq!(objective_of_kind(kind).map(|objective| objective.kind()), Ok(kind));
         }
         assert!(objective_of_kind("dpo").is_err_and(|problem| problem.contains("diffusion_dpo")));

@@ -56,6 +56,7 @@ impl<'a> PairFiles<'a> {
                 winner: decoded(winner)?,
                 loser: Some(decoded(loser)?),
                 source,
+                list: None,
             })
         });
         let examples: Vec<Example> = examples.collect::<Result<_>>()?;

@@ -35,6 +35,7 @@ pub(crate) fn step<'a>(
     let cpu = &Device::Cpu;
     let features = Shape::from((arguments.batch, CLIP_WIDTH));
     let mut batch = Batch {
+        lists: Vec::new(),
         noise: like(latents.shape(), device)?,
         loser: reference.is_some().then(|| like(latents.shape(), device)).transpose()?,
         clip: Some(ClipFeatures {

@@ -288,6 +288,7 @@ pub(crate) fn generated(set: Set, seed: u64, index: u64) -> Result<PreferencePai
         prompt: entry.caption,
         models: [None, None],
         source: Source { file: format!("seed {seed}"), row: index },
+        list: None,
     })
 }
 
@@ -306,6 +307,7 @@ fn vote(row: usize, pair: &JudgedPair) -> Row {
         loser: Some(loser.artifact.clone().into()),
         models: [Some(winner.model.clone()), Some(loser.model.clone())],
         source,
+        list: None,
     })
 }
 

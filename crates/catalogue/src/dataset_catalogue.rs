@@ -14,6 +14,9 @@ use store::{Store, StoreError};
 /// The name of the set of the team's votes.
 pub const VOTES: &str = "votes";
 
+/// The votes that can be browsed: the newest. Runs and exports have all.
+const BROWSED_VOTES: u32 = 1000;
+
 /// Bytes of images cached for the requests that follow a list.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -104,7 +107,8 @@ impl DatasetCatalogue {
     }
 }
 
+/// The pairs of the newest votes: a page does not wait for a million of them.
 async fn votes(store: &Store) -> Result<Dataset, StoreError> {
     let spec = VotesSpec::default();
-    Ok(Dataset::Votes(judged_pairs(&store.judged_votes(spec.question).await?, &spec)))
+    Ok(Dataset::Votes(judged_pairs(&store.newest_judged_votes(spec.question, BROWSED_VOTES).await?, &spec)))
 }

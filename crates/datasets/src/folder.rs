@@ -10,6 +10,7 @@ use crate::images;
 use crate::json_lines::{Lines, count_lines};
 use crate::json_row::{JsonRow, Unusable};
 use crate::pair::{FileLeftOut, PreferencePair, Row, Rows};
+use crate::ranked::{ranked_images, rows_of};
 use domain::dataset::{Reason, Source};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,8 @@ pub(crate) fn is_set(folder: &Path) -> bool {
 
 /// Opens a folder in either layout:
 ///
-/// - `pairs.jsonl`: one JSON object per line with `prompt`, and with `winner` and `loser` as paths below the folder.
+/// - `pairs.jsonl`: one JSON object per line with `prompt`, and with `winner` and `loser` as paths below the folder, or with
+///   several images as `ranked`.
 /// - `w` and `l`: winners and losers with the same file stem, and the prompt in a file `.txt`, `.caption` or `.json` of
 ///   that stem in `w`, in `l` or beside them.
 ///
@@ -34,9 +36,11 @@ pub(crate) fn open(folder: &Path) -> Result<Rows, ReadError> {
     if list.is_file() {
         let folder = folder.to_owned();
         let lines = Lines::open(&list)?;
-        return Ok(Box::new(
-            lines.map(move |line| line.map(|(line, source)| read_line(&folder, &line, source))),
-        ));
+        let rows = move |line: Result<(Vec<u8>, Source), ReadError>| match line {
+            Ok((line, source)) => read_line(&folder, &line, source).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        return Ok(Box::new(lines.flat_map(rows)));
     }
     require_folder(folder)?;
     if folder.join("w").is_dir() && folder.join("l").is_dir() {
@@ -62,19 +66,32 @@ pub(crate) fn rows(folder: &Path) -> Result<u64, ReadError> {
     Ok(entries(&folder.join("w"))?.iter().filter(|file| is_image(file)).count() as u64)
 }
 
-fn read_line(folder: &Path, line: &[u8], source: Source) -> Row {
-    let read = || -> Result<(String, [PathBuf; 2]), Unusable> {
+/// What a line of the list holds.
+enum Line {
+    Pair([PathBuf; 2]),
+    Ranked(Vec<(PathBuf, u32)>),
+}
+
+fn read_line(folder: &Path, line: &[u8], source: Source) -> Vec<Row> {
+    let read = || -> Result<(String, Line), Unusable> {
         let row = JsonRow::parse(line)?;
         let prompt = row.text(&CAPTION_KEYS, Reason::NoPrompt)?.to_owned();
+        if let Some(images) = ranked_images(&row, folder)? {
+            return Ok((prompt, Line::Ranked(images)));
+        }
         let image = |names: &[&str]| {
             let name = row.text(names, Reason::MissingImage)?;
             below(folder, name).map_err(|problem| (Reason::MissingImage, problem))
         };
-        Ok((prompt, [image(&["winner", "chosen"])?, image(&["loser", "rejected"])?]))
+        Ok((prompt, Line::Pair([image(&["winner", "chosen"])?, image(&["loser", "rejected"])?])))
     };
     match read() {
-        Ok((prompt, images)) => pair(prompt, Ok(images), source),
-        Err((reason, detail)) => Row::dropped(reason, source, detail),
+        Ok((prompt, Line::Pair(images))) => vec![pair(prompt, Ok(images), source)],
+        Ok((prompt, _)) if prompt.trim().is_empty() => {
+            vec![Row::dropped(Reason::NoPrompt, source, "the prompt is empty")]
+        }
+        Ok((prompt, Line::Ranked(images))) => rows_of(&prompt, &images, &source),
+        Err((reason, detail)) => vec![Row::dropped(reason, source, detail)],
     }
 }
 
@@ -138,9 +155,14 @@ fn pair(prompt: String, images: Result<[PathBuf; 2], (Reason, String)>, source: 
     }
     let bytes = images.and_then(|[winner, loser]| Ok([read_image(&winner)?, read_image(&loser)?]));
     match bytes {
-        Ok([winner, loser]) => {
-            Row::Pair(PreferencePair { prompt, winner, loser: Some(loser), models: [None, None], source })
-        }
+        Ok([winner, loser]) => Row::Pair(PreferencePair {
+            prompt,
+            winner,
+            loser: Some(loser),
+            models: [None, None],
+            source,
+            list: None,
+        }),
         Err((reason, detail)) => Row::dropped(reason, source, detail),
     }
 }

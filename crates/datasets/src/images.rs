@@ -133,7 +133,7 @@ impl Captioned {
         });
         match read {
             Ok((prompt, winner, loser)) => {
-                Row::Pair(PreferencePair { prompt, winner, loser, models: [None, None], source })
+                Row::Pair(PreferencePair { prompt, winner, loser, models: [None, None], source, list: None })
             }
             Err((reason, detail)) => Row::dropped(reason, source, detail),
         }

@@ -101,6 +101,7 @@ impl Judged {
                     loser: Some(loser),
                     models: [None, None],
                     source: source.clone(),
+                    list: None,
                 }),
                 Err((reason, detail)) => Row::dropped(reason, source.clone(), detail),
             }

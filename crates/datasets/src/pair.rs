@@ -21,6 +21,19 @@ pub struct PreferencePair {
     pub models: [Option<String>; 2],
     /// The file and row that the pair was read from.
     pub source: Source,
+    /// The ranked list that both images belong to, if they do.
+    pub list: Option<ListPlace>,
+}
+
+/// The place of a pair in a ranked list of images, which is kept as pairs that hold each image once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPlace {
+    /// Number of the list, the same for all its pairs and no others.
+    pub list: u32,
+    /// Pairs of the list.
+    pub pairs: u32,
+    /// Ranks of winner and loser; 0 is the best. Equal ranks mean that neither is better.
+    pub ranks: [u32; 2],
 }
 
 impl PreferencePair {

@@ -20,6 +20,8 @@ pub struct JudgedPair {
     pub images: [JudgedImage; 2],
     /// 1 for the winner and 0 for the loser, or 0.5 and 0.5 for a tie.
     pub labels: [f64; 2],
+    /// Votes for the first image, for the second, and for neither.
+    pub votes: [u32; 3],
     /// Time of the last vote.
     pub created_at: Timestamp,
     /// The rater, if there is a single vote.
@@ -60,7 +62,7 @@ pub fn judged_pairs(votes: &[JudgedVote], spec: &VotesSpec) -> Vec<JudgedPair> {
 /// The verdict with more votes than each of the others; a tie if there is none. "Both bad" counts as a tie.
 fn majority(votes: &[&JudgedVote]) -> JudgedPair {
     let first = votes[0];
-    let [mut wins, mut losses, mut ties] = [0, 0, 0];
+    let [mut wins, mut losses, mut ties] = [0_u32, 0, 0];
     for vote in votes {
         let outcome = Outcome::from(vote.choice);
         let same_order = vote.images[0].id == first.images[0].id;
@@ -81,6 +83,7 @@ fn majority(votes: &[&JudgedVote]) -> JudgedPair {
         prompt: first.prompt.clone(),
         images: first.images.clone(),
         labels,
+        votes: [wins, losses, ties],
         created_at: votes.iter().map(|vote| vote.created_at).max().unwrap_or(first.created_at),
         rater_id: (votes.len() == 1).then_some(first.rater_id),
     }
@@ -91,6 +94,14 @@ impl JudgedPair {
     #[must_use]
     pub fn is_tie(&self) -> bool {
         self.labels[0].total_cmp(&self.labels[1]).is_eq()
+    }
+
+    /// The share of the votes for each image; a vote for neither counts half for both.
+    #[must_use]
+    pub fn shares(&self) -> [f64; 2] {
+        let [first, second, neither] = self.votes.map(f64::from);
+        let all = (first + second + neither).max(1.0);
+        [(first + neither / 2.0) / all, (second + neither / 2.0) / all]
     }
 
     fn record(&self, images: [Bytes; 2]) -> Record {
@@ -160,9 +171,33 @@ pub fn json_line(pair: &JudgedPair, url: impl Fn(&JudgedImage) -> String) -> Str
     format!("{value}\n")
 }
 
+/// A judged pair as a line of JSON with the columns of Rapidata's preference sets. The shares count every vote alike.
+#[must_use]
+pub fn rapidata_line(pair: &JudgedPair, url: impl Fn(&JudgedImage) -> String) -> String {
+    let [first, second] = &pair.images;
+    let shares = pair.shares();
+    let value = serde_json::json!({
+        "prompt": pair.prompt,
+        "image1": url(first), "image2": url(second), "model1": first.model, "model2": second.model,
+        "weighted_results_image1_preference": shares[0], "weighted_results_image2_preference": shares[1],
+    });
+    format!("{value}\n")
+}
+
+/// A judged pair as a line of JSON with the keys of HPD v2's annotations. It has no ties: a tie is `[0, 0]`.
+#[must_use]
+pub fn hpd_line(pair: &JudgedPair, url: impl Fn(&JudgedImage) -> String) -> String {
+    let preference = pair.labels.map(|label| u8::from(label > 0.5));
+    let value = serde_json::json!({
+        "prompt": pair.prompt, "image_path": pair.images.each_ref().map(url), "human_preference": preference,
+        "models": pair.images.each_ref().map(|image| &image.model),
+    });
+    format!("{value}\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{judged_pairs, write_parquet};
+    use super::{hpd_line, judged_pairs, rapidata_line, write_parquet};
     use crate::rows::Pairs;
     use domain::Timestamp;
     use domain::data::{DataSpec, PickAPicSpec, VotesPer, VotesSpec};
@@ -212,6 +247,28 @@ mod tests {
         assert_eq!(labels(&late), [[0.0, 1.0], [1.0, 0.0]]);
         let one = VotesSpec { models: vec!["model-1".into()], ..VotesSpec::default() };
         assert!(labels(&one).is_empty(), "a pair counts only if both of its models are named");
+    }
+
+    #[test]
+    fn lines_have_the_columns_of_rapidata_and_hpd() {
+        let votes = [
+            vote(1, [1, 2], Choice::Left),
+            vote(2, [2, 1], Choice::Right),
+            vote(3, [1, 2], Choice::Right),
+            vote(4, [1, 2], Choice::Tie),
+            vote(5, [3, 4], Choice::BothBad),
+        ];
+        let pairs = judged_pairs(&votes, &VotesSpec::default());
+        assert_eq!((pairs[0].votes, pairs[0].shares()), ([2, 1, 1], [0.625, 0.375]));
+        let url = |image: &JudgedImage| image.artifact.clone();
+        let read = |line: String| serde_json::from_str::<serde_json::Value>(&line).expect("JSON");
+        let rapidata = read(rapidata_line(&pairs[0], url));
+        assert_eq!(rapidata["weighted_results_image1_preference"], 0.625);
+        assert_eq!((&rapidata["image2"], &rapidata["model1"]), (&"2.png".into(), &"model-1".into()));
+        let hpd = read(hpd_line(&pairs[0], url));
+        assert_eq!(hpd["human_preference"], serde_json::json!([1, 0]));
+        assert_eq!(hpd["image_path"], serde_json::json!(["1.png", "2.png"]));
+        assert_eq!(read(hpd_line(&pairs[1], url))["human_preference"], serde_json::json!([0, 0]));
     }
 
     #[test]

@@ -170,7 +170,14 @@ impl Sample {
             );
         };
         let (winner, loser) = if swapped { (second, first) } else { (first, second) };
-        Row::Pair(PreferencePair { prompt, winner, loser: Some(loser), models: [None, None], source })
+        Row::Pair(PreferencePair {
+            prompt,
+            winner,
+            loser: Some(loser),
+            models: [None, None],
+            source,
+            list: None,
+        })
     }
 
     fn prompt(&self) -> Result<String, Unusable> {

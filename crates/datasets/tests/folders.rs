@@ -65,6 +65,46 @@ fn a_list_with_unusable_rows_gives_the_other_pairs() {
 }
 
 #[test]
+fn ranked_lists_become_pairs_that_hold_each_image_once() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path();
+    for name in ["a", "b", "c", "d"] {
+        write(folder, &format!("{name}.png"), name.as_bytes());
+    }
+    let lines = [
+        r#"{"prompt": "a cat", "ranked": ["a.png", "b.png", "c.png", "d.png"]}"#,
+        r#"{"prompt": "the best of four", "ranked": ["d.png", ["a.png", "b.png", "c.png"]]}"#,
+        r#"{"prompt": "three", "ranked": ["a.png", "b.png", "c.png"]}"#,
+        r#"{"prompt": "one rank", "ranked": [["a.png", "b.png"]]}"#,
+        r#"{"prompt": "gone", "ranked": ["a.png", "gone.png"]}"#,
+        r#"{"prompt": "out", "ranked": ["a.png", "../b.png"]}"#,
+        r#"{"prompt": "no list", "ranked": "a.png"}"#,
+        r#"{"prompt": " ", "ranked": ["a.png", "b.png"]}"#,
+        r#"{"prompt": "a pair", "winner": "a.png", "loser": "b.png"}"#,
+    ];
+    write(folder, "pairs.jsonl", lines.join("\n").as_bytes());
+    let (pairs, report) = read(&DataSpec::Folder(spec(folder))).expect("readable");
+    let found: Vec<(u64, &[u8], &[u8], Option<[u32; 2]>)> = pairs
+        .iter()
+        .map(|pair| (pair.source.row, &*pair.winner, loser(pair), pair.list.map(|place| place.ranks)))
+        .collect();
+    let expected: [(u64, &[u8], &[u8], Option<[u32; 2]>); 5] = [
+        (0, b"a", b"d", Some([0, 3])),
+        (0, b"b", b"c", Some([1, 2])),
+        (1, b"d", b"c", Some([0, 1])),
+        (1, b"a", b"b", Some([1, 1])),
+        (8, b"a", b"b", None),
+    ];
+    assert_eq!(found, expected);
+    assert!(pairs.iter().filter_map(|pair| pair.list).all(|place| place.pairs == 2));
+    assert_eq!(report.dropped[&Reason::WrongType], 3);
+    assert_eq!(report.dropped[&Reason::MissingImage], 2);
+    assert_eq!(report.dropped[&Reason::NoPrompt], 1);
+    let odd = report.named.iter().find(|dropped| dropped.source.row == 2).expect("the list of three");
+    assert!(odd.detail.contains("has 3 images") && odd.detail.contains("leave one out"), "{odd}");
+}
+
+#[test]
 fn the_two_folders_of_kohya_are_paired_by_file_stem() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path();

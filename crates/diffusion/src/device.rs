@@ -111,6 +111,19 @@ pub fn peak_memory(device: &Device) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// The memory in use on a GPU now, by all programs, in bytes; `None` on a CPU, or if the driver does not report it.
+#[must_use]
+pub fn memory_in_use(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        let stream = device.as_cuda_device().ok()?.cuda_stream();
+        let (free, memory) = stream.context().mem_get_info().ok()?;
+        return Some(memory.saturating_sub(free) as u64);
+    }
+    let _ = device;
+    None
+}
+
 /// The GPUs that the driver lists; none if this program was built without CUDA.
 #[must_use]
 pub fn gpus() -> Vec<Gpu> {

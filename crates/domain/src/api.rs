@@ -6,12 +6,14 @@ mod data;
 mod drafts;
 mod error;
 mod evaluation;
+mod events;
 mod evidence;
 mod generation;
 mod judging;
 mod models;
 pub mod path;
 mod runs;
+mod scorers;
 mod series;
 mod settings;
 mod training;
@@ -26,6 +28,7 @@ pub use data::{DataCheckRequest, DataCheckResponse, DatasetPair, DatasetPairs, D
 pub use drafts::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
 pub use error::{ErrorBody, ErrorDetail};
 pub use evaluation::{EvaluatedModel, EvaluationDetail};
+pub use events::{Changes, EventCursor};
 pub use evidence::{Evidence, RaterEvidence, Separation, Share};
 pub use generation::{CutText, GenerateRequest, GenerateResponse, GeneratedImage, GenerationProgress};
 pub use judging::{
@@ -33,7 +36,13 @@ pub use judging::{
     NextMatchup, OwnVote, VoteRequest, VoteResponse,
 };
 pub use models::{ModelDeletion, ModelDetail, ModelFile, ModelLink, ModelRecord, Overview};
-pub use runs::{JobChange, RunChange, RunChoices, RunDeletion, RunResumption, RunSort, is_tag};
+pub use runs::{
+    JobChange, RunChange, RunChoices, RunColumn, RunDeletion, RunResumption, RunSort, RunValue, is_tag,
+};
+pub use scorers::{
+    BlendWeight, CalibrationGroup, CategoryAccuracy, CategoryRating, CategoryRatings, PartedPair,
+    ScorerBlend, ScorerDrift,
+};
 pub use series::{RunLineage, RunSeries, ScoreAgainstBase, Series};
 pub use settings::ServerSettings;
 pub use training::{

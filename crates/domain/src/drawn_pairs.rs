@@ -33,6 +33,11 @@ pub struct DrawnPairsSpec {
     #[serde(default = "pairs_per_prompt")]
     #[cfg_attr(feature = "openapi", schema(default = pairs_per_prompt, minimum = 1, maximum = 64))]
     pub pairs_per_prompt: u32,
+    /// Keeps the images of a prompt as one list, ranked by the metric, in place of pairs; images of equal score rank equally. It needs
+    /// an even `images_per_prompt` and no `pairs_per_prompt`. For the objective `diffusion_lpo`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "openapi", schema(default = false))]
+    pub lists: bool,
     /// Two images form a pair if their scores differ by more than this, 0 or more.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(default = 0.0, minimum = 0))]
@@ -122,6 +127,16 @@ impl DrawnPairsSpec {
             "data.pairs_per_prompt",
             format!("use 1 to {MAX_PAIRS_PER_PROMPT}"),
         );
+        p.require(
+            !self.lists || self.pairs_per_prompt == pairs_per_prompt(),
+            "data.pairs_per_prompt",
+            "a list holds every image of its prompt: remove this, or data.lists",
+        );
+        p.require(
+            !self.lists || self.images_per_prompt.is_multiple_of(2),
+            "data.images_per_prompt",
+            "use an even number with data.lists: the images of a list are kept in pairs",
+        );
         p.require(self.least_gap >= 0.0 && self.least_gap.is_finite(), "data.least_gap", "use 0 or more");
         p.require(self.seed <= MAX_SEED / 2, "data.seed", format!("use 0 to {}", MAX_SEED / 2));
         validate_sampling(self.steps, self.guidance_scale, "data.", p);
@@ -160,6 +175,25 @@ impl DrawnPairsSpec {
     }
 }
 
+impl DrawnPairsSpec {
+    /// Numbers of the images of a prompt in groups of equal score, from the best to the worst. None if an image has no score, or if
+    /// the best and the worst differ by no more than `least_gap`.
+    #[must_use]
+    pub fn ranking_of(&self, scores: &[Option<f64>]) -> Option<Vec<Vec<usize>>> {
+        let mut known: Vec<(usize, f64)> = Vec::new();
+        for (image, score) in scores.iter().enumerate() {
+            known.push((image, (*score)?));
+        }
+        known.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        let gap = known.first()?.1 - known.last()?.1;
+        if gap <= self.least_gap {
+            return None;
+        }
+        let equal = |one: &(usize, f64), other: &(usize, f64)| one.1.total_cmp(&other.1).is_eq();
+        Some(known.chunk_by(equal).map(|group| group.iter().map(|(image, _)| *image).collect()).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::DrawnPairsSpec;
@@ -190,6 +224,22 @@ mod tests {
         assert!(three.pairs_of(&[Some(1.0); 4]).is_empty());
         let apart = spec(r#", "pairs_per_prompt": 9, "least_gap": 0.6"#);
         assert_eq!(apart.pairs_of(&scores), [(1, 4), (1, 0)]);
+    }
+
+    #[test]
+    fn a_list_ranks_every_image_and_equal_ones_alike() {
+        let lists = spec(r#", "lists": true"#);
+        assert!(fields(&lists).is_empty());
+        let scores = [Some(0.2), Some(0.9), Some(0.2), Some(0.4)];
+        assert_eq!(lists.ranking_of(&scores), Some(vec![vec![1], vec![3], vec![0, 2]]));
+        assert_eq!(lists.ranking_of(&[Some(0.5); 4]), None, "nothing is told apart");
+        assert_eq!(
+            lists.ranking_of(&[Some(0.5), None, Some(0.1), Some(0.2)]),
+            None,
+            "an image without a score"
+        );
+        let refused = spec(r#", "lists": true, "pairs_per_prompt": 2, "images_per_prompt": 5"#);
+        assert_eq!(fields(&refused), ["data.pairs_per_prompt", "data.images_per_prompt"]);
     }
 
     #[test]

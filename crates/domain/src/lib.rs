@@ -15,6 +15,7 @@ pub mod id;
 pub mod image;
 pub mod job;
 pub mod limits;
+pub mod log;
 pub mod lora;
 pub mod matchmaking;
 pub mod model;
@@ -31,6 +32,7 @@ pub mod sets;
 pub mod study;
 pub mod style;
 pub mod train;
+pub mod usage;
 pub mod worker;
 
 /// A time in UTC, to the microsecond: the resolution of both databases.

@@ -37,6 +37,12 @@ pub mod metric {
     pub const SECONDS_BACKWARD: &str = "seconds/backward";
     /// The remaining seconds of a step: gradients summed over processes, clipped and applied.
     pub const SECONDS_UPDATE: &str = "seconds/update";
+    /// Seconds of the validation after a step.
+    pub const SECONDS_VALIDATION: &str = "seconds/validation";
+    /// Seconds in which samples are drawn after a step.
+    pub const SECONDS_SAMPLES: &str = "seconds/samples";
+    /// Seconds in which the model and the state are saved after a step.
+    pub const SECONDS_CHECKPOINT: &str = "seconds/checkpoint";
     /// Mean implicit reward of winners, -beta / 2 times the mean of a.
     pub const REWARDS_CHOSEN: &str = "rewards/chosen";
     /// Mean implicit reward of losers, -beta / 2 times the mean of b.

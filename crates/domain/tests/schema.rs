@@ -77,6 +77,7 @@ fn defaults_in_the_schema_are_those_of_serde() {
     for objective in [
         json!({ "kind": "denoise" }),
         json!({ "kind": "diffusion_dpo", "beta": 1.0 }),
+        json!({ "kind": "diffusion_lpo", "beta": 1.0 }),
         json!({ "kind": "diff_contrast", "beta": 1.0, "tau": 1.0 }),
         json!({ "kind": "rpo", "beta": 1.0, "tau": 1.0 }),
     ] {

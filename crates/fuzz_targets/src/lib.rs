@@ -12,6 +12,7 @@ mod single_file;
 mod snappy;
 mod torch_file;
 mod torch_pickle;
+mod votes_elsewhere;
 mod weights_file;
 
 pub use parquet::parquet;
@@ -21,3 +22,4 @@ pub use single_file::single_file;
 pub use snappy::snappy;
 pub use torch_file::torch_file;
 pub use torch_pickle::torch_pickle;
+pub use votes_elsewhere::votes_elsewhere;

@@ -86,8 +86,16 @@ fn names(folder: &str) -> Vec<String> {
 
 #[test]
 fn every_target_has_seeds_and_a_program_for_libfuzzer() {
-    let tested =
-        ["parquet", "request_body", "safetensors", "single_file", "snappy", "torch_file", "torch_pickle"];
+    let tested = [
+        "parquet",
+        "request_body",
+        "safetensors",
+        "single_file",
+        "snappy",
+        "torch_file",
+        "torch_pickle",
+        "votes_elsewhere",
+    ];
     assert_eq!(names("seeds"), tested);
     assert_eq!(names("fuzz_targets"), tested);
 }
@@ -120,6 +128,11 @@ fn snappy() {
 #[test]
 fn single_file() {
     run("single_file", fuzz_targets::single_file, 3, 100);
+}
+
+#[test]
+fn votes_elsewhere() {
+    run("votes_elsewhere", fuzz_targets::votes_elsewhere, 4, 5000);
 }
 
 #[test]

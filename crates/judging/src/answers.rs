@@ -64,8 +64,8 @@ pub struct Answers {
     pub(crate) models: usize,
     pub(crate) list: Vec<Counted>,
     pub(crate) by_rater: Vec<Vec<usize>>,
-    /// Per rater: right and wrong answers about gold pairs.
-    pub(crate) gold: Vec<[u32; 2]>,
+    /// Per rater: right and wrong answers about gold pairs, and repeated pairs answered alike and otherwise.
+    pub(crate) checks: Vec<[u32; 4]>,
     pub(crate) prompts: usize,
     pub(crate) cells: HashMap<(usize, usize), usize>,
 }
@@ -140,13 +140,35 @@ impl Answers {
     /// Adds an answer about a gold pair, of which the better image is known. It says something about the rater only.
     pub fn push_gold(&mut self, rater: usize, is_right: bool) {
         self.make_room(rater);
-        self.gold[rater][usize::from(!is_right)] += 1;
+        self.checks[rater][usize::from(!is_right)] += 1;
+    }
+
+    /// Adds an answer about a pair that the rater has judged before, with its sides exchanged. It says something about the rater
+    /// only.
+    pub fn push_repeat(&mut self, rater: usize, is_same: bool) {
+        self.make_room(rater);
+        self.checks[rater][2 + usize::from(!is_same)] += 1;
+    }
+
+    /// Answers about gold and repeated pairs by a rater: those as expected, and all.
+    #[must_use]
+    pub fn checks_of(&self, rater: usize) -> [u32; 2] {
+        let [right, wrong, same, other] = self.checks.get(rater).copied().unwrap_or_default();
+        [right + same, right + wrong + same + other]
+    }
+
+    /// The same answers without those about gold and repeated pairs.
+    #[must_use]
+    pub fn without_checks(&self) -> Self {
+        let mut kept = self.clone();
+        kept.checks.iter_mut().for_each(|checks| *checks = [0; 4]);
+        kept
     }
 
     fn make_room(&mut self, rater: usize) {
         if self.by_rater.len() <= rater {
             self.by_rater.resize(rater + 1, Vec::new());
-            self.gold.resize(rater + 1, [0; 2]);
+            self.checks.resize(rater + 1, [0; 4]);
         }
     }
 
@@ -156,7 +178,7 @@ impl Answers {
     pub fn filtered(&self, mut keep: impl FnMut(usize) -> bool) -> Self {
         let mut kept = Self::new(self.models);
         kept.by_rater = vec![Vec::new(); self.by_rater.len()];
-        kept.gold.clone_from(&self.gold);
+        kept.checks.clone_from(&self.checks);
         kept.prompts = self.prompts;
         let indices = (0..self.list.len()).filter(|index| keep(*index));
         for answer in indices.map(|index| &self.list[index]) {

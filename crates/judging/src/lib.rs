@@ -4,8 +4,10 @@
 //! number: draws are arguments.
 
 mod answers;
+mod blend;
 mod choice;
 mod clusters;
+mod drift;
 mod estimate;
 mod fit;
 mod influence;
@@ -15,6 +17,8 @@ mod reliability;
 mod select;
 
 pub use answers::{Answer, Answers, MOST_SHOWN, Refused, Said};
+pub use blend::{Blend, Calibrated, Compared, blend};
+pub use drift::{Credit, Drift, drift};
 pub use estimate::{Estimate, Interval, START_ERROR};
 pub use fit::{Fit, Weighting, fit, fit_from};
 pub use influence::{Influential, influential};

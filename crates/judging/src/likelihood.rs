@@ -2,7 +2,7 @@
 
 use crate::answers::Answers;
 use crate::choice::{Derivatives, derivatives};
-use crate::reliability::{COMPONENTS, RELIABILITIES, careless_answer, of_gold};
+use crate::reliability::{COMPONENTS, RELIABILITIES, careless_answer, of_checks};
 
 /// Probabilities below this are left out of sums over a rater's components.
 const NEGLIGIBLE: f64 = 1e-4;
@@ -84,8 +84,8 @@ pub(crate) fn components(rater: &[f64; COMPONENTS]) -> impl Iterator<Item = (usi
 }
 
 fn logs(answers: &Answers, evaluated: &[Derivatives]) -> Vec<[f64; COMPONENTS]> {
-    let of_rater = |(indices, gold): (&Vec<usize>, &[u32; 2])| {
-        let mut logs = of_gold(*gold);
+    let of_rater = |(indices, checks): (&Vec<usize>, &[u32; 4])| {
+        let mut logs = of_checks(*checks);
         for some in indices.chunks(FACTORS) {
             let mut products = [1.0; COMPONENTS];
             for &index in some {
@@ -101,7 +101,7 @@ fn logs(answers: &Answers, evaluated: &[Derivatives]) -> Vec<[f64; COMPONENTS]> 
         }
         logs
     };
-    answers.by_rater.iter().zip(&answers.gold).map(of_rater).collect()
+    answers.by_rater.iter().zip(&answers.checks).map(of_rater).collect()
 }
 
 /// The probability of each component given the rater's answers, and the log-likelihood of these answers.

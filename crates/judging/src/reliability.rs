@@ -108,11 +108,19 @@ pub(crate) fn careless_answer(answer: &Counted) -> &'static [f64; COMPONENTS] {
 /// The probability that the answer about a gold pair is right: if it follows the images, and if it is careless.
 const GOLD: [f64; 2] = [0.95, 0.4];
 
-/// The log-likelihood of a rater's right and wrong answers about gold pairs, per component.
-pub(crate) fn of_gold([right, wrong]: [u32; 2]) -> [f64; COMPONENTS] {
+/// The probability that a repeated pair is answered as the first time: if both answers follow the images, most of which are close, and
+/// if either is careless.
+const REPEAT: [f64; 2] = [0.7, 0.4];
+
+/// The log-likelihood of a rater's answers about gold pairs, right and wrong, and about repeated ones, alike and otherwise, per
+/// component.
+pub(crate) fn of_checks([right, wrong, same, other]: [u32; 4]) -> [f64; COMPONENTS] {
+    let of = |yes: u32, no: u32, p: f64| f64::from(yes) * p.ln() + f64::from(no) * (1.0 - p).ln();
     RELIABILITIES.map(|rho| {
-        let p = rho * GOLD[0] + (1.0 - rho) * GOLD[1];
-        f64::from(right) * p.ln() + f64::from(wrong) * (1.0 - p).ln()
+        let gold = rho * GOLD[0] + (1.0 - rho) * GOLD[1];
+        let both = rho * rho;
+        let repeat = both * REPEAT[0] + (1.0 - both) * REPEAT[1];
+        of(right, wrong, gold) + of(same, other, repeat)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::population::{MODELS, Rater, limit, prompt};
-use judging::{Answer, Answers, Fit, Weighting, fit, fit_from};
+use judging::{Answer, Answers, CERTAIN, Fit, Weighting, fit, fit_from};
 
 const RATERS: usize = 40;
 const ANSWERS_EACH: usize = 25;
@@ -12,6 +12,9 @@ const PROMPTS: usize = 100;
 const TRUTH: [f64; MODELS] = [0.7, 0.45, 0.2, 0.05, -0.1, -0.25, -0.4, -0.65];
 /// Answers before the first look. A difference is looked at while it is not preliminary.
 const FIRST_LOOK: usize = 50;
+
+/// Probabilities above which a rater is called careless; the last is that of the leaderboard.
+const CERTAINTIES: [f64; 4] = [0.5, 0.8, 0.9, CERTAIN];
 
 /// Counts over all simulations, of differences of two models and of raters.
 #[derive(Default)]
@@ -26,8 +29,9 @@ pub(crate) struct Coverage {
     held_always: usize,
     careless: usize,
     attentive: usize,
-    found: usize,
-    blamed: usize,
+    /// Careless and attentive raters that are called careless above each probability of [`CERTAINTIES`].
+    found: [usize; CERTAINTIES.len()],
+    blamed: [usize; CERTAINTIES.len()],
 }
 
 pub(crate) fn run(simulations: u64, seed: u64) -> Coverage {
@@ -117,7 +121,9 @@ impl Coverage {
                 (&mut self.attentive, &mut self.blamed)
             };
             *all += 1;
-            *named += usize::from(known.is_careless());
+            for (named, certainty) in named.iter_mut().zip(CERTAINTIES) {
+                *named += usize::from(known.careless > certainty);
+            }
         }
     }
 
@@ -143,18 +149,17 @@ impl Coverage {
             "  interval of one look, after every answer             {:5.1}%",
             share(self.held_always_by_one_look, self.differences)
         );
-        println!("raters called careless");
         println!(
-            "  of them careless (precision)                         {:5.1}%",
-            share(self.found, self.found + self.blamed)
+            "raters called careless, by the probability of it: of them careless, of the careless, of the attentive"
         );
-        println!(
-            "  of the careless raters                               {:5.1}%",
-            share(self.found, self.careless)
-        );
-        println!(
-            "  of the attentive raters                              {:5.1}%",
-            share(self.blamed, self.attentive)
-        );
+        for (place, certainty) in CERTAINTIES.into_iter().enumerate() {
+            let (found, blamed) = (self.found[place], self.blamed[place]);
+            println!(
+                "  above {certainty:4.2}                                          {:5.1}% {:5.1}% {:5.1}%",
+                share(found, found + blamed),
+                share(found, self.careless),
+                share(blamed, self.attentive)
+            );
+        }
     }
 }

@@ -37,6 +37,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Db::Sqlite(pool) => rows::sqlite::fill(pool, &plan).await?,
         Db::Postgres(pool) => rows::postgres::fill(pool, &plan).await?,
     }
+    let prompts: Vec<(String, String)> =
+        (0..plan.prompts).map(|n| (plan::prompt(n), format!("category {}", n % 8))).collect();
+    let categories: Vec<(&str, &str)> =
+        prompts.iter().map(|(prompt, category)| (&**prompt, &**category)).collect();
+    store.put_prompt_categories(&categories).await?;
     store.close().await;
     Ok(())
 }

@@ -47,8 +47,19 @@ pub fn memory_available() -> Option<u64> {
     meminfo("MemAvailable:")
 }
 
+/// The resident memory of this process, in bytes; `None` where the system has no `/proc/self/status`.
+#[must_use]
+pub fn memory() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
 fn meminfo(field: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    kilobytes("/proc/meminfo", field)
+}
+
+/// The size that a file of the system states in kilobytes, in bytes.
+fn kilobytes(file: &str, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
@@ -56,10 +67,23 @@ fn meminfo(field: &str) -> Option<u64> {
 /// The largest resident memory of this process so far, in bytes.
 #[must_use]
 pub fn peak_memory() -> u64 {
+    u64::try_from(usage().ru_maxrss).unwrap_or(0) * 1024
+}
+
+/// The time that processor cores have spent on this process so far, in seconds.
+#[must_use]
+pub fn processor_seconds() -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "seconds and microseconds are far below 2^52")]
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    let usage = usage();
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+fn usage() -> libc::rusage {
     // SAFETY: an all-zero rusage is valid, and getrusage only fills it.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
+        usage
     }
 }

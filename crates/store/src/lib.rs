@@ -1,6 +1,7 @@
 //! Rows in SQLite or Postgres, and files in the artifact store. One method per query, grouped by table. Nothing here
 //! reads a clock or draws random numbers: both are arguments.
 
+mod active_jobs;
 mod artifacts;
 mod campaign_answers;
 mod campaign_checks;
@@ -19,20 +20,26 @@ mod jobs;
 mod matchups;
 mod model_uses;
 mod models;
+mod newest_votes;
 mod points;
+mod prompt_categories;
 mod queue;
 mod rankings;
 mod raters;
 mod run_changes;
 mod run_list;
+mod run_log;
 mod run_rows;
+mod run_usage;
 mod runs;
 mod scored_images;
 mod studies;
 mod undo;
 mod votes;
+mod votes_import;
 mod workers;
 
+pub use active_jobs::ActiveJob;
 pub use artifacts::{ArtifactError, Artifacts};
 pub use campaign_answers::{CampaignAnswer, SplitItem};
 pub use campaign_checks::CheckCounts;
@@ -44,9 +51,11 @@ pub use error::{Conflict, StoreError, Unavailable};
 pub use images::{ImageFilter, ImageScore, PairedScores};
 pub use jobs::{Claim, Ending, Heartbeat};
 pub use model_uses::{Activity, ModelVotes};
+pub use newest_votes::{RatedVote, RaterChecks};
 pub use points::Curves;
 pub use rankings::RatedRanking;
 pub use run_list::{RunCursor, RunFilter};
 pub use scored_images::ScoredEvaluation;
 pub use studies::StudyJob;
-pub use votes::{JudgedScores, PairVotes, RatedVote};
+pub use votes::PairVotes;
+pub use votes_import::ImportedVote;

@@ -152,11 +152,13 @@ impl Store {
     ) -> Result<Vec<Matchup>, StoreError> {
         // Matchups drawn for the rater come first, then those for every rater, each in order of creation. A rater who
         // leaves the matchups of one model does not get the open one elsewhere; a requested one is shown to everyone.
+        // A condition in brackets is no search in an index: without statistics, SQLite would search all matchups outside campaigns
+        // instead of the rater's.
         let rows: Vec<(Uuid, Uuid, Uuid)> = with_db!(self, pool => sqlx::query_as(
             "SELECT m.id, COALESCE(l.contestant_id, l.model_id), COALESCE(r.contestant_id, r.model_id) \
              FROM matchups m JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
              WHERE (m.rater_id IS NULL OR (m.rater_id = $1 AND (l.model_id = r.model_id) = $4)) AND m.question = $3 \
-             AND m.campaign_id IS NULL \
+             AND (m.campaign_id IS NULL) = TRUE \
              AND NOT EXISTS (SELECT 1 FROM campaign_models cm JOIN campaigns c ON c.id = cm.campaign_id \
              WHERE c.state <> 'closed' AND (cm.model_id = l.model_id OR cm.model_id = r.model_id)) \
              AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.matchup_id = m.id AND v.rater_id = $1) \

@@ -1,9 +1,10 @@
 //! What people change of a run: its name, notes and tags, and its deletion.
 
-use crate::db::{Store, in_transaction, with_db};
+use crate::db::{Store, in_transaction, parsed, with_db};
 use crate::error::{Conflict, StoreError};
 use domain::api::RunChange;
 use domain::id::{RunId, StudyId};
+use domain::job::JobSpec;
 use domain::limits::MAX_NAME_BYTES;
 use std::collections::{BTreeSet, HashSet};
 use uuid::Uuid;
@@ -40,23 +41,30 @@ impl Store {
         Ok(())
     }
 
-    /// A free name instead of one that another run has: the name with the first number from 2 that is free. None if the name
-    /// is free. `except`: the run that gets the name.
+    /// A free name instead of one that another run has, or will have once a worker claims its job: the name with the first
+    /// number from 2 that is free. None if the name is free. `except`: the run that gets the name.
     ///
     /// # Errors
-    /// Fails if the database does not answer.
+    /// Fails if the database does not answer, or if the spec of a job cannot be read.
     pub async fn name_instead(
         &self,
         name: &str,
         except: Option<RunId>,
     ) -> Result<Option<String>, StoreError> {
-        let taken: Vec<(Uuid, String)> = with_db!(self, pool =>
+        let runs: Vec<(Uuid, String)> = with_db!(self, pool =>
             sqlx::query_as("SELECT id, name FROM runs").fetch_all(pool).await?);
-        let taken: HashSet<String> = taken
-            .into_iter()
-            .filter(|(id, _)| except.is_none_or(|run| run.0 != *id))
-            .map(|(_, name)| name)
-            .collect();
+        let runs = runs.into_iter().filter(|(id, _)| except.is_none_or(|run| run.0 != *id));
+        let mut taken: HashSet<String> = runs.map(|(_, name)| name).collect();
+        let waiting: Vec<(Uuid, String)> = with_db!(self, pool => sqlx::query_as(
+            "SELECT j.id, j.spec FROM jobs j LEFT JOIN runs r ON r.job_id = j.id \
+             WHERE j.state IN ('queued', 'running') AND r.id IS NULL")
+            .fetch_all(pool)
+            .await?);
+        for (job, spec) in waiting {
+            if let JobSpec::Train(spec) = parsed(serde_json::from_str(&spec), "jobs", "spec", job)? {
+                taken.insert(spec.name);
+            }
+        }
         Ok(free_name(name, &taken))
     }
 
@@ -128,6 +136,8 @@ impl Store {
                 "DELETE FROM metrics_not_finite WHERE run_id = $1",
                 "DELETE FROM metric_chunks WHERE run_id = $1",
                 "DELETE FROM run_tags WHERE run_id = $1",
+                "DELETE FROM run_log WHERE run_id = $1",
+                "DELETE FROM run_usage WHERE run_id = $1",
                 "DELETE FROM runs WHERE id = $1",
             ] {
                 sqlx::query(change).bind(id.0).execute(&mut *tx).await.map_err(in_use)?;

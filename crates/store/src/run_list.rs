@@ -193,6 +193,28 @@ impl Store {
         Ok(RunChoices { bases, tags, studies })
     }
 
+    /// The lowest and the highest finite value of a curve, for each of these runs that has one.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn extreme_values(
+        &self,
+        runs: &[RunId],
+        name: &str,
+    ) -> Result<HashMap<RunId, (f64, f64)>, StoreError> {
+        if runs.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(Uuid, f64, f64)> = with_db!(self, pool => {
+            let mut query = QueryBuilder::new("SELECT run_id, MIN(value), MAX(value) FROM metrics WHERE name = ");
+            query.push_bind(name).push(" AND run_id IN (");
+            let mut ids = query.separated(", ");
+            runs.iter().for_each(|run| { ids.push_bind(run.0); });
+            query.push(") GROUP BY run_id").build_query_as().fetch_all(pool).await?
+        });
+        Ok(rows.into_iter().map(|(run, lowest, highest)| (RunId(run), (lowest, highest))).collect())
+    }
+
     /// The last point of each of these curves, for each of these runs. Curves without points are left out.
     ///
     /// # Errors

@@ -6,9 +6,8 @@ use crate::contestants::ContestantNames;
 use crate::db::{Store, in_transaction, micros, parsed, with_db};
 use crate::error::{Conflict, StoreError, missing};
 use domain::Timestamp;
-use domain::evaluate::Metric;
 use domain::id::{ContestantId, ImageId, MatchupId, RaterId, VoteId};
-use domain::preference::{Choice, JudgedImage, JudgedVote, Question, Vote, VoteRecord};
+use domain::preference::{JudgedImage, JudgedVote, Question, Vote, VoteRecord};
 use domain::ranking::Tally;
 use uuid::Uuid;
 
@@ -27,30 +26,6 @@ pub struct PairVotes {
     pub ties: i64,
     /// Votes "both bad".
     pub both_bad: i64,
-}
-
-/// A vote, and the scores of its images by a metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct JudgedScores {
-    /// The metric.
-    pub metric: Metric,
-    /// Scores of the left and the right image.
-    pub scores: [f64; 2],
-    /// The rater's choice.
-    pub choice: Choice,
-}
-
-/// A vote on images of two contestants, with what ratings depend on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RatedVote {
-    /// The rater.
-    pub rater: RaterId,
-    /// The prompt of both images.
-    pub prompt: String,
-    /// The contestants on the left and on the right.
-    pub shown: [ContestantId; 2],
-    /// The rater's choice.
-    pub choice: Choice,
 }
 
 impl PairVotes {
@@ -99,7 +74,7 @@ impl VoteRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct JudgedRow {
+pub(crate) struct JudgedRow {
     id: Uuid,
     prompt: String,
     question: String,
@@ -117,7 +92,12 @@ struct JudgedRow {
 }
 
 impl JudgedRow {
-    fn vote(self, names: &ContestantNames) -> Result<JudgedVote, StoreError> {
+    /// The vote's id, by which votes are ordered in time.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub(crate) fn vote(self, names: &ContestantNames) -> Result<JudgedVote, StoreError> {
         let row = self;
         let image = |id, artifact, model, contestant| JudgedImage {
             id: ImageId(id),
@@ -182,58 +162,6 @@ impl Store {
             .await?);
         let names = self.contestant_names().await?;
         rows.into_iter().map(|row| row.vote(&names)).collect()
-    }
-
-    /// Lists the newest votes on a question about two contestants, oldest first, without those that stand for an order of more
-    /// images.
-    pub async fn rated_votes(&self, question: Question, at_most: u32) -> Result<Vec<RatedVote>, StoreError> {
-        let rows: Vec<(Uuid, Uuid, String, Uuid, Uuid, String)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT v.id, v.rater_id, m.prompt, COALESCE(l.contestant_id, l.model_id), \
-             COALESCE(r.contestant_id, r.model_id), v.choice \
-             FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-             JOIN images l ON l.id = m.left_image JOIN images r ON r.id = m.right_image \
-             WHERE m.question = $1 AND COALESCE(l.contestant_id, l.model_id) <> COALESCE(r.contestant_id, r.model_id) \
-             AND m.ranking_id IS NULL \
-             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
-             ORDER BY v.id DESC LIMIT $2")
-            .bind(question.as_str())
-            .bind(i64::from(at_most))
-            .fetch_all(pool)
-            .await?);
-        rows.into_iter()
-            .rev()
-            .map(|(id, rater, prompt, left, right, choice)| {
-                Ok(RatedVote {
-                    rater: RaterId(rater),
-                    prompt,
-                    shown: [ContestantId(left), ContestantId(right)],
-                    choice: parsed(choice.parse(), "votes", "choice", id)?,
-                })
-            })
-            .collect()
-    }
-
-    /// Lists the votes on a question whose two images both have a score, in order of metric.
-    pub async fn judged_scores(&self, question: Question) -> Result<Vec<JudgedScores>, StoreError> {
-        let rows: Vec<(Uuid, String, f64, f64, String)> = with_db!(self, pool => sqlx::query_as(
-            "SELECT v.id, l.metric, l.value, r.value, v.choice FROM votes v JOIN matchups m ON m.id = v.matchup_id \
-             JOIN image_scores l ON l.image_id = m.left_image \
-             JOIN image_scores r ON r.image_id = m.right_image AND r.metric = l.metric \
-             WHERE m.question = $1 \
-             AND (m.campaign_id IS NULL OR m.campaign_id IN (SELECT id FROM campaigns WHERE state = 'closed')) \
-             ORDER BY l.metric, v.id")
-            .bind(question.as_str())
-            .fetch_all(pool)
-            .await?);
-        rows.into_iter()
-            .map(|(vote, metric, left, right, choice)| {
-                Ok(JudgedScores {
-                    metric: parsed(metric.parse(), "image_scores", "metric", vote)?,
-                    scores: [left, right],
-                    choice: parsed(choice.parse(), "votes", "choice", vote)?,
-                })
-            })
-            .collect()
     }
 
     /// Inserts a vote.

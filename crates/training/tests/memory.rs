@@ -30,6 +30,7 @@ fn batch(unet: &Unet, pairs: bool) -> Batch {
     let latents = [m, config.in_channels, 8, 8];
     let conditioning = Conditioning { text: draw(&[m, 7, config.cross_attention_dim]), added: None };
     Batch {
+        lists: Vec::new(),
         winner: draw(&latents),
         loser: pairs.then(|| draw(&latents)),
         noise: draw(&latents),

@@ -15,35 +15,32 @@ pub(crate) fn with_report(jobs: &[Job]) -> Vec<Job> {
 }
 
 /// The table of evaluations; nothing if there are none.
-#[component]
-pub(crate) fn Evaluations(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
-    move || {
-        let rows = jobs.get().iter().filter_map(row).collect_view();
-        (!rows.is_empty()).then(|| {
-            view! {
-                <section aria-labelledby="evaluations">
-                    <h2 id="evaluations">"Evaluations"</h2>
-                    <table class="cards-on-phone">
-                        <thead>
-                            <tr>
-                                <th>"Models"</th>
-                                <th>"Report"</th>
-                                <th class="figure">"Images"</th>
-                                <th class="figure">"Finished"</th>
-                            </tr>
-                        </thead>
-                        <tbody>{rows}</tbody>
-                    </table>
-                </section>
-            }
-        })
-    }
+pub(crate) fn evaluations(jobs: &[Job]) -> impl IntoView + use<> {
+    let rows: Vec<_> = jobs.iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| {
+        view! {
+            <section aria-labelledby="evaluations">
+                <h2 id="evaluations">"Evaluations"</h2>
+                <table class="cards-on-phone">
+                    <thead>
+                        <tr>
+                            <th>"Models"</th>
+                            <th>"Report"</th>
+                            <th class="figure">"Images"</th>
+                            <th class="figure">"Finished"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </section>
+        }
+    })
 }
 
 fn row(job: &Job) -> Option<impl IntoView + use<>> {
     let JobSpec::Evaluate(spec) = &job.spec else { return None };
     Some(view! {
-        <tr>
+        <tr data-key=job.id.to_string()>
             <td class="lead"><a href=format!("/evaluations/{}", job.id)>{evaluated_models(spec)}</a></td>
             <td data-label="Report">
                 <span>

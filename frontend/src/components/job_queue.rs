@@ -18,32 +18,29 @@ pub(crate) fn without_run(mut jobs: Vec<Job>) -> Vec<Job> {
 }
 
 /// The table of these jobs; nothing if there are none.
-#[component]
-pub(crate) fn JobQueue(jobs: RwSignal<Vec<Job>>) -> impl IntoView {
-    move || {
-        let rows = jobs.get().into_iter().map(row).collect_view();
-        (!rows.is_empty()).then(|| {
-            view! {
-                <section aria-labelledby="queue">
-                    <h2 id="queue">"Queue"</h2>
-                    <table class="cards-on-phone">
-                        <thead>
-                            <tr>
-                                <th>"Job"</th>
-                                <th>"Status"</th>
-                                <th>"Progress"</th>
-                                <th class="figure">"Place"</th>
-                                <th>"Priority"</th>
-                                <th class="figure">"Queued"</th>
-                                <th>"Stop"</th>
-                            </tr>
-                        </thead>
-                        <tbody>{rows}</tbody>
-                    </table>
-                </section>
-            }
-        })
-    }
+pub(crate) fn job_queue(jobs: Vec<Job>) -> impl IntoView {
+    let rows: Vec<_> = jobs.into_iter().map(row).collect();
+    (!rows.is_empty()).then(|| {
+        view! {
+            <section aria-labelledby="queue">
+                <h2 id="queue">"Queue"</h2>
+                <table class="cards-on-phone">
+                    <thead>
+                        <tr>
+                            <th>"Job"</th>
+                            <th>"Status"</th>
+                            <th>"Progress"</th>
+                            <th class="figure">"Place"</th>
+                            <th>"Priority"</th>
+                            <th class="figure">"Queued"</th>
+                            <th>"Stop"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </section>
+        }
+    })
 }
 
 fn row(job: Job) -> impl IntoView {
@@ -60,7 +57,7 @@ fn row(job: Job) -> impl IntoView {
         }
     });
     view! {
-        <tr>
+        <tr data-key=job.id.to_string()>
             <td class="lead">
                 <div>
                     {job.spec.name().to_owned()} " " <span class="badge">{kind}</span>

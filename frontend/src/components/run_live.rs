@@ -2,8 +2,8 @@
 
 use crate::api::{self, Failure};
 use crate::components::badge::StateBadge;
+use crate::components::live::on_change;
 use crate::components::note::FailureNote;
-use crate::components::poll::poll;
 use crate::components::progress::Progress;
 use crate::components::run_charts::{Charts, ChartsSnapshot, RunCharts};
 use crate::components::run_samples::{OtherSamples, RunSamples};
@@ -16,8 +16,6 @@ use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
-use std::time::Duration;
 
 /// Metrics with a figure at the top, with their labels.
 pub(crate) const FIGURES: [(&str, &str); 5] = [
@@ -78,7 +76,7 @@ pub(crate) struct RunSnapshot {
     pub(crate) verdict: String,
 }
 
-/// Polls the run until it has ended.
+/// Follows the run by the stream of its page.
 #[island(lazy)]
 pub(crate) fn RunLive(run: RunSnapshot) -> impl IntoView {
     let RunSnapshot { id, job, steps, images_per_step, error, cancel_requested, other, verdict, .. } = run;
@@ -134,17 +132,17 @@ struct Live {
 
 fn follow(id: RunId, charts: Charts, live: Live) {
     let Live { state, step, figures, samples, finished_while_open } = live;
-    poll(Duration::from_millis(1500), move || async move {
+    on_change(move || async move {
         if state.get_untracked().is_final() {
-            return ControlFlow::Break(());
+            return;
         }
-        let Some(mut update) = charts.follow(0).await else { return ControlFlow::Continue(()) };
+        let Some(mut update) = charts.follow(0).await else { return };
         let is_part = charts.shared.view.with_untracked(|view| view.range.is_some());
         if is_part && update.step != step.get_untracked() {
             // A view of a part does not show what is new.
             let names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
             let fields = format!("metric={}&buckets=1&after={}", names.join(","), step.get_untracked());
-            let Ok(newest) = api::run_series(id, &fields).await else { return ControlFlow::Continue(()) };
+            let Ok(newest) = api::run_series(id, &fields).await else { return };
             update = newest;
         }
         let ended = update.state.is_final();
@@ -167,7 +165,6 @@ fn follow(id: RunId, charts: Charts, live: Live) {
         });
         state.set(update.state);
         finished_while_open.set(ended);
-        ControlFlow::Continue(())
     });
 }
 

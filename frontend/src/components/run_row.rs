@@ -1,10 +1,11 @@
-//! A row of the list of runs. The browser reads these parts of a run only: whole specs are most of the code that reads JSON.
+//! A row of the list of runs.
 
 use crate::components::badge::{ObjectiveBadge, StateBadge};
 use crate::components::progress::Progress;
 use crate::format::{duration, moment, number, percent, query, seconds};
+use crate::meaning::title;
 use domain::Timestamp;
-use domain::api::run_page;
+use domain::api::{RunColumn, RunValue, run_page};
 use domain::id::RunId;
 use domain::job::JobState;
 use domain::run::{MetricPoint, metric};
@@ -23,6 +24,9 @@ pub(crate) struct RowPage {
 pub(crate) struct RunRow {
     pub(crate) run: RowRun,
     latest: Vec<MetricPoint>,
+    /// The values of the chosen columns.
+    #[serde(default)]
+    columns: Vec<Option<f64>>,
 }
 
 /// The parts of a run that the list shows.
@@ -53,8 +57,21 @@ struct RowObjective {
     kind: String,
 }
 
-/// The heads of the columns.
-pub(crate) fn heads() -> impl IntoView {
+/// The name of a chosen column.
+pub(crate) fn column_title(column: &RunColumn) -> String {
+    let value = match column.value {
+        RunValue::Last => "last",
+        RunValue::Lowest => "lowest",
+        RunValue::Highest => "highest",
+    };
+    format!("{}, {value}", title(&column.metric))
+}
+
+/// The heads of the columns. `columns`: those that were chosen instead of the usual ones.
+pub(crate) fn heads(columns: &[RunColumn]) -> impl IntoView + use<> {
+    let usual = ["Loss", "Accuracy", "Validation"].map(str::to_owned).to_vec();
+    let figures = if columns.is_empty() { usual } else { columns.iter().map(column_title).collect() };
+    let figures: Vec<_> = figures.into_iter().map(|name| view! { <th class="figure">{name}</th> }).collect();
     view! {
         <thead>
             <tr>
@@ -62,9 +79,7 @@ pub(crate) fn heads() -> impl IntoView {
                 <th>"Base"</th>
                 <th>"Status"</th>
                 <th>"Progress"</th>
-                <th class="figure">"Loss"</th>
-                <th class="figure">"Accuracy"</th>
-                <th class="figure">"Validation"</th>
+                {figures}
                 <th class="figure">"Started"</th>
                 <th class="figure">"Waited"</th>
                 <th class="figure">"Took"</th>
@@ -73,10 +88,13 @@ pub(crate) fn heads() -> impl IntoView {
     }
 }
 
-pub(crate) fn row(row: RunRow) -> impl IntoView {
-    let RunRow { run, latest } = row;
+fn dash() -> String {
+    "–".to_owned()
+}
+
+/// The usual figures with their names: last values.
+fn usual(latest: &[MetricPoint]) -> Vec<(String, String)> {
     let last = |name: &str| latest.iter().find(|point| point.name == name).map(|point| point.value);
-    let dash = || "–".to_owned();
     let loss = last(metric::LOSS).map_or_else(dash, number);
     let accuracy = last(metric::REWARDS_ACCURACIES).map_or_else(dash, percent);
     let validation = match (last(metric::VALIDATION_LOSS), last(metric::VALIDATION_ACCURACY)) {
@@ -85,6 +103,28 @@ pub(crate) fn row(row: RunRow) -> impl IntoView {
             loss.map(number).into_iter().chain(accuracy.map(percent)).collect::<Vec<_>>().join(", ")
         }
     };
+    [("Loss", loss), ("Accuracy", accuracy), ("Validation", validation)]
+        .map(|(name, text)| (name.to_owned(), text))
+        .into()
+}
+
+/// The chosen figures with their names.
+fn chosen(columns: &[RunColumn], values: &[Option<f64>]) -> Vec<(String, String)> {
+    let text = |column: &RunColumn, value: Option<f64>| match value {
+        None => dash(),
+        Some(value) if column.metric.contains("accurac") => percent(value),
+        Some(value) => number(value),
+    };
+    columns.iter().zip(values).map(|(column, value)| (column_title(column), text(column, *value))).collect()
+}
+
+pub(crate) fn row(row: RunRow, columns: &[RunColumn]) -> impl IntoView + use<> {
+    let RunRow { run, latest, columns: values } = row;
+    let figures = if columns.is_empty() { usual(&latest) } else { chosen(columns, &values) };
+    let figures: Vec<_> = figures
+        .into_iter()
+        .map(|(name, text)| view! { <td data-label=name class="figure">{text}</td> })
+        .collect();
     let waited = run.started_at.map_or_else(dash, |start| duration(run.queued_at, start));
     let took = if run.worked_ms > 0 { seconds(run.worked_ms) } else { dash() };
     let started = run.started_at.map(|start| {
@@ -93,7 +133,7 @@ pub(crate) fn row(row: RunRow) -> impl IntoView {
     let tags = run.tags.iter().map(|name| tag(name)).collect_view();
     let pin = run.pinned.then(|| view! { <span class="badge">"pinned"</span> });
     view! {
-        <tr>
+        <tr data-key=run.id.to_string()>
             <td class="lead">
                 <div class="run-name">
                     <a href=run_page(run.id)>{run.name.clone()}</a>
@@ -106,9 +146,7 @@ pub(crate) fn row(row: RunRow) -> impl IntoView {
             <td data-label="Base"><a href=format!("/models#{}", run.spec.base)>{run.spec.base.clone()}</a></td>
             <td data-label="Status"><StateBadge state=run.state /></td>
             <td data-label="Progress"><Progress step=run.step steps=run.spec.steps /></td>
-            <td data-label="Loss" class="figure">{loss}</td>
-            <td data-label="Accuracy" class="figure">{accuracy}</td>
-            <td data-label="Validation" class="figure">{validation}</td>
+            {figures}
             <td data-label="Started" class="figure soft">{started}</td>
             <td data-label="Waited" class="figure soft">{waited}</td>
             <td data-label="Took" class="figure soft">{took}</td>

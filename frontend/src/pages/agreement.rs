@@ -63,6 +63,7 @@ fn raters_and_metrics(agreement: Agreement) -> impl IntoView {
                     <tr>
                         <th>"Metric"</th>
                         <th class="figure">"Agreement with votes"</th>
+                        <th class="figure">"Newest against earlier"</th>
                         <th class="figure">"Rank correlation"</th>
                     </tr>
                 </thead>
@@ -78,10 +79,15 @@ fn metric(agreement: MetricAgreement) -> impl IntoView {
     };
     let votes = count(agreement.votes, "vote", "votes");
     let models = count(agreement.models, "model", "models");
+    let drift = agreement.drift.as_ref().map_or_else(
+        || "–".to_owned(),
+        |drift| format!("{} and {}", percent(drift.newest_accuracy), percent(drift.earlier_accuracy)),
+    );
     view! {
         <tr>
             <td class="lead">{agreement.metric.label()}</td>
             <td data-label="Agreement with votes" class="figure">{cell(agreement.accuracy.map(percent), votes)}</td>
+            <td data-label="Newest against earlier" class="figure">{drift}</td>
             <td data-label="Rank correlation" class="figure">
                 {cell(agreement.rank_correlation.map(|rho| format!("{rho:.2}")), models)}
             </td>

@@ -3,7 +3,7 @@
 use crate::pages::{
     campaign, campaign_desk, campaign_new, campaigns, compare, data_check, dataset, dataset_report, datasets,
     docs, evaluation, evaluations, generate, help, home, judge, leaderboard, model, models, new_run,
-    not_found, pair, run, run_compare, runs, settings, studies, study, workers,
+    not_found, pair, run, run_compare, run_records, runs, settings, studies, study, workers,
 };
 use leptos::prelude::*;
 use leptos_router::components::{Route, Router, Routes};
@@ -20,6 +20,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/runs/compare") view=run_compare::RunComparePage ssr=SsrMode::Async />
                 <Route path=path!("/runs/new") view=new_run::NewRun ssr=SsrMode::Async />
                 <Route path=path!("/runs/:id") view=run::RunPage ssr=SsrMode::Async />
+                <Route path=path!("/runs/:id/log") view=run_records::RunRecordsPage ssr=SsrMode::Async />
                 <Route path=path!("/evaluations") view=evaluations::EvaluationsPage ssr=SsrMode::Async />
                 <Route path=path!("/evaluations/:id") view=evaluation::EvaluationPage ssr=SsrMode::Async />
                 <Route path=path!("/settings") view=settings::Settings ssr=SsrMode::Async />

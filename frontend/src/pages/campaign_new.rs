@@ -106,7 +106,7 @@ pub(crate) fn CampaignNew() -> impl IntoView {
     };
     loaded(load, move |(models, entered, candidates)| {
         view! {
-            <Head title="New campaign" lead="Raters see two images of one prompt, and not which model made which." />
+            <Head title="New campaign" lead="Raters see images of one prompt, and not which model made which." />
             {problem.map(|problem| view! { <div class="note bad" role="alert"><p>{problem}</p></div> })}
             {form(models, entered, candidates)}
         }

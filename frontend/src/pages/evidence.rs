@@ -7,8 +7,9 @@ use leptos::prelude::*;
 use std::sync::LazyLock;
 
 /// The report that `cargo xtask reproduce --full` wrote.
-static REPORT: LazyLock<Option<StudyReport>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/reproduction/own-unguided/report.json")).ok());
+static REPORT: LazyLock<Option<StudyReport>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../docs/reproduction/own-unguided/report.json")).ok()
+});
 
 const MEASURE: Measure = Measure::Metric(Metric::PromptFollowed);
 const NAMES: [(&str, &str); 4] =

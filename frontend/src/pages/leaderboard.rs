@@ -7,8 +7,9 @@ use crate::format::{self, count, percent};
 use crate::pages::agreement::agreement;
 use crate::pages::compare::compare_page;
 use crate::pages::layout::{Head, loaded};
-use crate::pages::leaderboard_evidence::{details, verdict};
+use crate::pages::leaderboard_evidence::{categories, details, verdict};
 use crate::pages::questions::{Questions, selected};
+use crate::pages::scorers::scorers;
 use domain::api::{Agreement, Leaderboard, LeaderboardRow, Rating, WinRate, model_page};
 use domain::evaluate::Metric;
 use domain::preference::Question;
@@ -30,18 +31,22 @@ async fn load(question: Question) -> ApiResult<(Leaderboard, Agreement)> {
     Ok((api::leaderboard(question).await?, api::agreement(question).await?))
 }
 
-fn content((board, agreed): (Leaderboard, Agreement)) -> impl IntoView {
+fn content((mut board, agreed): (Leaderboard, Agreement)) -> impl IntoView {
     // One column per metric that at least one model has a score of.
     let has = |row: &LeaderboardRow, metric| row.scores.iter().any(|score| score.metric == metric);
     let metrics: Vec<Metric> =
         Metric::ALL.into_iter().filter(|&metric| board.rows.iter().any(|row| has(row, metric))).collect();
     let evidence = board.evidence.clone();
     let rows = board.rows.clone();
+    let by_category = std::mem::take(&mut board.categories);
+    let beside = scorers(&agreed);
     view! {
         {evidence.as_ref().map(verdict)}
         {table(board, &metrics)}
+        {categories(by_category, &rows)}
         {evidence.map(|evidence| details(evidence, &rows))}
         {agreement(agreed)}
+        {beside}
         {definitions(&metrics)}
     }
 }
@@ -59,7 +64,7 @@ fn definitions(metrics: &[Metric]) -> impl IntoView + use<> {
             <dl class="terms">
                 <dt>"Rating"</dt>
                 <dd>
-                    "Bradley-Terry rating from all votes on the selected question, on the Elo scale: the mean is 1000, and a lead of 100 points means about 64 wins in 100 votes that are no ties. \
+                    "Bradley-Terry rating from the votes on the selected question (the newest 20,000), on the Elo scale: the mean is 1000, and a lead of 100 points means about 64 wins in 100 votes that are no ties. \
                      Ties (Davidson's model; “both bad” is a tie), the side of an image and the reliability of raters are estimated with it. \
                      The dark bar is the 95% interval for one look at a time fixed before; votes of one rater, or on one prompt, are not counted as independent."
                 </dd>

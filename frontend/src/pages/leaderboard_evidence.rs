@@ -1,7 +1,7 @@
 //! What the ratings of the leaderboard rest on: what the votes decide, ties, sides, and the raters.
 
 use crate::format::{count, percent};
-use domain::api::{Evidence, LeaderboardRow, RaterEvidence, Separation};
+use domain::api::{CategoryRatings, Evidence, LeaderboardRow, RaterEvidence, Separation};
 use leptos::prelude::*;
 
 /// Raters in the table; the least reliable come first.
@@ -74,16 +74,33 @@ pub(crate) fn details(evidence: Evidence, rows: &[LeaderboardRow]) -> impl IntoV
         ),
     };
     let all = evidence.raters.len();
-    let raters = evidence.raters.into_iter().take(RATERS).map(rater).collect_view();
+    let has_checks = evidence.raters.iter().any(|rater| rater.checks > 0);
+    let raters =
+        evidence.raters.into_iter().take(RATERS).map(move |shown| rater(shown, has_checks)).collect_view();
     view! {
         <section aria-labelledby="raters">
             <h2 id="raters">"Raters"</h2>
             <p>{sides}</p>
             <p>{found}" A vote counts by its rater's reliability: the share of votes that follow the images rather than chance."</p>
+            {has_checks.then(|| view! {
+                <p>
+                    "Checks are pairs with a known answer, and pairs that a rater judged before. Who fails them counts less: the table shows \
+                     the reliability with and without them."
+                </p>
+            })}
             {(all > RATERS).then(|| view! { <p class="soft">{format!("The {RATERS} least reliable of {all} raters.")}</p> })}
             <table class="cards-on-phone">
                 <thead>
-                    <tr><th>"Rater"</th><th class="figure">"Votes"</th><th class="figure">"Reliability"</th><th>"Found"</th></tr>
+                    <tr>
+                        <th>"Rater"</th>
+                        <th class="figure">"Votes"</th>
+                        {has_checks.then(|| view! {
+                            <th class="figure">"Checks passed"</th>
+                            <th class="figure">"Without checks"</th>
+                        })}
+                        <th class="figure">"Reliability"</th>
+                        <th>"Found"</th>
+                    </tr>
                 </thead>
                 <tbody>{raters}</tbody>
             </table>
@@ -92,12 +109,21 @@ pub(crate) fn details(evidence: Evidence, rows: &[LeaderboardRow]) -> impl IntoV
     }
 }
 
-fn rater(rater: RaterEvidence) -> impl IntoView {
+fn rater(rater: RaterEvidence, has_checks: bool) -> impl IntoView {
+    let checks = match rater.checks {
+        0 => "–".to_owned(),
+        all => format!("{} of {all}", rater.checks_passed),
+    };
+    let without = rater.reliability_without_checks.map_or_else(|| "–".to_owned(), percent);
     let found = if rater.is_careless { "careless" } else { "–" };
     view! {
         <tr>
             <td class="lead">{rater.pseudonym}</td>
             <td data-label="Votes" class="figure">{rater.votes}</td>
+            {has_checks.then(|| view! {
+                <td data-label="Checks passed" class="figure">{checks}</td>
+                <td data-label="Without checks" class="figure">{without}</td>
+            })}
             <td data-label="Reliability" class="figure">{percent(rater.reliability)}</td>
             <td data-label="Found">{found}</td>
         </tr>
@@ -106,14 +132,17 @@ fn rater(rater: RaterEvidence) -> impl IntoView {
 
 /// The ratings with and without weights of raters.
 fn with_and_without(rows: &[LeaderboardRow]) -> impl IntoView + use<> {
+    let has_checks = rows.iter().any(|row| row.rating_without_checks.is_some());
     let rows = rows
         .iter()
         .filter_map(|row| {
             let (weighted, alike) = (row.rating?.value, row.rating_all_alike?);
+            let unchecked = row.rating_without_checks.map_or_else(|| "–".to_owned(), |rating| format!("{rating:.0}"));
             Some(view! {
                 <tr>
                     <td class="lead">{row.model.clone()}</td>
                     <td data-label="By reliability" class="figure">{format!("{weighted:.0}")}</td>
+                    {has_checks.then(|| view! { <td data-label="Without checks" class="figure">{unchecked}</td> })}
                     <td data-label="All raters alike" class="figure">{format!("{alike:.0}")}</td>
                     <td data-label="Difference" class="figure">{format!("{:+.0}", weighted - alike)}</td>
                 </tr>
@@ -127,6 +156,7 @@ fn with_and_without(rows: &[LeaderboardRow]) -> impl IntoView + use<> {
                 <tr>
                     <th>"Model"</th>
                     <th class="figure">"By reliability"</th>
+                    {has_checks.then(|| view! { <th class="figure">"Without checks"</th> })}
                     <th class="figure">"All raters alike"</th>
                     <th class="figure">"Difference"</th>
                 </tr>
@@ -134,6 +164,53 @@ fn with_and_without(rows: &[LeaderboardRow]) -> impl IntoView + use<> {
             <tbody>{rows}</tbody>
         </table>
     }
+}
+
+/// Ratings by category of prompts: models in rows, in the order of the leaderboard, categories in columns.
+pub(crate) fn categories(categories: Vec<CategoryRatings>, rows: &[LeaderboardRow]) -> impl IntoView + use<> {
+    if categories.is_empty() {
+        return ().into_any();
+    }
+    let head = categories
+        .iter()
+        .map(|of| {
+            let votes = count(of.votes, "vote", "votes");
+            view! { <th class="figure">{of.category.clone()}<br /><small class="soft">{votes}</small></th> }
+        })
+        .collect_view();
+    let cell = |model: &str, of: &CategoryRatings| match of.ratings.iter().find(|known| known.model == model)
+    {
+        Some(known) => {
+            let ends = format!("{:.0} to {:.0}", known.rating.low, known.rating.high);
+            view! { <td class="figure">{format!("{:.0}", known.rating.value)}<br /><small class="soft">{ends}</small></td> }
+                .into_any()
+        }
+        None => view! { <td class="figure">"–"</td> }.into_any(),
+    };
+    let rows = rows
+        .iter()
+        .filter(|row| row.rating.is_some())
+        .map(|row| {
+            let cells = categories.iter().map(|of| cell(&row.model, of)).collect_view();
+            view! { <tr><th scope="row">{row.model.clone()}</th>{cells}</tr> }
+        })
+        .collect_view();
+    view! {
+        <section aria-labelledby="categories">
+            <h2 id="categories">"Ratings by category"</h2>
+            <p class="soft">
+                "From the votes on prompts of each category, as evaluations name them, with the 95% interval for one look. Of many categories, \
+                 one or another differs by chance."
+            </p>
+            <div class="scrolls" tabindex="0">
+                <table class="matrix">
+                    <thead><tr><th>"Model"</th>{head}</tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+    .into_any()
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! A new run: a form with the fields of a training spec, beside its TOML. It works without JavaScript.
 
 use crate::api::{self, ApiResult};
+use crate::format::{left, query};
+use crate::pages::bundle::static_file;
 use crate::pages::docs_schema::inline_markdown;
 use crate::pages::layout::{Head, loaded};
-use crate::pages::run::run_id;
+use crate::pages::run_address::run_id;
 use domain::api::{FieldGroup, FieldKind, FormField, RunDraft, RunDraftRequest};
+use domain::data_check::{CostEstimate, size_text};
 use domain::problem::Problem;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -50,7 +53,8 @@ async fn load(entered: Option<EnteredRun>, query: ParamsMap) -> ApiResult<RunDra
 }
 
 fn page(draft: RunDraft, priority: &str, is_entered: bool) -> impl IntoView + use<> {
-    let RunDraft { groups, toml, problems, presets } = draft;
+    let RunDraft { groups, toml, problems, cost, presets } = draft;
+    let preview = format!("/datasets/check?spec={}", query(&toml));
     let options = presets
         .into_iter()
         .map(|name| view! { <option value=name.clone()>{name.clone()}</option> })
@@ -75,7 +79,9 @@ fn page(draft: RunDraft, priority: &str, is_entered: bool) -> impl IntoView + us
                     <button name="action" value="check">"Check"</button>
                     <button name="action" value="submit" class="primary">"Start run"</button>
                 </p>
-                {note}
+                <p class="live-lost" role="status" data-check></p>
+                <div data-part="summary">{note}{cost.map(estimate)}</div>
+                <p data-part="preview"><a href=preview>"Preview the data"</a><span class="soft">": its first examples, prompts, duplicates and size on disk"</span></p>
                 {groups}
                 <fieldset class="spec-group">
                     <legend>"Queue"</legend>
@@ -96,7 +102,26 @@ fn page(draft: RunDraft, priority: &str, is_entered: bool) -> impl IntoView + us
                 <p class="actions"><button name="action" value="toml">"Read into the fields"</button></p>
             </div>
         </form>
+        <script type="module" src=static_file("check.js")></script>
     }
+}
+
+/// What the run would take.
+fn estimate(cost: CostEstimate) -> impl IntoView {
+    let time = match cost.seconds {
+        Some(seconds) => {
+            format!("{} of one worker, at the speed of the latest run from this base", left(seconds))
+        }
+        None => "not known: no run from this base has reported its speed".to_owned(),
+    };
+    let facts = [
+        ("Time", time),
+        ("Memory without activations", size_text(cost.memory_bytes)),
+        ("Trained values", cost.trained.to_string()),
+        ("Images", format!("{} in {} steps", cost.images, cost.steps)),
+    ];
+    let facts = facts.map(|(name, value)| view! { <div><dt>{name}</dt><dd>{value}</dd></div> });
+    view! { <dl class="facts">{facts}</dl> }
 }
 
 /// What is wrong, or that nothing is.
@@ -154,12 +179,12 @@ fn entry(field: FormField, problems: &[Problem]) -> impl IntoView + use<> {
     let (help, about) = (inline_markdown(&field.help), format!("about-{}", field.path));
     let is_wrong = !wrong.is_empty();
     let wrong = wrong.into_iter().map(|text| view! { <small class="problem">{text}</small> }).collect_view();
-    let (id, path) = (field.path.clone(), field.path.clone());
+    let (id, path, part) = (field.path.clone(), field.path.clone(), format!("problems {}", field.path));
     view! {
         <div class="field spec-field" data-of=of>
             <label for=id><code>{path}</code>{kinds}</label>
             {input(&field, is_wrong, &about)}
-            {wrong}
+            <div data-part=part class="problems">{wrong}</div>
             <small class="soft" id=about>{help}</small>
         </div>
     }

@@ -1,6 +1,6 @@
 //! One training run.
 
-use crate::api::{self, ApiResult, Failure};
+use crate::api::{self, ApiResult};
 use crate::chart_view::{View, default_smoothing};
 use crate::components::badge::ObjectiveBadge;
 use crate::components::run_charts::{ChartRun, ChartsSnapshot, fetch};
@@ -10,12 +10,14 @@ use crate::components::run_samples::OtherSamples;
 use crate::curve::{Extent, curves};
 use crate::format::moment;
 use crate::pages::layout::{Head, loaded};
+use crate::pages::live_stream::live_stream;
+use crate::pages::run_address::run_id;
 use crate::pages::run_facts::{execution_section, lineage_section, scores_section, spec_section};
 use crate::pages::run_manage::manage_section;
+use crate::pages::run_records::{Records, load_records, records_page, records_sections};
 use crate::pages::run_verdict::verdict;
 use crate::run_colour::colour;
-use domain::api::{Page, RunDetail, RunLineage, RunSample, RunSeries, run_page};
-use domain::id::RunId;
+use domain::api::{Page, RunDetail, RunLineage, RunSample, RunSeries, path, run_page};
 use domain::run::Run;
 use leptos::prelude::*;
 use leptos_router::hooks::{use_params_map, use_query_map};
@@ -29,6 +31,8 @@ pub(crate) fn RunPage() -> impl IntoView {
 }
 
 struct Loaded {
+    /// Where the events after this page begin.
+    cursor: String,
     detail: RunDetail,
     /// The curves in the view's range.
     shown: RunSeries,
@@ -36,12 +40,14 @@ struct Loaded {
     whole: RunSeries,
     samples: Page<RunSample>,
     lineage: RunLineage,
+    records: Records,
     against: Option<(Run, Vec<RunSample>)>,
     view: View,
 }
 
 async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
     let id = run_id(&id)?;
+    let cursor = api::event_cursor().await?;
     let detail = api::run(id).await?;
     let view = View::read(|name| query.get(name), default_smoothing(detail.run.spec.steps.into()));
     let images = f64::from(detail.run.spec.images_per_step());
@@ -63,14 +69,8 @@ async fn load(id: String, query: ParamsMap) -> ApiResult<Loaded> {
     };
     let samples = api::run_samples(id).await?;
     let lineage = api::run_lineage(id).await?;
-    Ok(Loaded { detail, shown, whole, samples, lineage, against, view })
-}
-
-/// The id in an address.
-pub(crate) fn run_id(text: &str) -> ApiResult<RunId> {
-    text.parse().map_err(|_| {
-        Failure::not_found(format!("{text:?} is not the id of a run. Open the run from the Runs page."))
-    })
+    let records = load_records(id).await?;
+    Ok(Loaded { cursor, detail, shown, whole, samples, lineage, records, against, view })
 }
 
 /// A run as charts need it.
@@ -86,7 +86,7 @@ pub(crate) fn chart_run(run: &Run, shown: &RunSeries) -> ChartRun {
 }
 
 fn page(loaded: Loaded) -> impl IntoView {
-    let Loaded { detail, shown, whole, samples, lineage, against, view } = loaded;
+    let Loaded { cursor, detail, shown, whole, samples, lineage, records, against, view } = loaded;
     let run = &detail.run;
     let other = against.as_ref();
     let charts = ChartsSnapshot {
@@ -113,6 +113,8 @@ fn page(loaded: Loaded) -> impl IntoView {
             .map(|(other, samples)| OtherSamples { name: other.name.clone(), samples: samples.clone() }),
         verdict: verdict(run, &detail.job, &whole, &lineage.scores),
     };
+    let stream = (!run.state.is_final())
+        .then(|| live_stream(format!("{}?run={}", path::EVENTS, run.id), cursor, Some(records_page(run.id))));
     let (objective, base) = (run.spec.objective.kind(), run.spec.base.clone());
     let (tags, notes) = (run.tags.iter().map(|name| tag(name)).collect::<Vec<_>>(), run.notes.clone());
     let (swatch, submitted) = (format!("swatch run-{}", colour(run.id)), run.created_at);
@@ -127,10 +129,12 @@ fn page(loaded: Loaded) -> impl IntoView {
             {(!tags.is_empty()).then(|| view! { <p class="actions">{tags}</p> })}
             {(!notes.is_empty()).then(|| view! { <p class="notes">{notes}</p> })}
         </Head>
+        {stream}
         <RunLive run=snapshot />
         {scores_section(&lineage.scores)}
         {lineage_section(&detail, &lineage)}
         {execution_section(&detail)}
+        {records_sections(run, records)}
         {spec_section(run, other.map(|(other, _)| other))}
         {manage_section(&detail)}
     }

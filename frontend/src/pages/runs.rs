@@ -4,11 +4,11 @@ use crate::api::{self, ApiResult};
 use crate::components::copy_line::CopyLine;
 use crate::components::note::Empty;
 use crate::components::run_row::RowPage;
-use crate::components::run_table::RunTable;
+use crate::components::run_table::run_table;
 use crate::pages::layout::{Head, loaded, origin};
-use crate::pages::run_filter::{filter_form, is_filtered, page_address};
-use axum::http::request::Parts;
-use domain::api::{ModelSummary, Page, RunChoices};
+use crate::pages::live_stream::live_stream;
+use crate::pages::run_filter::{chosen_columns, filter_form, is_filtered, page_address, request_query};
+use domain::api::{ModelSummary, Page, RunChoices, path};
 use domain::job::Job;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -37,12 +37,7 @@ const LIMIT: u32 = 50;
 #[component]
 pub(crate) fn Runs() -> impl IntoView {
     let fields = use_query_map().get_untracked();
-    // The whole query, so that the API refuses what it does not know.
-    let query = use_context::<Parts>().and_then(|parts| parts.uri.query().map(str::to_owned));
-    let mut query: Vec<String> = query.filter(|query| !query.is_empty()).into_iter().collect();
-    if fields.get("limit").is_none() {
-        query.push(format!("limit={LIMIT}"));
-    }
+    let query = request_query(&fields, LIMIT);
     view! {
         <Head title="Runs">
             <p class="lead">
@@ -54,14 +49,14 @@ pub(crate) fn Runs() -> impl IntoView {
                 <a class="button" href="/runs/compare">"Compare runs"</a>
             </p>
         </Head>
-        {loaded(load(query.join("&")), move |loaded| runs(loaded, &fields))}
+        {loaded(load(query), move |loaded| runs(loaded, &fields))}
     }
 }
 
 struct Loaded {
+    /// Where the events after this page begin.
+    cursor: String,
     page: RowPage,
-    /// The query of the request for the page.
-    query: String,
     choices: RunChoices,
     jobs: Page<Job>,
     /// The models, if there is neither run nor job.
@@ -69,15 +64,24 @@ struct Loaded {
 }
 
 async fn load(query: String) -> ApiResult<Loaded> {
+    // Before the rows: a change between the two is told again rather than missed.
+    let cursor = api::event_cursor().await?;
     let (page, jobs, choices) = (api::run_rows(&query).await?, api::jobs().await?, api::run_choices().await?);
     let is_empty = choices.bases.is_empty() && jobs.items.is_empty();
     let models = if is_empty { api::models().await?.items } else { Vec::new() };
-    Ok(Loaded { page, query, choices, jobs, models })
+    Ok(Loaded { cursor, page, choices, jobs, models })
+}
+
+/// What the page shows, kept up to date.
+fn runs(loaded: Loaded, fields: &ParamsMap) -> impl IntoView + use<> {
+    let address = page_address(fields, fields.get("cursor").as_deref());
+    let stream = live_stream(path::EVENTS.to_owned(), loaded.cursor.clone(), Some(address));
+    view! { {stream} <div data-part="runs">{content(loaded, fields)}</div> }
 }
 
 /// The form and the table; without runs and jobs, how to submit one.
-fn runs(loaded: Loaded, fields: &ParamsMap) -> AnyView {
-    let Loaded { page, query, choices, jobs, models } = loaded;
+fn content(loaded: Loaded, fields: &ParamsMap) -> AnyView {
+    let Loaded { page, choices, jobs, models, .. } = loaded;
     if choices.bases.is_empty() && jobs.items.is_empty() {
         let submit = format!(
             "curl {}/api/v1/jobs -H 'Content-Type: application/json' -d '{}'",
@@ -107,7 +111,7 @@ fn runs(loaded: Loaded, fields: &ParamsMap) -> AnyView {
     view! {
         {filter_form(fields, choices)}
         {none}
-        <RunTable runs=page.items jobs query />
+        {run_table(page.items, &chosen_columns(fields), jobs.items)}
         {turns}
     }
     .into_any()

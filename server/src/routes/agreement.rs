@@ -1,5 +1,6 @@
-//! Head-to-head win rates, agreement between raters, and agreement of metrics with raters, computed from all votes.
+//! Head-to-head win rates, agreement between raters, and agreement of metrics with raters.
 
+use crate::agreed::{Agreed, AgreedMetric, Parted};
 use crate::error::ApiError;
 use crate::extract::Query;
 use crate::judged::judged;
@@ -7,21 +8,20 @@ use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use domain::api::{Agreement, MetricAgreement, ModelScore, path};
-use domain::evaluate::Metric;
-use domain::id::{ContestantId, ImageId};
-use domain::preference::JudgedVote;
-use domain::ranking::{
-    ELO_K, ELO_START, ModelVote, Outcome, Predicted, Tally, elo, krippendorff_alpha, spearman,
-    tie_aware_accuracy, win_rate_matrix,
+use domain::api::{
+    Agreement, BlendWeight, CalibrationGroup, CategoryAccuracy, MetricAgreement, ModelScore, PartedPair,
+    ScorerBlend, ScorerDrift, path,
 };
-use std::collections::{BTreeMap, HashMap};
-use store::JudgedScores;
+use domain::evaluate::Metric;
+use domain::id::{ContestantId, ImageId, ModelId};
+use domain::ranking::{ELO_START, Tally, spearman, win_rate_matrix};
+use judging::Drift;
+use std::collections::{HashMap, HashSet};
 
 /// Head-to-head win rates and agreement
 ///
-/// Win rates of every model against every other, Elo ratings, Krippendorff's alpha between raters, and the agreement of
-/// each metric with the votes.
+/// Win rates of every model against every other from all votes; and from the newest 20,000 Elo ratings, Krippendorff's alpha between
+/// raters, and the agreement of each metric with the votes.
 #[utoipa::path(get, path = path::AGREEMENT, tag = "judging", operation_id = "get_agreement", params(QuestionQuery), responses(
     (status = 200, description = "The models are ordered by rating, best first.", body = Agreement)))]
 pub(crate) async fn agreement(
@@ -32,18 +32,13 @@ pub(crate) async fn agreement(
     let judged = judged(&state, question, &counts).await?;
     let tallies: Vec<Tally> = counts.into_iter().map(Tally::from).collect();
     let listed = state.store.list_contestants().await?;
-    let ids: HashMap<&str, ContestantId> =
-        listed.iter().map(|known| (known.name.as_str(), known.id)).collect();
-    let names: HashMap<ContestantId, &str> = ids.iter().map(|(name, id)| (*id, *name)).collect();
+    let names: HashMap<ContestantId, &str> =
+        listed.iter().map(|known| (known.id, known.name.as_str())).collect();
     let ratings = judged.weighted.ratings();
     let standings: Vec<Standing> = (judged.weighted.order().into_iter())
         .map(|place| Standing { model: judged.contestants[place], rating: ratings[place] })
         .filter(|standing| names.contains_key(&standing.model))
         .collect();
-
-    let votes = state.store.judged_votes(question).await?;
-    let on_models: Vec<ModelVote> = votes.iter().filter_map(|vote| on_models(vote, &ids)).collect();
-    let elo = elo(&on_models, ELO_K, ELO_START);
     let matrix = win_rate_matrix(&tallies);
     let places: HashMap<ContestantId, usize> =
         matrix.models.iter().enumerate().map(|(place, &model)| (model, place)).collect();
@@ -51,7 +46,6 @@ pub(crate) async fn agreement(
     let row = |a: &Standing| {
         standings.iter().map(|b| matrix.rows[index(a.model)?][index(b.model)?]).collect::<Vec<_>>()
     };
-    let answers = answers_by_pair(&votes);
     let scores: HashMap<ContestantId, Vec<ModelScore>> = state
         .store
         .all_model_scores()
@@ -59,6 +53,10 @@ pub(crate) async fn agreement(
         .into_iter()
         .map(|(model, scores)| (model.into(), scores))
         .collect();
+    let withheld = state.store.models_being_judged().await?;
+    let models: HashMap<ContestantId, ModelId> =
+        listed.iter().map(|known| (known.id, known.model_id)).collect();
+    let Agreed { elo, alpha, judged_by_several, parted, .. } = &judged.agreed;
     Ok(Json(Agreement {
         question,
         models: standings.iter().map(|standing| names[&standing.model].to_owned()).collect(),
@@ -67,9 +65,11 @@ pub(crate) async fn agreement(
             .iter()
             .map(|standing| elo.get(&standing.model).copied().unwrap_or(ELO_START))
             .collect(),
-        alpha: krippendorff_alpha(&answers),
-        judged_by_several: answers.iter().filter(|answers| answers.len() > 1).count() as i64,
-        metrics: metrics(&standings, &scores, &state.store.judged_scores(question).await?),
+        alpha: *alpha,
+        judged_by_several: *judged_by_several as i64,
+        metrics: metrics(&standings, &scores, &judged.agreed.metrics),
+        blend: blend(&judged.agreed),
+        parted: parted.iter().filter(|pair| is_shown(pair, &models, &withheld)).map(parted_pair).collect(),
     }))
 }
 
@@ -79,38 +79,15 @@ struct Standing {
     rating: f64,
 }
 
-fn on_models(vote: &JudgedVote, ids: &HashMap<&str, ContestantId>) -> Option<ModelVote> {
-    let [a, b] = [0, 1].map(|side: usize| ids.get(vote.images[side].model.as_str()).copied());
-    Some(ModelVote { a: a?, b: b?, outcome: vote.choice.into() })
-}
-
-/// The answers for each pair of images. The random part of the ids decides which image is first. Were it their age, the
-/// image of the newer model would always be second, and if that model is better, agreement would look like chance.
-fn answers_by_pair(votes: &[JudgedVote]) -> Vec<Vec<Outcome>> {
-    let mut answers: BTreeMap<[ImageId; 2], Vec<Outcome>> = BTreeMap::new();
-    for vote in votes {
-        let [left, right] = [vote.images[0].id, vote.images[1].id];
-        let random_part = |id: ImageId| (id.0.as_u128() as u64, id);
-        let (pair, answer) = if random_part(left) <= random_part(right) {
-            ([left, right], vote.choice.into())
-        } else {
-            ([right, left], Outcome::from(vote.choice).swapped())
-        };
-        answers.entry(pair).or_default().push(answer);
-    }
-    answers.into_values().collect()
-}
-
 /// The metrics that have scores of judged images or of rated models, in the order of `Metric::ALL`.
 fn metrics(
     standings: &[Standing],
     mean_scores: &HashMap<ContestantId, Vec<ModelScore>>,
-    judged: &[JudgedScores],
+    agreed: &[AgreedMetric],
 ) -> Vec<MetricAgreement> {
     let mut all = Vec::new();
     for metric in Metric::ALL {
-        let pairs: Vec<Predicted> =
-            judged.iter().filter(|vote| vote.metric == metric).map(predicted).collect();
+        let found = agreed.iter().find(|found| found.metric == metric);
         let (ratings, scores): (Vec<f64>, Vec<f64>) = standings
             .iter()
             .filter_map(|standing| {
@@ -118,30 +95,75 @@ fn metrics(
                 Some((standing.rating, score.mean))
             })
             .unzip();
-        if pairs.is_empty() && ratings.is_empty() {
+        let votes = found.map_or(0, |found| found.votes);
+        if votes == 0 && ratings.is_empty() {
             continue;
         }
+        let of_category = |(category, votes, accuracy): &(String, usize, f64)| CategoryAccuracy {
+            category: category.clone(),
+            votes: *votes as i64,
+            accuracy: *accuracy,
+        };
         all.push(MetricAgreement {
             metric,
-            votes: pairs.len() as i64,
-            accuracy: tie_aware_accuracy(&pairs, 0.0),
+            votes: votes as i64,
+            accuracy: found.and_then(|found| found.accuracy),
             models: ratings.len() as i64,
             rank_correlation: spearman(&ratings, &scores),
+            categories: found.into_iter().flat_map(|found| &found.categories).map(of_category).collect(),
+            drift: found.and_then(|found| found.drift).map(drift),
         });
     }
     all
 }
 
-/// The outcome that the scores predict. Metrics have different scales, so only the order of the scores counts, and only
-/// equal scores predict a tie.
-fn predicted(vote: &JudgedScores) -> Predicted {
-    let [left, right] = vote.scores;
-    let first = if left > right {
-        1.0
-    } else if left < right {
-        0.0
-    } else {
-        0.5
+fn drift(found: Drift) -> ScorerDrift {
+    ScorerDrift {
+        earlier_votes: found.earlier.0 as i64,
+        earlier_accuracy: found.earlier.1,
+        newest_votes: found.newest.0 as i64,
+        newest_accuracy: found.newest.1,
+        low: found.difference[0],
+        high: found.difference[1],
+        has_drifted: found.has_drifted(),
+    }
+}
+
+fn blend(agreed: &Agreed) -> Option<ScorerBlend> {
+    let (metrics, found, best_single) = agreed.blend.as_ref()?;
+    let weight = |(metric, weight): (&Metric, &f64)| BlendWeight { metric: *metric, weight: *weight };
+    let group = |group: &judging::Calibrated| CalibrationGroup {
+        votes: group.votes as i64,
+        predicted: group.predicted,
+        observed: group.observed,
     };
-    Predicted { first, outcome: vote.choice.into() }
+    Some(ScorerBlend {
+        weights: metrics.iter().zip(&found.weights).map(weight).collect(),
+        votes: found.votes as i64,
+        prompts: found.prompts as i64,
+        accuracy: found.accuracy,
+        log_loss: found.log_loss,
+        best_single: *best_single,
+        calibration: found.calibration.iter().map(group).collect(),
+    })
+}
+
+/// Whether none of the pair's models is judged in a campaign that is not closed.
+fn is_shown(pair: &Parted, models: &HashMap<ContestantId, ModelId>, withheld: &HashSet<ModelId>) -> bool {
+    let model = |contestant: &ContestantId| models.get(contestant);
+    pair.contestants.iter().all(|contestant| model(contestant).is_some_and(|model| !withheld.contains(model)))
+}
+
+fn parted_pair(pair: &Parted) -> PartedPair {
+    let url = |image: ImageId| path::IMAGE_FILE.replace("{id}", &image.to_string());
+    PartedPair {
+        metric: pair.metric,
+        prompt: pair.prompt.clone(),
+        preferred_url: url(pair.images[0]),
+        scored_url: url(pair.images[1]),
+        preferred_score: pair.scores[0],
+        scored_score: pair.scores[1],
+        votes_for: pair.votes[0] as i64,
+        votes_against: pair.votes[1] as i64,
+    }
 }

@@ -17,7 +17,7 @@ use store::SplitItem;
 const USUAL: usize = 24;
 
 /// Most items of a list.
-const MOST: usize = 1000;
+const MOST: usize = 500;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -25,8 +25,8 @@ const MOST: usize = 1000;
 pub(crate) struct ItemsQuery {
     /// The key that the response to `create_campaign` told, while the campaign is not closed.
     key: Option<String>,
-    /// Most items: 1 to 1000; 24 if absent.
-    #[param(minimum = 1, maximum = 1000)]
+    /// Most items: 1 to 500; 24 if absent.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 

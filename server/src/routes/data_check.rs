@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Body, require_unique_keys};
 use crate::routes::datasets::find;
+use crate::routes::run_estimate::latest_speed;
 use crate::state::AppState;
 use anyhow::Context;
 use axum::Json;
@@ -14,9 +15,7 @@ use catalogue::run_cost::estimate;
 use diffusion::part_folders::PartFolders;
 use domain::api::{DataCheckRequest, DataCheckResponse, ErrorBody, path};
 use domain::data_check::DataReport;
-use domain::limits::DEFAULT_LIST_LENGTH;
 use domain::name::{OUTSIDE_WORKING_FOLDER, is_below_working_folder, is_name};
-use domain::run::metric;
 
 /// Most examples that a request reads.
 const MAX_EXAMPLES: u64 = 500;
@@ -101,18 +100,4 @@ fn run(
         report.cost = Some(cost);
     }
     Ok((report, jpeg(&sheet).context("the contact sheet cannot be encoded")?))
-}
-
-/// Images per second of the latest run from this base that has reported its speed.
-async fn latest_speed(state: &AppState, base: &str) -> Result<Option<f64>, ApiError> {
-    for run in state.store.list_runs(DEFAULT_LIST_LENGTH).await? {
-        if run.spec.base != base {
-            continue;
-        }
-        let latest = state.store.latest_metrics(run.id, &[metric::SAMPLES_PER_SECOND]).await?;
-        if let Some(point) = latest.into_iter().find(|point| point.value > 0.0) {
-            return Ok(Some(point.value));
-        }
-    }
-    Ok(None)
 }

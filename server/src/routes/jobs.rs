@@ -5,6 +5,7 @@ use crate::extract::{Body, Id, JobBody, Query};
 use crate::routes::list_limit::limit;
 use crate::routes::models::{unknown, without_paths};
 use crate::routes::report_file::report_file;
+use crate::routes::taken::taken;
 use crate::routes::withheld::refuse_judged;
 use crate::state::AppState;
 use axum::Json;
@@ -77,7 +78,7 @@ pub(crate) struct SubmitQuery {
     )),
     responses(
     (status = 202, description = "The job is queued. The `Location` header is its address.", body = JobAccepted),
-    (status = 422, description = "A field has a value that is not accepted, or a named model does not exist.", body = ErrorBody)))]
+    (status = 422, description = "A field has a value that is not accepted, a named model does not exist, or another run has the name: the message suggests a free one.", body = ErrorBody)))]
 pub(crate) async fn submit(
     State(state): State<AppState>,
     Query(SubmitQuery { priority }): Query<SubmitQuery>,
@@ -105,7 +106,13 @@ pub(crate) async fn check(state: &AppState, spec: &JobSpec) -> Result<(), ApiErr
     spec.validate()?;
     check_names(state, spec).await?;
     match spec {
-        JobSpec::Train(spec) => check_base(state, spec).await,
+        JobSpec::Train(spec) => {
+            check_base(state, spec).await?;
+            match state.store.name_instead(&spec.name, None).await? {
+                Some(free) => Err(taken(&spec.name, &free)),
+                None => Ok(()),
+            }
+        }
         JobSpec::Evaluate(spec) => check_prompts(state, spec).await,
     }
 }
@@ -181,14 +188,20 @@ pub(crate) async fn report(
     Ok(report_file(file, &format!("evaluation-{id}"), bytes))
 }
 
+/// Newest votes among which a request looks for a pair with a winner.
+const CHECKED_VOTES: u32 = 20_000;
+
 /// Checks what a run needs of its base and of the votes: a CLIP, prompts to evaluate it on, and a pair with a winner.
 pub(crate) async fn check_base(state: &AppState, spec: &TrainSpec) -> Result<(), ApiError> {
     if let Some(clip) = spec.clip.as_deref().filter(|clip| is_name(clip)) {
         find_clip(state.catalogue.models.root(), clip).map_err(|problem| ApiError::field("clip", problem))?;
     }
     if let DataSpec::Votes(votes) = &spec.data {
-        let pairs = judged_pairs(&state.store.judged_votes(votes.question).await?, votes);
-        if pairs.iter().all(JudgedPair::is_tie) {
+        let newest = state.store.newest_judged_votes(votes.question, CHECKED_VOTES).await?;
+        let pairs = judged_pairs(&newest, votes);
+        // The run checks again, with all votes.
+        let are_all = newest.len() < CHECKED_VOTES as usize;
+        if are_all && pairs.iter().all(JudgedPair::is_tie) {
             let problem = format!(
                 "none of the {} judged pairs that match has a winner: collect votes first",
                 pairs.len()

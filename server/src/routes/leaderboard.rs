@@ -2,12 +2,16 @@
 
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::judged::{Judged, PRELIMINARY_BELOW, PRELIMINARY_BELOW_EACH, elo, judged, points};
+use crate::judged::judged;
+use crate::ratings::{Judged, JudgedCategory, PRELIMINARY_BELOW, PRELIMINARY_BELOW_EACH, elo, points};
 use crate::routes::question::QuestionQuery;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use domain::api::{Evidence, Leaderboard, LeaderboardRow, RaterEvidence, Separation, Share, path};
+use domain::api::{
+    CategoryRating, CategoryRatings, Evidence, Leaderboard, LeaderboardRow, RaterEvidence, Separation, Share,
+    path,
+};
 use domain::contestant::Contestant;
 use domain::evaluate::ModelScore;
 use domain::id::{ContestantId, RaterId};
@@ -19,7 +23,7 @@ use store::PairVotes;
 /// Ratings and scores
 ///
 /// Models with votes come first, ordered by rating, then models with scores only. Models without votes and scores are
-/// left out. A model with LoRA adapters is ranked by itself, beside the model without.
+/// left out. Ratings are of the newest 20,000 votes; above 2000 votes, they may be those of a moment before. A model with LoRA adapters is ranked by itself, beside the model without.
 #[utoipa::path(get, path = path::LEADERBOARD, tag = "judging", operation_id = "get_leaderboard", params(QuestionQuery), responses(
     (status = 200, description = "The leaderboard of one question.", body = Leaderboard)))]
 pub(crate) async fn leaderboard(
@@ -33,6 +37,7 @@ pub(crate) async fn leaderboard(
     let places: HashMap<ContestantId, usize> =
         judged.contestants.iter().enumerate().map(|(place, &contestant)| (contestant, place)).collect();
     let contestants = state.store.list_contestants().await?;
+    let categories = categories(&judged, &contestants);
     let evidence = (!judged.answers.is_empty()).then(|| evidence(&judged, &contestants));
     let mut scores = state.store.all_model_scores().await?;
     let mut rows = Vec::new();
@@ -47,8 +52,8 @@ pub(crate) async fn leaderboard(
     }
     let best_first = |row: &LeaderboardRow| -row.rating.map_or(f64::NEG_INFINITY, |rating| rating.value);
     rows.sort_by(|a, b| best_first(a).total_cmp(&best_first(b)));
-    let raters = state.store.count_raters(question).await?;
-    Ok(Json(Leaderboard { question, rows, votes, raters, evidence }))
+    let raters = judged.rater_count;
+    Ok(Json(Leaderboard { question, rows, votes, raters, evidence, categories }))
 }
 
 /// A row; `place`: the contestant's number among those with votes.
@@ -73,6 +78,9 @@ fn row(
             .filter(|known| !known.is_preliminary())
             .map(|known| points(&known, known.anytime())),
         rating_all_alike: place.map(|place| elo(judged.plain.rating(place).value)),
+        rating_without_checks: place
+            .zip(judged.unchecked.as_ref())
+            .map(|(place, fit)| elo(fit.rating(place).value)),
         win_rate: place.and_then(|_| win_rate_of(contestant.id, tallies)),
         scores,
     }
@@ -93,6 +101,13 @@ fn evidence(judged: &Judged, contestants: &[Contestant]) -> Evidence {
             votes: judged.answers.of_rater(number) as i64,
             reliability: known.mean,
             is_careless: known.is_careless(),
+            checks: i64::from(judged.answers.checks_of(number)[1]),
+            checks_passed: i64::from(judged.answers.checks_of(number)[0]),
+            reliability_without_checks: judged
+                .unchecked
+                .as_ref()
+                .and_then(|fit| fit.raters().get(number))
+                .map(|known| known.mean),
         })
         .collect();
     raters.sort_by(|a, b| a.reliability.total_cmp(&b.reliability).then(a.pseudonym.cmp(&b.pseudonym)));
@@ -109,6 +124,26 @@ fn evidence(judged: &Judged, contestants: &[Contestant]) -> Evidence {
         raters,
         separation: separation(judged, contestants),
     }
+}
+
+/// Ratings by category of prompts.
+fn categories(judged: &Judged, contestants: &[Contestant]) -> Vec<CategoryRatings> {
+    let names: HashMap<ContestantId, &String> =
+        contestants.iter().map(|known| (known.id, &known.name)).collect();
+    let ratings = |category: &JudgedCategory| {
+        let rating = |&model: &usize| {
+            let estimate = category.fit.rating_among(model, &category.models);
+            Some(CategoryRating {
+                model: (*names.get(&judged.contestants[model])?).clone(),
+                rating: points(&estimate, estimate.interval()),
+            })
+        };
+        let mut ratings: Vec<CategoryRating> = category.models.iter().filter_map(rating).collect();
+        ratings.sort_by(|a, b| b.rating.value.total_cmp(&a.rating.value));
+        let votes = category.fit.answers() as i64;
+        CategoryRatings { category: category.name.clone(), votes, ratings }
+    };
+    judged.categories.iter().map(ratings).collect()
 }
 
 fn separation(judged: &Judged, contestants: &[Contestant]) -> Option<Separation> {

@@ -12,6 +12,7 @@ mod data_check;
 mod datasets;
 mod document;
 mod evaluations;
+mod events;
 mod file_schema;
 mod generate;
 mod generations;
@@ -31,14 +32,17 @@ mod question;
 mod report_file;
 mod run_changes;
 mod run_draft;
+mod run_estimate;
 mod run_list;
 mod run_presets;
+mod run_records;
 mod runs;
 mod series;
 mod settings;
 mod spec_form;
 mod spec_values;
 mod studies;
+mod taken;
 mod votes;
 mod votes_export;
 mod withheld;
@@ -103,6 +107,8 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(studies::cancel))
         .routes(routes!(studies::retry))
         .routes(routes!(studies::report))
+        .routes(routes!(events::follow))
+        .routes(routes!(events::cursor))
         .routes(routes!(run_list::list))
         .routes(routes!(run_list::choices))
         .routes(routes!(runs::one, run_changes::change, run_changes::delete))
@@ -110,6 +116,9 @@ pub(crate) fn api(state: AppState) -> Router {
         .routes(routes!(run_draft::draft))
         .routes(routes!(runs::metrics))
         .routes(routes!(runs::samples))
+        .routes(routes!(run_records::log))
+        .routes(routes!(run_records::text))
+        .routes(routes!(run_records::usage))
         .routes(routes!(series::series))
         .routes(routes!(series::csv))
         .routes(routes!(lineage::lineage))

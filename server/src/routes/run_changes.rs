@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Body, Id};
 use crate::routes::runs::find;
+use crate::routes::taken::taken;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -42,11 +43,6 @@ pub(crate) async fn apply(state: &AppState, id: RunId, change: &RunChange) -> Re
     }
     state.store.change_run(id, change).await?;
     find(state, id).await
-}
-
-/// The refusal of a name that another run has.
-pub(crate) fn taken(name: &str, free: &str) -> ApiError {
-    ApiError::field("name", format!("{name:?} is taken: {free:?} is free"))
 }
 
 /// Delete a run

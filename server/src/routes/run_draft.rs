@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::extract::{Body, require_unique_keys, value_of};
 use crate::routes::jobs;
-use crate::routes::run_changes::taken;
+use crate::routes::run_estimate::cost_without_data;
 use crate::routes::run_presets::PRESETS;
 use crate::routes::runs::find;
 use crate::routes::spec_form::form;
@@ -45,17 +45,28 @@ pub(crate) async fn draft(
     if problems.is_empty() {
         problems = problems_of(&state, &written).await?;
     }
+    let cost = if problems.is_empty() {
+        cost_without_data(&state, &value_of(written.clone())?).await?
+    } else {
+        None
+    };
     // What was entered stays, also if it cannot be read.
     let values = request.fields.clone().unwrap_or_else(|| values_of(&written));
     // A number beyond the integers of TOML, which the problems name.
     let text = toml::to_string(&written).unwrap_or_else(|problem| format!("# Not TOML: {problem}\n"));
-    Ok(Json(RunDraft { groups: filled(&values), toml: text, problems, presets: presets() }))
+    Ok(Json(RunDraft { groups: filled(&values), toml: text, problems, cost, presets: presets() }))
 }
 
 /// An empty form beside a text that is no TOML.
 fn unparsable(text: &str, problem: String) -> RunDraft {
     let problems = Problems::one("toml", problem).0;
-    RunDraft { groups: filled(&BTreeMap::new()), toml: text.to_owned(), problems, presets: presets() }
+    RunDraft {
+        groups: filled(&BTreeMap::new()),
+        toml: text.to_owned(),
+        problems,
+        cost: None,
+        presets: presets(),
+    }
 }
 
 fn presets() -> Vec<String> {
@@ -125,7 +136,7 @@ fn remove_nulls(value: &mut Value) {
 /// What the submission of a spec would refuse.
 async fn problems_of(state: &AppState, written: &Value) -> Result<Vec<Problem>, ApiError> {
     let refused = match checked(state, written).await {
-        Ok(_) => return Ok(Vec::new()),
+        Ok(()) => return Ok(Vec::new()),
         Err(error) => error,
     };
     let Some(detail) = refused.client_error() else { return Err(refused) };
@@ -135,16 +146,9 @@ async fn problems_of(state: &AppState, written: &Value) -> Result<Vec<Problem>, 
     Ok(detail.fields)
 }
 
-/// The job of a spec, checked as on submission, and with a name that no run has.
-async fn checked(state: &AppState, written: &Value) -> Result<JobSpec, ApiError> {
-    let spec: TrainSpec = value_of(written.clone())?;
-    let name = spec.name.clone();
-    let job = JobSpec::Train(spec);
-    jobs::check(state, &job).await?;
-    match state.store.name_instead(&name, None).await? {
-        Some(free) => Err(taken(&name, &free)),
-        None => Ok(job),
-    }
+/// Checks a spec as its submission does.
+async fn checked(state: &AppState, written: &Value) -> Result<(), ApiError> {
+    jobs::check(state, &JobSpec::Train(value_of(written.clone())?)).await
 }
 
 /// Submits the spec that a form's values stand for.
@@ -155,8 +159,8 @@ pub(crate) async fn submit(
 ) -> Result<JobAccepted, ApiError> {
     let (written, problems) = spec_of(values);
     problems.into_result()?;
-    let job = checked(state, &written).await?;
-    jobs::enqueue(state, &job, priority).await
+    let spec: TrainSpec = value_of(written)?;
+    jobs::enqueue(state, &JobSpec::Train(spec), priority).await
 }
 
 /// The form with these values.

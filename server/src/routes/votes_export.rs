@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use datasets::votes::{JudgedPair, json_line, judged_pairs, write_parquet};
+use datasets::votes::{JudgedPair, hpd_line, json_line, judged_pairs, rapidata_line, write_parquet};
 use domain::Timestamp;
 use domain::api::{ErrorBody, path};
 use domain::data::{VotesPer, VotesSpec};
@@ -31,7 +31,9 @@ const BUFFERED_CHUNKS: usize = 8;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportQuery {
-    /// `parquet` has the columns of Pick-a-Pic and contains the images; `jsonl` has the addresses of the images.
+    /// `parquet` has the columns of Pick-a-Pic and contains the images. The others are lines of JSON with the addresses of the images:
+    /// `jsonl` with the columns of Pick-a-Pic, `rapidata` with those of Rapidata's preference sets, whose shares are soft labels, and
+    /// `hpd` with those of HPD v2.
     #[serde(default)]
     #[param(default = "parquet")]
     format: Format,
@@ -64,6 +66,8 @@ pub(crate) enum Format {
     #[default]
     Parquet,
     Jsonl,
+    Rapidata,
+    Hpd,
 }
 
 /// Whether an export has rows for ties.
@@ -107,11 +111,16 @@ pub(crate) async fn export(
             let body = parquet(state.artifacts, pairs, permit);
             ("application/vnd.apache.parquet", "votes.parquet", body)
         }
-        Format::Jsonl => {
+        Format::Jsonl | Format::Rapidata | Format::Hpd => {
             let address = |image: &domain::preference::JudgedImage| {
                 path::IMAGE_FILE.replace("{id}", &image.id.to_string())
             };
-            let lines: String = pairs.iter().map(|pair| json_line(pair, address)).collect();
+            let line = |pair: &JudgedPair| match query.format {
+                Format::Rapidata => rapidata_line(pair, address),
+                Format::Hpd => hpd_line(pair, address),
+                Format::Parquet | Format::Jsonl => json_line(pair, address),
+            };
+            let lines: String = pairs.iter().map(line).collect();
             ("application/x-ndjson", "votes.jsonl", Body::from(lines))
         }
     };

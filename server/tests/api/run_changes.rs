@@ -59,6 +59,22 @@ async fn a_run_is_renamed_tagged_pinned_and_archived() {
 }
 
 #[tokio::test]
+async fn a_job_with_the_name_of_a_run_or_of_a_waiting_job_is_refused() {
+    let app = TestApp::start().await;
+    app.run("own-dpo", 2, Some(Ending::Failed("lost".to_owned()))).await;
+    let submit = async |name: &str| app.post("/api/v1/jobs", train_spec(name).to_string()).await;
+    let message = submit("own-dpo").await.refuses(422, "name");
+    assert!(message.contains("\"own-dpo-2\" is free"), "{message}");
+    let waiting = submit("own-dpo-2").await.expect(202).json();
+    // No worker has claimed it, so it has no run yet.
+    let message = submit("own-dpo-2").await.refuses(422, "name");
+    assert!(message.contains("\"own-dpo-3\" is free"), "{message}");
+    let cancel = format!("/api/v1/jobs/{}/cancel", waiting["id"].as_str().expect("an id"));
+    app.post(&cancel, "").await.expect(200);
+    submit("own-dpo-2").await.expect(202);
+}
+
+#[tokio::test]
 async fn a_run_is_deleted_with_what_is_its_own_unless_it_is_running() {
     let app = TestApp::start().await;
     let running = app.run("running", 2, None).await;

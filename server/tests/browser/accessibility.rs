@@ -34,6 +34,8 @@ async fn pages(app: &TestApp) -> Vec<String> {
         "/",
         "/runs",
         "/runs?state=failed&sort=name",
+        "/runs?column=loss:last,loss:lowest,loss:highest,grad_norm:last,grad_norm:highest,rewards/accuracies:last,\
+         rewards/accuracies:highest,rewards/margins:last,rewards/margins:highest,mse/policy_winner:last",
         "/runs/new",
         "/studies",
         "/workers",
@@ -61,7 +63,7 @@ async fn pages(app: &TestApp) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    pages.extend(runs.iter().map(|run| format!("/runs/{}", run.id)));
+    pages.extend(runs.iter().flat_map(|run| [format!("/runs/{}", run.id), format!("/runs/{}/log", run.id)]));
     pages.push(format!("/models/{}", app.model("tuned-contrast").await.id));
     pages.push(format!("/models/{}", app.model("tiny").await.id));
     pages

@@ -5,6 +5,7 @@ mod campaigns;
 mod chromium;
 mod desk;
 mod first_visit;
+mod live;
 mod screenshots;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared with the API's tests, which use another part of it")]
@@ -61,6 +62,8 @@ async fn every_page_fits_desktop_and_phone() {
         ("help", "/help/method.html".to_owned()),
         ("model", format!("/models/{}", app.model("tuned-contrast").await.id)),
         ("runs", "/runs".to_owned()),
+        ("runs-columns", "/runs?column=loss:lowest&column=validation/loss:last".to_owned()),
+        ("run-log", format!("/runs/{run}/log")),
         ("run-new", "/runs/new".to_owned()),
         ("run", format!("/runs/{run}")),
         ("run-part", format!("/runs/{run}?from=10&to=50&smoothing=5&large=Loss&against={earlier}")),

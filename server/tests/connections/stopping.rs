@@ -2,7 +2,7 @@
 
 use crate::program::{Program, Reply, get};
 use serde_json::json;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 /// The clients of a running and of queued generations get a 503, and so does one whose connection was waiting to be
@@ -49,4 +49,22 @@ fn a_short_generation_finishes_and_idle_connections_do_not_delay_the_end() {
     assert!(server.ended().success(), "{}", server.log());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop(silent);
+}
+
+/// A stream of events has no end of its own: it does not use up the grace period.
+#[test]
+fn streams_of_events_end_when_the_server_stops() {
+    let mut server = Program::start(1024, &[]);
+    let mut stream = server.connect();
+    stream.write_all(get("/api/v1/events").as_bytes()).expect("a request");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let began = Instant::now();
+    server.terminate();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("a whole response");
+    assert!(rest.ends_with("0\r\n\r\n"), "the stream was cut: {rest}");
+    assert!(server.ended().success(), "{}", server.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -77,7 +77,8 @@ impl EvaluateCommand {
                 println!("{}", out.join("report.html").display());
                 if self.register {
                     let models = evaluated(&given, &contestants, &store)?;
-                    self.register(&Evaluation { folder: &out, spec: &spec, models })?;
+                    let categories = store.categories();
+                    self.register(&Evaluation { folder: &out, spec: &spec, models, categories })?;
                 }
             }
         }

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod export_votes;
 pub(crate) mod fid;
 pub(crate) mod import;
+pub(crate) mod import_votes;
 pub(crate) mod prepare;
 pub(crate) mod pull;
 pub(crate) mod register;

@@ -55,6 +55,11 @@ struct RowStore<'a> {
 }
 
 impl EvaluationStore for RowStore<'_> {
+    fn put_categories(&mut self, categories: &[(&str, &str)]) -> Result<()> {
+        let store = &self.worker.catalogue.store;
+        Ok(self.worker.runtime.block_on(store.put_prompt_categories(categories))?)
+    }
+
     fn existing(&mut self, model: usize, params: &[GenerationParams]) -> Result<Vec<bool>> {
         self.worker.runtime.block_on(self.rows.existing(model, params))
     }

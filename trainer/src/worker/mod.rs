@@ -3,7 +3,9 @@
 
 mod evaluate;
 mod lease;
+mod log_layer;
 mod presence;
+mod record;
 mod study;
 mod train;
 
@@ -16,9 +18,11 @@ use diffusion::device::{DeviceName, allow_reduced_precision};
 use domain::job::JobSpec;
 use hub::HubSettings;
 use lease::Lease;
+pub(crate) use log_layer::LogLayer;
 use presence::Presence;
 use process::ambient::{entropy, now};
 use process::stop_signal::StopSignal;
+use record::Record;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::{Claim, Ending, StoreError};
@@ -143,13 +147,15 @@ impl Worker {
         let span =
             tracing::info_span!("job", job_id = %claim.job.id, attempt = claim.attempt, run_id = Empty);
         let _entered = span.enter();
-        tracing::info!(kind = claim.job.spec.kind(), name = claim.job.spec.name(), "claimed");
         let store = &self.catalogue.store;
+        let record = Record::begin(&self.runtime, store, &claim, &self.device);
+        tracing::info!(kind = claim.job.spec.kind(), name = claim.job.spec.name(), "claimed");
         let lease = Lease::hold(self.runtime.handle(), store.clone(), claim.clone(), self.lease);
         let outcome = match &claim.job.spec {
             JobSpec::Train(spec) => self.train(&claim, spec, &lease),
             JobSpec::Evaluate(spec) => self.evaluate(&claim, spec, &lease),
         };
+        record.end(&self.runtime);
         let (progress, total) = lease.release();
         let recorded = self.runtime.block_on(async {
             // The final progress, so that a finished job is shown as complete.

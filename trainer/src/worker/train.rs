@@ -165,6 +165,12 @@ impl Callbacks for RunRecords<'_> {
         Ok(if self.worker.must_stop(self.lease) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
+    fn spent(&mut self, step: u32, metric: &'static str, seconds: f64) -> Result<()> {
+        // Written with the points of the next step, or at the end of the run.
+        self.points.push(MetricPoint { name: metric.to_owned(), step: step.into(), value: seconds });
+        Ok(())
+    }
+
     fn samples(&mut self, step: u32, settings: &Settings, images: &[RgbImage]) -> Result<()> {
         self.worker.runtime.block_on(async {
             let mut rows = Vec::new();

@@ -92,3 +92,45 @@ fn images_that_no_rule_tells_apart_are_refused() {
     let refusal = run(scratch.path(), "refused", &spec).expect_err("no prompt of the world");
     assert!(refusal.contains("prompt_followed scores none of these images"), "{refusal}");
 }
+
+/// A run on lists of the base's own images: whole lists are dealt, and their length must divide the micro-batch.
+#[test]
+fn the_base_draws_lists_for_diffusion_lpo() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path();
+    let lists = |name: &str, objective: &str| {
+        spec(name, &format!("objective = {{ kind = '{objective}', beta = 500.0 }}\ncaption_dropout = 0.5"))
+            .replace(
+                "first_images = 3\nimages_per_prompt = 6\npairs_per_prompt = 3",
+                "images_per_prompt = 4\nlists = true",
+            )
+            .replace("'prompt_followed'", "'clip_score'")
+    };
+    run(folder, "lpo", &lists("lpo", "diffusion_lpo")).expect("trained");
+    let list = fs::read_to_string(drawn(folder).join("pairs.jsonl")).expect("the lists");
+    let rows: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
+    assert_eq!(rows.len(), 2, "a list of each prompt: {list}");
+    for row in &rows {
+        let ranked = row["ranked"].as_array().expect("a ranking");
+        assert_eq!(
+            ranked.iter().map(|group| group.as_array().expect("a group").len()).sum::<usize>(),
+            4,
+            "{row}"
+        );
+        let score = |group: &Value| {
+            let name = group[0].as_str().expect("a name");
+            let image: usize = name[6..8].parse().expect("a number");
+            row["scores"][image].as_f64().expect("a score")
+        };
+        assert!(ranked.windows(2).all(|two| score(&two[0]) > score(&two[1])), "best first: {row}");
+    }
+    // The pairs of the same lists suit other objectives.
+    run(folder, "dpo", &lists("dpo", "diffusion_dpo")).expect("trained");
+    let refusal =
+        run(folder, "odd", &lists("odd", "diffusion_lpo").replace("batch_size = 2", "batch_size = 1"))
+            .expect_err("a list has two pairs");
+    assert!(
+        refusal.contains("batch_size: the lists have 4 images, 2 pairs each: use a multiple of 2"),
+        "{refusal}"
+    );
+}

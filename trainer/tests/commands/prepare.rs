@@ -437,6 +437,7 @@ fn training_on_shards_equals_training_on_images() {
         let ids: Vec<_> = captions.iter().map(|caption| tokenizer.encode(caption).expect("ids")).collect();
         let caption_features = clip.text_features(&captions).expect("features");
         let encoded = Batch {
+            lists: Vec::new(),
             noise: noise.normal_tensor(winner.shape().clone(), &Device::Cpu).expect("noise"),
             winner,
             loser: Some(loser),

@@ -210,3 +210,33 @@ async fn training_on_votes_equals_training_on_their_export() {
         "training on votes and on their export gives different weights"
     );
 }
+
+/// Votes go out as a set, come back as another tool's answers, and count once.
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_made_elsewhere_are_imported() {
+    let environment = Environment::new().await;
+    environment.vote(3).await;
+    let votes = environment.store.judged_votes(Question::Overall).await.expect("votes");
+    let [first, second] = votes[0].images.each_ref().map(|image| image.id);
+    let tasks = format!(
+        r#"[{{"data": {{"image1": "http://x/api/v1/images/{first}/file", "image2": "http://x/api/v1/images/{second}/file"}},
+            "annotations": [{{"completed_by": 7, "result": [{{"type": "pairwise", "value": {{"selected": "right"}}}}]}}]}},
+           {{"data": {{"image1": "a.png"}}, "annotations": []}}]"#
+    );
+    let file = environment.scratch.path().join("label-studio.json");
+    std::fs::write(&file, tasks).expect("written");
+    let file = file.to_string_lossy().into_owned();
+    for expected in
+        ["1 votes imported, 0 known already, 1 left out", "0 votes imported, 1 known already, 1 left out"]
+    {
+        let output = environment.trainer("import-votes", &[&file]).output().expect("the program");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains(expected), "{text} {output:?}");
+        assert!(text.contains("row 2 does not name two images of this site"), "{text}");
+    }
+    assert_eq!(environment.store.judged_votes(Question::Overall).await.expect("votes").len(), 4);
+    std::fs::write(&file, "[5]").expect("written");
+    let output = environment.trainer("import-votes", &[&file]).output().expect("the program");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no vote could be imported"), "{output:?}");
+}

@@ -122,6 +122,10 @@ async fn log_lines_of_a_job_carry_its_ids() {
     let run = environment.store.list_runs(1).await.expect("runs").remove(0).id;
     assert!(line(": done").contains(&format!("{ids} run_id={run}}}")), "{log}");
     assert!(!log.contains('\u{1b}'), "colours in a pipe: {log}");
+    // The run's own log has what came before its row too.
+    let lines = environment.store.run_log(run, None, 500).await.expect("the log of the run");
+    assert!(lines[0].message.starts_with("claimed kind=\"train\" name=\"logged\""), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.message.contains("waiting for jobs")), "{lines:?}");
 }
 
 /// The run keeps one checkpoint, and another that a queued job refers to.
@@ -175,6 +179,10 @@ async fn a_training_job_becomes_a_run_a_model_and_an_evaluation() {
     let points = environment.store.metrics(runs[0].id, -1).await.expect("curves");
     for name in [metric::LOSS, metric::REWARDS_ACCURACIES, metric::WEIGHT_DIAGONAL, metric::GRAD_NORM] {
         assert_eq!(points.iter().filter(|p| p.name == name).count(), 4, "{name}");
+    }
+    for name in [metric::SECONDS_SAMPLES, metric::SECONDS_CHECKPOINT] {
+        let steps: Vec<i64> = points.iter().filter(|p| p.name == name).map(|p| p.step).collect();
+        assert_eq!(steps, [2, 4], "{name}");
     }
     let samples = environment.store.list_samples(runs[0].id).await.expect("samples");
     assert_eq!(samples.iter().map(|i| i.step).collect::<Vec<_>>(), [Some(0), Some(2), Some(4)]);

@@ -125,16 +125,20 @@ fn requests(client: &mut Client) -> Result<Vec<(String, Duration)>> {
         "/api/v1/images".to_owned(),
         "/api/v1/leaderboard".to_owned(),
         "/api/v1/leaderboard/agreement".to_owned(),
+        // A question without votes among a million votes on another.
+        "/api/v1/leaderboard?question=appeal".to_owned(),
+        "/api/v1/leaderboard/agreement?question=appeal".to_owned(),
+        "/api/v1/datasets/votes/pairs".to_owned(),
     ];
     let chart = format!("/api/v1/runs/{long}/series?metric=loss,implicit_accuracy");
     Ok(pages.into_iter().map(|path| (path, PAGE)).chain([(chart, CHART)]).collect())
 }
 
-/// Draws matchups and votes on them.
-fn votes(client: &mut Client, rounds: usize) -> Result<[Timed; 2]> {
+/// Draws matchups, votes on them, and asks for the leaderboard after each vote.
+fn votes(client: &mut Client, rounds: usize) -> Result<[Timed; 3]> {
     // The page sets the cookie of a rater.
     client.get("/judge")?.expect(200)?;
-    let (mut drawn, mut cast) = (Vec::new(), Vec::new());
+    let (mut drawn, mut cast, mut ranked) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..WARM_UP + rounds {
         let begin = Instant::now();
         let matchup: Value = client.get_json("/api/v1/matchups/next")?;
@@ -145,12 +149,19 @@ fn votes(client: &mut Client, rounds: usize) -> Result<[Timed; 2]> {
         let reply = client.post(&format!("/api/v1/matchups/{id}/vote"), &body)?;
         let vote = begin.elapsed();
         ensure!(reply.status < 300, "the vote failed with status {}: {}", reply.status, reply.text());
+        let begin = Instant::now();
+        client.get("/leaderboard")?.expect(200)?;
         if round >= WARM_UP {
             drawn.push(draw);
             cast.push(vote);
+            ranked.push(begin.elapsed());
         }
     }
-    Ok([Timed::new("next matchup".to_owned(), PAGE, drawn), Timed::new("vote".to_owned(), VOTE, cast)])
+    Ok([
+        Timed::new("next matchup".to_owned(), PAGE, drawn),
+        Timed::new("vote".to_owned(), VOTE, cast),
+        Timed::new("/leaderboard after a vote".to_owned(), PAGE, ranked),
+    ])
 }
 
 impl Timed {

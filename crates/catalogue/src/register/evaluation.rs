@@ -26,6 +26,8 @@ pub struct Evaluation<'a> {
     pub spec: &'a EvaluateSpec,
     /// The evaluated models.
     pub models: Vec<EvaluatedModel>,
+    /// Prompts with their categories.
+    pub categories: &'a [(String, String)],
 }
 
 /// A model of a finished evaluation.
@@ -113,6 +115,9 @@ impl Registrar<'_> {
             started_at: Some(finished),
             finished_at: Some(finished),
         };
+        let categories: Vec<(&str, &str)> =
+            evaluation.categories.iter().map(|(prompt, category)| (&**prompt, &**category)).collect();
+        self.catalogue.store.put_prompt_categories(&categories).await?;
         self.catalogue.store.insert_ended_job(&job).await?;
         Ok(job.id)
     }

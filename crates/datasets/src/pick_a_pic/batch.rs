@@ -91,7 +91,7 @@ impl Batch {
             false => (first_image, second_image, [first, second]),
             true => (second_image, first_image, [second, first]),
         };
-        Row::Pair(PreferencePair { prompt, winner, loser: Some(loser), models, source })
+        Row::Pair(PreferencePair { prompt, winner, loser: Some(loser), models, source, list: None })
     }
 }
 

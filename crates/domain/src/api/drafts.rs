@@ -1,5 +1,6 @@
 //! Drafts of training specs: the fields of a form, with their values and what is wrong with them.
 
+use crate::data_check::CostEstimate;
 use crate::id::RunId;
 use crate::problem::{Problem, Problems};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ pub struct RunDraft {
     pub toml: String,
     /// All that is wrong with it. Without any it can be submitted.
     pub problems: Vec<Problem>,
+    /// What the run would take, if nothing is wrong: without the encoded set, whose size depends on the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostEstimate>,
     /// Names of the presets.
     pub presets: Vec<String>,
 }

@@ -46,6 +46,15 @@ pub struct RaterEvidence {
     pub reliability: f64,
     /// Whether the rater answers mostly at random, with a probability above 95%.
     pub is_careless: bool,
+    /// Checks on the question that the rater answered in campaigns that are closed: pairs with a known answer, and repeated ones.
+    #[serde(default)]
+    pub checks: i64,
+    /// Those answered as expected.
+    #[serde(default)]
+    pub checks_passed: i64,
+    /// The reliability if checks did not count; none if no rater has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability_without_checks: Option<f64>,
 }
 
 /// Whether the votes tell the best model from the next.

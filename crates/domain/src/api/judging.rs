@@ -3,6 +3,7 @@
 use super::campaign::CampaignDesk;
 use super::comparison::Drawing;
 use super::evidence::Evidence;
+use super::scorers::{CategoryAccuracy, CategoryRatings, PartedPair, ScorerBlend, ScorerDrift};
 use crate::Timestamp;
 use crate::evaluate::{Metric, ModelScore};
 use crate::id::{ImageId, MatchupId, ModelId, VoteId};
@@ -182,6 +183,9 @@ pub struct Leaderboard {
     /// What the ratings rest on; none without votes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// Ratings by category of prompts, of categories with 20 votes or more; the one with the most votes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<CategoryRatings>,
 }
 
 /// A model of the leaderboard.
@@ -208,6 +212,10 @@ pub struct LeaderboardRow {
     /// The rating if every rater counted alike; none without votes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rating_all_alike: Option<f64>,
+    /// The rating if answers about pairs with a known answer and repeated pairs did not count for reliability; none without such
+    /// answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating_without_checks: Option<f64>,
     /// Win rate over all its votes; none without votes.
     pub win_rate: Option<WinRate>,
     /// Mean scores by metrics.
@@ -233,6 +241,12 @@ pub struct Agreement {
     pub judged_by_several: i64,
     /// Agreement of each metric with the raters.
     pub metrics: Vec<MetricAgreement>,
+    /// A blend of the metrics; none below 200 votes with a winner, or 10 prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blend: Option<ScorerBlend>,
+    /// Pairs of images on which raters and a metric part most, by metric. Images by models that a campaign judges are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<PartedPair>,
 }
 
 /// Agreement of a metric with the raters.
@@ -249,4 +263,10 @@ pub struct MetricAgreement {
     pub models: i64,
     /// Spearman's correlation of these ratings and scores; none for fewer than two models.
     pub rank_correlation: Option<f64>,
+    /// By category of prompts, of categories with 20 votes or more; the one with the most votes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<CategoryAccuracy>,
+    /// The newest votes against those before; none below 100 votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<ScorerDrift>,
 }

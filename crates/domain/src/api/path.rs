@@ -46,6 +46,12 @@ pub const RUN_SERIES: &str = "/api/v1/runs/{id}/series";
 pub const RUN_SERIES_CSV: &str = "/api/v1/runs/{id}/series.csv";
 /// What a run started from, what started from it, and how its model scores against its base.
 pub const RUN_LINEAGE: &str = "/api/v1/runs/{id}/lineage";
+/// The log of a run.
+pub const RUN_LOG: &str = "/api/v1/runs/{id}/log";
+/// The log of a run as a file.
+pub const RUN_LOG_TEXT: &str = "/api/v1/runs/{id}/log.txt";
+/// What a run takes of its worker.
+pub const RUN_USAGE: &str = "/api/v1/runs/{id}/usage";
 /// The sample images of a run.
 pub const RUN_SAMPLES: &str = "/api/v1/runs/{id}/samples";
 /// Lists models.
@@ -138,6 +144,10 @@ pub const EVALUATION: &str = "/api/v1/evaluations/{id}";
 pub const WORKERS: &str = "/api/v1/workers";
 /// What the server is configured with.
 pub const SETTINGS: &str = "/api/v1/settings";
+/// Changes of jobs and runs, as server-sent events.
+pub const EVENTS: &str = "/api/v1/events";
+/// Where the events of now begin.
+pub const EVENT_CURSOR: &str = "/api/v1/events/cursor";
 /// The OpenAPI document.
 pub const OPENAPI: &str = "/api/openapi.json";
 

@@ -6,6 +6,7 @@ use crate::name::is_name;
 use crate::problem::Problems;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 
 /// The order of the list of runs, below the pinned ones.
@@ -42,6 +43,66 @@ impl FromStr for RunSort {
     fn from_str(s: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|sort| sort.as_str() == s);
         known.ok_or_else(|| format!("{s:?} is not an order: use newest, name or duration"))
+    }
+}
+
+/// Which value of a curve a column of the list of runs has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunValue {
+    /// That of the last step.
+    Last,
+    /// The lowest finite one.
+    Lowest,
+    /// The highest finite one.
+    Highest,
+}
+
+impl RunValue {
+    /// All values.
+    pub const ALL: [Self; 3] = [Self::Last, Self::Lowest, Self::Highest];
+
+    /// The word in queries.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Lowest => "lowest",
+            Self::Highest => "highest",
+        }
+    }
+}
+
+/// A chosen column of the list of runs. Written as `METRIC:VALUE`, such as `validation/loss:lowest`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunColumn {
+    /// Name of the curve.
+    pub metric: String,
+    /// Which of its values.
+    pub value: RunValue,
+}
+
+impl fmt::Display for RunColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.metric, self.value.as_str())
+    }
+}
+
+impl FromStr for RunColumn {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_metric = |name: &&str| {
+            (1..=MAX_NAME_BYTES).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'/'))
+        };
+        let column = text.split_once(':').and_then(|(metric, value)| {
+            let value = RunValue::ALL.into_iter().find(|known| known.as_str() == value)?;
+            Some(Self { metric: Some(metric).filter(is_metric)?.to_owned(), value })
+        });
+        column.ok_or_else(|| {
+            format!("{text:?} is not a column: write METRIC:VALUE, with last, lowest or highest as the value")
+        })
     }
 }
 
@@ -176,7 +237,17 @@ impl JobChange {
 
 #[cfg(test)]
 mod tests {
-    use super::{RunChange, is_tag};
+    use super::{RunChange, RunColumn, is_tag};
+
+    #[test]
+    fn a_column_is_read_as_it_is_written() {
+        for text in ["loss:last", "validation/loss:lowest", "rewards/accuracies:highest"] {
+            assert_eq!(text.parse::<RunColumn>().expect("a column").to_string(), text);
+        }
+        for text in ["", "loss", "loss:", ":last", "loss:best", "Loss:last", "a b:last", "loss:last:last"] {
+            assert!(text.parse::<RunColumn>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn tags_are_short_plain_words() {

@@ -37,6 +37,9 @@ pub struct RunSummary {
     /// The last points of the curves `loss`, `rewards/accuracies`, `validation/loss`, `validation/accuracy` and
     /// `samples_per_second`, as far as the run has them.
     pub latest: Vec<MetricPoint>,
+    /// The values of the requested `columns`, in their order; null where the run has no finite value.
+    #[serde(default)]
+    pub columns: Vec<Option<f64>>,
 }
 
 /// One page of the list of runs. Pinned runs come first.

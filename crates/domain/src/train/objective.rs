@@ -34,6 +34,14 @@ pub enum Objective {
         #[cfg_attr(feature = "openapi", schema(example = 2000.0, exclusive_minimum = 0))]
         beta: f64,
     },
+    /// Diffusion-LPO (arXiv 2510.01540): each image of a ranked list against all that are ranked below it, the mean over lists of the
+    /// sum over j of log(sum over k of e^(s_k - s_j)), with k = j and the images ranked below j, and s = -beta / 2 times the excess
+    /// error of the policy. The images of a list share a micro-batch, a timestep and noise. On pairs this is Diffusion-DPO.
+    DiffusionLpo {
+        /// Strength of the preference per unit of error, as for `diffusion_dpo`.
+        #[cfg_attr(feature = "openapi", schema(example = 2000.0, exclusive_minimum = 0))]
+        beta: f64,
+    },
     /// Diff-contrast: every winner against every loser of the micro-batch, weighted by CLIP similarity outside the
     /// log-sigmoid: the mean over i of the sum over j of -W_ij log sigmoid(logit_ij) (Diff-contrast paper, Eq. 9).
     DiffContrast {
@@ -76,7 +84,8 @@ pub struct Weighting {
 
 impl Objective {
     /// The values of `kind`.
-    pub const KINDS: [&'static str; 5] = ["denoise", "sft", "diffusion_dpo", "diff_contrast", "rpo"];
+    pub const KINDS: [&'static str; 6] =
+        ["denoise", "sft", "diffusion_dpo", "diffusion_lpo", "diff_contrast", "rpo"];
 
     /// The value of `kind` in specs, and of the `objective` column of a model.
     #[must_use]
@@ -85,6 +94,7 @@ impl Objective {
             Self::Denoise { .. } => "denoise",
             Self::Sft {} => "sft",
             Self::DiffusionDpo { .. } => "diffusion_dpo",
+            Self::DiffusionLpo { .. } => "diffusion_lpo",
             Self::DiffContrast { .. } => "diff_contrast",
             Self::Rpo { .. } => "rpo",
         }
@@ -95,9 +105,10 @@ impl Objective {
     pub fn beta(&self) -> Option<f64> {
         match *self {
             Self::Denoise { .. } | Self::Sft {} => None,
-            Self::DiffusionDpo { beta } | Self::DiffContrast { beta, .. } | Self::Rpo { beta, .. } => {
-                Some(beta)
-            }
+            Self::DiffusionDpo { beta }
+            | Self::DiffusionLpo { beta }
+            | Self::DiffContrast { beta, .. }
+            | Self::Rpo { beta, .. } => Some(beta),
         }
     }
 
@@ -105,7 +116,9 @@ impl Objective {
     #[must_use]
     pub fn weighting(&self) -> Option<Weighting> {
         match *self {
-            Self::Denoise { .. } | Self::Sft {} | Self::DiffusionDpo { .. } => None,
+            Self::Denoise { .. } | Self::Sft {} | Self::DiffusionDpo { .. } | Self::DiffusionLpo { .. } => {
+                None
+            }
             Self::DiffContrast { tau, embedding, .. } | Self::Rpo { tau, embedding, .. } => {
                 Some(Weighting { tau, embedding })
             }

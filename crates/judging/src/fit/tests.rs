@@ -183,6 +183,39 @@ fn wrong_answers_about_gold_pairs_lower_a_raters_reliability() {
     assert!(after.mean < before.mean - 0.2, "{before:?} {after:?}");
     (0..6).for_each(|_| all.push_gold(1, true));
     assert!(fit(&all, Weighting::ByReliability).raters()[1].mean > 0.9);
+    // Without the checks, everything is as before.
+    let without = fit(&all.without_checks(), Weighting::ByReliability).raters()[0];
+    close(without.mean, before.mean, 1e-9);
+    assert_eq!((all.checks_of(0), all.checks_of(1), all.checks_of(99)), ([0, 6], [6, 6], [0, 0]));
+}
+
+/// Repeated pairs that are answered otherwise say less than wrong answers about gold pairs: attentive raters change their minds, too.
+#[test]
+fn other_answers_about_repeated_pairs_lower_a_raters_reliability_a_little() {
+    let mut all = with_a_careless_rater();
+    let before = fit(&all, Weighting::ByReliability).raters()[0];
+    (0..6).for_each(|_| all.push_repeat(0, false));
+    let after = fit(&all, Weighting::ByReliability).raters()[0];
+    assert!(after.mean < before.mean - 0.005, "{before:?} {after:?}");
+    let mut gold = with_a_careless_rater();
+    (0..6).for_each(|_| gold.push_gold(0, false));
+    assert!(fit(&gold, Weighting::ByReliability).raters()[0].mean < after.mean - 0.1);
+    (0..9).for_each(|_| all.push_repeat(1, true));
+    assert!(fit(&all, Weighting::ByReliability).raters()[1].mean > 0.9);
+}
+
+/// In a category, the mean is that of its models alone.
+#[test]
+fn ratings_among_some_models_have_their_mean() {
+    let answers = counted(
+        3,
+        &[([0, 1], [30, 10, 5]), ([1, 0], [10, 30, 5]), ([1, 2], [30, 10, 5]), ([2, 1], [10, 30, 5])],
+    );
+    let fitted = fit(&answers, Weighting::Plain);
+    let [first, second] = [0, 1].map(|model| fitted.rating_among(model, &[0, 1]).value);
+    close(first + second, 0.0, 1e-9);
+    close(first - second, fitted.difference(0, 1).value, 1e-9);
+    close(fitted.rating_among(2, &[0, 1, 2]).value, fitted.rating(2).value, 1e-9);
 }
 
 #[test]
@@ -217,13 +250,14 @@ fn the_interval_for_all_looks_is_wider_and_much_wider_at_first() {
     let (one, all) = (many.interval(), many.anytime());
     assert!(!many.is_preliminary() && all.low < one.low && all.high > one.high);
     let growth = 0.36 / many.standard_error.powi(2);
-    let multiplier = many.quantile / 1.959_964 * (2.795_483_5_f64.powi(2) + growth.ln()).sqrt();
+    // More than ten times the information of the first look.
+    let multiplier = many.quantile / 1.959_964 * (2.849_891_f64.powi(2) + 2.0 * (growth / 10.0).ln()).sqrt();
+    assert!(growth > 10.0, "{growth}");
     close(all.high - many.value, multiplier * many.standard_error, 1e-6);
-    // The error over all looks that this a is for.
-    let (a, density) =
-        (2.795_483_482_915_107_f64, |x: f64| (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt());
-    let tail = (0..200_000).map(|n| density(a + (f64::from(n) + 0.5) * 5e-5) * 5e-5).sum::<f64>();
-    close(2.0 * (tail + a * density(a)), 0.05, 1e-6);
+    let some = fit(&counted(2, &[([0, 1], [20, 10, 5]), ([1, 0], [10, 20, 5])]), Weighting::Plain);
+    let some = some.difference(0, 1);
+    let multiplier = some.quantile / 1.959_964 * 2.849_891;
+    close(some.anytime().high - some.value, multiplier * some.standard_error, 1e-6);
 }
 
 /// Its rating has a large standard error, for nothing tells how far below it is.

@@ -17,6 +17,7 @@ mod rankings;
 mod raters;
 mod run_changes;
 mod run_list;
+mod run_records;
 mod runs;
 mod scores;
 mod studies;

@@ -6,13 +6,14 @@ use domain::job::{Job, JobSpec, JobState};
 use domain::train::TrainSpec;
 use rand::Rng;
 use std::time::Duration;
-use store::{Conflict, Ending, StoreError};
+use store::{ActiveJob, Conflict, Ending, StoreError};
 
 on_both_databases!(
     jobs_of_a_higher_priority_are_claimed_first,
     only_a_queued_job_has_a_priority_to_change,
     an_ended_job_goes_to_the_end_of_the_queue_and_its_run_goes_on,
     a_job_that_has_not_ended_is_not_queued_again,
+    jobs_that_wait_or_run_are_told_with_what_changes,
 );
 
 async fn jobs_of_a_higher_priority_are_claimed_first(mut fixture: Fixture) {
@@ -83,4 +84,24 @@ async fn a_job_that_has_not_ended_is_not_queued_again(mut fixture: Fixture) {
     }
     let unknown = JobId::new(fixture.now, [0; 10]);
     assert_eq!(fixture.store.requeue_job(unknown, &job.spec, fixture.now).await.unwrap(), None);
+}
+
+async fn jobs_that_wait_or_run_are_told_with_what_changes(mut fixture: Fixture) {
+    assert_eq!(fixture.store.active_jobs().await.unwrap(), []);
+    let (claim, run) = fixture.run().await;
+    let waiting = fixture.enqueue(&evaluate_spec()).await;
+    let find = |jobs: &[ActiveJob], id: JobId| jobs.iter().find(|job| job.id == id).cloned();
+    let jobs = fixture.store.active_jobs().await.unwrap();
+    assert_eq!(jobs.len(), 2);
+    let before = find(&jobs, claim.job.id).unwrap();
+    assert_eq!((before.run, before.state, before.step), (Some(run.id), JobState::Running, Some(0)));
+    let queued = find(&jobs, waiting.id).unwrap();
+    assert_eq!((queued.run, queued.state, queued.step), (None, JobState::Queued, None));
+    let now = fixture.tick();
+    fixture.store.heartbeat(&claim, now, Duration::from_secs(30), 3, 10).await.unwrap();
+    let after = find(&fixture.store.active_jobs().await.unwrap(), claim.job.id).unwrap();
+    assert_eq!(after, ActiveJob { progress: (3, 10), ..before });
+    fixture.store.finish_job(&claim, now, &Ending::Succeeded).await.unwrap();
+    fixture.store.request_cancel(waiting.id, now).await.unwrap();
+    assert_eq!(fixture.store.active_jobs().await.unwrap(), []);
 }

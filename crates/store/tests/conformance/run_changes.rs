@@ -1,9 +1,10 @@
 //! Names, notes, tags and the deletion of runs.
 
-use crate::fixture::{Fixture, on_both_databases};
+use crate::fixture::{Fixture, on_both_databases, train_spec};
 use domain::api::RunChange;
 use domain::id::RunId;
 use domain::image::Purpose;
+use domain::job::JobSpec;
 use domain::run::MetricPoint;
 use store::{Conflict, Ending, StoreError};
 
@@ -43,6 +44,11 @@ async fn a_taken_name_gets_a_free_one(mut fixture: Fixture) {
     let (_, run) = fixture.run().await;
     assert_eq!(fixture.store.name_instead("run", None).await.unwrap().as_deref(), Some("run-2"));
     assert_eq!(fixture.store.name_instead("run", Some(run.id)).await.unwrap(), None);
+    assert_eq!(fixture.store.name_instead("free", None).await.unwrap(), None);
+    // A job that waits for a worker has no run yet.
+    let waiting = fixture.enqueue(&JobSpec::Train(train_spec("free"))).await;
+    assert_eq!(fixture.store.name_instead("free", None).await.unwrap().as_deref(), Some("free-2"));
+    fixture.store.request_cancel(waiting.id, fixture.now).await.unwrap();
     assert_eq!(fixture.store.name_instead("free", None).await.unwrap(), None);
 }
 

@@ -5,7 +5,7 @@ use domain::evaluate::Metric;
 use domain::id::{MatchupId, RaterId};
 use domain::preference::{Choice, Matchup, Question, VoteRecord};
 use domain::ranking::Tally;
-use store::{Conflict, ImageScore, JudgedScores, PairVotes, RatedVote, StoreError};
+use store::{Conflict, ImageScore, ImportedVote, PairVotes, RatedVote, StoreError};
 
 on_both_databases!(
     a_second_vote_on_a_matchup_is_a_conflict,
@@ -15,7 +15,10 @@ on_both_databases!(
     votes_are_listed_newest_first_with_the_models_names,
     tallies_count_votes_for_a_model_on_either_side,
     judged_votes_include_their_images,
-    votes_are_listed_with_the_scores_of_both_images,
+    the_scores_of_the_newest_votes_images_are_listed,
+    the_newest_judged_votes_are_those_of_the_newest_matchups,
+    categories_of_prompts_are_kept_and_replaced,
+    votes_made_elsewhere_are_imported_once,
     votes_for_ratings_have_rater_prompt_and_both_sides,
 );
 
@@ -174,41 +177,72 @@ async fn judged_votes_include_their_images(mut fixture: Fixture) {
     }
 }
 
-async fn votes_are_listed_with_the_scores_of_both_images(mut fixture: Fixture) {
+async fn the_scores_of_the_newest_votes_images_are_listed(mut fixture: Fixture) {
     let (a, b) = (fixture.model("a").await, fixture.model("b").await);
     fixture.evaluation_image(&a, "p").await;
     fixture.evaluation_image(&b, "p").await;
     let rater = fixture.rater().await;
     let matchup = fixture.next_matchup(rater, &[]).await.unwrap();
     fixture.vote(&matchup, rater, Choice::Right).await;
-    assert_eq!(fixture.store.judged_scores(Question::Overall).await.unwrap(), []);
+    assert_eq!(fixture.store.scores_of_newest_votes(Question::Overall, 9).await.unwrap(), []);
     let score = |image_id, metric, value| ImageScore { image_id, metric, value };
     let scores = [
         score(matchup.left, Metric::ClipScore, 0.25),
         score(matchup.right, Metric::ClipScore, 0.5),
-        // Only one side has this score, so it is not listed.
         score(matchup.left, Metric::ShapeAndColour, 1.0),
     ];
     fixture.store.put_scores(&scores, None).await.unwrap();
-    let judged = JudgedScores { metric: Metric::ClipScore, scores: [0.25, 0.5], choice: Choice::Right };
-    assert_eq!(fixture.store.judged_scores(Question::Overall).await.unwrap(), [judged]);
-    assert_eq!(fixture.store.judged_scores(Question::Appeal).await.unwrap(), []);
+    // An image that no vote is on has a score too.
+    let other = fixture.evaluation_image(&a, "q").await;
+    fixture.store.put_scores(&[score(other.id, Metric::ClipScore, 0.1)], None).await.unwrap();
+    let found = fixture.store.scores_of_newest_votes(Question::Overall, 9).await.unwrap();
+    assert_eq!(found.len(), 3);
+    assert!(scores.iter().all(|score| found.contains(score)), "{found:?}");
+    assert_eq!(fixture.store.scores_of_newest_votes(Question::Appeal, 9).await.unwrap(), []);
+}
+
+async fn the_newest_judged_votes_are_those_of_the_newest_matchups(mut fixture: Fixture) {
+    let rater = fixture.rater().await;
+    for prompt in ["p", "q", "r"] {
+        let matchup = open_matchup(&mut fixture, prompt).await;
+        fixture.vote(&matchup, rater, Choice::Left).await;
+    }
+    let all = fixture.store.judged_votes(Question::Overall).await.unwrap();
+    assert_eq!(all.len(), 3);
+    assert_eq!(fixture.store.newest_judged_votes(Question::Overall, 9).await.unwrap(), all);
+    assert_eq!(fixture.store.newest_judged_votes(Question::Overall, 2).await.unwrap(), all[1..]);
+    assert_eq!(fixture.store.newest_judged_votes(Question::Appeal, 9).await.unwrap(), []);
+}
+
+async fn categories_of_prompts_are_kept_and_replaced(fixture: Fixture) {
+    let long = "word ".repeat(1600);
+    fixture.store.put_prompt_categories(&[("a cat", "animals"), (&long, "long")]).await.unwrap();
+    fixture.store.put_prompt_categories(&[("a cat", "pets")]).await.unwrap();
+    let found = fixture.store.prompt_categories(&["a cat", "a dog", &long]).await.unwrap();
+    assert_eq!((found.len(), &*found["a cat"], &*found[&long]), (2, "pets", "long"));
+    assert!(fixture.store.prompt_categories(&[]).await.unwrap().is_empty());
 }
 
 async fn votes_for_ratings_have_rater_prompt_and_both_sides(mut fixture: Fixture) {
     let first = open_matchup(&mut fixture, "p").await;
     let second = open_matchup(&mut fixture, "q").await;
     let (rater, other) = (fixture.rater().await, fixture.rater().await);
-    fixture.vote(&first, rater, Choice::Left).await;
-    fixture.vote(&second, other, Choice::BothBad).await;
+    let votes = [
+        fixture.vote(&first, rater, Choice::Left).await,
+        fixture.vote(&second, other, Choice::BothBad).await,
+    ];
     let mut expected = Vec::new();
-    for (matchup, rater, choice) in [(&first, rater, Choice::Left), (&second, other, Choice::BothBad)] {
+    for (vote, matchup, rater, choice) in
+        [(votes[0].id, &first, rater, Choice::Left), (votes[1].id, &second, other, Choice::BothBad)]
+    {
         let mut shown = Vec::new();
         for image in [matchup.left, matchup.right] {
             let image = fixture.store.get_image(image).await.unwrap().expect("the image");
             shown.push(image.model_id.expect("a model").into());
         }
         expected.push(RatedVote {
+            id: vote,
+            images: [matchup.left, matchup.right],
             rater,
             prompt: matchup.prompt.clone(),
             shown: [shown[0], shown[1]],
@@ -218,4 +252,38 @@ async fn votes_for_ratings_have_rater_prompt_and_both_sides(mut fixture: Fixture
     assert_eq!(fixture.store.rated_votes(Question::Overall, 9).await.unwrap(), expected);
     assert_eq!(fixture.store.rated_votes(Question::Overall, 1).await.unwrap(), expected[1..]);
     assert_eq!(fixture.store.rated_votes(Question::Appeal, 9).await.unwrap(), []);
+}
+
+async fn votes_made_elsewhere_are_imported_once(mut fixture: Fixture) {
+    let (a, b) = (fixture.model("a").await, fixture.model("b").await);
+    let [x, y, z] = [
+        fixture.evaluation_image(&a, "p").await,
+        fixture.evaluation_image(&b, "p").await,
+        fixture.evaluation_image(&b, "q").await,
+    ];
+    let created_at = fixture.tick();
+    let vote = |images, rater: &str, choice| ImportedVote {
+        images,
+        question: Question::Overall,
+        choice,
+        rater: rater.to_owned(),
+        created_at,
+    };
+    let mut rng = fixture.rng.clone();
+    let first = vote([x.id, y.id], "ann@example.org", Choice::Left);
+    assert!(fixture.store.import_vote(&first, &mut rng).await.unwrap());
+    assert!(!fixture.store.import_vote(&first, &mut rng).await.unwrap(), "known already");
+    let exchanged = vote([y.id, x.id], "ann@example.org", Choice::Left);
+    assert!(!fixture.store.import_vote(&exchanged, &mut rng).await.unwrap(), "the same images");
+    assert!(fixture.store.import_vote(&vote([y.id, x.id], "bob", Choice::Left), &mut rng).await.unwrap());
+    let refused = fixture.store.import_vote(&vote([x.id, z.id], "bob", Choice::Left), &mut rng).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("prompt")), "different prompts");
+    let votes = fixture.store.rated_votes(Question::Overall, 9).await.unwrap();
+    assert_eq!(votes.len(), 2);
+    assert!(votes[0].rater != votes[1].rater);
+    let [pair] = fixture.store.tallies(Question::Overall).await.unwrap()[..] else {
+        panic!("one pair of models")
+    };
+    assert_eq!((pair.wins_a, pair.wins_b), (1, 1));
+    assert_eq!(fixture.store.count_raters(Question::Overall).await.unwrap(), 2);
 }

@@ -2,11 +2,13 @@
 //! micro-batch, so a resumed run repeats an undisturbed one without a saved generator.
 
 use super::encoded::EncodedSet;
+use super::lists::Units;
 use super::related::PromptWords;
 use super::tensor_name::Side;
 use crate::objectives::ClipFeatures;
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
+use datasets::pair::ListPlace;
 use diffusion::conditioning::Conditioning;
 use diffusion::config::VaeConfig;
 use diffusion::noise::Noise;
@@ -33,6 +35,8 @@ pub struct Batch {
     pub examples: Vec<u32>,
     /// CLIP features of the pairs, with the captions before dropout; `None` for objectives without weights.
     pub clip: Option<ClipFeatures>,
+    /// Places of the pairs in ranked lists, for an objective on lists; empty where each pair is a list of its own.
+    pub lists: Vec<ListPlace>,
 }
 
 /// Streams of the run's seed, one per purpose; the number of the epoch or micro-batch is added.
@@ -50,13 +54,15 @@ pub struct Batches<'a> {
     schedule: &'a Schedule,
     vae: &'a VaeConfig,
     device: &'a Device,
-    /// Examples to train on.
-    training: Vec<u32>,
+    /// Examples to train on, in units that share a micro-batch: one example, or the pairs of a list.
+    training: Vec<Vec<u32>>,
+    /// Examples of a unit.
+    unit: usize,
     /// Examples to validate on, a multiple of the micro-batch size.
     held_out: Vec<u32>,
-    /// Words of the training examples' prompts, to deal related ones together.
+    /// Words of the prompt of each unit, to deal related ones together.
     words: Option<PromptWords>,
-    /// The current epoch and its order of the training examples.
+    /// The current epoch and its order of the units.
     epoch: Option<(u64, Vec<usize>)>,
 }
 
@@ -73,11 +79,14 @@ impl<'a> Batches<'a> {
         vae: &'a VaeConfig,
         device: &'a Device,
     ) -> Result<Self> {
+        let is_listwise = matches!(spec.objective, Objective::DiffusionLpo { .. });
+        let Units { units, size: unit } =
+            if is_listwise { Units::lists(set, spec.batch_size as usize)? } else { Units::alone(set)? };
         ensure!(
-            set.len() >= (spec.batch_size + spec.validation_examples) as usize,
+            units.len() * unit >= (spec.batch_size + spec.validation_examples) as usize,
             "data: the set has {} examples, fewer than batch_size {} plus validation_examples {}: use a larger set, or \
              lower these",
-            set.len(),
+            units.len() * unit,
             spec.batch_size,
             spec.validation_examples
         );
@@ -89,17 +98,21 @@ impl<'a> Batches<'a> {
         );
         let mut held_out = Vec::new();
         if spec.validation_examples > 0 {
-            held_out = Noise::stream(spec.seed, HELD_OUT).permutation(set.len());
-            held_out.truncate(spec.validation_examples as usize);
+            held_out = Noise::stream(spec.seed, HELD_OUT).permutation(units.len());
+            held_out.truncate(spec.validation_examples as usize / unit);
         }
-        let held_out: Vec<u32> = held_out.into_iter().map(|i| i as u32).collect();
-        let excluded: HashSet<u32> = held_out.iter().copied().collect();
-        let training: Vec<u32> = (0..set.len() as u32).filter(|i| !excluded.contains(i)).collect();
+        let excluded: HashSet<usize> = held_out.iter().copied().collect();
+        let held_out: Vec<u32> = held_out.into_iter().flat_map(|i| units[i].iter().copied()).collect();
+        let training = units.into_iter().enumerate().filter(|(i, _)| !excluded.contains(i));
+        let training: Vec<Vec<u32>> = training.map(|(_, unit)| unit).collect();
         let words = match spec.batching {
             Batching::Shuffled => None,
-            Batching::RelatedPrompts => Some(PromptWords::of(&set.caption_texts(&training)?)),
+            Batching::RelatedPrompts => {
+                let first: Vec<u32> = training.iter().filter_map(|unit| unit.first().copied()).collect();
+                Some(PromptWords::of(&set.caption_texts(&first)?))
+            }
         };
-        Ok(Self { set, spec, schedule, vae, device, training, held_out, words, epoch: None })
+        Ok(Self { set, spec, schedule, vae, device, training, unit, held_out, words, epoch: None })
     }
 
     /// Micro-batch `number` of the run, counted from 0. Each epoch shuffles the examples anew; an incomplete
@@ -108,7 +121,8 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// Fails if the encoded set lacks a tensor that the run needs, or if a tensor operation fails.
     pub fn get(&mut self, number: u64) -> Result<Batch> {
-        let m = self.spec.batch_size as usize;
+        // Units of a micro-batch.
+        let m = self.spec.batch_size as usize / self.unit;
         let per_epoch = (self.training.len() / m) as u64;
         let epoch = number / per_epoch;
         if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
@@ -121,7 +135,8 @@ impl<'a> Batches<'a> {
         }
         let order = self.epoch.as_ref().map_or(&[][..], |(_, order)| order);
         let first = (number % per_epoch) as usize * m;
-        let picked: Vec<u32> = order[first..first + m].iter().map(|&i| self.training[i]).collect();
+        let picked: Vec<u32> =
+            order[first..first + m].iter().flat_map(|&i| self.training[i].iter().copied()).collect();
         let mirrored = self.flips(&picked, Noise::stream(self.spec.seed, FLIPS + number))?;
         let noise = Noise::stream(self.spec.seed, DRAWS + number);
         self.assemble(picked, &mirrored, noise, self.spec.caption_dropout)
@@ -173,7 +188,8 @@ impl<'a> Batches<'a> {
         let captions = self.set.captions_of(&picked)?;
         let kept: Vec<u32> =
             captions.iter().map(|&row| if noise.uniform() < caption_dropout { 0 } else { row }).collect();
-        let timesteps = self.timesteps(picked.len(), &mut noise);
+        let kept = self.shared(kept);
+        let timesteps = self.shared(self.timesteps(picked.len(), &mut noise));
         let sides = if self.spec.objective.is_preference() { 2 } else { 1 };
         let text = self.set.text(&kept)?;
         let (mut latents, mut conditioning) = (Vec::new(), Vec::new());
@@ -191,15 +207,22 @@ impl<'a> Batches<'a> {
             Some(_) => Some(self.set.clip_features(&picked, &captions)?),
             None => None,
         };
-        Ok(Batch {
-            noise: noise.normal_tensor(winner.shape().clone(), self.device)?,
-            winner,
-            loser,
-            timesteps,
-            conditioning,
-            clip,
-            examples: picked,
-        })
+        let mut draws = noise.normal_tensor(winner.shape().clone(), self.device)?;
+        if self.unit > 1 {
+            let first: Vec<u32> = self.shared((0..picked.len() as u32).collect());
+            draws = draws.index_select(&Tensor::new(first, self.device)?, 0)?;
+        }
+        let lists = match self.unit {
+            1 => Vec::new(),
+            _ => self.set.list_places(&picked)?.unwrap_or_default(),
+        };
+        Ok(Batch { noise: draws, winner, loser, timesteps, conditioning, clip, lists, examples: picked })
+    }
+
+    /// The values of each unit's first example, for all its examples: a list has one timestep, one draw of noise and one caption.
+    fn shared<T: Copy>(&self, values: Vec<T>) -> Vec<T> {
+        let first = |unit: &[T]| unit.first().copied();
+        values.chunks(self.unit).flat_map(|unit| first(unit).into_iter().cycle().take(unit.len())).collect()
     }
 
     /// Which winners and which losers are turned left to right: each with probability 1/2, pairs together if

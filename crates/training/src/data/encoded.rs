@@ -9,6 +9,7 @@ use super::tensor_name::{Side, TensorName};
 use crate::objectives::ClipFeatures;
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
+use datasets::pair::ListPlace;
 use diffusion::conditioning::{EncodedText, MicroConditioning};
 use diffusion::part_folders::PartFolders;
 use domain::data::DataSpec;
@@ -223,6 +224,26 @@ impl EncodedSet {
             Ok(shard.with(TensorName::NamesSide)?.integers(TensorName::NamesSide, local)? == [0])
         };
         indices.iter().map(may_be).collect()
+    }
+
+    /// The places of pairs in ranked lists; none if the set has no lists. A pair of no list is a list of its own.
+    ///
+    /// # Errors
+    /// Fails if there is no such example, or if its place is damaged.
+    pub(super) fn list_places(&self, indices: &[u32]) -> Result<Option<Vec<ListPlace>>> {
+        if !self.shards.iter().any(|shard| shard.with(TensorName::ListPlace).is_ok()) {
+            return Ok(None);
+        }
+        let place = |&index: &u32| {
+            let (shard, local) = self.find(index as usize, false)?;
+            // A shard whose pairs are in no list. Lists are numbered by rows, of which there are fewer than numbers.
+            let Ok(file) = shard.with(TensorName::ListPlace) else {
+                return Ok(ListPlace { list: u32::MAX - index, pairs: 1, ranks: [0, 1] });
+            };
+            let [list, pairs, winner, loser] = file.integers(TensorName::ListPlace, local)?;
+            Ok(ListPlace { list, pairs, ranks: [winner, loser] })
+        };
+        indices.iter().map(place).collect::<Result<_>>().map(Some)
     }
 
     /// Encoded captions, by the numbers of captions.

@@ -59,7 +59,11 @@ impl<'a> Encoder<'a> {
             }
         }
         encoding.examples += examples.len();
-        examples.iter().try_for_each(|example| encoding.captions.add(&example.caption))
+        for example in examples {
+            encoding.captions.add(&example.caption)?;
+            encoding.lists.add(example.list, example.source.row);
+        }
+        Ok(())
     }
 
     /// Encodes the captions, and returns the tensors of all examples that were added.
@@ -67,7 +71,7 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// Fails if a part of the model cannot be read, or if a tensor operation fails.
     pub fn finish(&mut self, encoding: Encoding) -> Result<BTreeMap<EncodedPart, Tensors>> {
-        let Encoding { captions, parts, .. } = encoding;
+        let Encoding { captions, lists, parts, .. } = encoding;
         parts
             .into_iter()
             .map(|(part, mut chunks)| {
@@ -77,8 +81,12 @@ impl<'a> Encoder<'a> {
                     EncodedPart::Clip => self.clip_texts(&captions, &mut chunks)?,
                 }
                 let mut tensors = chunks.concatenate()?;
-                if part == EncodedPart::Text {
-                    tensors.extend(captions.tensors()?);
+                match part {
+                    EncodedPart::Text => tensors.extend(captions.tensors()?),
+                    EncodedPart::Latents => {
+                        tensors.extend(lists.tensor()?.map(|places| (TensorName::ListPlace, places)));
+                    }
+                    EncodedPart::Mirrored | EncodedPart::Clip => {}
                 }
                 Ok((part, tensors))
             })

@@ -5,6 +5,7 @@ use super::shard::Tensors;
 use super::tensor_name::TensorName;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
+use datasets::pair::ListPlace;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The encoders' output so far. Images are encoded as they are added, captions at the end (`Encoder::finish`).
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub struct Encoding {
     pub(super) examples: usize,
     pub(super) captions: Captions,
+    pub(super) lists: Lists,
     pub(super) parts: BTreeMap<EncodedPart, Chunks>,
 }
 
@@ -20,7 +22,33 @@ impl Encoding {
     #[must_use]
     pub fn of(parts: &BTreeSet<EncodedPart>) -> Self {
         let parts = parts.iter().map(|&part| (part, Chunks::default())).collect();
-        Self { examples: 0, captions: Captions::new(), parts }
+        Self { examples: 0, captions: Captions::new(), lists: Lists::default(), parts }
+    }
+}
+
+/// The places of a shard's pairs in ranked lists.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    has_any: bool,
+    places: Vec<[u32; 4]>,
+}
+
+impl Lists {
+    /// Adds the place of the next example. One that is in no list is a list of its own, numbered by its row.
+    pub(super) fn add(&mut self, place: Option<ListPlace>, row: u64) {
+        self.has_any |= place.is_some();
+        let ListPlace { list, pairs, ranks: [winner, loser] } =
+            place.unwrap_or(ListPlace { list: row as u32, pairs: 1, ranks: [0, 1] });
+        self.places.push([list, pairs, winner, loser]);
+    }
+
+    /// The places as a tensor; none if no example is in a list.
+    pub(super) fn tensor(&self) -> Result<Option<Tensor>> {
+        if !self.has_any {
+            return Ok(None);
+        }
+        let values: Vec<u32> = self.places.iter().flatten().copied().collect();
+        Ok(Some(Tensor::from_vec(values, (self.places.len(), 4), &Device::Cpu)?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One example of a training set.
 
+use datasets::pair::ListPlace;
 use domain::dataset::Source;
 use image::RgbImage;
 
@@ -16,4 +17,6 @@ pub struct Example {
     pub loser: Option<RgbImage>,
     /// File and row that the example comes from.
     pub source: Source,
+    /// The ranked list that both images belong to, if they do.
+    pub list: Option<ListPlace>,
 }

@@ -131,5 +131,5 @@ impl Examples {
 /// Decodes a pair.
 fn example(row: u64, pair: PreferencePair) -> Result<Example, Dropped> {
     let (winner, loser) = decode_pair(&pair)?;
-    Ok(Example { row, caption: pair.prompt, winner, loser, source: pair.source })
+    Ok(Example { row, caption: pair.prompt, winner, loser, source: pair.source, list: pair.list })
 }

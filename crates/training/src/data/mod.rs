@@ -16,6 +16,7 @@ pub mod frame;
 mod image_filter;
 pub mod images;
 pub mod key;
+mod lists;
 mod manifest;
 pub mod prepare;
 mod related;

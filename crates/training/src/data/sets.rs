@@ -17,7 +17,7 @@ pub fn draw(set: ShapesSet, seed: u64, rows: Range<u64>) -> Vec<Example> {
         let entry = entry(set, seed, row);
         let loser = entry.loser.as_ref().map(Image::to_image);
         let source = Source { file: format!("seed {seed}"), row };
-        Example { row, caption: entry.caption, winner: entry.winner.to_image(), loser, source }
+        Example { row, caption: entry.caption, winner: entry.winner.to_image(), loser, source, list: None }
     };
     rows.into_par_iter().map(draw).collect()
 }

@@ -34,6 +34,9 @@ pub enum TensorName {
     },
     /// Original size and crop of the images (`frame::CropPlace`): (N, 5), u32.
     CropPlace(Side),
+    /// The place of each pair in a ranked list: number of the list, its pairs, rank of the winner, rank of the loser: (N, 4),
+    /// u32. Only in sets with lists.
+    ListPlace,
     /// 1 where the caption names a side ("left" or "right"), so that the image must not be mirrored, else 0: (N), u32.
     NamesSide,
     /// Row of each example's caption among the captions: (N), u32.
@@ -65,6 +68,7 @@ impl TensorName {
             Self::LogVariance { side: Side::Loser, mirrored: true } => "loser.mirrored.log_variance",
             Self::CropPlace(Side::Winner) => "winner.place",
             Self::CropPlace(Side::Loser) => "loser.place",
+            Self::ListPlace => "list",
             Self::NamesSide => "sided",
             Self::CaptionRow => "caption",
             Self::Captions => "captions",

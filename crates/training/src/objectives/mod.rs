@@ -8,6 +8,7 @@
 mod denoise;
 mod diff_contrast;
 mod diffusion_dpo;
+mod diffusion_lpo;
 mod loss;
 mod pairs;
 mod rpo;
@@ -18,6 +19,7 @@ mod weights;
 pub(crate) use denoise::denoise;
 pub use diff_contrast::diff_contrast;
 pub use diffusion_dpo::diffusion_dpo;
+pub use diffusion_lpo::diffusion_lpo;
 pub use loss::Loss;
 pub use pairs::PairErrors;
 pub use rpo::rpo;

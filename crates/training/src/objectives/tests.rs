@@ -1,8 +1,11 @@
 //! Values worked by hand, and the invariants of docs/method.md.
 
 use super::sigmoid::log_sigmoid;
-use super::{ClipFeatures, Loss, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, rpo};
+use super::{
+    ClipFeatures, Loss, PairErrors, contrast_weights, diff_contrast, diffusion_dpo, diffusion_lpo, rpo,
+};
 use candle_core::{DType, Device, Tensor, Var};
+use datasets::pair::ListPlace;
 use diffusion::noise::Noise;
 use domain::run::metric;
 use domain::train::Embedding;
@@ -272,4 +275,84 @@ fn identical_losers_make_the_weights_irrelevant() {
         PairErrors { policy_loser: same(&e.policy_loser), reference_loser: same(&e.reference_loser), ..e };
     let a = value(&diff_contrast(&e, &w, 2000.0).expect("contrast"));
     close(a, value(&diffusion_dpo(&e, 2000.0).expect("dpo")));
+}
+
+fn place(list: u32, pairs: u32, ranks: [u32; 2]) -> ListPlace {
+    ListPlace { list, pairs, ranks }
+}
+
+/// A list of four with beta = 20 and excess errors -0.04, 0.01, 0.02, 0.05 from the best to the worst, so s = 0.4, -0.1, -0.2, -0.5;
+/// kept as the pairs (1, 4) and (2, 3).
+#[test]
+fn lists_have_the_likelihood_of_their_ranking() {
+    let e = errors(&[0.06, 0.11], &[0.15, 0.12], &[0.1, 0.1], &[0.1, 0.1]);
+    let s = [0.4f64, -0.1, -0.2, -0.5];
+    let sum = |from: usize| s[from..].iter().map(|s| s.exp()).sum::<f64>().ln();
+    let ranked = diffusion_lpo(&e, &[place(7, 2, [0, 3]), place(7, 2, [1, 2])], 20.0).expect("lpo");
+    close(value(&ranked), (sum(0) - s[0]) + (sum(1) - s[1]) + (sum(2) - s[2]));
+    close(metric_of(&ranked, metric::REWARDS_ACCURACIES), 1.0);
+    // The best of four: one choice among all, the others not compared.
+    let best = diffusion_lpo(&e, &[place(7, 2, [0, 1]), place(7, 2, [1, 1])], 20.0).expect("lpo");
+    close(value(&best), sum(0) - s[0]);
+    // Two lists of two.
+    let two = [place(3, 1, [0, 1]), place(9, 1, [0, 1])];
+    close(value(&diffusion_lpo(&e, &two, 20.0).expect("lpo")), value(&diffusion_dpo(&e, 20.0).expect("dpo")));
+    assert!(diffusion_lpo(&e, &two[..1], 20.0).is_err(), "a pair without a place");
+}
+
+#[test]
+fn lists_of_two_are_diffusion_dpo_with_its_gradients() {
+    for beta in [1.0, 500.0, 1e5] {
+        let (e, _) = random(6, 21, 0.5);
+        let slopes = |listwise: bool| {
+            let var = Var::from_tensor(&e.policy_winner).expect("var");
+            let e = PairErrors { policy_winner: var.as_tensor().clone(), ..e.clone() };
+            let loss =
+                if listwise { diffusion_lpo(&e, &[], beta) } else { diffusion_dpo(&e, beta) }.expect("loss");
+            let gradients = loss.loss.backward().expect("backward");
+            (value(&loss), gradients.get(&var).expect("gradient").to_vec1::<f32>().expect("values"))
+        };
+        let ((lpo, ours), (dpo, theirs)) = (slopes(true), slopes(false));
+        close(lpo, dpo);
+        for (our, their) in ours.iter().zip(&theirs) {
+            assert!((our - their).abs() <= 1e-6 * beta as f32, "{our} is not {their} at beta {beta}");
+        }
+    }
+}
+
+/// The derivative with respect to every error equals a difference quotient.
+#[test]
+fn gradients_of_lists_equal_difference_quotients() {
+    let places = [place(0, 2, [0, 3]), place(0, 2, [1, 2]), place(1, 2, [0, 1]), place(1, 2, [1, 1])];
+    let policy = [0.10f64, 0.12, 0.09, 0.11, 0.13, 0.08, 0.105, 0.1];
+    let of = |policy: &[f64]| {
+        let half = |from: usize| {
+            Var::from_tensor(&Tensor::new(&policy[from..from + 4], &CPU).expect("t")).expect("var")
+        };
+        let (winner, loser) = (half(0), half(4));
+        let reference = Tensor::full(0.1f64, 4, &CPU).expect("reference");
+        let e = PairErrors {
+            policy_winner: winner.as_tensor().clone(),
+            policy_loser: loser.as_tensor().clone(),
+            reference_winner: reference.clone(),
+            reference_loser: reference,
+        };
+        let loss = diffusion_lpo(&e, &places, 100.0).expect("lpo").loss;
+        let store = loss.backward().expect("backward");
+        let slopes: Vec<f64> = [&winner, &loser]
+            .into_iter()
+            .flat_map(|side| store.get(side).expect("gradient").to_vec1::<f64>().expect("values"))
+            .collect();
+        (loss.to_scalar::<f64>().expect("scalar"), slopes)
+    };
+    let (_, slopes) = of(&policy);
+    for (k, slope) in slopes.into_iter().enumerate() {
+        let moved = |by: f64| {
+            let mut policy = policy;
+            policy[k] += by;
+            of(&policy).0
+        };
+        let quotient = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+        assert!((slope - quotient).abs() < 1e-5 * quotient.abs().max(1.0), "{k}: {slope} is not {quotient}");
+    }
 }

@@ -29,6 +29,11 @@ pub trait Callbacks {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// What was done after a step took this long: metrics of it that come later than the others.
+    fn spent(&mut self, _step: u32, _metric: &'static str, _seconds: f64) -> Result<()> {
+        Ok(())
+    }
+
     /// Sample images of the weights after `step` steps, one per prompt of the spec.
     fn samples(&mut self, _step: u32, _settings: &Settings, _images: &[RgbImage]) -> Result<()> {
         Ok(())

@@ -125,6 +125,10 @@ impl Drawn<'_> {
     fn write(&self) -> Result<()> {
         let mut pairs = String::new();
         for (number, (prompt, scores)) in self.prompts.iter().zip(&self.scores).enumerate() {
+            if self.spec.lists {
+                pairs += &self.list(number, prompt, scores).unwrap_or_default();
+                continue;
+            }
             for (winner, loser) in self.spec.pairs_of(scores) {
                 let pair = json!({
                     "prompt": prompt, "winner": name(number, winner), "loser": name(number, loser),
@@ -137,6 +141,20 @@ impl Drawn<'_> {
         let record = json!({ "spec": self.spec, "prompts": self.prompts, "scores": self.scores });
         write_atomically(&self.folder.join(SCORES), &serde_json::to_vec(&record)?)?;
         Ok(write_atomically(&self.folder.join(PAIRS), pairs.as_bytes())?)
+    }
+}
+
+impl Drawn<'_> {
+    /// The line of a prompt's ranked list.
+    fn list(&self, number: usize, prompt: &str, scores: &[Option<f64>]) -> Option<String> {
+        // A prompt whose first images score alike has no others.
+        if scores.len() < self.spec.images_per_prompt as usize {
+            return None;
+        }
+        let ranking = self.spec.ranking_of(scores)?;
+        let names = |group: &Vec<usize>| group.iter().map(|&image| name(number, image)).collect::<Vec<_>>();
+        let ranked: Vec<Vec<String>> = ranking.iter().map(names).collect();
+        Some(format!("{}\n", json!({ "prompt": prompt, "ranked": ranked, "scores": scores })))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::data::batch::Batch;
 use crate::forward::Forward;
-use crate::objectives::{Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, rpo, sft};
+use crate::objectives::{
+    Loss, contrast_weights, denoise, diff_contrast, diffusion_dpo, diffusion_lpo, rpo, sft,
+};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use diffusion::config::Prediction;
@@ -31,6 +33,7 @@ pub fn objective(
         }
         Objective::Sft {} => sft(&forward.winner())?,
         Objective::DiffusionDpo { beta } => diffusion_dpo(&forward.pairs()?, beta)?,
+        Objective::DiffusionLpo { beta } => diffusion_lpo(&forward.pairs()?, &batch.lists, beta)?,
         Objective::DiffContrast { beta, .. } => diff_contrast(&forward.pairs()?, &weights()?, beta)?,
         Objective::Rpo { beta, .. } => rpo(&forward.pairs()?, &weights()?, beta)?,
     })

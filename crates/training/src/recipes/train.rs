@@ -309,7 +309,10 @@ impl Run<'_> {
         let step = self.position.step;
         let due = step == self.spec.steps || is_due(step, self.spec.checkpoint_every);
         if due && !self.held_out.is_empty() {
+            let (mut seconds, mut begun) = (0.0, Instant::now());
             self.validate(&mut metrics)?;
+            Phases::count(&mut seconds, &mut begun);
+            metrics.add(metric::SECONDS_VALIDATION, seconds);
         }
         let requested = self.callbacks.step(step, &metrics.means())?;
         let stops = self.group.broadcast(requested.is_break())?;
@@ -321,8 +324,10 @@ impl Run<'_> {
         if !self.group.leads() {
             return Ok(stops);
         }
+        let mut begun = Instant::now();
         if draws {
             self.draw_samples()?;
+            self.spent(metric::SECONDS_SAMPLES, &mut begun)?;
         }
         // The state is saved last: after a crash before that, the resumed run repeats the model and the rotation.
         if due {
@@ -330,8 +335,16 @@ impl Run<'_> {
         }
         if due || stops {
             save_state(&self.paths.run, self.identity, step, &self.state)?;
+            self.spent(metric::SECONDS_CHECKPOINT, &mut begun)?;
         }
         Ok(stops)
+    }
+
+    /// Reports the time since `begun` as a metric of the step that is done.
+    fn spent(&mut self, metric: &'static str, begun: &mut Instant) -> Result<()> {
+        let mut seconds = 0.0;
+        Phases::count(&mut seconds, begun);
+        self.callbacks.spent(self.position.step, metric, seconds)
     }
 
     /// Checks that the weights give a finite loss before they are saved or drawn with: the next step's loss would come

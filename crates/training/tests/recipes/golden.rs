@@ -23,10 +23,11 @@ use training::recipes::train::train;
 const LOSS_TOLERANCE: f64 = 1e-4;
 const NORM_TOLERANCE: f64 = 2e-3;
 
-const RUNS: [(&str, &str); 6] = [
+const RUNS: [(&str, &str); 7] = [
     ("denoise", "objective = { kind = 'denoise', snr_clamp = { min = 0.5, max = 5.0 } }"),
     ("sft", "objective = { kind = 'sft' }"),
     ("diffusion_dpo", "objective = { kind = 'diffusion_dpo', beta = 2000.0 }"),
+    ("diffusion_lpo", "objective = { kind = 'diffusion_lpo', beta = 2000.0 }"),
     ("diff_contrast", "objective = { kind = 'diff_contrast', beta = 2000.0, tau = 0.1 }"),
     ("rpo", "objective = { kind = 'rpo', beta = 2000.0, tau = 0.1 }"),
     (

@@ -142,6 +142,7 @@ fn diff_contrast() {
 #[test]
 fn the_other_preference_objectives() {
     check(&spec("{ kind = 'diffusion_dpo', beta = 500.0 }", "sketch", ""));
+    check(&spec("{ kind = 'diffusion_lpo', beta = 500.0 }", "sketch", ""));
     check(&spec("{ kind = 'rpo', beta = 500.0, tau = 5.0 }", "quality", "noise = 'batch_shared'"));
 }
 

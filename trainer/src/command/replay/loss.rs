@@ -44,6 +44,9 @@ pub(super) fn loss_and_derivatives(
         Objective::DiffusionDpo { beta } => diffusion_dpo(&errors, beta)?,
         Objective::DiffContrast { beta, .. } => diff_contrast(&errors, &weights, beta)?,
         Objective::Rpo { beta, .. } => rpo(&errors, &weights, beta)?,
+        Objective::DiffusionLpo { .. } => {
+            bail!("--objective: a batch holds pairs, and diffusion_lpo of a pair is diffusion_dpo")
+        }
         Objective::Denoise { .. } => bail!("--objective: denoise is not an objective on pairs"),
     }
     .loss;

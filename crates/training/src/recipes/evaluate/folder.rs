@@ -59,6 +59,8 @@ pub struct FolderStore {
     folder: PathBuf,
     /// By model.
     records: Vec<Record>,
+    /// Prompts with their categories.
+    categories: Vec<(String, String)>,
 }
 
 /// How a model's images were drawn, and their scores.
@@ -97,7 +99,17 @@ impl FolderStore {
         } else {
             write_atomically(&file, &serde_json::to_vec_pretty(&manifest)?)?;
         }
-        Ok(Self { folder: folder.to_owned(), records: vec![Record::default(); contestants.len()] })
+        Ok(Self {
+            folder: folder.to_owned(),
+            records: vec![Record::default(); contestants.len()],
+            categories: Vec::new(),
+        })
+    }
+
+    /// Prompts with their categories, in no order.
+    #[must_use]
+    pub fn categories(&self) -> &[(String, String)] {
+        &self.categories
     }
 
     /// What the evaluation told about each model, in the order of the spec.
@@ -112,6 +124,13 @@ impl FolderStore {
 }
 
 impl EvaluationStore for FolderStore {
+    /// For a registration; the table of scores has them too.
+    fn put_categories(&mut self, categories: &[(&str, &str)]) -> Result<()> {
+        let owned = |(prompt, category): &(&str, &str)| ((*prompt).to_owned(), (*category).to_owned());
+        self.categories = categories.iter().map(owned).collect();
+        Ok(())
+    }
+
     fn existing(&mut self, model: usize, params: &[GenerationParams]) -> Result<Vec<bool>> {
         params.clone_into(&mut self.records[model].params);
         Ok((0..params.len()).map(|index| self.image(model, index).is_file()).collect())

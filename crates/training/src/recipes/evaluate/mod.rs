@@ -75,6 +75,11 @@ pub fn evaluate(
     }
     Judges::check_files(&baseline.folders, &spec.rewards)?;
 
+    let named = tasks.iter().filter(|task| !task.category.is_empty());
+    let categories: BTreeSet<(&str, &str)> =
+        named.map(|task| (task.prompt.as_str(), task.category.as_str())).collect();
+    store.put_categories(&categories.into_iter().collect::<Vec<_>>())?;
+
     let total = contestants.len() * tasks.len();
     for (model, contestant) in contestants.iter().enumerate() {
         let mut progress = |drawn: usize| progress(model * tasks.len() + drawn, total);

@@ -10,6 +10,12 @@ use std::path::PathBuf;
 /// Images, scores and reports of an evaluation: files of a folder (`FolderStore`), or rows and artifacts of the
 /// database (the worker's). Models and prompts are identified by their index. An image exists completely or not at all.
 pub trait EvaluationStore {
+    /// Keeps the categories of prompts: prompt and category. Called once, before images are drawn.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    fn put_categories(&mut self, categories: &[(&str, &str)]) -> Result<()>;
+
     /// Which of a model's images exist, one per prompt. Called once per model, before its images are drawn.
     ///
     /// # Errors
