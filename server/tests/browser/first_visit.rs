@@ -15,7 +15,7 @@ const MOST: u64 = 150_000;
 const OVER: [(&str, u64); 2] = [("/judge", 197_000), ("/runs/", 287_000)];
 
 /// Pages that load a small script and no WebAssembly, and what it may take.
-const PLAIN: [(&str, u64); 2] = [("/runs", 3_000), ("/runs/new", 3_000)];
+const PLAIN: [(&str, u64); 3] = [("/runs", 3_000), ("/runs/new", 3_000), ("/playground", 5_000)];
 
 /// Addresses of the scripts and modules that the page has loaded, once no more arrive.
 fn loaded(browser: &mut Chromium) -> Vec<String> {
