@@ -62,6 +62,7 @@ fn units(seconds: i64) -> String {
 }
 
 /// The display name of an objective's kind.
+#[cfg(feature = "ssr")]
 pub(crate) fn objective(kind: &str) -> &str {
     match kind {
         "denoise" => "Denoising",

@@ -84,11 +84,12 @@ fn ranked_lists_become_pairs_that_hold_each_image_once() {
     ];
     write(folder, "pairs.jsonl", lines.join("\n").as_bytes());
     let (pairs, report) = read(&DataSpec::Folder(spec(folder))).expect("readable");
-    let found: Vec<(u64, &[u8], &[u8], Option<[u32; 2]>)> = pairs
+    type Row<'a> = (u64, &'a [u8], &'a [u8], Option<[u32; 2]>);
+    let found: Vec<Row> = pairs
         .iter()
         .map(|pair| (pair.source.row, &*pair.winner, loser(pair), pair.list.map(|place| place.ranks)))
         .collect();
-    let expected: [(u64, &[u8], &[u8], Option<[u32; 2]>); 5] = [
+    let expected: [Row; 5] = [
         (0, b"a", b"d", Some([0, 3])),
         (0, b"b", b"c", Some([1, 2])),
         (1, b"d", b"c", Some([0, 1])),
