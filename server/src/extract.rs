@@ -100,17 +100,26 @@ pub(crate) fn require_unique_keys(text: &str) -> Result<(), String> {
     )
 }
 
-/// The fields of a form. Names must be unique.
+/// The fields of a form.
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// # Errors
     /// Fails if the body is no form, cannot be read, repeats a field, or contains a control character.
     pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Self, ApiError> {
+        Self::read_repeating(request, state, "").await
+    }
+
+    /// The same with a field that may be repeated, as check boxes of one name are.
+    pub(crate) async fn read_repeating<S: Send + Sync>(
+        request: Request,
+        state: &S,
+        repeated: &str,
+    ) -> Result<Self, ApiError> {
         let body = read(request, "application/x-www-form-urlencoded", state).await?;
         let mut fields: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(&body) {
-            if fields.iter().any(|(known, _)| *known == name) {
+            if name != repeated && fields.iter().any(|(known, _)| *known == name) {
                 let message = format!("{name}: the field is repeated");
                 return Err(ApiError::malformed(message, Some(name.into_owned())));
             }

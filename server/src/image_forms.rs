@@ -38,7 +38,7 @@ async fn delete(State(state): State<AppState>, Id(id): Id<ImageId>) -> Result<Re
 
 /// Makes a pair of the two selected images and goes to the desk of their models.
 async fn pair(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
-    let form = Form::read(request, &state).await?;
+    let form = Form::read_repeating(request, &state, "image").await?;
     match pair_of(&state, &form).await {
         Ok(address) => Ok(Redirect::to(&address).into_response()),
         Err(error) => refused(error),

@@ -228,7 +228,7 @@ async fn a_set_is_checked_before_a_run() {
     assert!(page.contains("First examples") && page.contains("5 with a loser"), "{page}");
 }
 
-/// Exchanged pairs of the bundled world: the rule disputes those whose loser contradicts its caption.
+/// Exchanged pairs of the bundled world: the rule disputes those whose image that was the loser contradicts its caption.
 #[tokio::test]
 async fn pairs_whose_label_the_rule_disputes_are_found() {
     let app = TestApp::start().await;
@@ -258,8 +258,11 @@ async fn pairs_whose_label_the_rule_disputes_are_found() {
     let disputed = exchanged["items"].as_array().map_or(0, Vec::len);
     assert!(disputed > 0 && disputed < count as usize, "{disputed} of {count}");
     assert_eq!(exchanged["report"]["rows"], count);
-    // The labels of the set itself follow from the rule.
-    assert_eq!(found("shapes-quality").await["items"], serde_json::json!([]));
+    // The set's own labels follow from how its images were made. The rule misreads few of them.
+    let own = found("shapes-quality").await;
+    let misread =
+        own["items"].as_array().map_or(0, Vec::len) as f64 / own["report"]["rows"].as_f64().expect("rows");
+    assert!(misread * 4.0 < disputed as f64 / count as f64, "{misread}");
     assert_eq!(found("votes").await["items"], serde_json::json!([]));
     let page = app.get("/datasets/exchanged?disputed=true").await.expect(200).text();
     assert!(

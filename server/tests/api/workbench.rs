@@ -117,7 +117,7 @@ async fn the_address_fills_the_form() {
         "value=\"7\"",
         "value=\"snow:0.5\"",
         "value=\"fog\"",
-        "<details class=\"more\" open",
+        "<details open class=\"more\"",
     ] {
         assert!(page.contains(part), "no {part}");
     }

@@ -86,7 +86,7 @@ impl Chromium {
         self.call("Page.navigate", json!({ "url": address }));
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'");
         let hydrates = "!document.querySelector('leptos-island') || \
-             performance.getEntriesByType('resource').some(e => e.name.endsWith('.wasm') && e.responseEnd > 0)";
+             performance.getEntriesByType('resource').some(e => e.name.endsWith('.pack') && e.responseEnd > 0)";
         self.wait_for(hydrates);
     }
 
