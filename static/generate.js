@@ -74,7 +74,7 @@ const follow = async mine => {
     if (work !== mine || !next || document.hidden) continue;
     const response = await fetch(`/api/v1/generations/${next}`).catch(() => null);
     if (work !== mine) return;
-    mine.place = response?.ok ? await response.json() : undefined;
+    mine.place = response?.status === 200 ? await response.json() : undefined;
     say();
   }
 };

@@ -176,8 +176,9 @@ pub fn check_data(
     }
     let mut report = check.finish(base)?;
     report.source = spec.source().to_owned();
-    report.is_partial = read == at_most && pairs.next().is_some();
+    // Before the next pair is looked for, which would count as well.
     report.rows = pairs.report().clone();
+    report.is_partial = read == at_most && pairs.next().is_some();
     damaged.into_iter().for_each(|dropped| report.rows.drop_pair(dropped));
     report.warnings = warnings(&report);
     Ok(DataCheck { report, sheet: sheet(&check.sheet) })

@@ -102,7 +102,10 @@ fn Side(desk: Desk, number: u8, address: String, is_set: bool) -> impl IntoView 
             type="submit" name="choice" value=value
             class=format!("side {side}")
             class:behind=move || desk.flicker.get().is_some_and(|second| second != is_second)
-            aria-label=format!("Image {number} is {better}")
+            aria-label=move || match desk.rank_of(number) {
+                Some(rank) => format!("Image {number}, rank {rank}"),
+                None => format!("Image {number} is {better}"),
+            }
             on:click=move |_| { if is_set { desk.pick(number) } else { desk.answer(Some(choice)) } }
             on:pointermove=move |event| follow(desk, &event)
         >

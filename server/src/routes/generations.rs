@@ -5,6 +5,7 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use domain::api::{ErrorBody, GenerationProgress, path};
 
 fn unknown() -> ApiError {
@@ -17,12 +18,12 @@ fn unknown() -> ApiError {
 #[utoipa::path(get, path = path::GENERATION, tag = "generation", operation_id = "get_generation",
     params(("ticket" = String, Path, description = "The ticket of the request.")), responses(
     (status = 200, description = "Its place in the queue, and its steps.", body = GenerationProgress),
-    (status = 404, description = "No request with this ticket waits or runs.", body = ErrorBody)))]
-pub(crate) async fn one(
-    State(state): State<AppState>,
-    Path(ticket): Path<String>,
-) -> Result<Json<GenerationProgress>, ApiError> {
-    state.generator.places().progress(&ticket).map(Json).ok_or_else(unknown)
+    (status = 204, description = "No request with this ticket waits or runs: it has been answered, or has not arrived.")))]
+pub(crate) async fn one(State(state): State<AppState>, Path(ticket): Path<String>) -> Response {
+    match state.generator.places().progress(&ticket) {
+        Some(progress) => Json(progress).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
 }
 
 /// Cancel a generation request

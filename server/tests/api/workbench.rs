@@ -40,7 +40,7 @@ async fn a_request_is_followed_and_cancelled_by_its_ticket() {
         generate(&app, json!({ "prompt": "a cat", "ticket": "too/short" })).await.refuses(422, "ticket");
     assert!(message.contains("8 to 64"), "{message}");
     let address = "/api/v1/generations/ticket-1";
-    app.get(address).await.expect(404);
+    app.get(address).await.expect(204);
     delete(&app, address).await.expect(404);
 
     let body = json!({ "prompt": "a cat", "steps": 1000, "num_images": 4, "ticket": "ticket-1" });
@@ -69,7 +69,7 @@ async fn a_request_is_followed_and_cancelled_by_its_ticket() {
     let (answer, ()) = tokio::join!(generate(&app, body), following);
     let error = answer.expect(409).json();
     assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("cancelled")), "{error}");
-    app.get(address).await.expect(404);
+    app.get(address).await.expect(204);
     let listed = app.get("/api/v1/images").await.expect(200).json();
     assert_eq!(listed["items"], json!([]), "nothing of it is kept");
 }

@@ -175,7 +175,7 @@ async fn the_pages_of_a_campaign_pass_axe_and_fit() {
 /// The desk of sets of four, with all of them ranked but two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_desk_of_sets_passes_axe_and_fits() {
-    let (_, address, desk, _) = crate::campaigns::sets(2).await;
+    let (_app, address, desk, _) = crate::campaigns::sets(2).await;
     let axe = axe();
     let problems = tokio::task::spawn_blocking(move || {
         let mut browser = Chromium::start();

@@ -12,7 +12,7 @@ const MOST: u64 = 150_000;
 
 /// The pages that exceed it, with what they may load until they read less: their islands read whole jobs with their
 /// specs, or draw whole forms. Shrink these, and never add one.
-const OVER: [(&str, u64); 2] = [("/judge", 197_000), ("/runs/", 287_000)];
+const OVER: [(&str, u64); 2] = [("/judge", 175_000), ("/runs/", 240_000)];
 
 /// Pages that load a small script and no WebAssembly, and what it may take.
 const PLAIN: [(&str, u64); 3] = [("/runs", 3_000), ("/runs/new", 3_000), ("/playground", 5_000)];

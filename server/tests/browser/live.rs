@@ -7,9 +7,9 @@ use domain::run::MetricPoint;
 use tokio::runtime::Handle;
 
 /// Counts requests and streams from now on, and keeps the newest stream as `stream`.
-const COUNT: &str = "(() => { window.requests = 0; window.closed = 0; window.opened = 0; \
+const COUNT: &str = "(() => { window.requests = 0; window.ended = 0; window.opened = 0; \
     const send = window.fetch; window.fetch = (...of) => { requests++; return send(...of); }; \
-    const close = EventSource.prototype.close; EventSource.prototype.close = function () { closed++; close.call(this); }; \
+    const close = EventSource.prototype.close; EventSource.prototype.close = function () { ended++; close.call(this); }; \
     window.EventSource = class extends EventSource { constructor(...of) { super(...of); opened++; window.stream = this; } }; \
     window.marked = true; })()";
 
@@ -48,7 +48,7 @@ async fn the_list_of_runs_follows_them_and_is_silent_while_nothing_changes() {
         assert_eq!(browser.evaluate(&same), true, "the page or its row was replaced");
 
         hide(&mut browser, true);
-        assert_eq!(browser.evaluate("closed"), 1, "a hidden page keeps its stream");
+        assert_eq!(browser.evaluate("ended"), 1, "a hidden page keeps its stream");
         reach(88);
         hide(&mut browser, false);
         browser.wait_for("opened === 1");

@@ -74,7 +74,7 @@ impl Worker {
         match ending {
             Ending::Stopped(_) => Ok(self.interrupted(lease)),
             Ending::Finished => {
-                let last = records.last.context("the finished run has saved no model")?;
+                let last = records.last_model()?;
                 self.enqueue_evaluation(spec, &paths.start, &last)?;
                 Ok(Outcome::Done)
             }
@@ -127,6 +127,17 @@ struct RunRecords<'a> {
 }
 
 impl RunRecords<'_> {
+    /// The name of the finished run's model. An attempt that ended after its last save and before its job did has saved it already.
+    fn last_model(&self) -> Result<String> {
+        if let Some(name) = &self.last {
+            return Ok(name.clone());
+        }
+        let store = &self.worker.catalogue.store;
+        let models = self.worker.runtime.block_on(store.list_models_of_run(self.run.id))?;
+        let last = models.into_iter().find(|model| model.step == Some(i64::from(self.spec.steps)));
+        Ok(last.context("the finished run has saved no model")?.name)
+    }
+
     /// Writes the buffered metrics and the run's step: `step`, or by default that of the last metric.
     fn flush(&mut self, step: Option<i64>) -> Result<()> {
         let Some(step) = step.or_else(|| self.points.last().map(|p| p.step)) else { return Ok(()) };

@@ -109,7 +109,8 @@ fn a_study_killed_at_any_moment_ends_in_the_same_report_on_two_workers() {
     for file in ["report.json", "scores.csv", "report.html"] {
         let (a, b) =
             (read(scratch.path(), &format!("whole/{file}")), read(scratch.path(), &format!("parts/{file}")));
-        assert!(a == b, "{file} differs after {died} kills");
+        let differing = a.lines().zip(b.lines()).find(|(a, b)| a != b);
+        assert!(a == b, "{file} differs after {died} kills: {differing:?}");
     }
     check_report(&read(scratch.path(), "whole/report.json"));
     check_rebuilt(scratch.path());
