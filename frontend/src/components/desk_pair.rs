@@ -95,15 +95,17 @@ fn Side(desk: Desk, number: u8, address: String, is_set: bool) -> impl IntoView 
             String::new()
         }
     };
-    let rank =
-        move || desk.rank_of(number).map(|rank| view! { <span class="rank">{format!("rank {rank}")}</span> });
+    // The space separates it from the number: the accessible name holds both.
+    let rank = move || {
+        desk.rank_of(number).map(|rank| view! { <span class="rank">{format!(" rank {rank}")}</span> })
+    };
     view! {
         <button
             type="submit" name="choice" value=value
             class=format!("side {side}")
             class:behind=move || desk.flicker.get().is_some_and(|second| second != is_second)
             aria-label=move || match desk.rank_of(number) {
-                Some(rank) => format!("Image {number}, rank {rank}"),
+                Some(rank) => format!("Image {number} rank {rank}"),
                 None => format!("Image {number} is {better}"),
             }
             on:click=move |_| { if is_set { desk.pick(number) } else { desk.answer(Some(choice)) } }
